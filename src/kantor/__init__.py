@@ -1,0 +1,3 @@
+"""Kantor: train a Wasserstein GAN on your own pictures, and trust it."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,215 @@
+"""The only writer of files.
+
+A file or folder is either the old one or the new one, whole, whatever happens: everything is written beside its
+target, flushed to the disk, and renamed. Imports nothing heavy, so that fault tests run in a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kantor.errors import ResourceError
+
+TEMPORARY = ".tmp-"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces `path` by `data`, whole or not at all.
+
+    Raises:
+        ResourceError: disk full, no permission, or the like; nothing is left behind.
+    """
+    temporary = _beside(path)
+    with resource_errors(path, len(data)):
+        try:
+            _write_new(temporary, data)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_bytes` of JSON with sorted keys: equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, exist_ok: bool = False) -> Iterator[Path]:
+    """A folder that appears at `path`, whole, when the block ends without an error.
+
+    Write into the folder that is yielded; files written there with `write_bytes` are on the disk before it is renamed.
+
+    Raises:
+        FileExistsError: `path` exists already (and may not be replaced).
+    """
+    temporary = _beside(path)
+    with resource_errors(path):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            publish(temporary, path, exist_ok)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def publish(temporary: Path, path: Path, replace: bool = False) -> None:
+    """Gives the folder `temporary` its final name, for good; with `replace`, an older one makes room."""
+    _sync_folder(temporary)
+    if replace and path.exists():
+        old = _beside(path)
+        path.rename(old)
+        temporary.rename(path)
+        _sync_folder(path.parent)
+        remove_folder(old)
+        return
+    if path.exists():  # rename would silently replace an empty folder
+        raise FileExistsError(errno.EEXIST, "exists already", str(path))
+    temporary.rename(path)
+    _sync_folder(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Deletes a folder so that it is either there, whole, or gone: renamed first."""
+    doomed = _beside(path)
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what killed writers left in `folder`. Call it only while holding the folder's lock."""
+    for entry in folder.glob(f".*{TEMPORARY}*"):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+class AppendFile:
+    """A file that only grows; what lies after `offset` (from a run that was killed) is cut off on opening.
+
+    Args:
+        offset: how much of the file to keep, in bytes; None keeps all of it, up to its last whole line.
+    """
+
+    def __init__(self, path: Path, offset: int | None = None) -> None:
+        self.path = path
+        with resource_errors(path):
+            self._file = path.open("ab")
+            if offset is None:
+                offset = _end_of_last_line(path)
+            if offset < self._file.tell():
+                self._file.truncate(offset)
+                self._file.seek(0, os.SEEK_END)
+
+    @property
+    def offset(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def write(self, data: bytes) -> None:
+        """Appends and hands over to the operating system; `sync` puts it on the disk."""
+        with resource_errors(self.path, len(data)):
+            self._file.write(data)
+            self._file.flush()
+
+    def line(self, text: str) -> None:
+        """Appends one line of text."""
+        self.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+    def sync(self) -> None:
+        with resource_errors(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def __enter__(self) -> AppendFile:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def resource_errors(path: Path, size: int = 0) -> Iterator[None]:
+    """Turns the operating system's errors about `path` into ResourceError, with what to do.
+
+    Args:
+        size: bytes that were to be written, for the message; 0 where unknown.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        what, do = _REMEDIES[error.errno]
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(_existing(path)).free
+                what += f" ({free / 1e6:.1f} MB free" + (f", {size / 1e6:.1f} MB needed)" if size else ")")
+        raise ResourceError(path, what, do) from error
+
+
+_REMEDIES = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another disk"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another disk"),
+    errno.EROFS: ("the disk is read-only", "choose a folder that can be written"),
+    errno.EACCES: ("permission denied", "choose a folder that you may write, or change its permissions"),
+    errno.EPERM: ("operation not permitted", "choose a folder that you may write, or change its permissions"),
+    errno.EIO: ("the disk reports an error", "check the disk; nothing written before is lost"),
+    errno.ESTALE: ("the network disk has gone away", "mount it again"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n 1024`"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
+}
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name[:100]}{TEMPORARY}{uuid.uuid4().hex[:8]}")
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _end_of_last_line(path: Path) -> int:
+    data = path.read_bytes()
+    return data.rfind(b"\n") + 1

@@ -1,0 +1,477 @@
+"""The one configuration of a run: typed, frozen, whole.
+
+Help texts, the table in the docs and validation all come from the declarations below. Variants are types told
+apart by `kind`; an absent part is `kind = "none"`. Fields that say "auto" are filled before a run starts, printed
+with the reason and written to its config.toml.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Auto = Literal["auto"]
+Rate = Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)]
+Positive = Annotated[int, Field(gt=0, le=2**53)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Width = Annotated[int, Field(ge=4, le=512)]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "64" or "48x96"."""
+    parts = [int(p) for p in text.split("x")]
+    return (parts[0], parts[-1])
+
+
+def _size(value: Any) -> Any:
+    """Accepts 64, "64", "64x64" and "48x96" (height x width); keeps the shortest spelling."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or value == "auto":
+        return value
+    if not re.fullmatch(r"\d{1,4}(x\d{1,4})?", value):
+        raise ValueError('write one number ("64") or height x width ("48x96")')
+    height, width = parse_size(value)
+    if not (8 <= height <= 1024 and 8 <= width <= 1024):
+        raise ValueError("both sides must lie between 8 and 1024")
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def _share(value: Any) -> Any:
+    """Accepts "1%" and 0.01."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*%\s*", value):
+        return float(value.strip(" %")) / 100
+    return value
+
+
+Size = Annotated[str, BeforeValidator(_size)]
+
+
+class Section(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+
+class GlyphsConfig(Section):
+    """The built-in set: coloured letters and digits in many typefaces."""
+
+    count: Annotated[int, Field(gt=0, le=10_000_000)] = 20_000
+    """How many pictures to draw."""
+    seed: Count = 0
+    """Chooses the pictures."""
+
+
+class DataConfig(Section):
+    """The pictures and how they are brought to one size."""
+
+    source: str = "glyphs"
+    """Folder (class = sub-folder), zip, .npy, IDX, packed set, or the built-in "glyphs"."""
+    size: Size = "auto"
+    """Size of a picture: "64", or height x width: "48x96". Any size from 8 to 1024."""
+    crop: Annotated[int, Field(ge=0, le=65536)] = 0
+    """Side of the square cut from the middle before resizing; 0 cuts nothing."""
+    fit: Literal["cover", "contain", "stretch"] = "cover"
+    """How a picture of another shape is fitted: cut, padded, or stretched."""
+    channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
+    """Colour channels; "auto" looks at the pictures."""
+    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
+    """Colour behind transparent pictures and around padded ones."""
+    labels: str = "auto"
+    """"auto" takes sub-folders or the labels beside the data, "none" ignores them, else a CSV or JSON file."""
+    limit: Count = 0
+    """Use only this many pictures, the first in order; 0 uses all."""
+    min_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Pictures with a side shorter than this, in pixels, are left out."""
+    max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(_share)] = 0.01
+    """Share of unreadable pictures above which packing stops with an error."""
+    glyphs: GlyphsConfig = GlyphsConfig()
+    """The built-in set, where it is the source."""
+
+
+# --- networks ---------------------------------------------------------------------------------------------------
+
+
+class NetworkConfig(Section):
+    width: Width = 64
+    """Channels of the layer next to the picture; the other layers are multiples of it."""
+    max_width: Annotated[int, Field(ge=4, le=4096)] = 512
+    """No layer gets more channels than this."""
+
+
+class _GeneratorConfig(NetworkConfig):
+    latent_dim: Annotated[int, Field(ge=1, le=4096)] = 100
+    """Numbers in a latent."""
+    latent: Literal["normal", "uniform"] = "normal"
+    """Distribution of the latents: standard normal, or uniform in [-1, 1]."""
+
+
+class DcganGenerator(_GeneratorConfig):
+    """Transposed convolutions (Radford et al. 2016)."""
+
+    kind: Literal["dcgan"] = "dcgan"
+    norm: Literal["batch", "pixel", "none"] = "batch"
+    """Normalisation after each layer but the last."""
+
+
+class UpsamplingGenerator(_GeneratorConfig):
+    """Nearest-neighbour upsampling and 3x3 convolutions: no checkerboards."""
+
+    kind: Literal["upsampling"] = "upsampling"
+    latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Numbers in a latent."""
+    norm: Literal["batch", "pixel", "none"] = "pixel"
+    """Normalisation after each layer but the last."""
+
+
+class DcganCritic(NetworkConfig):
+    """Strided 4x4 convolutions (Radford et al. 2016)."""
+
+    kind: Literal["dcgan"] = "dcgan"
+    norm: Literal["batch", "layer", "none"] = "none"
+    """Normalisation after each layer but the first and last. Batch norm does not go with a gradient penalty."""
+
+
+class UpsamplingCritic(NetworkConfig):
+    """3x3 convolutions and average pooling: the mirror image of the upsampling generator."""
+
+    kind: Literal["upsampling"] = "upsampling"
+    norm: Literal["batch", "layer", "none"] = "none"
+    """Normalisation after each layer but the first and last. Batch norm does not go with a gradient penalty."""
+
+
+GeneratorConfig = Annotated[DcganGenerator | UpsamplingGenerator, Field(discriminator="kind")]
+CriticConfig = Annotated[DcganCritic | UpsamplingCritic, Field(discriminator="kind")]
+
+
+# --- objective --------------------------------------------------------------------------------------------------
+
+
+class Absent(Section):
+    """Nothing here."""
+
+    kind: Literal["none"] = "none"
+
+
+class InterpolatesProbe(Section):
+    """Points on the lines between real and generated pictures (Gulrajani et al. 2017)."""
+
+    kind: Literal["interpolates"] = "interpolates"
+
+
+class RealProbe(Section):
+    """The real pictures."""
+
+    kind: Literal["real"] = "real"
+
+
+class FakeProbe(Section):
+    """The generated pictures."""
+
+    kind: Literal["fake"] = "fake"
+
+
+class PerturbedProbe(Section):
+    """Real pictures with noise (Kodali et al. 2017)."""
+
+    kind: Literal["perturbed"] = "perturbed"
+    std: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """Amplitude of the noise in standard deviations of the batch."""
+
+
+class PenaltyConfig(Section):
+    """A penalty on the gradient of the critic's score with respect to the picture."""
+
+    at: Annotated[
+        InterpolatesProbe | RealProbe | FakeProbe | PerturbedProbe, Field(discriminator="kind")
+    ] = InterpolatesProbe()
+    """Where the gradient is taken."""
+    of: Literal["two-sided", "one-sided", "zero-centred"] = "two-sided"
+    """(norm - 1)^2, max(0, norm - 1)^2 or norm^2."""
+    weight: Weight = 10.0
+    """Weight of the penalty in the critic's loss."""
+    every: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Lazy: applied at every k-th critic step at k times the weight."""
+
+
+class SquaredDrift(Section):
+    """Keeps scores near zero: weight x mean(real score squared) (Karras et al. 2018)."""
+
+    kind: Literal["squared"] = "squared"
+    weight: Weight = 0.001
+    """Weight of the drift term in the critic's loss."""
+
+
+class WeightClipping(Section):
+    """Keeps every weight of the critic within a bound (Arjovsky et al. 2017)."""
+
+    kind: Literal["weight-clipping"] = "weight-clipping"
+    bound: Annotated[float, Field(gt=0, le=1e6)] = 0.01
+    """The bound on each weight."""
+
+
+class _ObjectiveConfig(Section):
+    penalties: dict[str, PenaltyConfig] = {}
+    """Gradient penalties by name."""
+    drift: Annotated[Absent | SquaredDrift, Field(discriminator="kind")] = Absent()
+    """Drift term."""
+    constraint: Annotated[Absent | WeightClipping, Field(discriminator="kind")] = Absent()
+    """What keeps the critic Lipschitz, other than a penalty."""
+
+
+class Dcgan(_ObjectiveConfig):
+    """Non-saturating GAN (Goodfellow et al. 2014)."""
+
+    kind: Literal["dcgan"] = "dcgan"
+
+
+class Wgan(_ObjectiveConfig):
+    """Wasserstein GAN with weight clipping (Arjovsky et al. 2017)."""
+
+    kind: Literal["wgan"] = "wgan"
+    constraint: Annotated[Absent | WeightClipping, Field(discriminator="kind")] = WeightClipping()
+    """What keeps the critic Lipschitz, other than a penalty."""
+
+
+class WganGp(_ObjectiveConfig):
+    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017)."""
+
+    kind: Literal["wgan-gp"] = "wgan-gp"
+    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig()}
+    """Gradient penalties by name."""
+
+
+class WganLp(_ObjectiveConfig):
+    """Wasserstein GAN with one-sided penalty (Petzka et al. 2018)."""
+
+    kind: Literal["wgan-lp"] = "wgan-lp"
+    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig(of="one-sided")}
+    """Gradient penalties by name."""
+
+
+class Dragan(_ObjectiveConfig):
+    """Non-saturating GAN with a penalty around real pictures (Kodali et al. 2017)."""
+
+    kind: Literal["dragan"] = "dragan"
+    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig(at=PerturbedProbe())}
+    """Gradient penalties by name."""
+
+
+class Lsgan(_ObjectiveConfig):
+    """Least-squares GAN (Mao et al. 2017)."""
+
+    kind: Literal["lsgan"] = "lsgan"
+
+
+class Hinge(_ObjectiveConfig):
+    """Hinge GAN (Lim and Ye 2017)."""
+
+    kind: Literal["hinge"] = "hinge"
+
+
+class Relativistic(_ObjectiveConfig):
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024)."""
+
+    kind: Literal["relativistic"] = "relativistic"
+    penalties: dict[str, PenaltyConfig] = {
+        "r1": PenaltyConfig(at=RealProbe(), of="zero-centred", weight=0.5),
+        "r2": PenaltyConfig(at=FakeProbe(), of="zero-centred", weight=0.5),
+    }
+    """Gradient penalties by name."""
+
+
+ObjectiveConfig = Annotated[
+    Dcgan | Wgan | WganGp | WganLp | Dragan | Lsgan | Hinge | Relativistic, Field(discriminator="kind")
+]
+
+
+# --- schedules and optimisers -----------------------------------------------------------------------------------
+
+
+class ConstantCycle(Section):
+    """The same number of steps in every cycle."""
+
+    kind: Literal["constant"] = "constant"
+    critic_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Critic steps in a cycle, each on new real pictures."""
+    generator_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Generator steps in a cycle."""
+
+
+class OverdoseCycle(Section):
+    """Many critic steps at the start and now and then, as in the code of the WGAN paper."""
+
+    kind: Literal["overdose"] = "overdose"
+    critic_steps: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Critic steps in an ordinary cycle."""
+    generator_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Generator steps in a cycle."""
+    overdose_steps: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Critic steps in an overdose."""
+    first_cycles: Count = 25
+    """The first cycles are overdoses."""
+    every_cycles: Positive = 500
+    """Each such cycle is an overdose."""
+
+
+CycleConfig = Annotated[ConstantCycle | OverdoseCycle, Field(discriminator="kind")]
+
+
+class ConstantRate(Section):
+    """The rate as it stands."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class PiecewiseRate(Section):
+    """Rates by epoch: rates[0] until epoch until[0], rates[1] until until[1] ..., the last one for ever."""
+
+    kind: Literal["pieces"] = "pieces"
+    until: list[Annotated[float, Field(gt=0)]] = []
+    """Epochs at which the rate changes, ascending."""
+    rates: list[Rate] = []
+    """Learning rates, one more than `until`."""
+
+
+class LinearRate(Section):
+    """The rate, held, then falling on a straight line to a share of it at the end of the run."""
+
+    kind: Literal["linear"] = "linear"
+    hold: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the run during which the rate is held."""
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the rate at the end."""
+
+
+class InverseRandomRate(Section):
+    """1 / (1/lr + U(0, 1/low)), drawn anew each cycle: uniform in the inverse rate."""
+
+    kind: Literal["inverse-random"] = "inverse-random"
+    low: Rate = 1e-4
+    """Scale of the low end: rates lie between 1/(1/lr + 1/low) and lr."""
+
+
+class JumpRate(Section):
+    """The rate, and rarely a much larger one."""
+
+    kind: Literal["jumps"] = "jumps"
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.003
+    """Probability of a jump in a cycle."""
+    rate: Rate = 0.005
+    """Learning rate of a jump."""
+
+
+Schedule = Annotated[
+    ConstantRate | PiecewiseRate | LinearRate | InverseRandomRate | JumpRate, Field(discriminator="kind")
+]
+
+
+class _OptimizerConfig(Section):
+    lr: Rate = 1e-4
+    """Learning rate."""
+    schedule: Schedule = ConstantRate()
+    """How the rate changes."""
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdamConfig(_OptimizerConfig):
+    """Adam (Kingma and Ba 2015)."""
+
+    kind: Literal["adam"] = "adam"
+    betas: tuple[Beta, Beta] = (0.0, 0.9)
+    """Decay of the first and second moment."""
+    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
+    """Keeps the division finite."""
+
+
+class RmspropConfig(_OptimizerConfig):
+    """RMSProp (Tieleman and Hinton 2012)."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    alpha: Beta = 0.99
+    """Decay of the mean of squares."""
+    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
+    """Keeps the division finite."""
+
+
+class SgdConfig(_OptimizerConfig):
+    """Stochastic gradient descent."""
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: Beta = 0.0
+    """Momentum."""
+
+
+OptimizerConfig = Annotated[AdamConfig | RmspropConfig | SgdConfig, Field(discriminator="kind")]
+
+
+class OptimizersConfig(Section):
+    """An optimiser for each network."""
+
+    generator: OptimizerConfig = AdamConfig()
+    """The generator's."""
+    critic: OptimizerConfig = AdamConfig()
+    """The critic's."""
+
+
+# --- EMA and training -------------------------------------------------------------------------------------------
+
+
+class EmaConfig(Section):
+    """A running average of the generator's weights: what is saved and shown."""
+
+    kind: Literal["half-life"] = "half-life"
+    half_life_images: Positive = 10_000
+    """After this many pictures an old weight counts half."""
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """The half-life is at most this share of the pictures seen so far; 0 switches the warm-up off."""
+
+
+class TrainConfig(Section):
+    """How long, how much at once, how precisely, and when to look."""
+
+    images: Positive | Auto = "auto"
+    """Length of the run in real pictures shown to the critic (1 kimg = 1000)."""
+    batch: Annotated[int, Field(ge=2, le=65536)] = 64
+    """Real pictures in one critic step."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Chooses all random numbers."""
+    conditional: bool = False
+    """Train with class labels."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of convolutions; "auto" takes bfloat16 where the hardware computes in it."""
+    tick_images: Positive | Auto = "auto"
+    """Pictures between two rows of metrics.csv."""
+    sample_images: Positive | Auto = "auto"
+    """Pictures between two sample sheets; in the beginning they come at 1000, 2000, 4000 ... pictures."""
+    snapshot_images: Positive | Auto = "auto"
+    """Pictures between two checkpoints."""
+
+
+class Config(Section):
+    """Everything that determines a run."""
+
+    data: DataConfig = DataConfig()
+    """The pictures and how they are brought to one size."""
+    generator: GeneratorConfig = DcganGenerator()
+    """The network that makes pictures."""
+    critic: CriticConfig = DcganCritic()
+    """The network that scores pictures."""
+    objective: ObjectiveConfig = WganGp()
+    """The losses of critic and generator, with their penalties."""
+    cycle: CycleConfig = ConstantCycle()
+    """How many critic and generator steps make a cycle."""
+    optimizer: OptimizersConfig = OptimizersConfig()
+    """The optimisers."""
+    ema: Annotated[Absent | EmaConfig, Field(discriminator="kind")] = EmaConfig()
+    """Running average of the generator."""
+    train: TrainConfig = TrainConfig()
+    """Length, batch, precision, and when to look."""

@@ -1,0 +1,73 @@
+"""The errors that a user can meet. Each is one line: where, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something that the user can mend.
+
+    Args:
+        where: the file, flag or field at fault, as the user named it.
+        what: what is wrong with it, with what was found and what was expected.
+        do: what to do now.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: object, what: str, do: str) -> None:
+        self.where, self.what, self.do = printable(str(where)), printable(what), printable(do)
+        super().__init__(f"{self.where}: {self.what}; {self.do}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.where, self.what, self.do)
+
+
+class ConfigError(UserError):
+    """A wrong flag, field or combination (exit 2)."""
+
+
+class DataError(UserError):
+    """Pictures that cannot be read or used (exit 3)."""
+
+    exit_code = 3
+
+
+class ModelError(UserError):
+    """A model or checkpoint that cannot be read or used (exit 4)."""
+
+    exit_code = 4
+
+
+class ResourceError(UserError):
+    """A device, disk, permission or extra that is missing (exit 5)."""
+
+    exit_code = 5
+
+
+class DivergedError(UserError):
+    """Training diverged beyond repair, or policy stopped it (exit 6)."""
+
+    exit_code = 6
+
+
+class BusyError(UserError):
+    """The directory is in use by another process (exit 7)."""
+
+    exit_code = 7
+
+
+def printable(text: str) -> str:
+    """`text` on one line and free of terminal escapes: names of files are not to be trusted."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text
+    )
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`did you mean "x"?` where one of `names` is close, else the list of them."""
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else "choose one of: " + ", ".join(sorted(known))

@@ -1,0 +1,62 @@
+"""The few types that rooms hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:  # the command line must not load torch to know what a picture is
+    from torch import Tensor
+
+
+class ImageSpec(NamedTuple):
+    """Size of a picture. channels: 1 grey, 3 RGB, 4 RGBA."""
+
+    height: int
+    width: int
+    channels: int
+
+    def __str__(self) -> str:
+        kind = {1: "grey", 3: "RGB", 4: "RGBA"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.height}x{self.width} {kind}"
+
+
+class Batch(NamedTuple):
+    """What a feed hands out.
+
+    Attributes:
+        images: float32 [N, C, H, W] in [-1, 1].
+        labels: int64 [N], or None where the set has none.
+        condition: float32 [N, K, H, W] in [-1, 1], the picture that a paired generator starts from, or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    condition: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a network says about itself, so that objectives and the engine can tell what is allowed.
+
+    Attributes:
+        mixes_batch: a sample's output depends on the other samples of its batch (batch norm, minibatch stddev).
+        piecewise_linear: no second derivative with respect to the input, almost everywhere.
+        normalisation: "none", "batch", "layer", "pixel".
+    """
+
+    mixes_batch: bool
+    piecewise_linear: bool
+    normalisation: str
+
+
+class Generator(Protocol):
+    """(latents [N, D], labels [N] or None, condition or None) -> images [N, C, H, W] in [-1, 1]."""
+
+    def __call__(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor: ...
+
+
+class Critic(Protocol):
+    """(images [N, C, H, W], labels [N] or None, condition or None) -> scores [N]."""
+
+    def __call__(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor: ...

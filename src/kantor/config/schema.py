@@ -188,9 +188,9 @@ class PerturbedProbe(Section):
 class PenaltyConfig(Section):
     """A penalty on the gradient of the critic's score with respect to the picture."""
 
-    at: Annotated[
-        InterpolatesProbe | RealProbe | FakeProbe | PerturbedProbe, Field(discriminator="kind")
-    ] = InterpolatesProbe()
+    at: Annotated[InterpolatesProbe | RealProbe | FakeProbe | PerturbedProbe, Field(discriminator="kind")] = (
+        InterpolatesProbe()
+    )
     """Where the gradient is taken."""
     of: Literal["two-sided", "one-sided", "zero-centred"] = "two-sided"
     """(norm - 1)^2, max(0, norm - 1)^2 or norm^2."""

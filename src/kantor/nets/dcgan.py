@@ -1,0 +1,69 @@
+"""The networks of DCGAN (Radford, Metz and Chintala 2016), for any size and number of channels.
+
+At 64x64 and width 64 they are the paper's: 512-256-128-64 channels from the latent, 4x4 kernels, stride 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import DcganCritic, DcganGenerator
+from kantor.nets import ops
+from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, step
+from kantor.types import ImageSpec, Traits
+
+STD = 0.02  # of the normal distribution that weights start from; section 4 of the paper
+
+
+class Generator(nn.Module):
+    """Transposed convolutions from a latent to a picture.
+
+    (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
+    """
+
+    def __init__(self, config: DcganGenerator, spec: ImageSpec, classes: int = 0) -> None:
+        super().__init__()
+        self.traits = Traits(config.norm == "batch", config.norm == "none", config.norm)
+        self.sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
+        widths = [*channels(config.width, config.max_width, len(self.sizes) - 1)[::-1], spec.channels]
+        self.latent = LabelledLatent(config.latent_dim, classes)
+        layers = [ops.conv_transpose(self.latent.dim, widths[0], self.sizes[0])]
+        for i, (small, large) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            kernel, stride = step(large, small)
+            layers.append(ops.conv_transpose(widths[i], widths[i + 1], kernel, stride, (1, 1)))
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(normalisation(config.norm, width) for width in widths[:-1])
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        x = self.latent(z, labels)[:, :, None, None]
+        for (height, width), layer, norm in zip(self.sizes, self.layers, self.norms, strict=False):
+            x = ops.relu(norm(layer(x)[:, :, :height, :width]))
+        height, width = self.sizes[-1]
+        return torch.tanh(self.layers[-1](x)[:, :, :height, :width])
+
+
+class Critic(nn.Module):
+    """Strided convolutions from a picture to a score.
+
+    (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
+    """
+
+    def __init__(self, config: DcganCritic, spec: ImageSpec, classes: int = 0) -> None:
+        super().__init__()
+        self.traits = Traits(config.norm == "batch", config.norm == "none", config.norm)
+        sizes = ladder(spec.height, spec.width, round_up=False)
+        widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]
+        layers, norms = [], []
+        for i, (large, small) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            kernel, stride = step(large, small)
+            layers.append(ops.conv(widths[i], widths[i + 1], kernel, stride, (1, 1)))
+            norms.append(normalisation(config.norm if i else "none", widths[i + 1]))
+        self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
+        self.score = ops.conv(widths[-1], 1, sizes[-1])
+        self.projection = Projection(widths[-1], classes)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = ops.leaky_relu(norm(layer(x)))
+        return self.score(x).flatten() + self.projection(x, labels)

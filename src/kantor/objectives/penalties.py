@@ -1,0 +1,173 @@
+"""Penalties on the gradient of a score with respect to its picture: where it is taken, what is made of it.
+
+Random numbers are handed in, never drawn here. A penalty is one number per sample: the gradient is flattened
+over channels, height and width first, so a norm never runs over one axis only, nor over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from kantor.objectives.losses import at_least_float32
+
+# --- where --------------------------------------------------------------------------------------------------
+
+
+class Probe(Protocol):
+    """Where the gradient is taken.
+
+    Attributes:
+        batch: the points are this very batch, so its scores serve and no further pass is needed; else None.
+        needs_noise: `points` needs `noise`.
+    """
+
+    batch: ClassVar[Literal["real", "fake"] | None]
+    needs_noise: ClassVar[bool]
+
+    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The points. Whoever scores them calls `.detach().requires_grad_()` on them first.
+
+        Args:
+            real, fake: [N, C, H, W].
+            uniform: [N] in [0, 1), one number for each sample.
+            noise: [N, C, H, W] in [0, 1), or None where `needs_noise` is false.
+        Returns:
+            [N, C, H, W].
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Interpolates:
+    """u real + (1 - u) fake, one u for each sample (Gulrajani et al. 2017, algorithm 1)."""
+
+    batch: ClassVar[Literal["real", "fake"] | None] = None
+    needs_noise: ClassVar[bool] = False
+
+    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
+        return torch.lerp(fake.to(real.dtype), real, _per_sample(uniform, real))
+
+
+@dataclass(frozen=True)
+class Real:
+    """The real pictures: R1 (Mescheder et al. 2018, eq. 9)."""
+
+    batch: ClassVar[Literal["real", "fake"] | None] = "real"
+    needs_noise: ClassVar[bool] = False
+
+    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
+        return real
+
+
+@dataclass(frozen=True)
+class Fake:
+    """The generated pictures: R2 (Mescheder et al. 2018, eq. 10)."""
+
+    batch: ClassVar[Literal["real", "fake"] | None] = "fake"
+    needs_noise: ClassVar[bool] = False
+
+    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
+        return fake
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """real + u std s noise: s the standard deviation of all numbers in the batch, one u for each sample.
+
+    The form of the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the picture to
+    picture + 0.5 s U(0, 1). Kodali et al. 2017 write normal noise N(0, c I), with a c that fits one scale of
+    pixels only; relative to s it means the same on every set. As in that code the noise never darkens, and
+    points may leave [-1, 1].
+
+    Attributes:
+        std: amplitude of the noise in standard deviations of the batch.
+    """
+
+    batch: ClassVar[Literal["real", "fake"] | None] = None
+    needs_noise: ClassVar[bool] = True
+
+    std: float = 0.5
+
+    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
+        if noise is None:
+            raise ValueError("Perturbed needs noise [N, C, H, W] in [0, 1)")
+        spread = self.std * real.std(correction=0)
+        return real + _per_sample(uniform, real) * spread * noise
+
+
+def _per_sample(numbers: Tensor, like: Tensor) -> Tensor:
+    """[N] -> [N, 1, 1, 1]. Another length would broadcast in silence: one number for the whole batch."""
+    if numbers.shape != like.shape[:1]:
+        raise ValueError(f"expected one number a sample, [{len(like)}], got {list(numbers.shape)}")
+    return numbers.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+
+
+# --- what ---------------------------------------------------------------------------------------------------
+
+
+def input_gradient(scores: Tensor, points: Tensor) -> Tensor:
+    """The gradient of each score with respect to its own point, differentiable once more.
+
+    Args:
+        scores: [N], computed from `points`; score i must depend on no point but i.
+        points: [N, C, H, W] that require grad.
+    Returns:
+        [N, C, H, W].
+    """
+    grad: Tensor = torch.autograd.grad(scores.sum(), points, create_graph=True)[0]
+    return grad
+
+
+def gradient_norm(grad: Tensor) -> Tensor:
+    """Euclidean norm of each sample's gradient: [N, C, H, W] -> [N], at least float32.
+
+    Its derivative at norm 0 is 0, where that of a written-out sqrt(sum of squares) is NaN.
+    """
+    norm: Tensor = torch.linalg.vector_norm(at_least_float32(grad.flatten(1)), dim=1)
+    return norm
+
+
+def two_sided(grad: Tensor) -> Tensor:
+    """(norm - 1)^2: [N, C, H, W] -> [N] (Gulrajani et al. 2017, eq. 3)."""
+    return (gradient_norm(grad) - 1).square()
+
+
+def one_sided(grad: Tensor) -> Tensor:
+    """max(0, norm - 1)^2: [N, C, H, W] -> [N] (Petzka et al. 2018)."""
+    return (gradient_norm(grad) - 1).relu().square()
+
+
+def zero_centred(grad: Tensor) -> Tensor:
+    """norm^2: [N, C, H, W] -> [N] (Mescheder et al. 2018, eqs. 9 and 10, without their gamma / 2)."""
+    return at_least_float32(grad.flatten(1)).square().sum(1)
+
+
+@dataclass(frozen=True)
+class GradientPenalty:
+    """A term of the critic's loss.
+
+    Attributes:
+        at: where the gradient is taken.
+        of: input gradients [N, C, H, W] -> penalty [N].
+        weight: weight of the penalty's mean in the loss, averaged over steps.
+        every: lazy: applied at every k-th critic step at k times the weight (Karras et al. 2020, sec. 3.1).
+    """
+
+    at: Probe
+    of: Callable[[Tensor], Tensor]
+    weight: float
+    every: int = 1
+
+    def due(self, critic_step: int) -> bool:
+        """Whether it is applied at this critic step, counted from 0; step 0 is."""
+        return critic_step % self.every == 0
+
+    @property
+    def scale(self) -> float:
+        """The weight at a step at which it is due."""
+        return self.weight * self.every

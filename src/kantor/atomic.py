@@ -11,13 +11,14 @@ import errno
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kantor.errors import ResourceError
+from kantor.errors import BusyError, ResourceError
 
 TEMPORARY = ".tmp-"
 
@@ -33,7 +34,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         try:
             _write_new(temporary, data)
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -72,18 +73,48 @@ def new_folder(path: Path, exist_ok: bool = False) -> Iterator[Path]:
 
 def publish(temporary: Path, path: Path, replace: bool = False) -> None:
     """Gives the folder `temporary` its final name, for good; with `replace`, an older one makes room."""
-    _sync_folder(temporary)
+    sync_folder(temporary)
     if replace and path.exists():
         old = _beside(path)
         path.rename(old)
         temporary.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         remove_folder(old)
         return
     if path.exists():  # rename would silently replace an empty folder
         raise FileExistsError(errno.EEXIST, "exists already", str(path))
     temporary.rename(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+def patch(path: Path, data: bytes, offset: int = 0) -> None:
+    """Overwrites `data` within a file of a folder that is not published yet; on the disk when it returns.
+
+    Not atomic: the caller must be able to do it again after a crash.
+    """
+    with resource_errors(path), path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds `folder` (made if missing) for this process alone; the lock ends with the process, however that ends.
+
+    The file `lock` in it names the process. The holder may delete the folder.
+
+    Raises:
+        BusyError: another process holds it; its number is named.
+    """
+    descriptor = _open_lock(folder)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_folder(path: Path) -> None:
@@ -184,6 +215,42 @@ _REMEDIES = {
 }
 
 
+def _open_lock(folder: Path) -> int:
+    path = folder / "lock"
+    while True:
+        with resource_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            except FileNotFoundError:  # its holder has just removed the folder
+                continue
+        try:
+            _lock(descriptor)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):  # else it was removed while we waited
+                return descriptor
+        except (BlockingIOError, PermissionError):
+            holder = os.read(descriptor, 20).decode("ascii", "replace") or "another process"
+            os.close(descriptor)
+            raise BusyError(folder, f"in use by process {holder}", "wait until it has ended, or stop it") from None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Raises BlockingIOError (PermissionError on Windows) where another process holds the lock."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # far behind the text, which others must be able to read
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _existing(path: Path) -> Path:
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
@@ -200,7 +267,8 @@ def _write_new(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Puts the names of a folder's files on the disk."""
     if os.name == "nt":  # folders cannot be opened there
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,0 +1,73 @@
+"""The files of a packed set: names, headers, digests. What `pack` writes and `Store` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.types import ImageSpec
+
+VERSION = 1
+MANIFEST = "manifest.json"
+SOURCES = "sources.jsonl.gz"
+REJECTED = "rejected.jsonl"
+HEADER_BYTES = 128
+SHARD_BYTES = 1 << 30
+INDEX = np.dtype([("sha256", "V32"), ("crc32", "<u4")])  # V, not S: numpy strips trailing zeros from S
+LABELS = np.dtype("<i8")
+
+
+def shard_file(kind: str, number: int) -> str:
+    """Name of a shard's file; kind: "images", "labels" or "index"."""
+    return f"{kind}-{number:05d}.npy"
+
+
+def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """The .npy header, always of HEADER_BYTES, so that it can be written last."""
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    text = repr(fields).encode("ascii")
+    room = HEADER_BYTES - 10 - 1
+    assert len(text) <= room, "the header has outgrown its place"
+    return b"\x93NUMPY\x01\x00" + (room + 1).to_bytes(2, "little") + text.ljust(room) + b"\n"
+
+
+def digest(manifest: dict[str, Any]) -> str:
+    """SHA-256 over a manifest's values, without its own `digest`."""
+    values = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(
+    spec: ImageSpec,
+    settings: dict[str, Any],
+    class_names: list[str],
+    shards: Iterable[tuple[NDArray[np.void], NDArray[np.int64] | None]],
+) -> str:
+    """SHA-256 over the settings and each row's digests and label: equal for equal sets, however sharded.
+
+    Args:
+        settings: those that change pixels.
+        shards: (index, labels) of each shard.
+    """
+    index_hash, label_hash = hashlib.sha256(), hashlib.sha256()
+    for index, labels in shards:
+        index_hash.update(np.ascontiguousarray(index).view(np.uint8).data)
+        if labels is not None:
+            label_hash.update(np.ascontiguousarray(labels).view(np.uint8).data)
+    whole = [VERSION, list(spec), settings, class_names, index_hash.hexdigest(), label_hash.hexdigest()]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def is_packed(path: Path) -> bool:
+    """Whether `path` is a packed set, damaged ones among them."""
+    try:
+        with (path / MANIFEST).open("rb") as file:
+            return b'"kantor_pack"' in file.read(1 << 20)
+    except OSError:
+        return False

@@ -1,0 +1,151 @@
+"""What runs in a worker process of `pack`: reads and decodes foreign pictures, far from the rest.
+
+Started as its own program (see `pack_pool`), it speaks in frames over its standard input and output: two lengths,
+JSON, raw bytes. Imports little, so that it starts in a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pickle
+import signal
+import struct
+import sys
+import time
+import zlib
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.decode import DecodeSettings, Undecodable, decode, probe
+from kantor.data.sources.source import Item, Source
+
+FRAME = struct.Struct("<II")
+MEMORY_BYTES = 4 << 30
+NEAR_CONSTANT = 2.0
+_FLUSH_S = 0.05
+_FLUSH_BYTES = 4 << 20
+
+
+def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
+    """Sends JSON with bytes behind it."""
+    text = json.dumps(value).encode()
+    stream.write(FRAME.pack(len(text), len(blob)) + text + blob)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
+    """Receives (JSON, bytes); None where the other side has gone."""
+    head = stream.read(FRAME.size)
+    if len(head) < FRAME.size:
+        return None
+    length, blob_length = FRAME.unpack(head)
+    data = stream.read(length + blob_length)
+    if len(data) < length + blob_length:
+        return None
+    return json.loads(data[:length]), data[length:]
+
+
+def main() -> None:
+    """Serves tasks until the parent goes."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up between the frames
+    tasks = sys.stdin.buffer
+    _die_with_parent()
+    source, settings = pickle.load(tasks)  # noqa: S301 - from our own parent, not from a file
+    _limit_memory()
+    write_frame(replies, "ready")
+    while (task := read_frame(tasks)) is not None:
+        items = [Item(*fields) for fields in task[0]["items"]]
+        if task[0]["do"] == "probe":
+            write_frame(replies, [_probe(source, item) for item in items])
+        else:
+            _decode_all(source, settings, items, replies)
+
+
+def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], replies: IO[bytes]) -> None:
+    """Replies in several frames, so that silence of some length means that one picture takes that long."""
+    done: list[list[Any]] = []
+    blob = bytearray()
+    flushed_s = time.monotonic()
+    for item in items:
+        outcome, pixels = _decode(source, settings, item)
+        done.append(outcome)
+        blob += pixels
+        if time.monotonic() - flushed_s > _FLUSH_S or len(blob) > _FLUSH_BYTES or len(items) == 1:
+            write_frame(replies, done, bytes(blob))
+            done, blob, flushed_s = [], bytearray(), time.monotonic()
+    if done:
+        write_frame(replies, done, bytes(blob))
+
+
+def _decode(source: Source, settings: DecodeSettings, item: Item) -> tuple[list[Any], bytes]:
+    """([SHA-256, CRC-32, near-constant, notes], pixels), or ([reason], nothing)."""
+    try:
+        data = source.load(item)
+        picture, notes = decode(data, settings)
+        pixels = np.ascontiguousarray(picture).tobytes()
+        flat = bool(picture.std() < NEAR_CONSTANT)
+        return [_sha256(data), zlib.crc32(pixels), flat, list(notes)], pixels
+    except Exception as error:  # whatever a foreign file provokes is the file's fault, and is listed
+        return [_reason(error)], b""
+
+
+def _probe(source: Source, item: Item) -> tuple[int, int, str] | None:
+    try:
+        return probe(source.load(item))
+    except Exception:  # as in _decode; the picture is listed when it is packed
+        return None
+
+
+def _sha256(data: bytes | NDArray[Any]) -> str:
+    if isinstance(data, np.ndarray):
+        kind = f"{data.dtype.str}{data.shape}".encode()
+        return hashlib.sha256(kind + np.ascontiguousarray(data).tobytes()).hexdigest()
+    return hashlib.sha256(data).hexdigest()
+
+
+_REASONS = {
+    errno.ENOENT: "no longer there",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk reports an error",
+}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Undecodable):
+        return str(error)[:300]
+    if isinstance(error, MemoryError):
+        return "needs too much memory"
+    if isinstance(error, OSError) and error.errno is not None:
+        return _REASONS.get(error.errno, (error.strerror or "cannot be read").lower())
+    return f"cannot be decoded ({type(error).__name__}: {error})"[:300]
+
+
+def _die_with_parent() -> None:
+    """A worker that hangs in a decoder does not see that its input has ended; Linux can tell it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    used = 0
+    with contextlib.suppress(OSError), open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - starts faster
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, hard))

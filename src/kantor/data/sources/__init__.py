@@ -1,0 +1,102 @@
+"""Where pictures come from: one file a kind of source."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+from kantor.config.schema import DataConfig, parse_size
+from kantor.data.formats import is_encoded_picture
+from kantor.data.sources import idx, names
+from kantor.data.sources.folder import Folder
+from kantor.data.sources.glyphs import Glyphs
+from kantor.data.sources.idx import Idx
+from kantor.data.sources.npy import Npy
+from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.zip import Zip
+from kantor.errors import DataError
+
+__all__ = ["Folder", "Glyphs", "Idx", "Item", "Npy", "Rejected", "Source", "Zip", "open_source"]
+
+GLYPHS = "glyphs"
+GLYPHS_SIZE = 32
+ACCEPTED = "name a folder of pictures, a zip of them, a .npy or IDX file, a packed set, or glyphs"
+_LATER = {
+    ".tar": "tar", ".tgz": "tar", ".tfrecord": "TFRecord", ".tfrecords": "TFRecord", ".parquet": "Parquet",
+    ".npz": ".npz", ".7z": "7z", ".rar": "rar",
+}  # fmt: skip
+
+
+def open_source(config: DataConfig) -> Source:
+    """The source that `config.source` names, told by what it is rather than by its extension.
+
+    A packed set is not opened here. A note on what was chosen stands in the source's `note`, "" where there is none.
+
+    Raises:
+        DataError: it is missing, unreadable, or of a kind that is not read.
+    """
+    name, labels = config.source, config.labels
+    if name == GLYPHS:
+        return _glyphs(config)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+        raise DataError(name, "it is an address on the net", "download it first, then name the file or folder")
+    path = Path(name).expanduser()
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(name, path) from None
+    except (OSError, ValueError) as error:
+        what = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise DataError(name, what, "check the path and its permissions") from error
+    if stat.S_ISDIR(mode):
+        return _folder(name, path, labels)
+    if not stat.S_ISREG(mode):
+        raise DataError(name, "it is neither a folder nor a regular file", ACCEPTED)
+    return _file(str(path), labels)
+
+
+def _glyphs(config: DataConfig) -> Glyphs:
+    if config.labels not in ("auto", "none"):
+        raise DataError(config.labels, "the built-in set has labels of its own", "use --labels auto or none")
+    height, width = (GLYPHS_SIZE, GLYPHS_SIZE) if config.size == "auto" else parse_size(config.size)
+    return Glyphs(config.glyphs.count, config.glyphs.seed, height, width, labelled=config.labels == "auto")
+
+
+def _folder(name: str, path: Path, labels: str) -> Source:
+    try:
+        inside = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
+    except OSError as error:
+        raise DataError(name, f"cannot be read ({error.strerror})", "check its permissions") from error
+    chosen = idx.choose(inside, name)
+    return Idx(name, labels, str(path / chosen)) if chosen else Folder(str(path), labels)
+
+
+def _file(name: str, labels: str) -> Source:
+    path = Path(name)
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise DataError(name, f"cannot be read ({error.strerror})", "check its permissions") from error
+    extension = path.suffix.lower()
+    if not start:
+        raise DataError(name, "it is an empty file", ACCEPTED)
+    if extension in _LATER or start[257:262] == b"ustar" or start.startswith(b"PAR1"):
+        kind = _LATER.get(extension, "Parquet" if start.startswith(b"PAR1") else "tar")
+        raise DataError(name, f"{kind} files are not read yet", "unpack it into a folder, or make a zip of that")
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension == ".zip":
+        return Zip(name, labels)
+    if start.startswith(b"\x93NUMPY") or extension == ".npy":
+        return Npy(name, labels)
+    if idx.is_idx(path):
+        return Idx(name, labels)
+    if is_encoded_picture(start):
+        raise DataError(name, "it is one picture, and training needs many", "name the folder that it lies in")
+    raise DataError(name, "it is of no kind that is read", ACCEPTED)
+
+
+def _missing(name: str, path: Path) -> DataError:
+    """Names the part of the path that does exist."""
+    nearest = next((str(parent) for parent in path.absolute().parents if parent.exists()), "/")
+    return DataError(name, f"there is no such file or folder ({nearest} exists)", "check the spelling")

@@ -1,0 +1,166 @@
+"""IDX, the format of MNIST and its family, gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.sources import labels as label_files
+from kantor.data.sources.source import Item, Rejected
+from kantor.errors import DataError
+
+MAX_BYTES = 16 << 30
+NAME = re.compile(r"(.*)(images|labels)([-.])idx(\d)-ubyte(\.gz)?$")
+
+
+class Idx:
+    """Pictures by index: unsigned bytes [N, H, W] or [N, H, W, C].
+
+    Args:
+        path: the file of pictures, or the folder that it was chosen from, as the user wrote it.
+        labels: "auto": the file of labels beside it, by its usual name; "none"; or an IDX, CSV or JSON file.
+        chosen: the file of pictures, where `path` is a folder.
+    """
+
+    exact = True
+
+    def __init__(self, path: str, labels: str = "auto", chosen: str = "") -> None:
+        self.path, self.labels, self.file = path, labels, Path(chosen or path)
+        self.note = f"of this folder {self.file.name} is used; name another file to use that" if chosen else ""
+        self._pictures: NDArray[np.uint8] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pictures": None}
+
+    def items(self) -> Iterator[Item | Rejected]:
+        """In order of the index.
+
+        Raises:
+            DataError: the file or its labels cannot be used.
+        """
+        pictures, changed = self._array(), self.file.stat().st_mtime_ns
+        size = pictures[0].nbytes
+        path = labels_beside(self.file) if self.labels == "auto" else Path(self.labels)
+        if self.labels == "none" or path is None:
+            return (Item(str(i), i, size, changed) for i in range(len(pictures)))
+        if not is_idx(path):
+            plain = [Item(str(i), i, size, changed) for i in range(len(pictures))]
+            return label_files.attach(plain, label_files.read_file(self.labels), self.labels)
+        labels = read(path)
+        if labels.ndim != 1 or len(labels) != len(pictures):
+            what = f"labels of shape {list(labels.shape)} for {len(pictures)} pictures"
+            raise DataError(path, what, "name the right file, or use --labels none")
+        return (Item(str(i), i, size, changed, str(labels[i])) for i in range(len(pictures)))
+
+    def load(self, item: Item) -> NDArray[np.uint8]:
+        """[H, W] or [H, W, C]."""
+        picture: NDArray[np.uint8] = self._array()[item.position]
+        return picture
+
+    def _array(self) -> NDArray[np.uint8]:
+        """All pictures; a gzipped file is inflated once in each process."""
+        if self._pictures is None:
+            array = read(self.file)
+            if array.ndim not in (3, 4) or 0 in array.shape or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):
+                what = f"its shape {list(array.shape)} is not that of pictures"
+                do = "name the file of pictures (...-images-idx3-ubyte)"
+                raise DataError(self.file, what, do)
+            self._pictures = array
+        return self._pictures
+
+
+def is_idx(path: Path) -> bool:
+    """Whether a file, gzipped or not, begins like IDX of unsigned bytes."""
+    try:
+        with _opened(path) as file:
+            start = file.read(4)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return len(start) == 4 and start[:2] == b"\0\0" and start[2] in (8, 9, 11, 12, 13, 14) and 1 <= start[3] <= 8
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """The array in an IDX file of unsigned bytes.
+
+    Raises:
+        DataError: another format or number type, cut off, or longer than its header says.
+    """
+    try:
+        with _opened(path) as file:
+            start = file.read(4)
+            if len(start) < 4 or start[:2] != b"\0\0" or start[3] < 1:
+                raise DataError(path, "it is no IDX file", "name a file such as train-images-idx3-ubyte.gz")
+            if start[2] != 8:
+                raise DataError(path, "its numbers are not unsigned bytes", "convert it to .npy")
+            sides = file.read(4 * start[3])
+            if len(sides) < 4 * start[3]:
+                raise DataError(path, "it is cut off in its header", "download it again")
+            shape = struct.unpack(f">{start[3]}I", sides)
+            size = math.prod(shape)
+            if size > MAX_BYTES:
+                raise DataError(path, f"its header claims {size >> 30} GB", "it is damaged: download it again")
+            data = _exactly(file, size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(path, f"cannot be read ({error})", "check it, or download it again") from error
+    if len(data) != size:
+        longer = "longer" if len(data) > size else "shorter"
+        raise DataError(path, f"it is {longer} than its header says ({size} bytes)", "download it again")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def labels_beside(pictures: Path) -> Path | None:
+    """The file of labels that goes with a file of pictures by its usual name."""
+    parts = NAME.match(pictures.name)
+    if not parts or parts[2] != "images":
+        return None
+    plain = f"{parts[1]}labels{parts[3]}idx1-ubyte"
+    return next((p for p in (pictures.with_name(plain), pictures.with_name(plain + ".gz")) if p.is_file()), None)
+
+
+def choose(names: list[str], where: str) -> str | None:
+    """Which of a folder's files to take: None unless all are IDX; the training pictures, or the only pictures.
+
+    Raises:
+        DataError: several, and none of them for training.
+    """
+    matches = [NAME.match(name) for name in names]
+    if not names or not all(matches):
+        return None
+    plain: dict[str, str] = {}  # a file and its gzipped twin count once
+    for name in sorted(names, reverse=True):
+        if cast(re.Match[str], NAME.match(name))[2] == "images":
+            plain[name.removesuffix(".gz")] = name
+    pictures = sorted(plain.values())
+    training = [name for name in pictures if "train" in name]
+    best = training if len(training) == 1 else pictures
+    if len(best) != 1:
+        what = f"it holds {len(pictures)} files of pictures" + (": " + ", ".join(pictures[:9]) if pictures else "")
+        raise DataError(where, what, "name one of the files instead of the folder")
+    return best[0]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, inflated on the way where it is gzipped."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if zipped else path.open("rb")
+
+
+def _exactly(file: BinaryIO, size: int) -> bytearray:
+    """At most size + 1 bytes, in pieces, so that a header that lies costs no more memory than the file has."""
+    data = bytearray()
+    while len(data) <= size:
+        piece = file.read(min(1 << 24, size + 1 - len(data)))
+        if not piece:
+            break
+        data += piece
+    return data

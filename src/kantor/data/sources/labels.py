@@ -1,0 +1,153 @@
+"""Files of labels: CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kantor.data.sources.source import Item, Rejected
+from kantor.errors import DataError
+
+MAX_CLASSES = 65_536
+_NAME_HEADS = ("name", "file", "filename", "file_name", "path", "image", "picture", "image_id", "id")
+_LABEL_HEADS = ("label", "class", "category", "target", "label_name", "class_name")
+
+
+def read_file(path: str) -> dict[str, str]:
+    """Labels by picture's name, from a CSV or JSON file.
+
+    Raises:
+        DataError: missing, unreadable or malformed, with the line or key.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(path, f"the labels cannot be read ({error.strerror})", "name a CSV or JSON file") from error
+    labels = parse(data, path)
+    if not labels:
+        raise DataError(path, "there are no labels in it", 'write lines "name,label", or use --labels auto')
+    return labels
+
+
+def parse_own(data: bytes, where: str) -> dict[str, str]:
+    """Labels from a dataset.json found beside the pictures; none where it is another program's file."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return parse(data, where)
+    return parse(data, where) if isinstance(value, dict) and isinstance(value.get("labels"), list) else {}
+
+
+def parse(data: bytes, where: str) -> dict[str, str]:
+    """Labels by name from the bytes of a CSV or JSON file; NVIDIA's dataset.json without labels gives none."""
+    try:
+        text = data.decode("utf-8-sig", "surrogateescape")
+    except UnicodeDecodeError as error:
+        raise DataError(where, "it is not text", "save it as UTF-8") from error
+    labels = _from_json(text, where) if text.lstrip()[:1] in ("{", "[") else _from_csv(text, where)
+    classes = len(set(labels.values()))
+    if classes > MAX_CLASSES:
+        what = f"{classes} different labels, at most {MAX_CLASSES} are possible"
+        raise DataError(where, what, "give one class name a picture, not a number of its own")
+    return labels
+
+
+def attach(found: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
+    """The items with their labels.
+
+    Raises:
+        DataError: a picture has no label, or a label has no picture; before the first item is handed out.
+    """
+    listing = list(found)
+    missing = [entry.name for entry in listing if isinstance(entry, Item) and entry.name not in labels]
+    if missing:
+        do = "add them, or use --labels none"
+        raise DataError(where, f"{_some(missing)} {_have(missing)} no label", do)
+    unknown = labels.keys() - {entry.name for entry in listing}
+    if unknown:
+        names = sorted(unknown)
+        raise DataError(where, f"it labels {_some(names)}, not among the pictures", "correct or remove the names")
+    for entry in listing:
+        yield replace(entry, label=labels[entry.name]) if isinstance(entry, Item) else entry
+
+
+def _have(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"
+
+
+def _some(names: list[str]) -> str:
+    """`7 pictures (a, b, c ...)`."""
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return f"{len(names)} picture{'s' * (len(names) != 1)} ({shown})"
+
+
+def _from_csv(text: str, where: str) -> dict[str, str]:
+    first = text.split("\n", 1)[0]
+    delimiter = next((d for d in (",", "\t", ";") if d in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    labels: dict[str, str] = {}
+    name_at, label_at = 0, 1
+    try:
+        for row in reader:
+            spot = f"{where}, line {reader.line_num}"
+            if not row or not any(cell.strip() for cell in row):
+                continue
+            heads = [cell.strip().lower() for cell in row]
+            if not labels and any(h in _NAME_HEADS for h in heads) and any(h in _LABEL_HEADS for h in heads):
+                name_at = next(i for i, h in enumerate(heads) if h in _NAME_HEADS)
+                label_at = next(i for i, h in enumerate(heads) if h in _LABEL_HEADS)
+                continue
+            if len(row) <= max(name_at, label_at):
+                raise DataError(spot, f"one column found, {delimiter.join(row)[:60]}", 'write "name,label"')
+            if len(row) > 2 and (name_at, label_at) == (0, 1) and not labels and reader.line_num == 1:
+                what = f"{len(row)} columns, and no line above that names them"
+                raise DataError(spot, what, 'begin with a line such as "name,label"')
+            _add(labels, row[name_at], row[label_at].strip(), spot)
+    except csv.Error as error:
+        raise DataError(f"{where}, line {reader.line_num}", f"not CSV ({error})", 'write "name,label"') from error
+    return labels
+
+
+def _from_json(text: str, where: str) -> dict[str, str]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        reason = getattr(error, "msg", "nested too deep")
+        raise DataError(f"{where}, line {line}", f"not JSON ({reason})", "correct it") from error
+    if isinstance(value, dict) and isinstance(value.get("labels"), list | None) and "labels" in value:
+        value = value["labels"] or []
+    if isinstance(value, dict):
+        entries: Iterable[Any] = value.items()
+    else:
+        entries = value
+    labels: dict[str, str] = {}
+    for number, entry in enumerate(entries):
+        spot = f"{where}, entry {number}"
+        if not isinstance(entry, list | tuple) or len(entry) != 2 or not isinstance(entry[0], str):
+            raise DataError(spot, f"{json.dumps(entry)[:60]} found", 'write ["name", label]')
+        _add(labels, entry[0], _label(entry[1], f"{spot} ({entry[0]})"), spot)
+    return labels
+
+
+def _label(value: Any, spot: str) -> str:
+    """A label from JSON: text, or a whole number that is not negative."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    what = f"the label is {json.dumps(value)[:60]}"
+    raise DataError(spot, what, "a label is one text or one whole number from 0")
+
+
+def _add(labels: dict[str, str], name: str, label: str, spot: str) -> None:
+    name = name.strip().replace("\\", "/").removeprefix("./")
+    if not name or not label or label.lower() == "nan":
+        raise DataError(spot, f"the {'label' if name else 'name'} is empty", "fill it in, or remove the line")
+    if labels.setdefault(name, label) != label:
+        raise DataError(spot, f"{name} is {label} here and {labels[name]} above", "keep one of them")

@@ -1,0 +1,84 @@
+"""What a file's name says: whether it is a picture's, and which class it belongs to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from kantor.errors import DataError
+
+PICTURES = frozenset(
+    [".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"]
+)
+_UNREAD = frozenset(
+    [
+        ".heic",
+        ".heif",
+        ".avif",
+        ".svg",
+        ".psd",
+        ".eps",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".nef",
+        ".jp2",
+        ".jxl",
+        ".tga",
+        ".ico",
+        ".exr",
+        ".hdr",
+    ]
+)
+_CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
+LABEL_FILE = "dataset.json"
+
+
+def is_clutter(part: str) -> bool:
+    """Whether a file or folder of this name is passed over in silence: hidden, or left by the file manager."""
+    return part.startswith(".") or part in _CLUTTER
+
+
+def extension(name: str) -> str:
+    """The extension in small letters, "" where there is none: "scan.0001" and "Mr. Smith" have none."""
+    base = name.rsplit("/", 1)[-1]
+    stem, dot, tail = base.rpartition(".")
+    if not stem or not dot or not 1 <= len(tail) <= 10 or tail.isdigit() or not tail.isascii() or " " in tail:
+        return ""
+    return "." + tail.lower()
+
+
+def not_picture(name: str) -> str | None:
+    """Why a file of this name is left out unread, or None where it may be a picture."""
+    kind = extension(name)
+    if kind in _UNREAD:
+        return f"{kind} pictures are not read"
+    return None if kind == "" or kind in PICTURES else f"not a picture ({kind})"
+
+
+def class_depth(names: Iterable[str]) -> int | None:
+    """Which part of the names is the class: 0 for the first folder; None where a picture lies beside folders.
+
+    Single folders around everything are passed over.
+    """
+    folders: list[set[str]] = []
+    shortest = 1 << 30
+    for name in names:
+        parts = name.split("/")[:-1]
+        shortest = min(shortest, len(parts))
+        for depth, part in enumerate(parts[:shortest]):
+            if depth == len(folders):
+                folders.append(set())
+            if depth == 0 or len(folders[depth - 1]) == 1:
+                folders[depth].add(part)
+    return next((d for d, parts in enumerate(folders[: min(shortest, 1 << 30)]) if len(parts) > 1), None)
+
+
+def no_pictures(where: str, seen: Counter[str]) -> DataError:
+    """The error for a place without pictures; `seen` counts what is there by extension or reason."""
+    found = ", ".join(f"{count} {kind}" for kind, count in seen.most_common(8)) or "nothing"
+    return DataError(
+        where,
+        f"there are no pictures in it (found: {found})",
+        "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files",
+    )

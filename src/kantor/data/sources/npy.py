@@ -1,0 +1,184 @@
+"""An array of pictures in a .npy file.
+
+Pictures are read one by one at their place. The file is not mapped: workers decode under a limit on address space,
+in which a large mapping does not fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.sources import labels as label_files
+from kantor.data.sources.source import Item, Rejected
+from kantor.errors import DataError
+
+_SAVE = "np.save('new.npy', {})"
+
+
+@dataclass(frozen=True)
+class Header:
+    """Shape and type of the array in a .npy file, and where its numbers begin."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+    @property
+    def picture_bytes(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def read(self, path: str, start: int, count: int) -> NDArray[Any]:
+        """[count, ...], elements `start` and after along the first axis."""
+        at = self.offset + start * self.picture_bytes
+        flat = np.fromfile(path, self.dtype, count * math.prod(self.shape[1:]), offset=at)
+        return flat.reshape(count, *self.shape[1:]) if self.shape else flat
+
+
+class Npy:
+    """Pictures by index: uint8 or uint16 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels.
+
+    Args:
+        path: the file.
+        labels: "auto": NAME-labels.npy, NAME_labels.npy or labels.npy beside it; "none"; or a .npy, CSV or JSON
+            file (there the names are indices).
+    """
+
+    exact = True
+    note = ""
+
+    def __init__(self, path: str, labels: str = "auto") -> None:
+        self.path, self.labels = path, labels
+        self._header: Header | None = None
+
+    def items(self) -> Iterator[Item | Rejected]:
+        """In order of the index.
+
+        Raises:
+            DataError: the array or its labels cannot be used.
+        """
+        header, found = self._checked(), Path(self.path).stat()
+        count, size = header.shape[0], header.picture_bytes
+        label_path = self._label_path()
+        if label_path is None or label_path.suffix == ".npy":
+            labels = None if label_path is None else read_labels(label_path, count)
+            return (
+                Item(str(i), i, size, found.st_mtime_ns, None if labels is None else str(labels[i]))
+                for i in range(count)
+            )
+        plain = [Item(str(i), i, size, found.st_mtime_ns) for i in range(count)]
+        return label_files.attach(plain, label_files.read_file(self.labels), self.labels)
+
+    def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """[H, W] or [H, W, C]."""
+        header = self._checked()
+        picture = header.read(self.path, item.position, 1)[0]
+        native: NDArray[np.uint8] | NDArray[np.uint16] = picture.astype(picture.dtype.newbyteorder("="), copy=False)
+        return native
+
+    def _label_path(self) -> Path | None:
+        if self.labels == "none":
+            return None
+        if self.labels != "auto":
+            return Path(self.labels)
+        own = Path(self.path)
+        beside = (own.with_name(name) for name in (f"{own.stem}-labels.npy", f"{own.stem}_labels.npy", "labels.npy"))
+        return next((p for p in beside if p.is_file() and p != own), None)
+
+    def _checked(self) -> Header:
+        """What the file's header says, checked."""
+        if self._header is None:
+            header = read_header(Path(self.path))
+            check_pictures(header, self.path)
+            self._header = header
+        return self._header
+
+
+def read_header(path: Path) -> Header:
+    """The header of a .npy file.
+
+    Raises:
+        DataError: it is none, holds Python objects, lies in columns, or is cut off.
+    """
+    again = "save it again with np.save"
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, by_columns, dtype = read(file)
+            offset = file.tell()
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", "check the path and permissions") from error
+    except Exception as error:  # the header is Python text, which can be wrong in every way
+        raise DataError(path, "it is cut off or damaged, or no .npy file", again) from error
+    header = Header(shape, dtype, offset)
+    if dtype.hasobject:
+        raise DataError(path, "it holds Python objects, which could run code", "save plain numbers with np.save")
+    if by_columns and len(shape) > 1:
+        do = "convert it: " + _SAVE.format("np.ascontiguousarray(x)")
+        raise DataError(path, "its numbers are stored by columns", do)
+    size = path.stat().st_size
+    needed = offset + math.prod(shape) * dtype.itemsize
+    if size < needed:
+        raise DataError(path, f"it is cut off: {size} of {needed} bytes", again)
+    return header
+
+
+def read_labels(path: Path, count: int) -> NDArray[np.int64]:
+    """int64 [count], none negative, from a .npy file."""
+    header = read_header(path)
+    labels = header.read(str(path), 0, header.shape[0] if header.shape else 1)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        what = f"labels of shape {labels.shape} and type {labels.dtype} found"
+        raise DataError(path, what, "save one whole number for each picture, or use --labels none")
+    if len(labels) != count:
+        raise DataError(path, f"{len(labels)} labels for {count} pictures", "mend it, or use --labels none")
+    if len(labels) and labels.min() < 0:
+        where = int(np.argmax(labels < 0))
+        raise DataError(path, f"label {where} is negative ({labels[where]})", "labels are whole numbers from 0")
+    if len(np.unique(labels)) > label_files.MAX_CLASSES:
+        raise DataError(path, f"more than {label_files.MAX_CLASSES} different labels", "use --labels none")
+    return labels.astype(np.int64)
+
+
+def check_pictures(header: Header, path: str) -> None:
+    """Refuses arrays that are no stack of pictures, telling how to convert them."""
+    shape = "[" + ", ".join(map(str, header.shape)) + "]"
+    layout = "save uint8 pictures as [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
+    if header.dtype not in (np.uint8, np.uint16, np.dtype(">u2")):
+        raise DataError(
+            path, f"its numbers are {header.dtype}, not uint8 or uint16", "convert it: " + _recipe(header, path)
+        )
+    if len(header.shape) == 4 and header.shape[3] not in (1, 3, 4) and header.shape[1] in (1, 3, 4):
+        do = "convert it: " + _SAVE.format("x.transpose(0, 2, 3, 1)")
+        raise DataError(path, f"its shape {shape} has the channels first", do)
+    if len(header.shape) == 3 and header.shape[2] in (1, 3, 4) and header.shape[0] > 4:
+        do = "convert it: " + _SAVE.format("x[None]") + " for one, or x[..., None] for many"
+        raise DataError(path, f"its shape {shape} is that of one picture", do)
+    if len(header.shape) not in (3, 4) or (len(header.shape) == 4 and header.shape[3] not in (1, 3, 4)):
+        raise DataError(path, f"its shape {shape} is not that of pictures", layout)
+    if 0 in header.shape:
+        raise DataError(path, f"its shape {shape} holds no picture", layout)
+
+
+def _recipe(header: Header, path: str) -> str:
+    """Code that makes uint8 pictures of an array of other numbers."""
+    if header.dtype.kind == "b":
+        return _SAVE.format("x.astype('uint8') * 255")
+    if header.dtype.kind in "iu":
+        return _SAVE.format("x.astype('uint8')") + " if all lie in 0-255"
+    if header.dtype.kind != "f" or 0 in header.shape or not header.shape:
+        return "save uint8 pictures"
+    some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
+    if np.nanmin(some) < 0:
+        return _SAVE.format("((x + 1) * 127.5).round().clip(0, 255).astype('uint8')") + " if all lie in -1 to 1"
+    factor = " * 255" if np.nanmax(some) <= 1 else ""
+    return _SAVE.format(f"(x{factor}).round().clip(0, 255).astype('uint8')")

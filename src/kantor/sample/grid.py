@@ -1,0 +1,148 @@
+"""Contact sheets: many pictures on one, with a line of text under them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from kantor.errors import ConfigError
+
+PAPER = (236, 235, 231)  # a light warm grey: both black and white pictures stand out from it
+INK = (74, 76, 82)
+CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent pictures
+COMFORTABLE_CELL = 64
+LARGEST_SHEET = 2048
+
+
+def grid(
+    pictures: NDArray[np.uint8],
+    columns: int | None = None,
+    gutter: int = 2,
+    caption: str | None = None,
+    scale: int | None = None,
+) -> NDArray[np.uint8]:
+    """One sheet of all pictures, row by row.
+
+    Args:
+        pictures: uint8 [N, H, W, C], N > 0; C is 1 (grey), 3 (RGB) or 4 (RGBA, shown on a checkerboard).
+        columns: pictures in a row; None makes the sheet about as wide as high.
+        gutter: pixels between pictures and around them. 0, with scale=1 and no caption, leaves the bare pixels.
+        caption: a line under the pictures; the sheet grows where it is too narrow for it.
+        scale: every pixel becomes a square of so many; None enlarges small pictures until they can be looked at.
+    Returns:
+        uint8 [h, w, 3].
+    Raises:
+        ValueError: another shape.
+    """
+    if pictures.ndim != 4 or not len(pictures) or pictures.shape[3] not in (1, 3, 4):
+        raise ValueError(f"pictures must be [N, H, W, 1, 3 or 4] with N > 0, not {list(pictures.shape)}")
+    count, height, width, _ = pictures.shape
+    columns = columns or _columns(count, height, width)
+    rows = -(-count // columns)
+    scale = scale or _scale(height, width, rows, columns, gutter)
+    height, width = height * scale, width * scale
+    sheet = np.empty((gutter + rows * (height + gutter), gutter + columns * (width + gutter), 3), np.uint8)
+    sheet[:] = PAPER
+    for i, picture in enumerate(pictures):
+        row, column = divmod(i, columns)
+        top, left = gutter + row * (height + gutter), gutter + column * (width + gutter)
+        sheet[top : top + height, left : left + width] = _on_paper(picture.repeat(scale, 0).repeat(scale, 1))
+    return _captioned(sheet, caption, gutter) if caption else sheet
+
+
+def parse_grid(text: str, where: str = "--grid") -> tuple[int, int]:
+    """ "16x4" -> 16 columns, 4 rows.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    match = re.fullmatch(r"\s*(\d{1,4})\s*[xX×]\s*(\d{1,4})\s*", text, re.ASCII)
+    if match is None or not int(match[1]) or not int(match[2]):
+        do = "write columns x rows, such as 16x4"
+        raise ConfigError(where, f'"{text}" is no size of a grid', do)
+    return int(match[1]), int(match[2])
+
+
+def png_bytes(picture: NDArray[np.uint8]) -> bytes:
+    """A PNG without dates or names: equal pictures give equal bytes.
+
+    Args:
+        picture: uint8 [H, W] or [H, W, C] with C of 1, 3 or 4.
+    """
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture[:, :, 0]
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def _columns(count: int, height: int, width: int) -> int:
+    """So many that the sheet is about square and few places stay empty; rather wide than high."""
+
+    def badness(columns: int) -> tuple[float, int]:
+        rows = -(-count // columns)
+        empty = (rows * columns - count) / (rows * columns)
+        return round(abs(math.log(columns * width / (rows * height))) + empty, 6), -columns
+
+    return min(range(1, count + 1), key=badness)
+
+
+def _scale(height: int, width: int, rows: int, columns: int, gutter: int) -> int:
+    wanted = -(-COMFORTABLE_CELL // max(height, width))
+    room = min(
+        (LARGEST_SHEET - gutter * (columns + 1)) // (columns * width),
+        (LARGEST_SHEET - gutter * (rows + 1)) // (rows * height),
+    )
+    return max(1, min(wanted, room))
+
+
+def _on_paper(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W, 1, 3 or 4] -> RGB; grey is spread by the caller's broadcasting."""
+    if picture.shape[2] < 4:
+        return picture
+    height, width, _ = picture.shape
+    square = max(4, min(height, width) // 8)
+    board = np.add.outer(np.arange(height) // square, np.arange(width) // square) % 2
+    paper = np.array(CHECKER, np.float32)[board]
+    alpha = picture[:, :, 3:].astype(np.float32) / 255
+    mixed: NDArray[np.uint8] = np.rint(picture[:, :, :3] * alpha + paper * (1 - alpha)).astype(np.uint8)
+    return mixed
+
+
+def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int) -> NDArray[np.uint8]:
+    """The sheet with a strip of text below. The letters grow with the sheet: it will be looked at whole."""
+    height, width, _ = sheet.shape
+    size = min(max(width / 46, 12), 40)
+    margin = max(gutter, round(size * 0.5))
+    while size > 9 and _font(size).getlength(caption) + 2 * margin > width:
+        size -= 0.5
+    font = _font(size)
+    strip = round(size * 1.9)
+    full_width = max(width, math.ceil(font.getlength(caption)) + 2 * margin)
+    image = Image.new("RGB", (full_width, height + strip), PAPER)
+    image.paste(Image.fromarray(sheet), ((full_width - width) // 2, 0))
+    middle = height + (strip - gutter) / 2
+    ImageDraw.Draw(image).text((margin, middle), caption, fill=INK, font=font, anchor="lm")
+    return np.asarray(image)
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans out of matplotlib's folder, which need not be imported for it (that takes half a second)."""
+    spec = importlib.util.find_spec("matplotlib")
+    folders: Sequence[str] = (spec and spec.submodule_search_locations) or ()
+    for folder in folders:
+        path = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+        if path.is_file():
+            # the basic layout is part of every build of Pillow, so that sheets are the same everywhere
+            return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.load_default(size)

@@ -1,0 +1,216 @@
+"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from kantor.engine.events import Event, Finished, Found, Progressed, Request, Sampled, Started, Tick
+from kantor.errors import printable
+from kantor.sinks.images import sheet_name
+from kantor.sinks.pace import Pace, Trend, rate_words, words
+
+if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+LINE_EVERY_S = 10.0
+_REDRAW_EVERY_S = 0.2
+_REASONS = {"time-budget": "the time budget is used up", "signal": "stopped as asked"}
+
+
+class Console:
+    """Tells how far a run has come, how fast it goes, when it will end and where its pictures are.
+
+    Whatever happens to the stream (closed, no Unicode, 20 columns), training goes on.
+
+    Args:
+        stream: where to write; standard output by default. A terminal gets a bar, anything else plain lines.
+        folder: of the run, for the paths that are shown; should stand behind SampleSheets among the listeners.
+        clock: seconds from anywhere, for tests.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._out = _Out(stream or sys.stdout)
+        self._folder = folder
+        self._clock = clock
+        self._pace = Pace()
+        self._trend = Trend()
+        self._live: Live | None = None
+        self._epoch_images = 1
+        self._next_line_s = self._next_redraw_s = -math.inf
+        self._showed_pictures = self._resumed = False
+
+    def on(self, event: Event) -> Iterable[Event | Request] | None:
+        if self._out.dead:
+            return None
+        now = self._clock()
+        if isinstance(event, Progressed | Tick | Sampled | Finished):
+            self._pace.at(event.images_seen, now)
+        match event:
+            case Started():
+                self._start(event, now)
+            case Progressed():
+                self._redraw(now)
+            case Tick():
+                self._trend.add(event.values.get("critic_gap", math.nan))
+                if self._live is None and now >= self._next_line_s:
+                    self._next_line_s = now + LINE_EVERY_S
+                    self._out.line(self._plain(event.images_seen))
+                self._redraw(now)
+            case Sampled() if event.images_seen and not self._showed_pictures and self._folder:
+                self._showed_pictures = True
+                path = self._folder / "samples" / "fixed" / sheet_name(event.images_seen)
+                self._say(f"{'new' if self._resumed else 'first'} pictures: {path}")
+            case Found():
+                self._say(f"note: {event.message}")
+            case Finished():
+                self._finish(event)
+        return None
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        """Takes the bar off the terminal and gives the cursor back. Call it however the run ends."""
+        if self._live is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._live.stop()
+            self._live = None
+            atexit.unregister(self.close)
+
+    def _start(self, event: Started, now: float) -> None:
+        self._pace = Pace(event.total_images, event.budget_s, event.images_seen, now)
+        self._epoch_images, self._resumed = max(1, event.epoch_images), event.resumed
+        total = f"{event.total_images / 1000:.1f} kimg ({event.total_images / self._epoch_images:.1f} epochs)"
+        if event.resumed:
+            self._say(f"going on at {event.images_seen / 1000:.1f} of {total}")
+        else:
+            self._say(f"training on {event.epoch_images:,} pictures, {total}")
+        if self._out.isatty():
+            from rich.console import Console as RichConsole
+            from rich.live import Live
+
+            terminal = RichConsole(file=self._out, force_terminal=True)  # type: ignore[arg-type]
+            self.close()
+            # no thread of rich's own redraws: an error of the stream would end it with a traceback
+            self._live = Live(
+                console=terminal, get_renderable=self._bar, auto_refresh=False, transient=True,
+                redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop",
+            )  # fmt: skip
+            atexit.register(self.close)
+            self._live.start()
+
+    def _finish(self, event: Finished) -> None:
+        self.close()
+        seen, spent = f"{event.images_seen / 1000:.1f} kimg", words(self._clock() - self._pace.started_s)
+        where = printable(str(self._folder)) if self._folder else ""
+        if event.reason == "done":
+            self._say(f"done: {seen}, {spent}")
+        else:
+            self._say(f"{_REASONS.get(event.reason, event.reason)}: {seen}, {spent}; everything is saved")
+        if where:
+            self._say(f"results: {where}")
+            if event.reason != "done":
+                self._say(f"to go on: kantor train --resume {where}")
+
+    def _say(self, text: str) -> None:
+        text = printable(text)
+        if self._live is None:
+            self._out.line(text)
+            return
+        from rich.text import Text
+
+        style = "yellow" if text.startswith("note: ") else ""
+        self._live.console.print(Text(self._out.encodable(text), style), soft_wrap=True)
+
+    def _plain(self, images_seen: int) -> str:
+        pace, left = self._pace, self._pace.left_s()
+        parts = [f"{pace.percent()}% {images_seen / 1000:.1f} kimg epoch {images_seen / self._epoch_images:.1f}"]
+        parts += [f"{rate_words(pace.rate)} images/s"] if pace.rate else []
+        parts += [f"{words(left)} left"] if left is not None else []
+        parts += [f"critic_gap {self._trend.value:.3g}"] if self._trend.known else []
+        return " ".join(parts)
+
+    def _redraw(self, now: float) -> None:
+        if self._live is not None and now >= self._next_redraw_s:
+            self._next_redraw_s = now + _REDRAW_EVERY_S
+            self._live.refresh()
+
+    def _bar(self) -> Group | Text:
+        from rich.console import Group
+        from rich.text import Text
+
+        width = (self._live.console.width if self._live else 80) - 1  # a full last column wraps on some terminals
+        pace, left = self._pace, self._pace.left_s()
+        tail = f" {pace.percent():3d}%" + (f"  {words(left)} left" if left is not None else "")
+        if width < 40:
+            return Text(tail.strip()[:width], "bold", no_wrap=True)
+        seen = pace.images_seen
+        facts = [f"{seen / 1000:.1f} of {pace.total_images / 1000:.1f} kimg"]
+        facts += [f"epoch {seen / self._epoch_images:.1f}"]
+        facts += [f"{rate_words(pace.rate)} images/s"] if pace.rate else []
+        facts += [f"critic gap {self._trend.words()}"] if self._trend.known else []
+        dot = self._out.choose(" · ", ", ")
+        while len(dot.join(facts)) > width:
+            facts.pop()
+        room = min(width, 72) - max(len(tail), 20)
+        full = int(room * pace.fraction())
+        bar = Text(no_wrap=True).append(self._out.choose("━", "#") * full, "cyan")
+        bar.append(self._out.choose("━", "-") * (room - full), "bright_black").append(tail, "bold")
+        return Group(bar, Text(dot.join(facts), "dim", no_wrap=True))
+
+
+class _Out:
+    """A stream that never fails: what it cannot encode is escaped, and once closed it is silent."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.dead = False
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(self.encodable(text)))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def line(self, text: str) -> None:
+        self.write(printable(text) + "\n")
+        self.flush()
+
+    def isatty(self) -> bool:
+        try:
+            return self._stream.isatty()
+        except (AttributeError, OSError, ValueError):
+            return False
+
+    def encodable(self, text: str) -> str:
+        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+
+    def choose(self, beautiful: str, plain: str) -> str:
+        return beautiful if self.encodable(beautiful) == beautiful else plain
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if self.dead:
+            return
+        try:
+            action()
+        except (OSError, ValueError):  # a closed pipe; a closed file raises ValueError
+            self.dead = True

@@ -1,0 +1,161 @@
+"""metrics.csv: one row a tick."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.atomic import AppendFile
+from kantor.engine.events import Event, Request, Saved, Started, Tick
+from kantor.errors import DataError
+
+COLUMNS = (
+    "attempt",
+    "epoch",
+    "images_seen",
+    "seconds",
+    "critic_loss",
+    "critic_real",
+    "critic_fake",
+    "critic_gap",
+    "wasserstein_estimate",
+    "generator_loss",
+    "penalty",
+    "gradient_norm",
+    "critic_lr",
+    "generator_lr",
+    "skipped_steps",
+    "images_per_second",
+)
+TIME_COLUMNS = ("seconds", "images_per_second")
+"""What differs between two runs that are equal."""
+
+
+class ResumableLines:
+    """A file of lines that goes on where a checkpoint was taken.
+
+    A run that starts afresh (because it was killed before its first checkpoint, say) starts the file afresh; one that
+    is resumed cuts off what was written after its checkpoint, and keeps all whole lines where the checkpoint knows
+    nothing of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: AppendFile | None = None
+        self._offset: int | None = None
+
+    def open(self, offset: int | None) -> AppendFile:
+        """Cuts the file to `offset` (None: to its last whole line) and makes it ready to grow."""
+        self.close()
+        size = self.path.stat().st_size if self.path.exists() else 0
+        self._file = AppendFile(self.path, offset if offset is not None and offset <= size else None)
+        return self._file
+
+    @property
+    def file(self) -> AppendFile:
+        return self._file or self.open(self._offset)
+
+    def state(self) -> dict[str, Any]:
+        """What is on the disk by now. Never fails: a full disk must not cost a checkpoint."""
+        self.sync()
+        return {"offset": self._file.offset if self._file else self._offset or 0}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The next line follows at the offset in `state`."""
+        self.close()
+        self._offset = int(state["offset"])
+
+    @property
+    def loaded_offset(self) -> int | None:
+        """The offset that `load` was given; None where it was not called."""
+        return self._offset
+
+    def sync(self) -> None:
+        if self._file:
+            with contextlib.suppress(OSError):
+                self._file.sync()
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = None
+
+
+class MetricsCsv:
+    """Writes a row a tick to `path`. Missing values are empty, numbers have nine digits."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = ResumableLines(path)
+
+    def on(self, event: Event) -> Iterable[Event | Request] | None:
+        match event:
+            case Started():
+                self._lines.open(self._lines.loaded_offset if event.resumed else 0)
+                self._header()
+            case Tick():
+                self._header()
+                self._lines.file.line(",".join(_cells(event)))
+            case Saved():
+                self._lines.sync()
+        return None
+
+    def state(self) -> dict[str, Any]:
+        return self._lines.state()
+
+    def load(self, state: dict[str, Any]) -> None:
+        self._lines.load(state)
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def _header(self) -> None:
+        if self._lines.file.offset == 0:
+            self._lines.file.line(",".join(COLUMNS))
+
+
+def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of a metrics.csv, each float64 [rows]; an empty cell is NaN.
+
+    A last line without its end (the run is being written, or was killed) is left out. No file, no columns.
+
+    Raises:
+        DataError: a row has another number of cells than the header, or a cell is no number.
+    """
+    if not path.exists():
+        return {}
+    *lines, _torn = path.read_text("utf-8", errors="replace").split("\n")
+    if not lines:
+        return {}
+    names = lines[0].split(",")
+    table = np.empty((len(lines) - 1, len(names)))
+    for i, line in enumerate(lines[1:]):
+        cells = line.split(",")
+        try:
+            if len(cells) != len(names):
+                raise ValueError
+            table[i] = [float(cell) if cell else np.nan for cell in cells]
+        except ValueError:
+            what = f"line {i + 2} is not a row of {len(names)} numbers"
+            raise DataError(path, what, "delete that line; the others can be used") from None
+    return {name: table[:, i].copy() for i, name in enumerate(names)}
+
+
+def _cells(tick: Tick) -> list[str]:
+    values: dict[str, float] = {
+        **tick.values,
+        "attempt": tick.attempt,
+        "epoch": tick.epoch,
+        "images_seen": tick.images_seen,
+        "seconds": tick.elapsed_s,
+        "images_per_second": tick.images_per_second,
+    }
+    return [_cell(values[name]) if name in values else "" for name in COLUMNS]
+
+
+def _cell(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{float(value):.9g}"

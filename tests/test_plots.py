@@ -1,0 +1,107 @@
+"""losses.png."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kantor.engine.events import Finished, Saved, Started, Tick
+from kantor.report.plots import GAP, SMALL, WASSERSTEIN, LossPlot, losses_png, smooth, without_abandoned
+from kantor.sinks.csv import COLUMNS, MetricsCsv
+
+
+def metrics(n, seed=0):
+    rng = np.random.default_rng(seed)
+    table = {name: rng.normal(1, 0.2, n) for name in COLUMNS}
+    table["attempt"] = np.zeros(n)
+    table["images_seen"] = np.arange(1, n + 1) * 400.0
+    table["epoch"] = table["images_seen"] / 2000
+    return table
+
+
+def decode(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def has_colour(picture, colour):
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return bool((np.abs(picture - rgb).max(2) <= 2).any())
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 2000])
+def test_any_number_of_rows(n):
+    picture = decode(losses_png(metrics(n), "00000-fish"))
+    assert picture.shape[1] == 1400
+    for panel in (WASSERSTEIN, *SMALL):
+        assert has_colour(picture, panel.colour) or n == 0
+
+
+def test_columns_that_are_missing_or_empty():
+    table = metrics(20)
+    table["penalty"][:] = np.nan
+    table["generator_loss"][5:9] = np.nan
+    table["critic_loss"][3] = np.inf
+    del table["gradient_norm"], table["wasserstein_estimate"], table["epoch"]
+    picture = decode(losses_png(table, "x"))
+    colours = {panel.column: has_colour(picture, panel.colour) for panel in SMALL}
+    assert colours == {"critic_loss": True, "generator_loss": True, "penalty": False, "gradient_norm": False}
+    assert has_colour(picture, GAP.colour)
+    losses_png({}, "nothing at all")
+    losses_png({"images_seen": np.array([400.0])}, "nothing but a count")
+    losses_png({name: np.full(3, np.nan) for name in COLUMNS}, "no numbers")
+
+
+def test_constant_and_negative_values():
+    table = {"images_seen": np.arange(3) * 1000.0, "critic_gap": np.zeros(3), "critic_loss": np.full(3, -7.0)}
+    losses_png(table, "flat")
+
+
+def test_equal_metrics_give_equal_bytes():
+    assert losses_png(metrics(50), "a") == losses_png(metrics(50), "a")
+
+
+def test_names_are_not_formulas():
+    losses_png(metrics(3), "00001-$fish_{$ \\alpha")
+
+
+def test_roll_backs_leave_the_abandoned_rows_out():
+    table = {"images_seen": np.array([1.0, 2, 3, 4, 3, 4, 5, 2, 3]), "x": np.arange(9.0)}
+    kept, marks = without_abandoned(table)
+    np.testing.assert_array_equal(kept["images_seen"], [1, 2, 3])
+    np.testing.assert_array_equal(kept["x"], [0, 7, 8])
+    np.testing.assert_array_equal(marks, [3, 2])
+
+
+def test_smooth_values():
+    np.testing.assert_allclose(smooth(np.arange(9.0), 5), [0.5, 1.0, 2, 3, 4, 5, 6, 6.375, 6.833333][:9], atol=0.7)
+    np.testing.assert_allclose(smooth(np.full(7, 3.0), 3), 3)
+    spike = np.zeros(50)
+    spike[20] = 1e6
+    np.testing.assert_array_equal(smooth(spike, 9), 0)
+    holes = np.array([1.0, np.nan, 1, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 2])
+    assert smooth(holes, 3)[0] == 1 and np.isnan(smooth(holes, 3)[6]) and smooth(holes, 3)[-1] == 2
+
+
+def test_loss_plot_draws_at_saves(tmp_path):
+    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path)
+    path = tmp_path / "losses.png"
+
+    def tell(event):
+        csv.on(event)
+        plot.on(event)
+
+    tell(Started(0, 1000, 100, np.zeros((1, 8, 8, 3), np.uint8)))
+    tell(Saved(0, tmp_path))
+    assert not path.exists()
+    tell(Tick(100, 0, 1.0, 1.0, 100.0, {"critic_gap": 1.0, "critic_loss": -1.0}))
+    assert not path.exists()
+    tell(Saved(100, tmp_path))
+    first = path.stat().st_mtime_ns
+    tell(Finished(100, "done"))
+    assert path.stat().st_mtime_ns == first  # nothing new
+    tell(Tick(200, 0, 2.0, 2.0, 100.0, {"critic_gap": 0.5, "critic_loss": -0.5}))
+    tell(Finished(200, "done"))
+    assert path.stat().st_mtime_ns > first

@@ -92,7 +92,12 @@ class Console:
             with contextlib.suppress(OSError, ValueError):
                 self._live.stop()
             self._live = None
-            atexit.unregister(self.close)
+            atexit.unregister(self._show_cursor)
+
+    def _show_cursor(self) -> None:
+        """The last resort where nobody called `close`: wiping the bar now could wipe a traceback instead."""
+        if self._live is not None:
+            self._live.console.show_cursor(True)
 
     def _start(self, event: Started, now: float) -> None:
         self._pace = Pace(event.total_images, event.budget_s, event.images_seen, now)
@@ -113,7 +118,7 @@ class Console:
                 console=terminal, get_renderable=self._bar, auto_refresh=False, transient=True,
                 redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop",
             )  # fmt: skip
-            atexit.register(self.close)
+            atexit.register(self._show_cursor)
             self._live.start()
 
     def _finish(self, event: Finished) -> None:

@@ -125,17 +125,23 @@ def test_folder_that_changes_under_us(tmp_path):
     assert pickle.loads(pickle.dumps(source)).load(items[2]) == PNG  # noqa: S301
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_permissions(tmp_path):
+def test_permissions(tmp_path, monkeypatch):
+    """Root may read everything, so the system's answers are given here."""
     write(tmp_path / "d", "a.png", "b.png", "inner/c.png")
-    (tmp_path / "d/a.png").chmod(0)
-    (tmp_path / "d/inner").chmod(0)
-    try:
-        items, rejected = listed(opened(tmp_path / "d"))
-    finally:
-        (tmp_path / "d/inner").chmod(0o700)
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.fsdecode(path).rstrip("/").endswith("inner"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "access", lambda path, mode: not os.fsdecode(path).endswith("a.png"))
+    monkeypatch.setattr(os, "scandir", refusing)
+    items, rejected = listed(opened(tmp_path / "d"))
     assert [entry.name for entry in items] == ["b.png"]
     assert rejected == {"a.png": "permission denied", "inner": "permission denied"}
+    with pytest.raises(DataError, match="inner: cannot be read"):
+        listed(Folder(str(tmp_path / "d/inner")))
 
 
 def test_deep_folders_need_no_recursion(tmp_path, monkeypatch):

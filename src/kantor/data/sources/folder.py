@@ -44,7 +44,11 @@ class Folder:
         """
         if self.labels == "auto":
             own = Path(self.path) / names.LABEL_FILE
-            found = label_files.parse_own(own.read_bytes(), str(own)) if own.is_file() else {}
+            try:
+                data = own.read_bytes() if own.is_file() else b""
+            except OSError:  # where the whole folder is unreadable, the walk below says so
+                data = b""
+            found = label_files.parse_own(data, str(own)) if data else {}
             if found:
                 return label_files.attach(self._pictures(None), found, str(own))
             return self._pictures(self._class_depth())
@@ -79,7 +83,7 @@ class Folder:
         """All entries; the class is part `depth` of the path."""
         root = os.path.realpath(os.fsencode(self.path))
         position, seen = 0, Counter[str]()
-        for raw in _walk(root):
+        for raw in _walk(root, self.path):
             if isinstance(raw, Rejected):
                 seen[raw.reason] += 1
                 yield raw
@@ -116,12 +120,12 @@ class Folder:
         return None
 
 
-def _walk(root: bytes) -> Iterator[bytes | Rejected]:
+def _walk(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
     """Relative paths of all that is no folder, in order of their bytes; each folder once."""
     try:
         stack = [(b"", iter(_listing(root)))]
     except OSError as error:
-        raise DataError(os.fsdecode(root), f"cannot be read ({_why(error)})", "check its permissions") from error
+        raise DataError(shown, f"cannot be read ({_why(error)})", "check its permissions") from error
     visited = {_identity(root)}
     while stack:
         folder, entries = stack[-1]

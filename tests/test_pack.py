@@ -17,7 +17,9 @@ from PIL import Image
 
 from kantor.atomic import locked
 from kantor.config.schema import DataConfig
+from kantor.data import partial
 from kantor.data.pack import cache_key, choose_spec, pack, scan
+from kantor.data.partial import Partial
 from kantor.data.sources import open_source
 from kantor.data.store import Store
 from kantor.errors import BusyError, ConfigError, DataError
@@ -205,11 +207,11 @@ def test_killed_at_any_instant_it_goes_on_and_gives_the_same_bytes(tmp_path: Pat
     resumed, delay_s, kills = "0", 0.0, 0
     while not (tmp_path / "set").exists():
         child = start(tmp_path / "set")
-        partial = tmp_path / ".set.partial" / "journal.json"
-        before = partial.stat().st_mtime_ns if partial.exists() else 0
+        journal = tmp_path / ".set.partial" / "journal.json"
+        before = journal.stat().st_mtime_ns if journal.exists() else 0
         deadline_s = time.monotonic() + 20
         while child.poll() is None and time.monotonic() < deadline_s:  # let it commit at least once more
-            if partial.exists() and partial.stat().st_mtime_ns != before:
+            if journal.exists() and journal.stat().st_mtime_ns != before:
                 break
             time.sleep(0.001)
         time.sleep(delay_s)
@@ -219,6 +221,27 @@ def test_killed_at_any_instant_it_goes_on_and_gives_the_same_bytes(tmp_path: Pat
         assert {p.name for p in tmp_path.iterdir()} <= {"whole", "set", ".set.partial"}
     assert kills > 3
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", ["publish", "remove_folder", "_pack_sources"])
+def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    source, shard = Fake(30, {4: "gone"}, classes=2), 128 + 20 * ROW
+    pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "whole", shard_bytes=shard)
+    with monkeypatch.context() as patched:
+        patched.setattr(Partial if step == "_pack_sources" else partial, step, stop)
+        with pytest.raises(KeyboardInterrupt):
+            pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "set", shard_bytes=shard)
+    if step == "remove_folder":  # the set was published already
+        with pytest.raises(ConfigError):
+            pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "set", shard_bytes=shard)
+    else:
+        report = pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "set", shard_bytes=shard)
+        assert report.resumed_from == 29
+    assert contents(tmp_path / "set") == contents(tmp_path / "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "set"}
 
 
 def test_a_changed_listing_starts_over(tmp_path: Path) -> None:

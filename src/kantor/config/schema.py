@@ -87,6 +87,8 @@ class DataConfig(Section):
     """"auto" takes sub-folders or the labels beside the data, "none" ignores them, else a CSV or JSON file."""
     limit: Count = 0
     """Use only this many pictures, the first in order; 0 uses all."""
+    mirror: bool = False
+    """Show pictures mirrored as often as not. Not for letters."""
     min_size: Annotated[int, Field(ge=1, le=1024)] = 8
     """Pictures with a side shorter than this, in pixels, are left out."""
     max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(_share)] = 0.01
@@ -103,6 +105,8 @@ class NetworkConfig(Section):
     """Channels of the layer next to the picture; the other layers are multiples of it."""
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
     """No layer gets more channels than this."""
+    init: Literal["normal", "he"] = "normal"
+    """Weights start normal with standard deviation 0.02 (DCGAN), or sqrt(2 / inputs) (He et al. 2015)."""
 
 
 class _GeneratorConfig(NetworkConfig):
@@ -124,6 +128,8 @@ class UpsamplingGenerator(_GeneratorConfig):
     """Nearest-neighbour upsampling and 3x3 convolutions: no checkerboards."""
 
     kind: Literal["upsampling"] = "upsampling"
+    init: Literal["normal", "he"] = "he"
+    """Weights start normal with standard deviation 0.02 (DCGAN), or sqrt(2 / inputs) (He et al. 2015)."""
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "pixel"
@@ -142,6 +148,8 @@ class UpsamplingCritic(NetworkConfig):
     """3x3 convolutions and average pooling: the mirror image of the upsampling generator."""
 
     kind: Literal["upsampling"] = "upsampling"
+    init: Literal["normal", "he"] = "he"
+    """Weights start normal with standard deviation 0.02 (DCGAN), or sqrt(2 / inputs) (He et al. 2015)."""
     norm: Literal["batch", "layer", "none"] = "none"
     """Normalisation after each layer but the first and last. Batch norm does not go with a gradient penalty."""
 

@@ -20,9 +20,6 @@ GENERATORS.register("upsampling")(upsampling.Generator)
 CRITICS.register("dcgan")(dcgan.Critic)
 CRITICS.register("upsampling")(upsampling.Critic)
 
-INITIAL_STD: dict[str, float | None] = {"dcgan": dcgan.STD, "upsampling": None}
-
-
 def build_generator(config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
     """A generator with fresh weights, on the CPU. classes: 0 where labels are not used."""
     return _initialised(
@@ -36,5 +33,5 @@ def build_critic(config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: 
 
 
 def _initialised(network: nn.Module, config: Any, seed: int) -> nn.Module:
-    ops.initialise(network, seed, INITIAL_STD[config.kind])
+    ops.initialise(network, seed, 0.02 if config.init == "normal" else None)
     return network

@@ -13,9 +13,6 @@ from kantor.nets import ops
 from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, step
 from kantor.types import ImageSpec, Traits
 
-STD = 0.02  # of the normal distribution that weights start from; section 4 of the paper
-
-
 class Generator(nn.Module):
     """Transposed convolutions from a latent to a picture.
 

@@ -1,0 +1,118 @@
+"""From what the user calls data to a packed set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from kantor.app.plan import Filled, fill
+from kantor.config.schema import Config
+from kantor.data.pack import PackReport, cache_key, choose_spec, pack
+from kantor.data.sources import open_source
+from kantor.data.store import Store, is_packed
+from kantor.errors import ConfigError, DataError
+from kantor.types import ImageSpec
+
+Progress = Callable[[int, int, int], None]
+
+
+def cache_folder(option: Path | None) -> Path:
+    """Where implicit packs lie: --cache, else KANTOR_CACHE, else the platform's cache folder."""
+    if option is not None:
+        return option
+    if "KANTOR_CACHE" in os.environ:
+        return Path(os.environ["KANTOR_CACHE"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("kantor"))
+
+
+def absolute_source(config: Config) -> Config:
+    """The source as an absolute path, where it is one, so that a run can be resumed from anywhere."""
+    source = Path(config.data.source)
+    if source.exists():
+        return fill(config, {"data.source": (str(source.resolve()), "")})[0]
+    return config
+
+
+def open_set(
+    config: Config, default_side: int, cache: Path, progress: Progress, note: Callable[[str], None]
+) -> tuple[Store, Config, list[Filled]]:
+    """The set that a run trains on, packed into the cache first where that has not been done before.
+
+    Args:
+        default_side: side of a picture where neither the user nor the data say.
+        progress: called with (done, total, rejected) while packing.
+        note: called with a line for the user.
+    Returns:
+        The set, the configuration with size and channels filled, and what was filled.
+    """
+    config = absolute_source(config)
+    if is_packed(Path(config.data.source)):
+        store = Store.open(Path(config.data.source))
+        config, filled = _as_packed(config, store)
+    else:
+        source = open_source(config.data)
+        spec, reasons = choose_spec(source, config.data, default_side)
+        config, filled = _as_chosen(config, spec, reasons)
+        source = open_source(config.data)  # some sources draw at the size that has now been chosen
+        path = cache / "packs" / cache_key(source, config.data, spec)
+        if not path.exists():
+            report = pack(source, config.data, spec, path, progress=progress)
+            for line in report_lines(report):
+                note(line)
+        store = Store.open(path)
+    store.verify()
+    if store.count < 2:
+        raise DataError(config.data.source, "one picture is not enough to train on", "add more pictures")
+    return store, config, filled
+
+
+def report_lines(report: PackReport) -> list[str]:
+    """What a pack did, in plain words."""
+    rate = report.count / max(report.elapsed_s, 1e-9)
+    lines = [f"packed {report.count:,} pictures, {report.spec}, in {report.elapsed_s:.1f} s ({rate:,.0f} a second)"]
+    if report.resumed_from:
+        lines.append(f"went on after {report.resumed_from:,} pictures of an earlier attempt")
+    if report.rejected:
+        lines.append(f"left out {report.rejected:,} files, listed with the reason in {report.path / 'rejected.jsonl'}")
+    lines += [f"{count:,} pictures: {what}" for what, count in sorted(report.notes.items())]
+    if report.duplicates:
+        lines.append(f"{report.duplicates:,} pictures are exact copies of others")
+    if report.near_constant:
+        lines.append(f"{report.near_constant:,} pictures show next to nothing (one colour)")
+    return lines
+
+
+def spec_lines(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[str]]:
+    """`config` with size and channels filled, and lines that say why."""
+    config, filled = _as_chosen(config, spec, reasons)
+    return config, [str(one) for one in filled]
+
+
+def size_text(spec: ImageSpec) -> str:
+    return str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"
+
+
+_CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
+
+
+def _as_chosen(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[Filled]]:
+    values = {"size": size_text(spec), "channels": _CHANNELS[spec.channels]}
+    return fill(config, {f"data.{name}": (values[name], reason) for name, reason in reasons.items() if name in values})
+
+
+def _as_packed(config: Config, store: Store) -> tuple[Config, list[Filled]]:
+    """Fills size and channels from a packed set; where the user asked for others, that is an error naming both."""
+    have = {"size": size_text(store.spec), "channels": _CHANNELS[store.spec.channels]}
+    for name, value in have.items():
+        asked = getattr(config.data, name)
+        if asked not in ("auto", value):
+            raise ConfigError(
+                f"data.{name}",
+                f"{asked} is asked for, but {config.data.source} was packed with {value}",
+                f"pack the pictures again with --{name} {asked}, or leave --{name} out",
+            )
+    auto = {n: v for n, v in have.items() if getattr(config.data, n) == "auto"}
+    return fill(config, {f"data.{name}": (value, "as packed") for name, value in auto.items()})

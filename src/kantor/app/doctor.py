@@ -1,0 +1,74 @@
+"""What works on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kantor.app.data import cache_folder
+from kantor.app.environment import versions
+from kantor.config.io import resolve
+from kantor.data.feed import to_float
+from kantor.engine.device import choose_device, choose_precision, describe_device
+from kantor.engine.state import State
+from kantor.engine.steps import Draws, Steps
+from kantor.objectives.objective import build_objective
+from kantor.types import Batch, ImageSpec
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    good: bool
+    text: str
+
+
+def examine(device_name: str) -> list[Finding]:
+    """Versions, device, disk, and one training cycle of each kind of penalty, with the time it took."""
+    device = choose_device(device_name)
+    precision, reason = choose_precision("auto", device)
+    findings = [
+        Finding(True, ", ".join(f"{name} {version}" for name, version in versions().items())),
+        Finding(True, f"device: {describe_device(device)}"),
+        Finding(True, f"precision: {precision}, because {reason}"),
+        _disk(cache_folder(None)),
+    ]
+    for preset in ("default", "wgan-gp"):
+        findings.append(_step(preset, device, precision))
+    return findings
+
+
+def _disk(cache: Path) -> Finding:
+    existing = next(p for p in (cache, *cache.parents) if p.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
+    return Finding(free_gb > 1, f"disk: {free_gb:.1f} GB free for packed pictures in {cache}")
+
+
+def _step(preset: str, device: torch.device, precision: str) -> Finding:
+    """Two cycles on random pictures: weights must change and stay finite."""
+    config = resolve(preset, overrides={"train.batch": 16})
+    spec = ImageSpec(32, 32, 3)
+    pictures = np.random.default_rng(0).integers(0, 256, (16, *spec), np.uint8)
+    try:
+        state = State(config, spec, 0, device)
+        before = state.critic.state_dict()["score.weight"].clone()
+        steps = Steps(config, build_objective(config.objective), precision, 1)
+        real = Batch(to_float(torch.from_numpy(pictures).to(device)))
+        began_s = time.monotonic()
+        for cycle in range(2):
+            draws = Draws(0, cycle, 0, device)
+            steps.critic_step(state, real, draws, 0)
+            steps.generator_step(state, real, draws, 0)
+        tally = state.tally.read()
+        elapsed_s = (time.monotonic() - began_s) / 2
+    except (RuntimeError, NotImplementedError) as error:
+        return Finding(False, f"training step of {preset}: {str(error).splitlines()[0]}")
+    moved = not torch.equal(before, state.critic.state_dict()["score.weight"])
+    good = moved and tally["skipped_steps"][0] == 0
+    return Finding(good, f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms, weights move and stay finite")

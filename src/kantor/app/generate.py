@@ -1,0 +1,161 @@
+"""Pictures from a trained generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from kantor import atomic
+from kantor.app.resume import resumed_config
+from kantor.engine.device import choose_device
+from kantor.errors import ConfigError, ModelError, nearest
+from kantor.export.weights import Card, read_generator
+from kantor.nets import build_generator
+from kantor.runs import checkpoint as checkpoints
+from kantor.runs import directory
+from kantor.sample.draw import draw
+from kantor.sample.grid import grid, parse_grid, png_bytes
+from kantor.sample.latents import latents, parse_seeds
+from kantor.types import ImageSpec
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """What the user asked for; the fields are those of `kantor generate`."""
+
+    model: str
+    count: int | None = None
+    seeds: str | None = None
+    class_name: str | None = None
+    out: Path | None = None
+    grid: str | None = None
+    gutter: int = 2
+    truncation: float = 1.0
+    raw: bool = False
+    checkpoint: int | None = None
+    device: str = "auto"
+    runs: Path = Path("runs")
+    overwrite: bool = False
+
+
+def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
+    """Draws the pictures and writes them.
+
+    Returns:
+        The sheet, its folder and the number of pictures.
+    """
+    seeds = _seeds(options)
+    network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
+    label = _label(options.class_name, card)
+    columns = None
+    if options.grid is not None:
+        columns, rows = parse_grid(options.grid)
+        if columns * rows < len(seeds) and options.seeds is None and options.count is None:
+            seeds = seeds[: columns * rows]
+        elif columns * rows > len(seeds) and options.seeds is None and options.count is None:
+            seeds = list(range(columns * rows))
+        elif columns * rows < len(seeds):
+            raise ConfigError(
+                f"--grid {options.grid}", f"has room for {columns * rows} of {len(seeds)} pictures", "make it larger"
+            )
+    folder = options.out or home / "generated"
+    names = [folder / f"seed-{seed:08d}.png" for seed in seeds]
+    sheet = folder / "sheet.png"
+    if not options.overwrite and (taken := [path for path in [sheet, *names] if path.exists()]):
+        raise ConfigError(taken[0], "exists already", "choose another --out, or add --overwrite")
+    network.to(choose_device(options.device))
+    z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
+    labels = None
+    if card.class_names:
+        labels = [label if label is not None else i % len(card.class_names) for i in range(len(seeds))]
+    pictures = draw(network, z, labels)
+    with atomic.resource_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for path, picture in zip(names, pictures, strict=True):
+        atomic.write_bytes(path, png_bytes(picture))
+    atomic.write_bytes(sheet, png_bytes(grid(pictures, columns, options.gutter)))
+    return sheet, folder, len(seeds)
+
+
+def load_model(
+    text: str, runs: Path, raw: bool = False, images_seen: int | None = None
+) -> tuple[nn.Module, Card, Path]:
+    """The generator that `text` names, in evaluation mode on the CPU, its card, and the folder that it lies in.
+
+    Args:
+        text: a generator.safetensors, a checkpoint, or a run (path, name, number or "latest").
+        raw: the newest weights, not their running average: only a run has them.
+        images_seen: of an older checkpoint of the run.
+    Raises:
+        ModelError: there is no such model, or it is damaged.
+    """
+    path = Path(text)
+    if path.is_file():
+        if raw or images_seen is not None:
+            raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
+        return (*read_generator(path), path.parent)
+    if path.parent.name == directory.CHECKPOINTS and path.name.isdigit():
+        return (*_from_checkpoint(path.parent.parent, path, raw), path.parent.parent)
+    if not path.exists() and path.suffix:
+        raise ModelError(text, "does not exist", "name a run directory, or its generator.safetensors")
+    run = directory.find(text, runs)
+    if raw or images_seen is not None:
+        return (*_from_checkpoint(run, _chosen(run, images_seen), raw), run)
+    return (*read_generator(run / directory.GENERATOR), run)
+
+
+def _chosen(run: Path, images_seen: int | None) -> Path:
+    folder = run / directory.CHECKPOINTS
+    if images_seen is None:
+        path, _ = checkpoints.last(folder)
+        if path is None:
+            raise ModelError(run, "has no checkpoint that can be used", "train it first")
+        return path
+    path = folder / f"{images_seen:09d}"
+    if not path.is_dir():
+        have = [str(int(p.name)) for p in sorted(folder.iterdir()) if p.name.isdigit()]
+        raise ModelError(f"--checkpoint {images_seen}", "there is no such checkpoint", nearest(str(images_seen), have))
+    return path
+
+
+def _from_checkpoint(run: Path, path: Path, raw: bool) -> tuple[nn.Module, Card]:
+    """A generator out of a checkpoint, which holds the raw weights too."""
+    found = checkpoints.load(path)
+    config = resumed_config(run, None, {})
+    spec, names = _spec_and_classes(run, found.values)
+    part = "generator/" if raw else "average/"
+    tensors = {name.removeprefix(part): value for name, value in found.model.items() if name.startswith(part)}
+    network = build_generator(config.generator, spec, len(names))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(path, "does not fit the run's configuration", "choose another checkpoint") from error
+    card = Card(spec, config.generator, config.objective.kind, names, int(path.name))
+    return network.eval().requires_grad_(False), card
+
+
+def _spec_and_classes(run: Path, values: object) -> tuple[ImageSpec, tuple[str, ...]]:
+    try:
+        return ImageSpec(*values["spec"]), tuple(values["class_names"])  # type: ignore[index]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(run, "the checkpoint does not say what its pictures are", "use generator.safetensors") from error
+
+
+def _seeds(options: GenerateOptions) -> list[int]:
+    if options.seeds is not None and options.count is not None:
+        raise ConfigError("--seeds", "and --count both say which pictures", "give one of them")
+    return parse_seeds(options.seeds) if options.seeds is not None else list(range(options.count or 64))
+
+
+def _label(name: str | None, card: Card) -> int | None:
+    if name is None:
+        return None
+    if not card.class_names:
+        raise ConfigError(f"--class {name}", "this model was trained without classes", "leave --class out")
+    if name in card.class_names:
+        return card.class_names.index(name)
+    if name.isdigit() and int(name) < len(card.class_names):
+        return int(name)
+    raise ConfigError(f"--class {name}", "there is no such class", nearest(name, card.class_names))

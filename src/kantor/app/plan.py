@@ -1,0 +1,92 @@
+"""Fills the fields that say "auto" and says why."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from kantor.config.io import layered
+from kantor.config.schema import Config
+from kantor.data.feed import Feed
+from kantor.engine.state import State
+from kantor.engine.steps import Steps
+
+DEFAULT_BUDGET_S = 300.0
+CALIBRATION_S = 3.0
+RESERVE = 0.95  # of the budget; the rest is for sheets, plots and checkpoints
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A field that was "auto": its value, and why."""
+
+    field: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        value = f"{self.value:,}" if isinstance(self.value, int) else self.value
+        return f"{self.field} = {value}: {self.reason}"
+
+
+def fill(config: Config, values: dict[str, tuple[Any, str]]) -> tuple[Config, list[Filled]]:
+    """`config` with dotted fields replaced, and the list of what was filled."""
+    filled = []
+    for name, (value, reason) in values.items():
+        section, _, field = name.rpartition(".")
+        config = layered(config, {section: {field: value}}, name)
+        filled.append(Filled(name, value, reason))
+    return config, filled
+
+
+def length_in_images(rate: float, budget_s: float, batch: int) -> int:
+    """How many pictures fit into a budget at `rate` pictures a second, rounded to three figures."""
+    images = max(rate * budget_s * RESERVE, 10 * batch)
+    unit = 10 ** max(0, int(math.log10(images)) - 2)
+    return int(images // unit * unit)
+
+
+def intervals(config: Config) -> dict[str, tuple[Any, str]]:
+    """tick, sample and snapshot intervals for the length of the run, where they are "auto"."""
+    train = config.train
+    assert isinstance(train.images, int)
+    wanted = {
+        "tick_images": (min(train.images / 200, 4000), "200 rows of metrics, or one every 4,000 pictures"),
+        "sample_images": (min(max(train.images / 60, 500), 100_000), "60 sample sheets, or one every 100,000 pictures"),
+        "snapshot_images": (min(max(train.images / 10, 2000), 200_000), "10 checkpoints, or one every 200,000 pictures"),
+    }
+    return {
+        f"train.{name}": (max(round_figure(value), train.batch), reason)
+        for name, (value, reason) in wanted.items()
+        if getattr(train, name) == "auto"
+    }
+
+
+def round_figure(value: float) -> int:
+    """The next lower number of the form 1, 2 or 5 times a power of ten; at least 1."""
+    if value < 1:
+        return 1
+    power = 10 ** int(math.log10(value))
+    return int(next(digit for digit in (5, 2, 1) if digit * power <= value) * power)
+
+
+def pictures_per_second(state: State, feed: Feed, steps: Steps) -> float:
+    """Rate of training, measured for a few seconds on a copy that is thrown away."""
+    trial, position = copy.deepcopy(state), feed.position
+    cycles = max((p.every for p in steps.objective.penalties.values()), default=1)
+    began_s, seen = time.monotonic(), 0
+    steps.cycle(trial, feed)  # the first cycle warms up
+    while True:
+        start_s, before = time.monotonic(), trial.counters.images_seen
+        for _ in range(cycles):  # whole rounds of lazy penalties
+            steps.cycle(trial, feed)
+            if time.monotonic() - began_s > 3 * CALIBRATION_S:
+                break
+        seen = trial.counters.images_seen - before
+        trial.tally.read()  # waits for the device
+        if time.monotonic() - began_s > CALIBRATION_S:
+            feed.position = position
+            return seen / (time.monotonic() - start_s)

@@ -1,0 +1,53 @@
+"""Going on with a run: its configuration and its newest checkpoint that verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kantor.config.io import difference, layered, read_toml
+from kantor.config.schema import Config
+from kantor.errors import ConfigError
+from kantor.runs import checkpoint as checkpoints
+from kantor.runs import directory
+
+
+def resumed_config(run: Path, config_file: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """The configuration that the run began with.
+
+    Raises:
+        ConfigError: the user asks for another one; lists what differs.
+    """
+    config = layered(Config(), read_toml(run / directory.CONFIG), str(run / directory.CONFIG))
+    wanted = config
+    if config_file is not None:
+        wanted = layered(wanted, read_toml(config_file), str(config_file))
+    for name, value in overrides.items():
+        tree: Any = value
+        for part in reversed(name.split(".")):
+            tree = {part: tree}
+        wanted = layered(wanted, tree, f"--set {name}")
+    if changed := difference(config, wanted):
+        listed = ", ".join(f"{name}: {old} -> {new}" for name, (old, new) in changed.items())
+        raise ConfigError(
+            "--resume",
+            f"a run goes on with the configuration it began with, and this differs: {listed}",
+            "leave that out, or start a new run",
+        )
+    return config
+
+
+def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Checkpoint | None:
+    """The newest checkpoint that verifies; None where the run was killed before its first save.
+
+    Damaged ones are named to the user and passed over.
+    """
+    path, faults = checkpoints.last(run / directory.CHECKPOINTS)
+    for fault in faults:
+        note(f"{fault.where} {fault.what}; going back to the one before it")
+    if path is None:
+        note("there is no checkpoint to go on from: the run starts again from its first step")
+        return None
+    note(f"resumed at {int(path.name):,} pictures from {path}")
+    return checkpoints.load(path)

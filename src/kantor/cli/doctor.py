@@ -1,0 +1,25 @@
+"""`kantor doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kantor.cli.options import show
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("doctor")(doctor)
+
+
+def doctor(device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto") -> int:
+    """Look at this machine, train for a moment, and say in plain words what works."""
+    from kantor.app.doctor import examine
+
+    findings = examine(device)
+    for finding in findings:
+        show(f"{'ok  ' if finding.good else 'BAD '} {finding.text}")
+    good = all(finding.good for finding in findings)
+    show("everything that training needs works here" if good else "training will not work here: see above")
+    return 0 if good else 5

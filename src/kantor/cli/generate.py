@@ -1,0 +1,51 @@
+"""`kantor generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from kantor.cli.options import show
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("generate")(generate)
+
+
+def generate(
+    model: Annotated[str, typer.Argument(help="Run directory, or a generator.safetensors.")],
+    count: Annotated[Optional[int], typer.Option(min=1, help="Pictures, seeds 0, 1, 2 ... [64]", show_default=False)] = None,
+    seeds: Annotated[Optional[str], typer.Option(help="These seeds: 0-63,99.", show_default=False)] = None,
+    class_: Annotated[
+        Optional[str], typer.Option("--class", help="Name or number of a class, of a conditional model.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="Folder for the pictures; default: generated beside the model.", show_default=False)
+    ] = None,
+    grid: Annotated[Optional[str], typer.Option(help="Columns x rows of the sheet: 16x4.", show_default=False)] = None,
+    gutter: Annotated[int, typer.Option(min=0, max=256, help="Pixels between the pictures of the sheet.")] = 2,
+    truncation: Annotated[
+        float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")
+    ] = 1.0,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")] = False,
+    checkpoint: Annotated[
+        Optional[int], typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures of the same name.")] = False,
+) -> None:
+    """Draw pictures from a trained generator: a sheet, and one file for each seed.
+
+    A seed is always the same picture of a model, however many are drawn together.
+    """
+    from kantor.app import generate as job
+
+    options = job.GenerateOptions(
+        model, count, seeds, class_, out, grid, gutter, truncation, raw, checkpoint, device, runs, overwrite
+    )
+    sheet, folder, number = job.generate(options)
+    show(f"{number:,} pictures in {folder}")
+    show(f"sheet: {sheet}")

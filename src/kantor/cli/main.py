@@ -1,0 +1,119 @@
+"""`kantor`: the commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve on a busy machine
+
+import typer  # noqa: E402
+
+from typer.exceptions import TyperException  # noqa: E402
+
+from kantor import __version__  # noqa: E402
+from kantor.cli import doctor, generate, pack, presets, train  # noqa: E402
+from kantor.errors import UserError, printable  # noqa: E402
+
+app = typer.Typer(
+    name="kantor",
+    help="Train a Wasserstein GAN on your own pictures, and trust it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (train, pack, generate, presets, doctor):
+    module.add_to(app)
+
+FOREIGN = {
+    "--gamma": "the weight of R1 is --set objective.penalties.r1.weight=GAMMA/2",
+    "--snap": "checkpoints come every --set train.snapshot_images=4000*SNAP pictures",
+    "--metrics": "scores are not computed while training yet; leave it out",
+    "--cfg": "networks and objectives are chosen with --preset",
+    "--cond": "training with labels is --conditional",
+    "--data": "the data are the first argument: kantor train DATA",
+    "--gpus": "training on several GPUs is not there yet; leave it out",
+    "--compile": "compiled steps are not there yet; leave it out",
+}
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show where errors come from."),
+) -> None:
+    if version:
+        print(f"kantor {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command and exits with its code: see the table in docs/commands.md."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        _refuse_foreign(words)
+        code = app(words, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except UserError as error:
+        _fail(str(error), error.exit_code, debug)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("stopped: by Ctrl-C; run the same command again to go on", 130, debug)
+    except TyperException as error:
+        _fail_usage(error, debug)
+    except BrokenPipeError:  # the reader of our output has gone
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _fail("memory: there is not enough of it; use a smaller --batch or --size", 5, debug)
+    except Exception as error:
+        log = _crash_log()
+        _fail(f"kantor: a bug of ours ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}", 70, debug)
+
+
+def _refuse_foreign(words: Sequence[str]) -> None:
+    from kantor.errors import ConfigError
+
+    for word in words:
+        name = word.partition("=")[0]
+        if name in FOREIGN:
+            raise ConfigError(name, "is not a flag of Kantor", FOREIGN[name])
+
+
+def _fail_usage(error: TyperException, debug: bool) -> None:
+    """A wrong flag or argument; or no argument where one is wanted, which shows the help."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help() if context else str(error))  # noqa: T201
+        sys.exit(2)
+    where = context.command_path if context else "kantor"
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    _fail(f"{where}: {printable(message).strip().rstrip('.')}; see {where} --help", 2, debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    with contextlib.suppress(OSError):
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _crash_log() -> str:
+    """Keeps the traceback, without the user's home folder in it; gives the file's name."""
+    text = traceback.format_exc().replace(str(Path.home()), "~")
+    path = Path(f"kantor-crash-{time.strftime('%Y%m%d-%H%M%S')}.log")
+    try:
+        from kantor import atomic
+
+        atomic.write_text(path, f"kantor {__version__}\n{' '.join(sys.argv[1:])}\n\n{text}")
+    except Exception:
+        return "the output of the same command with --debug"
+    return str(path)

@@ -1,0 +1,87 @@
+"""Options that several commands share, and how packing is shown."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Optional
+
+import typer
+
+from kantor.errors import printable
+
+Size = Annotated[
+    Optional[str], typer.Option(help='Size of a picture: 64, or height x width: 48x96.', show_default=False)
+]
+Crop = Annotated[
+    Optional[int], typer.Option(min=1, help="Cut a square of this side from the middle first.", show_default=False)
+]
+Fit = Annotated[
+    Optional[str], typer.Option(help="Other shapes: cover (cut), contain (pad) or stretch.", show_default=False)
+]
+Channels = Annotated[Optional[str], typer.Option(help="auto, gray, rgb or rgba.", show_default=False)]
+Labels = Annotated[
+    Optional[str], typer.Option(help="auto (sub-folders), none, or a CSV or JSON file.", show_default=False)
+]
+MaxBad = Annotated[
+    Optional[str], typer.Option(help="Share of unreadable pictures that is tolerated: 1%.", show_default=False)
+]
+
+
+def data_overrides(
+    size: str | None, crop: int | None, fit: str | None, channels: str | None, labels: str | None, max_bad: str | None
+) -> dict[str, Any]:
+    """Dotted fields for the options that were given."""
+    given = {"size": size, "crop": crop, "fit": fit, "channels": channels, "labels": labels, "max_bad": max_bad}
+    return {f"data.{name}": value for name, value in given.items() if value is not None}
+
+
+def show(line: str) -> None:
+    """A line for the user, in words that the terminal can show."""
+    with contextlib.suppress(OSError, ValueError):
+        text = printable(line)
+        encoding = sys.stdout.encoding or "ascii"
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def show_packing() -> Iterator[Callable[[int, int, int], None]]:
+    """A bar with ETA on a terminal, else a line every few seconds."""
+    if not sys.stdout.isatty():
+        yield _PlainPacking()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[bad]}"))
+    progress = Progress(*columns, transient=True)
+    task = None
+
+    def update(done: int, total: int, bad: int) -> None:
+        nonlocal task
+        if task is None:
+            progress.start()
+            task = progress.add_task("packing", total=total, bad="")
+        progress.update(task, completed=done, total=total, bad=f"{bad} unreadable" if bad else "")
+        if done >= total:
+            progress.stop()
+
+    try:
+        yield update
+    finally:
+        progress.stop()
+
+
+class _PlainPacking:
+    def __init__(self) -> None:
+        self._started_s = time.monotonic()
+        self._next_s = self._started_s + 5
+
+    def __call__(self, done: int, total: int, bad: int) -> None:
+        now = time.monotonic()
+        if now < self._next_s or not done:
+            return
+        self._next_s = now + 5
+        left_s = (now - self._started_s) / done * (total - done)
+        show(f"packing {done:,} of {total:,}, {bad:,} unreadable, about {left_s:.0f} s left")

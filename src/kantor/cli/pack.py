@@ -1,0 +1,45 @@
+"""`kantor pack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
+from kantor.config.io import parse_override
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("pack")(pack)
+
+
+def pack(
+    source: Annotated[str, typer.Argument(help="Folder of pictures, zip, .npy, IDX, or glyphs.")],
+    out: Annotated[Path, typer.Option(help="Folder for the packed set; made by this command.")],
+    size: Size = None,
+    crop: Crop = None,
+    fit: Fit = None,
+    channels: Channels = None,
+    labels: Labels = None,
+    max_bad: MaxBad = None,
+    set_: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", metavar="data.FIELD=VALUE", help="Any field of [data].", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
+) -> None:
+    """Bring pictures to one size, once, into a folder that training reads fast.
+
+    A bad picture never stops it: each is listed with its reason in rejected.jsonl. Killed, it goes on where it was.
+    """
+    from kantor.app.pack import pack_source
+
+    overrides = data_overrides(size, crop, fit, channels, labels, max_bad)
+    overrides |= {"data.source": source} | dict(parse_override(text) for text in set_ or [])
+    with show_packing() as progress:
+        lines = pack_source(overrides, out, overwrite, progress)
+    for line in lines:
+        show(line)
+    show(f"packed set: {out}")

@@ -1,0 +1,30 @@
+"""What people write on command lines, as numbers."""
+
+from __future__ import annotations
+
+import re
+
+from kantor.errors import ConfigError
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MULTIPLES = {"": 1, "k": 1000, "m": 1_000_000}
+
+
+def duration_s(text: str, where: str) -> float:
+    """Seconds of "90s", "10m", "1h30m" or "2d"."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.lower().replace(" ", ""):
+        raise ConfigError(f"{where} {text}", "is not a duration", "write for example 90s, 10m or 1h30m")
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise ConfigError(f"{where} {text}", "is no time at all", "write for example 10m")
+    return seconds
+
+
+def count(text: str, where: str) -> int:
+    """200000 of "200000", "200k" or "0.2M"."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.lower().replace(",", "").replace("_", ""))
+    number = float(match[1]) * _MULTIPLES[match[2]] if match else 0.0
+    if not 1 <= number <= 2**53:
+        raise ConfigError(f"{where} {text}", "is not a number of pictures", "write for example 200000 or 200k")
+    return int(number)

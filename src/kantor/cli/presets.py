@@ -1,0 +1,28 @@
+"""`kantor presets`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from kantor.cli.options import show
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("presets")(presets)
+
+
+def presets(
+    name: Annotated[Optional[str], typer.Argument(help="Print this one whole.", show_default=False)] = None,
+) -> None:
+    """List the recipes that come with Kantor, or print one."""
+    from kantor.config.io import preset_names, preset_text
+
+    if name is not None:
+        for line in preset_text(name).rstrip().splitlines():
+            show(line)
+        return
+    for preset in preset_names():
+        first = preset_text(preset).splitlines()[0].removeprefix("# ")
+        show(f"{preset:12} {first}")

@@ -1,0 +1,147 @@
+"""`kantor train`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Optional
+
+import typer
+
+from kantor.cli import parsing
+from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
+from kantor.config.io import parse_override
+from kantor.errors import ConfigError
+
+_SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("train")(train)
+
+
+def train(
+    data: Annotated[
+        Optional[str],
+        typer.Argument(help="Folder of pictures, zip, .npy, IDX or packed set; none: coloured letters.", show_default=False),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Recipe to start from; see kantor presets.")] = "default",
+    config: Annotated[
+        Optional[Path], typer.Option(help="Configuration file; a run's config.toml repeats it.", show_default=False)
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Any field of the configuration.", show_default=False),
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", "--outdir", help="Folder for run directories.")] = Path("runs"),
+    name: Annotated[Optional[str], typer.Option(help="Name of the run.", show_default=False)] = None,
+    epochs: Annotated[
+        Optional[int], typer.Option(min=1, help="Length: times that each picture is shown.", show_default=False)
+    ] = None,
+    images: Annotated[
+        Optional[str], typer.Option(help="Length in pictures shown: 200000, 200k.", show_default=False)
+    ] = None,
+    kimg: Annotated[Optional[float], typer.Option(hidden=True)] = None,
+    time_budget: Annotated[
+        Optional[str], typer.Option(help="Time for this invocation: 90s, 10m, 1h30m.", show_default=False)
+    ] = None,
+    batch: Annotated[Optional[int], typer.Option(help="Pictures in a step.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    seed: Annotated[Optional[int], typer.Option(help="Chooses all random numbers.", show_default=False)] = None,
+    conditional: Annotated[bool, typer.Option("--conditional", help="Train with class labels.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored as often as not.")] = False,
+    resume: Annotated[
+        Optional[str], typer.Option(help="Go on with a run: its folder, number, or latest.", show_default=False)
+    ] = None,
+    cache: Annotated[Optional[Path], typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
+    size: Size = None,
+    crop: Crop = None,
+    fit: Fit = None,
+    channels: Channels = None,
+    labels: Labels = None,
+    max_bad: MaxBad = None,
+) -> int:
+    """Train a GAN on pictures, or go on with a run.
+
+    With no argument it learns coloured letters for five minutes. Pictures, losses and the trained generator appear
+    in a new folder under runs/. Ctrl-C stops it with everything saved.
+    """
+    started_s = time.monotonic()
+    if resume is not None and data is not None:
+        raise ConfigError("--resume", f"goes on with the run's own data, and {data} is given too", "leave one of them out")
+    if resume is not None and preset != "default":
+        raise ConfigError("--resume", "goes on with the run's own configuration", "leave --preset out")
+    overrides: dict[str, Any] = data_overrides(size, crop, fit, channels, labels, max_bad)
+    given = {
+        "data.source": data,
+        "train.batch": batch,
+        "train.seed": seed,
+        "train.conditional": conditional or None,
+        "data.mirror": mirror or None,
+    }
+    overrides |= {field: value for field, value in given.items() if value is not None}
+    overrides |= dict(parse_override(text) for text in set_ or [])
+    total = parsing.count(images, "--images") if images is not None else None
+    if kimg is not None:
+        total = int(kimg * 1000)
+    return _run(
+        dict(
+            preset=preset,
+            config_file=config,
+            overrides=overrides,
+            epochs=epochs,
+            images=total,
+            budget_s=parsing.duration_s(time_budget, "--time-budget") if time_budget else None,
+            device=device,
+            runs=runs,
+            name=name,
+            resume=resume,
+            cache=cache,
+            started_s=started_s,
+        )
+    )
+
+
+def _run(options: dict[str, Any]) -> int:
+    from kantor.app import train as job
+    from kantor.sinks.console import Console
+
+    asked = _StopOnSignal()
+
+    def console(folder: Path) -> Console:
+        asked.saves = True
+        return Console(folder=folder)
+
+    with show_packing() as packing:
+        terminal = job.Terminal(show, packing, console, asked.reason)
+        _, reason = job.train(job.TrainOptions(**options), terminal)
+    return asked.code if reason == "signal" else 0
+
+
+class _StopOnSignal:
+    """Remembers the first signal, so that the cycle is finished and saved; a second one ends the process at once.
+
+    Attributes:
+        saves: training has begun; before that a signal ends the process, and a pack goes on from there next time.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+        self.saves = False
+        self._listen(self._on)
+
+    def reason(self) -> str:
+        return "signal" if self.code else ""
+
+    def _on(self, number: int, frame: FrameType | None) -> None:
+        self.code = _SIGNALS[signal.Signals(number).name]
+        self._listen(signal.SIG_DFL)
+        if not self.saves:
+            raise KeyboardInterrupt if self.code == 130 else SystemExit(self.code)
+
+    def _listen(self, handler: Any) -> None:
+        for name in _SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), handler)

@@ -1,0 +1,67 @@
+"""Pictures of a packed set, in the order of data, on the training device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kantor.data.order import Order
+from kantor.random import derive
+from kantor.types import Batch
+
+if TYPE_CHECKING:
+    from kantor.data.store import Store
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1], channels last in memory. Only feeds call this."""
+    return pictures.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)
+
+
+class Feed:
+    """A continuous stream over epochs. What it hands out is a function of (seed, position) alone.
+
+    Args:
+        store: the packed set.
+        device: where batches go; the set itself goes there too if it takes at most a quarter of a GPU's free memory.
+        labels: hand out labels.
+        mirror: mirror each picture, left to right, with probability one half.
+
+    Attributes:
+        position: pictures handed out so far.
+    """
+
+    def __init__(self, store: Store, seed: int, device: torch.device, labels: bool = False, mirror: bool = False) -> None:
+        self.store, self.device, self.position = store, device, 0
+        self._order = Order(store.shard_sizes, seed, window=None)
+        self._labels, self._mirror, self._seed = labels, mirror, seed
+        self._resident: Tensor | None = None
+        if device.type == "cuda":
+            size = store.count * int(np.prod(store.spec))
+            if size <= torch.cuda.mem_get_info(device)[0] // 4:
+                self._resident = torch.from_numpy(store.whole()).to(device)
+
+    def take(self, n: int) -> Batch:
+        """The next n pictures."""
+        batch = self._batch(self._order.rows(self.position, n))
+        if self._mirror:
+            coins = torch.Generator().manual_seed(derive(self._seed, "mirror", self.position))
+            turned = torch.rand(n, 1, 1, 1, generator=coins).to(self.device) < 0.5
+            batch = batch._replace(images=torch.where(turned, batch.images.flip(3), batch.images))
+        self.position += n
+        return batch
+
+    def peek(self, n: int) -> Batch:
+        """The first n pictures of the stream, without moving on."""
+        return self._batch(self._order.rows(0, n))
+
+    def _batch(self, rows: np.ndarray) -> Batch:
+        if self._resident is not None:
+            pictures = self._resident[torch.from_numpy(rows).to(self.device, non_blocking=True)]
+        else:
+            pictures = torch.from_numpy(self.store.images(rows)).to(self.device, non_blocking=True)
+        labels = self.store.labels(rows) if self._labels else None
+        return Batch(to_float(pictures), None if labels is None else torch.from_numpy(labels).to(self.device))

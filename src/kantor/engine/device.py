@@ -1,0 +1,73 @@
+"""Where to compute and how precisely."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from pathlib import Path
+
+import torch
+
+from kantor.errors import ConfigError, ResourceError, nearest
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name; "auto" takes a GPU where there is one.
+
+    Raises:
+        ConfigError: no such name. ResourceError: the device is not there.
+    """
+    kind, _, index = name.partition(":")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise ConfigError(f"--device {name}", "there is no such device", nearest(name, ["auto", "cpu", "cuda", "mps"]))
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(f"--device {name}", "no CUDA device is usable here", "use --device cpu")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        have = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+        raise ResourceError(f"--device {name}", "there is no such device", f"choose one of: {have}")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError(f"--device {name}", "Apple's GPU is not usable here", "use --device cpu")
+    return torch.device(kind + (f":{index}" if index else ""))
+
+
+def describe_device(device: torch.device) -> str:
+    """Its name in words: "NVIDIA H100", or the processor's model and the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return "Apple GPU"
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine() or "processor"
+
+
+def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
+    """(precision, reason): "auto" takes bfloat16 where the hardware computes in it."""
+    if name != "auto":
+        return name, "as set"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "this GPU computes in bfloat16"
+        return "float32", "this GPU does not compute in bfloat16"
+    if device.type == "cpu" and _cpu_computes_bfloat16():
+        return "bfloat16", "this processor computes in bfloat16"
+    return "float32", "this device does not compute in bfloat16"
+
+
+def _cpu_computes_bfloat16() -> bool:
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """The context in which networks run. Parameters, gradients and losses stay float32."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

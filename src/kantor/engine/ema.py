@@ -1,0 +1,29 @@
+"""Running average of the generator's weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kantor.config.schema import Absent, EmaConfig
+
+
+def decay(config: Absent | EmaConfig, images: int, images_seen: int) -> float:
+    """What remains of an old weight after a step of `images` pictures: 0.5 ** (images / half-life).
+
+    With a warm-up the half-life is at most that share of the pictures seen so far (Karras et al. 2020, "ema_rampup").
+    """
+    if config.kind == "none":
+        return 0.0
+    half_life: float = config.half_life_images
+    if config.warmup:
+        half_life = min(half_life, config.warmup * images_seen)
+    return float(0.5 ** (images / max(half_life, 1e-8)))
+
+
+@torch.no_grad()
+def update(average: nn.Module, network: nn.Module, remains: float) -> None:
+    """average <- remains x average + (1 - remains) x network; buffers (running statistics) are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1.0 - remains)
+    for old, new in zip(average.buffers(), network.buffers(), strict=True):
+        old.copy_(new)

@@ -1,0 +1,187 @@
+"""The loop: draw, step, tick, sample, save. It announces events; others listen and may ask for a save or a stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kantor.data.feed import Feed
+from kantor.engine.events import (
+    Bus,
+    Event,
+    Finished,
+    Found,
+    Progressed,
+    Request,
+    Sampled,
+    Save,
+    Saved,
+    Started,
+    Stop,
+    Tick,
+)
+from kantor.engine.state import State
+from kantor.engine.steps import Steps
+from kantor.errors import DivergedError, UserError
+
+Pictures = NDArray[np.uint8]
+FIRST_SAMPLE_IMAGES = 1000
+HOPELESS_TICKS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, and when to look. All in real pictures shown to the critic, but for the budget.
+
+    Attributes:
+        budget_s: seconds that this invocation may take from `started_s` on; infinite for no limit.
+        started_s: time.monotonic() when the invocation began.
+    """
+
+    total_images: int
+    tick_images: int
+    sample_images: int
+    snapshot_images: int
+    started_s: float
+    budget_s: float = math.inf
+
+    def sample_due(self, before: int, after: int) -> bool:
+        """In the beginning at 1000, 2000, 4000 ... pictures, then at multiples of sample_images."""
+        early = FIRST_SAMPLE_IMAGES
+        while early < self.sample_images:
+            if before < early <= after:
+                return True
+            early *= 2
+        return crossed(before, after, self.sample_images)
+
+
+def crossed(before: int, after: int, every: int) -> bool:
+    """A multiple of `every` lies in (before, after]."""
+    return after // every > before // every
+
+
+@dataclass
+class Loop:
+    """Everything that a run needs to go on.
+
+    Attributes:
+        sample: the average generator and images_seen -> (fixed, random) sheets.
+        save: writes a checkpoint of state, feed position and listeners; gives its path.
+        stop_asked: looked at after each cycle: "signal" where the user wants it to end, else "".
+    """
+
+    state: State
+    feed: Feed
+    steps: Steps
+    plan: Plan
+    bus: Bus
+    sample: Callable[[torch.nn.Module, int], tuple[Pictures, Pictures]]
+    save: Callable[[], Path]
+    stop_asked: Callable[[], str]
+
+    def run(self, started: Started) -> str:
+        """Trains until the end, the budget or a request.
+
+        Returns:
+            Why it ended: "done", "time-budget", "signal" or the reason of a request.
+        """
+        counters, plan = self.state.counters, self.plan
+        requests = self._tell(started)
+        if counters.images_seen == 0:
+            requests += self._sample()
+        saved_at = counters.images_seen if started.resumed else -1
+        reason = self._why_stop(requests)
+        while not reason:
+            before, began_s = counters.images_seen, time.monotonic()
+            self.steps.cycle(self.state, self.feed)
+            counters.elapsed_s += time.monotonic() - began_s
+            after = counters.images_seen
+            requests = self._tell(Progressed(after))
+            if crossed(before, after, plan.tick_images):
+                requests += self._tick()
+            if plan.sample_due(before, after):
+                requests += self._sample()
+            reason = self._why_stop(requests)
+            if reason or crossed(before, after, plan.snapshot_images) or any(isinstance(r, Save) for r in requests):
+                requests += self._save(last=bool(reason))
+                saved_at = after
+        if saved_at != counters.images_seen:
+            self._save(last=True)
+        self._tell(Finished(counters.images_seen, reason))
+        return reason
+
+    def _why_stop(self, requests: Iterable[Request]) -> str:
+        for request in requests:
+            if isinstance(request, Stop):
+                return request.reason
+        if asked := self.stop_asked():
+            return asked
+        if self.state.counters.images_seen >= self.plan.total_images:
+            return "done"
+        if time.monotonic() - self.plan.started_s >= self.plan.budget_s:
+            return "time-budget"
+        return ""
+
+    def _tell(self, event: Event) -> list[Request]:
+        return self.bus.emit(event)
+
+    def _tick(self) -> list[Request]:
+        """Reads the tally: the one copy from the device, and the point where skipped steps are judged."""
+        counters, sums = self.state.counters, self.state.tally.read()
+        self.state.tally.clear()
+        values = {name: total / count for name, (total, count) in sums.items()}
+        skipped, steps = sums.get("skipped_steps", (0.0, 1))
+        values["skipped_steps"] = skipped
+        values["critic_gap"] = values["critic_real"] - values["critic_fake"]
+        if self.steps.objective.wasserstein:
+            values["wasserstein_estimate"] = values["critic_gap"]
+        values["critic_lr"] = float(self.state.critic_optimizer.param_groups[0]["lr"])
+        values["generator_lr"] = float(self.state.generator_optimizer.param_groups[0]["lr"])
+        span_s = max(counters.elapsed_s - counters.tick_elapsed_s, 1e-9)
+        rate = (counters.images_seen - counters.tick_images) / span_s
+        counters.tick_elapsed_s, counters.tick_images = counters.elapsed_s, counters.images_seen
+        requests = self._tell(
+            Tick(counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, rate, values)
+        )
+        return requests + self._judge(int(skipped), steps)
+
+    def _judge(self, skipped: int, steps: int) -> list[Request]:
+        """Steps whose gradients were not finite changed nothing; if there are nothing but such, the run is over."""
+        counters = self.state.counters
+        counters.skipped_ticks = counters.skipped_ticks + 1 if skipped == steps else 0
+        if counters.skipped_ticks >= HOPELESS_TICKS:
+            raise DivergedError(
+                f"step {counters.critic_steps}",
+                f"every gradient of the last {HOPELESS_TICKS} ticks was infinite or no number; no weight was changed by them",
+                "lower optimizer.critic.lr and optimizer.generator.lr, or train with --set train.precision=float32",
+            )
+        if not skipped:
+            return []
+        message = f"{skipped} of {steps} steps since the last tick had gradients that were not finite and were skipped"
+        return self._tell(Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(skipped)}))
+
+    def _sample(self) -> list[Request]:
+        images_seen = self.state.counters.images_seen
+        fixed, random = self.sample(self.state.average, images_seen)
+        return self._tell(Sampled(images_seen, self._epoch(), fixed, random))
+
+    def _save(self, last: bool) -> list[Request]:
+        """A save that fails, on a full disk for example, ends the run only where there is no later one to hope for."""
+        images_seen = self.state.counters.images_seen
+        try:
+            path = self.save()
+        except UserError as error:
+            if last:
+                raise
+            return self._tell(Found(images_seen, "save-failed", f"no checkpoint was written: {error}; training goes on"))
+        return self._tell(Saved(images_seen, path))
+
+    def _epoch(self) -> float:
+        return self.state.counters.images_seen / self.feed.store.count

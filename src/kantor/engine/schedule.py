@@ -1,0 +1,76 @@
+"""Cycles of steps and learning rates, as pure functions of where a run stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kantor.config.schema import CycleConfig, OptimizerConfig, OverdoseCycle
+from kantor.errors import ConfigError
+from kantor.random import uniforms, derive
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run stands.
+
+    Attributes:
+        cycle: cycles done.
+        attempt: roll-backs so far.
+        epoch: images seen / pictures in the set.
+        share: images seen / images in the whole run, in [0, 1].
+        seed: the run's.
+    """
+
+    cycle: int
+    attempt: int
+    epoch: float
+    share: float
+    seed: int
+
+
+def steps_in_cycle(config: CycleConfig, cycle: int) -> tuple[int, int]:
+    """(critic steps, generator steps) of a cycle, counted from 0."""
+    if isinstance(config, OverdoseCycle) and (cycle < config.first_cycles or cycle % config.every_cycles == 0):
+        return config.overdose_steps, config.generator_steps
+    return config.critic_steps, config.generator_steps
+
+
+def learning_rate(config: OptimizerConfig, moment: Moment, name: str) -> float:
+    """The rate for the next cycle.
+
+    Args:
+        name: of the network, so that the two draw apart.
+    """
+    schedule, lr = config.schedule, config.lr
+    match schedule.kind:
+        case "constant":
+            return lr
+        case "pieces":
+            return next(
+                (r for until, r in zip(schedule.until, schedule.rates, strict=False) if moment.epoch < until),
+                schedule.rates[-1],
+            )
+        case "linear":
+            fall = max(0.0, moment.share - schedule.hold) / (1 - schedule.hold)
+            return lr * (1 - min(1.0, fall) * (1 - schedule.final))
+        case "inverse-random":
+            return 1 / (1 / lr + _uniform(moment, name) / schedule.low)
+        case "jumps":
+            return schedule.rate if _uniform(moment, name) < schedule.probability else lr
+
+
+def check_schedules(*configs: OptimizerConfig) -> None:
+    """Raises ConfigError where the pieces of a schedule do not fit together."""
+    for config in configs:
+        if config.schedule.kind == "pieces":
+            until, rates = config.schedule.until, config.schedule.rates
+            if len(rates) != len(until) + 1 or sorted(set(until)) != until:
+                raise ConfigError(
+                    "optimizer schedule",
+                    f"{len(rates)} rates and {len(until)} epochs do not make a schedule",
+                    "give ascending epochs in `until` and one rate more in `rates`",
+                )
+
+
+def _uniform(moment: Moment, name: str) -> float:
+    return float(uniforms(derive(moment.seed, f"rate/{name}", moment.cycle, moment.attempt), 2, 1)[0])

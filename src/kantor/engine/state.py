@@ -1,0 +1,105 @@
+"""All that changes while a run goes on, as one value that goes into a checkpoint and comes back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import Config
+from kantor.engine import optimizers
+from kantor.engine.tally import Tally
+from kantor.nets import build_critic, build_generator
+from kantor.types import ImageSpec
+
+
+@dataclass
+class Counters:
+    """Where a run stands.
+
+    Attributes:
+        cycle: cycles done.
+        attempt: roll-backs so far.
+        images_seen: real pictures shown to the critic.
+        critic_steps, generator_steps: steps done, skipped ones included.
+        elapsed_s: seconds of training in all invocations.
+        tick_elapsed_s: elapsed_s at the last tick.
+        tick_images: images_seen at the last tick.
+        skipped_ticks: ticks in a row in which every step was skipped.
+    """
+
+    cycle: int = 0
+    attempt: int = 0
+    images_seen: int = 0
+    critic_steps: int = 0
+    generator_steps: int = 0
+    elapsed_s: float = 0.0
+    tick_elapsed_s: float = 0.0
+    tick_images: int = 0
+    skipped_ticks: int = 0
+
+
+class State:
+    """Networks, optimisers, counters and the partial tally.
+
+    Attributes:
+        generator, critic: in training mode.
+        average: running average of the generator, in evaluation mode: what is shown and saved.
+    """
+
+    def __init__(self, config: Config, spec: ImageSpec, classes: int, device: torch.device) -> None:
+        seed = config.train.seed
+        memory = torch.channels_last
+        self.device = device
+        self.generator = build_generator(config.generator, spec, classes, seed).to(device, memory_format=memory)
+        self.critic = build_critic(config.critic, spec, classes, seed).to(device, memory_format=memory)
+        self.average: nn.Module = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.generator_optimizer = optimizers.build_optimizer(config.optimizer.generator, self.generator)
+        self.critic_optimizer = optimizers.build_optimizer(config.optimizer.critic, self.critic)
+        self.tally = Tally(device)
+        self.counters = Counters()
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "critic": self.critic, "average": self.average}
+
+    def _optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, nn.Module]]:
+        return {
+            "generator": (self.generator_optimizer, self.generator),
+            "critic": (self.critic_optimizer, self.critic),
+        }
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """"generator/layers.0.weight" and so on: weights and buffers of all three networks."""
+        networks = self._networks().items()
+        return {f"{part}/{name}": value for part, network in networks for name, value in network.state_dict().items()}
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """"critic/layers.0.weight/exp_avg" and so on."""
+        return {
+            f"{part}/{name}": value
+            for part, (optimizer, network) in self._optimizers().items()
+            for name, value in optimizers.state_tensors(optimizer, network)
+        }
+
+    def values(self) -> dict[str, Any]:
+        """Counters and the partial tally, as JSON values."""
+        counters = {field.name: getattr(self.counters, field.name) for field in fields(Counters)}
+        return {"counters": counters, "tally": self.tally.read()}
+
+    def load(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """The opposite of the three methods above. Tensors must fit: `runs.checkpoint` has compared names and shapes."""
+        for part, network in self._networks().items():
+            network.load_state_dict(_part(model, part), strict=True)
+        for part, (one, network) in self._optimizers().items():
+            optimizers.load_state_tensors(one, network, _part(optimizer, part))
+        self.tally.load({name: tuple(pair) for name, pair in values["tally"].items()})
+        self.counters = Counters(**values["counters"])
+
+
+def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = part + "/"
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

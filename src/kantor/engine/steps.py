@@ -1,0 +1,180 @@
+"""One cycle: critic steps, then generator steps. Nothing in here waits for the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import Config
+from kantor.data.feed import Feed
+from kantor.engine import ema, optimizers
+from kantor.engine.device import autocast
+from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
+from kantor.engine.state import State
+from kantor.objectives.objective import Objective
+from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
+from kantor.random import derive
+from kantor.types import Batch
+
+
+@dataclass
+class Steps:
+    """What a cycle needs beside the state and the feed."""
+
+    config: Config
+    objective: Objective
+    precision: str
+    total_images: int
+
+    def cycle(self, state: State, feed: Feed) -> None:
+        """One cycle. Counts it, and every real picture shown to the critic."""
+        counters, train = state.counters, self.config.train
+        draws = Draws(train.seed, counters.cycle, counters.attempt, state.device)
+        critic_steps, generator_steps = steps_in_cycle(self.config.cycle, counters.cycle)
+        self._set_rates(state, feed)
+        for step in range(critic_steps):
+            batch = feed.take(train.batch)
+            self.critic_step(state, batch, draws, step)
+            counters.images_seen += train.batch
+        for step in range(generator_steps):
+            self.generator_step(state, batch, draws, step)
+        counters.cycle += 1
+
+    def critic_step(self, state: State, real: Batch, draws: Draws, step: int) -> None:
+        """Lowers the critic's loss on `real` and as many generated pictures."""
+        objective, critic, tally = self.objective, state.critic, state.tally
+        with autocast(state.device, self.precision):
+            with torch.no_grad():
+                z = draws.latents("critic-latents", step, len(real.images), self.config.generator)
+                fake = state.generator(z, real.labels).to(torch.float32)
+            due = [p for p in objective.penalties.values() if p.due(state.counters.critic_steps)]
+            scores = _Scores(critic, real, fake, watched={p.at.batch for p in due} - {None})
+            gradients_at = [self._gradient(p, scores, critic, real, fake, draws, step) for p in due]
+        loss = objective.critic(scores.real, scores.fake).mean()
+        tally.add("critic_loss", loss)
+        tally.add("critic_real", scores.real)
+        tally.add("critic_fake", scores.fake)
+        if due:
+            values = [penalty.weight * penalty.of(g).mean() for penalty, g in zip(due, gradients_at, strict=True)]
+            loss = loss + sum(penalty.every * value for penalty, value in zip(due, values, strict=True))
+            tally.add("penalty", torch.stack(values).sum())
+            tally.add("gradient_norm", torch.cat([gradient_norm(g) for g in gradients_at]))
+        if objective.drift is not None:
+            loss = loss + objective.drift(scores.real).mean()
+        gradients = torch.autograd.grad(loss, list(critic.parameters()))
+        tally.add("skipped_steps", optimizers.apply(state.critic_optimizer, gradients))
+        if objective.constraint is not None:
+            objective.constraint(list(critic.parameters()))
+        state.counters.critic_steps += 1
+
+    def generator_step(self, state: State, real: Batch, draws: Draws, step: int) -> None:
+        """Lowers the generator's loss on as many pictures as a batch has, and moves the running average."""
+        count = len(real.images)
+        with autocast(state.device, self.precision):
+            z = draws.latents("generator-latents", step, count, self.config.generator)
+            fake = state.generator(z, real.labels)
+            if self.objective.generator_needs_real:
+                scores = _Scores(state.critic, real, fake, watched=set())
+                real_scores, fake_scores = scores.real, scores.fake
+            else:
+                fake_scores = state.critic(fake, real.labels).to(torch.float32)
+                real_scores = fake_scores.detach()  # such objectives do not look at it
+        loss = self.objective.generator(real_scores, fake_scores).mean()
+        gradients = torch.autograd.grad(loss, list(state.generator.parameters()))
+        state.tally.add("generator_loss", loss)
+        state.tally.add("skipped_steps", optimizers.apply(state.generator_optimizer, gradients))
+        state.counters.generator_steps += 1
+        remains = ema.decay(self.config.ema, count, state.counters.images_seen)
+        ema.update(state.average, state.generator, remains)
+
+    def _gradient(
+        self,
+        penalty: GradientPenalty,
+        scores: _Scores,
+        critic: nn.Module,
+        real: Batch,
+        fake: Tensor,
+        draws: Draws,
+        step: int,
+    ) -> Tensor:
+        """The gradient of the scores at the penalty's points, float32 [N, C, H, W], with its own graph."""
+        if penalty.at.batch is not None:
+            return scores.input_gradient(penalty.at.batch)
+        uniform = draws.uniform("interpolation", step, (len(fake),))
+        noise = draws.uniform("noise", step, fake.shape) if penalty.at.needs_noise else None
+        points = penalty.at.points(real.images, fake, uniform, noise).detach().requires_grad_()
+        return input_gradient(critic(points, real.labels).to(torch.float32), points)
+
+    def _set_rates(self, state: State, feed: Feed) -> None:
+        counters, optimizer = state.counters, self.config.optimizer
+        moment = Moment(
+            counters.cycle,
+            counters.attempt,
+            counters.images_seen / feed.store.count,
+            min(1.0, counters.images_seen / self.total_images),
+            self.config.train.seed,
+        )
+        optimizers.set_rate(state.critic_optimizer, learning_rate(optimizer.critic, moment, "critic"))
+        optimizers.set_rate(state.generator_optimizer, learning_rate(optimizer.generator, moment, "generator"))
+
+
+class _Scores:
+    """Scores of a real and a generated batch, float32 [N] each.
+
+    Both share one pass, unless the critic mixes the batch, or the gradient of just one of them will be asked for.
+
+    Args:
+        watched: of "real" and "fake", those whose input gradients will be asked for: they need no pass of their own.
+    """
+
+    def __init__(self, critic: nn.Module, real: Batch, fake: Tensor, watched: set[str | None]) -> None:
+        count = len(fake)
+        self._gradients: dict[str, Tensor] = {}
+        if critic.traits.mixes_batch or len(watched) == 1:
+            self._inputs = {"real": real.images, "fake": fake}
+            for part in watched:
+                self._inputs[part].requires_grad_()
+            self.real = critic(real.images, real.labels).to(torch.float32)
+            self.fake = critic(fake, real.labels).to(torch.float32)
+            return
+        images = torch.cat([real.images, fake])
+        labels = None if real.labels is None else torch.cat([real.labels, real.labels])
+        self._inputs = {"both": images.requires_grad_() if watched else images}
+        self._all = critic(images, labels).to(torch.float32)
+        self.real, self.fake = self._all[:count], self._all[count:]
+
+    def input_gradient(self, part: str) -> Tensor:
+        """Gradient of the scores of "real" or "fake" with respect to its pictures, float32 [N, C, H, W], with a graph."""
+        if "both" not in self._inputs:
+            return input_gradient(self.real if part == "real" else self.fake, self._inputs[part])
+        if not self._gradients:
+            both = input_gradient(self._all, self._inputs["both"])
+            self._gradients = {"real": both[: len(self.real)], "fake": both[len(self.real) :]}
+        return self._gradients[part]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of a cycle: each a function of (seed, purpose, cycle, attempt, step)."""
+
+    seed: int
+    cycle: int
+    attempt: int
+    device: torch.device
+
+    def _rng(self, purpose: str, step: int) -> torch.Generator:
+        rng = torch.Generator(self.device)
+        return rng.manual_seed(derive(self.seed, purpose, self.cycle, self.attempt, step))
+
+    def latents(self, purpose: str, step: int, count: int, config: object) -> Tensor:
+        """float32 [count, latent_dim], standard normal or uniform in [-1, 1]."""
+        rng, shape = self._rng(purpose, step), (count, config.latent_dim)  # type: ignore[attr-defined]
+        if config.latent == "normal":  # type: ignore[attr-defined]
+            return torch.randn(shape, generator=rng, device=self.device)
+        return torch.rand(shape, generator=rng, device=self.device) * 2 - 1
+
+    def uniform(self, purpose: str, step: int, shape: tuple[int, ...]) -> Tensor:
+        """float32 in [0, 1)."""
+        return torch.rand(shape, generator=self._rng(purpose, step), device=self.device)

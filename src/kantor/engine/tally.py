@@ -1,0 +1,44 @@
+"""Sums of numbers, kept on the device and read once a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Tally:
+    """Means of named numbers between two ticks. Adding never waits for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._device = device
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Counts the mean of `values` once."""
+        mean = values.detach().to(self._dtype).mean()
+        if name in self._sums:
+            self._sums[name] += mean
+        else:
+            self._sums[name] = mean.clone()
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def read(self) -> dict[str, tuple[float, int]]:
+        """(sum, count) of each name: one copy from the device."""
+        names = sorted(self._sums)
+        sums = torch.stack([self._sums[name] for name in names]).tolist() if names else []
+        return {name: (total, self._counts[name]) for name, total in zip(names, sums, strict=True)}
+
+    def clear(self) -> None:
+        self._sums.clear()
+        self._counts.clear()
+
+    def load(self, stored: Mapping[str, tuple[float, int]]) -> None:
+        """What `read` gave."""
+        self.clear()
+        for name, (total, count) in stored.items():
+            self._sums[name] = torch.tensor(total, dtype=self._dtype, device=self._device)
+            self._counts[name] = int(count)

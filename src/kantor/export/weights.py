@@ -1,0 +1,138 @@
+"""A model is one file: generator.safetensors, with what is needed to build the generator in its metadata.
+
+The metadata is one JSON value with no times, paths or names of users in it: equal runs give equal bytes. Nothing in
+it chooses code: it is validated against the schema, whose numbers are bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from kantor import atomic
+from kantor.config.schema import GeneratorConfig
+from kantor.errors import ModelError
+from kantor.nets import build_generator
+from kantor.runs.checkpoint import from_bytes, tensor_digest, to_bytes
+from kantor.types import ImageSpec
+
+FORMAT = 1
+MAX_HEADER_BYTES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model file says about itself.
+
+    Attributes:
+        spec: of its pictures.
+        class_names: of a conditional model, in the order of its labels; else empty.
+        images_seen: real pictures that the critic had been shown.
+    """
+
+    spec: ImageSpec
+    generator: Any
+    objective: str
+    class_names: tuple[str, ...]
+    images_seen: int
+
+
+class _CardJson(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    format: int
+    spec: tuple[int, int, int]
+    generator: dict[str, Any]
+    objective: str
+    class_names: tuple[str, ...]
+    images_seen: int
+    digest: str
+
+
+def write_generator(path: Path, network: nn.Module, card: Card) -> None:
+    """Writes the model file, whole or not at all."""
+    tensors = network.state_dict()
+    text = {**asdict(card), "format": FORMAT, "spec": list(card.spec), "generator": card.generator.model_dump(mode="json")}
+    text["digest"] = _digest(tensors, text)
+    atomic.write_bytes(path, to_bytes(tensors, {"kantor": json.dumps(text, sort_keys=True)}))
+
+
+def read_generator(path: Path) -> tuple[nn.Module, Card]:
+    """The generator, in evaluation mode on the CPU, and its card.
+
+    Raises:
+        ModelError: not there, no model of ours, damaged, or of a newer version.
+    """
+    data = _read(path)
+    text = _card(path, data)
+    tensors = from_bytes(path, data)
+    try:
+        if text.format > FORMAT:
+            raise ModelError(path, "was written by a newer Kantor", "install the newest version")
+        config = TypeAdapter(GeneratorConfig).validate_python(text.generator)
+    except ValidationError as error:
+        raise ModelError(path, "describes a generator that this version does not know", "check the file") from error
+    card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen)
+    if not (all(8 <= side <= 1024 for side in card.spec[:2]) and card.spec.channels in (1, 3, 4)):
+        raise ModelError(path, f"describes pictures of {card.spec}", "check the file")
+    network = build_generator(config, card.spec, len(card.class_names))
+    _compare(path, network.state_dict(), tensors)
+    if _digest(tensors, text.model_dump(mode="json")) != text.digest:
+        raise ModelError(path, "is damaged: its contents do not match its digest", "take another copy")
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False), card
+
+
+def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
+    """SHA-256 over the card, without its digest, and all tensors."""
+    card = {key: value for key, value in text.items() if key != "digest"}
+    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name}:{tensor_digest(tensors[name])}".encode())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except IsADirectoryError as error:
+        raise ModelError(path, "is a folder, not a model file", "name a run directory or its generator.safetensors") from error
+    except OSError as error:
+        raise ModelError(path, f"cannot be read ({error.strerror})", "check the path") from error
+
+
+def _card(path: Path, data: bytes) -> _CardJson:
+    """The metadata, read with bounds before anything else is believed."""
+    if len(data) < 8:
+        raise ModelError(path, f"is no model: it has {len(data)} bytes", "name a generator.safetensors")
+    if data[:4] == b"PK\x03\x04" or data[:2] == b"\x80\x02":
+        raise ModelError(path, "is a pickle, which can run code when it is opened", "use a .safetensors file")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(MAX_HEADER_BYTES, len(data) - 8):
+        raise ModelError(path, "is no safetensors file, or cut short", "take another copy")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        return _CardJson.model_validate_json(header["__metadata__"]["kantor"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(path, "is no model that Kantor wrote", "name a generator.safetensors of a run") from error
+
+
+def _compare(path: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """Raises ModelError where names, shapes or types differ, or a weight is not finite."""
+    if odd := sorted(expected.keys() ^ found.keys()):
+        word = "lacks" if odd[0] in expected else "has an unexpected"
+        raise ModelError(path, f"{word} tensor {odd[0]}", "take another copy")
+    for name, tensor in expected.items():
+        other = found[name]
+        if tensor.shape != other.shape or tensor.dtype != other.dtype:
+            what = f"tensor {name} is {list(other.shape)} {other.dtype}, expected {list(tensor.shape)} {tensor.dtype}"
+            raise ModelError(path, what, "take another copy")
+        if other.is_floating_point() and not bool(torch.isfinite(other).all()):
+            raise ModelError(path, f"tensor {name} holds infinite numbers or none", "use an older checkpoint")

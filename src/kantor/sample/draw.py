@@ -1,0 +1,44 @@
+"""Latents through a generator to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+BATCH = 32
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """float [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C]."""
+    scaled = images.to(torch.float32).add(1).mul(127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+@torch.inference_mode()
+def draw(generator: nn.Module, z: NDArray[np.float32], labels: Sequence[int] | None = None) -> NDArray[np.uint8]:
+    """Pictures of a generator in evaluation mode.
+
+    Always in batches of the same size, the last one padded, so that a picture does not depend on its neighbours.
+
+    Args:
+        z: float32 [N, D].
+        labels: N classes, or None.
+    Returns:
+        uint8 [N, H, W, C].
+    """
+    device = next(generator.parameters()).device
+    sheets = []
+    for start in range(0, len(z), BATCH):
+        part = np.zeros((BATCH, z.shape[1]), np.float32)
+        count = len(z[start : start + BATCH])
+        part[:count] = z[start : start + BATCH]
+        classes = None
+        if labels is not None:
+            padded = [*labels[start : start + count], *[0] * (BATCH - count)]
+            classes = torch.tensor(padded, dtype=torch.int64, device=device)
+        sheets.append(to_uint8(generator(torch.from_numpy(part).to(device), classes))[:count])
+    return np.concatenate(sheets)

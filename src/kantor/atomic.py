@@ -11,7 +11,9 @@ import errno
 import json
 import os
 import shutil
+import socket
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     with resource_errors(path, len(data)):
         try:
             _write_new(temporary, data)
-            os.replace(temporary, path)
+            temporary.replace(path)
             sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -111,7 +113,8 @@ def locked(folder: Path) -> Iterator[None]:
     descriptor = _open_lock(folder)
     try:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.write(descriptor, f"{os.getpid()} on {socket.gethostname()} since {since}".encode()[:200])
         yield
     finally:
         os.close(descriptor)
@@ -229,7 +232,7 @@ def _open_lock(folder: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), path.stat()):  # else it was removed while we waited
                 return descriptor
         except (BlockingIOError, PermissionError):
-            holder = os.read(descriptor, 20).decode("ascii", "replace") or "another process"
+            holder = os.read(descriptor, 200).decode("ascii", "replace") or "another process"
             os.close(descriptor)
             raise BusyError(folder, f"in use by process {holder}", "wait until it has ended, or stop it") from None
         except FileNotFoundError:

@@ -53,14 +53,10 @@ class Traits:
 class Generator(Protocol):
     """(latents [N, D], labels [N] or None, condition or None) -> images [N, C, H, W] in [-1, 1]."""
 
-    def __call__(
-        self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None
-    ) -> Tensor: ...
+    def __call__(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor: ...
 
 
 class Critic(Protocol):
     """(images [N, C, H, W], labels [N] or None, condition or None) -> scores [N]."""
 
-    def __call__(
-        self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None
-    ) -> Tensor: ...
+    def __call__(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor: ...

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config
-from kantor.data.pack import PackReport, cache_key, choose_spec, pack
-from kantor.data.sources import open_source
+from kantor.data.listing import Listing, choose_spec, scan
+from kantor.data.pack import PackReport, cache_key, pack
+from kantor.data.sources import Source, open_source
 from kantor.data.store import Store, is_packed
 from kantor.errors import ConfigError, DataError
 from kantor.types import ImageSpec
@@ -53,13 +54,10 @@ def open_set(
         store = Store.open(Path(config.data.source))
         config, filled = _as_packed(config, store)
     else:
-        source = open_source(config.data)
-        spec, reasons = choose_spec(source, config.data, default_side)
-        config, filled = _as_chosen(config, spec, reasons)
-        source = open_source(config.data)  # some sources draw at the size that has now been chosen
-        path = cache / "packs" / cache_key(source, config.data, spec)
+        config, spec, source, listing, filled = look(config, default_side, note)
+        path = cache / "packs" / cache_key(source, config.data, spec, listing)
         if not path.exists():
-            report = pack(source, config.data, spec, path, progress=progress)
+            report = pack(source, config.data, spec, path, progress=progress, listing=listing)
             for line in report_lines(report):
                 note(line)
         store = Store.open(path)
@@ -69,12 +67,25 @@ def open_set(
     return store, config, filled
 
 
+def look(
+    config: Config, default_side: int, note: Callable[[str], None]
+) -> tuple[Config, ImageSpec, Source, Listing, list[Filled]]:
+    """Lists a source and fills size and channels after a look at some of its pictures."""
+    source = open_source(config.data)
+    if source.note:
+        note(source.note)
+    listing = scan(source, config.data)
+    spec, reasons = choose_spec(source, config.data, default_side, listing)
+    config, filled = _as_chosen(config, spec, reasons)
+    return config, spec, open_source(config.data), listing, filled  # opened again: glyphs are drawn at their size
+
+
 def report_lines(report: PackReport) -> list[str]:
     """What a pack did, in plain words."""
     rate = report.count / max(report.elapsed_s, 1e-9)
     lines = [f"packed {report.count:,} pictures, {report.spec}, in {report.elapsed_s:.1f} s ({rate:,.0f} a second)"]
     if report.resumed_from:
-        lines.append(f"went on after {report.resumed_from:,} pictures of an earlier attempt")
+        lines.append(f"it went on after the {report.resumed_from:,} pictures of an earlier attempt")
     if report.rejected:
         lines.append(f"left out {report.rejected:,} files, listed with the reason in {report.path / 'rejected.jsonl'}")
     lines += [f"{count:,} pictures: {what}" for what, count in sorted(report.notes.items())]
@@ -83,12 +94,6 @@ def report_lines(report: PackReport) -> list[str]:
     if report.near_constant:
         lines.append(f"{report.near_constant:,} pictures show next to nothing (one colour)")
     return lines
-
-
-def spec_lines(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[str]]:
-    """`config` with size and channels filled, and lines that say why."""
-    config, filled = _as_chosen(config, spec, reasons)
-    return config, [str(one) for one in filled]
 
 
 def size_text(spec: ImageSpec) -> str:

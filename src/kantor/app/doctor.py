@@ -71,4 +71,6 @@ def _step(preset: str, device: torch.device, precision: str) -> Finding:
         return Finding(False, f"training step of {preset}: {str(error).splitlines()[0]}")
     moved = not torch.equal(before, state.critic.state_dict()["score.weight"])
     good = moved and tally["skipped_steps"][0] == 0
-    return Finding(good, f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms, weights move and stay finite")
+    return Finding(
+        good, f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms, weights move and stay finite"
+    )

@@ -140,7 +140,9 @@ def _spec_and_classes(run: Path, values: object) -> tuple[ImageSpec, tuple[str, 
     try:
         return ImageSpec(*values["spec"]), tuple(values["class_names"])  # type: ignore[index]
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(run, "the checkpoint does not say what its pictures are", "use generator.safetensors") from error
+        raise ModelError(
+            run, "the checkpoint does not say what its pictures are", "use generator.safetensors"
+        ) from error
 
 
 def _seeds(options: GenerateOptions) -> list[int]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kantor.app.data import Progress, open_source, report_lines, spec_lines
+from kantor.app.data import Progress, look, report_lines
 from kantor.config.io import resolve
-from kantor.data.pack import choose_spec, pack
+from kantor.data.pack import pack
 from kantor.data.store import is_packed
 from kantor.errors import ConfigError
 
@@ -27,9 +27,7 @@ def pack_source(overrides: Mapping[str, Any], out: Path, overwrite: bool, progre
         raise ConfigError(config.data.source, "is a packed set already", "train on it as it is")
     if source_path.is_dir() and out.absolute().is_relative_to(source_path.absolute()):
         raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
-    source = open_source(config.data)
-    spec, reasons = choose_spec(source, config.data, DEFAULT_SIDE)
-    config, lines = spec_lines(config, spec, reasons)
-    source = open_source(config.data)
-    report = pack(source, config.data, spec, out, overwrite=overwrite, progress=progress)
-    return lines + report_lines(report)
+    lines: list[str] = []
+    config, spec, source, listing, filled = look(config, DEFAULT_SIDE, lines.append)
+    report = pack(source, config.data, spec, out, overwrite=overwrite, progress=progress, listing=listing)
+    return lines + [str(one) for one in filled] + report_lines(report)

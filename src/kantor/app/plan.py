@@ -56,7 +56,10 @@ def intervals(config: Config) -> dict[str, tuple[Any, str]]:
     wanted = {
         "tick_images": (min(train.images / 200, 4000), "200 rows of metrics, or one every 4,000 pictures"),
         "sample_images": (min(max(train.images / 60, 500), 100_000), "60 sample sheets, or one every 100,000 pictures"),
-        "snapshot_images": (min(max(train.images / 10, 2000), 200_000), "10 checkpoints, or one every 200,000 pictures"),
+        "snapshot_images": (
+            min(max(train.images / 10, 2000), 200_000),
+            "10 checkpoints, or one every 200,000 pictures",
+        ),
     }
     return {
         f"train.{name}": (max(round_figure(value), train.batch), reason)

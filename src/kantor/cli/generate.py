@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,22 +16,28 @@ def add_to(app: typer.Typer) -> None:
 
 def generate(
     model: Annotated[str, typer.Argument(help="Run directory, or a generator.safetensors.")],
-    count: Annotated[Optional[int], typer.Option(min=1, help="Pictures, seeds 0, 1, 2 ... [64]", show_default=False)] = None,
-    seeds: Annotated[Optional[str], typer.Option(help="These seeds: 0-63,99.", show_default=False)] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Pictures, seeds 0, 1, 2 ... [64]", show_default=False)
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="These seeds: 0-63,99.", show_default=False)] = None,
     class_: Annotated[
-        Optional[str], typer.Option("--class", help="Name or number of a class, of a conditional model.", show_default=False)
+        str | None,
+        typer.Option("--class", help="Name or number of a class, of a conditional model.", show_default=False),
     ] = None,
     out: Annotated[
-        Optional[Path], typer.Option(help="Folder for the pictures; default: generated beside the model.", show_default=False)
+        Path | None,
+        typer.Option(help="Folder for the pictures; default: generated beside the model.", show_default=False),
     ] = None,
-    grid: Annotated[Optional[str], typer.Option(help="Columns x rows of the sheet: 16x4.", show_default=False)] = None,
+    grid: Annotated[str | None, typer.Option(help="Columns x rows of the sheet: 16x4.", show_default=False)] = None,
     gutter: Annotated[int, typer.Option(min=0, max=256, help="Pixels between the pictures of the sheet.")] = 2,
     truncation: Annotated[
         float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")
     ] = 1.0,
-    raw: Annotated[bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")
+    ] = False,
     checkpoint: Annotated[
-        Optional[int], typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
+        int | None, typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),

@@ -12,13 +12,12 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve on a busy machine
 
-import typer  # noqa: E402
+import typer
+from typer.exceptions import TyperException
 
-from typer.exceptions import TyperException  # noqa: E402
-
-from kantor import __version__  # noqa: E402
-from kantor.cli import doctor, generate, pack, presets, train  # noqa: E402
-from kantor.errors import UserError, printable  # noqa: E402
+from kantor import __version__
+from kantor.cli import doctor, generate, pack, presets, train
+from kantor.errors import UserError, printable
 
 app = typer.Typer(
     name="kantor",
@@ -75,7 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail("memory: there is not enough of it; use a smaller --batch or --size", 5, debug)
     except Exception as error:
         log = _crash_log()
-        _fail(f"kantor: a bug of ours ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}", 70, debug)
+        _fail(
+            f"kantor: a bug of ours ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}",
+            70,
+            debug,
+        )
 
 
 def _refuse_foreign(words: Sequence[str]) -> None:

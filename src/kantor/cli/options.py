@@ -6,27 +6,25 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from kantor.errors import printable
 
-Size = Annotated[
-    Optional[str], typer.Option(help='Size of a picture: 64, or height x width: 48x96.', show_default=False)
-]
+Size = Annotated[str | None, typer.Option(help="Size of a picture: 64, or height x width: 48x96.", show_default=False)]
 Crop = Annotated[
-    Optional[int], typer.Option(min=1, help="Cut a square of this side from the middle first.", show_default=False)
+    int | None, typer.Option(min=1, help="Cut a square of this side from the middle first.", show_default=False)
 ]
 Fit = Annotated[
-    Optional[str], typer.Option(help="Other shapes: cover (cut), contain (pad) or stretch.", show_default=False)
+    str | None, typer.Option(help="Other shapes: cover (cut), contain (pad) or stretch.", show_default=False)
 ]
-Channels = Annotated[Optional[str], typer.Option(help="auto, gray, rgb or rgba.", show_default=False)]
+Channels = Annotated[str | None, typer.Option(help="auto, gray, rgb or rgba.", show_default=False)]
 Labels = Annotated[
-    Optional[str], typer.Option(help="auto (sub-folders), none, or a CSV or JSON file.", show_default=False)
+    str | None, typer.Option(help="auto (sub-folders), none, or a CSV or JSON file.", show_default=False)
 ]
 MaxBad = Annotated[
-    Optional[str], typer.Option(help="Share of unreadable pictures that is tolerated: 1%.", show_default=False)
+    str | None, typer.Option(help="Share of unreadable pictures that is tolerated: 1%.", show_default=False)
 ]
 
 
@@ -54,7 +52,13 @@ def show_packing() -> Iterator[Callable[[int, int, int], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[bad]}"))
+    columns = (
+        TextColumn("packing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[bad]}"),
+    )
     progress = Progress(*columns, transient=True)
     task = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def presets(
-    name: Annotated[Optional[str], typer.Argument(help="Print this one whole.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this one whole.", show_default=False)] = None,
 ) -> None:
     """List the recipes that come with Kantor, or print one."""
     from kantor.config.io import preset_names, preset_text

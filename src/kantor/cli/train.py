@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -24,38 +24,42 @@ def add_to(app: typer.Typer) -> None:
 
 def train(
     data: Annotated[
-        Optional[str],
-        typer.Argument(help="Folder of pictures, zip, .npy, IDX or packed set; none: coloured letters.", show_default=False),
+        str | None,
+        typer.Argument(
+            help="Folder of pictures, zip, .npy, IDX or packed set; none: coloured letters.", show_default=False
+        ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Recipe to start from; see kantor presets.")] = "default",
     config: Annotated[
-        Optional[Path], typer.Option(help="Configuration file; a run's config.toml repeats it.", show_default=False)
+        Path | None, typer.Option(help="Configuration file; a run's config.toml repeats it.", show_default=False)
     ] = None,
     set_: Annotated[
-        Optional[list[str]],
-        typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Any field of the configuration.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.FIELD=VALUE", help="Any field of the configuration.", show_default=False
+        ),
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", "--outdir", help="Folder for run directories.")] = Path("runs"),
-    name: Annotated[Optional[str], typer.Option(help="Name of the run.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.", show_default=False)] = None,
     epochs: Annotated[
-        Optional[int], typer.Option(min=1, help="Length: times that each picture is shown.", show_default=False)
+        int | None, typer.Option(min=1, help="Length: times that each picture is shown.", show_default=False)
     ] = None,
     images: Annotated[
-        Optional[str], typer.Option(help="Length in pictures shown: 200000, 200k.", show_default=False)
+        str | None, typer.Option(help="Length in pictures shown: 200000, 200k.", show_default=False)
     ] = None,
-    kimg: Annotated[Optional[float], typer.Option(hidden=True)] = None,
+    kimg: Annotated[float | None, typer.Option(hidden=True)] = None,
     time_budget: Annotated[
-        Optional[str], typer.Option(help="Time for this invocation: 90s, 10m, 1h30m.", show_default=False)
+        str | None, typer.Option(help="Time for this invocation: 90s, 10m, 1h30m.", show_default=False)
     ] = None,
-    batch: Annotated[Optional[int], typer.Option(help="Pictures in a step.", show_default=False)] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures in a step.", show_default=False)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    seed: Annotated[Optional[int], typer.Option(help="Chooses all random numbers.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Chooses all random numbers.", show_default=False)] = None,
     conditional: Annotated[bool, typer.Option("--conditional", help="Train with class labels.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored as often as not.")] = False,
     resume: Annotated[
-        Optional[str], typer.Option(help="Go on with a run: its folder, number, or latest.", show_default=False)
+        str | None, typer.Option(help="Go on with a run: its folder, number, or latest.", show_default=False)
     ] = None,
-    cache: Annotated[Optional[Path], typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
     size: Size = None,
     crop: Crop = None,
     fit: Fit = None,
@@ -70,7 +74,9 @@ def train(
     """
     started_s = time.monotonic()
     if resume is not None and data is not None:
-        raise ConfigError("--resume", f"goes on with the run's own data, and {data} is given too", "leave one of them out")
+        raise ConfigError(
+            "--resume", f"goes on with the run's own data, and {data} is given too", "leave one of them out"
+        )
     if resume is not None and preset != "default":
         raise ConfigError("--resume", "goes on with the run's own configuration", "leave --preset out")
     overrides: dict[str, Any] = data_overrides(size, crop, fit, channels, labels, max_bad)
@@ -87,25 +93,27 @@ def train(
     if kimg is not None:
         total = int(kimg * 1000)
     return _run(
-        dict(
-            preset=preset,
-            config_file=config,
-            overrides=overrides,
-            epochs=epochs,
-            images=total,
-            budget_s=parsing.duration_s(time_budget, "--time-budget") if time_budget else None,
-            device=device,
-            runs=runs,
-            name=name,
-            resume=resume,
-            cache=cache,
-            started_s=started_s,
-        )
+        {
+            "preset": preset,
+            "config_file": config,
+            "overrides": overrides,
+            "epochs": epochs,
+            "images": total,
+            "budget_s": parsing.duration_s(time_budget, "--time-budget") if time_budget else None,
+            "device": device,
+            "runs": runs,
+            "name": name,
+            "resume": resume,
+            "cache": cache,
+            "started_s": started_s,
+        }
     )
 
 
 def _run(options: dict[str, Any]) -> int:
-    from kantor.app import train as job
+    from kantor.app.run import Terminal
+    from kantor.app.train import TrainOptions
+    from kantor.app.train import train as job
     from kantor.sinks.console import Console
 
     asked = _StopOnSignal()
@@ -115,8 +123,8 @@ def _run(options: dict[str, Any]) -> int:
         return Console(folder=folder)
 
     with show_packing() as packing:
-        terminal = job.Terminal(show, packing, console, asked.reason)
-        _, reason = job.train(job.TrainOptions(**options), terminal)
+        terminal = Terminal(show, packing, console, asked.reason)
+        _, reason = job(TrainOptions(**options), terminal)
     return asked.code if reason == "signal" else 0
 
 

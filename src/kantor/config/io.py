@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from kantor.config.schema import Config
 from kantor.errors import ConfigError, nearest
@@ -18,9 +18,7 @@ Tree = dict[str, Any]
 MAX_BYTES = 1_000_000
 
 
-def resolve(
-    preset: str = "default", file: Path | None = None, overrides: Mapping[str, Any] | None = None
-) -> Config:
+def resolve(preset: str = "default", file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
     """The configuration after schema default < preset < file < overrides.
 
     Args:
@@ -74,9 +72,7 @@ def preset_names() -> list[str]:
 def preset_text(name: str) -> str:
     """A preset as it stands in its file, comments included."""
     if name not in preset_names():
-        raise ConfigError(
-            f"--preset {name}", "there is no preset of this name", nearest(name, preset_names())
-        )
+        raise ConfigError(f"--preset {name}", "there is no preset of this name", nearest(name, preset_names()))
     return (resources.files("kantor.config") / "presets" / f"{name}.toml").read_text("utf-8")
 
 
@@ -167,9 +163,7 @@ def _explained(error: ValidationError, tree: Tree, where: str) -> ConfigError:
             return ConfigError(place, "there is no such field", nearest(path.rpartition(".")[2], siblings))
         case "union_tag_invalid":
             kinds = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
-            return ConfigError(
-                f"{place}.kind", f'there is no "{context["tag"]}"', nearest(str(context["tag"]), kinds)
-            )
+            return ConfigError(f"{place}.kind", f'there is no "{context["tag"]}"', nearest(str(context["tag"]), kinds))
         case "literal_error":
             names = [name.strip(" '") for name in str(context["expected"]).replace(" or ", ",").split(",")]
             return ConfigError(place, f"{given!r} is not one of its values", nearest(str(given), names))
@@ -177,9 +171,7 @@ def _explained(error: ValidationError, tree: Tree, where: str) -> ConfigError:
             return ConfigError(place, f"is a section and cannot be {given!r}", "name one of its fields")
     wanted = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
     wanted = wanted.partition(", unable")[0]
-    auto = (
-        ', or "auto"' if any(f["type"] == "literal_error" and "auto" in str(f["msg"]) for f in faults) else ""
-    )
+    auto = ', or "auto"' if any(f["type"] == "literal_error" and "auto" in str(f["msg"]) for f in faults) else ""
     return ConfigError(place, f"{given!r} cannot be used", f"{wanted}{auto}")
 
 

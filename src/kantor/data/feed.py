@@ -34,7 +34,9 @@ class Feed:
         position: pictures handed out so far.
     """
 
-    def __init__(self, store: Store, seed: int, device: torch.device, labels: bool = False, mirror: bool = False) -> None:
+    def __init__(
+        self, store: Store, seed: int, device: torch.device, labels: bool = False, mirror: bool = False
+    ) -> None:
         self.store, self.device, self.position = store, device, 0
         self._order = Order(store.shard_sizes, seed, window=None)
         self._labels, self._mirror, self._seed = labels, mirror, seed

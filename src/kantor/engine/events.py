@@ -169,7 +169,9 @@ class Bus:
             self.failures[name] = self.failures.get(name, 0) + 1
             if self.failures[name] > 1:
                 return ()
-            return [Found(event.images_seen, "output-failed", f"{name} could not be written: {error}; training goes on")]
+            return [
+                Found(event.images_seen, "output-failed", f"{name} could not be written: {error}; training goes on")
+            ]
 
     def state(self) -> dict[str, Any]:
         return {name: listener.state() for name, listener in self.listeners.items()}

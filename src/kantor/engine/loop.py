@@ -180,7 +180,9 @@ class Loop:
         except UserError as error:
             if last:
                 raise
-            return self._tell(Found(images_seen, "save-failed", f"no checkpoint was written: {error}; training goes on"))
+            return self._tell(
+                Found(images_seen, "save-failed", f"no checkpoint was written: {error}; training goes on")
+            )
         return self._tell(Saved(images_seen, path))
 
     def _epoch(self) -> float:

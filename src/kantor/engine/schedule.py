@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kantor.config.schema import CycleConfig, OptimizerConfig, OverdoseCycle
 from kantor.errors import ConfigError
-from kantor.random import uniforms, derive
+from kantor.random import derive, uniforms
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ class State:
         seed = config.train.seed
         memory = torch.channels_last
         self.device = device
-        self.generator = build_generator(config.generator, spec, classes, seed).to(device, memory_format=memory)
-        self.critic = build_critic(config.critic, spec, classes, seed).to(device, memory_format=memory)
+        self.generator = build_generator(config.generator, spec, classes, seed).to(device=device, memory_format=memory)  # type: ignore[call-overload]
+        self.critic = build_critic(config.critic, spec, classes, seed).to(device=device, memory_format=memory)  # type: ignore[call-overload]
         self.average: nn.Module = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = optimizers.build_optimizer(config.optimizer.generator, self.generator)
         self.critic_optimizer = optimizers.build_optimizer(config.optimizer.critic, self.critic)
@@ -73,12 +73,12 @@ class State:
         }
 
     def model_tensors(self) -> dict[str, Tensor]:
-        """"generator/layers.0.weight" and so on: weights and buffers of all three networks."""
+        """ "generator/layers.0.weight" and so on: weights and buffers of all three networks."""
         networks = self._networks().items()
         return {f"{part}/{name}": value for part, network in networks for name, value in network.state_dict().items()}
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
-        """"critic/layers.0.weight/exp_avg" and so on."""
+        """ "critic/layers.0.weight/exp_avg" and so on."""
         return {
             f"{part}/{name}": value
             for part, (optimizer, network) in self._optimizers().items()

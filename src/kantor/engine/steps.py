@@ -16,7 +16,7 @@ from kantor.engine.state import State
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
 from kantor.random import derive
-from kantor.types import Batch
+from kantor.types import Batch, Traits
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Steps:
                 z = draws.latents("critic-latents", step, len(real.images), self.config.generator)
                 fake = state.generator(z, real.labels).to(torch.float32)
             due = [p for p in objective.penalties.values() if p.due(state.counters.critic_steps)]
-            scores = _Scores(critic, real, fake, watched={p.at.batch for p in due} - {None})
+            scores = _Scores(critic, real, fake, watched={p.at.batch for p in due if p.at.batch})
             gradients_at = [self._gradient(p, scores, critic, real, fake, draws, step) for p in due]
         loss = objective.critic(scores.real, scores.fake).mean()
         tally.add("critic_loss", loss)
@@ -129,10 +129,10 @@ class _Scores:
         watched: of "real" and "fake", those whose input gradients will be asked for: they need no pass of their own.
     """
 
-    def __init__(self, critic: nn.Module, real: Batch, fake: Tensor, watched: set[str | None]) -> None:
+    def __init__(self, critic: nn.Module, real: Batch, fake: Tensor, watched: set[str]) -> None:
         count = len(fake)
         self._gradients: dict[str, Tensor] = {}
-        if critic.traits.mixes_batch or len(watched) == 1:
+        if _traits(critic).mixes_batch or len(watched) == 1:
             self._inputs = {"real": real.images, "fake": fake}
             for part in watched:
                 self._inputs[part].requires_grad_()
@@ -153,6 +153,12 @@ class _Scores:
             both = input_gradient(self._all, self._inputs["both"])
             self._gradients = {"real": both[: len(self.real)], "fake": both[len(self.real) :]}
         return self._gradients[part]
+
+
+def _traits(network: nn.Module) -> Traits:
+    traits = network.traits
+    assert isinstance(traits, Traits)
+    return traits
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,12 @@ class _CardJson(BaseModel):
 def write_generator(path: Path, network: nn.Module, card: Card) -> None:
     """Writes the model file, whole or not at all."""
     tensors = network.state_dict()
-    text = {**asdict(card), "format": FORMAT, "spec": list(card.spec), "generator": card.generator.model_dump(mode="json")}
+    text = {
+        **asdict(card),
+        "format": FORMAT,
+        "spec": list(card.spec),
+        "generator": card.generator.model_dump(mode="json"),
+    }
     text["digest"] = _digest(tensors, text)
     atomic.write_bytes(path, to_bytes(tensors, {"kantor": json.dumps(text, sort_keys=True)}))
 
@@ -103,7 +108,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except IsADirectoryError as error:
-        raise ModelError(path, "is a folder, not a model file", "name a run directory or its generator.safetensors") from error
+        raise ModelError(
+            path, "is a folder, not a model file", "name a run directory or its generator.safetensors"
+        ) from error
     except OSError as error:
         raise ModelError(path, f"cannot be read ({error.strerror})", "check the path") from error
 

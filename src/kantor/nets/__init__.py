@@ -20,11 +20,10 @@ GENERATORS.register("upsampling")(upsampling.Generator)
 CRITICS.register("dcgan")(dcgan.Critic)
 CRITICS.register("upsampling")(upsampling.Critic)
 
+
 def build_generator(config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
     """A generator with fresh weights, on the CPU. classes: 0 where labels are not used."""
-    return _initialised(
-        GENERATORS[config.kind](config, spec, classes), config, derive(seed, "weights/generator")
-    )
+    return _initialised(GENERATORS[config.kind](config, spec, classes), config, derive(seed, "weights/generator"))
 
 
 def build_critic(config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:

@@ -5,6 +5,8 @@ At 64x64 and width 64 they are the paper's: 512-256-128-64 channels from the lat
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,7 @@ from kantor.config.schema import DcganCritic, DcganGenerator
 from kantor.nets import ops
 from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, step
 from kantor.types import ImageSpec, Traits
+
 
 class Generator(nn.Module):
     """Transposed convolutions from a latent to a picture.
@@ -26,7 +29,7 @@ class Generator(nn.Module):
         widths = [*channels(config.width, config.max_width, len(self.sizes) - 1)[::-1], spec.channels]
         self.latent = LabelledLatent(config.latent_dim, classes)
         layers = [ops.conv_transpose(self.latent.dim, widths[0], self.sizes[0])]
-        for i, (small, large) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+        for i, (small, large) in enumerate(pairwise(self.sizes)):
             kernel, stride = step(large, small)
             layers.append(ops.conv_transpose(widths[i], widths[i + 1], kernel, stride, (1, 1)))
         self.layers = nn.ModuleList(layers)
@@ -52,7 +55,7 @@ class Critic(nn.Module):
         sizes = ladder(spec.height, spec.width, round_up=False)
         widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]
         layers, norms = [], []
-        for i, (large, small) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (large, small) in enumerate(pairwise(sizes)):
             kernel, stride = step(large, small)
             layers.append(ops.conv(widths[i], widths[i + 1], kernel, stride, (1, 1)))
             norms.append(normalisation(config.norm if i else "none", widths[i + 1]))
@@ -63,4 +66,5 @@ class Critic(nn.Module):
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = ops.leaky_relu(norm(layer(x)))
-        return self.score(x).flatten() + self.projection(x, labels)
+        score: Tensor = self.score(x).flatten() + self.projection(x, labels)
+        return score

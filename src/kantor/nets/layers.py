@@ -95,4 +95,5 @@ class Projection(nn.Module):
         if self.embedding is None:
             return 0.0
         pooled = features.mean(dim=(2, 3))
-        return (self.embedding(labels) * pooled).sum(dim=1)
+        product: Tensor = (self.embedding(labels) * pooled).sum(dim=1)
+        return product

@@ -21,9 +21,7 @@ def conv(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding
     return nn.Conv2d(inputs, outputs, kernel, stride, padding)
 
 
-def conv_transpose(
-    inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0)
-) -> nn.Module:
+def conv_transpose(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0)) -> nn.Module:
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding)
 
 
@@ -46,11 +44,7 @@ def initialise(network: nn.Module, seed: int, std: float | None) -> None:
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             weight = module.weight
-            fan_in = (
-                weight[0].numel()
-                if not isinstance(module, nn.ConvTranspose2d)
-                else _fan_in_transposed(module)
-            )
+            fan_in = weight[0].numel() if not isinstance(module, nn.ConvTranspose2d) else _fan_in_transposed(module)
             weight.normal_(0.0, math.sqrt(2.0 / fan_in) if std is None else std, generator=rng)
             if module.bias is not None:
                 module.bias.zero_()

@@ -5,6 +5,8 @@ Resizing and convolving apart leaves no checkerboards (Odena, Dumoulin and Olah 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -56,9 +58,7 @@ class Critic(nn.Module):
         self.sizes = ladder(spec.height, spec.width, round_up=False)
         widths = channels(config.width, config.max_width, len(self.sizes))
         self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
-        self.layers = nn.ModuleList(
-            ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(normalisation(config.norm, w) for w in widths[1:])
         self.score = ops.conv(widths[-1], 1, self.sizes[-1])
         self.projection = Projection(widths[-1], classes)
@@ -68,7 +68,8 @@ class Critic(nn.Module):
         for (height, width), layer, norm in zip(self.sizes[1:], self.layers, self.norms, strict=True):
             factors = (x.shape[2] // height, x.shape[3] // width)
             x = ops.leaky_relu(norm(nn.functional.avg_pool2d(layer(x), factors)))
-        return self.score(x).flatten() + self.projection(x, labels)
+        score: Tensor = self.score(x).flatten() + self.projection(x, labels)
+        return score
 
 
 def _doubled(x: Tensor, size: tuple[int, int]) -> bool:

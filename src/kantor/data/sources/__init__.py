@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kantor.config.schema import DataConfig, parse_size
 from kantor.data.formats import is_encoded_picture
 from kantor.data.sources import idx, names
 from kantor.data.sources.folder import Folder
@@ -16,6 +16,9 @@ from kantor.data.sources.npy import Npy
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.data.sources.zip import Zip
 from kantor.errors import DataError
+
+if TYPE_CHECKING:  # worker processes import this room, and need not load pydantic
+    from kantor.config.schema import DataConfig
 
 __all__ = ["Folder", "Glyphs", "Idx", "Item", "Npy", "Rejected", "Source", "Zip", "open_source"]
 
@@ -57,6 +60,8 @@ def open_source(config: DataConfig) -> Source:
 
 
 def _glyphs(config: DataConfig) -> Glyphs:
+    from kantor.config.schema import parse_size
+
     if config.labels not in ("auto", "none"):
         raise DataError(config.labels, "the built-in set has labels of its own", "use --labels auto or none")
     height, width = (GLYPHS_SIZE, GLYPHS_SIZE) if config.size == "auto" else parse_size(config.size)

@@ -43,11 +43,13 @@ class Source(Protocol):
 
     Attributes:
         path: as the user wrote it, for messages.
+        note: what was chosen on opening it, for the user; "" where there is nothing to say.
         exact: its pictures have one size and kind, which "auto" settings keep (arrays, IDX, packed sets).
     """
 
     path: str
     exact: bool
+    note: str
 
     def items(self) -> Iterator[Item | Rejected]:
         """Its pictures in a stable order (by bytes of the name), with what is plainly none among them."""

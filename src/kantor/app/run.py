@@ -1,0 +1,200 @@
+"""A run, from parts to pictures: networks and listeners are put together here, and the loop is called."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from kantor.app.data import Progress
+from kantor.app.pictures import Sampler, first_pictures
+from kantor.config.schema import Config
+from kantor.data.feed import Feed
+from kantor.data.store import Store
+from kantor.engine.device import describe_device
+from kantor.engine.events import Bus, Listener, Started
+from kantor.engine.loop import Loop, Plan
+from kantor.engine.schedule import check_schedules
+from kantor.engine.state import State
+from kantor.engine.steps import Steps
+from kantor.errors import ConfigError, DataError, ModelError
+from kantor.export.weights import Card, write_generator
+from kantor.objectives.objective import Objective, build_objective
+from kantor.report.plots import LossPlot
+from kantor.runs import checkpoint as checkpoints
+from kantor.runs import directory
+from kantor.sinks.csv import MetricsCsv
+from kantor.sinks.events_log import EventsLog
+from kantor.sinks.images import SampleSheets
+
+
+class ConsoleListener(Listener, Protocol):
+    """A listener that draws on the terminal until it is closed."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """How to talk to the user while training.
+
+    Attributes:
+        note: shows a line.
+        packing: shows how far packing is: (done, total, bad).
+        console: a listener for the run in this folder.
+        stop_asked: "signal" once the user wants it to end.
+    """
+
+    note: Callable[[str], None]
+    packing: Progress
+    console: Callable[[Path], ConsoleListener]
+    stop_asked: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, built from its configuration."""
+
+    config: Config
+    store: Store
+    device: torch.device
+    objective: Objective
+    precision: str
+
+    def state(self) -> State:
+        return State(self.config, self.store.spec, self.classes, self.device)
+
+    def feed(self) -> Feed:
+        train = self.config.train
+        return Feed(self.store, train.seed, self.device, train.conditional, self.config.data.mirror)
+
+    def steps(self) -> Steps:
+        images = self.config.train.images
+        return Steps(self.config, self.objective, self.precision, images if isinstance(images, int) else 1)
+
+    @property
+    def classes(self) -> int:
+        return len(self.store.class_names) if self.config.train.conditional else 0
+
+
+def build(config: Config, store: Store, device: torch.device, precision: str) -> Parts:
+    """The parts, once everything that can be refused has been looked at."""
+    check_schedules(config.optimizer.generator, config.optimizer.critic)
+    parts = Parts(config, store, device, build_objective(config.objective), precision)
+    if config.train.conditional and not store.labelled:
+        raise ConfigError(
+            "--conditional", f"{config.data.source} has no classes", "sort its pictures into one sub-folder a class"
+        )
+    if store.count < config.train.batch:
+        raise DataError(
+            config.data.source,
+            f"has {store.count} pictures, fewer than the batch of {config.train.batch}",
+            f"add more pictures, or train with --batch {max(2, store.count // 2)}",
+        )
+    return parts
+
+
+class Run:
+    """A run directory and everything that works in it.
+
+    Args:
+        found: the checkpoint to go on from; None begins.
+        started_s: time.monotonic() when the invocation began; budget_s: seconds that it may take.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parts: Parts,
+        terminal: Terminal,
+        started_s: float,
+        budget_s: float | None,
+        found: checkpoints.Checkpoint | None,
+    ) -> None:
+        self.path, self.parts, self.terminal, self.found = path, parts, terminal, found
+        self._started_s, self._budget_s = started_s, math.inf if budget_s is None else budget_s
+        self.state, self.feed = parts.state(), parts.feed()
+        _refuse(parts, self.state)
+        self._console = terminal.console(path)
+        self.bus = Bus(
+            {
+                "metrics.csv": MetricsCsv(path / directory.METRICS),
+                "events.jsonl": EventsLog(path / directory.EVENTS),
+                "sample sheets": SampleSheets(path),
+                "losses.png": LossPlot(path),
+                "console": self._console,
+            }
+        )
+        if found:
+            self.bus.load(found.values["listeners"])
+            self._load(found)
+
+    def train(self) -> str:
+        """Goes on to the end, the budget or a signal; tells which: "done", "time-budget" or "signal"."""
+        parts, train = self.parts, self.parts.config.train
+        plan = self._plan()
+        sampler = Sampler(parts.config, parts.store.spec, parts.classes)
+        stop = self.terminal.stop_asked
+        loop = Loop(self.state, self.feed, parts.steps(), plan, self.bus, sampler, self.save, stop)
+        self.terminal.note(
+            f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
+        )
+        reals = first_pictures(parts.store, sampler.count)
+        left_s = 0.0 if math.isinf(self._budget_s) else max(self._started_s + self._budget_s - time.monotonic(), 0.0)
+        seen = self.state.counters.images_seen
+        try:
+            return loop.run(Started(seen, plan.total_images, parts.store.count, reals, self.found is not None, left_s))
+        finally:
+            self._console.close()
+
+    def save(self) -> Path:
+        """Writes a checkpoint and the model file; gives the checkpoint's path."""
+        parts, seen = self.parts, self.state.counters.images_seen
+        names = tuple(parts.store.class_names) if parts.classes else ()
+        values = {
+            **self.state.values(),
+            "feed": self.feed.position,
+            "listeners": self.bus.state(),
+            "config": parts.config.model_dump(mode="json"),
+            "fingerprint": parts.store.fingerprint,
+            "spec": list(parts.store.spec),
+            "class_names": list(names),
+        }
+        value = checkpoints.Checkpoint(self.state.model_tensors(), self.state.optimizer_tensors(), values)
+        path = checkpoints.save(self.path / directory.CHECKPOINTS, seen, value)
+        card = Card(parts.store.spec, parts.config.generator, parts.config.objective.kind, names, seen)
+        write_generator(self.path / directory.GENERATOR, self.state.average, card)
+        checkpoints.thin(self.path / directory.CHECKPOINTS, self._plan().total_images)
+        return path
+
+    def _plan(self) -> Plan:
+        train = self.parts.config.train
+        lengths = (train.images, train.tick_images, train.sample_images, train.snapshot_images)
+        assert "auto" not in lengths
+        return Plan(*lengths, self._started_s, self._budget_s)  # type: ignore[arg-type]
+
+    def _load(self, found: checkpoints.Checkpoint) -> None:
+        try:
+            self.state.load(found.model, found.optimizer, found.values)
+            self.feed.position = int(found.values["feed"])
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            what = f"the checkpoint does not fit the configuration ({error})"
+            raise ModelError(self.path, what, "start a new run") from error
+
+
+def _refuse(parts: Parts, state: State) -> None:
+    reason = parts.objective.refuses(state.critic.traits)
+    if reason:
+        what, _, do = reason.rpartition("; ")
+        raise ConfigError("critic.norm", what, do)
+    if parts.objective.wasserstein and not parts.objective.penalties and parts.objective.constraint is None:
+        raise ConfigError(
+            "objective",
+            "a Wasserstein critic with neither a penalty nor weight clipping has no bound",
+            "set a penalty's weight above 0, or objective.constraint.kind=weight-clipping",
+        )

@@ -48,7 +48,11 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
         case "rmsprop":
             return RMSprop(parameters, lr, config.alpha, config.eps)
         case "sgd":
-            return torch.optim.SGD(parameters, lr, config.momentum, fused=True)
+            sgd = torch.optim.SGD(parameters, lr, config.momentum, fused=True)
+            if config.momentum:  # torch leaves it uninitialised where the first step is skipped
+                for parameter in parameters:
+                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return sgd
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -64,7 +68,7 @@ def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tens
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        parameter.grad = _laid_out_like(gradient, parameter)
     norm = torch.nn.utils.get_total_norm(gradients)
     skipped = (~torch.isfinite(norm)).to(torch.float32)
     optimizer.found_inf = skipped  # type: ignore[attr-defined]
@@ -90,4 +94,15 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, ten
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
         parameter = parameters[name]
-        optimizer.state[parameter][moment] = value.to(parameter.device) if value.ndim else value.clone()
+        optimizer.state[parameter][moment] = _laid_out_like(value, parameter) if value.ndim else value.clone()
+
+
+def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
+    """`value` on the parameter's device and in its order in memory.
+
+    Fused optimisers walk through memory without a look at strides: a contiguous gradient, which double backward
+    gives, or a moment out of a file would meet the wrong weights of a parameter that is channels-last.
+    """
+    if value.device == parameter.device and value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -51,14 +51,15 @@ class Critic(nn.Module):
 
     def __init__(self, config: DcganCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = Traits(config.norm == "batch", config.norm == "none", config.norm)
         sizes = ladder(spec.height, spec.width, round_up=False)
+        norm = config.norm if len(sizes) > 2 else "none"  # small pictures leave no layer between first and last
+        self.traits = Traits(norm == "batch", norm == "none", norm)
         widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]
         layers, norms = [], []
         for i, (large, small) in enumerate(pairwise(sizes)):
             kernel, stride = step(large, small)
             layers.append(ops.conv(widths[i], widths[i + 1], kernel, stride, (1, 1)))
-            norms.append(normalisation(config.norm if i else "none", widths[i + 1]))
+            norms.append(normalisation(norm if i else "none", widths[i + 1]))
         self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
         self.score = ops.conv(widths[-1], 1, sizes[-1])
         self.projection = Projection(widths[-1], classes)

@@ -1,0 +1,226 @@
+"""Networks: one set of questions asked of every kind, size, number of channels, norm and label."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import DcganCritic, DcganGenerator, UpsamplingCritic, UpsamplingGenerator
+from kantor.nets import CRITICS, GENERATORS, build_critic, build_generator
+from kantor.types import ImageSpec
+
+CONFIGS = {
+    "dcgan": (DcganGenerator, DcganCritic),
+    "upsampling": (UpsamplingGenerator, UpsamplingCritic),
+}
+SPECS = [
+    ImageSpec(8, 8, 1),
+    ImageSpec(8, 8, 3),
+    ImageSpec(9, 16, 4),
+    ImageSpec(15, 8, 3),
+    ImageSpec(28, 28, 1),
+    ImageSpec(27, 33, 3),
+    ImageSpec(27, 33, 4),
+    ImageSpec(48, 96, 3),
+    ImageSpec(64, 64, 3),
+    ImageSpec(8, 130, 1),
+]
+GENERATOR_CASES = list(itertools.product(CONFIGS, SPECS, ("batch", "pixel", "none"), (0, 3)))
+CRITIC_CASES = list(itertools.product(CONFIGS, SPECS, ("batch", "layer", "none"), (0, 3)))
+LABELS = torch.tensor([2, 0, 1])
+LATENT = 5
+
+
+def named(case: tuple[str, ImageSpec, str, int]) -> str:
+    kind, spec, norm, classes = case
+    return f"{kind}-{spec.height}x{spec.width}x{spec.channels}-{norm}-{classes}"
+
+
+def generator(case: tuple[str, ImageSpec, str, int], seed: int = 0, **more: object) -> nn.Module:
+    kind, spec, norm, classes = case
+    config = CONFIGS[kind][0](**{"width": 4, "max_width": 8, "latent_dim": LATENT, "norm": norm, **more})
+    return build_generator(config, spec, classes, seed)
+
+
+def critic(case: tuple[str, ImageSpec, str, int], seed: int = 0, **more: object) -> nn.Module:
+    kind, spec, norm, classes = case
+    return build_critic(CONFIGS[kind][1](**{"width": 4, "max_width": 8, "norm": norm, **more}), spec, classes, seed)
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def check_registry_rules(make: object, inputs: Tensor, labels: Tensor | None) -> None:
+    """What holds for generators and critics alike: seeds, gradients, state."""
+    network = make(0)  # type: ignore[operator]
+    output = network(inputs, labels)
+    assert output.dtype == torch.float32
+    assert torch.isfinite(output).all()
+    gradients = torch.autograd.grad(output.square().sum(), list(network.parameters()))
+    for (name, _), gradient in zip(network.named_parameters(), gradients, strict=True):
+        assert torch.isfinite(gradient).all(), name
+        assert gradient.abs().max() > 0 or name.endswith("projection.embedding.weight"), name
+    first, again, other = weights(make(0)), weights(make(0)), weights(make(1))  # type: ignore[operator]
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    drawn = [name for name in first if first[name].is_floating_point() and first[name].std(correction=0) > 0]
+    assert drawn
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+    twin = make(1)  # type: ignore[operator]
+    twin.load_state_dict(network.state_dict())
+    assert torch.equal(twin.eval()(inputs, labels), network.eval()(inputs, labels))
+
+
+def others_change(network: nn.Module, inputs: Tensor, labels: Tensor | None) -> bool:
+    """Whether a sample's output depends on the others of its batch, in training mode."""
+    network.train()
+    changed = inputs.clone()
+    changed[0] = numbers(*inputs.shape[1:], seed=99)
+    before, after = network(inputs, labels), network(changed, labels)
+    assert not torch.allclose(before[0], after[0], rtol=1e-4, atol=1e-7)
+    gap, size = (before[1:] - after[1:]).abs().max(), before.abs().max()
+    assert gap > 1e-3 * size or gap < 1e-5 * size  # nothing between: the verdict is clear
+    return bool(gap > 1e-3 * size)
+
+
+def bends(network: nn.Module, inputs: Tensor, labels: Tensor | None) -> bool:
+    """Whether a sum of squares apart, the output has a second derivative with respect to the input."""
+    network = network.double().eval()
+    x = inputs.double().requires_grad_()
+    (slope,) = torch.autograd.grad(network(x, labels).sum(), x, create_graph=True)
+    if not slope.requires_grad:
+        return False
+    (bend,) = torch.autograd.grad(slope.square().sum(), x, allow_unused=True)
+    return bend is not None and bool(bend.abs().max() > 1e-12 * slope.abs().max().detach() ** 2)
+
+
+def test_every_kind_is_asked() -> None:
+    assert set(CONFIGS) == set(GENERATORS) == set(CRITICS)
+
+
+@pytest.mark.parametrize("case", GENERATOR_CASES, ids=named)
+def test_generator(case: tuple[str, ImageSpec, str, int]) -> None:
+    _, spec, norm, classes = case
+    z, labels = numbers(3, LATENT), LABELS if classes else None
+    network = generator(case, init="he")
+    pictures = network(z, labels)
+    assert pictures.shape == (3, spec.channels, spec.height, spec.width)
+    assert pictures.abs().max() <= 1
+    assert pictures.flatten(1).std(dim=1).min() > 1e-3
+    assert (network(100 * z, labels).abs() <= 1).all()
+    check_registry_rules(lambda seed: generator(case, seed, init="he"), z, labels)
+    assert network.traits.normalisation == norm
+    assert others_change(network, z, labels) == network.traits.mixes_batch == (norm == "batch")
+    if classes:
+        assert not torch.allclose(network(z, labels), network(z, (LABELS + 1) % 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CRITIC_CASES, ids=named)
+def test_critic(case: tuple[str, ImageSpec, str, int]) -> None:
+    _, spec, norm, classes = case
+    x, labels = numbers(3, spec.channels, spec.height, spec.width).tanh(), LABELS if classes else None
+    network = critic(case, init="he")
+    assert network(x, labels).shape == (3,)
+    check_registry_rules(lambda seed: critic(case, seed, init="he"), x, labels)
+    norms = [m for m in network.modules() if type(m).__name__ in ("BatchNorm2d", "LayerNorm")]
+    norm = norm if norms else "none"  # a critic of small pictures has no layer between its first and its last
+    assert norms or (case[0] == "dcgan" and max(spec[:2]) <= 15) or case[2] == "none"
+    assert network.traits.normalisation == norm
+    assert others_change(network, x, labels) == network.traits.mixes_batch == (norm == "batch")
+    if classes:
+        assert not torch.allclose(network(x, labels), network(x, (LABELS + 1) % 3), atol=1e-4)
+    points = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(network(points, labels).sum(), points, create_graph=True)
+    penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    moved = torch.autograd.grad(penalty, list(network.parameters()), allow_unused=True)
+    kernels = [g for p, g in zip(network.parameters(), moved, strict=True) if p.ndim == 4]
+    assert all(g is not None and torch.isfinite(g).all() and g.abs().max() > 0 for g in kernels)
+    assert network.traits.piecewise_linear == (norm == "none")
+    if norm != "batch":  # in evaluation mode batch norm bends nothing, and in training it has the batch to bend with
+        assert bends(network, x, labels) == (not network.traits.piecewise_linear)
+
+
+@pytest.mark.parametrize(("channels", "count"), [(1, 3_575_617), (3, 3_577_667)])
+def test_dcgan_generator_has_the_papers_size(channels: int, count: int) -> None:
+    """Parameters of Oh-My-GAN's generator at 64x64, width 64 and 100 numbers in a latent."""
+    network = build_generator(DcganGenerator(), ImageSpec(64, 64, channels))
+    kernels = [m for m in network.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [k.out_channels for k in kernels] == [512, 256, 128, 64, channels]
+    assert {k.kernel_size for k in kernels} == {(4, 4)}
+    assert [k.stride for k in kernels[1:]] == [(2, 2)] * 4
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+def test_dcgan_critic_has_the_papers_layers() -> None:
+    network = build_critic(DcganCritic(norm="batch"), ImageSpec(64, 64, 3))
+    kernels = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert [k.out_channels for k in kernels] == [64, 128, 256, 512, 1]
+    assert {k.kernel_size for k in kernels} == {(4, 4)}
+    assert [m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d)] == [128, 256, 512]
+
+
+def test_upsampling_changes_size_without_kernels_of_even_side() -> None:
+    network = build_generator(UpsamplingGenerator(width=4, latent_dim=LATENT), ImageSpec(32, 32, 3))
+    assert network.sizes == [(4, 4), (8, 8), (16, 16), (32, 32)]
+    kernels = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert [(k.in_channels, k.out_channels) for k in kernels] == [(16, 16), (16, 8), (8, 4), (4, 3)]
+    assert {(k.kernel_size, k.stride, k.padding) for k in kernels} == {((3, 3), (1, 1), (1, 1))}
+    assert not any(isinstance(m, nn.ConvTranspose2d) for m in network.modules())
+
+
+def test_upsampling_doubles_pixels() -> None:
+    """With kernels that copy their middle, a generator is nothing but nearest-neighbour upsampling."""
+    network = build_generator(
+        UpsamplingGenerator(width=4, max_width=4, latent_dim=4, norm="none"), ImageSpec(14, 10, 1)
+    )
+    assert network.sizes == [(7, 5), (14, 10)]
+    state = network.state_dict()
+    for value in state.values():
+        value.zero_()
+        if value.ndim == 4:
+            value[0, 0, 1, 1] = 1
+    state["base.weight"][:35, 0] = torch.linspace(0.1, 0.9, 35)
+    network.load_state_dict(state)
+    small = torch.linspace(0.1, 0.9, 35).view(7, 5)
+    large = small.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    z = torch.tensor([[1.0, 0, 0, 0]])
+    torch.testing.assert_close(network(z)[0, 0], torch.tanh(large))
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("init", ["normal", "he"])
+def test_initial_weights(kind: str, init: str) -> None:
+    """Standard deviation 0.02, or sqrt(2 / fan-in); within 5 standard errors. Biases are zero."""
+    spec = ImageSpec(16, 16, 3)
+    networks = [
+        generator((kind, spec, "batch", 3), width=32, max_width=64, latent_dim=64, init=init),
+        critic((kind, spec, "batch", 3), width=32, max_width=64, init=init),
+    ]
+    for network in networks:
+        for name, module in network.named_modules():
+            if not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                continue
+            weight = module.weight
+            fan_in = weight[0].numel()
+            if isinstance(module, nn.ConvTranspose2d):  # of k x k inputs, one in stride x stride meets an output
+                overlap = 16 / 4 if module.stride == (2, 2) else 1
+                fan_in = weight.shape[0] * overlap
+            wanted = 0.02 if init == "normal" else math.sqrt(2 / fan_in)
+            assert abs(weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * weight.numel()), name
+            assert abs(weight.mean().item()) < 5 * wanted / math.sqrt(weight.numel()), name
+            assert not module.bias.any(), name
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert (module.weight == 1).all()
+                assert not module.bias.any()
+            elif isinstance(module, nn.Embedding):
+                wanted = 0.02 if init == "normal" else 1.0
+                assert abs(module.weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * module.weight.numel())

@@ -97,20 +97,20 @@ class Loop:
         if counters.images_seen == 0:
             requests += self._sample()
         saved_at = counters.images_seen if started.resumed else -1
-        reason = self._why_stop(requests)
+        reason, late = self._why_stop(requests), requests
         while not reason:
             before, began_s = counters.images_seen, time.monotonic()
             self.steps.cycle(self.state, self.feed)
             counters.elapsed_s += time.monotonic() - began_s
             after = counters.images_seen
-            requests = self._tell(Progressed(after))
+            requests = late + self._tell(Progressed(after))
             if crossed(before, after, plan.tick_images):
                 requests += self._tick()
             if plan.sample_due(before, after):
                 requests += self._sample()
-            reason = self._why_stop(requests)
+            reason, late = self._why_stop(requests), []
             if reason or crossed(before, after, plan.snapshot_images) or any(isinstance(r, Save) for r in requests):
-                requests += self._save(last=bool(reason))
+                late = self._save(last=bool(reason))  # what is asked for now is done after the next cycle
                 saved_at = after
         if saved_at != counters.images_seen:
             self._save(last=True)

@@ -1,0 +1,55 @@
+"""A set in memory and tiny networks, for tests of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kantor.config.io import resolve
+from kantor.data.feed import Feed
+from kantor.engine.state import State
+from kantor.engine.steps import Steps
+from kantor.objectives.objective import build_objective
+from kantor.types import ImageSpec
+
+CPU = torch.device("cpu")
+SPEC = ImageSpec(16, 16, 3)
+TINY = {"generator.width": 4, "critic.width": 4, "generator.latent_dim": 4, "train.batch": 4}
+
+
+class Pictures:
+    """A packed set in memory: ten pictures of three classes."""
+
+    spec, count, shard_sizes = SPEC, 10, [10]
+    pixels = np.random.default_rng(0).integers(0, 256, (10, *SPEC), np.uint8)
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        return self.pixels[rows]
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        return rows % 3
+
+
+def feed(**more: Any) -> Feed:
+    return Feed(Pictures(), 7, CPU, **more)  # type: ignore[arg-type]
+
+
+def parts(preset: str, *more: dict[str, Any], precision: str = "float32") -> tuple[State, Steps]:
+    """A state and its steps for the tiny networks of a preset; `more` overrides its fields."""
+    overrides = TINY.copy()
+    for fields in more:
+        overrides |= fields
+    config = resolve(preset, overrides=overrides)
+    return State(config, SPEC, 0, CPU), Steps(config, build_objective(config.objective), precision, 400)
+
+
+def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

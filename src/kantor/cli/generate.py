@@ -53,5 +53,5 @@ def generate(
         model, count, seeds, class_, out, grid, gutter, truncation, raw, checkpoint, device, runs, overwrite
     )
     sheet, folder, number = job.generate(options)
-    show(f"{number:,} pictures in {folder}")
+    show(f"{number:,} picture{'s' if number != 1 else ''} in {folder}")
     show(f"sheet: {sheet}")

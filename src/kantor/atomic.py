@@ -79,14 +79,36 @@ def publish(temporary: Path, path: Path, replace: bool = False) -> None:
     if replace and path.exists():
         old = _beside(path)
         path.rename(old)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
         sync_folder(path.parent)
         remove_folder(old)
         return
     if path.exists():  # rename would silently replace an empty folder
         raise FileExistsError(errno.EEXIST, "exists already", str(path))
-    temporary.rename(path)
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:  # another process was quicker
+            raise FileExistsError(errno.EEXIST, "exists already", str(path)) from error
+        raise
     sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, unless it is there.
+
+    Raises:
+        ResourceError: a file is in the way, no permission, or the like.
+    """
+    with resource_errors(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, "is a file", str(path)) from error
 
 
 def patch(path: Path, data: bytes, offset: int = 0) -> None:
@@ -112,9 +134,10 @@ def locked(folder: Path) -> Iterator[None]:
     """
     descriptor = _open_lock(folder)
     try:
-        os.ftruncate(descriptor, 0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.write(descriptor, f"{os.getpid()} on {socket.gethostname()} since {since}".encode()[:200])
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without a name
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()} on {socket.gethostname()} since {since}".encode()[:200])
         yield
     finally:
         os.close(descriptor)
@@ -123,7 +146,8 @@ def locked(folder: Path) -> Iterator[None]:
 def remove_folder(path: Path) -> None:
     """Deletes a folder so that it is either there, whole, or gone: renamed first."""
     doomed = _beside(path)
-    path.rename(doomed)
+    with resource_errors(path):
+        path.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
@@ -133,7 +157,8 @@ def remove_leftovers(folder: Path) -> None:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
-            entry.unlink(missing_ok=True)
+            with resource_errors(entry):
+                entry.unlink(missing_ok=True)
 
 
 class AppendFile:
@@ -194,9 +219,9 @@ def resource_errors(path: Path, size: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REMEDIES:
+        if error.errno is None or isinstance(error, FileExistsError):
             raise
-        what, do = _REMEDIES[error.errno]
+        what, do = _REMEDIES.get(error.errno, (f"the system reports: {error.strerror}", "check the path and the disk"))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             with contextlib.suppress(OSError):
                 free = shutil.disk_usage(_existing(path)).free
@@ -212,6 +237,8 @@ _REMEDIES = {
     errno.EPERM: ("operation not permitted", "choose a folder that you may write, or change its permissions"),
     errno.EIO: ("the disk reports an error", "check the disk; nothing written before is lost"),
     errno.ESTALE: ("the network disk has gone away", "mount it again"),
+    errno.ENOENT: ("there is no such folder any more", "check that nothing moves or deletes it"),
+    errno.EISDIR: ("a folder is in the way", "choose another name, or move the folder"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
     errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n 1024`"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
@@ -221,8 +248,8 @@ _REMEDIES = {
 def _open_lock(folder: Path) -> int:
     path = folder / "lock"
     while True:
+        make_folder(folder)
         with resource_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
             except FileNotFoundError:  # its holder has just removed the folder
@@ -237,6 +264,10 @@ def _open_lock(folder: Path) -> int:
             raise BusyError(folder, f"in use by process {holder}", "wait until it has ended, or stop it") from None
         except FileNotFoundError:
             pass
+        except OSError as error:  # a network disk without locks
+            os.close(descriptor)
+            with resource_errors(folder):
+                raise error
         os.close(descriptor)
 
 
@@ -259,7 +290,8 @@ def _existing(path: Path) -> Path:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:100]}{TEMPORARY}{uuid.uuid4().hex[:8]}")
+    name = os.fsencode(path.name)[:100].decode("utf-8", "ignore")  # a name has at most 255 bytes
+    return path.with_name(f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
 
 
 def _write_new(path: Path, data: bytes) -> None:

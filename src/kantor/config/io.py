@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from kantor.config.schema import Config
+from kantor.config.schema import Config, PenaltyConfig
 from kantor.errors import ConfigError, nearest
 
 Tree = dict[str, Any]
@@ -39,10 +39,15 @@ def layered(config: Config, tree: Tree, where: str) -> Config:
 
     A table that names another `kind` replaces the old one: a new variant starts from its own defaults.
     """
-    kinds = _only_kinds(tree)
-    if kinds:
-        config = _validated(_merged(config.model_dump(), kinds), where)
-    return _validated(_merged(config.model_dump(), tree), where)
+    done: Tree = {}
+    try:
+        for depth in range(2, 6):  # level by level: a new variant brings its defaults before they are changed
+            kinds = _only_kinds(tree, depth)
+            if kinds != done:
+                config, done = _validated(_merged(config.model_dump(), kinds), where), kinds
+        return _validated(_merged(config.model_dump(), tree), where)
+    except RecursionError as error:
+        raise ConfigError(where, "is nested too deeply", "write sections and fields only") from error
 
 
 def read_toml(path: Path) -> Tree:
@@ -61,6 +66,8 @@ def read_toml(path: Path) -> Tree:
         raise ConfigError(path, "is not a text file", "name a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(path, f"is not valid TOML: {error}", "mend that line") from error
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, brackets in brackets, a NUL in the path
+        raise ConfigError(path, "is no configuration: a number or a nesting in it has no end", "mend it") from error
 
 
 def preset_names() -> list[str]:
@@ -94,7 +101,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     return name.strip(), parsed
 
@@ -120,13 +127,15 @@ def _merged(old: Any, new: Any) -> Any:
     return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
 
 
-def _only_kinds(tree: Any) -> Tree:
-    """The tables of `tree` with nothing but their kinds."""
+def _only_kinds(tree: Any, depth: int) -> Tree:
+    """The tables of `tree`, down to `depth`, with nothing but their kinds."""
     found: Tree = {}
+    if not depth:
+        return found
     for key, value in tree.items() if isinstance(tree, dict) else ():
         if key == "kind":
             found["kind"] = value
-        elif isinstance(value, dict) and (inner := _only_kinds(value)):
+        elif isinstance(value, dict) and (inner := _only_kinds(value, depth - 1)):
             found[key] = inner
     return found
 
@@ -156,23 +165,39 @@ def _explained(error: ValidationError, tree: Tree, where: str) -> ConfigError:
     faults = error.errors()
     fault = next((f for f in faults if f["type"] != "literal_error"), faults[0])
     path, siblings = _place(fault["loc"], tree)
+    path = _short(path)
     place = f"--set {path}" if where.startswith("--set") else f"{where}: {path}"
-    context, given = fault.get("ctx", {}), fault["input"]
+    context, given = fault.get("ctx", {}), _shown(fault["input"])
     match fault["type"]:
         case "extra_forbidden":
+            if path.split(".")[-3:-2] == ["penalties"]:  # a new one has no neighbours to name
+                siblings = [*PenaltyConfig.model_fields]
             return ConfigError(place, "there is no such field", nearest(path.rpartition(".")[2], siblings))
         case "union_tag_invalid":
             kinds = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
-            return ConfigError(f"{place}.kind", f'there is no "{context["tag"]}"', nearest(str(context["tag"]), kinds))
+            return ConfigError(
+                f"{place}.kind", f'there is no "{_short(str(context["tag"]))}"', nearest(str(context["tag"]), kinds)
+            )
         case "literal_error":
             names = [name.strip(" '") for name in str(context["expected"]).replace(" or ", ",").split(",")]
-            return ConfigError(place, f"{given!r} is not one of its values", nearest(str(given), names))
+            return ConfigError(place, f"{given} is not one of its values", nearest(str(fault["input"]), names))
         case "model_type" | "dict_type" | "model_attributes_type":
-            return ConfigError(place, f"is a section and cannot be {given!r}", "name one of its fields")
+            return ConfigError(place, f"is a section and cannot be {given}", "name one of its fields")
     wanted = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
     wanted = wanted.partition(", unable")[0]
     auto = ', or "auto"' if any(f["type"] == "literal_error" and "auto" in str(f["msg"]) for f in faults) else ""
-    return ConfigError(place, f"{given!r} cannot be used", f"{wanted}{auto}")
+    return ConfigError(place, f"{given} cannot be used", f"{wanted}{auto}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _short(repr(value))
+    except ValueError:  # an integer with more digits than Python prints
+        return "this number"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _place(location: Iterable[Any], tree: Any) -> tuple[str, list[str]]:
@@ -189,5 +214,5 @@ def _place(location: Iterable[Any], tree: Any) -> tuple[str, list[str]]:
             tree = tree[part]
         elif isinstance(tree, list | tuple) and isinstance(part, int):
             path[-1] += f"[{part}]"
-            tree = tree[part]
+            tree = tree[part] if part < len(tree) else None
     return ".".join(path), siblings

@@ -87,10 +87,12 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
     card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen)
     if not (all(8 <= side <= 1024 for side in card.spec[:2]) and card.spec.channels in (1, 3, 4)):
         raise ModelError(path, f"describes pictures of {card.spec}", "check the file")
-    network = build_generator(config, card.spec, len(card.class_names))
-    _compare(path, network.state_dict(), tensors)
+    with torch.device("meta"):  # before anything is allocated: the file must hold all that it describes
+        expected = build_generator(config, card.spec, len(card.class_names)).state_dict()
+    _compare(path, expected, tensors)
     if _digest(tensors, text.model_dump(mode="json")) != text.digest:
         raise ModelError(path, "is damaged: its contents do not match its digest", "take another copy")
+    network = build_generator(config, card.spec, len(card.class_names))
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False), card
 
@@ -106,6 +108,8 @@ def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ModelError(path, "is no file but a device or pipe", "name a generator.safetensors")
         return path.read_bytes()
     except IsADirectoryError as error:
         raise ModelError(
@@ -113,21 +117,23 @@ def _read(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise ModelError(path, f"cannot be read ({error.strerror})", "check the path") from error
+    except ValueError as error:  # a NUL in it
+        raise ModelError(path, "cannot be read (this is no path)", "check the path") from error
 
 
 def _card(path: Path, data: bytes) -> _CardJson:
     """The metadata, read with bounds before anything else is believed."""
     if len(data) < 8:
         raise ModelError(path, f"is no model: it has {len(data)} bytes", "name a generator.safetensors")
-    if data[:4] == b"PK\x03\x04" or data[:2] == b"\x80\x02":
-        raise ModelError(path, "is a pickle, which can run code when it is opened", "use a .safetensors file")
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(MAX_HEADER_BYTES, len(data) - 8):
+        if data[:4] == b"PK\x03\x04" or (data[0] == 0x80 and 2 <= data[1] <= 5):
+            raise ModelError(path, "is a pickle, which can run code when it is opened", "use a .safetensors file")
         raise ModelError(path, "is no safetensors file, or cut short", "take another copy")
     try:
         header = json.loads(data[8 : 8 + length])
         return _CardJson.model_validate_json(header["__metadata__"]["kantor"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(path, "is no model that Kantor wrote", "name a generator.safetensors of a run") from error
 
 

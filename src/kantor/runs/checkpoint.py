@@ -1,0 +1,240 @@
+"""Checkpoints: plain tensors and JSON, written whole, verified before use.
+
+checkpoints/000051200/ holds model.safetensors, optimizer.safetensors, state.json and manifest.json. The manifest
+has a SHA-256 of every file and every tensor. The last checkpoint is the highest one whose manifest verifies; names,
+links and times are not trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from kantor import atomic
+from kantor.errors import ModelError
+
+FORMAT = 1
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+MAX_BYTES = 64 << 30
+_NAME = re.compile("[0-9]{9,18}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        model, optimizer: tensors by name.
+        values: JSON values: counters, tally, feed, listeners, config, fingerprint.
+    """
+
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+def save(folder: Path, images_seen: int, checkpoint: Checkpoint) -> Path:
+    """Writes folder/000051200, whole or not at all, and reads it back.
+
+    A checkpoint of the same moment that is there already and verifies is left alone.
+
+    Raises:
+        ResourceError: the disk is full or the like; older checkpoints are untouched.
+        ModelError: what was written does not read back.
+    """
+    path = folder / f"{images_seen:09d}"
+    if path.exists():
+        if _verifies(path):
+            return path
+        atomic.remove_folder(path)
+    files = {
+        "model.safetensors": to_bytes(checkpoint.model),
+        "optimizer.safetensors": to_bytes(checkpoint.optimizer),
+        "state.json": json.dumps(checkpoint.values, sort_keys=True, indent=1).encode(),
+    }
+    tensors = {**_digests("model", checkpoint.model), **_digests("optimizer", checkpoint.optimizer)}
+    manifest = {
+        "format": FORMAT,
+        "images_seen": images_seen,
+        "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
+        "tensors": tensors,
+    }
+    manifest["sha256"] = _own_digest(manifest)
+    with atomic.new_folder(path) as temporary:
+        for name, data in files.items():
+            atomic.write_bytes(temporary / name, data)
+        atomic.write_json(temporary / "manifest.json", manifest)
+    verified_files(path)
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads and verifies one checkpoint.
+
+    Raises:
+        ModelError: damaged, incomplete or of a newer version; names the file and the tensor.
+    """
+    files = verified_files(path)
+    return Checkpoint(
+        from_bytes(path / "model.safetensors", files["model.safetensors"]),
+        from_bytes(path / "optimizer.safetensors", files["optimizer.safetensors"]),
+        _values(path / "state.json", files["state.json"]),
+    )
+
+
+def verified_files(path: Path) -> dict[str, bytes]:
+    """The files of a checkpoint, each compared with the manifest."""
+    manifest = _manifest(path)
+    files = {}
+    for name in FILES:
+        expected = manifest["files"][name]
+        data = _read(path / name)
+        if len(data) != expected["bytes"]:
+            raise ModelError(path / name, f"is cut short: {len(data)} of {expected['bytes']} bytes", "use an older one")
+        if _sha256(data) != expected["sha256"]:
+            raise ModelError(path / name, f"is damaged{_culprit(name, data, manifest)}", "use an older one")
+        files[name] = data
+    return files
+
+
+def last(folder: Path) -> tuple[Path | None, list[ModelError]]:
+    """The newest checkpoint that verifies, and what is wrong with those that are newer."""
+    faults: list[ModelError] = []
+    for path in sorted(_candidates(folder), key=_images_seen, reverse=True):
+        try:
+            verified_files(path)
+            return path, faults
+        except ModelError as fault:
+            faults.append(fault)
+    return None, faults
+
+
+def thin(folder: Path, total_images: int, keep: Path | None = None) -> None:
+    """Deletes checkpoints: kept are the last two, `keep`, and a ladder of older ones, denser towards the end.
+
+    A checkpoint is only deleted once the two newest have been verified, so that a good one never makes room for a
+    bad one.
+    """
+    paths = sorted(_candidates(folder), key=_images_seen)
+    if len(paths) <= 2 or not all(_verifies(path) for path in paths[-2:]):
+        return
+    newest = int(paths[-1].name)
+    rungs: set[int] = set()
+    for path in paths[:-2]:  # the oldest of a rung stays, and grows old enough for the next
+        age = max(1, newest - int(path.name)) * 64 // max(total_images, 1)
+        if path == keep:
+            continue
+        if (rung := age.bit_length()) in rungs:
+            atomic.remove_folder(path)
+        rungs.add(rung)
+
+
+def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """safetensors bytes. Equal tensors give equal bytes whatever their layout in memory."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
+    return save_safetensors(plain, dict(metadata) if metadata else None)
+
+
+def from_bytes(path: Path, data: bytes) -> dict[str, Tensor]:
+    """The opposite. `path` is for the message."""
+    try:
+        return load_safetensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(path, f"is no valid safetensors file ({error})", "use an older one") from error
+
+
+def tensor_digest(value: Tensor) -> str:
+    """SHA-256 of dtype, shape and contents."""
+    plain = value.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{plain.dtype}{list(plain.shape)}".encode())
+    digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digests(part: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {f"{part}:{name}": tensor_digest(value) for name, value in tensors.items()}
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        with atomic.resource_errors(folder):
+            yield from (path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
+
+
+def _images_seen(path: Path) -> int:
+    return int(path.name)
+
+
+def _verifies(path: Path) -> bool:
+    try:
+        verified_files(path)
+    except ModelError:
+        return False
+    return True
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(_read(path / "manifest.json"))
+        newer = manifest["format"] > FORMAT
+        complete = all({"bytes", "sha256"} <= manifest["files"][name].keys() for name in FILES)
+        complete = complete and manifest["sha256"] == _own_digest(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(path / "manifest.json", "is damaged", "use an older one") from error
+    if newer:
+        raise ModelError(path, "was written by a newer Kantor", "install the newest version")
+    if not complete:
+        raise ModelError(path / "manifest.json", "is damaged", "use an older one")
+    return dict(manifest)
+
+
+def _own_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without this digest."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return _sha256(json.dumps(rest, sort_keys=True).encode())
+
+
+def _values(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(data))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ModelError(path, "is no JSON object", "use an older one") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(path, "is too large to be a checkpoint", "use an older one")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(path, f"cannot be read ({error.strerror})", "use an older one") from error
+
+
+def _culprit(name: str, data: bytes, manifest: Mapping[str, Any]) -> str:
+    """ " in tensor X", where one can be named."""
+    if not name.endswith(".safetensors"):
+        return ""
+    try:
+        tensors = load_safetensors(data)
+    except Exception:
+        return " in its header"
+    part = name.removesuffix(".safetensors")
+    for tensor, value in tensors.items():
+        if manifest.get("tensors", {}).get(f"{part}:{tensor}") != tensor_digest(value):
+            return f" in tensor {tensor}"
+    return " in its header"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

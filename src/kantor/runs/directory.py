@@ -1,0 +1,80 @@
+"""The run directory: where things lie, who may write there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kantor import atomic
+from kantor.errors import ModelError, printable
+
+CONFIG, ENVIRONMENT = "config.toml", "environment.json"
+METRICS, EVENTS, LOG, GENERATOR = "metrics.csv", "events.jsonl", "log.txt", "generator.safetensors"
+CHECKPOINTS, SAMPLES = "checkpoints", "samples"
+
+
+def create(runs: Path, name: str, config_toml: str, environment: dict[str, Any]) -> Path:
+    """A new run directory, runs/00000-NAME: it appears whole, with config.toml in it. Two at once get two numbers."""
+    safe = re.sub(r"[^\w.-]+", "-", printable(name)).strip("-.").encode()[:80].decode("utf-8", "ignore") or "run"
+    atomic.make_folder(runs)
+    while True:
+        path = runs / f"{max(map(_number, _numbered(runs)), default=-1) + 1:05d}-{safe}"
+        try:
+            with atomic.new_folder(path) as temporary:
+                for folder in (CHECKPOINTS, f"{SAMPLES}/fixed", f"{SAMPLES}/random"):
+                    (temporary / folder).mkdir(parents=True)
+                atomic.write_text(temporary / CONFIG, config_toml)
+                atomic.write_json(temporary / ENVIRONMENT, environment)
+            return path
+        except FileExistsError:
+            continue
+
+
+def find(text: str, runs: Path) -> Path:
+    """The run directory that the user means: a path, a name or number in `runs`, or "latest".
+
+    Raises:
+        ModelError: there is none.
+    """
+    numbered = _numbered(runs) if runs.is_dir() else []
+    if text == "latest":
+        if not numbered:
+            raise ModelError(runs, "there is no run in this folder", "name a run directory, or its folder with --runs")
+        return numbered[-1]
+    number = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+    by_name = [e for e in numbered if e.name == text or _number(e) == number]
+    path = by_name[-1] if by_name and not Path(text).exists() else Path(text)
+    try:
+        found = (path / CONFIG).is_file()
+    except OSError:  # the name is too long, or may not be looked at
+        found = False
+    if not found:
+        known = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
+        raise ModelError(text, "is no run directory (it has no config.toml)", known)
+    return path
+
+
+def _numbered(runs: Path) -> list[Path]:
+    """What is named like a run, by number."""
+    with atomic.resource_errors(runs):
+        return sorted((e for e in runs.iterdir() if re.match(r"[0-9]{5,18}-", e.name)), key=lambda e: (_number(e), e))
+
+
+def _number(run: Path) -> int:
+    return int(run.name.partition("-")[0])
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Only one process writes into a run. The lock falls with the process, however that ends.
+
+    Raises:
+        BusyError: another process holds it; says which.
+    """
+    with atomic.locked(run):
+        atomic.remove_leftovers(run)
+        atomic.remove_leftovers(run / CHECKPOINTS)
+        yield

@@ -154,8 +154,9 @@ def test_killed_at_random_instants(tmp_path: Path) -> None:
         child = os.fork()
         if not child:
             mine = random.Random(trial)
-            os.write(tell, b".")
             for i in range(10_000):
+                if i == trial % 2:  # half of them are killed in or after their second round, however slow the disk
+                    os.write(tell, b".")
                 atomic.write_bytes(tmp_path / "file", payload(mine))
                 with atomic.new_folder(tmp_path / f"{trial:02d}-{i:05d}") as inside:
                     for name in ("a", "b"):
@@ -174,6 +175,6 @@ def test_killed_at_random_instants(tmp_path: Path) -> None:
             if name.startswith(f"{trial:02d}"):
                 files = contents(tmp_path / name)
                 assert sorted(files) == ["a", "b"] and all(map(is_payload, files.values()))
-    assert made, "no child lived long enough to make anything"
+    assert len(made) >= 20
     atomic.remove_leftovers(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == made | {"file"}

@@ -57,6 +57,7 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     Returns:
         The run directory, and why it ended: "done", "time-budget" or "signal".
     """
+    _total(options, 0)  # before pictures are packed: it refuses a length that is given twice
     device = choose_device(options.device)
     if options.resume is not None:
         return _resume(options, device, terminal)

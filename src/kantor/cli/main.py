@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != "--debug"]
     try:
         _refuse_foreign(words)
-        code = app(words, standalone_mode=False)
+        code = app(words, prog_name="kantor", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
         _fail(str(error), error.exit_code, debug)

@@ -1,0 +1,246 @@
+"""The command line as a user meets it: exit codes, one line for each error, pictures by seed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nasty
+from kantor import __version__
+from kantor.cli.main import main
+
+TINY = ["--size", "16", "--batch", "4", "--device", "cpu"]
+for field in ("generator.width=4", "critic.width=4", "generator.latent_dim=4", "train.precision=float32"):
+    TINY += ["--set", field]
+GLYPHS = ["train", "glyphs", *TINY, "--set", "data.glyphs.count=40", "--images", "8"]
+Result = tuple[int, str, str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KANTOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("kantor.report.plots.losses_png", lambda *_: b"a plot")  # which takes a second each
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Commands run in an empty folder and leave the signals as they were."""
+    monkeypatch.chdir(tmp_path)
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
+
+
+@pytest.fixture
+def kantor(capfd: pytest.CaptureFixture[str]) -> Any:
+    def run(*words: object) -> Result:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return int(exit_.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    with pytest.raises(SystemExit) as exit_:
+        main([*GLYPHS, "--runs", str(runs), "--conditional"])
+    assert exit_.value.code == 0
+    return next(runs.glob("00000-*"))
+
+
+def refused(result: Result, code: int, *parts: str) -> None:
+    """One line `error: WHERE: what; do` on stderr with `parts` in it, no traceback, nothing trained."""
+    got, _, err = result
+    assert re.fullmatch(r"error: [^\n]+: [^\n]+; [^\n]+\n", err), err
+    assert got == code, err
+    for part in parts:
+        assert part in err, err
+    assert not Path("runs").exists()
+
+
+def pictures(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for i in range(count):
+        (folder / f"{i}.png").write_bytes(nasty.encode(nasty.photo(seed=i), "PNG"))
+    return folder
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+def test_data_that_is_not_there(kantor: Any, tmp_path: Path) -> None:
+    refused(kantor("train", "no/such/folder"), 3, "no/such/folder")
+    Path("empty").mkdir()
+    refused(kantor("train", "empty"), 3, "empty")
+    Path("text.txt").write_text("hello")
+    refused(kantor("train", "text.txt"), 3, "text.txt")
+    result = kantor("train", pictures(tmp_path / "ten", 10), *TINY, "--batch", 64, "--images", 64)
+    refused(result, 3, "ten", "has 10 pictures, fewer than the batch of 64", "--batch 5")
+    assert kantor("train", "ten", *TINY, "--batch", 5, "--images", 10)[0] == 0
+
+
+def test_data_that_is_no_good(kantor: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for i in range(6):
+        (bad / f"cut{i}.jpg").write_bytes(nasty.truncated_jpeg())
+        (bad / f"page{i}.jpg").write_bytes(nasty.html())
+    refused(kantor("train", bad, *TINY, "--images", 8), 3, "bad")
+    refused(kantor("pack", bad, "--out", "set"), 3, "bad")
+    assert not Path("set").exists()
+    bomb = pictures(tmp_path / "bomb", 20)
+    (bomb / "bomb.png").write_bytes(nasty.bomb_png())
+    refused(kantor("train", bomb, *TINY, "--images", 8), 3, "bomb.png", "1 of 21", "--max-bad")
+    code, out, _ = kantor("train", bomb, *TINY, "--images", 8, "--max-bad", "10%")
+    assert code == 0
+    assert "packed 20 pictures" in out
+
+
+def test_a_messy_folder_trains(kantor: Any, tmp_path: Path) -> None:
+    names = nasty.messy_folder(tmp_path / "messy", 24)
+    code, out, err = kantor("train", tmp_path / "messy", *TINY, "--images", 8, "--max-bad", "50%")
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out
+    usable = names["good"] | names["odd"]
+    assert f"packed {len(usable)} pictures, 16x16 RGB" in out
+    rejected = re.search(r"left out (\d+) files, listed with the reason in (\S+)", out)
+    assert rejected
+    lines = [json.loads(line) for line in Path(rejected[2]).read_text("utf-8").splitlines()]
+    assert len(lines) == int(rejected[1])
+    listed = {Path(line["name"]).name for line in lines}
+    assert names["broken"] <= listed
+    assert not listed & names["good"]
+    assert (next(Path("runs").iterdir()) / "generator.safetensors").exists()
+
+
+def test_pack_then_train(kantor: Any, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", 8)
+    code, out, _ = kantor("pack", "in", "--out", "set", "--size", "16x24")
+    assert code == 0
+    assert "packed 8 pictures, 16x24 RGB" in out
+    refused(kantor("pack", "in", "--out", "set", "--size", "16"), 2, "set")
+    others = [word for word in TINY if word not in ("--size", "16")]
+    refused(kantor("train", "set", *TINY, "--images", 8), 2, "data.size", "16 ", "16x24", "set")
+    assert kantor("train", "set", *others, "--images", 8)[0] == 0
+    assert json.loads(Path("set/manifest.json").read_text())["count"] == 8
+    with Image.open(next(Path("runs").glob("*/samples/reals.png"))) as sheet:
+        assert sheet.width > sheet.height * 0.5
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["train", "--preset", "wgangp"], ["--preset wgangp", 'did you mean "wgan-gp"?']),
+        (["train", "--set", "critic.widht=32"], ["critic.widht", 'did you mean "width"?']),
+        (["train", "--set", "critc.width=32"], ["critc", 'did you mean "critic"?']),
+        (["train", "--set", "critic.width"], ["SECTION.FIELD=VALUE"]),
+        (["train", "--set", "critic.width=wide"], ["critic.width", "'wide'", "integer"]),
+        (["train", "--set", "critic.width=3"], ["critic.width", "greater than or equal to 4"]),
+        (["train", "--set", "optimizer.critic.lr=nan"], ["optimizer.critic.lr"]),
+        (["train", "--set", "objective.kind=hinged"], ["objective.kind", 'did you mean "hinge"?']),
+        (["train", "--batch", "-4"], ["train.batch", "-4"]),
+        (["train", "--batch", "many"], ["kantor train", "--batch", "integer"]),
+        (["train", "--seed", "-1"], ["train.seed"]),
+        (["train", "--size", "7"], ["data.size", "between 8 and 1024"]),
+        (["train", "--time-budget", "soon"], ["--time-budget soon", "10m"]),
+        (["train", "--time-budget", "0s"], ["--time-budget 0s", "no time"]),
+        (["train", "--images", "lots"], ["--images lots", "200k"]),
+        (["train", "--images", "0"], ["--images 0"]),
+        (["train", "--images", "8", "--epochs", "2"], ["--images", "--epochs"]),
+        (["train", "--device", "gpu"], ["--device gpu"]),
+        (["train", "--bacth", "4"], ["--bacth", "--batch"]),
+        (["train", "--gamma=10"], ["--gamma", "r1.weight"]),
+        (["train", "--resume", "latest", "--preset", "wgan"], ["--preset"]),
+        (["trian"], ["trian", "train"]),
+        (["presets", "wgna"], ["wgna", 'did you mean "wgan"?']),
+    ],
+)
+def test_wrong_words(kantor: Any, words: list[str], parts: list[str]) -> None:
+    refused(kantor(*words), 2, *parts)
+
+
+def test_presets_doctor_version(kantor: Any) -> None:
+    assert kantor("--version")[:2] == (0, f"kantor {__version__}\n")
+    code, out, _ = kantor("presets")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["dcgan", "default", "wgan", "wgan-gp"]
+    assert 'kind = "rmsprop"' in kantor("presets", "wgan")[1]
+    code, out, _ = kantor("doctor", "--device", "cpu")
+    assert code == 0
+    assert out.count("weights move and stay finite") == 2
+    assert "BAD" not in out
+
+
+# --- generate -------------------------------------------------------------------------------------------------------
+
+
+def image(path: Path) -> np.ndarray:
+    with Image.open(path) as opened:
+        return np.asarray(opened)
+
+
+def test_generate(kantor: Any, model: Path) -> None:
+    """Seed 17 is the same picture alone and among others, from the run and from the file."""
+    assert kantor("generate", model, "--seeds", "0-63", "--class", "0", "--out", "many")[0] == 0
+    assert kantor("generate", model / "generator.safetensors", "--seeds", 17, "--class", 0, "--out", "one")[0] == 0
+    assert len(list(Path("many").glob("seed-*.png"))) == 64
+    assert (image(Path("many/seed-00000017.png")) == image(Path("one/seed-00000017.png"))).all()
+    assert image(Path("one/seed-00000017.png")).shape == (16, 16, 3)
+    distinct = {path.read_bytes() for path in Path("many").glob("seed-*.png")}
+    assert len(distinct) == 64
+    assert kantor("generate", model, "--grid", "4x2", "--gutter", 3, "--out", "grid")[0] == 0
+    assert len(list(Path("grid").glob("seed-*.png"))) == 8
+    height, width, _ = image(Path("grid/sheet.png")).shape
+    assert (width - 3 * 5) * 2 == (height - 3 * 3) * 4
+    assert kantor("generate", model, "--count", 3, "--truncation", 0, "--class", 0, "--out", "mean")[0] == 0
+    mean = [image(path) for path in sorted(Path("mean").glob("seed-*.png"))]
+    assert len(mean) == 3
+    assert all((picture == mean[0]).all() for picture in mean)
+    code, out, _ = kantor("generate", model, "--count", 2, "--raw", "--checkpoint", 8, "--out", "raw")
+    assert (code, "2 pictures in raw" in out) == (0, True)
+
+
+def test_generate_refuses(kantor: Any, model: Path) -> None:
+    assert kantor("generate", model, "--count", 2, "--out", "here")[0] == 0
+    before = Path("here/sheet.png").read_bytes()
+    refused(kantor("generate", model, "--count", 2, "--out", "here"), 2, "here", "exists already", "--overwrite")
+    assert kantor("generate", model, "--seeds", "5,6", "--out", "here", "--overwrite")[0] == 0
+    assert Path("here/sheet.png").read_bytes() != before
+    for words, parts in (
+        (["--class", "nobody"], ["--class nobody"]),
+        (["--class", "999"], ["--class 999"]),
+        (["--seeds", "5-1"], ["backwards", "1-5"]),
+        (["--seeds", "x"], ["--seeds"]),
+        (["--seeds", "1", "--count", "2"], ["--seeds", "--count"]),
+        (["--grid", "4by4"], ["--grid", "16x4"]),
+        (["--grid", "2x2", "--count", "9"], ["4 of 9"]),
+        (["--truncation", "9"], ["--truncation"]),
+    ):
+        refused(kantor("generate", model, *words, "--out", "none"), 2, *parts)
+    assert not Path("none").exists()
+    refused(kantor("generate", "nothing.safetensors"), 4, "nothing.safetensors", "does not exist")
+    refused(kantor("generate", model, "--checkpoint", 9, "--out", "none"), 4, "--checkpoint 9", "8")
+    good = (model / "generator.safetensors").read_bytes()
+    for name, data in {
+        "cut": good[:-7], "flip": good[:-9] + bytes([good[-9] ^ 1]) + good[-8:], "empty": b"", "text": b"hello" * 99,
+        "pickle": b"PK\x03\x04" + good, "header": good[:20] + b"\xff" + good[21:],
+    }.items():  # fmt: skip
+        Path(f"{name}.safetensors").write_bytes(data)
+        refused(kantor("generate", f"{name}.safetensors"), 4, f"{name}.safetensors")

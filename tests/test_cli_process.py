@@ -1,0 +1,88 @@
+"""The command as a process: what it loads, signals, and an output that nobody reads."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kantor.cli.main import main
+
+TINY = ["--size", "16", "--batch", "4", "--device", "cpu"]
+for field in ("generator.width=4", "critic.width=4", "generator.latent_dim=4", "train.precision=float32"):
+    TINY += ["--set", field]
+GLYPHS = ["train", "glyphs", *TINY, "--set", "data.glyphs.count=40", "--images", "8"]
+KANTOR = [sys.executable, "-m", "kantor.cli.main"]
+if script := shutil.which("kantor", path=str(Path(sys.executable).parent)):
+    KANTOR = [script]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Commands run in an empty folder and leave the signals as they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KANTOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kantor.report.plots.losses_png", lambda *_: b"a plot")
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys\nfrom kantor.cli.main import main\ntry: main(['--help'])\nexcept SystemExit as e: assert not e.code"
+    )
+    code += "\nprint('heavy:', [m for m in ('torch', 'numpy', 'matplotlib', 'PIL') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heavy: []" in done.stdout
+    assert "train" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["presets", "default"], GLYPHS])
+def test_nobody_reads_what_we_say(words: list[str]) -> None:
+    process = subprocess.Popen([*KANTOR, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    process.stdout.readline()
+    process.stdout.close()
+    error = process.stderr.read().decode()
+    assert process.wait(60) == 0
+    assert error == ""
+
+
+def again(*words: str) -> int:
+    """The same in this process, which spares the start of another."""
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    return int(exit_.value.code or 0)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals(number: signal.Signals, code: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """The state is saved, the exit code says so, and the run goes on."""
+    words = [*GLYPHS[:-1], "100k", "--set", "train.tick_images=8"]
+    process = subprocess.Popen([*KANTOR, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    began_s = time.monotonic()
+    while not (found := list(Path("runs").glob("*/metrics.csv"))) or found[0].read_text().count("\n") < 3:
+        assert time.monotonic() - began_s < 60 and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert b"Traceback" not in error
+    (run,) = Path("runs").iterdir()
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    seen = int(checkpoint.name)
+    assert 0 < seen < 100_000
+    capfd.readouterr()
+    assert again("train", "--resume", "latest", "--images", str(seen + 8)) == 0
+    assert f"resumed at {seen:,} pictures" in capfd.readouterr().out
+    assert sorted(path.name for path in (run / "checkpoints").iterdir())[-1] == f"{seen + 8:09d}"
+    assert again("train", "--resume", "latest", "--batch", "8") == 2
+    assert "train.batch: 4 -> 8" in capfd.readouterr().err

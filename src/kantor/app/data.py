@@ -18,6 +18,11 @@ from kantor.types import ImageSpec
 Progress = Callable[[int, int, int], None]
 
 
+def default_side(device_type: str) -> int:
+    """Side of a picture where neither the user nor the data say: a processor takes four times as long for 64."""
+    return 32 if device_type == "cpu" else 64
+
+
 def cache_folder(option: Path | None) -> Path:
     """Where implicit packs lie: --cache, else KANTOR_CACHE, else the platform's cache folder."""
     if option is not None:
@@ -38,12 +43,12 @@ def absolute_source(config: Config) -> Config:
 
 
 def open_set(
-    config: Config, default_side: int, cache: Path, progress: Progress, note: Callable[[str], None]
+    config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
 ) -> tuple[Store, Config, list[Filled]]:
     """The set that a run trains on, packed into the cache first where that has not been done before.
 
     Args:
-        default_side: side of a picture where neither the user nor the data say.
+        side: of a picture where neither the user nor the data say.
         progress: called with (done, total, rejected) while packing.
         note: called with a line for the user.
     Returns:
@@ -54,7 +59,9 @@ def open_set(
         store = Store.open(Path(config.data.source))
         config, filled = _as_packed(config, store)
     else:
-        config, spec, source, listing, filled = look(config, default_side, note)
+        config, spec, source, listing, filled = look(config, side, note)
+        if listing.items < config.train.batch:
+            raise too_few(config, listing.items)
         path = cache / "packs" / cache_key(source, config.data, spec, listing)
         if not path.exists():
             report = pack(source, config.data, spec, path, progress=progress, listing=listing)
@@ -62,20 +69,27 @@ def open_set(
                 note(line)
         store = Store.open(path)
     store.verify()
-    if store.count < 2:
-        raise DataError(config.data.source, "one picture is not enough to train on", "add more pictures")
+    if store.count < config.train.batch:
+        raise too_few(config, store.count)
     return store, config, filled
 
 
+def too_few(config: Config, count: int) -> DataError:
+    """The error for a set smaller than a batch."""
+    what = f"has {count} picture{'s' if count != 1 else ''}, fewer than the batch of {config.train.batch}"
+    do = f"train with --batch {count // 2}, or add more pictures" if count >= 4 else "add more pictures"
+    return DataError(config.data.source, what, do)
+
+
 def look(
-    config: Config, default_side: int, note: Callable[[str], None]
+    config: Config, side: int, note: Callable[[str], None]
 ) -> tuple[Config, ImageSpec, Source, Listing, list[Filled]]:
     """Lists a source and fills size and channels after a look at some of its pictures."""
     source = open_source(config.data)
     if source.note:
         note(source.note)
     listing = scan(source, config.data)
-    spec, reasons = choose_spec(source, config.data, default_side, listing)
+    spec, reasons = choose_spec(source, config.data, side, listing)
     config, filled = _as_chosen(config, spec, reasons)
     return config, spec, open_source(config.data), listing, filled  # opened again: glyphs are drawn at their size
 
@@ -83,17 +97,21 @@ def look(
 def report_lines(report: PackReport) -> list[str]:
     """What a pack did, in plain words."""
     rate = report.count / max(report.elapsed_s, 1e-9)
-    lines = [f"packed {report.count:,} pictures, {report.spec}, in {report.elapsed_s:.1f} s ({rate:,.0f} a second)"]
+    lines = [f"packed {_pictures(report.count)}, {report.spec}, in {report.elapsed_s:.1f} s ({rate:,.0f} a second)"]
     if report.resumed_from:
         lines.append(f"it went on after the {report.resumed_from:,} pictures of an earlier attempt")
     if report.rejected:
         lines.append(f"left out {report.rejected:,} files, listed with the reason in {report.path / 'rejected.jsonl'}")
-    lines += [f"{count:,} pictures: {what}" for what, count in sorted(report.notes.items())]
+    lines += [f"{_pictures(count)}: {what}" for what, count in sorted(report.notes.items())]
     if report.duplicates:
-        lines.append(f"{report.duplicates:,} pictures are exact copies of others")
+        lines.append(f"exact copies of other pictures: {report.duplicates:,}")
     if report.near_constant:
-        lines.append(f"{report.near_constant:,} pictures show next to nothing (one colour)")
+        lines.append(f"pictures that show next to nothing (one colour): {report.near_constant:,}")
     return lines
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' if count != 1 else ''}"
 
 
 def size_text(spec: ImageSpec) -> str:

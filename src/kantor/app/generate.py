@@ -103,6 +103,8 @@ def load_model(
     run = directory.find(text, runs)
     if raw or images_seen is not None:
         return (*_from_checkpoint(run, _chosen(run, images_seen), raw), run)
+    if not (run / directory.GENERATOR).exists():
+        raise ModelError(run, "this run has saved nothing yet", "wait for its first checkpoint, or train it")
     return (*read_generator(run / directory.GENERATOR), run)
 
 
@@ -115,8 +117,9 @@ def _chosen(run: Path, images_seen: int | None) -> Path:
         return path
     path = folder / f"{images_seen:09d}"
     if not path.is_dir():
-        have = [str(int(p.name)) for p in sorted(folder.iterdir()) if p.name.isdigit()]
-        raise ModelError(f"--checkpoint {images_seen}", "there is no such checkpoint", nearest(str(images_seen), have))
+        have = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+        do = f"choose one of: {', '.join(map(str, have))}" if have else "train the run first"
+        raise ModelError(f"--checkpoint {images_seen}", "there is no such checkpoint", do)
     return path
 
 

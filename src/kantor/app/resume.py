@@ -8,7 +8,7 @@ from typing import Any
 
 from kantor.config.io import difference, layered, read_toml
 from kantor.config.schema import Config
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, ModelError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 
@@ -42,8 +42,16 @@ def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Check
     """The newest checkpoint that verifies; None where the run was killed before its first save.
 
     Damaged ones are named to the user and passed over.
+
+    Raises:
+        ModelError: there are checkpoints, but all are damaged: nothing is overwritten.
     """
     path, faults = checkpoints.last(run / directory.CHECKPOINTS)
+    if path is None and faults:
+        fault = faults[0]
+        raise ModelError(
+            fault.where, f"{fault.what}, and no other checkpoint is whole", "bring back a copy, or start a new run"
+        )
     for fault in faults:
         note(f"{fault.where} {fault.what}; going back to the one before it")
     if path is None:

@@ -22,15 +22,18 @@ from kantor.engine.loop import Loop, Plan
 from kantor.engine.schedule import check_schedules
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
-from kantor.errors import ConfigError, DataError, ModelError
+from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card, write_generator
+from kantor.nets import build_critic, traits_of
 from kantor.objectives.objective import Objective, build_objective
 from kantor.report.plots import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
+from kantor.sinks.console import Console
 from kantor.sinks.csv import MetricsCsv
 from kantor.sinks.events_log import EventsLog
 from kantor.sinks.images import SampleSheets
+from kantor.sinks.log import LogFile
 
 
 class ConsoleListener(Listener, Protocol):
@@ -90,11 +93,15 @@ def build(config: Config, store: Store, device: torch.device, precision: str) ->
         raise ConfigError(
             "--conditional", f"{config.data.source} has no classes", "sort its pictures into one sub-folder a class"
         )
-    if store.count < config.train.batch:
-        raise DataError(
-            config.data.source,
-            f"has {store.count} pictures, fewer than the batch of {config.train.batch}",
-            f"add more pictures, or train with --batch {max(2, store.count // 2)}",
+    critic = build_critic(config.critic, store.spec, parts.classes)
+    if refusal := parts.objective.refuses(traits_of(critic)):
+        what, _, do = refusal.rpartition("; ")
+        raise ConfigError("critic.norm", what, do)
+    if parts.objective.wasserstein and not parts.objective.penalties and parts.objective.constraint is None:
+        raise ConfigError(
+            "objective",
+            "a Wasserstein critic with neither a penalty nor weight clipping has no bound",
+            "set a penalty's weight above 0, or objective.constraint.kind=weight-clipping",
         )
     return parts
 
@@ -119,14 +126,15 @@ class Run:
         self.path, self.parts, self.terminal, self.found = path, parts, terminal, found
         self._started_s, self._budget_s = started_s, math.inf if budget_s is None else budget_s
         self.state, self.feed = parts.state(), parts.feed()
-        _refuse(parts, self.state)
         self._console = terminal.console(path)
+        self._log = LogFile(path / directory.LOG)
         self.bus = Bus(
             {
                 "metrics.csv": MetricsCsv(path / directory.METRICS),
                 "events.jsonl": EventsLog(path / directory.EVENTS),
                 "sample sheets": SampleSheets(path),
                 "losses.png": LossPlot(path),
+                "log.txt": Console(self._log, path),
                 "console": self._console,
             }
         )
@@ -141,9 +149,9 @@ class Run:
         sampler = Sampler(parts.config, parts.store.spec, parts.classes)
         stop = self.terminal.stop_asked
         loop = Loop(self.state, self.feed, parts.steps(), plan, self.bus, sampler, self.save, stop)
-        self.terminal.note(
-            f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
-        )
+        about = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {about}\n")
+        self.terminal.note(about)
         reals = first_pictures(parts.store, sampler.count)
         left_s = 0.0 if math.isinf(self._budget_s) else max(self._started_s + self._budget_s - time.monotonic(), 0.0)
         seen = self.state.counters.images_seen
@@ -151,6 +159,7 @@ class Run:
             return loop.run(Started(seen, plan.total_images, parts.store.count, reals, self.found is not None, left_s))
         finally:
             self._console.close()
+            self._log.close()
 
     def save(self) -> Path:
         """Writes a checkpoint and the model file; gives the checkpoint's path."""
@@ -185,16 +194,3 @@ class Run:
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             what = f"the checkpoint does not fit the configuration ({error})"
             raise ModelError(self.path, what, "start a new run") from error
-
-
-def _refuse(parts: Parts, state: State) -> None:
-    reason = parts.objective.refuses(state.critic.traits)
-    if reason:
-        what, _, do = reason.rpartition("; ")
-        raise ConfigError("critic.norm", what, do)
-    if parts.objective.wasserstein and not parts.objective.penalties and parts.objective.constraint is None:
-        raise ConfigError(
-            "objective",
-            "a Wasserstein critic with neither a penalty nor weight clipping has no bound",
-            "set a penalty's weight above 0, or objective.constraint.kind=weight-clipping",
-        )

@@ -13,8 +13,8 @@ import torch
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.data import cache_folder, open_set
-from kantor.app.plan import DEFAULT_BUDGET_S, fill, intervals, length_in_images, pictures_per_second
+from kantor.app.data import cache_folder, default_side, open_set
+from kantor.app.plan import DEFAULT_BUDGET_S, Filled, fill, intervals, length_in_images, pictures_per_second
 from kantor.app.resume import open_checkpoint, resumed_config
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.config.io import resolve, to_toml
@@ -22,6 +22,7 @@ from kantor.config.schema import Config
 from kantor.engine.device import choose_device, choose_precision
 from kantor.errors import ConfigError, DataError
 from kantor.runs import directory
+from kantor.sinks.pace import words
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,8 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
 def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
     config = resolve(options.preset, options.config_file, options.overrides)
     _check_paths(config, options.runs)
-    side = 32 if device.type == "cpu" else 64
     cache = cache_folder(options.cache)
-    store, config, filled = open_set(config, side, cache, terminal.packing, terminal.note)
+    store, config, filled = open_set(config, default_side(device.type), cache, terminal.packing, terminal.note)
     precision, why = choose_precision(config.train.precision, device)
     if config.train.precision == "auto":
         config, more = fill(config, {"train.precision": (precision, why)})
@@ -80,7 +80,10 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         terminal.note(str(line))
     parts = build(config, store, device, precision)
     name = options.name or _name(config)
+    if store.labelled and not config.train.conditional:
+        terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
     env = environment.describe(device, store.fingerprint, config.train.seed)
+    env["length_from_budget"] = options.images is None and options.epochs is None
     run = directory.create(options.runs, name, to_toml(config), env)
     with directory.locked(run):
         return run, Run(run, parts, terminal, options.started_s, options.budget_s, None).train()
@@ -105,31 +108,64 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             )
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
-        total = _total(options, store.count) or config.train.images
-        if total != config.train.images:
-            config, _ = fill(config, {"train.images": (total, "asked for")})
-            atomic.write_text(run / directory.CONFIG, to_toml(config))
         parts = build(config, store, device, config.train.precision)
+        seen = int(found.values["counters"]["images_seen"]) if found else 0
+        total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
+        if total != config.train.images:
+            config, changed = fill(config, {"train.images": (total, "the new length of the run")})
+            terminal.note(str(changed[0]))
+            atomic.write_text(run / directory.CONFIG, to_toml(config))
+            parts = build(config, store, device, config.train.precision)
         return run, Run(run, parts, terminal, options.started_s, options.budget_s, found).train()
 
 
-def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Any]]:
+def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
     """The length of the run in images, and the intervals that follow from it."""
     config = parts.config
     total = _total(options, parts.store.count)
+    filled: list[Filled] = []
     if total is not None:
-        config, filled = fill(config, {"train.images": (total, "as asked for")})
-        filled = []
+        config, _ = fill(config, {"train.images": (total, "as asked for")})
     elif config.train.images == "auto":
         budget_s = options.budget_s or DEFAULT_BUDGET_S
         rate = pictures_per_second(parts.state(), parts.feed(), parts.steps())
-        left_s = max(budget_s - (time.monotonic() - options.started_s), 1.0)
-        reason = f"what {budget_s / 60:.3g} minutes allow at {rate:,.0f} pictures a second"
+        spent_s = time.monotonic() - options.started_s
+        left_s = (
+            budget_s - spent_s if spent_s < budget_s / 4 else budget_s
+        )  # a long first pack must not shorten the run
+        reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
-    else:
-        filled = []
     config, more = fill(config, intervals(config))
     return config, filled + more
+
+
+def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool) -> int:
+    """The length of a run that goes on.
+
+    A length asked for now holds. A run whose length came from a time budget, or that has reached its length, is
+    lengthened by what a new time budget allows.
+
+    Args:
+        seen: images seen so far.
+        planned: the length came from a time budget.
+    Raises:
+        ConfigError: the run is longer already, or done.
+    """
+    length = parts.config.train.images
+    assert isinstance(length, int)
+    total = _total(options, parts.store.count)
+    if total is not None:
+        if total < seen:
+            raise ConfigError("--resume", f"the run has seen {seen:,} pictures, more than {total:,}", "ask for more")
+        return total
+    if options.budget_s is not None and (planned or seen >= length):
+        rate = pictures_per_second(parts.state(), parts.feed(), parts.steps())
+        left_s = max(options.budget_s - (time.monotonic() - options.started_s), 1.0)
+        return max(length, seen + length_in_images(rate, left_s, parts.config.train.batch))
+    if seen >= length:
+        what = f"the run has reached its length of {length:,} pictures"
+        raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to go on")
+    return length
 
 
 def _total(options: TrainOptions, count: int) -> int | None:

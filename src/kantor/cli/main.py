@@ -30,7 +30,7 @@ for module in (train, pack, generate, presets, doctor):
     module.add_to(app)
 
 FOREIGN = {
-    "--gamma": "the weight of R1 is --set objective.penalties.r1.weight=GAMMA/2",
+    "--gamma": "the weight of R1 is --set objective.penalties.r1.weight=GAMMA/2, and r2 likewise",
     "--snap": "checkpoints come every --set train.snapshot_images=4000*SNAP pictures",
     "--metrics": "scores are not computed while training yet; leave it out",
     "--cfg": "networks and objectives are chosen with --preset",
@@ -94,7 +94,6 @@ def _fail_usage(error: TyperException, debug: bool) -> None:
     """A wrong flag or argument; or no argument where one is wanted, which shows the help."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(context.get_help() if context else str(error))  # noqa: T201
         sys.exit(2)
     where = context.command_path if context else "kantor"
     message = error.format_message() if hasattr(error, "format_message") else str(error)

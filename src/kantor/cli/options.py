@@ -32,7 +32,13 @@ def data_overrides(
     size: str | None, crop: int | None, fit: str | None, channels: str | None, labels: str | None, max_bad: str | None
 ) -> dict[str, Any]:
     """Dotted fields for the options that were given."""
+    from kantor.config.io import layered
+    from kantor.config.schema import Config
+
     given = {"size": size, "crop": crop, "fit": fit, "channels": channels, "labels": labels, "max_bad": max_bad}
+    for name, value in given.items():
+        if value is not None:  # checked one by one, so that an error names the flag
+            layered(Config(), {"data": {name: value}}, f"--{name.replace('_', '-')}")
     return {f"data.{name}": value for name, value in given.items() if value is not None}
 
 
@@ -81,11 +87,14 @@ class _PlainPacking:
     def __init__(self) -> None:
         self._started_s = time.monotonic()
         self._next_s = self._started_s + 5
+        self._first = -1
 
     def __call__(self, done: int, total: int, bad: int) -> None:
         now = time.monotonic()
-        if now < self._next_s or not done:
+        if self._first < 0 and done:  # the start of the worker processes says nothing about the rate
+            self._first, self._started_s = done, now
+        if now < self._next_s or done <= self._first:
             return
         self._next_s = now + 5
-        left_s = (now - self._started_s) / done * (total - done)
+        left_s = (now - self._started_s) / (done - self._first) * (total - done)
         show(f"packing {done:,} of {total:,}, {bad:,} unreadable, about {left_s:.0f} s left")

@@ -147,7 +147,8 @@ class _StopOnSignal:
         self.code = _SIGNALS[signal.Signals(number).name]
         self._listen(signal.SIG_DFL)
         if not self.saves:
-            raise KeyboardInterrupt if self.code == 130 else SystemExit(self.code)
+            show("stopped before the first step; the same command goes on with packing where it was")
+            raise SystemExit(self.code)
 
     def _listen(self, handler: Any) -> None:
         for name in _SIGNALS:

@@ -43,7 +43,11 @@ def _size(value: Any) -> Any:
 def _share(value: Any) -> Any:
     """Accepts "1%" and 0.01."""
     if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*%\s*", value):
-        return float(value.strip(" %")) / 100
+        value = float(value.strip(" %")) / 100
+    if isinstance(value, str) and re.fullmatch(r"[\d.]+", value):
+        value = float(value)
+    if isinstance(value, int | float) and value > 1:
+        raise ValueError('write a share below 1, such as 0.05, or a percentage, such as "5%"')
     return value
 
 

@@ -255,7 +255,7 @@ def _require_space(out: Path, pictures: int, spec: ImageSpec) -> None:
     needed = pictures * (math.prod(spec) + layout.INDEX.itemsize + layout.LABELS.itemsize)
     if needed > free:
         what = f"the disk is too small: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
-        raise ResourceError(out, what, "free some space, choose another disk, or use --limit or a smaller --size")
+        raise ResourceError(out, what, "free some space, choose another disk, or use a smaller --size")
 
 
 def _sweep(out: Path, folder: Path) -> None:

@@ -93,15 +93,15 @@ class Loop:
             Why it ended: "done", "time-budget", "signal" or the reason of a request.
         """
         counters, plan = self.state.counters, self.plan
+        self._began_s = time.monotonic() - counters.elapsed_s
         requests = self._tell(started)
         if counters.images_seen == 0:
             requests += self._sample()
         saved_at = counters.images_seen if started.resumed else -1
         reason, late = self._why_stop(requests), requests
         while not reason:
-            before, began_s = counters.images_seen, time.monotonic()
+            before = counters.images_seen
             self.steps.cycle(self.state, self.feed)
-            counters.elapsed_s += time.monotonic() - began_s
             after = counters.images_seen
             requests = late + self._tell(Progressed(after))
             if crossed(before, after, plan.tick_images):
@@ -136,6 +136,7 @@ class Loop:
         """Reads the tally: the one copy from the device, and the point where skipped steps are judged."""
         counters, sums = self.state.counters, self.state.tally.read()
         self.state.tally.clear()
+        counters.elapsed_s = time.monotonic() - self._began_s  # after the read, which waits for the device
         values = {name: total / count for name, (total, count) in sums.items()}
         skipped, steps = sums.get("skipped_steps", (0.0, 1))
         values["skipped_steps"] = skipped
@@ -164,7 +165,7 @@ class Loop:
             )
         if not skipped:
             return []
-        message = f"{skipped} of {steps} steps since the last tick had gradients that were not finite and were skipped"
+        message = f"{skipped} of {steps} steps since the last tick had gradients that were not finite and were skipped; if this goes on, lower the learning rates"
         return self._tell(Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(skipped)}))
 
     def _sample(self) -> list[Request]:
@@ -175,6 +176,7 @@ class Loop:
     def _save(self, last: bool) -> list[Request]:
         """A save that fails, on a full disk for example, ends the run only where there is no later one to hope for."""
         images_seen = self.state.counters.images_seen
+        self.state.counters.elapsed_s = time.monotonic() - self._began_s
         try:
             path = self.save()
         except UserError as error:

@@ -13,10 +13,11 @@ from kantor.engine import ema, optimizers
 from kantor.engine.device import autocast
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.engine.state import State
+from kantor.nets import traits_of
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
 from kantor.random import derive
-from kantor.types import Batch, Traits
+from kantor.types import Batch
 
 
 @dataclass
@@ -132,7 +133,7 @@ class _Scores:
     def __init__(self, critic: nn.Module, real: Batch, fake: Tensor, watched: set[str]) -> None:
         count = len(fake)
         self._gradients: dict[str, Tensor] = {}
-        if _traits(critic).mixes_batch or len(watched) == 1:
+        if traits_of(critic).mixes_batch or len(watched) == 1:
             self._inputs = {"real": real.images, "fake": fake}
             for part in watched:
                 self._inputs[part].requires_grad_()
@@ -153,12 +154,6 @@ class _Scores:
             both = input_gradient(self._all, self._inputs["both"])
             self._gradients = {"real": both[: len(self.real)], "fake": both[len(self.real) :]}
         return self._gradients[part]
-
-
-def _traits(network: nn.Module) -> Traits:
-    traits = network.traits
-    assert isinstance(traits, Traits)
-    return traits
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from kantor.config.schema import CriticConfig, GeneratorConfig
 from kantor.nets import dcgan, ops, upsampling
 from kantor.random import derive
 from kantor.registry import Registry
-from kantor.types import ImageSpec
+from kantor.types import ImageSpec, Traits
 
 GENERATORS: Registry[Callable[..., nn.Module]] = Registry("generator")
 CRITICS: Registry[Callable[..., nn.Module]] = Registry("critic")
@@ -29,6 +29,13 @@ def build_generator(config: GeneratorConfig, spec: ImageSpec, classes: int = 0, 
 def build_critic(config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
     """A critic with fresh weights, on the CPU. classes: 0 where labels are not used."""
     return _initialised(CRITICS[config.kind](config, spec, classes), config, derive(seed, "weights/critic"))
+
+
+def traits_of(network: nn.Module) -> Traits:
+    """What a network declares about itself."""
+    traits = network.traits
+    assert isinstance(traits, Traits)
+    return traits
 
 
 def _initialised(network: nn.Module, config: Any, seed: int) -> nn.Module:

@@ -48,7 +48,7 @@ GAP = Panel(
     "#0072b2",
 )
 SMALL = (
-    Panel("critic_loss", "Critic loss", "What the critic minimises, penalty included.", "#d55e00"),
+    Panel("critic_loss", "Critic loss", "What the critic minimises, its penalty aside.", "#d55e00"),
     Panel("generator_loss", "Generator loss", "It may wander: no measure of quality.", "#009e73"),
     Panel("penalty", "Penalty", "Times its weight. Should soon be small and calm.", "#a3527d"),
     Panel("gradient_norm", "Gradient norm", "Of the critic. Stays near 1 under WGAN-GP.", "#8a6d00"),

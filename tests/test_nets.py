@@ -222,5 +222,6 @@ def test_initial_weights(kind: str, init: str) -> None:
                 assert (module.weight == 1).all()
                 assert not module.bias.any()
             elif isinstance(module, nn.Embedding):
-                wanted = 0.02 if init == "normal" else 1.0
+                # beside standard normal latents, and in the score
+                wanted = 1.0 if module in list(networks[0].modules()) else 0.02
                 assert abs(module.weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * module.weight.numel())

@@ -70,7 +70,7 @@ def _step(preset: str, device: torch.device, precision: str) -> Finding:
     except (RuntimeError, NotImplementedError) as error:
         return Finding(False, f"training step of {preset}: {str(error).splitlines()[0]}")
     moved = not torch.equal(before, state.critic.state_dict()["score.weight"])
-    good = moved and tally["skipped_steps"][0] == 0
+    good = moved and tally["skipped_critic"][0] == tally["skipped_generator"][0] == 0
     return Finding(
         good, f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms, weights move and stay finite"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,9 +137,9 @@ class Loop:
         counters, sums = self.state.counters, self.state.tally.read()
         self.state.tally.clear()
         counters.elapsed_s = time.monotonic() - self._began_s  # after the read, which waits for the device
+        skipped = {network: sums.pop(f"skipped_{network}", (0.0, 0)) for network in ("critic", "generator")}
         values = {name: total / count for name, (total, count) in sums.items()}
-        skipped, steps = sums.get("skipped_steps", (0.0, 1))
-        values["skipped_steps"] = skipped
+        values["skipped_steps"] = sum(total for total, _ in skipped.values())
         values["critic_gap"] = values["critic_real"] - values["critic_fake"]
         if self.steps.objective.wasserstein:
             values["wasserstein_estimate"] = values["critic_gap"]
@@ -151,22 +151,28 @@ class Loop:
         requests = self._tell(
             Tick(counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, rate, values)
         )
-        return requests + self._judge(int(skipped), steps)
+        return requests + self._judge(skipped)
 
-    def _judge(self, skipped: int, steps: int) -> list[Request]:
-        """Steps whose gradients were not finite changed nothing; if there are nothing but such, the run is over."""
+    def _judge(self, skipped: Mapping[str, tuple[float, int]]) -> list[Request]:
+        """Steps whose gradients were not finite changed nothing; if a network takes only such, the run is over.
+
+        Args:
+            skipped: (steps skipped, steps) of each network since the last tick.
+        """
         counters = self.state.counters
-        counters.skipped_ticks = counters.skipped_ticks + 1 if skipped == steps else 0
+        hopeless = any(0 < count == total for total, count in skipped.values())
+        counters.skipped_ticks = counters.skipped_ticks + 1 if hopeless else 0
         if counters.skipped_ticks >= HOPELESS_TICKS:
             raise DivergedError(
                 f"step {counters.critic_steps}",
-                f"every gradient of the last {HOPELESS_TICKS} ticks was infinite or no number; no weight was changed by them",
+                f"for {HOPELESS_TICKS} ticks every gradient of a network was infinite or no number; such steps change no weight",
                 "lower optimizer.critic.lr and optimizer.generator.lr, or train with --set train.precision=float32",
             )
-        if not skipped:
+        number, steps = (int(sum(pair[i] for pair in skipped.values())) for i in (0, 1))
+        if not number:
             return []
-        message = f"{skipped} of {steps} steps since the last tick had gradients that were not finite and were skipped; if this goes on, lower the learning rates"
-        return self._tell(Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(skipped)}))
+        message = f"{number} of {steps} steps since the last tick had gradients that were not finite and were skipped; if this goes on, lower the learning rates"
+        return self._tell(Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(number)}))
 
     def _sample(self) -> list[Request]:
         images_seen = self.state.counters.images_seen

@@ -65,7 +65,7 @@ class Steps:
         if objective.drift is not None:
             loss = loss + objective.drift(scores.real).mean()
         gradients = torch.autograd.grad(loss, list(critic.parameters()))
-        tally.add("skipped_steps", optimizers.apply(state.critic_optimizer, gradients))
+        tally.add("skipped_critic", optimizers.apply(state.critic_optimizer, gradients))
         if objective.constraint is not None:
             objective.constraint(list(critic.parameters()))
         state.counters.critic_steps += 1
@@ -85,7 +85,7 @@ class Steps:
         loss = self.objective.generator(real_scores, fake_scores).mean()
         gradients = torch.autograd.grad(loss, list(state.generator.parameters()))
         state.tally.add("generator_loss", loss)
-        state.tally.add("skipped_steps", optimizers.apply(state.generator_optimizer, gradients))
+        state.tally.add("skipped_generator", optimizers.apply(state.generator_optimizer, gradients))
         state.counters.generator_steps += 1
         remains = ema.decay(self.config.ema, count, state.counters.images_seen)
         ema.update(state.average, state.generator, remains)

@@ -64,6 +64,14 @@ def channels(width: int, max_width: int, rungs: int) -> list[int]:
     return [min(width << rung, max_width) for rung in range(rungs)]
 
 
+class LabelEmbedding(nn.Embedding):
+    """Vectors of classes. std: of the normal distribution that they start from."""
+
+    def __init__(self, classes: int, dim: int, std: float) -> None:
+        super().__init__(classes, dim)
+        self.std = std
+
+
 class LabelledLatent(nn.Module):
     """The latent, with an embedding of the label behind it where there are classes.
 
@@ -72,7 +80,7 @@ class LabelledLatent(nn.Module):
 
     def __init__(self, latent_dim: int, classes: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(classes, max(1, latent_dim // 2)) if classes else None
+        self.embedding = LabelEmbedding(classes, max(1, latent_dim // 2), 1.0) if classes else None
         self.dim = latent_dim + (self.embedding.embedding_dim if self.embedding else 0)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
@@ -89,7 +97,7 @@ class Projection(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(classes, channels) if classes else None
+        self.embedding = LabelEmbedding(classes, channels, 0.02) if classes else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor | float:
         if self.embedding is None:

@@ -38,7 +38,7 @@ def leaky_relu(x: Tensor) -> Tensor:
 def initialise(network: nn.Module, seed: int, std: float | None) -> None:
     """Draws all weights: normal with `std` (DCGAN: 0.02), or, for None, He's sqrt(2 / fan-in); biases are zero.
 
-    He et al. 2015, equation 10. Embeddings are standard normal, gains one.
+    He et al. 2015, equation 10. Embeddings start as they say.
     """
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -49,7 +49,7 @@ def initialise(network: nn.Module, seed: int, std: float | None) -> None:
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
-            module.weight.normal_(0.0, 1.0 if std is None else std, generator=rng)
+            module.weight.normal_(0.0, float(getattr(module, "std", 1.0)), generator=rng)
 
 
 def _fan_in_transposed(module: nn.ConvTranspose2d) -> float:

@@ -2,7 +2,8 @@
 
     python benchmarks/recipe.py --images 120000 --seeds 0,1,2 --out docs/recipe.csv [--variants NAME,NAME]
 
-The score is the Fréchet distance (Heusel et al. 2017, equation 6) between 3,000 generated and all 20,000 real
+`sure` is the share of pictures that the classifier is sure of (above 0.9), `classes` of how many letters there are at
+least a tenth of what there should be, `light` the share with a light background. The score is the Fréchet distance (Heusel et al. 2017, equation 6) between 3,000 generated and all 20,000 real
 pictures in the 128 features of a small classifier of letters that the command trains first (seed 0, five passes, kept
 beside the CSV's name in the cache folder). Real against real, halves of 10,000, is printed for scale. Numbers are
 comparable only within this command. A row is written as soon as it is known; rows that are there are not run again.
@@ -59,12 +60,11 @@ VARIANTS: dict[str, list[str]] = {
         "generator.latent_dim=64",
     ],
     "penalty weight 5": penalties(5, 8),
-    "critic starts as He": ["critic.init=he"],
-    "rates 2e-3": rates(2e-3),
-    "wgan-gp 5:1, rates 2e-4": [*WGAN_GP, *rates(2e-4)],
-    "wgan-gp 2:1, rates 3e-4": [*WGAN_GP, "cycle.critic_steps=2", *rates(3e-4)],
+    "generator starts as He": ["generator.init=he"],
+    "wgan-gp 5:1; rates 2e-4": [*WGAN_GP, *rates(2e-4)],
+    "wgan-gp 2:1; rates 3e-4": [*WGAN_GP, "cycle.critic_steps=2", *rates(3e-4)],
 }
-FIELDS = ("variant", "seed", "images", "seconds", "frechet", "sure", "classes")
+FIELDS = ("variant", "seed", "images", "seconds", "frechet", "sure", "classes", "light")
 
 
 class Classifier(nn.Module):
@@ -118,13 +118,25 @@ def frechet(a: Tensor, b: Tensor) -> float:
     return float(mean + first.trace() + second.trace() - 2 * cross)
 
 
+def light(pictures: np.ndarray) -> float:
+    """Share of pictures whose corners are light: 0.31 of the real ones. Tells whether a background was dropped."""
+    corners = pictures[:, [0, 0, -1, -1], [0, -1, 0, -1]].astype(float).mean((1, 2))
+    return float((corners > 128).mean())
+
+
 def score(classifier: Classifier, real: Tensor, config: Config, state: State) -> dict[str, float]:
     network = config.generator
-    made = features(classifier, draw(state.average, latents(range(1000, 4000), network.latent_dim, network.latent)))
+    pictures = draw(state.average, latents(range(1000, 4000), network.latent_dim, network.latent))
+    made = features(classifier, pictures)
     chances = classifier.head(made).softmax(1)
     counts = torch.bincount(chances.argmax(1), minlength=chances.shape[1])
     sure = (chances.max(1).values > 0.9).float().mean().item()
-    return {"frechet": frechet(made, real), "sure": sure, "classes": int((counts > len(made) / 360).sum())}
+    return {
+        "frechet": frechet(made, real),
+        "sure": sure,
+        "classes": int((counts > len(made) / 360).sum()),
+        "light": light(pictures),
+    }
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
     }
 
     generator, before = copy.deepcopy(state.generator), copy.deepcopy(state.generator)
-    steps.generator_step(state, real, draws, 0)
+    steps.generator_step(state, real, draws, 0, len(real.images))
     loss = -state.critic(generator(latents(draws, "generator-latents", 0))).mean()
     plain_step(generator, loss, fields)
     for name in ("layers.0.weight", "layers.2.weight"):  # a bias before batch norm has no gradient but rounding
@@ -113,7 +113,7 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
 
     generator, before, average = (copy.deepcopy(n) for n in (state.generator, state.generator, state.average))
     state.counters.images_seen = 400
-    steps.generator_step(state, real, draws, 0)
+    steps.generator_step(state, real, draws, 0, len(real.images))
     made = generator(latents(draws, "generator-latents", 0))
     plain_step(generator, softplus(state.critic(real.images) - state.critic(made)).mean(), fields)
     assert_close(state.generator, generator, before)

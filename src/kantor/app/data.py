@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from kantor import atomic
 from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
-from kantor.data.sources import Source, open_source
+from kantor.data.sources import GLYPHS, Source, open_source
 from kantor.data.store import Store, is_packed
 from kantor.errors import ConfigError, DataError
 from kantor.types import ImageSpec
@@ -35,11 +36,11 @@ def cache_folder(option: Path | None) -> Path:
 
 
 def absolute_source(config: Config) -> Config:
-    """The source as an absolute path, where it is one, so that a run can be resumed from anywhere."""
-    source = Path(config.data.source)
-    if source.exists():
-        return fill(config, {"data.source": (str(source.resolve()), "")})[0]
-    return config
+    """Source and labels as absolute paths, where they are paths, so that a run can be resumed from anywhere."""
+    paths = {} if config.data.labels in ("auto", "none") else {"data.labels": config.data.labels}
+    if config.data.source != GLYPHS:  # the built-in set, even where a folder of that name lies here
+        paths["data.source"] = config.data.source
+    return fill(config, {name: (str(Path(p).resolve()), "") for name, p in paths.items() if Path(p).exists()})[0]
 
 
 def open_set(
@@ -55,30 +56,42 @@ def open_set(
         The set, the configuration with size and channels filled, and what was filled.
     """
     config = absolute_source(config)
-    if is_packed(Path(config.data.source)):
+    if config.data.source != GLYPHS and is_packed(Path(config.data.source)):
         store = Store.open(Path(config.data.source))
+        store.verify()
         config, filled = _as_packed(config, store)
     else:
         config, spec, source, listing, filled = look(config, side, note)
-        if listing.items < config.train.batch:
-            raise too_few(config, listing.items)
         path = cache / "packs" / cache_key(source, config.data, spec, listing)
-        if not path.exists():
+        kept = _from_cache(path, note)
+        if kept is None:
             report = pack(source, config.data, spec, path, progress=progress, listing=listing)
             for line in report_lines(report):
                 note(line)
-        store = Store.open(path)
-    store.verify()
+            kept = Store.open(path)
+        store = kept
+    if store.count < 2:
+        raise DataError(config.data.source, "one picture is not enough to train on", "add more pictures")
     if store.count < config.train.batch:
-        raise too_few(config, store.count)
+        note(
+            f"{config.data.source} has {store.count} pictures, fewer than the batch of {config.train.batch}: each batch "
+            "shows some of them twice; expect little variety"
+        )
     return store, config, filled
 
 
-def too_few(config: Config, count: int) -> DataError:
-    """The error for a set smaller than a batch."""
-    what = f"has {count} picture{'s' if count != 1 else ''}, fewer than the batch of {config.train.batch}"
-    do = f"train with --batch {count // 2}, or add more pictures" if count >= 4 else "add more pictures"
-    return DataError(config.data.source, what, do)
+def _from_cache(path: Path, note: Callable[[str], None]) -> Store | None:
+    """The set packed earlier, None where there is none; a damaged one is thrown away, since it can be made again."""
+    if not path.exists():
+        return None
+    try:
+        store = Store.open(path)
+        store.verify()
+    except DataError as error:
+        note(f"the packed pictures in the cache are damaged ({error.what}); they are packed again")
+        atomic.remove_folder(path)
+        return None
+    return store
 
 
 def look(

@@ -64,7 +64,7 @@ def _step(preset: str, device: torch.device, precision: str) -> Finding:
         for cycle in range(2):
             draws = Draws(0, cycle, 0, device)
             steps.critic_step(state, real, draws, 0)
-            steps.generator_step(state, real, draws, 0)
+            steps.generator_step(state, real, draws, 0, len(pictures))
         tally = state.tally.read()
         elapsed_s = (time.monotonic() - began_s) / 2
     except (RuntimeError, NotImplementedError) as error:

@@ -40,7 +40,10 @@ def describe(device: torch.device, fingerprint: str, seed: int) -> dict[str, Any
         "command": sys.argv[1:],
         "seed": seed,
         "data_fingerprint": fingerprint,
-        "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
+        "tf32": {
+            "matmul": bool(torch.backends.cuda.matmul.allow_tf32),
+            "convolutions": bool(torch.backends.cudnn.allow_tf32),
+        },
     }
 
 

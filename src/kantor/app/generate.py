@@ -71,8 +71,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     if card.class_names:
         labels = [label if label is not None else i % len(card.class_names) for i in range(len(seeds))]
     pictures = draw(network, z, labels)
-    with atomic.resource_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(folder)
     for path, picture in zip(names, pictures, strict=True):
         atomic.write_bytes(path, png_bytes(picture))
     atomic.write_bytes(sheet, png_bytes(grid(pictures, columns, options.gutter)))
@@ -98,7 +97,7 @@ def load_model(
         return (*read_generator(path), path.parent)
     if path.parent.name == directory.CHECKPOINTS and path.name.isdigit():
         return (*_from_checkpoint(path.parent.parent, path, raw), path.parent.parent)
-    if not path.exists() and path.suffix:
+    if not path.exists() and path.suffix == ".safetensors":
         raise ModelError(text, "does not exist", "name a run directory, or its generator.safetensors")
     run = directory.find(text, runs)
     if raw or images_seen is not None:

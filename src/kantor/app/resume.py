@@ -12,9 +12,11 @@ from kantor.errors import ConfigError, ModelError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 
+LOGGING = ("train.tick_images", "train.sample_images", "train.snapshot_images")  # may change on the way
+
 
 def resumed_config(run: Path, config_file: Path | None, overrides: Mapping[str, Any]) -> Config:
-    """The configuration that the run began with.
+    """The configuration that the run began with, with other intervals between rows, sheets and saves if asked for.
 
     Raises:
         ConfigError: the user asks for another one; lists what differs.
@@ -28,14 +30,15 @@ def resumed_config(run: Path, config_file: Path | None, overrides: Mapping[str, 
         for part in reversed(name.split(".")):
             tree = {part: tree}
         wanted = layered(wanted, tree, f"--set {name}")
-    if changed := difference(config, wanted):
+    changed = difference(config, wanted)
+    if any(name not in LOGGING for name in changed):
         listed = ", ".join(f"{name}: {old} -> {new}" for name, (old, new) in changed.items())
         raise ConfigError(
             "--resume",
             f"a run goes on with the configuration it began with, and this differs: {listed}",
             "leave that out, or start a new run",
         )
-    return config
+    return wanted
 
 
 def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Checkpoint | None:

@@ -175,9 +175,9 @@ class Run:
             "class_names": list(names),
         }
         value = checkpoints.Checkpoint(self.state.model_tensors(), self.state.optimizer_tensors(), values)
-        path = checkpoints.save(self.path / directory.CHECKPOINTS, seen, value)
         card = Card(parts.store.spec, parts.config.generator, parts.config.objective.kind, names, seen)
-        write_generator(self.path / directory.GENERATOR, self.state.average, card)
+        write_generator(self.path / directory.GENERATOR, self.state.average, card)  # first: it may be ahead, not behind
+        path = checkpoints.save(self.path / directory.CHECKPOINTS, seen, value)
         checkpoints.thin(self.path / directory.CHECKPOINTS, self._plan().total_images)
         return path
 

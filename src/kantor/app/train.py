@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         config, more = fill(config, {"train.precision": (precision, why)})
         filled += more
     parts = build(config, store, device, precision)
+    open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
+    options = _clock_after_packing(options, terminal)
     config, more = _length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))
@@ -83,7 +85,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if store.labelled and not config.train.conditional:
         terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
     env = environment.describe(device, store.fingerprint, config.train.seed)
-    env["length_from_budget"] = options.images is None and options.epochs is None
+    env["length_from_budget"] = open_ended
     run = directory.create(options.runs, name, to_toml(config), env)
     with directory.locked(run):
         return run, Run(run, parts, terminal, options.started_s, options.budget_s, None).train()
@@ -97,8 +99,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             torch.set_num_threads(min(int(env.get("threads", 1)), os.cpu_count() or 1))
         config = resumed_config(run, options.config_file, options.overrides)
         found = open_checkpoint(run, terminal.note)
-        quiet = Config.model_validate(config.model_dump())
-        store, _, _ = open_set(quiet, 32, cache_folder(options.cache), terminal.packing, terminal.note)
+        store, _, _ = open_set(config, 32, cache_folder(options.cache), terminal.packing, terminal.note)
         expected = found.values["fingerprint"] if found else env.get("data_fingerprint")
         if store.fingerprint != expected:
             raise DataError(
@@ -114,9 +115,21 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if total != config.train.images:
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
-            atomic.write_text(run / directory.CONFIG, to_toml(config))
+        config, _ = fill(config, intervals(config))
+        if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):
+            atomic.write_text(run / directory.CONFIG, text)
             parts = build(config, store, device, config.train.precision)
         return run, Run(run, parts, terminal, options.started_s, options.budget_s, found).train()
+
+
+def _clock_after_packing(options: TrainOptions, terminal: Terminal) -> TrainOptions:
+    """Packing counts towards the time budget, unless it took more than a quarter: then little would be learnt."""
+    budget_s = options.budget_s or DEFAULT_BUDGET_S
+    spent_s = time.monotonic() - options.started_s
+    if spent_s < budget_s / 4:
+        return options
+    terminal.note(f"packing took {words(spent_s)}; the time budget of {words(budget_s)} begins now")
+    return replace(options, started_s=time.monotonic())
 
 
 def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
@@ -129,10 +142,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
     elif config.train.images == "auto":
         budget_s = options.budget_s or DEFAULT_BUDGET_S
         rate = pictures_per_second(parts.state(), parts.feed(), parts.steps())
-        spent_s = time.monotonic() - options.started_s
-        left_s = (
-            budget_s - spent_s if spent_s < budget_s / 4 else budget_s
-        )  # a long first pack must not shorten the run
+        left_s = max(budget_s - (time.monotonic() - options.started_s), 1.0)
         reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
     config, more = fill(config, intervals(config))

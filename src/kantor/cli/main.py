@@ -36,6 +36,7 @@ FOREIGN = {
     "--cfg": "networks and objectives are chosen with --preset",
     "--cond": "training with labels is --conditional",
     "--data": "the data are the first argument: kantor train DATA",
+    "--init-from": "starting from another model's weights is not there yet; leave it out",
     "--gpus": "training on several GPUs is not there yet; leave it out",
     "--compile": "compiled steps are not there yet; leave it out",
 }
@@ -63,16 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _fail(str(error), error.exit_code, debug)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("stopped: by Ctrl-C; run the same command again to go on", 130, debug)
+        again = "run the same command again to go on" if words[:1] == ["pack"] else "nothing is half written"
+        _fail(f"stopped: by Ctrl-C; {again}", 130, debug)
     except TyperException as error:
         _fail_usage(error, debug)
     except BrokenPipeError:  # the reader of our output has gone
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except MemoryError:
-        _fail("memory: there is not enough of it; use a smaller --batch or --size", 5, debug)
     except Exception as error:
+        if _out_of_memory(error):
+            do = "use a smaller --batch or --size" if words[:1] == ["train"] else "close other programs"
+            _fail(f"memory: there is not enough of it; {do}", 5, debug)
         log = _crash_log()
         _fail(
             f"kantor: a bug of ours ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}",
@@ -88,6 +91,12 @@ def _refuse_foreign(words: Sequence[str]) -> None:
         name = word.partition("=")[0]
         if name in FOREIGN:
             raise ConfigError(name, "is not a flag of Kantor", FOREIGN[name])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Torch has an error of its own for GPUs, and a plain RuntimeError for the processor's memory."""
+    name, text = type(error).__name__, str(error)
+    return isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text
 
 
 def _fail_usage(error: TyperException, debug: bool) -> None:

@@ -89,9 +89,10 @@ def train(
     }
     overrides |= {field: value for field, value in given.items() if value is not None}
     overrides |= dict(parse_override(text) for text in set_ or [])
-    total = parsing.count(images, "--images") if images is not None else None
-    if kimg is not None:
-        total = int(kimg * 1000)
+    if kimg is not None and images is not None:
+        raise ConfigError("--kimg", "and --images both say how long", "give one of them")
+    length = f"{kimg}k" if kimg is not None else images
+    total = parsing.count(length, "--kimg" if kimg is not None else "--images") if length is not None else None
     return _run(
         {
             "preset": preset,
@@ -152,5 +153,6 @@ class _StopOnSignal:
 
     def _listen(self, handler: Any) -> None:
         for name in _SIGNALS:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), handler)
+            number = getattr(signal, name, None)  # Windows lacks some; nohup asks that SIGHUP be ignored
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)

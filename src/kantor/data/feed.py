@@ -50,20 +50,25 @@ class Feed:
         """The next n pictures."""
         batch = self._batch(self._order.rows(self.position, n))
         if self._mirror:
-            coins = torch.Generator().manual_seed(derive(self._seed, "mirror", self.position))
-            turned = torch.rand(n, 1, 1, 1, generator=coins).to(self.device) < 0.5
+            coins = torch.Generator(self.device).manual_seed(derive(self._seed, "mirror", self.position))
+            turned = torch.rand(n, 1, 1, 1, generator=coins, device=self.device) < 0.5
             batch = batch._replace(images=torch.where(turned, batch.images.flip(3), batch.images))
         self.position += n
         return batch
 
-    def peek(self, n: int) -> Batch:
-        """The first n pictures of the stream, without moving on."""
-        return self._batch(self._order.rows(0, n))
-
     def _batch(self, rows: np.ndarray) -> Batch:
         if self._resident is not None:
-            pictures = self._resident[torch.from_numpy(rows).to(self.device, non_blocking=True)]
+            pictures = self._resident[self._moved(rows)]
         else:
-            pictures = torch.from_numpy(self.store.images(rows)).to(self.device, non_blocking=True)
+            pictures = self._moved(self.store.images(rows))
         labels = self.store.labels(rows) if self._labels else None
-        return Batch(to_float(pictures), None if labels is None else torch.from_numpy(labels).to(self.device))
+        if labels is None:
+            return Batch(to_float(pictures))
+        return Batch(to_float(pictures), self._moved(labels))
+
+    def _moved(self, values: np.ndarray) -> Tensor:
+        """On the device, without waiting for it."""
+        tensor = torch.from_numpy(values)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)

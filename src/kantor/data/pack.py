@@ -112,7 +112,7 @@ def pack(
         partial = Partial(folder, spec, class_ids, cache_key(source, config, spec, listing), shard_bytes)
         resumed_from = partial.journal.rows
         try:
-            _require_space(out, (config.limit or listing.items) - resumed_from, spec)
+            _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
             with _pool(source, config, spec, listing.items - resumed_from, workers, timeout_s) as pool:
                 _fill(partial, pool, source, config, listing, progress, commit_s)
             manifest = _manifest(partial, config, spec, class_ids)

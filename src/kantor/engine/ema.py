@@ -8,7 +8,7 @@ from torch import nn
 from kantor.config.schema import Absent, EmaConfig
 
 
-def decay(config: Absent | EmaConfig, images: int, images_seen: int) -> float:
+def decay(config: Absent | EmaConfig, images: float, images_seen: int) -> float:
     """What remains of an old weight after a step of `images` pictures: 0.5 ** (images / half-life).
 
     With a warm-up the half-life is at most that share of the pictures seen so far (Karras et al. 2020, "ema_rampup").

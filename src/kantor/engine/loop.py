@@ -143,8 +143,7 @@ class Loop:
         values["critic_gap"] = values["critic_real"] - values["critic_fake"]
         if self.steps.objective.wasserstein:
             values["wasserstein_estimate"] = values["critic_gap"]
-        for name, optimizer in (("critic", self.state.critic_optimizer), ("generator", self.state.generator_optimizer)):
-            values[f"{name}_lr"] = float(f"{float(optimizer.param_groups[0]['lr']):.6g}")  # float32: 0.00100000005
+        values |= self.steps.rates
         span_s = max(counters.elapsed_s - counters.tick_elapsed_s, 1e-9)
         rate = (counters.images_seen - counters.tick_images) / span_s
         counters.tick_elapsed_s, counters.tick_images = counters.elapsed_s, counters.images_seen

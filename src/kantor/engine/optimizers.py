@@ -71,6 +71,9 @@ def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tens
         parameter.grad = _laid_out_like(gradient, parameter)
     norm = torch.nn.utils.get_total_norm(gradients)
     skipped = (~torch.isfinite(norm)).to(torch.float32)
+    if skipped.device.type == "mps":  # its fused kernels pass over found_inf: a step along zeros harms least
+        for parameter in parameters:
+            parameter.grad = torch.where(skipped > 0, 0.0, parameter.grad)
     optimizer.found_inf = skipped  # type: ignore[attr-defined]
     optimizer.grad_scale = None  # type: ignore[attr-defined]
     optimizer.step()
@@ -94,7 +97,9 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, ten
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
         parameter = parameters[name]
-        optimizer.state[parameter][moment] = _laid_out_like(value, parameter) if value.ndim else value.clone()
+        optimizer.state[parameter][moment] = (
+            _laid_out_like(value, parameter) if value.ndim else value.to(parameter.device, copy=True)
+        )
 
 
 def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:

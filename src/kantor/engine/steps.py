@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,17 @@ from kantor.types import Batch
 
 @dataclass
 class Steps:
-    """What a cycle needs beside the state and the feed."""
+    """What a cycle needs beside the state and the feed.
+
+    Attributes:
+        rates: critic_lr and generator_lr of the last cycle.
+    """
 
     config: Config
     objective: Objective
     precision: str
     total_images: int
+    rates: dict[str, float] = field(default_factory=dict)
 
     def cycle(self, state: State, feed: Feed) -> None:
         """One cycle. Counts it, and every real picture shown to the critic."""
@@ -40,7 +45,7 @@ class Steps:
             self.critic_step(state, batch, draws, step)
             counters.images_seen += train.batch
         for step in range(generator_steps):
-            self.generator_step(state, batch, draws, step)
+            self.generator_step(state, batch, draws, step, critic_steps * train.batch / generator_steps)
         counters.cycle += 1
 
     def critic_step(self, state: State, real: Batch, draws: Draws, step: int) -> None:
@@ -70,8 +75,12 @@ class Steps:
             objective.constraint(list(critic.parameters()))
         state.counters.critic_steps += 1
 
-    def generator_step(self, state: State, real: Batch, draws: Draws, step: int) -> None:
-        """Lowers the generator's loss on as many pictures as a batch has, and moves the running average."""
+    def generator_step(self, state: State, real: Batch, draws: Draws, step: int, images: float) -> None:
+        """Lowers the generator's loss on as many pictures as a batch has, and moves the running average.
+
+        Args:
+            images: pictures seen for each generator step: what the average's half-life counts.
+        """
         count = len(real.images)
         with autocast(state.device, self.precision):
             z = draws.latents("generator-latents", step, count, self.config.generator)
@@ -87,7 +96,7 @@ class Steps:
         state.tally.add("generator_loss", loss)
         state.tally.add("skipped_generator", optimizers.apply(state.generator_optimizer, gradients))
         state.counters.generator_steps += 1
-        remains = ema.decay(self.config.ema, count, state.counters.images_seen)
+        remains = ema.decay(self.config.ema, images, state.counters.images_seen)
         ema.update(state.average, state.generator, remains)
 
     def _gradient(
@@ -117,8 +126,12 @@ class Steps:
             min(1.0, counters.images_seen / self.total_images),
             self.config.train.seed,
         )
-        optimizers.set_rate(state.critic_optimizer, learning_rate(optimizer.critic, moment, "critic"))
-        optimizers.set_rate(state.generator_optimizer, learning_rate(optimizer.generator, moment, "generator"))
+        self.rates = {
+            "critic_lr": learning_rate(optimizer.critic, moment, "critic"),
+            "generator_lr": learning_rate(optimizer.generator, moment, "generator"),
+        }
+        optimizers.set_rate(state.critic_optimizer, self.rates["critic_lr"])
+        optimizers.set_rate(state.generator_optimizer, self.rates["generator_lr"])
 
 
 class _Scores:

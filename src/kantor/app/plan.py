@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from kantor.config.io import layered
 from kantor.config.schema import Config
@@ -76,8 +79,26 @@ def round_figure(value: float) -> int:
     return int(next(digit for digit in (5, 2, 1) if digit * power <= value) * power)
 
 
-def pictures_per_second(state: State, feed: Feed, steps: Steps) -> float:
-    """Rate of training, measured for a few seconds on a copy that is thrown away."""
+def fastest_threads(state: State, feed: Feed, steps: Steps) -> tuple[int, str]:
+    """How many threads to train with on a processor, and why: all, or one where others keep the cores busy.
+
+    Threads wait for each other at every operator: where one has to share its core, all of them crawl.
+    """
+    cores = torch.get_num_threads()
+    if state.device.type != "cpu" or cores == 1 or "OMP_NUM_THREADS" in os.environ:
+        return cores, "as set"
+    rates = {}
+    for threads in (cores, 1):
+        torch.set_num_threads(threads)
+        rates[threads] = pictures_per_second(state, feed, steps, CALIBRATION_S / 2)
+    best = max(rates, key=lambda threads: rates[threads])
+    torch.set_num_threads(best)
+    found = ", ".join(f"{rate:,.0f} pictures a second with {threads}" for threads, rate in rates.items())
+    return best, f"measured {found}"
+
+
+def pictures_per_second(state: State, feed: Feed, steps: Steps, seconds: float = CALIBRATION_S) -> float:
+    """Rate of training, measured for some seconds on a copy that is thrown away."""
     trial, position = copy.deepcopy(state), feed.position
     cycles = max((p.every for p in steps.objective.penalties.values()), default=1)
     began_s, seen = time.monotonic(), 0
@@ -86,10 +107,10 @@ def pictures_per_second(state: State, feed: Feed, steps: Steps) -> float:
         start_s, before = time.monotonic(), trial.counters.images_seen
         for _ in range(cycles):  # whole rounds of lazy penalties
             steps.cycle(trial, feed)
-            if time.monotonic() - began_s > 3 * CALIBRATION_S:
+            if time.monotonic() - began_s > 3 * seconds:
                 break
         seen = trial.counters.images_seen - before
         trial.tally.read()  # waits for the device
-        if time.monotonic() - began_s > CALIBRATION_S:
+        if time.monotonic() - began_s > seconds:
             feed.position = position
             return seen / (time.monotonic() - start_s)

@@ -14,7 +14,15 @@ import torch
 from kantor import atomic
 from kantor.app import environment
 from kantor.app.data import cache_folder, default_side, open_set
-from kantor.app.plan import DEFAULT_BUDGET_S, Filled, fill, intervals, length_in_images, pictures_per_second
+from kantor.app.plan import (
+    DEFAULT_BUDGET_S,
+    Filled,
+    fastest_threads,
+    fill,
+    intervals,
+    length_in_images,
+    pictures_per_second,
+)
 from kantor.app.resume import open_checkpoint, resumed_config
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.config.io import resolve, to_toml
@@ -77,6 +85,9 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     parts = build(config, store, device, precision)
     open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
     options = _clock_after_packing(options, terminal)
+    threads, why = fastest_threads(parts.state(), parts.feed(), parts.steps())
+    if why != "as set":
+        filled.append(Filled("threads", threads, why))
     config, more = _length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))

@@ -10,8 +10,6 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve on a busy machine
-
 import typer
 from typer.exceptions import TyperException
 

@@ -7,7 +7,6 @@ what a picture shows is noted, so that `pack` can count it. Colour profiles are 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,36 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.data import formats
-from kantor.data.formats import MAX_PIXELS, Undecodable
-from kantor.types import ImageSpec
+from kantor.data.formats import MAX_PIXELS, Colour, DecodeSettings, Undecodable
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
-Fit = Literal["cover", "contain", "stretch"]
 Kind = Literal["gray", "rgb", "rgba"]
-Colour = tuple[int, int, int]
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-
-
-@dataclass(frozen=True)
-class DecodeSettings:
-    """How pictures are brought to one size.
-
-    Attributes:
-        spec: height, width and channels of the result.
-        crop: side of the square cut from the middle first; 0 cuts nothing.
-        fit: "cover" fills the size and cuts what hangs over, "contain" pads, "stretch" distorts.
-        background: RGB behind transparent and around padded pictures.
-        min_size: shorter sides are refused, in pixels.
-    """
-
-    spec: ImageSpec
-    crop: int = 0
-    fit: Fit = "cover"
-    background: Colour = (255, 255, 255)
-    min_size: int = 8
 
 
 def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

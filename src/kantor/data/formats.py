@@ -10,16 +10,18 @@ import io
 import re
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from kantor.errors import printable
+from kantor.types import ImageSpec
 
-if TYPE_CHECKING:
-    from kantor.data.decode import DecodeSettings
+Fit = Literal["cover", "contain", "stretch"]
+Colour = tuple[int, int, int]
 
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100
@@ -60,6 +62,25 @@ _APPLE = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 class Undecodable(Exception):
     """A picture that cannot be used; str() is a short plain reason."""
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How pictures are brought to one size.
+
+    Attributes:
+        spec: height, width and channels of the result.
+        crop: side of the square cut from the middle first; 0 cuts nothing.
+        fit: "cover" fills the size and cuts what hangs over, "contain" pads, "stretch" distorts.
+        background: RGB behind transparent and around padded pictures.
+        min_size: shorter sides are refused, in pixels.
+    """
+
+    spec: ImageSpec
+    crop: int = 0
+    fit: Fit = "cover"
+    background: Colour = (255, 255, 255)
+    min_size: int = 8
 
 
 def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:

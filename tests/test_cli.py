@@ -88,10 +88,10 @@ def test_data_that_is_not_there(kantor: Any, tmp_path: Path) -> None:
     refused(kantor("train", "empty"), 3, "empty")
     Path("text.txt").write_text("hello")
     refused(kantor("train", "text.txt"), 3, "text.txt")
+    refused(kantor("train", pictures(tmp_path / "one", 1), *TINY, "--images", 64), 3, "one picture is not enough")
     result = kantor("train", pictures(tmp_path / "ten", 10), *TINY, "--batch", 64, "--images", 64)
     assert result[0] == 0, result[2]
     assert "has 10 pictures, fewer than the batch of 64" in result[1]
-    refused(kantor("train", pictures(tmp_path / "one", 1), *TINY, "--images", 64), 3, "one picture is not enough")
 
 
 def test_data_that_is_no_good(kantor: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine_fakes import CPU, Pictures, copies, feed, parts, same
+from kantor.app import plan
 from kantor.app.plan import length_in_images, round_figure
 from kantor.config.schema import (
     Absent,
@@ -246,3 +248,19 @@ def test_state_there_and_back(preset: str) -> None:
     assert other.values() == state.values()
     assert same(other.model_tensors(), state.model_tensors())
     assert same(other.optimizer_tensors(), state.optimizer_tensors())
+
+
+def test_threads_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All cores or one, whichever trains faster now; a number in the environment is left alone."""
+    rates = {3: 100.0, 1: 250.0}
+    count = [3]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: count.__setitem__(0, n))
+    monkeypatch.setattr(plan, "pictures_per_second", lambda *_: rates[count[0]])
+    state = SimpleNamespace(device=CPU)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert plan.fastest_threads(state, None, None) == (3, "as set")  # type: ignore[arg-type]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert plan.fastest_threads(state, None, None)[0] == count[0] == 1  # type: ignore[arg-type]
+    rates[1], count[0] = 50.0, 3
+    assert plan.fastest_threads(state, None, None)[0] == count[0] == 3  # type: ignore[arg-type]

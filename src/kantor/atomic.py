@@ -68,6 +68,9 @@ def new_folder(path: Path, exist_ok: bool = False) -> Iterator[Path]:
             temporary.mkdir(parents=True)
             yield temporary
             publish(temporary, path, exist_ok)
+        except ResourceError as error:  # of a file in it: the user knows the folder by its final name
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise ResourceError(path, error.what, error.do) from error
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

@@ -105,8 +105,11 @@ def test_data_that_is_no_good(kantor: Any, tmp_path: Path) -> None:
     assert not Path("set").exists()
     bomb = pictures(tmp_path / "bomb", 20)
     (bomb / "bomb.png").write_bytes(nasty.bomb_png())
-    refused(kantor("train", bomb, *TINY, "--images", 8), 3, "bomb.png", "1 of 21", "--max-bad")
-    code, out, _ = kantor("train", bomb, *TINY, "--images", 8, "--max-bad", "10%")
+    refused(kantor("train", bomb, *TINY, "--images", 8, "--max-bad", "0"), 3, "bomb.png", "1 of 21", "--max-bad")
+    for i in range(3):
+        (bomb / f"bomb{i}.png").write_bytes(nasty.bomb_png())
+    refused(kantor("train", bomb, *TINY, "--images", 8), 3, "bomb.png", "4 of 24", "--max-bad")  # three would pass
+    code, out, _ = kantor("train", bomb, *TINY, "--images", 8, "--max-bad", "20%")
     assert code == 0
     assert "packed 20 pictures" in out
 

@@ -74,7 +74,7 @@ def test_there_is_something_to_compare(unbroken: Any, cache: Path, tmp_path: Pat
     assert wanted["state"]["counters"]["images_seen"] == IMAGES
     assert [row[2] for row in wanted["metrics"]] == ["images_seen", "12", "24", "36", "48", "60"]
     sheets = [name for name in wanted if name.startswith("samples/fixed")]
-    assert [name[-13:] for name in sheets] == [f"{n:09d}.png" for n in (0, 20, 40, 60)]
+    assert [name[-13:] for name in sheets] == [f"{n:09d}.png" for n in (0, 20, 40, 60, 64)]
     fields = {"overrides": FIELDS | {"train.precision": "float32", "train.seed": 1}}
     other = results_of(train_until(None, "default", "float32", tmp_path, cache, **fields)[0])
     assert [name for name in wanted if other[name] == wanted[name]] == ["samples/reals.png"]

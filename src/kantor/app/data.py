@@ -75,7 +75,7 @@ def open_set(
     if store.count < config.train.batch:
         note(
             f"{config.data.source} has {store.count} pictures, fewer than the batch of {config.train.batch}: each batch "
-            "shows some of them twice; expect little variety"
+            "shows some of them more than once; expect little variety"
         )
     return store, config, filled
 
@@ -114,7 +114,8 @@ def report_lines(report: PackReport) -> list[str]:
     if report.resumed_from:
         lines.append(f"it went on after the {report.resumed_from:,} pictures of an earlier attempt")
     if report.rejected:
-        lines.append(f"left out {report.rejected:,} files, listed with the reason in {report.path / 'rejected.jsonl'}")
+        word = "file" if report.rejected == 1 else "files"
+        lines.append(f"left out {report.rejected:,} {word}, listed with the reason in {report.path / 'rejected.jsonl'}")
     lines += [f"{_pictures(count)}: {what}" for what, count in sorted(report.notes.items())]
     if report.duplicates:
         lines.append(f"exact copies of other pictures: {report.duplicates:,}")

@@ -157,7 +157,11 @@ def _label(name: str | None, card: Card) -> int | None:
     if name is None:
         return None
     if not card.class_names:
-        raise ConfigError(f"--class {name}", "this model was trained without classes", "leave --class out")
+        raise ConfigError(
+            f"--class {name}",
+            "this model was trained without classes",
+            "leave --class out, or train with --conditional",
+        )
     if name in card.class_names:
         return card.class_names.index(name)
     if name.isdigit() and int(name) < len(card.class_names):

@@ -35,6 +35,8 @@ from kantor.sinks.events_log import EventsLog
 from kantor.sinks.images import SampleSheets
 from kantor.sinks.log import LogFile
 
+FEW_IMAGES = 1000
+
 
 class ConsoleListener(Listener, Protocol):
     """A listener that draws on the terminal until it is closed."""
@@ -91,7 +93,9 @@ def build(config: Config, store: Store, device: torch.device, precision: str) ->
     parts = Parts(config, store, device, build_objective(config.objective), precision)
     if config.train.conditional and not store.labelled:
         raise ConfigError(
-            "--conditional", f"{config.data.source} has no classes", "sort its pictures into one sub-folder a class"
+            "--conditional",
+            f"{config.data.source} has no classes",
+            "put every picture into a sub-folder, one a class, and none beside them",
         )
     critic = build_critic(config.critic, store.spec, parts.classes)
     if refusal := parts.objective.refuses(traits_of(critic)):
@@ -156,10 +160,18 @@ class Run:
         left_s = 0.0 if math.isinf(self._budget_s) else max(self._started_s + self._budget_s - time.monotonic(), 0.0)
         seen = self.state.counters.images_seen
         try:
-            return loop.run(Started(seen, plan.total_images, parts.store.count, reals, self.found is not None, left_s))
+            reason = loop.run(
+                Started(seen, plan.total_images, parts.store.count, reals, self.found is not None, left_s)
+            )
         finally:
             self._console.close()
             self._log.close()
+        learnt = self.state.counters.images_seen - seen
+        if reason == "time-budget" and learnt < FEW_IMAGES:
+            self.terminal.note(
+                f"the time budget left room for {learnt:,} pictures, too few to learn from; give a longer one"
+            )
+        return reason
 
     def save(self) -> Path:
         """Writes a checkpoint and the model file; gives the checkpoint's path."""

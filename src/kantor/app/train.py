@@ -115,8 +115,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if store.fingerprint != expected:
             raise DataError(
                 config.data.source,
-                "the pictures are not those that the run began with",
-                "bring them back, or start a new run",
+                f"the pictures are not those that the run began with ({store.count:,} now)",
+                "bring them back as they were, or start a new run",
             )
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")

@@ -190,9 +190,16 @@ def _cut(outcomes: list[Row | Rejected], room: int) -> list[Row | Rejected]:
     return outcomes
 
 
+_FEW_BAD = 3
+
+
 def _judge(journal: Journal, source: Source, config: DataConfig, total: int) -> None:
-    """Raises DataError where too many of `total` pictures are bad already."""
-    if journal.bad <= config.max_bad * total:
+    """Raises DataError where too many of `total` pictures are bad already.
+
+    A few stray files in a small folder are never too many, unless the user tolerates none.
+    """
+    few = min(_FEW_BAD, total // 4) if config.max_bad else 0
+    if journal.bad <= max(config.max_bad * total, few):
         return
     seen = journal.rows + journal.bad
     share = math.ceil(1000 * journal.bad / seen) / 10

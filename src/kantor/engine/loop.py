@@ -99,6 +99,8 @@ class Loop:
             requests += self._sample()
         saved_at = counters.images_seen if started.resumed else -1
         reason, late = self._why_stop(requests), requests
+        if reason == "time-budget":  # whatever came before took it all: one cycle is done for it
+            reason = ""
         while not reason:
             before = counters.images_seen
             self.steps.cycle(self.state, self.feed)
@@ -106,7 +108,7 @@ class Loop:
             requests = late + self._tell(Progressed(after))
             if crossed(before, after, plan.tick_images):
                 requests += self._tick()
-            if plan.sample_due(before, after):
+            if plan.sample_due(before, after) or after >= plan.total_images:
                 requests += self._sample()
             reason, late = self._why_stop(requests), []
             if reason or crossed(before, after, plan.snapshot_images) or any(isinstance(r, Save) for r in requests):

@@ -44,14 +44,14 @@ WASSERSTEIN = Panel(
 GAP = Panel(
     "critic_gap",
     "Critic gap",
-    "mean critic(real) − mean critic(fake). Large: the critic tells real from fake with ease; zero: it cannot.",
+    "mean critic(real) − mean critic(fake). Healthy: it levels off. Growing on and on: the critic wins.",
     "#0072b2",
 )
 SMALL = (
     Panel("critic_loss", "Critic loss", "What the critic minimises, its penalty aside.", "#d55e00"),
     Panel("generator_loss", "Generator loss", "It may wander: no measure of quality.", "#009e73"),
     Panel("penalty", "Penalty", "Times its weight. Should soon be small and calm.", "#a3527d"),
-    Panel("gradient_norm", "Gradient norm", "Of the critic. Stays near 1 under WGAN-GP.", "#8a6d00"),
+    Panel("gradient_norm", "Gradient norm", "Of the critic. Near 1 under WGAN-GP, drawn to 0 by R1, R2.", "#8a6d00"),
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from kantor.config.io import layered
+from kantor.config.io import overridden
 from kantor.config.schema import Config
 from kantor.data.feed import Feed
 from kantor.engine.state import State
@@ -37,12 +37,8 @@ class Filled:
 
 def fill(config: Config, values: dict[str, tuple[Any, str]]) -> tuple[Config, list[Filled]]:
     """`config` with dotted fields replaced, and the list of what was filled."""
-    filled = []
-    for name, (value, reason) in values.items():
-        section, _, field = name.rpartition(".")
-        config = layered(config, {section: {field: value}}, name)
-        filled.append(Filled(name, value, reason))
-    return config, filled
+    config = overridden(config, {name: value for name, (value, _) in values.items()})
+    return config, [Filled(name, value, reason) for name, (value, reason) in values.items()]
 
 
 def length_in_images(rate: float, budget_s: float, batch: int) -> int:

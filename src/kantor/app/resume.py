@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kantor.config.io import difference, layered, read_toml
+from kantor.config.io import difference, layered, overridden, read_toml
 from kantor.config.schema import Config
 from kantor.errors import ConfigError, ModelError
 from kantor.runs import checkpoint as checkpoints
@@ -25,11 +25,7 @@ def resumed_config(run: Path, config_file: Path | None, overrides: Mapping[str, 
     wanted = config
     if config_file is not None:
         wanted = layered(wanted, read_toml(config_file), str(config_file))
-    for name, value in overrides.items():
-        tree: Any = value
-        for part in reversed(name.split(".")):
-            tree = {part: tree}
-        wanted = layered(wanted, tree, f"--set {name}")
+    wanted = overridden(wanted, overrides)
     changed = difference(config, wanted)
     if any(name not in LOGGING for name in changed):
         listed = ", ".join(f"{name}: {old} -> {new}" for name, (old, new) in changed.items())

@@ -69,8 +69,9 @@ def train(
 ) -> int:
     """Train a GAN on pictures, or go on with a run.
 
-    With no argument it learns coloured letters for five minutes. Pictures, losses and the trained generator appear
-    in a new folder under runs/. Ctrl-C stops it with everything saved.
+    With no argument it learns coloured letters for five minutes.
+    Pictures, losses and the trained generator appear in a new folder under runs/.
+    Ctrl-C stops it with everything saved.
     """
     started_s = time.monotonic()
     if resume is not None and data is not None:

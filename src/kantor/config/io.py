@@ -29,7 +29,12 @@ def resolve(preset: str = "default", file: Path | None = None, overrides: Mappin
     config = layered(Config(), read_preset(preset), f"preset {preset}")
     if file is not None:
         config = layered(config, read_toml(file), str(file))
-    for name, value in (overrides or {}).items():
+    return overridden(config, overrides or {})
+
+
+def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """`config` with dotted fields ("critic.width") replaced, one after the other."""
+    for name, value in overrides.items():
         config = layered(config, _nested(name, value), f"--set {name}")
     return config
 

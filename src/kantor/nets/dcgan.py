@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from kantor.config.schema import DcganCritic, DcganGenerator
 from kantor.nets import ops
-from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, step
-from kantor.types import ImageSpec, Traits
+from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, step, traits
+from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
@@ -24,7 +24,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: DcganGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = Traits(config.norm == "batch", config.norm == "none", config.norm)
+        self.traits = traits(config.norm)
         self.sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
         widths = [*channels(config.width, config.max_width, len(self.sizes) - 1)[::-1], spec.channels]
         self.latent = LabelledLatent(config.latent_dim, classes)
@@ -53,7 +53,7 @@ class Critic(nn.Module):
         super().__init__()
         sizes = ladder(spec.height, spec.width, round_up=False)
         norm = config.norm if len(sizes) > 2 else "none"  # small pictures leave no layer between first and last
-        self.traits = Traits(norm == "batch", norm == "none", norm)
+        self.traits = traits(norm)
         widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]
         layers, norms = [], []
         for i, (large, small) in enumerate(pairwise(sizes)):

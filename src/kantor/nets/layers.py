@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from kantor.types import Traits
+
 
 class PixelNorm(nn.Module):
     """x / sqrt(mean over channels of x^2 + 1e-8), for each pixel (Karras et al. 2018, section 4.2)."""
@@ -37,6 +39,11 @@ def normalisation(name: str, channels: int) -> nn.Module:
         case "pixel":
             return PixelNorm()
     raise ValueError(f"no normalisation {name!r}")
+
+
+def traits(name: str) -> Traits:
+    """Of a network of convolutions and (leaky) ReLU whose normalisation has this name."""
+    return Traits(mixes_batch=name == "batch", piecewise_linear=name == "none", normalisation=name)
 
 
 def ladder(height: int, width: int, round_up: bool) -> list[tuple[int, int]]:

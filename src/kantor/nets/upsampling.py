@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from kantor.config.schema import UpsamplingCritic, UpsamplingGenerator
 from kantor.nets import ops
-from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation
-from kantor.types import ImageSpec, Traits
+from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, traits
+from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
@@ -24,7 +24,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: UpsamplingGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = Traits(config.norm == "batch", config.norm == "none", config.norm)
+        self.traits = traits(config.norm)
         self.sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
         widths = channels(config.width, config.max_width, len(self.sizes) - 1)[::-1]
         self.latent = LabelledLatent(config.latent_dim, classes)
@@ -54,7 +54,7 @@ class Critic(nn.Module):
 
     def __init__(self, config: UpsamplingCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = Traits(config.norm == "batch", config.norm == "none", config.norm)
+        self.traits = traits(config.norm)
         self.sizes = ladder(spec.height, spec.width, round_up=False)
         widths = channels(config.width, config.max_width, len(self.sizes))
         self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))

@@ -86,11 +86,24 @@ class ResumableLines:
         self._file = None
 
 
-class MetricsCsv:
-    """Writes a row a tick to `path`. Missing values are empty, numbers have nine digits."""
+class LinesListener:
+    """A listener that writes lines to `path`; its state is how far."""
 
     def __init__(self, path: Path) -> None:
         self._lines = ResumableLines(path)
+
+    def state(self) -> dict[str, Any]:
+        return self._lines.state()
+
+    def load(self, state: dict[str, Any]) -> None:
+        self._lines.load(state)
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class MetricsCsv(LinesListener):
+    """Writes a row a tick to `path`. Missing values are empty, numbers have nine digits."""
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         match event:
@@ -103,15 +116,6 @@ class MetricsCsv:
             case Saved():
                 self._lines.sync()
         return None
-
-    def state(self) -> dict[str, Any]:
-        return self._lines.state()
-
-    def load(self, state: dict[str, Any]) -> None:
-        self._lines.load(state)
-
-    def close(self) -> None:
-        self._lines.close()
 
     def _header(self) -> None:
         if self._lines.file.offset == 0:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kantor.engine.events import Event, Finished, Found, Request, Saved, Started
-from kantor.sinks.csv import ResumableLines
+from kantor.sinks.csv import LinesListener
 
 
-class EventsLog:
+class EventsLog(LinesListener):
     """Writes starts, findings, saves and ends to `path`, which lies in the folder of the run.
 
     Paths are written relative to that folder, so that a run can be moved or shown to others. On resume, what
@@ -20,7 +20,7 @@ class EventsLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._lines = ResumableLines(path)
+        super().__init__(path)
         self._folder = path.parent
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
@@ -33,15 +33,6 @@ class EventsLog:
         if isinstance(event, Saved | Finished):
             self._lines.sync()
         return None
-
-    def state(self) -> dict[str, Any]:
-        return self._lines.state()
-
-    def load(self, state: dict[str, Any]) -> None:
-        self._lines.load(state)
-
-    def close(self) -> None:
-        self._lines.close()
 
     def _open(self, event: Started) -> None:
         offset = self._lines.loaded_offset if event.resumed else 0

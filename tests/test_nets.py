@@ -9,14 +9,35 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import DcganCritic, DcganGenerator, UpsamplingCritic, UpsamplingGenerator
+from kantor.config.schema import (
+    DcganCritic,
+    DcganGenerator,
+    ResnetCritic,
+    ResnetGenerator,
+    UpsamplingCritic,
+    UpsamplingGenerator,
+)
 from kantor.nets import CRITICS, GENERATORS, build_critic, build_generator
+from kantor.nets.layers import Dropout, reseed_dropout
 from kantor.types import ImageSpec
 
 CONFIGS = {
     "dcgan": (DcganGenerator, DcganCritic),
     "upsampling": (UpsamplingGenerator, UpsamplingCritic),
+    "resnet": (ResnetGenerator, ResnetCritic),
 }
+OPTIONS = [
+    {"minibatch_stddev": "batch"},
+    {"minibatch_stddev": 2, "norm": "layer"},
+    {"equalised": True},
+    {"dropout": 0.3},
+    {"dropout": 0.3, "minibatch_stddev": 4, "equalised": True},
+]
+RESNET_OPTIONS = [
+    {"first": "block"},
+    {"first": "block", "halvings": 2, "flat_blocks": 2, "head": "mean", "norm": "none"},
+    {"halvings": 1, "head": "mean", "minibatch_stddev": "batch"},
+]
 SPECS = [
     ImageSpec(8, 8, 1),
     ImageSpec(8, 8, 3),
@@ -148,6 +169,77 @@ def test_critic(case: tuple[str, ImageSpec, str, int]) -> None:
         assert bends(network, x, labels) == (not network.traits.piecewise_linear)
 
 
+@pytest.mark.parametrize("spec", [ImageSpec(15, 8, 3), ImageSpec(32, 32, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "options"), [*itertools.product(CONFIGS, OPTIONS), *(("resnet", o) for o in RESNET_OPTIONS)], ids=str
+)
+def test_critic_with_options(kind: str, options: dict[str, object], spec: ImageSpec) -> None:
+    """The same questions of every option: 6 pictures, so that groups of 4 have to become groups of 3."""
+    x = numbers(6, spec.channels, spec.height, spec.width).tanh()
+
+    def make(seed: int) -> nn.Module:
+        network = critic((kind, spec, "none", 0), seed, **{"init": "he", **options})
+        reseed_dropout(network, 7)
+        return network
+
+    check_registry_rules(lambda seed: make(seed).eval(), x, None)
+    network = make(0)
+    stddev = options.get("minibatch_stddev", "none")
+    assert network.traits.mixes_batch == (stddev != "none")
+    quiet = make(0)
+    for layer in quiet.modules():
+        if isinstance(layer, Dropout):
+            layer.eval()
+    quiet.eval()  # dropout draws anew in each pass, which is no mixing
+    before, changed = quiet(x), x.clone()
+    changed[0] = numbers(*x.shape[1:], seed=99)
+    gap = (before - quiet(changed))[1:].abs().max()
+    assert (gap > 1e-4 * before.abs().max()) == network.traits.mixes_batch
+    points = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(network(points).sum(), points, create_graph=True)
+    penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    moved = torch.autograd.grad(penalty, list(network.parameters()), allow_unused=True)
+    kernels = [g for p, g in zip(network.parameters(), moved, strict=True) if p.ndim == 4]
+    assert all(g is not None and torch.isfinite(g).all() and g.abs().max() > 0 for g in kernels)
+    if stddev != "none":
+        assert bends(quiet, x, None)
+        assert not network.traits.piecewise_linear
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def conv_count(inputs: int, outputs: int, side: int = 3) -> int:
+    return inputs * outputs * side * side + outputs
+
+
+def test_resnet_has_the_papers_layers_at_64() -> None:
+    """gan_64x64 of the paper's code, dim 64: widths 512-512-256-128-64 up, the same down; layer norm in the critic."""
+    spec, widths = ImageSpec(64, 64, 3), [64, 128, 256, 512, 512]
+    network = build_generator(ResnetGenerator(), spec)
+    up = sum(
+        conv_count(a, b) + conv_count(b, b) + conv_count(a, b, 1) + 2 * a + 2 * b
+        for a, b in itertools.pairwise(widths[::-1])
+    )
+    assert parameters(network) == 128 * 8192 + 8192 + up + 2 * 64 + conv_count(64, 3)
+    down = sum(conv_count(a, a) + conv_count(a, b) + conv_count(a, b, 1) + 4 * a for a, b in itertools.pairwise(widths))
+    assert parameters(build_critic(ResnetCritic(), spec)) == conv_count(3, 64) + down + 4 * 4 * 512 + 1
+
+
+def test_resnet_has_the_papers_layers_for_cifar() -> None:
+    """128 channels throughout; a first block of its own, one more halving, two flat blocks, the mean, one number."""
+    spec = ImageSpec(32, 32, 3)
+    network = build_generator(ResnetGenerator(width=128, max_width=128), spec)
+    block = 2 * conv_count(128, 128) + conv_count(128, 128, 1)
+    assert parameters(network) == 128 * 2048 + 2048 + 3 * (block + 4 * 128) + 2 * 128 + conv_count(128, 3)
+    config = ResnetCritic(width=128, max_width=128, norm="none", first="block", halvings=2, flat_blocks=2, head="mean")
+    critic_network = build_critic(config, spec)
+    first = conv_count(3, 128) + conv_count(128, 128) + conv_count(3, 128, 1)
+    assert parameters(critic_network) == first + block + 2 * 2 * conv_count(128, 128) + 128 + 1
+    assert [b.size for b in critic_network.blocks] == [(8, 8), None, None]
+
+
 @pytest.mark.parametrize(("channels", "count"), [(1, 3_575_617), (3, 3_577_667)])
 def test_dcgan_generator_has_the_papers_size(channels: int, count: int) -> None:
     """Parameters of Oh-My-GAN's generator at 64x64, width 64 and 100 numbers in a latent."""
@@ -196,9 +288,9 @@ def test_upsampling_doubles_pixels() -> None:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-@pytest.mark.parametrize("init", ["normal", "he"])
+@pytest.mark.parametrize("init", ["normal", "truncated-normal", "he", "glorot"])
 def test_initial_weights(kind: str, init: str) -> None:
-    """Standard deviation 0.02, or sqrt(2 / fan-in); within 5 standard errors. Biases are zero."""
+    """Deviations as the papers have them, within 5 standard errors, and the largest weight. Biases are zero."""
     spec = ImageSpec(16, 16, 3)
     networks = [
         generator((kind, spec, "batch", 3), width=32, max_width=64, latent_dim=64, init=init),
@@ -213,7 +305,15 @@ def test_initial_weights(kind: str, init: str) -> None:
             if isinstance(module, nn.ConvTranspose2d):  # of k x k inputs, one in stride x stride meets an output
                 overlap = 16 / 4 if module.stride == (2, 2) else 1
                 fan_in = weight.shape[0] * overlap
-            wanted = 0.02 if init == "normal" else math.sqrt(2 / fan_in)
+            fans = (weight.shape[0] + weight.shape[1]) * weight[0, 0].numel()
+            wanted = {
+                "normal": 0.02,
+                "truncated-normal": 0.02 * 0.87962566,  # of a normal cut at two deviations
+                "he": math.sqrt(2 / fan_in),
+                "glorot": math.sqrt(2 / fans),  # of a uniform in +-sqrt(6 / fans)
+            }[init]
+            bound = {"truncated-normal": 0.04, "glorot": math.sqrt(6 / fans)}.get(init)
+            assert bound is None or 0.9 * bound < weight.abs().max() <= bound * 1.0001 or weight.numel() < 100
             assert abs(weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * weight.numel()), name
             assert abs(weight.mean().item()) < 5 * wanted / math.sqrt(weight.numel()), name
             assert not module.bias.any(), name

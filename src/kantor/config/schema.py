@@ -18,6 +18,7 @@ Positive = Annotated[int, Field(gt=0, le=2**53)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Width = Annotated[int, Field(ge=4, le=512)]
+Initialiser = Literal["normal", "truncated-normal", "he", "glorot"]
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -109,8 +110,12 @@ class NetworkConfig(Section):
     """Channels of the layer next to the picture; the other layers are multiples of it."""
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
     """No layer gets more channels than this."""
-    init: Literal["normal", "he"] = "normal"
-    """Weights start normal with standard deviation 0.02 (DCGAN), or sqrt(2 / inputs) (He et al. 2015)."""
+    init: Initialiser = "normal"
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    init_std: Annotated[float, Field(gt=0, le=10)] = 0.02
+    """Standard deviation of the initial weights, where `init` is "normal" or "truncated-normal"."""
+    equalised: bool = False
+    """Weights are drawn with deviation 1 and scaled by sqrt(2 / inputs) in each pass (Karras et al. 2018, 4.1)."""
 
 
 class _GeneratorConfig(NetworkConfig):
@@ -118,6 +123,15 @@ class _GeneratorConfig(NetworkConfig):
     """Numbers in a latent."""
     latent: Literal["normal", "uniform"] = "normal"
     """Distribution of the latents: standard normal, or uniform in [-1, 1]."""
+
+
+class _CriticConfig(NetworkConfig):
+    norm: Literal["batch", "layer", "none"] = "none"
+    """Normalisation of the layers between the first and the last. Batch norm does not go with a gradient penalty."""
+    minibatch_stddev: Literal["none", "batch"] | Annotated[int, Field(ge=2, le=1024)] = "none"
+    """Shows the critic how much the pictures of a batch differ, or those of groups of so many: 4."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of numbers set to zero behind each layer but the last two, while training."""
 
 
 class DcganGenerator(_GeneratorConfig):
@@ -132,34 +146,60 @@ class UpsamplingGenerator(_GeneratorConfig):
     """Nearest-neighbour upsampling and 3x3 convolutions: no checkerboards."""
 
     kind: Literal["upsampling"] = "upsampling"
-    init: Literal["normal", "he"] = "he"
-    """Weights start normal with standard deviation 0.02 (DCGAN), or sqrt(2 / inputs) (He et al. 2015)."""
+    init: Initialiser = "he"
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "pixel"
     """Normalisation after each layer but the last."""
 
 
-class DcganCritic(NetworkConfig):
+class ResnetGenerator(_GeneratorConfig):
+    """Residual blocks with nearest-neighbour upsampling (Gulrajani et al. 2017)."""
+
+    kind: Literal["resnet"] = "resnet"
+    init: Initialiser = "he"
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    latent_dim: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Numbers in a latent."""
+    norm: Literal["batch", "pixel", "none"] = "batch"
+    """Normalisation before each convolution of a block, and before the last."""
+
+
+class DcganCritic(_CriticConfig):
     """Strided 4x4 convolutions (Radford et al. 2016)."""
 
     kind: Literal["dcgan"] = "dcgan"
-    norm: Literal["batch", "layer", "none"] = "none"
-    """Normalisation after each layer but the first and last. Batch norm does not go with a gradient penalty."""
 
 
-class UpsamplingCritic(NetworkConfig):
+class UpsamplingCritic(_CriticConfig):
     """3x3 convolutions and average pooling: the mirror image of the upsampling generator."""
 
     kind: Literal["upsampling"] = "upsampling"
-    init: Literal["normal", "he"] = "he"
-    """Weights start normal with standard deviation 0.02 (DCGAN), or sqrt(2 / inputs) (He et al. 2015)."""
-    norm: Literal["batch", "layer", "none"] = "none"
-    """Normalisation after each layer but the first and last. Batch norm does not go with a gradient penalty."""
+    init: Initialiser = "he"
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
 
 
-GeneratorConfig = Annotated[DcganGenerator | UpsamplingGenerator, Field(discriminator="kind")]
-CriticConfig = Annotated[DcganCritic | UpsamplingCritic, Field(discriminator="kind")]
+class ResnetCritic(_CriticConfig):
+    """Residual blocks with average pooling (Gulrajani et al. 2017)."""
+
+    kind: Literal["resnet"] = "resnet"
+    init: Initialiser = "he"
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    norm: Literal["batch", "layer", "none"] = "layer"
+    """Normalisation before each convolution of a block. Batch norm does not go with a gradient penalty."""
+    first: Literal["convolution", "block"] = "convolution"
+    """What meets the picture: a convolution (the 64x64 critic), or a first block of its own (the CIFAR critic)."""
+    halvings: Annotated[int, Field(ge=0, le=8)] = 0
+    """How often the picture is halved; 0 halves it until it is 4 to 7 pixels small."""
+    flat_blocks: Annotated[int, Field(ge=0, le=64)] = 0
+    """Blocks behind the last halving."""
+    head: Literal["flat", "mean"] = "flat"
+    """The score is made of all pixels of the last layer, or of their mean."""
+
+
+GeneratorConfig = Annotated[DcganGenerator | UpsamplingGenerator | ResnetGenerator, Field(discriminator="kind")]
+CriticConfig = Annotated[DcganCritic | UpsamplingCritic | ResnetCritic, Field(discriminator="kind")]
 
 
 # --- objective --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from kantor.engine.device import autocast
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.nets import traits_of
+from kantor.nets.layers import reseed_dropout
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
 from kantor.random import derive
@@ -51,6 +52,7 @@ class Steps:
     def critic_step(self, state: State, real: Batch, draws: Draws, step: int) -> None:
         """Lowers the critic's loss on `real` and as many generated pictures."""
         objective, critic, tally = self.objective, state.critic, state.tally
+        reseed_dropout(critic, draws.derived("critic-dropout", step))
         with autocast(state.device, self.precision):
             with torch.no_grad():
                 z = draws.latents("critic-latents", step, len(real.images), self.config.generator)
@@ -82,6 +84,7 @@ class Steps:
             images: pictures seen for each generator step: what the average's half-life counts.
         """
         count = len(real.images)
+        reseed_dropout(state.critic, draws.derived("generator-dropout", step))
         with autocast(state.device, self.precision):
             z = draws.latents("generator-latents", step, count, self.config.generator)
             fake = state.generator(z, real.labels)
@@ -178,9 +181,12 @@ class Draws:
     attempt: int
     device: torch.device
 
+    def derived(self, purpose: str, step: int) -> int:
+        """The seed of this cycle, attempt and step for `purpose`."""
+        return derive(self.seed, purpose, self.cycle, self.attempt, step)
+
     def _rng(self, purpose: str, step: int) -> torch.Generator:
-        rng = torch.Generator(self.device)
-        return rng.manual_seed(derive(self.seed, purpose, self.cycle, self.attempt, step))
+        return torch.Generator(self.device).manual_seed(self.derived(purpose, step))
 
     def latents(self, purpose: str, step: int, count: int, config: object) -> Tensor:
         """float32 [count, latent_dim], standard normal or uniform in [-1, 1]."""

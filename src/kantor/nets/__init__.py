@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from kantor.config.schema import CriticConfig, GeneratorConfig
-from kantor.nets import dcgan, ops, upsampling
+from kantor.nets import dcgan, ops, resnet, upsampling
 from kantor.random import derive
 from kantor.registry import Registry
 from kantor.types import ImageSpec, Traits
@@ -17,8 +17,10 @@ GENERATORS: Registry[Callable[..., nn.Module]] = Registry("generator")
 CRITICS: Registry[Callable[..., nn.Module]] = Registry("critic")
 GENERATORS.register("dcgan")(dcgan.Generator)
 GENERATORS.register("upsampling")(upsampling.Generator)
+GENERATORS.register("resnet")(resnet.Generator)
 CRITICS.register("dcgan")(dcgan.Critic)
 CRITICS.register("upsampling")(upsampling.Critic)
+CRITICS.register("resnet")(resnet.Critic)
 
 
 def build_generator(config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
@@ -39,5 +41,7 @@ def traits_of(network: nn.Module) -> Traits:
 
 
 def _initialised(network: nn.Module, config: Any, seed: int) -> nn.Module:
-    ops.initialise(network, seed, 0.02 if config.init == "normal" else None)
+    ops.initialise(network, seed, "one" if config.equalised else config.init, config.init_std)
+    if config.equalised:
+        ops.equalise(network)
     return network

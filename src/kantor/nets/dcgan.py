@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from kantor.config.schema import DcganCritic, DcganGenerator
 from kantor.nets import ops
-from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, step, traits
+from kantor.nets.layers import (
+    LabelledLatent,
+    Projection,
+    channels,
+    dropout,
+    ladder,
+    minibatch_stddev,
+    normalisation,
+    step,
+    traits,
+)
 from kantor.types import ImageSpec
 
 
@@ -53,7 +63,7 @@ class Critic(nn.Module):
         super().__init__()
         sizes = ladder(spec.height, spec.width, round_up=False)
         norm = config.norm if len(sizes) > 2 else "none"  # small pictures leave no layer between first and last
-        self.traits = traits(norm)
+        self.traits = traits(norm, config.minibatch_stddev)
         widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]
         layers, norms = [], []
         for i, (large, small) in enumerate(pairwise(sizes)):
@@ -61,11 +71,13 @@ class Critic(nn.Module):
             layers.append(ops.conv(widths[i], widths[i + 1], kernel, stride, (1, 1)))
             norms.append(normalisation(norm if i else "none", widths[i + 1]))
         self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
-        self.score = ops.conv(widths[-1], 1, sizes[-1])
+        self.dropouts = nn.ModuleList(dropout(config.dropout if i else 0.0) for i in range(len(layers)))
+        self.stddev, more = minibatch_stddev(config.minibatch_stddev)
+        self.score = ops.conv(widths[-1] + more, 1, sizes[-1])
         self.projection = Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = ops.leaky_relu(norm(layer(x)))
-        score: Tensor = self.score(x).flatten() + self.projection(x, labels)
+        for drop, layer, norm in zip(self.dropouts, self.layers, self.norms, strict=True):
+            x = ops.leaky_relu(norm(layer(drop(x))))
+        score: Tensor = self.score(self.stddev(x)).flatten() + self.projection(x, labels)
         return score

@@ -1,10 +1,13 @@
-"""Normalisations and the ladder of sizes that networks climb."""
+"""Normalisations, minibatch stddev, dropout, and the ladder of sizes that networks climb."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from kantor.random import derive
 from kantor.types import Traits
 
 
@@ -27,6 +30,68 @@ class LayerNorm(nn.Module):
         return nn.functional.layer_norm(x, x.shape[1:]) * self.gain + self.bias
 
 
+class MinibatchStddev(nn.Module):
+    """One more channel: how much the pictures of a batch differ (Karras et al. 2018, section 3).
+
+    The standard deviation over the pictures of a group, for each channel and pixel, averaged into one number a group.
+
+    [N, C, H, W] -> [N, C + 1, H, W].
+
+    Args:
+        group: "batch" takes the whole batch as one group, as the first version of the paper's text says; a number
+            makes groups of so many, as its code does. Where it does not divide the batch: its largest divisor below.
+    """
+
+    def __init__(self, group: Literal["batch"] | int) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, _, height, width = x.shape
+        size = count if self.group == "batch" else max(n for n in range(1, self.group + 1) if count % n == 0)
+        groups = x.to(torch.float32).unflatten(0, (size, count // size))
+        deviation = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3)).to(x.dtype)
+        channel = deviation.repeat(size)[:, None, None, None].expand(-1, 1, height, width)
+        return torch.cat([x, channel], dim=1)
+
+
+class Dropout(nn.Module):
+    """Sets a share of the numbers to zero while training and scales up the others (Srivastava et al. 2014).
+
+    Which ones is a function of the seed that `reseed_dropout` gave, and of how often the layer has run since: a run
+    that is killed goes on with the same. rate: the share, in [0, 1).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.seed = self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        rng = torch.Generator(x.device).manual_seed(derive(self.seed, "mask", self.passes))
+        self.passes += 1
+        kept = torch.rand(x.shape, generator=rng, device=x.device) >= self.rate
+        return x * (kept / (1 - self.rate)).to(x.dtype)
+
+
+def reseed_dropout(network: nn.Module, seed: int) -> None:
+    """Tells every dropout layer where its random numbers begin."""
+    for number, layer in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
+        layer.seed, layer.passes = derive(seed, "layer", number), 0
+
+
+def dropout(rate: float) -> nn.Module:
+    """The layer; nothing at all for a rate of 0."""
+    return Dropout(rate) if rate else nn.Identity()
+
+
+def minibatch_stddev(group: Literal["none", "batch"] | int) -> tuple[nn.Module, int]:
+    """The layer, and how many channels it adds."""
+    return (nn.Identity(), 0) if group == "none" else (MinibatchStddev(group), 1)
+
+
 def normalisation(name: str, channels: int) -> nn.Module:
     """The layer of this name: "none", "batch", "layer" or "pixel"."""
     match name:
@@ -41,9 +106,27 @@ def normalisation(name: str, channels: int) -> nn.Module:
     raise ValueError(f"no normalisation {name!r}")
 
 
-def traits(name: str) -> Traits:
-    """Of a network of convolutions and (leaky) ReLU whose normalisation has this name."""
-    return Traits(mixes_batch=name == "batch", piecewise_linear=name == "none", normalisation=name)
+def traits(name: str, stddev: Literal["none", "batch"] | int = "none") -> Traits:
+    """Of a network of convolutions and (leaky) ReLU with this normalisation and minibatch stddev."""
+    plain = stddev == "none"
+    return Traits(
+        mixes_batch=name == "batch" or not plain, piecewise_linear=name == "none" and plain, normalisation=name
+    )
+
+
+def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels doubled along the axes that grow (nearest neighbour), then cut to `size`."""
+    if (2 * x.shape[2], 2 * x.shape[3]) == size:
+        return nn.functional.interpolate(x, scale_factor=2.0)
+    for axis in (2, 3):
+        if size[axis - 2] > x.shape[axis]:
+            x = x.repeat_interleave(2, dim=axis)
+    return x[:, :, : size[0], : size[1]]
+
+
+def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Means of pairs along the axes that shrink; a last odd row or column is left out."""
+    return nn.functional.avg_pool2d(x, (x.shape[2] // size[0], x.shape[3] // size[1]))
 
 
 def ladder(height: int, width: int, round_up: bool) -> list[tuple[int, int]]:

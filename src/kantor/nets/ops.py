@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 Axes = tuple[int, int]
 
@@ -35,24 +36,67 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, seed: int, std: float | None) -> None:
-    """Draws all weights: normal with `std` (DCGAN: 0.02), or, for None, He's sqrt(2 / fan-in); biases are zero.
+def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> None:
+    """Draws all weights; biases are zero, embeddings start as they say.
 
-    He et al. 2015, equation 10. Embeddings start as they say.
+    Args:
+        init: "normal": deviation `std` (DCGAN: 0.02); "truncated-normal": the same, cut at two deviations, as
+            TensorFlow draws it; "he": normal, deviation sqrt(2 / inputs) (He et al. 2015, equation 10); "glorot":
+            uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16); "one": normal, deviation 1.
     """
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            weight = module.weight
-            fan_in = weight[0].numel() if not isinstance(module, nn.ConvTranspose2d) else _fan_in_transposed(module)
-            weight.normal_(0.0, math.sqrt(2.0 / fan_in) if std is None else std, generator=rng)
+            _draw(module, rng, init, std)
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0.0, float(getattr(module, "std", 1.0)), generator=rng)
 
 
-def _fan_in_transposed(module: nn.ConvTranspose2d) -> float:
-    """Inputs that meet in one output of a transposed convolution: kernel / stride of each axis overlap."""
+def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator, init: str, std: float) -> None:
+    weight = module.weight
+    match init:
+        case "normal":
+            weight.normal_(0.0, std, generator=rng)
+        case "truncated-normal":
+            nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=rng)
+        case "he":
+            weight.normal_(0.0, math.sqrt(2.0 / fan_in(module)), generator=rng)
+        case "glorot":
+            nn.init.xavier_uniform_(weight, generator=rng)
+        case "one":
+            weight.normal_(0.0, 1.0, generator=rng)
+        case _:
+            raise ValueError(f"no initialiser {init!r}")
+
+
+def fan_in(module: nn.Module) -> float:
+    """Inputs that meet in one output; of a transposed convolution, kernel / stride of each axis overlap."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    if not isinstance(module, nn.ConvTranspose2d):
+        return weight[0].numel()
     kernel = math.prod(module.kernel_size) / math.prod(module.stride)
     return module.in_channels * (kernel if module.stride != (1, 1) else 1.0)
+
+
+class _Scaled(nn.Module):
+    """weight -> scale x weight."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.scale
+
+
+def equalise(network: nn.Module) -> None:
+    """Every layer uses its weights times sqrt(2 / inputs), so that all learn at one rate (Karras et al. 2018, 4.1).
+
+    The stored weights, which the optimiser, the running average and clipping see, stay unscaled.
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    for layer in layers:
+        register_parametrization(layer, "weight", _Scaled(math.sqrt(2.0 / fan_in(layer))))

@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from kantor.config.schema import UpsamplingCritic, UpsamplingGenerator
 from kantor.nets import ops
-from kantor.nets.layers import LabelledLatent, Projection, channels, ladder, normalisation, traits
+from kantor.nets.layers import (
+    LabelledLatent,
+    Projection,
+    channels,
+    dropout,
+    ladder,
+    minibatch_stddev,
+    normalisation,
+    pool,
+    traits,
+    upsample,
+)
 from kantor.types import ImageSpec
 
 
@@ -41,8 +52,7 @@ class Generator(nn.Module):
         x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.sizes[0]))
         x = ops.leaky_relu(self.norms[0](x))
         for size, layer, norm in zip(self.sizes[1:], self.layers, self.norms[1:], strict=True):
-            x = nn.functional.interpolate(x, scale_factor=2.0) if _doubled(x, size) else _resized(x, size)
-            x = ops.leaky_relu(norm(layer(x)))
+            x = ops.leaky_relu(norm(layer(upsample(x, size))))
         return torch.tanh(self.picture(x))
 
 
@@ -54,31 +64,20 @@ class Critic(nn.Module):
 
     def __init__(self, config: UpsamplingCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = traits(config.norm)
+        self.traits = traits(config.norm, config.minibatch_stddev)
         self.sizes = ladder(spec.height, spec.width, round_up=False)
         widths = channels(config.width, config.max_width, len(self.sizes))
         self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
         self.layers = nn.ModuleList(ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(normalisation(config.norm, w) for w in widths[1:])
-        self.score = ops.conv(widths[-1], 1, self.sizes[-1])
+        self.dropouts = nn.ModuleList(dropout(config.dropout) for _ in self.layers)
+        self.stddev, more = minibatch_stddev(config.minibatch_stddev)
+        self.score = ops.conv(widths[-1] + more, 1, self.sizes[-1])
         self.projection = Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = ops.leaky_relu(self.picture(x))
-        for (height, width), layer, norm in zip(self.sizes[1:], self.layers, self.norms, strict=True):
-            factors = (x.shape[2] // height, x.shape[3] // width)
-            x = ops.leaky_relu(norm(nn.functional.avg_pool2d(layer(x), factors)))
-        score: Tensor = self.score(x).flatten() + self.projection(x, labels)
+        for size, drop, layer, norm in zip(self.sizes[1:], self.dropouts, self.layers, self.norms, strict=True):
+            x = ops.leaky_relu(norm(pool(layer(drop(x)), size)))
+        score: Tensor = self.score(self.stddev(x)).flatten() + self.projection(x, labels)
         return score
-
-
-def _doubled(x: Tensor, size: tuple[int, int]) -> bool:
-    return (2 * x.shape[2], 2 * x.shape[3]) == size
-
-
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixels doubled along the axes that grow, then cut to size."""
-    for axis in (2, 3):
-        if size[axis - 2] > x.shape[axis]:
-            x = x.repeat_interleave(2, dim=axis)
-    return x[:, :, : size[0], : size[1]]

@@ -91,16 +91,17 @@ class Objective:
     generator_needs_real: bool = False
 
     def refuses(self, critic_traits: Traits) -> str | None:
-        """Why a critic like this one cannot be trained so, with what to use instead; None where it can."""
-        if not self.penalties or not critic_traits.mixes_batch:
+        """Why a critic like this one cannot be trained so, with what to use instead; None where it can.
+
+        Minibatch stddev mixes the batch too and is allowed: Karras et al. 2018 train with it under this very penalty,
+        and the gradient that comes in by way of the one channel is small beside the rest (docs/networks.md).
+        """
+        if not self.penalties or critic_traits.normalisation != "batch":
             return None
-        batch_norm = critic_traits.normalisation == "batch"
-        layer = "batch norm" if batch_norm else "a layer that mixes the pictures of a batch"
-        other = "--set critic.norm=layer or --set critic.norm=none" if batch_norm else "a critic without it"
         return (
-            f"a gradient penalty does not go with {layer} in the critic: each picture's gradient would depend on "
+            "a gradient penalty does not go with batch norm in the critic: each picture's gradient would depend on "
             "the other pictures of its batch, so the penalty would not be the one of the paper "
-            f"(Gulrajani et al. 2017, section 4); use {other}"
+            "(Gulrajani et al. 2017, section 4); use --set critic.norm=layer or --set critic.norm=none"
         )
 
 

@@ -1,0 +1,149 @@
+"""The residual networks of WGAN-GP (Gulrajani et al. 2017 and its published code), for any size and number of channels.
+
+At 64x64, width 64 and max_width 512 they are those of the 64x64 experiments; at 32x32, both widths 128, and a critic
+with `first="block", halvings=2, flat_blocks=2, head="mean", norm="none"` those of CIFAR-10.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import ResnetCritic, ResnetGenerator
+from kantor.nets import ops
+from kantor.nets.layers import (
+    LabelledLatent,
+    Projection,
+    channels,
+    dropout,
+    ladder,
+    minibatch_stddev,
+    normalisation,
+    pool,
+    traits,
+    upsample,
+)
+from kantor.types import ImageSpec
+
+Size = tuple[int, int]
+
+
+class Generator(nn.Module):
+    """Residual blocks from a latent to a picture, each doubling the size.
+
+    (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
+    """
+
+    def __init__(self, config: ResnetGenerator, spec: ImageSpec, classes: int = 0) -> None:
+        super().__init__()
+        self.traits = traits(config.norm)
+        sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
+        widths = channels(config.width, config.max_width, len(sizes))[::-1]
+        self.latent = LabelledLatent(config.latent_dim, classes)
+        self.smallest = sizes[0]
+        self.base = ops.linear(self.latent.dim, widths[0] * sizes[0][0] * sizes[0][1])
+        self.blocks = nn.ModuleList(
+            UpBlock(a, b, size, config.norm) for (a, b), size in zip(pairwise(widths), sizes[1:], strict=True)
+        )
+        self.norm = normalisation(config.norm, widths[-1])
+        self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest))
+        for block in self.blocks:
+            x = block(x)
+        return torch.tanh(self.picture(ops.relu(self.norm(x))))
+
+
+class Critic(nn.Module):
+    """Residual blocks from a picture to a score.
+
+    (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
+    """
+
+    def __init__(self, config: ResnetCritic, spec: ImageSpec, classes: int = 0) -> None:
+        super().__init__()
+        sizes = ladder(spec.height, spec.width, round_up=False)
+        sizes = sizes[: config.halvings + 1] if config.halvings else sizes
+        widths = channels(config.width, config.max_width, len(sizes))
+        steps = list(zip(pairwise(widths), sizes[1:], strict=True))
+        blocks: list[nn.Module] = []
+        if config.first == "block" and steps:
+            (_, out), size = steps.pop(0)
+            self.picture: nn.Module = FirstBlock(spec.channels, out, size)
+        else:
+            self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
+        blocks += [DownBlock(a, b, size, config.norm) for (a, b), size in steps]
+        blocks += [DownBlock(widths[-1], widths[-1], None, config.norm) for _ in range(config.flat_blocks)]
+        self.blocks = nn.ModuleList(blocks)
+        self.traits = traits(config.norm if blocks else "none", config.minibatch_stddev)
+        self.dropouts = nn.ModuleList(dropout(config.dropout) for _ in blocks)
+        self.last = ops.relu if config.head == "mean" else nn.Identity()  # the 64x64 critic of the paper has none
+        self.mean = config.head == "mean"
+        self.stddev, more = minibatch_stddev(config.minibatch_stddev)
+        self.score = ops.conv(widths[-1] + more, 1, (1, 1) if self.mean else sizes[-1])
+        self.projection = Projection(widths[-1], classes)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        x = self.picture(x)
+        for drop, block in zip(self.dropouts, self.blocks, strict=True):
+            x = block(drop(x))
+        x = self.last(x)
+        features = self.stddev(x)
+        features = features.mean(dim=(2, 3), keepdim=True) if self.mean else features
+        score: Tensor = self.score(features).flatten() + self.projection(x, labels)
+        return score
+
+
+class UpBlock(nn.Module):
+    """Two convolutions beside a shortcut; the first of each way works on the enlarged picture."""
+
+    def __init__(self, inputs: int, outputs: int, size: Size, norm: str) -> None:
+        super().__init__()
+        self.size = size
+        self.norm1, self.norm2 = normalisation(norm, inputs), normalisation(norm, outputs)
+        self.conv1 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1))
+        self.conv2 = ops.conv(outputs, outputs, (3, 3), (1, 1), (1, 1))
+        self.shortcut = ops.conv(inputs, outputs, (1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(upsample(ops.relu(self.norm1(x)), self.size))
+        y = self.conv2(ops.relu(self.norm2(y)))
+        # enlarging and a 1x1 convolution commute: this order costs a quarter
+        return y + upsample(self.shortcut(x), self.size)
+
+
+class DownBlock(nn.Module):
+    """Two convolutions beside a shortcut, both pooled to `size`; None keeps the size, and the shortcut bare."""
+
+    def __init__(self, inputs: int, outputs: int, size: Size | None, norm: str) -> None:
+        super().__init__()
+        self.size = size
+        self.norm1, self.norm2 = normalisation(norm, inputs), normalisation(norm, inputs)
+        self.conv1 = ops.conv(inputs, inputs, (3, 3), (1, 1), (1, 1))
+        self.conv2 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1))
+        self.shortcut = ops.conv(inputs, outputs, (1, 1)) if size else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(ops.relu(self.norm1(x)))
+        y = self.conv2(ops.relu(self.norm2(y)))
+        if self.size is None:
+            return y + x
+        return pool(y, self.size) + self.shortcut(pool(x, self.size))
+
+
+class FirstBlock(nn.Module):
+    """The block that meets the picture itself: nothing comes before its first convolution."""
+
+    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
+        super().__init__()
+        self.size = size
+        self.conv1 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1))
+        self.conv2 = ops.conv(outputs, outputs, (3, 3), (1, 1), (1, 1))
+        self.shortcut = ops.conv(inputs, outputs, (1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv2(ops.relu(self.conv1(x)))
+        return pool(y, self.size) + self.shortcut(pool(x, self.size))

@@ -13,12 +13,10 @@ import pytest
 from PIL import Image
 
 import nasty
+from commands import TINY
 from kantor import __version__
 from kantor.cli.main import main
 
-TINY = ["--size", "16", "--batch", "4", "--device", "cpu"]
-for field in ("generator.width=4", "critic.width=4", "generator.latent_dim=4", "train.precision=float32"):
-    TINY += ["--set", field]
 GLYPHS = ["train", "glyphs", *TINY, "--set", "data.glyphs.count=40", "--images", "8"]
 Result = tuple[int, str, str]
 

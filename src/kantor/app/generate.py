@@ -9,6 +9,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app.resume import resumed_config
+from kantor.data.sources.names import PICTURES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, ModelError, nearest
 from kantor.export.weights import Card, read_generator
@@ -48,7 +49,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     """
     seeds = _seeds(options)
     network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
-    label = _label(options.class_name, card)
+    label = None if options.class_name is None else class_number(options.class_name, card)
     columns = None
     if options.grid is not None:
         columns, rows = parse_grid(options.grid)
@@ -91,6 +92,8 @@ def load_model(
         ModelError: there is no such model, or it is damaged.
     """
     path = Path(text)
+    if path.suffix.lower() in PICTURES and path.is_file():
+        raise ModelError(text, "is a picture, not a model", "name a run directory, or its generator.safetensors")
     if path.is_file():
         if raw or images_seen is not None:
             raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
@@ -153,9 +156,8 @@ def _seeds(options: GenerateOptions) -> list[int]:
     return parse_seeds(options.seeds) if options.seeds is not None else list(range(options.count or 64))
 
 
-def _label(name: str | None, card: Card) -> int | None:
-    if name is None:
-        return None
+def class_number(name: str, card: Card) -> int:
+    """The label of the class of this name or number."""
     if not card.class_names:
         raise ConfigError(
             f"--class {name}",

@@ -161,6 +161,10 @@ class LabelEmbedding(nn.Embedding):
         super().__init__(classes, dim)
         self.std = std
 
+    def forward(self, labels: Tensor) -> Tensor:
+        """labels: int64 [N], or shares of the classes, float [N, classes], for what lies between two -> [N, dim]."""
+        return labels.to(self.weight.dtype) @ self.weight if labels.is_floating_point() else super().forward(labels)
+
 
 class LabelledLatent(nn.Module):
     """The latent, with an embedding of the label behind it where there are classes.

@@ -19,14 +19,16 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def draw(generator: nn.Module, z: NDArray[np.float32], labels: Sequence[int] | None = None) -> NDArray[np.uint8]:
+def draw(
+    generator: nn.Module, z: NDArray[np.float32], labels: Sequence[int] | NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
     """Pictures of a generator in evaluation mode.
 
     Always in batches of the same size, the last one padded, so that a picture does not depend on its neighbours.
 
     Args:
         z: float32 [N, D].
-        labels: N classes, or None.
+        labels: N classes, shares of the classes float32 [N, classes], or None.
     Returns:
         uint8 [N, H, W, C].
     """
@@ -37,7 +39,11 @@ def draw(generator: nn.Module, z: NDArray[np.float32], labels: Sequence[int] | N
         count = len(z[start : start + BATCH])
         part[:count] = z[start : start + BATCH]
         classes = None
-        if labels is not None:
+        if isinstance(labels, np.ndarray):
+            shares = np.zeros((BATCH, labels.shape[1]), np.float32)
+            shares[:count] = labels[start : start + count]
+            classes = torch.from_numpy(shares).to(device)
+        elif labels is not None:
             padded = [*labels[start : start + count], *[0] * (BATCH - count)]
             classes = torch.tensor(padded, dtype=torch.int64, device=device)
         sheets.append(to_uint8(generator(torch.from_numpy(part).to(device), classes))[:count])

@@ -1,0 +1,60 @@
+"""`kantor walk`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kantor.cli.options import show
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("walk")(walk)
+
+
+def walk(
+    model: Annotated[str, typer.Argument(help="Run directory, or a generator.safetensors.")],
+    seeds: Annotated[str, typer.Option(help="The pictures on the way: 3,9,12.")],
+    out: Annotated[Path, typer.Option(help="A film: .gif, .webp or .mp4; or a strip of pictures: .png.")],
+    class_: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Class of all pictures, or given once for each seed.", show_default=False),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Pictures from one seed to the next.")] = 60,
+    straight: Annotated[
+        bool, typer.Option("--straight", help="Walk in straight lines, not along the sphere of latents.")
+    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Walk back to the first seed.")] = False,
+    easing: Annotated[
+        Literal["linear", "smooth"], typer.Option(help="At an even pace, or slowly near each seed.")
+    ] = "linear",
+    fps: Annotated[float, typer.Option(min=0.1, max=120, help="Pictures a second.")] = 25.0,
+    columns: Annotated[int, typer.Option(min=2, max=64, help="Pictures in a row of a strip; a row is a leg.")] = 9,
+    truncation: Annotated[
+        float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")
+    ] = 1.0,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")
+    ] = False,
+    checkpoint: Annotated[
+        int | None, typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Walk from picture to picture: a film of the way, or a strip of pictures.
+
+    The seeds are those of generate, and the pictures of the seeds themselves are in the walk.
+    """
+    from kantor.app import walk as job
+
+    path, count = job.make_walk(
+        job.WalkOptions(
+            model, seeds, out, class_ or (), frames, straight, loop, easing, fps, columns, truncation, raw, checkpoint,
+            device, runs, overwrite,
+        )
+    )  # fmt: skip
+    show(f"{count:,} pictures: {path}")

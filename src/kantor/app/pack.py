@@ -6,27 +6,57 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kantor.app.data import Progress, default_side, look, report_lines
+from kantor import atomic
+from kantor.app.data import Progress, cache_folder, default_side, look, open_set, report_lines
 from kantor.config.io import resolve
+from kantor.config.schema import Config
 from kantor.data.pack import pack
 from kantor.data.store import is_packed
+from kantor.data.targets import FORMATS, write_tfrecord, write_webdataset
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, nearest
 
 
-def pack_source(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
+def pack_source(
+    overrides: Mapping[str, Any],
+    out: Path,
+    overwrite: bool,
+    progress: Progress,
+    kind: str = "npy",
+    cache: Path | None = None,
+) -> list[str]:
     """Packs the source that `overrides` name into the folder `out`.
+
+    Args:
+        kind: "npy" for training with Kantor; "tfrecord" or "webdataset", which go by way of a packed set in the cache.
 
     Returns:
         Lines for the user: what was chosen, how many pictures, what was left out.
     """
     config = resolve(overrides=overrides)
+    if kind not in FORMATS:
+        raise ConfigError(f"--format {kind}", "there is no such format", nearest(kind, FORMATS))
     source_path = Path(config.data.source)
-    if is_packed(source_path):
+    if is_packed(source_path) and kind == "npy":
         raise ConfigError(config.data.source, "is a packed set already", "train on it as it is")
     if source_path.is_dir() and out.absolute().is_relative_to(source_path.absolute()):
         raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
     lines: list[str] = []
+    if kind != "npy":
+        return _convert(config, out, overwrite, progress, kind, cache_folder(cache))
     config, spec, source, listing, filled = look(config, default_side(choose_device("auto").type), lines.append)
     report = pack(source, config.data, spec, out, overwrite=overwrite, progress=progress, listing=listing)
     return lines + [str(one) for one in filled] + report_lines(report)
+
+
+def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kind: str, cache: Path) -> list[str]:
+    """Writes a set in another program's format."""
+    if out.exists() and not overwrite:
+        raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
+    lines: list[str] = []
+    store, config, filled = open_set(config, default_side(choose_device("auto").type), cache, progress, lines.append)
+    if out.exists():
+        atomic.remove_folder(out)
+    write = write_tfrecord if kind == "tfrecord" else write_webdataset
+    write(store, out, progress)
+    return [*lines, *map(str, filled), f"wrote {store.count:,} pictures, {store.spec}, as {kind}"]

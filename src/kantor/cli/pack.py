@@ -16,7 +16,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def pack(
-    source: Annotated[str, typer.Argument(help="Folder of pictures, zip, .npy, IDX, or glyphs.")],
+    source: Annotated[
+        str, typer.Argument(help="Folder of pictures, zip, tar, .npy, .npz, IDX, TFRecord, Parquet, or glyphs.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the packed set; made by this command.")],
     size: Size = None,
     crop: Crop = None,
@@ -24,6 +26,10 @@ def pack(
     channels: Channels = None,
     labels: Labels = None,
     max_bad: MaxBad = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="npy for Kantor; tfrecord or webdataset for other programs.")
+    ] = "npy",
+    cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="data.FIELD=VALUE", help="Any field of [data].", show_default=False),
@@ -39,7 +45,7 @@ def pack(
     overrides = data_overrides(size, crop, fit, channels, labels, max_bad)
     overrides |= {"data.source": source} | dict(parse_override(text) for text in set_ or [])
     with show_packing() as progress:
-        lines = pack_source(overrides, out, overwrite, progress)
+        lines = pack_source(overrides, out, overwrite, progress, format_, cache)
     for line in lines:
         show(line)
     show(f"packed set: {out}")

@@ -26,7 +26,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Folder of pictures, zip, .npy, IDX or packed set; none: coloured letters.", show_default=False
+            help="Folder of pictures, archive, array, IDX, TFRecord, Parquet or packed set; none: coloured letters.",
+            show_default=False,
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Recipe to start from; see kantor presets.")] = "default",

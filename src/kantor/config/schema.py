@@ -77,7 +77,7 @@ class DataConfig(Section):
     """The pictures and how they are brought to one size."""
 
     source: str = "glyphs"
-    """Folder (class = sub-folder), zip, .npy, IDX, packed set, or the built-in "glyphs"."""
+    """Folder (class = sub-folder), zip, tar, .npy, .npz, IDX, TFRecord, Parquet, packed set, or "glyphs"."""
     size: Size = "auto"
     """Size of a picture: "64", or height x width: "48x96". Any size from 8 to 1024."""
     crop: Annotated[int, Field(ge=0, le=65536)] = 0

@@ -112,7 +112,8 @@ class UpBlock(nn.Module):
         y = self.conv1(upsample(ops.relu(self.norm1(x)), self.size))
         y = self.conv2(ops.relu(self.norm2(y)))
         # enlarging and a 1x1 convolution commute: this order costs a quarter
-        return y + upsample(self.shortcut(x), self.size)
+        total: Tensor = y + upsample(self.shortcut(x), self.size)
+        return total
 
 
 class DownBlock(nn.Module):
@@ -129,9 +130,8 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(ops.relu(self.norm1(x)))
         y = self.conv2(ops.relu(self.norm2(y)))
-        if self.size is None:
-            return y + x
-        return pool(y, self.size) + self.shortcut(pool(x, self.size))
+        total: Tensor = y + x if self.size is None else pool(y, self.size) + self.shortcut(pool(x, self.size))
+        return total
 
 
 class FirstBlock(nn.Module):
@@ -146,4 +146,5 @@ class FirstBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(ops.relu(self.conv1(x)))
-        return pool(y, self.size) + self.shortcut(pool(x, self.size))
+        total: Tensor = pool(y, self.size) + self.shortcut(pool(x, self.size))
+        return total

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def _mp4(frames: Frames, fps: float) -> bytes:
     buffer = io.BytesIO()
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
+        stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         stream.pix_fmt = "yuv420p"  # the one that every player shows
         stream.options = {"crf": "16"} if codec == "libx264" else {"q": "3"}
         for frame in frames:

@@ -67,4 +67,6 @@ def arc(a: NDArray[np.float64], b: NDArray[np.float64], t: NDArray[np.float64]) 
         across -= (across @ u) * u
     across /= np.linalg.norm(across)
     angle = np.arctan2(sine, v @ u) * t
-    return line(long_a, long_b, t) * (np.cos(angle) * u + np.sin(angle) * across)  # type: ignore[arg-type]
+    length = long_a + t * (long_b - long_a)
+    way: NDArray[np.float64] = length * (np.cos(angle) * u + np.sin(angle) * across)
+    return way

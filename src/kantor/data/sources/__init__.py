@@ -12,23 +12,33 @@ from kantor.data.sources import idx, names
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
+from kantor.data.sources.many import Many
 from kantor.data.sources.npy import Npy
+from kantor.data.sources.npz import Npz
+from kantor.data.sources.parquet import Parquet
 from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.tar import Tar, is_tar
+from kantor.data.sources.tfrecord import TfRecord, is_tfrecord
 from kantor.data.sources.zip import Zip
 from kantor.errors import DataError
 
 if TYPE_CHECKING:  # worker processes import this room, and need not load pydantic
     from kantor.config.schema import DataConfig
 
-__all__ = ["Folder", "Glyphs", "Idx", "Item", "Npy", "Rejected", "Source", "Zip", "open_source"]
+__all__ = [
+    "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Parquet", "Rejected", "Source", "Tar", "TfRecord", "Zip",
+    "open_source",
+]  # fmt: skip
 
 GLYPHS = "glyphs"
 GLYPHS_SIZE = 32
-ACCEPTED = "name a folder of pictures, a zip of them, a .npy or IDX file, a packed set, or glyphs"
-_LATER = {
-    ".tar": "tar", ".tgz": "tar", ".tfrecord": "TFRecord", ".tfrecords": "TFRecord", ".parquet": "Parquet",
-    ".npz": ".npz", ".7z": "7z", ".rar": "rar",
-}  # fmt: skip
+ACCEPTED = "name a folder of pictures, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
+_UNREAD = {".7z": "7z", ".rar": "rar", ".zst": "Zstandard"}
+_TAR = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$")
+_TFRECORD = re.compile(r"\.tfrecords?([.-]\S*)?$|-of-\d{5}$")
+_PARQUET = re.compile(r"\.parquet$")
+_SHARDS = (_TAR, _TFRECORD, _PARQUET)
+_BESIDE_SHARDS = (".json", ".txt", ".md", ".csv", ".idx")
 
 
 def open_source(config: DataConfig) -> Source:
@@ -74,7 +84,23 @@ def _folder(name: str, path: Path, labels: str) -> Source:
     except OSError as error:
         raise DataError(name, f"cannot be read ({error.strerror})", "check its permissions") from error
     chosen = idx.choose(inside, name)
-    return Idx(name, labels, str(path / chosen)) if chosen else Folder(str(path), labels)
+    if chosen:
+        return Idx(name, labels, str(path / chosen))
+    shards = _shards(inside)
+    if not shards:
+        return Folder(str(path), labels)
+    parts = [_file(str(path / shard), labels) for shard in shards]
+    return parts[0] if len(parts) == 1 else Many(str(path), parts, shards)
+
+
+def _shards(inside: list[str]) -> list[str]:
+    """The files of a folder that holds a set in parts, all of one kind, and at most texts beside them; else none."""
+    for kind in _SHARDS:
+        shards = sorted(name for name in inside if kind.search(name.lower()))
+        others = [name for name in inside if name not in shards and not name.lower().endswith(_BESIDE_SHARDS)]
+        if shards and not others:
+            return shards
+    return []
 
 
 def _file(name: str, labels: str) -> Source:
@@ -87,15 +113,21 @@ def _file(name: str, labels: str) -> Source:
     extension = path.suffix.lower()
     if not start:
         raise DataError(name, "it is an empty file", ACCEPTED)
-    if extension in _LATER or start[257:262] == b"ustar" or start.startswith(b"PAR1"):
-        kind = _LATER.get(extension, "Parquet" if start.startswith(b"PAR1") else "tar")
-        raise DataError(name, f"{kind} files are not read yet", "unpack it into a folder, or make a zip of that")
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension == ".zip":
-        return Zip(name, labels)
+    if extension in _UNREAD:
+        do = "unpack it into a folder, or make a zip of that"
+        raise DataError(name, f"{_UNREAD[extension]} files are not read", do)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension in (".zip", ".npz"):
+        return Npz(name, labels) if extension == ".npz" else Zip(name, labels)
+    if start.startswith(b"PAR1") or extension == ".parquet":
+        return Parquet(name, labels)
     if start.startswith(b"\x93NUMPY") or extension == ".npy":
         return Npy(name, labels)
     if idx.is_idx(path):
         return Idx(name, labels)
+    if is_tar(path) or _TAR.search(path.name.lower()):
+        return Tar(name, labels)
+    if is_tfrecord(path) or _TFRECORD.search(path.name.lower()):
+        return TfRecord(name, labels)
     if is_encoded_picture(start):
         raise DataError(name, "it is one picture, and training needs many", "name the folder that it lies in")
     raise DataError(name, "it is of no kind that is read", ACCEPTED)

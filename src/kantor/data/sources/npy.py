@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,56 +106,66 @@ def read_header(path: Path) -> Header:
     Raises:
         DataError: it is none, holds Python objects, lies in columns, or is cut off.
     """
-    again = "save it again with np.save"
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, by_columns, dtype = read(file)
-            offset = file.tell()
+            return parse_header(file, str(path), path.stat().st_size, "save it again with np.save")
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", "check the path and permissions") from error
+
+
+def parse_header(file: IO[bytes], where: str, size: int, again: str) -> Header:
+    """The header at the start of `file`, which holds `size` bytes. Raises DataError as `read_header`."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(file)
+        offset = file.tell()
+    except OSError:
+        raise
     except Exception as error:  # the header is Python text, which can be wrong in every way
-        raise DataError(path, "it is cut off or damaged, or no .npy file", again) from error
+        raise DataError(where, "it is cut off or damaged, or no .npy file", again) from error
     header = Header(shape, dtype, offset)
     if dtype.hasobject:
-        raise DataError(path, "it holds Python objects, which could run code", "save plain numbers with np.save")
+        raise DataError(where, "it holds Python objects, which could run code", "save plain numbers with np.save")
     if by_columns and len(shape) > 1:
         do = "convert it: " + _SAVE.format("np.ascontiguousarray(x)")
-        raise DataError(path, "its numbers are stored by columns", do)
-    size = path.stat().st_size
+        raise DataError(where, "its numbers are stored by columns", do)
     needed = offset + math.prod(shape) * dtype.itemsize
     if size < needed:
-        raise DataError(path, f"it is cut off: {size} of {needed} bytes", again)
+        raise DataError(where, f"it is cut off: {size} of {needed} bytes", again)
     return header
 
 
 def read_labels(path: Path, count: int) -> NDArray[np.int64]:
     """int64 [count], none negative, from a .npy file."""
     header = read_header(path)
-    labels = header.read(str(path), 0, header.shape[0] if header.shape else 1)
+    return check_labels(header.read(str(path), 0, header.shape[0] if header.shape else 1), str(path), count)
+
+
+def check_labels(labels: NDArray[Any], where: str, count: int) -> NDArray[np.int64]:
+    """int64 [count], none negative. Raises DataError where they cannot be that."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         what = f"labels of shape {labels.shape} and type {labels.dtype} found"
-        raise DataError(path, what, "save one whole number for each picture, or use --labels none")
+        raise DataError(where, what, "save one whole number for each picture, or use --labels none")
     if len(labels) != count:
-        raise DataError(path, f"{len(labels)} labels for {count} pictures", "mend it, or use --labels none")
+        raise DataError(where, f"{len(labels)} labels for {count} pictures", "mend it, or use --labels none")
     if len(labels) and labels.min() < 0:
-        where = int(np.argmax(labels < 0))
-        raise DataError(path, f"label {where} is negative ({labels[where]})", "labels are whole numbers from 0")
+        at = int(np.argmax(labels < 0))
+        raise DataError(where, f"label {at} is negative ({labels[at]})", "labels are whole numbers from 0")
     if len(np.unique(labels)) > label_files.MAX_CLASSES:
-        raise DataError(path, f"more than {label_files.MAX_CLASSES} different labels", "use --labels none")
+        raise DataError(where, f"more than {label_files.MAX_CLASSES} different labels", "use --labels none")
     return labels.astype(np.int64)
 
 
-def check_pictures(header: Header, path: str) -> None:
-    """Refuses arrays that are no stack of pictures, telling how to convert them."""
+def check_pictures(header: Header, path: str, look: bool = True) -> None:
+    """Refuses arrays that are no stack of pictures, telling how to convert them. look: `path` is the .npy file."""
     shape = "[" + ", ".join(map(str, header.shape)) + "]"
     layout = "save uint8 pictures as [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
     if header.dtype not in (np.uint8, np.uint16, np.dtype(">u2")):
         raise DataError(
-            path, f"its numbers are {header.dtype}, not uint8 or uint16", "convert it: " + _recipe(header, path)
+            path, f"its numbers are {header.dtype}, not uint8 or uint16", "convert it: " + _recipe(header, path, look)
         )
     if len(header.shape) == 4 and header.shape[3] not in (1, 3, 4) and header.shape[1] in (1, 3, 4):
         do = "convert it: " + _SAVE.format("x.transpose(0, 2, 3, 1)")
@@ -169,13 +179,13 @@ def check_pictures(header: Header, path: str) -> None:
         raise DataError(path, f"its shape {shape} holds no picture", layout)
 
 
-def _recipe(header: Header, path: str) -> str:
+def _recipe(header: Header, path: str, look: bool) -> str:
     """Code that makes uint8 pictures of an array of other numbers."""
     if header.dtype.kind == "b":
         return _SAVE.format("x.astype('uint8') * 255")
     if header.dtype.kind in "iu":
         return _SAVE.format("x.astype('uint8')") + " if all lie in 0-255"
-    if header.dtype.kind != "f" or 0 in header.shape or not header.shape:
+    if header.dtype.kind != "f" or 0 in header.shape or not header.shape or not look:
         return "save uint8 pictures"
     some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
     if np.nanmin(some) < 0:

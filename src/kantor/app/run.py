@@ -13,6 +13,7 @@ import torch
 
 from kantor.app.data import Progress
 from kantor.app.pictures import Sampler, first_pictures
+from kantor.app.report import write_report
 from kantor.config.schema import Config
 from kantor.data.feed import Feed
 from kantor.data.store import Store
@@ -22,7 +23,7 @@ from kantor.engine.loop import Loop, Plan
 from kantor.engine.schedule import check_schedules
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
-from kantor.errors import ConfigError, ModelError
+from kantor.errors import ConfigError, ModelError, UserError
 from kantor.export.weights import Card, write_generator
 from kantor.nets import build_critic, traits_of
 from kantor.objectives.objective import Objective, build_objective
@@ -166,12 +167,20 @@ class Run:
         finally:
             self._console.close()
             self._log.close()
+        self._write_page()
         learnt = self.state.counters.images_seen - seen
         if reason == "time-budget" and learnt < FEW_IMAGES:
             self.terminal.note(
                 f"the time budget left room for {learnt:,} pictures, too few to learn from; give a longer one"
             )
         return reason
+
+    def _write_page(self) -> None:
+        """report.html; a page that cannot be made costs nothing but itself."""
+        try:
+            write_report(self.path)
+        except UserError as error:
+            self.terminal.note(f"the page of the run could not be made: {error}")
 
     def save(self) -> Path:
         """Writes a checkpoint and the model file; gives the checkpoint's path."""

@@ -1,0 +1,198 @@
+"""The page of a run, out of the files in its directory."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kantor import atomic
+from kantor.app import environment
+from kantor.config.io import difference, layered, read_toml, resolve, to_toml
+from kantor.config.schema import Config
+from kantor.errors import DataError
+from kantor.nets import build_critic, build_generator
+from kantor.report import words
+from kantor.report.page import Curve, Page, Picture, page_html
+from kantor.report.plots import without_abandoned
+from kantor.report.table import loss_table
+from kantor.runs import directory
+from kantor.sinks.csv import read_metrics
+from kantor.types import ImageSpec
+
+PAGE = "report.html"
+_MOMENTS = 6
+_LATEST_SIDE, _SMALL_SIDE = 900, 300
+_CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
+
+
+def write_report(run: Path) -> Path:
+    """Writes report.html into a run directory, or anew. Equal run directories give equal bytes.
+
+    Raises:
+        DataError: metrics.csv is damaged; ConfigError: config.toml is.
+    """
+    path = run / PAGE
+    atomic.write_text(path, page_html(read_page(run)))
+    return path
+
+
+def report(text: str, runs: Path) -> Path:
+    """The page of the run that `text` names (path, name, number or "latest"), written anew."""
+    return write_report(directory.find(text, runs))
+
+
+def table(text: str, runs: Path) -> list[str]:
+    """The losses of the run that `text` names, line by line."""
+    run = directory.find(text, runs)
+    lines = loss_table(read_metrics(run / directory.METRICS))
+    return lines or [f"{run}: nothing has been measured yet"]
+
+
+def read_page(run: Path) -> Page:
+    """All that the page says."""
+    config = layered(Config(), read_toml(run / directory.CONFIG), str(run / directory.CONFIG))
+    env = environment.read(run / directory.ENVIRONMENT)
+    metrics, _ = without_abandoned(read_metrics(run / directory.METRICS))
+    events = list(_events(run / directory.EVENTS))
+    seen = metrics.get("images_seen", np.zeros(0))
+    sheets = sorted((run / "samples" / "fixed").glob("*.png"))
+    seen_text = f"{int(seen[-1]):,} pictures seen" if len(seen) else "just begun"
+    return Page(
+        title=run.resolve().name,
+        lead=f"A {config.objective.kind} GAN trained on {Path(config.data.source).name}: {seen_text}.",
+        facts=[
+            ("Data", _data(config, env, events)),
+            ("Networks and objective", _model(config)),
+            ("Machine", _machine(env)),
+        ],
+        latest=_picture(sheets[-1], _LATEST_SIDE, "fixed seeds") if sheets else None,
+        over_time=[_picture(path, _SMALL_SIDE, "the same seeds") for path in _moments(sheets)],
+        reals=_picture(run / "samples" / "reals.png", _LATEST_SIDE, "real pictures of the set")
+        if (run / "samples" / "reals.png").exists()
+        else None,
+        curves=_curves(config, metrics),
+        health=words.health(metrics),
+        history=_history(events, metrics),
+        changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
+        config=to_toml(config),
+        commands=[
+            ("Train again with the same configuration and seed:", f"kantor train --config {run / directory.CONFIG}"),
+            ("Go on with this run:", f"kantor train --resume {run} --time-budget 10m"),
+            ("Draw pictures from it:", f"kantor generate {run} --grid 8x8"),
+            ("Walk between them:", f"kantor walk {run} --seeds 3,9,12 --loop --out walk.gif"),
+        ],
+    )
+
+
+def _data(config: Config, env: Mapping[str, Any], events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    data = config.data
+    rows = [("source", data.source), ("size", f"{data.size}, {data.channels}"), ("fit", data.fit)]
+    count = next((event["epoch_images"] for event in events if "epoch_images" in event), None)
+    rows += [("pictures", f"{count:,}")] if isinstance(count, int) else []
+    rows += [("mirrored", "as often as not")] if data.mirror else []
+    return [*rows, ("fingerprint", str(env.get("data_fingerprint", "unknown"))[:16])]
+
+
+def _shown(value: Any) -> str:
+    return "—" if value is None else str(value)
+
+
+def _model(config: Config) -> list[tuple[str, str]]:
+    height, _, width = config.data.size.partition("x")
+    rows = [("objective", config.objective.kind)]
+    for name, penalty in config.objective.penalties.items():
+        every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
+        rows.append((f"penalty {name}", f"{penalty.of} at {penalty.at.kind}, weight {penalty.weight:g}{every}"))
+    if config.data.size != "auto" and config.data.channels != "auto":
+        spec = ImageSpec(int(height), int(width or height), _CHANNELS[config.data.channels])
+        for part, build, chosen in (
+            ("generator", build_generator, config.generator),
+            ("critic", build_critic, config.critic),
+        ):
+            count = sum(p.numel() for p in build(chosen, spec).parameters())  # type: ignore[operator]
+            note = ", class embeddings aside" if config.train.conditional else ""
+            rows.append((part, f"{chosen.kind}, width {chosen.width}, {chosen.norm} norm, {count:,} parameters{note}"))
+    for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):
+        rows.append((f"{part}'s optimiser", f"{optimizer.kind}, rate {optimizer.lr:g}, {optimizer.schedule.kind}"))
+    return [*rows, ("batch", str(config.train.batch)), ("seed", str(config.train.seed))]
+
+
+def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:
+    versions = env.get("versions", {})
+    rows = [("device", env.get("device")), ("platform", env.get("platform")), ("threads", env.get("threads"))]
+    rows.append(("versions", ", ".join(f"{name} {version}" for name, version in dict(versions).items())))
+    return [(name, str(value)) for name, value in rows if value]
+
+
+def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
+    kimg = metrics.get("images_seen", np.zeros(0)) / 1000
+    kind = config.objective.kind
+    wanted = {
+        "wasserstein_estimate": ("Wasserstein estimate", lambda y: words.gap_words(y, True)),
+        "critic_gap": ("Critic gap", lambda y: words.gap_words(y, False)),
+        "critic_loss": ("Critic loss", words.critic_words),
+        "generator_loss": ("Generator loss", words.generator_words),
+        "penalty": ("Penalty", words.penalty_words),
+        "gradient_norm": ("Gradient norm", lambda y: words.gradient_words(y, kind)),
+    }
+    found = {name: metrics[name] for name in wanted if name in metrics and np.isfinite(metrics[name]).any()}
+    if "wasserstein_estimate" in found:
+        found.pop("critic_gap", None)  # the same numbers
+    return [Curve(wanted[name][0], wanted[name][1](y), kimg, y) for name, y in found.items()]
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events; a torn or foreign line is passed over."""
+    if not path.exists():
+        return
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
+    lines, saves = [], sum(event.get("event") == "saved" for event in events)
+    resumed = [event for event in events if event.get("event") == "started" and event.get("resumed")]
+    lines += [f"Gone on with at {event.get('images_seen', 0):,} pictures." for event in resumed]
+    seconds = metrics.get("seconds", np.zeros(0))
+    if len(seconds) and np.isfinite(seconds[-1]):
+        minutes, rest = divmod(round(float(seconds[-1])), 60)
+        lines.append(f"Time in training: {minutes} min {rest} s.")
+    lines.append(f"Saved {saves} time{'s' if saves != 1 else ''}.")
+    for event in events:
+        if event.get("event") == "finished":
+            lines.append(f"Ended at {event.get('images_seen', 0):,} pictures: {event.get('reason', 'done')}.")
+    return lines
+
+
+def _moments(sheets: list[Path]) -> list[Path]:
+    """A few sheets, each about twice as late as the one before it."""
+    if len(sheets) < 3:
+        return []
+    places = np.unique(np.round(np.geomspace(1, len(sheets), _MOMENTS)).astype(int)) - 1
+    return [sheets[i] for i in places]
+
+
+def _picture(path: Path, side: int, what: str) -> Picture:
+    """A sheet, not larger than `side` pixels, as WebP."""
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except OSError as error:
+        raise DataError(path, "this sheet cannot be read", "remove it; the page is made without it") from error
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=88, method=4)
+    caption = f"{what}, {int(path.stem):,} pictures seen" if path.stem.isdigit() else what
+    return Picture(caption, buffer.getvalue(), image.width)

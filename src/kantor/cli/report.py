@@ -1,0 +1,32 @@
+"""`kantor report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kantor.cli.options import show
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("report")(report)
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="Run directory, its number, its name, or latest.")],
+    table: Annotated[bool, typer.Option("--table", help="Print the losses instead.")] = False,
+    runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),
+) -> None:
+    """Make the page of a run: pictures over time, curves and what they say, settings, how to repeat it.
+
+    It is one file, report.html in the run directory, and needs no network.
+    """
+    from kantor.app import report as job
+
+    if table:
+        for line in job.table(run, runs):
+            show(line)
+        return
+    show(f"page: {job.report(run, runs)}")

@@ -1,3 +1,47 @@
-"""Kantor: train a Wasserstein GAN on your own pictures, and trust it."""
+"""Kantor trains Wasserstein GANs on your own pictures.
+
+>>> import kantor
+>>> kantor.__version__
+'0.1.0'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from kantor.api import Model, Run, load, pack, presets, train
+    from kantor.errors import ConfigError, DataError, ModelError, ResourceError, UserError
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Model",
+    "ModelError",
+    "ResourceError",
+    "Run",
+    "UserError",
+    "load",
+    "pack",
+    "presets",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads torch only once it is needed: `kantor --help` and `import kantor` are quick."""
+    if name in __all__:
+        from kantor import errors
+
+        if hasattr(errors, name):
+            return getattr(errors, name)
+        from kantor import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'kantor' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

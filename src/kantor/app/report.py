@@ -59,7 +59,7 @@ def read_page(run: Path) -> Page:
     config = layered(Config(), read_toml(run / directory.CONFIG), str(run / directory.CONFIG))
     env = environment.read(run / directory.ENVIRONMENT)
     metrics, _ = without_abandoned(read_metrics(run / directory.METRICS))
-    events = list(_events(run / directory.EVENTS))
+    events = list(read_events(run / directory.EVENTS))
     seen = metrics.get("images_seen", np.zeros(0))
     sheets = sorted((run / "samples" / "fixed").glob("*.png"))
     seen_text = f"{int(seen[-1]):,} pictures seen" if len(seen) else "just begun"
@@ -147,7 +147,7 @@ def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     return [Curve(wanted[name][0], wanted[name][1](y), kimg, y) for name, y in found.items()]
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """The events; a torn or foreign line is passed over."""
     if not path.exists():
         return

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kantor.cli import parsing
+from kantor.app import parsing
 from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError

@@ -121,7 +121,7 @@ def page_html(page: Page) -> str:
 
 def curve_svg(x: Column, y: Column) -> str:
     """A curve with its last value, its range and the kimg below; the raw values faint behind their moving mean."""
-    width, height, left, bottom, top, right = 360, 170, 44, 22, 10, 52
+    width, height, left, bottom, top, right = 360, 170, 58, 22, 10, 52
     good = np.isfinite(x) & np.isfinite(y)
     x, y = x[good], y[good]
     if not len(x):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +105,17 @@ def _shown(value: Any) -> str:
 
 def _model(config: Config) -> list[tuple[str, str]]:
     height, _, width = config.data.size.partition("x")
-    rows = [("objective", config.objective.kind)]
+    rows: list[tuple[str, str]] = [("objective", config.objective.kind)]
     for name, penalty in config.objective.penalties.items():
         every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
         rows.append((f"penalty {name}", f"{penalty.of} at {penalty.at.kind}, weight {penalty.weight:g}{every}"))
     if config.data.size != "auto" and config.data.channels != "auto":
         spec = ImageSpec(int(height), int(width or height), _CHANNELS[config.data.channels])
-        for part, build, chosen in (
-            ("generator", build_generator, config.generator),
-            ("critic", build_critic, config.critic),
+        networks = (build_generator(config.generator, spec), build_critic(config.critic, spec))
+        for part, chosen, network in zip(
+            ("generator", "critic"), (config.generator, config.critic), networks, strict=True
         ):
-            count = sum(p.numel() for p in build(chosen, spec).parameters())  # type: ignore[operator]
+            count = sum(p.numel() for p in network.parameters())
             note = ", class embeddings aside" if config.train.conditional else ""
             rows.append((part, f"{chosen.kind}, width {chosen.width}, {chosen.norm} norm, {count:,} parameters{note}"))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):
@@ -133,7 +133,7 @@ def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     kimg = metrics.get("images_seen", np.zeros(0)) / 1000
     kind = config.objective.kind
-    wanted = {
+    wanted: dict[str, tuple[str, Callable[[Any], str]]] = {
         "wasserstein_estimate": ("Wasserstein estimate", lambda y: words.gap_words(y, True)),
         "critic_gap": ("Critic gap", lambda y: words.gap_words(y, False)),
         "critic_loss": ("Critic loss", words.critic_words),

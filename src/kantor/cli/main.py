@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from kantor import __version__
-from kantor.cli import doctor, generate, pack, presets, report, train, walk
+from kantor.cli import doctor, generate, pack, presets, report, selftest, train, walk
 from kantor.errors import UserError, printable
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, pack, generate, walk, report, presets, doctor):
+for module in (train, pack, generate, walk, report, presets, doctor, selftest):
     module.add_to(app)
 
 FOREIGN = {

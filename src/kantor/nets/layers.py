@@ -49,7 +49,7 @@ class MinibatchStddev(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         count, _, height, width = x.shape
         size = count if self.group == "batch" else max(n for n in range(1, self.group + 1) if count % n == 0)
-        groups = x.to(torch.float32).reshape(size, count // size, *x.shape[1:])
+        groups = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(size, count // size, *x.shape[1:])
         deviation = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3)).to(x.dtype)
         channel = deviation.repeat(size)[:, None, None, None].expand(-1, 1, height, width)
         return torch.cat([x, channel], dim=1)

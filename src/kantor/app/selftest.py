@@ -1,0 +1,210 @@
+"""The maths, proved here: each proof compares what training uses with a closed form, on this device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kantor.config.io import resolve
+from kantor.config.schema import (
+    AdamConfig,
+    Config,
+    CriticConfig,
+    DcganCritic,
+    EmaConfig,
+    ResnetCritic,
+    UpsamplingCritic,
+)
+from kantor.engine import ema, optimizers
+from kantor.export.weights import Card, read_generator, write_generator
+from kantor.nets import build_critic, build_generator
+from kantor.nets.layers import MinibatchStddev
+from kantor.objectives import losses, penalties
+from kantor.objectives.objective import WeightClipping, build_objective
+from kantor.random import permute
+from kantor.sample.latents import latents
+from kantor.types import ImageSpec
+
+SHAPE = (8, 3, 6, 5)  # more than one picture, and no two sides alike
+Errors = Iterator[tuple[str, float, float]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A statement, how far off it was found to be, and how far it may be."""
+
+    name: str
+    error: float
+    bound: float
+
+    @property
+    def holds(self) -> bool:
+        return self.error <= self.bound  # false for NaN
+
+
+def prove(device: torch.device) -> Iterator[Proof]:
+    """All proofs, one by one; one that cannot be carried out has an infinite error."""
+    parts: tuple[Callable[[torch.device], Errors], ...] = (
+        _penalties, _losses, _second_derivatives, _updates, _layers, _numbers,
+    )  # fmt: skip
+    for part in parts:
+        try:
+            for name, error, bound in part(device):
+                yield Proof(name, error, bound)
+        except Exception as error:
+            yield Proof(f"{part.__name__.strip('_').replace('_', ' ')}: {type(error).__name__}: {error}", np.inf, 0.0)
+
+
+def _random(device: torch.device, *shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def _off(found: Tensor, wanted: Tensor) -> float:
+    """The largest difference, relative to the largest number where that is above 1."""
+    found, wanted = found.detach().double().cpu(), wanted.detach().double().cpu()
+    if found.shape != wanted.shape:
+        raise ValueError(f"shape {list(found.shape)} instead of {list(wanted.shape)}")
+    return float((found - wanted).abs().max() / max(1.0, float(wanted.abs().max())))
+
+
+def _penalties(device: torch.device) -> Errors:
+    w, x = _random(device, *SHAPE[1:]), _random(device, *SHAPE, seed=1).requires_grad_()
+    slope = penalties.input_gradient((x * w).flatten(1).sum(1), x)
+    norm = w.double().norm()
+    yield (
+        "gradient penalty of a linear critic is (|w| - 1)^2 for each picture",
+        _off(penalties.two_sided(slope), ((norm - 1) ** 2).expand(SHAPE[0])),
+        1e-5,
+    )
+    slope = penalties.input_gradient(x.flatten(1).square().sum(1) / 2, x)
+    norms = x.detach().double().flatten(1).norm(dim=1)
+    yield (
+        "gradient penalty of |x|^2 / 2 is (|x| - 1)^2 for each picture",
+        _off(penalties.two_sided(slope), (norms - 1) ** 2),
+        1e-5,
+    )
+    yield "R1 and R2 of |x|^2 / 2 are |x|^2", _off(penalties.zero_centred(slope), norms**2), 1e-5
+    yield (
+        "the one-sided penalty spares gradients below 1",
+        _off(penalties.one_sided(0.9 * slope / norms.float().view(-1, 1, 1, 1)), torch.zeros(SHAPE[0])),
+        0.0,
+    )
+    real, fake = x.detach(), _random(device, *SHAPE, seed=2)
+    u = torch.linspace(0, 1, SHAPE[0], device=device)
+    points = penalties.Interpolates().points(real, fake, u)
+    wanted = torch.stack([u[i] * real[i] + (1 - u[i]) * fake[i] for i in range(SHAPE[0])])
+    yield "interpolates lie between real and generated, at one place for each pair", _off(points, wanted), 1e-6
+
+
+def _losses(device: torch.device) -> Errors:
+    real, fake = _random(device, 64, seed=3), _random(device, 64, seed=4)
+    r, f = real.double().cpu(), fake.double().cpu()
+    soft = nn.functional.softplus
+    closed = {
+        "Wasserstein loss": (losses.wasserstein_critic(real, fake), f - r),
+        "non-saturating loss": (losses.non_saturating_critic(real, fake), soft(-r) + soft(f)),
+        "hinge loss": (losses.hinge_critic(real, fake), (1 - r).relu() + (1 + f).relu()),
+        "relativistic loss": (losses.relativistic_critic(real, fake), soft(f - r)),
+    }
+    for name, (found, wanted) in closed.items():
+        yield f"{name} of the critic against its formula", _off(found, wanted), 1e-6
+    kinds = ("dcgan", "wgan", "wgan-gp", "wgan-lp", "dragan", "lsgan", "hinge", "relativistic")
+    wrong = 0
+    for kind in kinds:
+        objective = build_objective(resolve(overrides={"objective.kind": kind}).objective)
+        near = 0.5 * torch.ones(4, device=device)
+        up = objective.critic(near + 0.1, near - 0.6).mean() < objective.critic(near, near - 0.6).mean()
+        better = objective.generator(near, near - 0.5).mean() < objective.generator(near, near - 0.6).mean()
+        wrong += not (up and better)
+    yield (
+        f"all {len(kinds)} objectives: the critic wants real scores high, the generator wants its own high",
+        wrong,
+        0.0,
+    )
+
+
+def _second_derivatives(device: torch.device) -> Errors:
+    """The penalty's gradient with respect to weights, against differences, in float64 on the processor."""
+    spec = ImageSpec(8, 8, 1)
+    critics: dict[str, CriticConfig] = {
+        "dcgan": DcganCritic(width=4, max_width=8, init="he"),
+        "dcgan with layer norm": DcganCritic(width=4, max_width=8, init="he", norm="layer"),
+        "upsampling with minibatch stddev": UpsamplingCritic(width=4, max_width=8, minibatch_stddev="batch"),
+        "resnet with layer norm": ResnetCritic(width=4, max_width=8),
+    }
+    for name, config in critics.items():
+        critic = build_critic(config, spec, 0, 1).double()
+        x = _random(torch.device("cpu"), 4, 1, 8, 8, seed=5).double().requires_grad_()
+
+        def penalty(critic: nn.Module = critic, x: Tensor = x) -> Tensor:
+            return penalties.two_sided(penalties.input_gradient(critic(x), x)).mean()
+
+        weight = next(p for p in critic.parameters() if p.ndim == 4)
+        (slope,) = torch.autograd.grad(penalty(), weight)
+        way, step = torch.sign(slope), 1e-6
+        with torch.no_grad():
+            weight.add_(step * way)
+        above = penalty().item()
+        with torch.no_grad():
+            weight.sub_(2 * step * way)
+        below = penalty().item()
+        found, wanted = float((slope * way).sum()), (above - below) / (2 * step)
+        yield f"second derivative of the critic {name} against differences", abs(found - wanted) / abs(wanted), 1e-4
+
+
+def _updates(device: torch.device) -> Errors:
+    layer = nn.Conv2d(3, 5, 3).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    before = layer.weight.detach().clone()
+    optimizer = optimizers.build_optimizer(AdamConfig(lr=0.01, betas=(0.0, 0.9)), layer)
+    gradients = [_random(device, *p.shape, seed=6).contiguous() for p in layer.parameters()]
+    optimizers.set_rate(optimizer, 0.01)
+    optimizers.apply(optimizer, gradients)
+    yield (
+        "the first step of Adam moves each weight by the rate against the sign of its own gradient",
+        _off(before - layer.weight, 0.01 * torch.sign(gradients[0])),
+        1e-6,
+    )
+    WeightClipping(0.05)(list(layer.parameters()))
+    largest = max(float(p.detach().abs().max()) for p in layer.parameters())
+    yield "weight clipping leaves no weight out of bounds", max(0.0, largest - 0.05), 1e-8
+    half = ema.decay(EmaConfig(half_life_images=1000, warmup=0), 1000, 5000)
+    yield "after a half-life, an old weight of the average counts half", abs(half - 0.5), 1e-12
+    old, new = nn.Linear(3, 2).to(device), nn.Linear(3, 2).to(device)
+    wanted = 0.25 * old.weight.detach() + 0.75 * new.weight.detach()
+    ema.update(old, new, 0.25)
+    yield "the average moves by its share", _off(old.weight, wanted), 1e-6
+
+
+def _layers(device: torch.device) -> Errors:
+    x = _random(device, 6, 3, 2, 5, seed=7)
+    spread = x.double().cpu().var(dim=0, correction=0).add(1e-8).sqrt().mean()
+    found = MinibatchStddev("batch")(x)[:, 3]
+    yield "minibatch stddev is the mean of the deviations over the batch", _off(found, spread.expand(6, 2, 5)), 1e-6
+
+
+def _numbers(device: torch.device) -> Errors:
+    z = latents(range(20_000), 8)
+    yield (
+        "latents have mean 0 and deviation 1 (20,000 seeds, 8 numbers each)",
+        max(abs(float(z.mean())), abs(float(z.std()) - 1)),
+        0.02,
+    )
+    alone = np.abs(latents([17], 8)[0] - z[17]).max()
+    yield "a seed has the same latent alone and among others", float(alone), 0.0
+    shuffled = np.sort(permute(np.arange(10_007), 10_007, seed=3))
+    yield "the order of the data shows each picture once", float(np.abs(shuffled - np.arange(10_007)).max()), 0.0
+    config = Config().generator
+    network, spec = build_generator(config.model_copy(update={"width": 4}), ImageSpec(16, 16, 3), 0, 2), (16, 16, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.safetensors"
+        card = Card(ImageSpec(*spec), config.model_copy(update={"width": 4}), "wgan-gp", (), 0)
+        write_generator(path, network, card)
+        again, _ = read_generator(path)
+    pairs = zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+    yield "a model that is saved and loaded is the same", max(_off(a, b) for a, b in pairs), 0.0

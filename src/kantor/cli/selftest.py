@@ -1,0 +1,29 @@
+"""`kantor selftest`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kantor.cli.options import show
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("selftest")(selftest)
+
+
+def selftest(device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto") -> int:
+    """Prove the maths here: losses, penalties, second derivatives and updates against closed forms."""
+    from kantor.app.selftest import prove
+    from kantor.engine.device import choose_device, describe_device
+
+    chosen = choose_device(device)
+    show(f"on {describe_device(chosen)}:")
+    failed = count = 0
+    for proof in prove(chosen):
+        count += 1
+        failed += not proof.holds
+        show(f"{'ok  ' if proof.holds else 'BAD '} {proof.name}: {proof.error:.2g} off, bound {proof.bound:.2g}")
+    show(f"{failed} of {count} proofs fail: please report this" if failed else f"all {count} proofs hold")
+    return 70 if failed else 0

@@ -158,7 +158,7 @@ def test_pack_then_train(kantor: Any, tmp_path: Path) -> None:
         (["train", "--set", "optimizer.critic.lr=nan"], ["optimizer.critic.lr"]),
         (["train", "--set", "objective.kind=hinged"], ["objective.kind", 'did you mean "hinge"?']),
         (["train", "--batch", "-4"], ["train.batch", "-4"]),
-        (["train", "--batch", "many"], ["kantor train", "--batch", "integer"]),
+        (["train", "--batch", "many"], ["--batch many", "not a whole number"]),
         (["train", "--seed", "-1"], ["train.seed"]),
         (["train", "--size", "7"], ["data.size", "between 8 and 1024"]),
         (["train", "--time-budget", "soon"], ["--time-budget soon", "10m"]),

@@ -67,7 +67,12 @@ def again(*words: str) -> int:
 def test_signals(number: signal.Signals, code: int, capfd: pytest.CaptureFixture[str]) -> None:
     """The state is saved, the exit code says so, and the run goes on."""
     words = [*GLYPHS[:-1], "100k", "--set", "train.tick_images=8"]
-    process = subprocess.Popen([*KANTOR, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*KANTOR, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's "&" makes it ignored
+    )
     began_s = time.monotonic()
     while not (found := list(Path("runs").glob("*/metrics.csv"))) or found[0].read_text().count("\n") < 3:
         assert time.monotonic() - began_s < 60 and process.poll() is None

@@ -172,6 +172,7 @@ def train(
     runs: str | Path = "runs",
     name: str | None = None,
     cache: str | Path | None = None,
+    init_from: str | Path | None = None,
     resume: str | Path | None = None,
     quiet: bool = False,
     on_event: Callable[[Event], None] | None = None,
@@ -191,13 +192,15 @@ def train(
             uint8 [N, H, W] or [N, H, W, C], which are kept in the cache, so that the run can be resumed.
         overrides: any fields of the configuration: {"critic.width": 32}.
         time_budget: seconds, or text such as "10m"; with none of epochs, images and this, five minutes.
+        init_from: start from the weights of another run, checkpoint or model file.
         resume: a run directory, its number or "latest"; the run goes on with its own data and configuration.
         quiet: print nothing.
         on_event: called with every event (kantor.engine.events); it must not take long.
     Raises:
         UserError: as on the command line; str() is the same line, `exit_code` the same number.
     """
-    fields = {"train.batch": batch, "train.seed": seed, "train.conditional": conditional or None, "data.size": size}
+    fields = {"train.batch": batch, "train.seed": seed, "train.conditional": conditional or None, "data.size": size,
+              "train.init_from": str(init_from) if init_from is not None else None}  # fmt: skip
     given = {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
     budget_s = duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
     folder = cache_folder(Path(cache) if cache is not None else None)

@@ -28,3 +28,10 @@ def count(text: str, where: str) -> int:
     if not 1 <= number <= 2**53:
         raise ConfigError(f"{where} {text}", "is not a number of pictures", "write for example 200000 or 200k")
     return int(number)
+
+
+def whole(text: str | None, where: str) -> int:
+    """64 of "64"."""
+    if text is None or not re.fullmatch(r"-?\d{1,18}", text):
+        raise ConfigError(f"{where} {text}", "is not a whole number", "write for example 64, or auto")
+    return int(text)

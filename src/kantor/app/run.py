@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from kantor.app.data import Progress
+from kantor.app.init_from import Weights, start_from
 from kantor.app.pictures import Sampler, first_pictures
 from kantor.app.report import write_report
 from kantor.config.schema import Config
@@ -116,6 +117,7 @@ class Run:
 
     Args:
         found: the checkpoint to go on from; None begins.
+        weights: of another model, to begin with.
         started_s: time.monotonic() when the invocation began; budget_s: seconds that it may take.
     """
 
@@ -127,6 +129,7 @@ class Run:
         started_s: float,
         budget_s: float | None,
         found: checkpoints.Checkpoint | None,
+        weights: Weights | None = None,
     ) -> None:
         self.path, self.parts, self.terminal, self.found = path, parts, terminal, found
         self._started_s, self._budget_s = started_s, math.inf if budget_s is None else budget_s
@@ -146,6 +149,9 @@ class Run:
         if found:
             self.bus.load(found.values["listeners"])
             self._load(found)
+        elif weights:
+            for line in start_from(self.state, weights):
+                terminal.note(line)
 
     def train(self) -> str:
         """Goes on to the end, the budget or a signal; tells which: "done", "time-budget" or "signal"."""

@@ -14,9 +14,11 @@ import torch
 from kantor import atomic
 from kantor.app import environment
 from kantor.app.data import cache_folder, default_side, open_set
+from kantor.app.init_from import Weights, read_weights, start_from
 from kantor.app.plan import (
     DEFAULT_BUDGET_S,
     Filled,
+    fastest_batch,
     fastest_threads,
     fill,
     intervals,
@@ -25,10 +27,11 @@ from kantor.app.plan import (
 )
 from kantor.app.resume import open_checkpoint, resumed_config
 from kantor.app.run import Parts, Run, Terminal, build
-from kantor.config.io import resolve, to_toml
+from kantor.config.io import overridden, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.engine.device import choose_device, choose_precision
-from kantor.errors import ConfigError, DataError
+from kantor.errors import ConfigError, DataError, ModelError
+from kantor.nets import traits_of
 from kantor.runs import directory
 from kantor.sinks.pace import words
 
@@ -43,6 +46,7 @@ class TrainOptions:
         budget_s: seconds for this invocation, or None.
         resume: a run directory, its number or "latest"; None starts a new run.
         name: of the run; None takes the data's.
+        batch_auto: measure which batch is fastest.
         started_s: time.monotonic() when the invocation began.
     """
 
@@ -57,6 +61,7 @@ class TrainOptions:
     name: str | None = None
     resume: str | None = None
     cache: Path | None = None
+    batch_auto: bool = False
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -76,6 +81,10 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
 def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
     config = resolve(options.preset, options.config_file, options.overrides)
     _check_paths(config, options.runs)
+    weights = None
+    if config.train.init_from:
+        weights = read_weights(config.train.init_from, options.runs)
+        config, _ = fill(config, {"train.init_from": (str(weights.path), "as asked for")})
     cache = cache_folder(options.cache)
     store, config, filled = open_set(config, default_side(device.type), cache, terminal.packing, terminal.note)
     precision, why = choose_precision(config.train.precision, device)
@@ -83,6 +92,10 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         config, more = fill(config, {"train.precision": (precision, why)})
         filled += more
     parts = build(config, store, device, precision)
+    if options.batch_auto:
+        config, more = _fastest_batch(parts)
+        filled += more
+        parts = build(config, store, device, precision)
     open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
     options = _clock_after_packing(options, terminal)
     threads, why = fastest_threads(parts.state(), parts.feed(), parts.steps())
@@ -97,9 +110,12 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
     env = environment.describe(device, store.fingerprint, config.train.seed)
     env["length_from_budget"] = open_ended
+    if weights:
+        start_from(parts.state(), weights)  # it is refused before there is a run directory
+        env["init_from_digest"] = weights.digest
     run = directory.create(options.runs, name, to_toml(config), env)
     with directory.locked(run):
-        return run, Run(run, parts, terminal, options.started_s, options.budget_s, None).train()
+        return run, Run(run, parts, terminal, options.started_s, options.budget_s, None, weights).train()
 
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
@@ -130,7 +146,45 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):
             atomic.write_text(run / directory.CONFIG, text)
             parts = build(config, store, device, config.train.precision)
-        return run, Run(run, parts, terminal, options.started_s, options.budget_s, found).train()
+        weights = _same_weights(config, env) if found is None else None
+        return run, Run(run, parts, terminal, options.started_s, options.budget_s, found, weights).train()
+
+
+def _fastest_batch(parts: Parts) -> tuple[Config, list[Filled]]:
+    """The configuration with the batch that is fastest here.
+
+    Raises:
+        ConfigError: a network mixes the pictures of a batch, so that the batch is part of what it computes.
+    """
+    state = parts.state()
+    for name, network in (("generator", state.generator), ("critic", state.critic)):
+        traits = traits_of(network)
+        if traits.mixes_batch:
+            layer = "batch norm" if traits.normalisation == "batch" else "minibatch stddev"
+            what = f"the {name} mixes the pictures of a batch ({layer}), so another batch is another network"
+            raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
+
+    def rate_of(batch: int) -> float:
+        trial = replace(parts, config=overridden(parts.config, {"train.batch": batch}))
+        try:
+            return pictures_per_second(trial.state(), trial.feed(), trial.steps(), 1.0)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError from error
+
+    batch, why = fastest_batch(rate_of, parts.store.count)
+    return fill(parts.config, {"train.batch": (batch, why)})
+
+
+def _same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:
+    """What a run began with that was killed before its first save, so that it begins with the same again."""
+    if not config.train.init_from:
+        return None
+    weights = read_weights(config.train.init_from, Path())
+    if weights.digest != env.get("init_from_digest"):
+        what = "its weights are not those that the run began with"
+        raise ModelError(config.train.init_from, what, "bring them back as they were, or start a new run")
+    return weights
 
 
 def _clock_after_packing(options: TrainOptions, terminal: Terminal) -> TrainOptions:

@@ -34,7 +34,6 @@ FOREIGN = {
     "--cfg": "networks and objectives are chosen with --preset",
     "--cond": "training with labels is --conditional",
     "--data": "the data are the first argument: kantor train DATA",
-    "--init-from": "starting from another model's weights is not there yet; leave it out",
     "--gpus": "training on several GPUs is not there yet; leave it out",
     "--compile": "compiled steps are not there yet; leave it out",
 }

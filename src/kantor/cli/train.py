@@ -52,11 +52,17 @@ def train(
     time_budget: Annotated[
         str | None, typer.Option(help="Time for this invocation: 90s, 10m, 1h30m.", show_default=False)
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures in a step.", show_default=False)] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Pictures in a step; auto measures which is fastest.", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Chooses all random numbers.", show_default=False)] = None,
     conditional: Annotated[bool, typer.Option("--conditional", help="Train with class labels.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored as often as not.")] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(help="Start from the weights of another run, checkpoint or model file.", show_default=False),
+    ] = None,
     resume: Annotated[
         str | None, typer.Option(help="Go on with a run: its folder, number, or latest.", show_default=False)
     ] = None,
@@ -81,13 +87,16 @@ def train(
         )
     if resume is not None and preset != "default":
         raise ConfigError("--resume", "goes on with the run's own configuration", "leave --preset out")
+    if resume is not None and batch == "auto":
+        raise ConfigError("--batch auto", "and --resume: a run goes on with its own batch", "leave one of them out")
     overrides: dict[str, Any] = data_overrides(size, crop, fit, channels, labels, max_bad)
     given = {
         "data.source": data,
-        "train.batch": batch,
+        "train.batch": parsing.whole(batch, "--batch") if batch not in (None, "auto") else None,
         "train.seed": seed,
         "train.conditional": conditional or None,
         "data.mirror": mirror or None,
+        "train.init_from": init_from,
     }
     overrides |= {field: value for field, value in given.items() if value is not None}
     overrides |= dict(parse_override(text) for text in set_ or [])
@@ -108,6 +117,7 @@ def train(
             "name": name,
             "resume": resume,
             "cache": cache,
+            "batch_auto": batch == "auto",
             "started_s": started_s,
         }
     )

@@ -498,6 +498,8 @@ class TrainConfig(Section):
     """Chooses all random numbers."""
     conditional: bool = False
     """Train with class labels."""
+    init_from: Annotated[str, Field(max_length=4096)] = ""
+    """Start from the weights of another run, checkpoint or generator.safetensors; empty starts from random ones."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of convolutions; "auto" takes bfloat16 where the hardware computes in it."""
     tick_images: Positive | Auto = "auto"

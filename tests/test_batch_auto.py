@@ -1,0 +1,79 @@
+"""--batch auto: the smallest batch that is nearly as fast as any, and a refusal where the batch matters."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from commands import exit_of
+from kantor.app.plan import fastest_batch
+from kantor.errors import ResourceError
+
+GLYPHS = ["train", "glyphs", "--size", "16", "--images", "64", "--device", "cpu", "--set", "data.glyphs.count=70"]
+SMALL = ["--set", "generator.width=4", "--set", "critic.width=4"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "most", "chosen"),
+    [
+        ({16: 100, 32: 180, 64: 300, 128: 310, 256: 312}, 10**6, 64),
+        ({16: 100, 32: 200, 64: 400, 128: 800, 256: 1600, 512: 3200, 1024: 6400}, 10**6, 1024),
+        ({16: 100, 32: 200, 64: 400}, 100, 64),
+        ({16: 100, 32: 90, 64: 80, 128: 1000}, 10**6, 16),
+        ({16: 50}, 3, 16),
+    ],
+)
+def test_the_knee(rates: dict[int, float], most: int, chosen: int) -> None:
+    batch, why = fastest_batch(lambda b: rates.get(b, 300), most)
+    assert batch == chosen
+    assert f"at {chosen}" in why
+    assert "rates stay as they are" in why
+
+
+def test_what_does_not_fit() -> None:
+    def rate_of(batch: int) -> float:
+        if batch > 32:
+            raise MemoryError
+        return batch
+
+    batch, why = fastest_batch(rate_of, 10**6)
+    assert batch == 32
+    assert "64 does not fit" in why
+    with pytest.raises(ResourceError, match="even a batch of 16"):
+        fastest_batch(lambda b: (_ for _ in ()).throw(MemoryError), 100)
+
+
+def test_a_run_with_it_is_the_run_with_that_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    assert exit_of(*shared, "--batch", "auto") == 0
+    out = capsys.readouterr().out
+    batch = re.search(r"train\.batch = (\d+): measured", out)
+    assert batch
+    assert f"batch = {batch[1]}\n" in next((tmp_path / "r").glob("00000-*/config.toml")).read_text()
+    assert exit_of(*shared, "--batch", batch[1]) == 0
+    models = [path.read_bytes() for path in sorted((tmp_path / "r").glob("*/generator.safetensors"))]
+    assert len(models) == 2
+    assert models[0] == models[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["--batch", "auto", "--set", "generator.norm=batch"],
+            "the generator mixes the pictures of a batch (batch norm)",
+        ),
+        (["--batch", "auto", "--set", "critic.minibatch_stddev=batch"], "(minibatch stddev)"),
+        (["--batch", "many"], "is not a whole number"),
+        (["--batch", "0"], "batch"),
+        (["--batch", "-4"], "batch"),
+    ],
+)
+def test_refusals(words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of(*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c", *words) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r").exists()

@@ -26,6 +26,9 @@ def pack(
     channels: Channels = None,
     labels: Labels = None,
     max_bad: MaxBad = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Pack nothing: look at the pictures and write what was found to --out.")
+    ] = False,
     format_: Annotated[
         str, typer.Option("--format", help="npy for Kantor; tfrecord or webdataset for other programs.")
     ] = "npy",
@@ -44,6 +47,14 @@ def pack(
 
     overrides = data_overrides(size, crop, fit, channels, labels, max_bad)
     overrides |= {"data.source": source} | dict(parse_override(text) for text in set_ or [])
+    if inspect:
+        from kantor.app.inspect import inspect as look
+
+        with show_packing() as progress:
+            found = look(overrides, out, overwrite, progress)
+        for line in found:
+            show(line)
+        return
     with show_packing() as progress:
         lines = pack_source(overrides, out, overwrite, progress, format_, cache)
     for line in lines:

@@ -84,7 +84,7 @@ def losses_png(metrics: Mapping[str, Column], title: str) -> bytes:
     for i, panel in enumerate(panels):
         alone = i == len(panels) - 1 and i % 2 == 0
         _draw(figure.add_subplot(layout[1 + i // 2, slice(None) if alone else i % 2]), kept, panel, rolled_back)
-    return _png(figure)
+    return png_of(figure)
 
 
 def without_abandoned(metrics: Mapping[str, Column]) -> tuple[dict[str, Column], Column]:
@@ -258,7 +258,8 @@ def _epoch_axis(axes: Axes, metrics: Mapping[str, Column]) -> None:
                  size=9, color=SOFT_INK)  # fmt: skip
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """The figure as a PNG; equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -1,0 +1,178 @@
+"""A look at a set of pictures before anything is trained on it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor import atomic
+from kantor.app.data import Progress
+from kantor.config.io import resolve
+from kantor.config.schema import DataConfig
+from kantor.data import layout
+from kantor.data.listing import require_pictures, scan
+from kantor.data.pack import pack
+from kantor.data.pack_pool import Pool, cores
+from kantor.data.pack_worker import NEAR_CONSTANT
+from kantor.data.sources import Item, Source, open_source
+from kantor.data.store import Store, is_packed
+from kantor.errors import ConfigError
+from kantor.report.inspect import figure_png
+from kantor.sample.grid import grid, png_bytes
+from kantor.types import ImageSpec
+
+SIDE = 64
+_SHEET, _SUSPECTS = 100, 64
+_MODES = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
+_OURS = ("enlarged", "grey to RGB", "shrunk")  # of the thumbnails, which says nothing about the pictures
+_LEVELS = (32, 48, 64, 96, 128, 192, 256, 512)
+
+
+def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
+    """Looks at every picture and writes the folder `out`: see docs/inspect.md. The pictures stay as they are.
+
+    Returns:
+        The summary, line by line.
+    Raises:
+        DataError: there are no pictures; ConfigError: `out` exists.
+    """
+    config = resolve(overrides=overrides).data
+    path = Path(config.source)
+    if out.exists() and not overwrite:
+        raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
+    if path.is_dir() and out.absolute().is_relative_to(path.absolute()):
+        raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
+    atomic.make_folder(out.absolute().parent)
+    thumbnails = out.with_name(f".{out.name}.thumbnails")
+    _gone(thumbnails)  # of an attempt that was killed
+    try:
+        if is_packed(path):
+            store, sizes, kinds = Store.open(path), None, None
+        else:
+            source = open_source(config)
+            sizes, kinds = _probed(source, config)
+            wanted = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0})
+            pack(source, wanted, ImageSpec(SIDE, SIDE, 3), thumbnails, progress=progress)
+            store = Store.open(thumbnails)
+        found = _facts(store, sizes, kinds)
+        if out.exists():
+            atomic.remove_folder(out)
+        with atomic.new_folder(out) as folder:
+            _write(folder, store, found)
+    finally:
+        _gone(thumbnails)
+    return [*_summary(found), f"written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}"]
+
+
+def _gone(folder: Path) -> None:
+    if folder.exists():
+        atomic.remove_folder(folder)
+
+
+def _probed(source: Source, config: DataConfig) -> tuple[list[tuple[int, int]], dict[str, int]]:
+    """(height, width) of every picture that can be opened, and how many of each kind."""
+    require_pictures(source, scan(source, config))
+    items = [entry for entry in source.items() if isinstance(entry, Item)]
+    items = items[: config.limit] if config.limit else items
+    with Pool(source, None, row_bytes=1, workers=cores()) as pool:
+        seen = pool.probe(items)
+    kinds = Counter(_MODES[kind] for _, _, kind in seen)
+    return [(height, width) for height, width, _ in seen], dict(kinds.most_common())
+
+
+def _facts(store: Store, sizes: list[tuple[int, int]] | None, kinds: dict[str, int] | None) -> dict[str, Any]:
+    """Everything that inspect.json says; and the rows that the sheets show."""
+    if sizes is None or kinds is None:
+        sizes = [store.spec[:2]] * store.count
+        kinds = {{1: "grey", 3: "colour"}.get(store.spec.channels, "with transparency"): store.count}
+    labels = store.labels(np.arange(store.count))
+    counts: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
+    rejected = [json.loads(line) for line in _lines(store.path / layout.REJECTED)]
+    names = [json.loads(line)["name"] for line in _lines(store.path / layout.SOURCES)]
+    _, group, size = np.unique(store.digests(), axis=0, return_inverse=True, return_counts=True)
+    copies = sorted(np.flatnonzero(size[group] > 1).tolist(), key=lambda row: (group[row], row))
+    flat = _near_constant(store)
+    sides = np.array([min(pair) for pair in sizes])
+    return {
+        "pictures": store.count,
+        "rejected": len(rejected),
+        "sizes": {f"{h}x{w}": n for (h, w), n in Counter(sizes).most_common(50)},
+        "shorter_side": {q: int(np.percentile(sides, p)) for q, p in (("least", 0), ("median", 50), ("most", 100))},
+        "kinds": kinds,
+        "conversions": {what: n for what, n in store.manifest.get("notes", {}).items() if what not in _OURS},
+        "classes": {name: int(n) for name, n in zip(store.class_names, counts, strict=True)},
+        "duplicates": [[names[row] for row in copies if group[row] == one] for one in dict.fromkeys(group[copies])],
+        "near_constant": [names[row] for row in flat],
+        "rejected_because": dict(Counter(str(entry.get("reason", "")) for entry in rejected).most_common()),
+        "_rejected": rejected,
+        "_sizes": sizes,
+        "_copies": copies,
+        "_flat": flat,
+    }
+
+
+def _near_constant(store: Store) -> list[int]:
+    """Rows that show next to nothing: standard deviation below 2 of 255."""
+    rows = []
+    for start in range(0, store.count, 1024):
+        some = store.images(np.arange(start, min(start + 1024, store.count)))
+        deviation = some.reshape(len(some), -1, some.shape[3]).astype(np.float32).std(axis=1).max(axis=1)
+        rows += (start + np.flatnonzero(deviation < NEAR_CONSTANT)).tolist()
+    return rows
+
+
+def _write(folder: Path, store: Store, found: dict[str, Any]) -> None:
+    spread = np.unique(np.linspace(0, store.count - 1, min(_SHEET, store.count)).astype(np.int64))
+    caption = f"{len(spread)} of {store.count:,} pictures, spread evenly"
+    atomic.write_bytes(folder / "contact-sheet.png", png_bytes(grid(store.images(spread), caption=caption)))
+    suspects: dict[str, NDArray[np.int64]] = {
+        "duplicates.png": np.array(found["_copies"][:_SUSPECTS], np.int64),
+        "near-constant.png": np.array(found["_flat"][:_SUSPECTS], np.int64),
+    }
+    for name, rows in suspects.items():
+        if len(rows):
+            atomic.write_bytes(folder / name, png_bytes(grid(store.images(rows))))
+    atomic.write_bytes(folder / "figures.png", figure_png(found["_sizes"], found["kinds"], found["classes"]))
+    public = {name: value for name, value in found.items() if not name.startswith("_")}
+    atomic.write_text(folder / "inspect.json", json.dumps(public, indent=1, ensure_ascii=False) + "\n")
+    if found["_rejected"]:
+        lines = [json.dumps(entry, ensure_ascii=False) for entry in found["_rejected"]]
+        atomic.write_text(folder / layout.REJECTED, "\n".join(lines) + "\n")
+
+
+def _summary(found: dict[str, Any]) -> list[str]:
+    side, kinds = found["shorter_side"], ", ".join(f"{n:,} {kind}" for kind, n in found["kinds"].items())
+    lines = [
+        f"{found['pictures']:,} pictures can be used; by their heads: {kinds}",
+        f"shorter sides from {side['least']} to {side['most']} pixels, half of them {side['median']} or more",
+    ]
+    if found["classes"]:
+        counts = found["classes"]
+        lines.append(f"{len(counts)} classes of {min(counts.values()):,} to {max(counts.values()):,} pictures")
+    lines += [f"{n:,} x {what}" for what, n in found["conversions"].items()]
+    if found["rejected"]:
+        reasons = ", ".join(f"{n} {why}" for why, n in list(found["rejected_because"].items())[:3])
+        lines.append(f"{found['rejected']:,} files are left out: {reasons}")
+    if found["duplicates"]:
+        extra = sum(len(group) - 1 for group in found["duplicates"])
+        lines.append(f"exact copies of other pictures: {extra:,}, see duplicates.png")
+    if found["near_constant"]:
+        lines.append(f"pictures that show next to nothing: {len(found['near_constant']):,}, see near-constant.png")
+    fits = [level for level in _LEVELS if level <= side["median"]]
+    if fits:
+        lines.append(f"--size {fits[-1]} is the largest usual size that enlarges no more than half of them")
+    return lines
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return data.decode("utf-8", "surrogateescape").splitlines()

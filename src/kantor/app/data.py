@@ -12,6 +12,7 @@ from kantor.config.schema import Config
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
 from kantor.data.sources import GLYPHS, Source, open_source
+from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
 from kantor.errors import ConfigError, DataError
 from kantor.types import ImageSpec
@@ -45,7 +46,7 @@ def absolute_source(config: Config) -> Config:
 
 def open_set(
     config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
-) -> tuple[Store, Config, list[Filled]]:
+) -> tuple[Store | Part, Config, list[Filled]]:
     """The set that a run trains on, packed into the cache first where that has not been done before.
 
     Args:
@@ -70,6 +71,20 @@ def open_set(
                 note(line)
             kept = Store.open(path)
         store = kept
+    return _trained_on(store, config, note), config, filled
+
+
+def _trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:
+    """The set without what is held out of it. Too few pictures are an error, few are worth a word."""
+    part: Store | Part = store
+    if config.data.holdout:
+        part, held = split(store, config.data.holdout)
+        note(f"{held.count:,} of {store.count:,} pictures are held out")
+    _enough(part, config, note)
+    return part
+
+
+def _enough(store: Store | Part, config: Config, note: Callable[[str], None]) -> None:
     if store.count < 2:
         raise DataError(config.data.source, "one picture is not enough to train on", "add more pictures")
     if store.count < config.train.batch:
@@ -77,7 +92,6 @@ def open_set(
             f"{config.data.source} has {store.count} pictures, fewer than the batch of {config.train.batch}: each batch "
             "shows some of them more than once; expect little variety"
         )
-    return store, config, filled
 
 
 def _from_cache(path: Path, note: Callable[[str], None]) -> Store | None:

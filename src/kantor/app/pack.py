@@ -11,7 +11,7 @@ from kantor.app.data import Progress, cache_folder, default_side, look, open_set
 from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.pack import pack
-from kantor.data.store import is_packed
+from kantor.data.store import Store, is_packed
 from kantor.data.targets import FORMATS, write_tfrecord, write_webdataset
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
@@ -54,9 +54,13 @@ def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kin
     if out.exists() and not overwrite:
         raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
     lines: list[str] = []
+    if config.data.holdout:
+        do = "leave it out; the program that reads the set splits it"
+        raise ConfigError("data.holdout", f"does not go with --format {kind}", do)
     store, config, filled = open_set(config, default_side(choose_device("auto").type), cache, progress, lines.append)
     if out.exists():
         atomic.remove_folder(out)
     write = write_tfrecord if kind == "tfrecord" else write_webdataset
+    assert isinstance(store, Store)
     write(store, out, progress)
     return [*lines, *map(str, filled), f"wrote {store.count:,} pictures, {store.spec}, as {kind}"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kantor.config.schema import Config
+from kantor.data.split import Part
 from kantor.data.store import Store
 from kantor.random import derive
 from kantor.sample.draw import draw
@@ -42,6 +43,6 @@ class Sampler:
         return draw(generator, z, labels)
 
 
-def first_pictures(store: Store, count: int) -> Pictures:
+def first_pictures(store: Store | Part, count: int) -> Pictures:
     """Pictures of the set, spread evenly: uint8 [count or fewer, H, W, C]."""
     return store.images(np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64))

@@ -17,6 +17,7 @@ from kantor.app.pictures import Sampler, first_pictures
 from kantor.app.report import write_report
 from kantor.config.schema import Config
 from kantor.data.feed import Feed
+from kantor.data.split import Part
 from kantor.data.store import Store
 from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Listener, Started
@@ -68,7 +69,7 @@ class Parts:
     """What a run is made of, built from its configuration."""
 
     config: Config
-    store: Store
+    store: Store | Part
     device: torch.device
     objective: Objective
     precision: str
@@ -89,7 +90,7 @@ class Parts:
         return len(self.store.class_names) if self.config.train.conditional else 0
 
 
-def build(config: Config, store: Store, device: torch.device, precision: str) -> Parts:
+def build(config: Config, store: Store | Part, device: torch.device, precision: str) -> Parts:
     """The parts, once everything that can be refused has been looked at."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)
     parts = Parts(config, store, device, build_objective(config.objective), precision)

@@ -92,6 +92,8 @@ class DataConfig(Section):
     """"auto" takes sub-folders or the labels beside the data, "none" ignores them, else a CSV or JSON file."""
     limit: Count = 0
     """Use only this many pictures, the first in order; 0 uses all."""
+    holdout: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_share)] = 0.0
+    """Share of the pictures that is never trained on, chosen by their bytes: 0.1, "10%"."""
     mirror: bool = False
     """Show pictures mirrored as often as not. Not for letters."""
     min_size: Annotated[int, Field(ge=1, le=1024)] = 8

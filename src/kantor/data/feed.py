@@ -13,6 +13,7 @@ from kantor.random import derive
 from kantor.types import Batch
 
 if TYPE_CHECKING:
+    from kantor.data.split import Part
     from kantor.data.store import Store
 
 
@@ -35,7 +36,7 @@ class Feed:
     """
 
     def __init__(
-        self, store: Store, seed: int, device: torch.device, labels: bool = False, mirror: bool = False
+        self, store: Store | Part, seed: int, device: torch.device, labels: bool = False, mirror: bool = False
     ) -> None:
         self.store, self.device, self.position = store, device, 0
         self._order = Order(store.shard_sizes, seed, window=None)

@@ -174,6 +174,7 @@ def train(
     cache: str | Path | None = None,
     init_from: str | Path | None = None,
     resume: str | Path | None = None,
+    tensorboard: bool = False,
     quiet: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> Run:
@@ -209,7 +210,7 @@ def train(
     options = TrainOptions(
         preset=preset, config_file=Path(config) if config is not None else None, overrides=given, epochs=epochs,
         images=images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
-        resume=str(resume) if resume is not None else None, cache=folder, started_s=time.monotonic(),
+        resume=str(resume) if resume is not None else None, cache=folder, tensorboard=tensorboard, started_s=time.monotonic(),
     )  # fmt: skip
     with _stop_on_interrupt() as stop_asked:
 

@@ -37,6 +37,7 @@ from kantor.sinks.csv import MetricsCsv
 from kantor.sinks.events_log import EventsLog
 from kantor.sinks.images import SampleSheets
 from kantor.sinks.log import LogFile
+from kantor.sinks.tensorboard import FOLDER, TensorBoard
 
 FEW_IMAGES = 1000
 
@@ -119,6 +120,7 @@ class Run:
     Args:
         found: the checkpoint to go on from; None begins.
         weights: of another model, to begin with.
+        tensorboard: write for TensorBoard too.
         started_s: time.monotonic() when the invocation began; budget_s: seconds that it may take.
     """
 
@@ -131,12 +133,14 @@ class Run:
         budget_s: float | None,
         found: checkpoints.Checkpoint | None,
         weights: Weights | None = None,
+        tensorboard: bool = False,
     ) -> None:
         self.path, self.parts, self.terminal, self.found = path, parts, terminal, found
         self._started_s, self._budget_s = started_s, math.inf if budget_s is None else budget_s
         self.state, self.feed = parts.state(), parts.feed()
         self._console = terminal.console(path)
         self._log = LogFile(path / directory.LOG)
+        more: dict[str, Listener] = {"tensorboard": TensorBoard(path / FOLDER)} if tensorboard else {}
         self.bus = Bus(
             {
                 "metrics.csv": MetricsCsv(path / directory.METRICS),
@@ -145,6 +149,7 @@ class Run:
                 "losses.png": LossPlot(path),
                 "log.txt": Console(self._log, path),
                 "console": self._console,
+                **more,
             }
         )
         if found:

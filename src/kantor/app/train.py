@@ -34,6 +34,7 @@ from kantor.errors import ConfigError, DataError, ModelError
 from kantor.nets import traits_of
 from kantor.runs import directory
 from kantor.sinks.pace import words
+from kantor.sinks.tensorboard import require_tensorboard
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class TrainOptions:
         budget_s: seconds for this invocation, or None.
         resume: a run directory, its number or "latest"; None starts a new run.
         name: of the run; None takes the data's.
+        tensorboard: write everything for TensorBoard too.
         batch_auto: measure which batch is fastest.
         started_s: time.monotonic() when the invocation began.
     """
@@ -62,6 +64,7 @@ class TrainOptions:
     resume: str | None = None
     cache: Path | None = None
     batch_auto: bool = False
+    tensorboard: bool = False
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -73,6 +76,8 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     """
     _total(options, 0)  # before pictures are packed: it refuses a length that is given twice
     device = choose_device(options.device)
+    if options.tensorboard:
+        require_tensorboard()
     if options.resume is not None:
         return _resume(options, device, terminal)
     return _begin(options, device, terminal)
@@ -115,7 +120,9 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         env["init_from_digest"] = weights.digest
     run = directory.create(options.runs, name, to_toml(config), env)
     with directory.locked(run):
-        return run, Run(run, parts, terminal, options.started_s, options.budget_s, None, weights).train()
+        return run, Run(
+            run, parts, terminal, options.started_s, options.budget_s, None, weights, options.tensorboard
+        ).train()
 
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
@@ -147,7 +154,9 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             atomic.write_text(run / directory.CONFIG, text)
             parts = build(config, store, device, config.train.precision)
         weights = _same_weights(config, env) if found is None else None
-        return run, Run(run, parts, terminal, options.started_s, options.budget_s, found, weights).train()
+        return run, Run(
+            run, parts, terminal, options.started_s, options.budget_s, found, weights, options.tensorboard
+        ).train()
 
 
 def _fastest_batch(parts: Parts) -> tuple[Config, list[Filled]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kantor.cli import completion
 from kantor.cli.options import show
 
 
@@ -15,7 +16,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="Run directory, or a generator.safetensors.")],
+    model: Annotated[
+        str, typer.Argument(help="Run directory, or a generator.safetensors.", autocompletion=completion.runs)
+    ],
     count: Annotated[
         int | None, typer.Option(min=1, help="Pictures, seeds 0, 1, 2 ... [64]", show_default=False)
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kantor.cli import completion
 from kantor.cli.options import show
 
 
@@ -14,7 +15,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Print this one whole.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Print this one whole.", show_default=False, autocompletion=completion.presets)
+    ] = None,
 ) -> None:
     """List the recipes that come with Kantor, or print one."""
     from kantor.config.io import preset_names, preset_text

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kantor.cli import completion
 from kantor.cli.options import show
 
 
@@ -15,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="Run directory, its number, its name, or latest.")],
+    run: Annotated[str, typer.Argument(help="Run directory, its number, or latest.", autocompletion=completion.runs)],
     table: Annotated[bool, typer.Option("--table", help="Print the losses instead.")] = False,
     runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kantor.app import parsing
+from kantor.cli import completion
 from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError
@@ -30,7 +31,9 @@ def train(
             show_default=False,
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Recipe to start from; see kantor presets.")] = "default",
+    preset: Annotated[
+        str, typer.Option(help="Recipe to start from; see kantor presets.", autocompletion=completion.presets)
+    ] = "default",
     config: Annotated[
         Path | None, typer.Option(help="Configuration file; a run's config.toml repeats it.", show_default=False)
     ] = None,
@@ -64,8 +67,14 @@ def train(
         typer.Option(help="Start from the weights of another run, checkpoint or model file.", show_default=False),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(help="Go on with a run: its folder, number, or latest.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Go on with a run: its folder, number, or latest.", show_default=False, autocompletion=completion.runs
+        ),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write everything for TensorBoard too, into the run directory.")
+    ] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
     size: Size = None,
     crop: Crop = None,
@@ -117,6 +126,7 @@ def train(
             "name": name,
             "resume": resume,
             "cache": cache,
+            "tensorboard": tensorboard,
             "batch_auto": batch == "auto",
             "started_s": started_s,
         }

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from kantor.cli import completion
 from kantor.cli.options import show
 
 
@@ -15,7 +16,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def walk(
-    model: Annotated[str, typer.Argument(help="Run directory, or a generator.safetensors.")],
+    model: Annotated[
+        str, typer.Argument(help="Run directory, or a generator.safetensors.", autocompletion=completion.runs)
+    ],
     seeds: Annotated[str, typer.Option(help="The pictures on the way: 3,9,12.")],
     out: Annotated[Path, typer.Option(help="A film: .gif, .webp or .mp4; or a strip of pictures: .png.")],
     class_: Annotated[

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from kantor import atomic
+from kantor.app import cache as caching
 from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config
 from kantor.data.listing import Listing, choose_spec, scan
@@ -64,13 +67,9 @@ def open_set(
     else:
         config, spec, source, listing, filled = look(config, side, note)
         path = cache / "packs" / cache_key(source, config.data, spec, listing)
-        kept = _from_cache(path, note)
-        if kept is None:
-            report = pack(source, config.data, spec, path, progress=progress, listing=listing)
-            for line in report_lines(report):
-                note(line)
-            kept = Store.open(path)
-        store = kept
+        packing = functools.partial(_packed_into, path, source, config, spec, listing, progress, note)
+        store = caching.alone(packing, note)
+        caching.mark_used(path)
     return _trained_on(store, config, note), config, filled
 
 
@@ -92,6 +91,30 @@ def _enough(store: Store | Part, config: Config, note: Callable[[str], None]) ->
             f"{config.data.source} has {store.count} pictures, fewer than the batch of {config.train.batch}: each batch "
             "shows some of them more than once; expect little variety"
         )
+
+
+def _packed_into(
+    path: Path, source: Source, config: Config, spec: ImageSpec, listing: Listing, progress: Progress,
+    note: Callable[[str], None],
+) -> Store:  # fmt: skip
+    """The set at `path` in the cache, packed now where it is not there. Raises BusyError while another packs it."""
+    kept = _from_cache(path, note)
+    if kept is not None:
+        return kept
+    if path.parent.exists():
+        for line in caching.make_room(
+            path.parent, min(config.data.limit or listing.items, listing.items) * math.prod(spec), path
+        ):
+            note(line)
+    try:
+        report = pack(source, config.data, spec, path, progress=progress, listing=listing)
+    except ConfigError:
+        if (kept := _from_cache(path, note)) is not None:  # another has finished it in this moment
+            return kept
+        raise
+    for line in report_lines(report):
+        note(line)
+    return Store.open(path)
 
 
 def _from_cache(path: Path, note: Callable[[str], None]) -> Store | None:

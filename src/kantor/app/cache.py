@@ -1,0 +1,104 @@
+"""The cache of packed pictures: shared by runs, kept below a size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from kantor import atomic
+from kantor.data import layout
+from kantor.errors import BusyError, ConfigError
+
+LIMIT = "KANTOR_CACHE_LIMIT"
+DEFAULT_LIMIT = 50 * 10**9
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_RECENT_S = 3600.0
+T = TypeVar("T")
+
+
+def limit_bytes() -> int:
+    """What KANTOR_CACHE_LIMIT allows: "20GB", "500M"; 50 GB where it is not set.
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    text = os.environ.get(LIMIT, "")
+    if not text:
+        return DEFAULT_LIMIT
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if match is None:
+        raise ConfigError(f"{LIMIT}={text}", "is no size", "write for example 20GB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
+    """Removes packed sets, those that were used longest ago first, until `needed_bytes` more fit below the limit.
+
+    Only what is a packed set, or the rest of an attempt that nobody works on, is ever removed; nothing that was used
+    within the last hour is. A run that has a set open goes on reading it where the system allows that, else it stays.
+
+    Args:
+        packs: the folder of packed sets.
+        keep: never removed: the set about to be made.
+    Returns:
+        A line for the user where something was removed.
+    """
+    limit = limit_bytes()
+    sets = [path for path in packs.iterdir() if _is_ours(path) and path.name.strip(".").split(".")[0] != keep.name]
+    sizes = {path: _size(path) for path in sets}
+    total, freed, removed = sum(sizes.values()), 0, 0
+    for path in sorted(sets, key=_used_s):
+        if total - freed + needed_bytes <= limit or time.time() - _used_s(path) < _RECENT_S:
+            break
+        with contextlib.suppress(OSError, BusyError), atomic.locked(path):
+            atomic.remove_folder(path)
+        if not path.exists():
+            freed, removed = freed + sizes[path], removed + 1
+    if not removed:
+        return []
+    return [
+        f"removed {removed} packed sets ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.0f} GB"
+    ]
+
+
+def mark_used(path: Path) -> None:
+    """This set is in use: it is removed last."""
+    with contextlib.suppress(OSError):
+        os.utime(path / layout.MANIFEST)
+
+
+def alone(make: Callable[[], T], note: Callable[[str], None], pause_s: float = 1.0) -> T:
+    """What `make` gives, once nobody else is at it: while it raises BusyError, waits and tries again."""
+    told = False
+    while True:
+        try:
+            return make()
+        except BusyError as busy:
+            if not told:
+                note(f"waiting for another Kantor that packs the same pictures ({busy.what})")
+            told = True
+            time.sleep(pause_s)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and (layout.is_packed(path) or path.name.endswith(".partial"))
+
+
+def _used_s(path: Path) -> float:
+    file = path / layout.MANIFEST
+    with contextlib.suppress(OSError):
+        return (file if file.exists() else path).stat().st_mtime
+    return 0.0
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for file in path.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += file.lstat().st_size
+    return total

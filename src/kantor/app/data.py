@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kantor import atomic
@@ -14,7 +14,7 @@ from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
-from kantor.data.sources import GLYPHS, Source, open_source
+from kantor.data.sources import GLYPHS, Many, Source, open_source
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
 from kantor.errors import ConfigError, DataError
@@ -132,16 +132,31 @@ def _from_cache(path: Path, note: Callable[[str], None]) -> Store | None:
 
 
 def look(
-    config: Config, side: int, note: Callable[[str], None]
+    config: Config, side: int, note: Callable[[str], None], more: Sequence[str] = ()
 ) -> tuple[Config, ImageSpec, Source, Listing, list[Filled]]:
-    """Lists a source and fills size and channels after a look at some of its pictures."""
-    source = open_source(config.data)
+    """Lists a source and fills size and channels after a look at some of its pictures.
+
+    Args:
+        more: further sources, whose pictures come after those of `config.data.source`.
+    """
+    source = _opened(config, more)
     if source.note:
         note(source.note)
     listing = scan(source, config.data)
     spec, reasons = choose_spec(source, config.data, side, listing)
     config, filled = _as_chosen(config, spec, reasons)
-    return config, spec, open_source(config.data), listing, filled  # opened again: glyphs are drawn at their size
+    return config, spec, _opened(config, more), listing, filled  # opened again: glyphs are drawn at their size
+
+
+def _opened(config: Config, more: Sequence[str]) -> Source:
+    """The source; several as one, the names in each behind the source's own, with a number where two are alike."""
+    if not more:
+        return open_source(config.data)
+    paths = [config.data.source, *more]
+    names = [Path(path).name for path in paths]
+    prefixes = [f"{i}-{name}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    parts = [open_source(config.data.model_copy(update={"source": path})) for path in paths]
+    return Many(", ".join(paths), parts, prefixes)
 
 
 def report_lines(report: PackReport) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ def pack_source(
     overwrite: bool,
     progress: Progress,
     kind: str = "npy",
+    more: Sequence[str] = (),
     cache: Path | None = None,
 ) -> list[str]:
     """Packs the source that `overrides` name into the folder `out`.
 
     Args:
+        more: further sources, packed behind it; classes of the same name are one.
         kind: "npy" for training with Kantor; "tfrecord" or "webdataset", which go by way of a packed set in the cache.
 
     Returns:
@@ -36,15 +38,19 @@ def pack_source(
     config = resolve(overrides=overrides)
     if kind not in FORMATS:
         raise ConfigError(f"--format {kind}", "there is no such format", nearest(kind, FORMATS))
-    source_path = Path(config.data.source)
-    if is_packed(source_path) and kind == "npy":
-        raise ConfigError(config.data.source, "is a packed set already", "train on it as it is")
-    if source_path.is_dir() and out.absolute().is_relative_to(source_path.absolute()):
-        raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
+    if more and kind != "npy":
+        raise ConfigError(f"--format {kind}", "takes one SOURCE", "pack them together first, then write that set")
+    if more and config.data.labels not in ("auto", "none"):
+        raise ConfigError("--labels", "a file of labels is for one SOURCE", "use sub-folders, or --labels none")
+    for path in map(Path, (config.data.source, *more)):
+        if is_packed(path) and (kind == "npy" or more):
+            raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its pictures")
+        if path.is_dir() and out.absolute().is_relative_to(path.absolute()):
+            raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
     lines: list[str] = []
     if kind != "npy":
         return _convert(config, out, overwrite, progress, kind, cache_folder(cache))
-    config, spec, source, listing, filled = look(config, default_side(choose_device("auto").type), lines.append)
+    config, spec, source, listing, filled = look(config, default_side(choose_device("auto").type), lines.append, more)
     report = pack(source, config.data, spec, out, overwrite=overwrite, progress=progress, listing=listing)
     return lines + [str(one) for one in filled] + report_lines(report)
 

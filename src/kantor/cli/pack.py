@@ -9,6 +9,7 @@ import typer
 
 from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
 from kantor.config.io import parse_override
+from kantor.errors import ConfigError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,7 +18,8 @@ def add_to(app: typer.Typer) -> None:
 
 def pack(
     source: Annotated[
-        str, typer.Argument(help="Folder of pictures, zip, tar, .npy, .npz, IDX, TFRecord, Parquet, or glyphs.")
+        list[str],
+        typer.Argument(help="Folder of pictures, zip, tar, .npy, .npz, IDX, TFRecord, Parquet, or glyphs; or several."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the packed set; made by this command.")],
     size: Size = None,
@@ -46,8 +48,10 @@ def pack(
     from kantor.app.pack import pack_source
 
     overrides = data_overrides(size, crop, fit, channels, labels, max_bad)
-    overrides |= {"data.source": source} | dict(parse_override(text) for text in set_ or [])
+    overrides |= {"data.source": source[0]} | dict(parse_override(text) for text in set_ or [])
     if inspect:
+        if len(source) > 1:
+            raise ConfigError("--inspect", "looks at one SOURCE", "name one at a time")
         from kantor.app.inspect import inspect as look
 
         with show_packing() as progress:
@@ -56,7 +60,7 @@ def pack(
             show(line)
         return
     with show_packing() as progress:
-        lines = pack_source(overrides, out, overwrite, progress, format_, cache)
+        lines = pack_source(overrides, out, overwrite, progress, format_, source[1:], cache)
     for line in lines:
         show(line)
     show(f"packed set: {out}")

@@ -41,4 +41,5 @@ class Many:
     def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
         """As its source loads it."""
         number, position = item.position >> _PART, item.position & ((1 << _PART) - 1)
-        return self.parts[number].load(replace(item, position=position))
+        name = item.name.removeprefix(f"{self.prefixes[number]}/")
+        return self.parts[number].load(replace(item, name=name, position=position))

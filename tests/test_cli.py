@@ -237,6 +237,12 @@ def test_generate_refuses(kantor: Any, model: Path) -> None:
     ):
         refused(kantor("generate", model, *words, "--out", "none"), 2, *parts)
     assert not Path("none").exists()
+    refused(kantor("generate", "here"), 4, "here", "is a folder of pictures, not a model")
+    refused(kantor("generate", "here/sheet.png"), 4, "here/sheet.png", "is a picture, not a model")
+    refused(kantor("generate", "99"), 4, "99", "no run of this number in runs", "train one first")
+    refused(kantor("generate", "99", "--runs", model.parent), 4, "99", f"choose one of: {model.name}")
+    refused(kantor("generate", "a" * 300 + ".safetensors"), 4, "name too long", "check the path")
+    refused(kantor("generate", "latest"), 4, "runs", "there is no run in this folder")
     refused(kantor("generate", "nothing.safetensors"), 4, "nothing.safetensors", "does not exist")
     refused(kantor("generate", model, "--checkpoint", 9, "--out", "none"), 4, "--checkpoint 9", "8")
     good = (model / "generator.safetensors").read_bytes()

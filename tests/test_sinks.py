@@ -294,6 +294,12 @@ class TestConsole:
         play(stream, "signal", tmp_path, steps=4)
         assert shown(stream).splitlines()[-1] == f"to go on: kantor train --resume {tmp_path}"
 
+    def test_the_program_is_named_as_it_was_called(self, tmp_path):
+        stream = io.StringIO()
+        console = Console(stream, tmp_path, program=".venv/bin/kantor")
+        console.on(Finished(64, "signal"))
+        assert stream.getvalue().splitlines()[-1] == f"to go on: .venv/bin/kantor train --resume {tmp_path}"
+
     def test_a_budget_that_ends_first(self):
         stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
         play(stream, "time-budget", steps=5, budget_s=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from commands import TINY, exit_of
+from kantor.app.walk import class_shares
 from kantor.sample.film import film_bytes, shown
 from kantor.sample.walk import arc, ease, walk
 
@@ -138,6 +140,16 @@ def test_a_film_of_classes(model: Path, tmp_path: Path) -> None:
     assert lasts == 8 * 40  # frames that are equal are stored once and last longer
 
 
+def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
+    """As good as given one by one; a class whose own name has a comma stays whole."""
+    once, apart = tmp_path / "once.png", tmp_path / "apart.png"
+    assert exit_of("walk", model, "--seeds", "3,4", "--class", "K,B", "--out", once) == 0
+    assert exit_of("walk", model, "--seeds", "3,4", "--class", "K", "--class", "B", "--out", apart) == 0
+    assert once.read_bytes() == apart.read_bytes()
+    card: Any = SimpleNamespace(class_names=("cats", "cats, sitting"))
+    np.testing.assert_array_equal(class_shares(["cats, sitting"], card, 2), [[0, 1], [0, 1]])
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -148,6 +160,8 @@ def test_a_film_of_classes(model: Path, tmp_path: Path) -> None:
         (["--seeds", "3,4", "--out", "a.gif", "--frames", "100000"], 2, "100,000 pictures in all"),
         (["--seeds", "3,4", "--out", "a.gif", "--class", "Ä"], 2, "no such class"),
         (["--seeds", "3,4,5", "--out", "a.gif", "--class", "K", "--class", "B"], 2, "2 classes for 3 seeds"),
+        (["--seeds", "3,4,5", "--out", "a.gif", "--class", "K,B"], 2, "2 classes for 3 seeds"),
+        (["--seeds", "3,4", "--out", "a.gif", "--class", "K,"], 2, "no such class"),
         (["--seeds", "3,4", "--out", "a.gif", "--easing", "bouncy"], 2, "easing"),
         (["--seeds", "3,4", "--out", "there.gif/a.gif"], 5, "there.gif"),
     ],

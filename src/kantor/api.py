@@ -33,13 +33,19 @@ from kantor.config.io import preset_names, preset_text
 from kantor.engine.device import choose_device
 from kantor.engine.events import Event
 from kantor.errors import ConfigError, DataError
+from kantor.nets import OWN_CRITICS, OWN_GENERATORS
+from kantor.objectives.objective import register as objective
 from kantor.runs import directory
 from kantor.sample.draw import draw
 from kantor.sample.latents import latents
 from kantor.sample.walk import Easing, walk
 from kantor.sinks.console import Console
 from kantor.sinks.csv import read_metrics
-from kantor.types import ImageSpec
+from kantor.types import ImageSpec, Traits
+
+__all__ = [
+    "Model", "Run", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "train",
+]  # fmt: skip
 
 Pictures = NDArray[np.uint8]
 
@@ -220,6 +226,31 @@ def train(
         note: Callable[[str], None] = (lambda line: None) if quiet else _say
         path, reason = _train(options, Terminal(note, lambda *_: None, console, stop_asked))
     return Run(path, reason)
+
+
+def generator(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: registers a generator of your own, for `generator.kind = "custom"`, `generator.name = name`.
+
+    What is decorated is called with (config, spec, classes) and gives a torch module with `traits`:
+    (latents [N, D], labels [N] or None, condition) -> [N, C, H, W] in [-1, 1]. See docs/extend.md.
+    """
+    return _own(OWN_GENERATORS, name)
+
+
+def critic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: registers a critic of your own, for `critic.kind = "custom"`, `critic.name = name`.
+
+    Like `generator`; the module is (pictures [N, C, H, W], labels [N] or None, condition) -> scores [N].
+    """
+    return _own(OWN_CRITICS, name)
+
+
+def _own(registry: dict[str, Callable[..., Any]], name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def add(build: Callable[..., Any]) -> Callable[..., Any]:
+        registry[name] = build
+        return build
+
+    return add
 
 
 def load(

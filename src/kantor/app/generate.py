@@ -92,8 +92,14 @@ def load_model(
         ModelError: there is no such model, or it is damaged.
     """
     path = Path(text)
+    try:
+        path.exists()
+    except OSError as error:  # the name is too long, or a folder on the way is closed
+        raise ModelError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
     if path.suffix.lower() in PICTURES and path.is_file():
         raise ModelError(text, "is a picture, not a model", "name a run directory, or its generator.safetensors")
+    if _holds_pictures(path):
+        raise ModelError(text, "is a folder of pictures, not a model", "train on it, and name the run directory")
     if path.is_file():
         if raw or images_seen is not None:
             raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
@@ -108,6 +114,15 @@ def load_model(
     if not (run / directory.GENERATOR).exists():
         raise ModelError(run, "this run has saved nothing yet", "wait for its first checkpoint, or train it")
     return (*read_generator(run / directory.GENERATOR), run)
+
+
+def _holds_pictures(path: Path) -> bool:
+    """Whether `path` is a folder with pictures right in it, and no run: a run's own plot is a picture too."""
+    try:
+        inside = [] if (path / directory.CONFIG).exists() else list(path.iterdir())
+    except OSError:  # no folder, or none that may be read: what it is else, others find out
+        return False
+    return any(entry.suffix.lower() in PICTURES for entry in inside)
 
 
 def _chosen(run: Path, images_seen: int | None) -> Path:

@@ -95,10 +95,11 @@ def class_shares(names: Sequence[str], card: Card, count: int) -> NDArray[np.flo
     """Which class each point shows: float32 [count, classes], a one in each row; None without classes.
 
     Args:
-        names: none (the classes in turn), one for all, or one for each point.
+        names: none (the classes in turn), one for all, or one for each point; "A,B" is two, unless a class is so called.
     """
     if not card.class_names and not names:
         return None
+    names = [part for name in names for part in ([name] if name in card.class_names else name.split(","))]
     if len(names) not in (0, 1, count):
         raise ConfigError("--class", f"{len(names)} classes for {count} seeds", "give one for all, or one a seed")
     numbers = [class_number(name, card) for name in names] or [i % len(card.class_names) for i in range(count)]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def presets(incomplete: str) -> list[str]:
@@ -16,3 +21,35 @@ def runs(incomplete: str) -> list[str]:
     """Run directories under runs/ whose path, or number, begins so, and "latest"."""
     found = sorted(str(path.parent) for path in Path("runs").glob("*/config.toml"))
     return [name for name in ["latest", *found] if name.startswith(incomplete)]
+
+
+def fields(incomplete: str) -> list[str]:
+    """SECTION.FIELD= for --set, of all variants."""
+    from kantor.config.schema import Config
+
+    return [f"{name}=" for name in sorted(set(_fields(Config))) if name.startswith(incomplete)]
+
+
+def pack_fields(incomplete: str) -> list[str]:
+    """Those that pack takes."""
+    return [name for name in fields(incomplete) if name.startswith("data.")]
+
+
+def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in section.model_fields.items():
+        parts = list(_sections(info.annotation))
+        if not parts:
+            yield prefix + name
+        for part in parts:
+            yield from _fields(part, f"{prefix}{name}.")
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that a type is or may be; tables whose keys the user names have none."""
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif getattr(annotation, "__origin__", None) not in (dict, list):
+        for part in get_args(annotation):
+            yield from _sections(part)

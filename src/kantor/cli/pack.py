@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kantor.cli import completion
 from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError
@@ -37,7 +38,13 @@ def pack(
     cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.FIELD=VALUE", help="Any field of [data].", show_default=False),
+        typer.Option(
+            "--set",
+            metavar="data.FIELD=VALUE",
+            help="Any field of [data].",
+            show_default=False,
+            autocompletion=completion.pack_fields,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
 ) -> None:

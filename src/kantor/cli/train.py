@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from types import FrameType
@@ -13,6 +15,7 @@ import typer
 from kantor.app import parsing
 from kantor.cli import completion
 from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
+from kantor.cli.program import called_as
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError
 
@@ -40,7 +43,11 @@ def train(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="SECTION.FIELD=VALUE", help="Any field of the configuration.", show_default=False
+            "--set",
+            metavar="SECTION.FIELD=VALUE",
+            help="Any field of the configuration.",
+            show_default=False,
+            autocompletion=completion.fields,
         ),
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", "--outdir", help="Folder for run directories.")] = Path("runs"),
@@ -143,7 +150,7 @@ def _run(options: dict[str, Any]) -> int:
 
     def console(folder: Path) -> Console:
         asked.saves = True
-        return Console(folder=folder)
+        return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
 
     with show_packing() as packing:
         terminal = Terminal(show, packing, console, asked.reason)

@@ -23,7 +23,7 @@ def walk(
     out: Annotated[Path, typer.Option(help="A film: .gif, .webp or .mp4; or a strip of pictures: .png.")],
     class_: Annotated[
         list[str] | None,
-        typer.Option("--class", help="Class of all pictures, or given once for each seed.", show_default=False),
+        typer.Option("--class", help="Class of all pictures, or one for each seed: A,B,C.", show_default=False),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Pictures from one seed to the next.")] = 60,
     straight: Annotated[

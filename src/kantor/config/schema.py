@@ -202,8 +202,36 @@ class ResnetCritic(_CriticConfig):
     """The score is made of all pixels of the last layer, or of their mean."""
 
 
-GeneratorConfig = Annotated[DcganGenerator | UpsamplingGenerator | ResnetGenerator, Field(discriminator="kind")]
-CriticConfig = Annotated[DcganCritic | UpsamplingCritic | ResnetCritic, Field(discriminator="kind")]
+Own = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Options = Annotated[dict[Own, bool | int | float | str], Field(max_length=64)]
+
+
+class CustomGenerator(_GeneratorConfig):
+    """A generator of your own, registered from Python: see docs/extend.md."""
+
+    kind: Literal["custom"] = "custom"
+    name: Own = "mine"
+    """The name that it was registered under."""
+    norm: Literal["batch", "pixel", "none"] = "none"
+    """For your network to use, or not."""
+    options: Options = {}
+    """Whatever it wants to know besides."""
+
+
+class CustomCritic(_CriticConfig):
+    """A critic of your own, registered from Python: see docs/extend.md."""
+
+    kind: Literal["custom"] = "custom"
+    name: Own = "mine"
+    """The name that it was registered under."""
+    options: Options = {}
+    """Whatever it wants to know besides."""
+
+
+GeneratorConfig = Annotated[
+    DcganGenerator | UpsamplingGenerator | ResnetGenerator | CustomGenerator, Field(discriminator="kind")
+]
+CriticConfig = Annotated[DcganCritic | UpsamplingCritic | ResnetCritic | CustomCritic, Field(discriminator="kind")]
 
 
 # --- objective --------------------------------------------------------------------------------------------------
@@ -342,8 +370,17 @@ class Relativistic(_ObjectiveConfig):
     """Gradient penalties by name."""
 
 
+class CustomObjective(_ObjectiveConfig):
+    """Losses of your own, registered from Python: see docs/extend.md."""
+
+    kind: Literal["custom"] = "custom"
+    name: Own = "mine"
+    """The name that they were registered under."""
+
+
 ObjectiveConfig = Annotated[
-    Dcgan | Wgan | WganGp | WganLp | Dragan | Lsgan | Hinge | Relativistic, Field(discriminator="kind")
+    Dcgan | Wgan | WganGp | WganLp | Dragan | Lsgan | Hinge | Relativistic | CustomObjective,
+    Field(discriminator="kind"),
 ]
 
 

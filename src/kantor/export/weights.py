@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from kantor import atomic
 from kantor.config.schema import GeneratorConfig
-from kantor.errors import ModelError
+from kantor.errors import ConfigError, ModelError
 from kantor.nets import build_generator
 from kantor.runs.checkpoint import from_bytes, tensor_digest, to_bytes
 from kantor.types import ImageSpec
@@ -87,6 +87,14 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
     card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen)
     if not (all(8 <= side <= 1024 for side in card.spec[:2]) and card.spec.channels in (1, 3, 4)):
         raise ModelError(path, f"describes pictures of {card.spec}", "check the file")
+    try:
+        return _built(path, config, card, text, tensors), card
+    except ConfigError as error:  # a network of the user's own
+        raise ModelError(path, error.what, error.do) from error
+
+
+def _built(path: Path, config: Any, card: Card, text: _CardJson, tensors: dict[str, Tensor]) -> nn.Module:
+    """The generator with its weights, once all that the file says has been checked."""
     with torch.device("meta"):  # before anything is allocated: the file must hold all that it describes
         expected = build_generator(config, card.spec, len(card.class_names)).state_dict()
     _compare(path, expected, tensors)
@@ -94,7 +102,7 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
         raise ModelError(path, "is damaged: its contents do not match its digest", "take another copy")
     network = build_generator(config, card.spec, len(card.class_names))
     network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False), card
+    return network.eval().requires_grad_(False)
 
 
 def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from kantor.config.schema import CriticConfig, GeneratorConfig
+from kantor.errors import ConfigError
 from kantor.nets import dcgan, ops, resnet, upsampling
 from kantor.random import derive
 from kantor.registry import Registry
@@ -22,21 +23,40 @@ CRITICS.register("dcgan")(dcgan.Critic)
 CRITICS.register("upsampling")(upsampling.Critic)
 CRITICS.register("resnet")(resnet.Critic)
 
+OWN_GENERATORS: dict[str, Callable[..., nn.Module]] = {}
+OWN_CRITICS: dict[str, Callable[..., nn.Module]] = {}
+
 
 def build_generator(config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
     """A generator with fresh weights, on the CPU. classes: 0 where labels are not used."""
-    return _initialised(GENERATORS[config.kind](config, spec, classes), config, derive(seed, "weights/generator"))
+    build = _builder("generator", config, GENERATORS, OWN_GENERATORS)
+    return _initialised(build(config, spec, classes), config, derive(seed, "weights/generator"))
 
 
 def build_critic(config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
     """A critic with fresh weights, on the CPU. classes: 0 where labels are not used."""
-    return _initialised(CRITICS[config.kind](config, spec, classes), config, derive(seed, "weights/critic"))
+    build = _builder("critic", config, CRITICS, OWN_CRITICS)
+    return _initialised(build(config, spec, classes), config, derive(seed, "weights/critic"))
+
+
+def _builder(
+    part: str, config: Any, built_in: Registry[Callable[..., nn.Module]], own: dict[str, Callable[..., nn.Module]]
+) -> Callable[..., nn.Module]:
+    """What makes the network: one of ours, or one that the user registered. A file only names it, and runs nothing."""
+    if config.kind != "custom":
+        return built_in[config.kind]
+    if config.name not in own:
+        do = f"import the Python module that calls kantor.{part}({config.name!r}) first, and go on from Python"
+        raise ConfigError(f"{part}.name", f"{config.name} is not built in, and nobody has registered it", do)
+    return own[config.name]
 
 
 def traits_of(network: nn.Module) -> Traits:
     """What a network declares about itself."""
-    traits = network.traits
-    assert isinstance(traits, Traits)
+    traits = getattr(network, "traits", None)
+    if not isinstance(traits, Traits):
+        do = "give it an attribute traits = kantor.Traits(mixes_batch, piecewise_linear, normalisation)"
+        raise ConfigError(type(network).__name__, "the network does not say what it is", do)
     return traits
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kantor.config import schema
+from kantor.errors import ConfigError
 from kantor.objectives.losses import (
     Loss,
     at_least_float32,
@@ -128,10 +129,10 @@ _FORMULAS = {"two-sided": two_sided, "one-sided": one_sided, "zero-centred": zer
 
 def build_objective(config: schema.ObjectiveConfig) -> Objective:
     """The objective that `config` describes. Terms of weight 0 are left out: they cost and refuse nothing."""
-    losses = _LOSSES[config.kind]
+    losses = _losses_of(config)
     drift, clipping = config.drift, config.constraint
     return Objective(
-        name=config.kind,
+        name=config.name if isinstance(config, schema.CustomObjective) else config.kind,
         critic=losses.critic,
         generator=losses.generator,
         penalties={name: _penalty(p) for name, p in config.penalties.items() if p.weight > 0},
@@ -140,6 +141,36 @@ def build_objective(config: schema.ObjectiveConfig) -> Objective:
         wasserstein=losses.wasserstein,
         generator_needs_real=losses.generator_needs_real,
     )
+
+
+OWN: dict[str, _Losses] = {}
+
+
+def register(
+    name: str, critic: Loss, generator: Loss, wasserstein: bool = False, generator_needs_real: bool = False
+) -> None:
+    """Losses of the user's own, under `name`. For what they are see `Objective`.
+
+    Raises:
+        ConfigError: the critic's loss rises when real scores rise, or is not one number a sample.
+    """
+    low, high, fake = torch.full((4,), 0.1), torch.full((4,), 0.2), torch.full((4,), -0.3)
+    worse, better = critic(low, fake), critic(high, fake)
+    if worse.shape != (4,) or generator(low, fake).shape != (4,):
+        raise ConfigError(name, "a loss must be one number a sample: [N]", "leave the mean to the trainer")
+    if not bool((better <= worse).all()):
+        what = "the critic's loss rises when real scores rise"
+        raise ConfigError(name, what, "turn its sign round: losses are minimised, and real scores are to be high")
+    OWN[name] = _Losses(critic, generator, wasserstein, generator_needs_real)
+
+
+def _losses_of(config: schema.ObjectiveConfig) -> _Losses:
+    if not isinstance(config, schema.CustomObjective):
+        return _LOSSES[config.kind]
+    if config.name not in OWN:
+        do = f"import the Python module that calls kantor.objective({config.name!r}, ...) first, and go on from Python"
+        raise ConfigError("objective.name", f"{config.name} is not built in, and nobody has registered it", do)
+    return OWN[config.name]
 
 
 def _penalty(config: schema.PenaltyConfig) -> GradientPenalty:

@@ -52,8 +52,12 @@ def find(text: str, runs: Path) -> Path:
     except OSError:  # the name is too long, or may not be looked at
         found = False
     if not found:
+        if number is not None and path == Path(text) and not path.exists():
+            what = f"there is no run of this number in {runs}"
+        else:
+            what = "is no run directory (it has no config.toml)"
         known = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
-        raise ModelError(text, "is no run directory (it has no config.toml)", known)
+        raise ModelError(text, what, known)
     return path
 
 

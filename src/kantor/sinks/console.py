@@ -35,6 +35,7 @@ class Console:
         stream: where to write; standard output by default. A terminal gets a bar, anything else plain lines.
         folder: of the run, for the paths that are shown; should stand behind SampleSheets among the listeners.
         clock: seconds from anywhere, for tests.
+        program: how Kantor was called, for the line that says how to go on.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Console:
         stream: TextIO | None = None,
         folder: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        program: str = "kantor",
     ) -> None:
         self._out = _Out(stream or sys.stdout)
         self._folder = folder
+        self._program = program
         self._clock = clock
         self._pace = Pace()
         self._trend = Trend()
@@ -132,7 +135,7 @@ class Console:
         if where:
             self._say(f"results: {where}")
             if event.reason != "done":
-                self._say(f"to go on: kantor train --resume {where}")
+                self._say(f"to go on: {self._program} train --resume {where}")
 
     def _say(self, text: str) -> None:
         text = printable(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from kantor import atomic
 from kantor.app import cache as caching
 from kantor.app.plan import Filled, fill
-from kantor.config.schema import Config
+from kantor.config.schema import Config, parse_size
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
 from kantor.data.sources import GLYPHS, Many, Source, open_source
@@ -138,6 +138,8 @@ def look(
 
     Args:
         more: further sources, whose pictures come after those of `config.data.source`.
+    Returns:
+        The configuration, what is to be packed (of data.pack_size), the source, its listing, and what was filled.
     """
     source = _opened(config, more)
     if source.note:
@@ -145,6 +147,7 @@ def look(
     listing = scan(source, config.data)
     spec, reasons = choose_spec(source, config.data, side, listing)
     config, filled = _as_chosen(config, spec, reasons)
+    spec = _packed_spec(config, spec)
     return config, spec, _opened(config, more), listing, filled  # opened again: glyphs are drawn at their size
 
 
@@ -192,16 +195,42 @@ def _as_chosen(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tupl
     return fill(config, {f"data.{name}": (values[name], reason) for name, reason in reasons.items() if name in values})
 
 
+def _packed_spec(config: Config, spec: ImageSpec) -> ImageSpec:
+    """Of the packed pictures, which the feed brings down to `spec`.
+
+    Raises:
+        ConfigError: these cannot be brought down to `spec`.
+    """
+    if config.data.pack_size == "auto":
+        return spec
+    packed = ImageSpec(*parse_size(config.data.pack_size), spec.channels)
+    if packed.height < spec.height or packed.width < spec.width:
+        what = f"{config.data.pack_size} is smaller than data.size, {size_text(spec)}"
+        raise ConfigError("data.pack_size", what, "make it larger, or leave it out")
+    if packed.height * spec.width != packed.width * spec.height:
+        what = f"{config.data.pack_size} has another shape than data.size, {size_text(spec)}"
+        twice = ImageSpec(2 * spec.height, 2 * spec.width, spec.channels)
+        raise ConfigError("data.pack_size", what, f"choose a multiple of that, such as {size_text(twice)}")
+    return packed
+
+
 def _as_packed(config: Config, store: Store) -> tuple[Config, list[Filled]]:
-    """Fills size and channels from a packed set; where the user asked for others, that is an error naming both."""
-    have = {"size": size_text(store.spec), "channels": _CHANNELS[store.spec.channels]}
+    """Fills size and channels from a packed set; where the user asked for others, that is an error naming both.
+
+    A set of larger pictures serves where data.pack_size names their size.
+    """
+    side, channels = size_text(store.spec), _CHANNELS[store.spec.channels]
+    have = {"channels": channels, "size" if config.data.pack_size == "auto" else "pack_size": side}
     for name, value in have.items():
         asked = getattr(config.data, name)
         if asked not in ("auto", value):
-            raise ConfigError(
-                f"data.{name}",
-                f"{asked} is asked for, but {config.data.source} was packed with {value}",
-                f"pack the pictures again with --{name} {asked}, or leave --{name} out",
-            )
-    auto = {n: v for n, v in have.items() if getattr(config.data, n) == "auto"}
-    return fill(config, {f"data.{name}": (value, "as packed") for name, value in auto.items()})
+            flag = "--size" if name == "pack_size" else f"--{name}"
+            do = f"pack the pictures again with {flag} {asked}, or leave that out"
+            if name == "size":
+                do += f"; pictures packed larger are brought down with --set data.pack_size={value}"
+            what = f"{asked} is asked for, but {config.data.source} was packed with {value}"
+            raise ConfigError(f"data.{name}", what, do)
+    auto = {n: v for n, v in (("size", side), ("channels", channels)) if getattr(config.data, n) == "auto"}
+    config, filled = fill(config, {f"data.{name}": (value, "as packed") for name, value in auto.items()})
+    _packed_spec(config, ImageSpec(*parse_size(config.data.size), store.spec.channels))
+    return config, filled

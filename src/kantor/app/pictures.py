@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from kantor.config.schema import Config
+from kantor.data.feed import shrink, to_float
 from kantor.data.split import Part
 from kantor.data.store import Store
 from kantor.random import derive
-from kantor.sample.draw import draw
+from kantor.sample.draw import draw, to_uint8
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 
@@ -43,6 +45,7 @@ class Sampler:
         return draw(generator, z, labels)
 
 
-def first_pictures(store: Store | Part, count: int) -> Pictures:
-    """Pictures of the set, spread evenly: uint8 [count or fewer, H, W, C]."""
-    return store.images(np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64))
+def first_pictures(store: Store | Part, count: int, spec: ImageSpec) -> Pictures:
+    """Pictures of the set, spread evenly, brought down to `spec` as the feed does it: uint8 [count or fewer, H, W, C]."""
+    pictures = store.images(np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64))
+    return to_uint8(shrink(to_float(torch.from_numpy(pictures)), spec.height, spec.width))

@@ -15,7 +15,7 @@ from kantor.app.data import Progress
 from kantor.app.init_from import Weights, start_from
 from kantor.app.pictures import Sampler, first_pictures
 from kantor.app.report import write_report
-from kantor.config.schema import Config
+from kantor.config.schema import Config, parse_size
 from kantor.data.feed import Feed
 from kantor.data.split import Part
 from kantor.data.store import Store
@@ -38,6 +38,7 @@ from kantor.sinks.events_log import EventsLog
 from kantor.sinks.images import SampleSheets
 from kantor.sinks.log import LogFile
 from kantor.sinks.tensorboard import FOLDER, TensorBoard
+from kantor.types import ImageSpec
 
 FEW_IMAGES = 1000
 
@@ -76,15 +77,20 @@ class Parts:
     precision: str
 
     def state(self) -> State:
-        return State(self.config, self.store.spec, self.classes, self.device)
+        return State(self.config, self.spec, self.classes, self.device)
 
     def feed(self) -> Feed:
         train = self.config.train
-        return Feed(self.store, train.seed, self.device, train.conditional, self.config.data.mirror)
+        return Feed(self.store, train.seed, self.device, train.conditional, self.config.data.mirror, self.spec)
 
     def steps(self) -> Steps:
         images = self.config.train.images
         return Steps(self.config, self.objective, self.precision, images if isinstance(images, int) else 1)
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Of the pictures that the networks see; the set may hold larger ones."""
+        return ImageSpec(*parse_size(self.config.data.size), self.store.spec.channels)
 
     @property
     def classes(self) -> int:
@@ -101,7 +107,7 @@ def build(config: Config, store: Store | Part, device: torch.device, precision: 
             f"{config.data.source} has no classes",
             "put every picture into a sub-folder, one a class, and none beside them",
         )
-    critic = build_critic(config.critic, store.spec, parts.classes)
+    critic = build_critic(config.critic, parts.spec, parts.classes)
     if refusal := parts.objective.refuses(traits_of(critic)):
         what, _, do = refusal.rpartition("; ")
         raise ConfigError("critic.norm", what, do)
@@ -163,13 +169,13 @@ class Run:
         """Goes on to the end, the budget or a signal; tells which: "done", "time-budget" or "signal"."""
         parts, train = self.parts, self.parts.config.train
         plan = self._plan()
-        sampler = Sampler(parts.config, parts.store.spec, parts.classes)
+        sampler = Sampler(parts.config, parts.spec, parts.classes)
         stop = self.terminal.stop_asked
         loop = Loop(self.state, self.feed, parts.steps(), plan, self.bus, sampler, self.save, stop)
         about = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {about}\n")
         self.terminal.note(about)
-        reals = first_pictures(parts.store, sampler.count)
+        reals = first_pictures(parts.store, sampler.count, parts.spec)
         left_s = 0.0 if math.isinf(self._budget_s) else max(self._started_s + self._budget_s - time.monotonic(), 0.0)
         seen = self.state.counters.images_seen
         try:
@@ -204,11 +210,11 @@ class Run:
             "listeners": self.bus.state(),
             "config": parts.config.model_dump(mode="json"),
             "fingerprint": parts.store.fingerprint,
-            "spec": list(parts.store.spec),
+            "spec": list(parts.spec),
             "class_names": list(names),
         }
         value = checkpoints.Checkpoint(self.state.model_tensors(), self.state.optimizer_tensors(), values)
-        card = Card(parts.store.spec, parts.config.generator, parts.config.objective.kind, names, seen)
+        card = Card(parts.spec, parts.config.generator, parts.config.objective.kind, names, seen)
         write_generator(self.path / directory.GENERATOR, self.state.average, card)  # first: it may be ahead, not behind
         path = checkpoints.save(self.path / directory.CHECKPOINTS, seen, value)
         checkpoints.thin(self.path / directory.CHECKPOINTS, self._plan().total_images)

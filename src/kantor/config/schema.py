@@ -80,6 +80,8 @@ class DataConfig(Section):
     """Folder (class = sub-folder), zip, tar, .npy, .npz, IDX, TFRecord, Parquet, packed set, or "glyphs"."""
     size: Size = "auto"
     """Size of a picture: "64", or height x width: "48x96". Any size from 8 to 1024."""
+    pack_size: Size = "auto"
+    """Size of the pictures in the packed set, brought down to `size` for each batch; "auto" is `size`."""
     crop: Annotated[int, Field(ge=0, le=65536)] = 0
     """Side of the square cut from the middle before resizing; 0 cuts nothing."""
     fit: Literal["cover", "contain", "stretch"] = "cover"

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kantor.data.order import Order
 from kantor.random import derive
-from kantor.types import Batch
+from kantor.types import Batch, ImageSpec
 
 if TYPE_CHECKING:
     from kantor.data.split import Part
@@ -22,6 +23,19 @@ def to_float(pictures: Tensor) -> Tensor:
     return pictures.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)
 
 
+def shrink(pictures: Tensor, height: int, width: int) -> Tensor:
+    """[N, C, H, W] -> [N, C, height, width]: averages of areas where these are whole pixels, else antialiased.
+
+    Each channel is averaged for itself.
+    """
+    down, across = pictures.shape[2] / height, pictures.shape[3] / width
+    if down == across == 1:
+        return pictures
+    if down.is_integer() and across.is_integer():
+        return F.avg_pool2d(pictures, (int(down), int(across)))
+    return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True)
+
+
 class Feed:
     """A continuous stream over epochs. What it hands out is a function of (seed, position) alone.
 
@@ -30,15 +44,23 @@ class Feed:
         device: where batches go; the set itself goes there too if it takes at most a quarter of a GPU's free memory.
         labels: hand out labels.
         mirror: mirror each picture, left to right, with probability one half.
+        spec: of what it hands out, where that is smaller than what the set holds.
 
     Attributes:
         position: pictures handed out so far.
     """
 
     def __init__(
-        self, store: Store | Part, seed: int, device: torch.device, labels: bool = False, mirror: bool = False
+        self,
+        store: Store | Part,
+        seed: int,
+        device: torch.device,
+        labels: bool = False,
+        mirror: bool = False,
+        spec: ImageSpec | None = None,
     ) -> None:
         self.store, self.device, self.position = store, device, 0
+        self._spec = spec or store.spec
         self._order = Order(store.shard_sizes, seed, window=None)
         self._labels, self._mirror, self._seed = labels, mirror, seed
         self._resident: Tensor | None = None
@@ -62,10 +84,9 @@ class Feed:
             pictures = self._resident[self._moved(rows)]
         else:
             pictures = self._moved(self.store.images(rows))
+        images = shrink(to_float(pictures), self._spec.height, self._spec.width)
         labels = self.store.labels(rows) if self._labels else None
-        if labels is None:
-            return Batch(to_float(pictures))
-        return Batch(to_float(pictures), self._moved(labels))
+        return Batch(images, None if labels is None else self._moved(labels))
 
     def _moved(self, values: np.ndarray) -> Tensor:
         """On the device, without waiting for it."""

@@ -74,7 +74,8 @@ def _glyphs(config: DataConfig) -> Glyphs:
 
     if config.labels not in ("auto", "none"):
         raise DataError(config.labels, "the built-in set has labels of its own", "use --labels auto or none")
-    height, width = (GLYPHS_SIZE, GLYPHS_SIZE) if config.size == "auto" else parse_size(config.size)
+    size = config.size if "auto" in (config.size, config.pack_size) else config.pack_size
+    height, width = (GLYPHS_SIZE, GLYPHS_SIZE) if size == "auto" else parse_size(size)
     return Glyphs(config.glyphs.count, config.glyphs.seed, height, width, labelled=config.labels == "auto")
 
 

@@ -116,3 +116,18 @@ def test_bad_input(make: Any, code: int, says: str, tmp_path: Path, capsys: pyte
 def test_not_inside_the_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("pack", folder, "--inspect", "--out", folder / "look") == 2
     assert "lies inside the folder of pictures" in capsys.readouterr().err
+
+
+def test_what_was_left_out_is_told_and_kept_with_the_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--size", "16", "--batch", "4", "--images", "8", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    small = ["--set", "generator.width=4", "--set", "critic.width=4", "--device", "cpu"]
+    assert exit_of("train", folder, *words, *small) == 0
+    out = capsys.readouterr().out
+    assert "left out 2 files" in out
+    assert "  a/notes.txt: not a picture (.txt)\n" in out
+    (kept,) = (tmp_path / "r").glob("*/rejected.jsonl")
+    assert {json.loads(line)["name"] for line in kept.read_text().splitlines()} == {"a/notes.txt", "b/broken.png"}
+    assert exit_of("train", folder, "--runs", folder / "runs") == 2
+    assert "add --runs ../runs" in capsys.readouterr().err

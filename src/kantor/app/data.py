@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from kantor import atomic
 from kantor.app import cache as caching
 from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config, parse_size
+from kantor.data import layout
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
 from kantor.data.sources import GLYPHS, Many, Source, open_source
@@ -171,12 +174,20 @@ def report_lines(report: PackReport) -> list[str]:
     if report.rejected:
         word = "file" if report.rejected == 1 else "files"
         lines.append(f"left out {report.rejected:,} {word}, listed with the reason in {report.path / 'rejected.jsonl'}")
+        lines += [f"  {name}: {reason}" for name, reason in _first_rejected(report.path)]
     lines += [f"{_pictures(count)}: {what}" for what, count in sorted(report.notes.items())]
     if report.duplicates:
         lines.append(f"exact copies of other pictures: {report.duplicates:,}")
     if report.near_constant:
         lines.append(f"pictures that show next to nothing (one colour): {report.near_constant:,}")
     return lines
+
+
+def _first_rejected(path: Path, most: int = 3) -> list[tuple[str, str]]:
+    """Name and reason of the first files that were left out."""
+    with (path / layout.REJECTED).open(encoding="utf-8", errors="surrogateescape") as file:
+        entries = [json.loads(line) for line in itertools.islice(file, most)]
+    return [(str(entry["name"]), str(entry["reason"])) for entry in entries]
 
 
 def _pictures(count: int) -> str:

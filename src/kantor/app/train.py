@@ -29,6 +29,7 @@ from kantor.app.resume import open_checkpoint, resumed_config
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.config.io import overridden, resolve, to_toml
 from kantor.config.schema import Config
+from kantor.data import layout
 from kantor.engine.device import choose_device, choose_precision
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.nets import traits_of
@@ -119,6 +120,9 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         start_from(parts.state(), weights)  # it is refused before there is a run directory
         env["init_from_digest"] = weights.digest
     run = directory.create(options.runs, name, to_toml(config), env)
+    rejected = store.path / layout.REJECTED
+    if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied, the run is kept
+        atomic.write_bytes(run / layout.REJECTED, data)
     with directory.locked(run):
         return run, Run(
             run, parts, terminal, options.started_s, options.budget_s, None, weights, options.tensorboard
@@ -261,7 +265,9 @@ def _total(options: TrainOptions, count: int) -> int | None:
 def _check_paths(config: Config, runs: Path) -> None:
     source = Path(config.data.source)
     if source.is_dir() and runs.absolute().is_relative_to(source.absolute()):
-        raise ConfigError(f"--runs {runs}", "lies inside the folder of pictures", "choose a folder elsewhere")
+        raise ConfigError(
+            f"--runs {runs}", "lies inside the folder of pictures", "add --runs ../runs, or name another folder outside"
+        )
 
 
 def _name(config: Config) -> str:

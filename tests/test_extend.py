@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import kantor
 from commands import exit_of
 from kantor import nets
+from kantor.data.sources import own
 from kantor.objectives import objective
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -21,7 +25,7 @@ TINY = {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60, "train
 @pytest.fixture(autouse=True)
 def _own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Registrations and runs of a test are its own."""
-    for registry in (objective.OWN, nets.OWN_CRITICS, nets.OWN_GENERATORS):
+    for registry in (objective.OWN, nets.OWN_CRITICS, nets.OWN_GENERATORS, own.OWN):
         for name in list(registry):
             monkeypatch.delitem(registry, name)
     monkeypatch.chdir(tmp_path)
@@ -41,7 +45,7 @@ def train(**fields: Any) -> kantor.Run:
     return kantor.train("glyphs", overrides={**TINY, **fields}, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["own_objective", "own_network"])
+@pytest.mark.parametrize("name", ["own_objective", "own_network", "own_source"])
 def test_the_page_shows_the_examples_and_they_are_short(name: str) -> None:
     text = (EXAMPLES / f"{name}.py").read_text("utf-8")
     assert text in (EXAMPLES.parent / "extend.md").read_text("utf-8")
@@ -67,6 +71,20 @@ def test_an_own_critic_trains() -> None:
     assert run.reason == "done"
     assert "12" in (run.path / "config.toml").read_text()
     assert exit_of("report", run.path) == 0
+
+
+def test_an_own_source_trains() -> None:
+    database = sqlite3.connect("album.db")
+    database.execute("CREATE TABLE pictures (file BLOB, class TEXT)")
+    for i in range(24):
+        picture = io.BytesIO()
+        Image.new("RGB", (20, 16), (10 * i, 0, 90)).save(picture, "PNG")
+        database.execute("INSERT INTO pictures VALUES (?, ?)", [picture.getvalue(), ["fish", "bird"][i % 2]])
+    database.commit()
+    kantor.source("album", example("own_source").Album("album.db"))
+    options = {"batch": 8, "size": 16, "images": 64, "quiet": True, "device": "cpu", "conditional": True}
+    run = kantor.train("python:album", overrides=TINY, **options)  # type: ignore[arg-type]
+    assert run.model().class_names == ("bird", "fish")
 
 
 def test_an_own_generator_is_saved_and_loaded(capsys: pytest.CaptureFixture[str]) -> None:

@@ -215,6 +215,31 @@ def test_refusals(cache: Path, tmp_path: Path) -> None:
     refused(DataError, "not those that the run began with")
 
 
+@pytest.mark.parametrize("holdout", [0.0, 0.25])
+def test_pictures_that_were_moved(tmp_path: Path, holdout: float) -> None:
+    """Their packed copy serves; without it the new place can be named; other pictures are refused there too."""
+    cache, old, new = tmp_path / "cache", tmp_path / "pictures", tmp_path / "moved"
+    old.mkdir()
+    for i in range(20):
+        (old / f"{i}.png").write_bytes(encode(photo(seed=i), "PNG"))
+    fields = FIELDS | {"data.source": str(old), "train.precision": "float32", "data.holdout": holdout}
+    run, _ = train_until(1, "default", "float32", tmp_path / "runs", cache, overrides=fields)
+    old.rename(new)
+
+    def go_on(ticks: int, **overrides: Any) -> None:
+        train_until(ticks, "default", "float32", tmp_path / "runs", cache, run, overrides=overrides)
+
+    go_on(1)
+    shutil.rmtree(cache)
+    with pytest.raises(DataError, match=r"pictures of the run are no longer there; bring them back, or say where"):
+        go_on(1)
+    go_on(1, **{"data.source": str(new)})
+    assert str(new) in (run / "config.toml").read_text()
+    (new / "3.png").unlink()
+    with pytest.raises(DataError, match="not those that the run began with"):
+        go_on(1)
+
+
 def test_a_second_process_is_refused(cache: Path, tmp_path: Path) -> None:
     run, _ = train_until(1, "default", "float32", tmp_path, cache)
     with locked(run):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from kantor.api import Model, Run, Traits, critic, generator, load, objective, pack, presets, train
+    from kantor.api import Model, Run, Traits, critic, generator, load, objective, pack, presets, source, train
     from kantor.errors import ConfigError, DataError, ModelError, ResourceError, UserError
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "objective",
     "pack",
     "presets",
+    "source",
     "train",
 ]
 

@@ -30,6 +30,8 @@ from kantor.app.run import Terminal
 from kantor.app.train import TrainOptions
 from kantor.app.train import train as _train
 from kantor.config.io import preset_names, preset_text
+from kantor.data.sources.own import PREFIX
+from kantor.data.sources.own import register as source
 from kantor.engine.device import choose_device
 from kantor.engine.events import Event
 from kantor.errors import ConfigError, DataError
@@ -44,7 +46,8 @@ from kantor.sinks.csv import read_metrics
 from kantor.types import ImageSpec, Traits
 
 __all__ = [
-    "Model", "Run", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "train",
+    "Model", "Run", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "source",
+    "train",
 ]  # fmt: skip
 
 Pictures = NDArray[np.uint8]
@@ -162,7 +165,7 @@ class Model:
 
 
 def train(
-    data: str | Path | Pictures = "glyphs",
+    data: str | Path | Pictures | None = None,
     *,
     preset: str = "default",
     config: str | Path | None = None,
@@ -195,8 +198,9 @@ def train(
     (3, 16, 16, 3)
 
     Args:
-        data: what `kantor train` takes: a folder, archive, file, packed set or "glyphs"; or the pictures themselves,
-            uint8 [N, H, W] or [N, H, W, C], which are kept in the cache, so that the run can be resumed.
+        data: what `kantor train` takes: a folder, archive, file, packed set or "glyphs", which None stands for; or the
+            pictures themselves, uint8 [N, H, W] or [N, H, W, C], which are kept in the cache, so that the run can be
+            resumed. With `resume`: where the run's pictures lie now, if they have been moved.
         overrides: any fields of the configuration: {"critic.width": 32}.
         time_budget: seconds, or text such as "10m"; with none of epochs, images and this, five minutes.
         init_from: start from the weights of another run, checkpoint or model file.
@@ -211,7 +215,7 @@ def train(
     given = {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
     budget_s = duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
     folder = cache_folder(Path(cache) if cache is not None else None)
-    if resume is None:
+    if data is not None:
         given["data.source"] = str(data) if isinstance(data, str | Path) else str(_kept(data, folder))
     options = TrainOptions(
         preset=preset, config_file=Path(config) if config is not None else None, overrides=given, epochs=epochs,
@@ -300,6 +304,9 @@ def presets() -> dict[str, str]:
 
 def _kept(pictures: Pictures, cache: Path) -> Path:
     """The pictures as a .npy file in the cache, named by what is in it."""
+    if not isinstance(pictures, np.ndarray):
+        do = f'register it with kantor.source("NAME", it), and train on "{PREFIX}NAME"'
+        raise DataError("data", f"a {type(pictures).__name__} has no name that a run could remember", do)
     array = np.ascontiguousarray(pictures)
     if array.dtype != np.uint8 or array.ndim not in (3, 4):
         what = f"an array of {array.dtype}, shape {list(array.shape)}"

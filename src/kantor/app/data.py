@@ -73,10 +73,10 @@ def open_set(
         packing = functools.partial(_packed_into, path, source, config, spec, listing, progress, note)
         store = caching.alone(packing, note)
         caching.mark_used(path)
-    return _trained_on(store, config, note), config, filled
+    return trained_on(store, config, note), config, filled
 
 
-def _trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:
+def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:
     """The set without what is held out of it. Too few pictures are an error, few are worth a word."""
     part: Store | Part = store
     if config.data.holdout:
@@ -151,7 +151,9 @@ def look(
     spec, reasons = choose_spec(source, config.data, side, listing)
     config, filled = _as_chosen(config, spec, reasons)
     spec = _packed_spec(config, spec)
-    return config, spec, _opened(config, more), listing, filled  # opened again: glyphs are drawn at their size
+    if config.data.source == GLYPHS:
+        source = _opened(config, more)  # they are drawn at their size
+    return config, spec, source, listing, filled
 
 
 def _opened(config: Config, more: Sequence[str]) -> Source:

@@ -25,13 +25,14 @@ from kantor.app.plan import (
     length_in_images,
     pictures_per_second,
 )
-from kantor.app.resume import open_checkpoint, resumed_config
+from kantor.app.resume import open_again, open_checkpoint, resumed_config
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.config.io import overridden, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data import layout
+from kantor.data.sources.own import PREFIX
 from kantor.engine.device import choose_device, choose_precision
-from kantor.errors import ConfigError, DataError, ModelError
+from kantor.errors import ConfigError, ModelError
 from kantor.nets import traits_of
 from kantor.runs import directory
 from kantor.sinks.pace import words
@@ -137,14 +138,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             torch.set_num_threads(min(int(env.get("threads", 1)), os.cpu_count() or 1))
         config = resumed_config(run, options.config_file, options.overrides)
         found = open_checkpoint(run, terminal.note)
-        store, _, _ = open_set(config, 32, cache_folder(options.cache), terminal.packing, terminal.note)
         expected = found.values["fingerprint"] if found else env.get("data_fingerprint")
-        if store.fingerprint != expected:
-            raise DataError(
-                config.data.source,
-                f"the pictures are not those that the run began with ({store.count:,} now)",
-                "bring them back as they were, or start a new run",
-            )
+        store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
         parts = build(config, store, device, config.train.precision)
@@ -271,4 +266,5 @@ def _check_paths(config: Config, runs: Path) -> None:
 
 
 def _name(config: Config) -> str:
-    return f"{Path(config.data.source).name or 'data'}-{config.objective.kind}"
+    source = Path(config.data.source.removeprefix(PREFIX)).name
+    return f"{source or 'data'}-{config.objective.kind}"

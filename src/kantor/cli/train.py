@@ -97,10 +97,6 @@ def train(
     Ctrl-C stops it with everything saved.
     """
     started_s = time.monotonic()
-    if resume is not None and data is not None:
-        raise ConfigError(
-            "--resume", f"goes on with the run's own data, and {data} is given too", "leave one of them out"
-        )
     if resume is not None and preset != "default":
         raise ConfigError("--resume", "goes on with the run's own configuration", "leave --preset out")
     if resume is not None and batch == "auto":

@@ -31,7 +31,7 @@ class Listing:
     Attributes:
         digest: changes when a picture is added, removed, renamed or written.
         items: pictures to decode.
-        bad: pictures that the source itself rejects.
+        bad: pictures that the source itself rejects, and the first of them.
         others: how many files of each extension are no pictures.
         labels: pictures of each class.
         unlabelled: pictures without one, and the first three of them.
@@ -41,6 +41,7 @@ class Listing:
     digest: str = ""
     items: int = 0
     bad: int = 0
+    first_bad: Rejected | None = None
     others: dict[str, int] = field(default_factory=dict)
     labels: set[str] = field(default_factory=set)
     unlabelled: int = 0
@@ -104,8 +105,10 @@ def scan(source: Source, config: DataConfig) -> Listing:
     watched, listing, step = Watched(source), Listing(), 1
     for entry in watched:
         if isinstance(entry, Rejected):
-            listing.bad += is_bad(entry)
-            if not is_bad(entry):
+            if is_bad(entry):
+                listing.bad += 1
+                listing.first_bad = listing.first_bad or entry
+            else:
                 suffix = names.extension(entry.name) or "no extension"
                 if suffix in listing.others or len(listing.others) < 50:
                     listing.others[suffix] = listing.others.get(suffix, 0) + 1
@@ -130,8 +133,9 @@ def require_pictures(source: Source, listing: Listing) -> None:
     if listing.items:
         return
     found = ", ".join(f"{n} {suffix}" for suffix, n in sorted(listing.others.items(), key=lambda x: -x[1])[:5])
-    if listing.bad:
-        found = f"{listing.bad} unusable pictures" + (f", {found}" if found else "")
+    if listing.first_bad:
+        unusable = f"{listing.bad} unusable pictures, such as {listing.first_bad.name}: {listing.first_bad.reason}"
+        found = f"{unusable}; {found}" if found else unusable
     what = f"no pictures here (found {found})" if found else "no pictures here"
     raise DataError(source.path, what, "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF pictures")
 

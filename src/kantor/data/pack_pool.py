@@ -20,7 +20,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-from kantor.data.pack_worker import read_frame, write_frame
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.pack_worker import load_here, read_frame, write_frame
 from kantor.data.sources.source import Item, Rejected, Source
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 _BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from kantor.data.pack_worker import main; main()"
 _WATCH_S = 0.1
+_CHUNK_BYTES = 16 << 20
+
+Loaded = dict[int, "bytes | NDArray[Any] | str"]  # by position; text: why it could not be loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class WorkerDied(Exception):
 class Worker:
     """One child process. Used by one thread at a time; `silence_s` is counted up by the pool's watchdog."""
 
-    def __init__(self, source: Source, settings: DecodeSettings | None) -> None:
+    def __init__(self, source: Source | None, settings: DecodeSettings | None) -> None:
         self.silence_s, self.busy, self.timed_out = 0.0, False, False
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
@@ -75,16 +81,20 @@ class Worker:
             self.close()
             raise RuntimeError("a worker process did not start; set KANTOR_DEBUG=1 to see why")
 
-    def ask(self, task: str, items: Sequence[Item], replies: int) -> Iterator[tuple[Any, bytes]]:
-        """Sends a task and yields frames until they answer for `replies` items.
+    def ask(self, task: str, items: Sequence[Item], given: Loaded | None = None) -> Iterator[tuple[Any, bytes]]:
+        """Sends a task and yields frames until they answer for all `items`.
 
+        Args:
+            given: what has been loaded here, of a worker without a source.
         Raises:
             WorkerDied: it crashed, was killed, or fell silent for too long.
         """
         self.silence_s, self.busy = 0.0, True
+        replies = len(items)
+        blob = pickle.dumps({item.position: given[item.position] for item in items}) if given is not None else b""
         try:
             with contextlib.suppress(OSError):
-                write_frame(self._tasks, {"do": task, "items": [astuple(item) for item in items]})
+                write_frame(self._tasks, {"do": task, "items": [astuple(item) for item in items]}, blob)
             while replies > 0:
                 frame = read_frame(self._replies)
                 self.silence_s = 0.0
@@ -122,6 +132,7 @@ class Pool:
     ) -> None:
         self._source, self._settings, self._row_bytes, self._timeout_s = source, settings, row_bytes, timeout_s
         self._workers = workers
+        self._here = getattr(source, "here", False)
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # the last used first: small sets start one
         for _ in range(workers):
             self._idle.put(None)
@@ -144,10 +155,10 @@ class Pool:
 
     def decode(self, entries: Iterable[Item | Rejected], chunk: int = 128) -> Iterator[list[Row | Rejected]]:
         """The outcome of each entry, in order, some at a time. At most a few chunks are under way."""
-        chunk = max(1, min(chunk, (16 << 20) // self._row_bytes))
+        chunk = max(1, min(chunk, _CHUNK_BYTES // self._row_bytes))
         pending: deque[Future[list[Row | Rejected]]] = deque()
-        for some in _chunks(entries, chunk):
-            pending.append(self._threads.submit(self._decode_chunk, some))
+        for some, given in self._given(entries, chunk):
+            pending.append(self._threads.submit(self._decode_chunk, some, given))
             if len(pending) > 2 * self._workers:
                 yield pending.popleft().result()
         while pending:
@@ -156,13 +167,35 @@ class Pool:
     def probe(self, items: Sequence[Item]) -> list[tuple[int, int, str]]:
         """(height, width, kind) of those items that can be read."""
         found: list[tuple[int, int, str]] = []
-        for some in _chunks(items, 8):
+        for some, given in self._given(items, 8):
             with contextlib.suppress(WorkerDied), self._borrowed() as worker:
-                for frame, _ in worker.ask("probe", [i for i in some if isinstance(i, Item)], len(some)):
+                for frame, _ in worker.ask("probe", [i for i in some if isinstance(i, Item)], given):
                     found += [(reply[0], reply[1], reply[2]) for reply in frame if reply is not None]
         return found
 
-    def _decode_chunk(self, entries: list[Item | Rejected]) -> list[Row | Rejected]:
+    def _given(
+        self, entries: Iterable[Item | Rejected], chunk: int
+    ) -> Iterator[tuple[list[Item | Rejected], Loaded | None]]:
+        """The entries in chunks, with what they are where the source can be read here only."""
+        for some in _chunks(entries, chunk):
+            if not self._here:
+                yield some, None
+                continue
+            part: list[Item | Rejected] = []
+            given: Loaded = {}
+            size = 0
+            for entry in some:
+                part.append(entry)
+                if isinstance(entry, Item):
+                    data = given[entry.position] = load_here(self._source, entry)
+                    size += data.nbytes if isinstance(data, np.ndarray) else len(data)
+                if size > _CHUNK_BYTES:
+                    yield part, given
+                    part, given, size = [], {}, 0
+            if part:
+                yield part, given
+
+    def _decode_chunk(self, entries: list[Item | Rejected], given: Loaded | None) -> list[Row | Rejected]:
         items = [entry for entry in entries if isinstance(entry, Item)]
         outcomes: list[Row | Rejected] = []
         one_by_one = False  # after a death, to find the picture that caused it
@@ -171,7 +204,7 @@ class Pool:
             task = rest[:1] if one_by_one else rest
             try:
                 with self._borrowed() as worker:
-                    for frame, blob in worker.ask("decode", task, len(task)):
+                    for frame, blob in worker.ask("decode", task, given):
                         outcomes += self._unpack(items[len(outcomes) :], frame, blob)
             except WorkerDied as death:
                 if one_by_one:
@@ -201,7 +234,7 @@ class Pool:
             if worker is None:
                 if self._stop.is_set():
                     raise RuntimeError("the pool is closed")
-                worker = Worker(self._source, self._settings)
+                worker = Worker(None if self._here else self._source, self._settings)
                 self._alive.add(worker)
             yield worker
         except WorkerDied as death:

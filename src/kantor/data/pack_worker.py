@@ -17,13 +17,14 @@ import struct
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.decode import DecodeSettings, Undecodable, decode, probe
-from kantor.data.sources.source import Item, Source
+from kantor.data.sources.source import Item, Rejected, Source
 
 FRAME = struct.Struct("<II")
 MEMORY_BYTES = 4 << 30
@@ -51,6 +52,38 @@ def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
     return json.loads(data[:length]), data[length:]
 
 
+class Given:
+    """A source of pictures that the parent has loaded: (position -> what `Source.load` gave, or why it did not)."""
+
+    path, note, exact = "", "", False
+
+    def __init__(self, loaded: dict[int, Any]) -> None:
+        self._loaded = loaded
+
+    def items(self) -> Iterator[Item | Rejected]:
+        """Nothing: the parent lists."""
+        return iter(())
+
+    def load(self, item: Item) -> Any:
+        """bytes or array.
+
+        Raises:
+            Undecodable: the parent could not load it.
+        """
+        data = self._loaded[item.position]
+        if isinstance(data, str):
+            raise Undecodable(data)
+        return data
+
+
+def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | str:
+    """What `source.load` gives, or as text why it fails, to be sent to a worker that has no source."""
+    try:
+        return source.load(item)
+    except Exception as error:  # as in _decode
+        return _reason(error)
+
+
 def main() -> None:
     """Serves tasks until the parent goes."""
     replies = os.fdopen(os.dup(1), "wb")
@@ -62,10 +95,12 @@ def main() -> None:
     write_frame(replies, "ready")
     while (task := read_frame(tasks)) is not None:
         items = [Item(*fields) for fields in task[0]["items"]]
+        if source is None:
+            given = Given(pickle.loads(task[1]))  # noqa: S301 - as above
         if task[0]["do"] == "probe":
-            write_frame(replies, [_probe(source, item) for item in items])
+            write_frame(replies, [_probe(source or given, item) for item in items])
         else:
-            _decode_all(source, settings, items, replies)
+            _decode_all(source or given, settings, items, replies)
 
 
 def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], replies: IO[bytes]) -> None:

@@ -15,6 +15,7 @@ from kantor.data.sources.idx import Idx
 from kantor.data.sources.many import Many
 from kantor.data.sources.npy import Npy
 from kantor.data.sources.npz import Npz
+from kantor.data.sources.own import PREFIX, Own
 from kantor.data.sources.parquet import Parquet
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.data.sources.tar import Tar, is_tar
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # worker processes import this room, and need not load pydant
     from kantor.config.schema import DataConfig
 
 __all__ = [
-    "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Parquet", "Rejected", "Source", "Tar", "TfRecord", "Zip",
+    "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Own", "Parquet", "Rejected", "Source", "Tar", "TfRecord", "Zip",
     "open_source",
 ]  # fmt: skip
 
@@ -52,6 +53,8 @@ def open_source(config: DataConfig) -> Source:
     name, labels = config.source, config.labels
     if name == GLYPHS:
         return _glyphs(config)
+    if name.startswith(PREFIX):
+        return Own(name, labels)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         raise DataError(name, "it is an address on the net", "download it first, then name the file or folder")
     path = Path(name).expanduser()

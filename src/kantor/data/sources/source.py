@@ -45,6 +45,9 @@ class Source(Protocol):
         path: as the user wrote it, for messages.
         note: what was chosen on opening it, for the user; "" where there is nothing to say.
         exact: its pictures have one size and kind, which "auto" settings keep (arrays, IDX, packed sets).
+
+    One that has an attribute `here` which is true is never sent to another process nor used by another thread: `load`
+    is called where `pack` was called, and workers are sent what it gave.
     """
 
     path: str

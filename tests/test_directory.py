@@ -130,6 +130,8 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert directory.find("latest", runs) == made[2]
     assert directory.find("00001-birds", runs) == made[1]
     assert directory.find("1", runs) == directory.find("00001", runs) == made[1]
+    assert directory.find("birds", runs) == made[1]
+    assert directory.find("fish", runs) == made[2], "the newest of several"
     assert directory.find(str(made[0]), Path("elsewhere")) == made[0]
     monkeypatch.chdir(runs)
     assert directory.find("00002-fish", Path("elsewhere")) == Path("00002-fish")
@@ -137,7 +139,7 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["fish", "3", "²", "٣", "", "zebra", "9" * 5000, "a" * 300, "a\0b", "/", "\udcff", "-1", "1e3", "00000-fish/"],
+    ["bird", "3", "²", "٣", "", "zebra", "9" * 5000, "a" * 300, "a\0b", "/", "\udcff", "-1", "1e3", "00000-fish/"],
 )
 def test_find_what_is_not_there(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

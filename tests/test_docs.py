@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import typer
 
 from kantor.cli.main import app
+from kantor.config.io import parse_override, resolve
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -49,6 +51,26 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = page.parent / file if file else page
         assert target.exists(), link
         assert not place or place in anchors(target.read_text("utf-8")), link
+
+
+def commands_in(page: Path) -> list[str]:
+    """Lines of code blocks that call the program."""
+    blocks = re.findall(r"^```(?:\w*)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ").split(" > ")[0] for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("kantor ") and not re.search(r"[\[\]{}]|\.\.\.|   ", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_shown_is_understood(page: Path) -> None:
+    """Flags, numbers of arguments, fields and their values: everything but what lies on the disk."""
+    group = typer.main.get_command(app)
+    for line in commands_in(page):
+        _, *words = shlex.split(line.partition("  #")[0])
+        command, *rest = words
+        context = group.commands[command].make_context(command, list(rest))  # type: ignore[attr-defined]
+        fields = dict(parse_override(text) for text in context.params.get("set_") or [])
+        preset = context.params.get("preset") or "default"
+        resolve(preset, overrides=fields)
 
 
 def test_the_site_builds(tmp_path: Path) -> None:

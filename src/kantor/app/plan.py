@@ -50,23 +50,29 @@ def length_in_images(rate: float, budget_s: float, batch: int) -> int:
     return int(images // unit * unit)
 
 
-def intervals(config: Config) -> dict[str, tuple[Any, str]]:
-    """tick, sample and snapshot intervals for the length of the run, where they are "auto"."""
+def with_intervals(config: Config) -> Config:
+    """`config` with tick, sample and snapshot intervals for the length of the run, where they are "auto".
+
+    200 rows of metrics, or one every 4,000 pictures; 60 sheets, or one every 100,000; 10 checkpoints, or one every
+    200,000.
+    """
     train = config.train
     assert isinstance(train.images, int)
     wanted = {
-        "tick_images": (min(train.images / 200, 4000), "200 rows of metrics, or one every 4,000 pictures"),
-        "sample_images": (min(max(train.images / 60, 500), 100_000), "60 sample sheets, or one every 100,000 pictures"),
-        "snapshot_images": (
-            min(max(train.images / 10, 2000), 200_000),
-            "10 checkpoints, or one every 200,000 pictures",
-        ),
+        "tick_images": min(train.images / 200, 4000),
+        "sample_images": min(max(train.images / 60, 500), 100_000),
+        "snapshot_images": min(max(train.images / 10, 2000), 200_000),
     }
-    return {
-        f"train.{name}": (max(round_figure(value), train.batch), reason)
-        for name, (value, reason) in wanted.items()
-        if getattr(train, name) == "auto"
-    }
+    auto = [name for name in wanted if getattr(train, name) == "auto"]
+    return overridden(config, {f"train.{name}": max(round_figure(wanted[name]), train.batch) for name in auto})
+
+
+def intervals_line(config: Config) -> str:
+    """The intervals in words."""
+    rows, sheets, saves = config.train.tick_images, config.train.sample_images, config.train.snapshot_images
+    return (
+        f"a row of metrics every {rows:,} pictures, a sheet of samples every {sheets:,}, a checkpoint every {saves:,}"
+    )
 
 
 def round_figure(value: float) -> int:

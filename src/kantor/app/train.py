@@ -21,9 +21,10 @@ from kantor.app.plan import (
     fastest_batch,
     fastest_threads,
     fill,
-    intervals,
+    intervals_line,
     length_in_images,
     pictures_per_second,
+    with_intervals,
 )
 from kantor.app.resume import open_again, open_checkpoint, resumed_config
 from kantor.app.run import Parts, Run, Terminal, build
@@ -111,6 +112,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     config, more = _length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))
+    terminal.note(intervals_line(config))
     parts = build(config, store, device, precision)
     name = options.name or _name(config)
     if store.labelled and not config.train.conditional:
@@ -148,7 +150,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if total != config.train.images:
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
-        config, _ = fill(config, intervals(config))
+        config = with_intervals(config)
         if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):
             atomic.write_text(run / directory.CONFIG, text)
             parts = build(config, store, device, config.train.precision)
@@ -218,8 +220,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
         left_s = max(budget_s - (time.monotonic() - options.started_s), 1.0)
         reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
-    config, more = fill(config, intervals(config))
-    return config, filled + more
+    return with_intervals(config), filled
 
 
 def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool) -> int:

@@ -42,7 +42,9 @@ def _size(value: Any) -> Any:
 
 
 def _share(value: Any) -> Any:
-    """Accepts "1%" and 0.01."""
+    """Accepts "1%" and 0.01. A bare 1 on the command line is meant as often for 1 % as for all."""
+    if isinstance(value, str) and value.strip() in ("1", "1.0"):
+        raise ValueError("it may mean 1 % or all of them; write 1% or 100%")
     if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*%\s*", value):
         value = float(value.strip(" %")) / 100
     if isinstance(value, str) and re.fullmatch(r"[\d.]+", value):

@@ -34,7 +34,8 @@ def create(runs: Path, name: str, config_toml: str, environment: dict[str, Any])
 
 
 def find(text: str, runs: Path) -> Path:
-    """The run directory that the user means: a path, a name or number in `runs`, or "latest".
+    """The run directory that the user means: a path, or in `runs` a name, a name without its number, of which the
+    newest is meant, a number, or "latest".
 
     Raises:
         ModelError: there is none.
@@ -45,7 +46,7 @@ def find(text: str, runs: Path) -> Path:
             raise ModelError(runs, "there is no run in this folder", "name a run directory, or its folder with --runs")
         return numbered[-1]
     number = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
-    by_name = [e for e in numbered if e.name == text or _number(e) == number]
+    by_name = [e for e in numbered if text in (e.name, e.name.partition("-")[2]) or _number(e) == number]
     path = by_name[-1] if by_name and not Path(text).exists() else Path(text)
     try:
         found = (path / CONFIG).is_file()

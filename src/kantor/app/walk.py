@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,11 @@ class WalkOptions:
     overwrite: bool = False
 
 
-def make_walk(options: WalkOptions) -> tuple[Path, int]:
+def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambda *_: None) -> tuple[Path, int]:
     """Draws the walk and writes it.
 
+    Args:
+        progress: called with (frames drawn, of how many) of a film.
     Returns:
         The file, and the number of pictures in it.
     """
@@ -70,7 +72,7 @@ def make_walk(options: WalkOptions) -> tuple[Path, int]:
         pictures = draw(network, z, labels)
         data, count = png_bytes(_rows(pictures, frames)), len(pictures)
     else:
-        data, count = film_bytes(_drawn(network, z, labels), kind, options.fps, options.loop), len(z)
+        data, count = film_bytes(_drawn(network, z, labels, progress), kind, options.fps, options.loop), len(z)
     atomic.make_folder(options.out.absolute().parent)
     atomic.write_bytes(options.out, data)
     return options.out, count
@@ -108,12 +110,15 @@ def class_shares(names: Sequence[str], card: Card, count: int) -> NDArray[np.flo
     return shares
 
 
-def _drawn(network: Any, z: NDArray[np.float32], labels: NDArray[np.float32] | None) -> Iterator[NDArray[np.uint8]]:
+def _drawn(
+    network: Any, z: NDArray[np.float32], labels: NDArray[np.float32] | None, progress: Callable[[int, int], None]
+) -> Iterator[NDArray[np.uint8]]:
     """Frames one by one, so that a long film needs little memory."""
     for start in range(0, len(z), BATCH):
         part = None if labels is None else labels[start : start + BATCH]
         for picture in draw(network, z[start : start + BATCH], part):
             yield shown(picture)
+        progress(min(start + BATCH, len(z)), len(z))
 
 
 def _closed(path: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -51,15 +51,15 @@ def show(line: str) -> None:
 
 
 @contextlib.contextmanager
-def show_packing() -> Iterator[Callable[[int, int, int], None]]:
-    """A bar with ETA on a terminal, else a line every few seconds."""
+def show_progress(doing: str) -> Iterator[Callable[..., None]]:
+    """A bar with ETA on a terminal, else a line every few seconds: to be called with (done, total, unreadable)."""
     if not sys.stdout.isatty():
-        yield _PlainPacking()
+        yield _PlainProgress(doing)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("packing"),
+        TextColumn(doing),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -68,11 +68,11 @@ def show_packing() -> Iterator[Callable[[int, int, int], None]]:
     progress = Progress(*columns, transient=True)
     task = None
 
-    def update(done: int, total: int, bad: int) -> None:
+    def update(done: int, total: int, bad: int = 0) -> None:
         nonlocal task
         if task is None:
             progress.start()
-            task = progress.add_task("packing", total=total, bad="")
+            task = progress.add_task(doing, total=total, bad="")
         progress.update(task, completed=done, total=total, bad=f"{bad} unreadable" if bad else "")
         if done >= total:
             progress.stop()
@@ -83,13 +83,14 @@ def show_packing() -> Iterator[Callable[[int, int, int], None]]:
         progress.stop()
 
 
-class _PlainPacking:
-    def __init__(self) -> None:
+class _PlainProgress:
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
         self._started_s = time.monotonic()
         self._next_s = self._started_s + 5
         self._first = -1
 
-    def __call__(self, done: int, total: int, bad: int) -> None:
+    def __call__(self, done: int, total: int, bad: int = 0) -> None:
         now = time.monotonic()
         if self._first < 0 and done:  # the start of the worker processes says nothing about the rate
             self._first, self._started_s = done, now
@@ -97,4 +98,5 @@ class _PlainPacking:
             return
         self._next_s = now + 5
         left_s = (now - self._started_s) / (done - self._first) * (total - done)
-        show(f"packing {done:,} of {total:,}, {bad:,} unreadable, about {left_s:.0f} s left")
+        unreadable = f", {bad:,} unreadable" if bad else ""
+        show(f"{self._doing} {done:,} of {total:,}{unreadable}, about {left_s:.0f} s left")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kantor.cli import completion
-from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
+from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_progress
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError
 
@@ -61,12 +61,12 @@ def pack(
             raise ConfigError("--inspect", "looks at one SOURCE", "name one at a time")
         from kantor.app.inspect import inspect as look
 
-        with show_packing() as progress:
+        with show_progress("packing") as progress:
             found = look(overrides, out, overwrite, progress)
         for line in found:
             show(line)
         return
-    with show_packing() as progress:
+    with show_progress("packing") as progress:
         lines = pack_source(overrides, out, overwrite, progress, format_, source[1:], cache)
     for line in lines:
         show(line)

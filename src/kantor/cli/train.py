@@ -14,7 +14,7 @@ import typer
 
 from kantor.app import parsing
 from kantor.cli import completion
-from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_packing
+from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_progress
 from kantor.cli.program import called_as
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError
@@ -148,7 +148,7 @@ def _run(options: dict[str, Any]) -> int:
         asked.saves = True
         return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
 
-    with show_packing() as packing:
+    with show_progress("packing") as packing:
         terminal = Terminal(show, packing, console, asked.reason)
         _, reason = job(TrainOptions(**options), terminal)
     return asked.code if reason == "signal" else 0

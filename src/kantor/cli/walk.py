@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from kantor.cli import completion
-from kantor.cli.options import show
+from kantor.cli.options import show, show_progress
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,10 +54,10 @@ def walk(
     """
     from kantor.app import walk as job
 
-    path, count = job.make_walk(
-        job.WalkOptions(
-            model, seeds, out, class_ or (), frames, straight, loop, easing, fps, columns, truncation, raw, checkpoint,
-            device, runs, overwrite,
-        )
+    options = job.WalkOptions(
+        model, seeds, out, class_ or (), frames, straight, loop, easing, fps, columns, truncation, raw, checkpoint,
+        device, runs, overwrite,
     )  # fmt: skip
+    with show_progress("drawing") as progress:
+        path, count = job.make_walk(options, progress)
     show(f"{count:,} pictures: {path}")

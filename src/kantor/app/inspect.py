@@ -155,7 +155,9 @@ def _summary(found: dict[str, Any]) -> list[str]:
     ]
     if found["classes"]:
         counts = found["classes"]
-        lines.append(f"{len(counts)} classes of {min(counts.values()):,} to {max(counts.values()):,} pictures")
+        least, most = min(counts.values()), max(counts.values())
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        lines.append(f"{len(counts)} classes of {each} pictures")
     lines += [f"{n:,} x {what}" for what, n in found["conversions"].items()]
     if found["rejected"]:
         reasons = ", ".join(f"{n} {why}" for why, n in list(found["rejected_because"].items())[:3])

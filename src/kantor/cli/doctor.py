@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from kantor.cli.options import show
+from kantor.cli.options import Device, show
 
 
 def add_to(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto") -> int:
+def doctor(device: Device = "auto") -> int:
     """Look at this machine, train for a moment, and say in plain words what works."""
     from kantor.app.doctor import examine
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kantor.cli import completion
-from kantor.cli.options import show
+from kantor.cli.options import Checkpoint, Device, Model, Raw, Runs, Truncation, show
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,9 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def generate(
-    model: Annotated[
-        str, typer.Argument(help="Run directory, or a generator.safetensors.", autocompletion=completion.runs)
-    ],
+    model: Model,
     count: Annotated[
         int | None, typer.Option(min=1, help="Pictures, seeds 0, 1, 2 ... [64]", show_default=False)
     ] = None,
@@ -33,17 +30,11 @@ def generate(
     ] = None,
     grid: Annotated[str | None, typer.Option(help="Columns x rows of the sheet: 16x4.", show_default=False)] = None,
     gutter: Annotated[int, typer.Option(min=0, max=256, help="Pixels between the pictures of the sheet.")] = 2,
-    truncation: Annotated[
-        float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")
-    ] = 1.0,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")
-    ] = False,
-    checkpoint: Annotated[
-        int | None, typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),
+    truncation: Truncation = 1.0,
+    raw: Raw = False,
+    checkpoint: Checkpoint = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures of the same name.")] = False,
 ) -> None:
     """Draw pictures from a trained generator: a sheet, and one file for each seed.

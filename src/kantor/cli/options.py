@@ -1,4 +1,4 @@
-"""Options that several commands share, and how packing is shown."""
+"""Options that several commands share, and how long work is shown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kantor.cli import completion
 from kantor.errors import printable
 
 Size = Annotated[str | None, typer.Option(help="Size of a picture: 64, or height x width: 48x96.", show_default=False)]
@@ -26,6 +28,17 @@ Labels = Annotated[
 MaxBad = Annotated[
     str | None, typer.Option(help="Share of unreadable pictures that is tolerated: 1%.", show_default=False)
 ]
+
+Model = Annotated[
+    str, typer.Argument(help="Run directory, or a generator.safetensors.", autocompletion=completion.runs)
+]
+Truncation = Annotated[float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")]
+Checkpoint = Annotated[
+    int | None, typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Runs = Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")]
 
 
 def data_overrides(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kantor.cli import completion
-from kantor.cli.options import show
+from kantor.cli.options import Runs, show
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 def report(
     run: Annotated[str, typer.Argument(help="Run directory, its number, or latest.", autocompletion=completion.runs)],
     table: Annotated[bool, typer.Option("--table", help="Print the losses instead.")] = False,
-    runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),
+    runs: Runs = Path("runs"),
 ) -> None:
     """Make the page of a run: pictures over time, curves and what they say, settings, how to repeat it.
 

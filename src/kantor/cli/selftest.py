@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from kantor.cli.options import show
+from kantor.cli.options import Device, show
 
 
 def add_to(app: typer.Typer) -> None:
     app.command("selftest")(selftest)
 
 
-def selftest(device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto") -> int:
+def selftest(device: Device = "auto") -> int:
     """Prove the maths here: losses, penalties, second derivatives and updates against closed forms."""
     from kantor.app.selftest import prove
     from kantor.engine.device import choose_device, describe_device

@@ -14,7 +14,18 @@ import typer
 
 from kantor.app import parsing
 from kantor.cli import completion
-from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_progress
+from kantor.cli.options import (
+    Channels,
+    Crop,
+    Device,
+    Fit,
+    Labels,
+    MaxBad,
+    Size,
+    data_overrides,
+    show,
+    show_progress,
+)  # fmt: skip
 from kantor.cli.program import called_as
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError
@@ -65,7 +76,7 @@ def train(
     batch: Annotated[
         str | None, typer.Option(help="Pictures in a step; auto measures which is fastest.", show_default=False)
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="Chooses all random numbers.", show_default=False)] = None,
     conditional: Annotated[bool, typer.Option("--conditional", help="Train with class labels.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored as often as not.")] = False,

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from kantor.cli import completion
-from kantor.cli.options import show, show_progress
+from kantor.cli.options import Checkpoint, Device, Model, Raw, Runs, Truncation, show, show_progress
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,9 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def walk(
-    model: Annotated[
-        str, typer.Argument(help="Run directory, or a generator.safetensors.", autocompletion=completion.runs)
-    ],
+    model: Model,
     seeds: Annotated[str, typer.Option(help="The pictures on the way: 3,9,12.")],
     out: Annotated[Path, typer.Option(help="A film: .gif, .webp or .mp4; or a strip of pictures: .png.")],
     class_: Annotated[
@@ -35,17 +32,11 @@ def walk(
     ] = "linear",
     fps: Annotated[float, typer.Option(min=0.1, max=120, help="Pictures a second.")] = 25.0,
     columns: Annotated[int, typer.Option(min=2, max=64, help="Pictures in a row of a strip; a row is a leg.")] = 9,
-    truncation: Annotated[
-        float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")
-    ] = 1.0,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")
-    ] = False,
-    checkpoint: Annotated[
-        int | None, typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    runs: Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")] = Path("runs"),
+    truncation: Truncation = 1.0,
+    raw: Raw = False,
+    checkpoint: Checkpoint = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Walk from picture to picture: a film of the way, or a strip of pictures.

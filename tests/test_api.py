@@ -27,7 +27,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KANTOR_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("module", [kantor, api])
+@pytest.mark.parametrize("module", [kantor, api, api.training])
 def test_examples_in_docstrings(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0

@@ -30,7 +30,10 @@ MaxBad = Annotated[
 ]
 
 Model = Annotated[
-    str, typer.Argument(help="Run directory, or a generator.safetensors.", autocompletion=completion.runs)
+    str,
+    typer.Argument(
+        help="Run: directory, number, name or latest; or a generator.safetensors.", autocompletion=completion.runs
+    ),
 ]
 Truncation = Annotated[float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")]
 Raw = Annotated[bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")]

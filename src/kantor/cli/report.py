@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="Run directory, its number, or latest.", autocompletion=completion.runs)],
+    run: Annotated[str, typer.Argument(help="Run: directory, number, name or latest.", autocompletion=completion.runs)],
     table: Annotated[bool, typer.Option("--table", help="Print the losses instead.")] = False,
     runs: Runs = Path("runs"),
 ) -> None:

@@ -1,0 +1,72 @@
+"""Kantor from Python: train, load and draw with the same words and the same errors as on the command line.
+
+Everything here is also there as `kantor.NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kantor.api.model import Model, load
+from kantor.api.training import Run, train
+from kantor.app.pack import pack_source
+from kantor.config.io import preset_names, preset_text
+from kantor.data.sources.own import register as source
+from kantor.nets import OWN_CRITICS, OWN_GENERATORS
+from kantor.objectives.objective import register as objective
+from kantor.types import Traits
+
+__all__ = [
+    "Model", "Run", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "source", "train",
+]  # fmt: skip
+
+
+def generator(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: registers a generator of your own, for `generator.kind = "custom"`, `generator.name = name`.
+
+    What is decorated is called with (config, spec, classes) and gives a torch module with `traits`:
+    (latents [N, D], labels [N] or None, condition) -> [N, C, H, W] in [-1, 1]. See docs/extend.md.
+    """
+    return _own(OWN_GENERATORS, name)
+
+
+def critic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: registers a critic of your own, for `critic.kind = "custom"`, `critic.name = name`.
+
+    Like `generator`; the module is (pictures [N, C, H, W], labels [N] or None, condition) -> scores [N].
+    """
+    return _own(OWN_CRITICS, name)
+
+
+def _own(registry: dict[str, Callable[..., Any]], name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def add(build: Callable[..., Any]) -> Callable[..., Any]:
+        registry[name] = build
+        return build
+
+    return add
+
+
+def pack(
+    source: str | Path, out: str | Path, *, format: str = "npy", overwrite: bool = False, **fields: Any
+) -> list[str]:
+    """Brings pictures to one size, once, as `kantor pack` does.
+
+    Args:
+        fields: of the configuration's [data]: size="64", crop=108, fit="contain" ...
+    Returns:
+        What was done, in lines for people.
+    """
+    overrides = {"data.source": str(source)} | {f"data.{name}": value for name, value in fields.items()}
+    return pack_source(overrides, Path(out), overwrite, lambda *_: None, format)
+
+
+def presets() -> dict[str, str]:
+    """The recipes that come with Kantor: name -> what it is.
+
+    >>> import kantor
+    >>> "wgan-gp" in kantor.presets()
+    True
+    """
+    return {name: preset_text(name).splitlines()[0].removeprefix("# ") for name in preset_names()}

@@ -463,4 +463,12 @@ def test_pack_writes_them_and_training_reads_them(tmp_path, packed, kind, capsys
     np.testing.assert_array_equal(np.sort(again.whole(), axis=0), np.sort(packed.whole(), axis=0))
     assert again.class_names == packed.class_names
     assert exit_of("pack", folder, "--out", tmp_path / "o", "--format", "tfrecords") == 2
+    for kind in ("tfrecord", "webdataset"):  # a folder of the user's is never replaced, one of ours is
+        words = ["--format", kind, "--cache", tmp_path / "cache", "--overwrite"]
+        mine = tmp_path / f"mine-{kind}"
+        assert exit_of("pack", folder, "--out", mine, *words) == 0
+        assert exit_of("pack", folder, "--out", mine, *words) == 0
+        (mine / "thesis.txt").write_text("precious")
+        assert exit_of("pack", folder, "--out", mine, *words) == 2
+        assert (mine / "thesis.txt").read_text() == "precious"
     assert "did you mean" in capsys.readouterr().err

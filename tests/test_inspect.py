@@ -92,6 +92,9 @@ def test_nothing_is_replaced_unasked(folder: Path, tmp_path: Path, capsys: pytes
     assert exit_of("pack", folder, "--inspect", "--out", out) == 2
     assert "exists already" in capsys.readouterr().err
     assert exit_of("pack", folder, "--inspect", "--out", out, "--overwrite") == 0
+    (out / "my-notes.txt").write_text("mine")
+    assert exit_of("pack", folder, "--inspect", "--out", out, "--overwrite") == 2
+    assert (out / "my-notes.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,9 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         pack(Fake(5), DataConfig(), SPEC, tmp_path / "set")
     pack(Fake(5), DataConfig(), SPEC, tmp_path / "set", overwrite=True)
     assert Store.open(tmp_path / "set").count == 5
+    (tmp_path / "set" / "thesis.txt").write_text("precious")
+    with pytest.raises(ConfigError, match=r"holds thesis.txt, which is no part of a packed set"):
+        pack(Fake(5), DataConfig(), SPEC, tmp_path / "set", overwrite=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     with pytest.raises(ConfigError, match="not a packed set"):

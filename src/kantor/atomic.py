@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -99,6 +100,12 @@ def publish(temporary: Path, path: Path, replace: bool = False) -> None:
             raise FileExistsError(errno.EEXIST, "exists already", str(path)) from error
         raise
     sync_folder(path.parent)
+
+
+def stranger(folder: Path, ours: str) -> str | None:
+    """The name of something in `folder` that would be lost if it were replaced: no file whose name matches `ours`."""
+    entries = sorted(folder.iterdir())
+    return next((e.name for e in entries if not re.fullmatch(ours, e.name) or not e.is_file()), None)
 
 
 def make_folder(path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.data import Progress
+from kantor.app.replacing import require_free
 from kantor.config.io import resolve
 from kantor.config.schema import DataConfig
 from kantor.data import layout
@@ -45,8 +46,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     """
     config = resolve(overrides=overrides).data
     path = Path(config.source)
-    if out.exists() and not overwrite:
-        raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
+    require_free(out, overwrite, r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rejected\.jsonl")
     if path.is_dir() and out.absolute().is_relative_to(path.absolute()):
         raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
     atomic.make_folder(out.absolute().parent)
@@ -62,9 +62,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             pack(source, wanted, ImageSpec(SIDE, SIDE, 3), thumbnails, progress=progress)
             store = Store.open(thumbnails)
         found = _facts(store, sizes, kinds)
-        if out.exists():
-            atomic.remove_folder(out)
-        with atomic.new_folder(out) as folder:
+        with atomic.new_folder(out, exist_ok=True) as folder:
             _write(folder, store, found)
     finally:
         _gone(thumbnails)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kantor import atomic
 from kantor.app.data import Progress, cache_folder, default_side, look, open_set, report_lines
+from kantor.app.replacing import require_free
 from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.pack import pack
@@ -57,15 +57,12 @@ def pack_source(
 
 def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kind: str, cache: Path) -> list[str]:
     """Writes a set in another program's format."""
-    if out.exists() and not overwrite:
-        raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
+    require_free(out, overwrite, r"pictures-\d{5}\.(tfrecord|tar)")
     lines: list[str] = []
     if config.data.holdout:
         do = "leave it out; the program that reads the set splits it"
         raise ConfigError("data.holdout", f"does not go with --format {kind}", do)
     store, config, filled = open_set(config, default_side(choose_device("auto").type), cache, progress, lines.append)
-    if out.exists():
-        atomic.remove_folder(out)
     write = write_tfrecord if kind == "tfrecord" else write_webdataset
     assert isinstance(store, Store)
     write(store, out, progress)

@@ -17,6 +17,7 @@ VERSION = 1
 MANIFEST = "manifest.json"
 SOURCES = "sources.jsonl.gz"
 REJECTED = "rejected.jsonl"
+OURS = r"manifest\.json|sources\.jsonl\.gz|rejected\.jsonl|(images|labels|index)-\d{5,}\.npy"
 HEADER_BYTES = 128
 SHARD_BYTES = 1 << 30
 INDEX = np.dtype([("sha256", "V32"), ("crc32", "<u4")])  # V, not S: numpy strips trailing zeros from S

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.atomic import locked, remove_folder, resource_errors
+from kantor.atomic import locked, remove_folder, resource_errors, stranger
 from kantor.config.schema import DataConfig
 from kantor.data import layout
 from kantor.data.decode import DecodeSettings
@@ -254,6 +254,9 @@ def _require_free(out: Path, overwrite: bool) -> None:
         raise ConfigError(out, "exists already", "choose another name, or replace it with --overwrite")
     if not layout.is_packed(out) and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(out, "is not a packed set, so it will not be replaced", "choose another name")
+    if (name := stranger(out, layout.OURS)) is not None:
+        what = f"holds {name}, which is no part of a packed set, so it will not be replaced"
+        raise ConfigError(out, what, "move that elsewhere, or choose another name")
 
 
 def _require_space(out: Path, pictures: int, spec: ImageSpec) -> None:

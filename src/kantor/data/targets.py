@@ -24,7 +24,7 @@ def write_tfrecord(store: Store, out: Path, progress: Progress, shard_bytes: int
     """Writes `out`/pictures-00000.tfrecord and so on, each record a tf.train.Example.
 
     Features: image/encoded (PNG), image/format, image/height, image/width, image/channels, and of labelled sets
-    image/class/label and image/class/text. What appears at `out` is whole.
+    image/class/label and image/class/text. What appears at `out` is whole, and takes the place of what was there.
 
     Raises:
         ResourceError: disk full, no permission.
@@ -35,7 +35,7 @@ def write_tfrecord(store: Store, out: Path, progress: Progress, shard_bytes: int
 def write_webdataset(store: Store, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES) -> None:
     """Writes `out`/pictures-00000.tar and so on: KEY.png, and of labelled sets KEY.cls (the number) and KEY.json.
 
-    What appears at `out` is whole.
+    What appears at `out` is whole, and takes the place of what was there.
 
     Raises:
         ResourceError: disk full, no permission.
@@ -48,7 +48,7 @@ Entry = Callable[[Store, int, bytes, int | None], bytes]
 
 def _write(store: Store, out: Path, progress: Progress, shard_bytes: int, suffix: str, entry: Entry) -> None:
     end = b"\0" * 1024 if suffix == ".tar" else b""
-    with atomic.new_folder(out) as folder:
+    with atomic.new_folder(out, exist_ok=True) as folder:
         shard, number = bytearray(), 0
         for row, png, label in _rows(store):
             data = entry(store, row, png, label)

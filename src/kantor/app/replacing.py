@@ -1,0 +1,25 @@
+"""What --overwrite may replace: folders that hold nothing but what the command itself writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kantor import atomic
+from kantor.errors import ConfigError
+
+
+def require_free(out: Path, overwrite: bool, ours: str) -> None:
+    """Raises ConfigError where something is at `out` that must stay.
+
+    Args:
+        ours: regular expression for the names that the command writes.
+    """
+    if not out.exists() and not out.is_symlink():
+        return
+    if not overwrite:
+        raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
+    if out.is_symlink() or not out.is_dir():
+        raise ConfigError(out, "is no folder of this command's, so it will not be replaced", "choose another --out")
+    if (name := atomic.stranger(out, ours)) is not None:
+        what = f"holds {name}, which this command does not write, so it will not be replaced"
+        raise ConfigError(out, what, "choose another --out")

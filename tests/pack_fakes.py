@@ -62,6 +62,8 @@ class Fake:
                 return b"hello, I am no picture"
             case "flat":
                 return np.full((8, 8, 3), 77, np.uint8)
+            case "red":  # of one colour, though its channels are far apart
+                return np.full((8, 8, 3), (200, 0, 0), np.uint8)
             case "same":
                 return picture(0)
         return picture(item.position)

@@ -135,9 +135,9 @@ def test_limit_takes_the_first_good_pictures(tmp_path: Path) -> None:
 
 
 def test_duplicates_and_flat_pictures_are_counted(tmp_path: Path) -> None:
-    source = Fake(30, {3: "flat", 4: "flat", 9: "same", 10: "same"})
+    source = Fake(30, {3: "flat", 4: "flat", 5: "red", 9: "same", 10: "same"})
     report = pack(source, DataConfig(), SPEC, tmp_path / "set")
-    assert (report.near_constant, report.duplicates) == (2, 3)
+    assert (report.near_constant, report.duplicates) == (3, 3)
 
 
 def test_fingerprint_is_of_pictures_not_of_places(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from kantor.data import layout
 from kantor.data.listing import require_pictures, scan
 from kantor.data.pack import pack
 from kantor.data.pack_pool import Pool, cores
-from kantor.data.pack_worker import NEAR_CONSTANT
+from kantor.data.pack_worker import is_flat
 from kantor.data.sources import Item, Source, open_source
 from kantor.data.store import Store, is_packed
 from kantor.errors import ConfigError
@@ -96,7 +96,7 @@ def _facts(store: Store, sizes: list[tuple[int, int]] | None, kinds: dict[str, i
     names = [json.loads(line)["name"] for line in _lines(store.path / layout.SOURCES)]
     _, group, size = np.unique(store.digests(), axis=0, return_inverse=True, return_counts=True)
     copies = sorted(np.flatnonzero(size[group] > 1).tolist(), key=lambda row: (group[row], row))
-    flat = _near_constant(store)
+    flat = [row for row in range(store.count) if is_flat(store.images(np.array([row]))[0])]
     sides = np.array([min(pair) for pair in sizes])
     return {
         "pictures": store.count,
@@ -114,16 +114,6 @@ def _facts(store: Store, sizes: list[tuple[int, int]] | None, kinds: dict[str, i
         "_copies": copies,
         "_flat": flat,
     }
-
-
-def _near_constant(store: Store) -> list[int]:
-    """Rows that show next to nothing: standard deviation below 2 of 255."""
-    rows = []
-    for start in range(0, store.count, 1024):
-        some = store.images(np.arange(start, min(start + 1024, store.count)))
-        deviation = some.reshape(len(some), -1, some.shape[3]).astype(np.float32).std(axis=1).max(axis=1)
-        rows += (start + np.flatnonzero(deviation < NEAR_CONSTANT)).tolist()
-    return rows
 
 
 def _write(folder: Path, store: Store, found: dict[str, Any]) -> None:

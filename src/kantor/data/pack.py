@@ -54,7 +54,7 @@ class PackReport:
             pictures.
         notes: how often each conversion was made ("16-bit": 3).
         duplicates: pictures whose bytes are those of an earlier one.
-        near_constant: pictures of nearly one colour (standard deviation below 2 of 255).
+        near_constant: pictures of nearly one colour (no channel has a standard deviation of 2 of 255).
         resumed_from: pictures that an interrupted pack had done already.
     """
 

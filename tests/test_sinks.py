@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -299,6 +300,12 @@ class TestConsole:
         console = Console(stream, tmp_path, program=".venv/bin/kantor")
         console.on(Finished(64, "signal"))
         assert stream.getvalue().splitlines()[-1] == f"to go on: .venv/bin/kantor train --resume {tmp_path}"
+
+    def test_a_shell_understands_how_to_go_on(self, tmp_path):
+        stream = io.StringIO()
+        Console(stream, tmp_path / "my runs").on(Finished(64, "signal"))
+        words = shlex.split(stream.getvalue().splitlines()[-1].removeprefix("to go on: "))
+        assert words == ["kantor", "train", "--resume", str(tmp_path / "my runs")]
 
     def test_a_budget_that_ends_first(self):
         stream = io.TextIOWrapper(io.BytesIO(), "utf-8")

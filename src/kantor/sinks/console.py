@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TextIO
 
 from kantor.engine.events import Event, Finished, Found, Progressed, Request, Sampled, Started, Tick
@@ -135,7 +136,7 @@ class Console:
         if where:
             self._say(f"results: {where}")
             if event.reason != "done":
-                self._say(f"to go on: {self._program} train --resume {where}")
+                self._say(f"to go on: {self._program} train --resume {quote(where)}")
 
     def _say(self, text: str) -> None:
         text = printable(text)

@@ -122,10 +122,10 @@ def test_what_cannot_be_read_is_listed_with_its_reason() -> None:
     assert store.count == 6
     reasons = {entry["name"]: entry["reason"] for entry in rejected}
     assert reasons["1"] == "KeyError: 'tag'"
-    assert "a list is not a picture; give bytes of a file, a Pillow picture, or a numpy array" in reasons["2"]
+    assert "list is no kind of picture; give bytes of a file, a Pillow picture, or a numpy array" in reasons["2"]
     assert "float32" in reasons["3"]
     assert reasons["4"].startswith("not an image")
-    assert reasons["5"] == "its class is a float, neither a name nor a number"
+    assert reasons["5"] == "its class is of type float, neither a name nor a number"
     assert reasons["6"] == "3 values instead of a picture, or a picture and its class"
 
 
@@ -187,7 +187,7 @@ def test_what_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert "error: python:mine: nobody has registered it; import the Python module" in capsys.readouterr().err
     with pytest.raises(kantor.ConfigError, match="int has no len"):
         kantor.source("mine", 3)  # type: ignore[arg-type]
-    with pytest.raises(kantor.DataError, match="has no name that a run could remember; register it"):
+    with pytest.raises(kantor.DataError, match="have no name that a run could remember; register it"):
         kantor.train(Pictures(3, array))  # type: ignore[arg-type]
     kantor.source("none", [])
     with pytest.raises(kantor.DataError, match="no pictures here"):

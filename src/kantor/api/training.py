@@ -131,7 +131,9 @@ def _kept(pictures: Pictures, cache: Path) -> Path:
     """The pictures as a .npy file in the cache, named by what is in it."""
     if not isinstance(pictures, np.ndarray):
         do = f'register it with kantor.source("NAME", it), and train on "{PREFIX}NAME"'
-        raise DataError("data", f"a {type(pictures).__name__} has no name that a run could remember", do)
+        raise DataError(
+            "data", f"pictures of type {type(pictures).__name__} have no name that a run could remember", do
+        )
     array = np.ascontiguousarray(pictures)
     if array.dtype != np.uint8 or array.ndim not in (3, 4):
         what = f"an array of {array.dtype}, shape {list(array.shape)}"

@@ -83,7 +83,10 @@ def read_page(run: Path) -> Page:
         changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
         config=to_toml(config),
         commands=[
-            ("Train again with the same configuration and seed:", f"kantor train --config {quote(str(run / directory.CONFIG))}"),
+            (
+                "Train again with the same configuration and seed:",
+                f"kantor train --config {quote(str(run / directory.CONFIG))}",
+            ),
             ("Go on with this run:", f"kantor train --resume {quote(str(run))} --time-budget 10m"),
             ("Draw pictures from it:", f"kantor generate {quote(str(run))} --grid 8x8"),
             ("Walk between them:", f"kantor walk {quote(str(run))} --seeds 3,9,12 --loop --out walk.gif"),

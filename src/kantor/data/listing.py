@@ -137,7 +137,8 @@ def require_pictures(source: Source, listing: Listing) -> None:
         unusable = f"{listing.bad} unusable pictures, such as {listing.first_bad.name}: {listing.first_bad.reason}"
         found = f"{unusable}; {found}" if found else unusable
     what = f"no pictures here (found {found})" if found else "no pictures here"
-    raise DataError(source.path, what, "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF pictures")
+    do = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF pictures"
+    raise DataError(source.path, what, "mend what it gives" if getattr(source, "here", False) else do)
 
 
 def pixel_settings(config: DataConfig) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Own:
         try:
             number = operator.index(label)
         except TypeError:
-            raise Undecodable(f"its class is a {type(label).__name__}, neither a name nor a number") from None
+            raise Undecodable(f"its class is of type {type(label).__name__}, neither a name nor a number") from None
         names = getattr(self._pictures, "classes", ())
         return str(names[number]) if 0 <= number < len(names) else str(number)
 
@@ -121,7 +121,7 @@ def _as_data(picture: Any) -> bytes | NDArray[Any]:
         return picture
     if not isinstance(picture, Image.Image):
         do = "bytes of a file, a Pillow picture, or a numpy array [H, W] or [H, W, C] of uint8 or uint16"
-        raise Undecodable(f"a {type(picture).__name__} is not a picture; give {do}")
+        raise Undecodable(f"{type(picture).__name__} is no kind of picture; give {do}")
     if picture.mode in _AS_ARRAYS and "transparency" not in picture.info:
         return np.asarray(picture)
     file = io.BytesIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,7 +227,7 @@ def test_killed_at_any_instant_it_goes_on_and_gives_the_same_bytes(tmp_path: Pat
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("step", ["publish", "remove_folder", "_pack_sources"])
+@pytest.mark.parametrize("step", ["publish", "remove_locked", "_pack_sources"])
 def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -237,7 +238,7 @@ def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         patched.setattr(Partial if step == "_pack_sources" else partial, step, stop)
         with pytest.raises(KeyboardInterrupt):
             pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "set", shard_bytes=shard)
-    if step == "remove_folder":  # the set was published already
+    if step == "remove_locked":  # the set was published already
         with pytest.raises(ConfigError):
             pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "set", shard_bytes=shard)
     else:
@@ -245,6 +246,25 @@ def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert report.resumed_from == 29
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "set"}
+
+
+def test_killed_while_tidying_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left after the set has its name is found again by the next packer, whatever was deleted already."""
+    for number, name in enumerate(("rmdir", "unlink")):
+        out = tmp_path / f"set{number}"
+
+        def stop(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, name, stop) if name == "rmdir" else patched.setattr(partial, "remove_locked", stop)
+            with pytest.raises(KeyboardInterrupt):
+                pack(Fake(5), DataConfig(), SPEC, out)
+        assert {path.name for path in tmp_path.iterdir()} == {out.name, f".{out.name}.partial"}
+        with pytest.raises(ConfigError):
+            pack(Fake(5), DataConfig(), SPEC, out)
+        assert {path.name for path in tmp_path.iterdir()} == {out.name}
+        shutil.rmtree(out)
 
 
 def test_a_changed_listing_starts_over(tmp_path: Path) -> None:

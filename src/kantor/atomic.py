@@ -161,6 +161,18 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def remove_locked(folder: Path) -> None:
+    """Deletes a folder while holding its lock, in place: killed midway, what is left of it can be found by its name."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != "lock":
+            entry.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # Windows keeps an open lock; another process may just have taken the folder
+        (folder / "lock").unlink(missing_ok=True)
+        folder.rmdir()
+
+
 def remove_leftovers(folder: Path) -> None:
     """Deletes what killed writers left in `folder`. Call it only while holding the folder's lock."""
     for entry in folder.glob(f".*{TEMPORARY}*"):

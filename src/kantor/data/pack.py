@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.atomic import locked, remove_folder, resource_errors, stranger
+from kantor.atomic import locked, remove_locked, resource_errors, stranger
 from kantor.config.schema import DataConfig
 from kantor.data import layout
 from kantor.data.decode import DecodeSettings
@@ -272,4 +272,4 @@ def _sweep(out: Path, folder: Path) -> None:
     """Deletes what a packer left that was killed between publishing its set and tidying up."""
     if out.exists() and folder.exists() and not (folder / "set").exists():
         with contextlib.suppress(BusyError), locked(folder):
-            remove_folder(folder)
+            remove_locked(folder)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from kantor.atomic import AppendFile, patch, publish, remove_folder, remove_leftovers, sync_folder, write_json
+from kantor.atomic import AppendFile, patch, publish, remove_leftovers, remove_locked, sync_folder, write_json
 from kantor.data import layout
 from kantor.data.layout import HEADER_BYTES, INDEX, LABELS, shard_file
 from kantor.data.pack_pool import Row
@@ -121,8 +121,8 @@ class Partial:
         write_json(self._set / layout.MANIFEST, manifest)
         self.close()
         publish(self._set, out, replace)
-        with contextlib.suppress(OSError):  # the set is safe; Windows does not move a folder with an open lock
-            remove_folder(self._folder)
+        with contextlib.suppress(OSError):  # the set is safe
+            remove_locked(self._folder)
 
     def index_and_labels(self) -> Iterator[tuple[Any, Any]]:
         """Of each shard. Ends the growth of the last one."""
@@ -148,7 +148,7 @@ class Partial:
         """
         self.close()
         if discard or not (self._folder / "journal.json").exists():
-            remove_folder(self._folder)
+            remove_locked(self._folder)
 
     def _read_journal(self, key: str) -> Journal:
         try:

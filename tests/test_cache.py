@@ -59,7 +59,22 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytes
     lines = cache.make_room(tmp_path, 300, tmp_path / "new")
     assert [path.exists() for path in sets] == [True, False, True]
     assert (tmp_path / "holiday pictures" / "a.jpg").exists()
-    assert "removed 1 packed sets" in lines[0]
+    assert "removed 1 set of pictures" in lines[0]
+
+
+def test_pictures_from_memory_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.LIMIT, "1000")
+    (tmp_path / "packs").mkdir()
+    (tmp_path / cache.ARRAYS).mkdir()
+    files = [tmp_path / cache.ARRAYS / f"{i}.npy" for i in range(2)]
+    for i, path in enumerate(files):
+        path.write_bytes(bytes(400))
+        os.utime(path, (time.time() - 1e6 + i, time.time() - 1e6 + i))
+    cache.make_room(tmp_path / "packs", 300, tmp_path / "packs" / "new")
+    assert [path.exists() for path in files] == [False, True]
+    cache.mark_used(files[1])
+    cache.make_room(tmp_path / "packs", 900, tmp_path / "packs" / "new")
+    assert files[1].exists()  # in use
     assert cache.make_room(tmp_path, 0, tmp_path / "new") == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,62 @@ def test_an_own_critic_trains() -> None:
     run = train(**fields)
     assert run.reason == "done"
     assert "12" in (run.path / "config.toml").read_text()
+    nets.OWN_CRITICS.clear()  # whoever looks at the page need not have the code
     assert exit_of("report", run.path) == 0
+    assert "rows, of the user&#x27;s own" in (run.path / "report.html").read_text()
+
+
+def odd(config: Any, spec: Any, classes: int) -> torch.nn.Module:
+    """A critic with weights that no initialiser knows, and dropout."""
+
+    class Odd(torch.nn.Module):
+        traits = kantor.Traits(mixes_batch=False)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(spec.channels * spec.height * spec.width) / 30)
+            self.drop = kantor.Dropout(0.5)
+
+        def forward(self, x: Any, labels: Any = None, condition: Any = None) -> Any:
+            return self.drop(x.flatten(1)) @ self.weight
+
+    return Odd()
+
+
+def test_own_networks_are_drawn_from_the_seed_and_go_on_bit_for_bit() -> None:
+    @kantor.generator("spotty")
+    class Spotty(torch.nn.Module):
+        traits = kantor.Traits(mixes_batch=False)
+
+        def __init__(self, config: Any, spec: Any, classes: int) -> None:
+            super().__init__()
+            self.spec, self.drop = spec, kantor.Dropout(0.5)
+            self.weight = torch.nn.Parameter(torch.randn(config.latent_dim, spec.height * spec.width * spec.channels))
+
+        def forward(self, z: Any, labels: Any = None, condition: Any = None) -> Any:
+            height, width, channels = self.spec
+            return torch.tanh(self.drop(z) @ self.weight).reshape(-1, channels, height, width)
+
+    kantor.critic("odd")(odd)
+    own = {"critic.kind": "custom", "critic.name": "odd", "generator.kind": "custom", "generator.name": "spotty",
+           "generator.latent_dim": 8, "train.snapshot_images": 32}  # fmt: skip
+    torch.manual_seed(1)
+    whole = train(**own)
+    torch.manual_seed(2)
+    again = train(**own)
+    files = [(run.path / "generator.safetensors").read_bytes() for run in (whole, again)]
+    assert files[0] == files[1]
+    shutil.rmtree(again.path / "checkpoints" / "000000064")
+    kantor.train(resume=again.path, quiet=True, device="cpu")
+    assert (again.path / "generator.safetensors").read_bytes() == files[0]
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Dropout(), torch.nn.Dropout2d(), torch.nn.AlphaDropout()])
+def test_dropout_that_would_not_resume_is_refused(layer: torch.nn.Module) -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), layer, torch.nn.Linear(768, 1))
+    kantor.critic("dropped")(lambda config, spec, classes: network)
+    with pytest.raises(kantor.ConfigError, match=r"use kantor\.Dropout"):
+        train(**{"critic.kind": "custom", "critic.name": "dropped"})
 
 
 def test_an_own_source_trains() -> None:

@@ -219,21 +219,24 @@ def test_resnet_has_the_papers_layers_at_64() -> None:
     spec, widths = ImageSpec(64, 64, 3), [64, 128, 256, 512, 512]
     network = build_generator(ResnetGenerator(), spec)
     up = sum(
-        conv_count(a, b) + conv_count(b, b) + conv_count(a, b, 1) + 2 * a + 2 * b
+        conv_count(a, b) - b + conv_count(b, b) + conv_count(a, b, 1) + 2 * a + 2 * b  # the first has no bias
         for a, b in itertools.pairwise(widths[::-1])
     )
     assert parameters(network) == 128 * 8192 + 8192 + up + 2 * 64 + conv_count(64, 3)
-    down = sum(conv_count(a, a) + conv_count(a, b) + conv_count(a, b, 1) + 4 * a for a, b in itertools.pairwise(widths))
+    down = sum(
+        conv_count(a, a) - a + conv_count(a, b) + conv_count(a, b, 1) + 4 * a for a, b in itertools.pairwise(widths)
+    )
     assert parameters(build_critic(ResnetCritic(), spec)) == conv_count(3, 64) + down + 4 * 4 * 512 + 1
 
 
 def test_resnet_has_the_papers_layers_for_cifar() -> None:
     """128 channels throughout; a first block of its own, one more halving, two flat blocks, the mean, one number."""
     spec = ImageSpec(32, 32, 3)
-    network = build_generator(ResnetGenerator(width=128, max_width=128), spec)
+    network = build_generator(ResnetGenerator(width=128, max_width=128, block_bias=True), spec)
     block = 2 * conv_count(128, 128) + conv_count(128, 128, 1)
     assert parameters(network) == 128 * 2048 + 2048 + 3 * (block + 4 * 128) + 2 * 128 + conv_count(128, 3)
-    config = ResnetCritic(width=128, max_width=128, norm="none", first="block", halvings=2, flat_blocks=2, head="mean")
+    forms = {"first": "block", "halvings": 2, "flat_blocks": 2, "head": "mean", "block_bias": True}
+    config = ResnetCritic(width=128, max_width=128, norm="none", **forms)
     critic_network = build_critic(config, spec)
     first = conv_count(3, 128) + conv_count(128, 128) + conv_count(3, 128, 1)
     assert parameters(critic_network) == first + block + 2 * 2 * conv_count(128, 128) + 128 + 1
@@ -316,7 +319,7 @@ def test_initial_weights(kind: str, init: str) -> None:
             assert bound is None or 0.9 * bound < weight.abs().max() <= bound * 1.0001 or weight.numel() < 100
             assert abs(weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * weight.numel()), name
             assert abs(weight.mean().item()) < 5 * wanted / math.sqrt(weight.numel()), name
-            assert not module.bias.any(), name
+            assert module.bias is None or not module.bias.any(), name
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 assert (module.weight == 1).all()

@@ -30,6 +30,21 @@ def test_what_is_written_is_what_metrics_csv_says(tmp_path: Path) -> None:
     assert found.Images("samples/fixed")[-1].step == 96
 
 
+def test_a_writer_that_cannot_be_opened_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard", reason="the extra `tensorboard` is not installed")
+    import torch.utils.tensorboard as board
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(board, "SummaryWriter", full)
+    shared = ["--runs", tmp_path / "r", "--cache", tmp_path / "c", "--tensorboard"]
+    assert exit_of("train", "glyphs", *TINY, "--set", "data.glyphs.count=30", "--images", "16", *shared) == 0
+    assert capsys.readouterr().out.count("tensorboard could not be written") == 1
+
+
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     assert exit_of("train", "glyphs", "--tensorboard", "--runs", tmp_path / "r") == 5

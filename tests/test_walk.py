@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from commands import TINY, exit_of
-from kantor.app.walk import class_shares
+from kantor.app.walk import _split, way
 from kantor.sample.film import film_bytes, shown
 from kantor.sample.walk import arc, ease, walk
 
@@ -147,7 +147,11 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
     assert exit_of("walk", model, "--seeds", "3,4", "--class", "K", "--class", "B", "--out", apart) == 0
     assert once.read_bytes() == apart.read_bytes()
     card: Any = SimpleNamespace(class_names=("cats", "cats, sitting"))
-    np.testing.assert_array_equal(class_shares(["cats, sitting"], card, 2), [[0, 1], [0, 1]])
+    assert _split(["cats, sitting"], card) == ["cats, sitting"]
+    assert _split(["cats,birds"], card) == ["cats", "birds"]
+    card.generator = SimpleNamespace(latent_dim=3, latent="normal")
+    _, shares = way(card, [1, 2], ["cats", 1], 2, False, False, "linear", 1.0)
+    np.testing.assert_array_equal(shares, [[1, 0], [0.5, 0.5], [0, 1]])
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,8 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
         (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png"),
         (["--seeds", "3,4", "--out", "there.gif"], 2, "exists already"),
         (["--seeds", "3,4", "--out", "a.gif", "--frames", "100000"], 2, "100,000 pictures in all"),
+        (["--seeds", "0-9999", "--out", "a.png", "--columns", "64"], 2, "a smaller --columns"),
+        (["--seeds", "0-99", "--out", "a.webp", "--frames", "100"], 2, "would take 4 GB of memory"),
         (["--seeds", "3,4", "--out", "a.gif", "--class", "Ä"], 2, "no such class"),
         (["--seeds", "3,4,5", "--out", "a.gif", "--class", "K", "--class", "B"], 2, "2 classes for 3 seeds"),
         (["--seeds", "3,4,5", "--out", "a.gif", "--class", "K,B"], 2, "2 classes for 3 seeds"),

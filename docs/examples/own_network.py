@@ -7,7 +7,7 @@ import kantor
 
 @kantor.critic("rows")
 class Rows(nn.Module):
-    traits = kantor.Traits(mixes_batch=False, piecewise_linear=True, normalisation="none")
+    traits = kantor.Traits(mixes_batch=False)
 
     def __init__(self, config, spec, classes):
         super().__init__()

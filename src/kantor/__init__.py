@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from kantor.api import Model, Run, Traits, critic, generator, load, objective, pack, presets, source, train
+    from kantor.api import Dropout, Model, Run, Traits, critic, generator, load, objective, pack, presets, source, train
     from kantor.errors import ConfigError, DataError, ModelError, ResourceError, UserError
 
 __all__ = [
     "ConfigError",
     "DataError",
+    "Dropout",
     "Model",
     "ModelError",
     "ResourceError",

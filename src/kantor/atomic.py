@@ -26,7 +26,7 @@ from kantor.errors import BusyError, ResourceError
 TEMPORARY = ".tmp-"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Replaces `path` by `data`, whole or not at all.
 
     Raises:
@@ -316,7 +316,7 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes | memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
         file.write(data)

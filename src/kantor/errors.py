@@ -59,6 +59,13 @@ class BusyError(UserError):
     exit_code = 7
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Torch has an error of its own for NVIDIA's GPUs, and plain RuntimeErrors for Apple's and the processor's memory."""
+    texts = ("can't allocate memory", "backend out of memory")
+    named = type(error).__name__ == "OutOfMemoryError"
+    return named or isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+
+
 def printable(text: str) -> str:
     """`text` on one line and free of terminal escapes: names of files are not to be trusted."""
     return "".join(

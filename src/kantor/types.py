@@ -46,8 +46,8 @@ class Traits:
     """
 
     mixes_batch: bool
-    piecewise_linear: bool
-    normalisation: str
+    piecewise_linear: bool = False
+    normalisation: str = "none"
 
 
 class Generator(Protocol):

@@ -15,11 +15,12 @@ from kantor.app.pack import pack_source
 from kantor.config.io import preset_names, preset_text
 from kantor.data.sources.own import register as source
 from kantor.nets import OWN_CRITICS, OWN_GENERATORS
+from kantor.nets.layers import Dropout
 from kantor.objectives.objective import register as objective
 from kantor.types import Traits
 
 __all__ = [
-    "Model", "Run", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "source", "train",
+    "Dropout", "Model", "Run", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "source", "train",
 ]  # fmt: skip
 
 

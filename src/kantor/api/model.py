@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.app.generate import class_number, load_model
+from kantor.app.generate import class_numbers, load_model
+from kantor.app.walk import way
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, nearest
 from kantor.sample.draw import draw
 from kantor.sample.latents import latents
-from kantor.sample.walk import Easing, walk
+from kantor.sample.walk import Easing
 from kantor.types import ImageSpec
 
 Pictures = NDArray[np.uint8]
+Classes = Sequence[str | int] | str | int | None
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Model:
     def generate(
         self,
         seeds: Sequence[int] | int,
-        classes: Sequence[str | int] | str | int | None = None,
+        classes: Classes = None,
         truncation: float = 1.0,
     ) -> Pictures:
         """The pictures of `seeds`.
@@ -66,44 +68,41 @@ class Model:
             ConfigError: a seed or class that is none.
         """
         z = self.latents(seeds, truncation)
-        return draw(self.network, z, self._labels(classes, len(z)))
+        labels = class_numbers(_listed(classes), self._card, len(z))
+        return draw(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
 
     def walk(
         self, seeds: Sequence[int], frames: int = 60, straight: bool = False, loop: bool = False,
-        easing: Easing = "linear", truncation: float = 1.0, classes: str | int | None = None,
+        easing: Easing = "linear", truncation: float = 1.0, classes: Classes = None,
     ) -> Pictures:  # fmt: skip
-        """Pictures on the way from seed to seed, as `kantor walk` draws them: uint8 [F, H, W, C].
+        """Pictures on the way from seed to seed, as `kantor walk` draws them.
 
         Args:
-            frames: pictures from one seed to the next.
-            classes: of all pictures; None takes the first class.
+            seeds: two or more.
+            frames: pictures from one seed to the next, the first of them the seed's own.
+            straight: in straight lines, not along the sphere near which normal latents lie.
+            loop: one more leg leads back to the first seed.
+            easing: "smooth" starts and ends slowly at each seed.
+            classes: as for `generate`; between two classes their vectors are blended.
+        Returns:
+            uint8 [F, H, W, C].
+        Raises:
+            ConfigError: fewer than two seeds, or an argument that is none.
         """
-        if len(seeds) < 2:
+        if np.ndim(seeds) != 1 or len(seeds) < 2:
             raise ConfigError("seeds", "a walk leads from one seed to another", "name two or more")
-        straight = straight or self._card.generator.latent == "uniform"
-        z = walk(self.latents(seeds, truncation), frames, straight, loop, easing)
-        return draw(self.network, z, self._labels(0 if classes is None else classes, len(z)))
+        if frames < 1:
+            raise ConfigError("frames", f"{frames} pictures from seed to seed", "ask for 1 or more")
+        if easing not in get_args(Easing):
+            raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
+        z, labels = way(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
+        return draw(self.network, z, labels)
 
-    def _labels(self, classes: Sequence[str | int] | str | int | None, count: int) -> list[int] | None:
-        if not self.class_names:
-            if classes not in (None, 0):
-                class_number(str(classes), self._card)
-            return None
-        if classes is None:
-            return [i % len(self.class_names) for i in range(count)]
-        given = [classes] * count if isinstance(classes, str | int) else list(classes)
-        if len(given) != count:
-            raise ConfigError("classes", f"{len(given)} classes for {count} seeds", "give one for all, or one a seed")
-        return [self._number(one) for one in given]
 
-    def _number(self, one: str | int) -> int:
-        """A text is a name first, as on the command line; a number is always the label itself."""
-        if isinstance(one, str):
-            return class_number(one, self._card)
-        if not 0 <= one < len(self.class_names):
-            last = len(self.class_names) - 1
-            raise ConfigError("classes", f"there is no class {one}", f"choose names, or numbers from 0 to {last}")
-        return one
+def _listed(classes: Classes) -> list[str | int]:
+    if classes is None:
+        return []
+    return [classes] if np.ndim(classes) == 0 else list(classes)  # type: ignore[list-item, arg-type]
 
 
 def load(

@@ -17,6 +17,7 @@ from kantor.errors import BusyError, ConfigError
 LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+ARRAYS = "arrays"  # pictures that came from memory, beside the packed sets
 _RECENT_S = 3600.0
 T = TypeVar("T")
 
@@ -50,26 +51,35 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     """
     limit = limit_bytes()
     sets = [path for path in packs.iterdir() if _is_ours(path) and path.name.strip(".").split(".")[0] != keep.name]
+    sets += (packs.parent / ARRAYS).glob("*.npy")
     sizes = {path: _size(path) for path in sets}
     total, freed, removed = sum(sizes.values()), 0, 0
     for path in sorted(sets, key=_used_s):
         if total - freed + needed_bytes <= limit or time.time() - _used_s(path) < _RECENT_S:
             break
-        with contextlib.suppress(OSError, BusyError), atomic.locked(path):
-            atomic.remove_folder(path)
+        with contextlib.suppress(OSError, BusyError):
+            _remove(path)
         if not path.exists():
             freed, removed = freed + sizes[path], removed + 1
     if not removed:
         return []
     return [
-        f"removed {removed} packed sets ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.0f} GB"
+        f"removed {removed} set{'s' if removed > 1 else ''} of pictures ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.0f} GB"
     ]
 
 
 def mark_used(path: Path) -> None:
-    """This set is in use: it is removed last."""
+    """This set, or file of pictures, is in use: it is removed last."""
     with contextlib.suppress(OSError):
-        os.utime(path / layout.MANIFEST)
+        os.utime(path / layout.MANIFEST if path.is_dir() else path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_file():
+        path.unlink()
+        return
+    with atomic.locked(path):
+        atomic.remove_folder(path)
 
 
 def alone(make: Callable[[], T], note: Callable[[str], None], pause_s: float = 1.0) -> T:
@@ -98,7 +108,7 @@ def _used_s(path: Path) -> float:
 
 def _size(path: Path) -> int:
     total = 0
-    for file in path.rglob("*"):
+    for file in path.rglob("*") if path.is_dir() else (path,):
         with contextlib.suppress(OSError):
             total += file.lstat().st_size
     return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +51,6 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     """
     seeds = _seeds(options)
     network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
-    label = None if options.class_name is None else class_number(options.class_name, card)
     columns = None
     if options.grid is not None:
         columns, rows = parse_grid(options.grid)
@@ -66,11 +67,9 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     sheet = folder / "sheet.png"
     if not options.overwrite and (taken := [path for path in [sheet, *names] if path.exists()]):
         raise ConfigError(taken[0], "exists already", "choose another --out, or add --overwrite")
+    labels = class_numbers([] if options.class_name is None else [options.class_name], card, len(seeds))
     network.to(choose_device(options.device))
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    labels = None
-    if card.class_names:
-        labels = [label if label is not None else i % len(card.class_names) for i in range(len(seeds))]
     pictures = draw(network, z, labels)
     atomic.make_folder(folder)
     for path, picture in zip(names, pictures, strict=True):
@@ -171,16 +170,30 @@ def _seeds(options: GenerateOptions) -> list[int]:
     return parse_seeds(options.seeds) if options.seeds is not None else list(range(options.count or 64))
 
 
-def class_number(name: str, card: Card) -> int:
-    """The label of the class of this name or number."""
+def class_numbers(classes: Sequence[str | int], card: Card, count: int) -> list[int] | None:
+    """The label of each of `count` pictures; None where the model has no classes.
+
+    Args:
+        classes: names or numbers: none (the classes in turn), one for all, or one a picture.
+    """
+    if not len(classes):
+        return [i % len(card.class_names) for i in range(count)] if card.class_names else None
+    if len(classes) not in (1, count):
+        raise ConfigError("--class", f"{len(classes)} classes for {count} seeds", "give one for all, or one a seed")
+    numbers = [class_number(one, card) for one in classes]
+    return numbers * count if len(numbers) == 1 else numbers
+
+
+def class_number(name: str | int, card: Card) -> int:
+    """The label of a class. A text is a name first, and a number where no class is called so."""
     if not card.class_names:
         raise ConfigError(
             f"--class {name}",
             "this model was trained without classes",
             "leave --class out, or train with --conditional",
         )
-    if name in card.class_names:
+    if isinstance(name, str) and name in card.class_names:
         return card.class_names.index(name)
-    if name.isdigit() and int(name) < len(card.class_names):
+    if re.fullmatch("[0-9]{1,9}", str(name)) and int(name) < len(card.class_names):
         return int(name)
-    raise ConfigError(f"--class {name}", "there is no such class", nearest(name, card.class_names))
+    raise ConfigError(f"--class {name}", "there is no such class", nearest(str(name), card.class_names))

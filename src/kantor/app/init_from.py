@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kantor.app.generate import load_model
+from kantor.config.schema import Config
 from kantor.engine.state import State
 from kantor.errors import ModelError
 from kantor.runs import checkpoint as checkpoints
@@ -26,10 +28,12 @@ class Weights:
     Attributes:
         path: absolute, of the checkpoint or model file that they came from.
         parts: "generator", "critic", "average" -> tensors by name; a model file has no critic.
+        class_names: of a conditional model, in the order of its embeddings.
     """
 
     path: Path
     parts: Mapping[str, Mapping[str, Tensor]]
+    class_names: tuple[str, ...]
 
     @property
     def digest(self) -> str:
@@ -41,41 +45,70 @@ class Weights:
         return digest.hexdigest()
 
 
-def read_weights(text: str, runs: Path) -> Weights:
+@dataclass(frozen=True)
+class Taken:
+    """lines: one for each network; whole: the running average was taken whole, so that it goes on from there."""
+
+    lines: list[str]
+    whole: bool
+
+
+def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
     """The weights of a run's newest checkpoint, of a checkpoint, or of a generator.safetensors.
 
+    Args:
+        note: is told of damaged checkpoints that are passed over.
     Raises:
         ModelError: there are none, or they are damaged.
     """
     path = Path(text)
     if path.is_file() or path.suffix == ".safetensors":
-        network, _, _ = load_model(text, runs)
-        return Weights(path.resolve(), {"generator": network.state_dict(), "average": network.state_dict()})
+        network, card, _ = load_model(text, runs)
+        tensors = network.state_dict()
+        return Weights(path.resolve(), {"generator": tensors, "average": tensors}, card.class_names)
     if not (path.parent.name == directory.CHECKPOINTS and path.name.isdigit()):
         run = directory.find(text, runs)
-        newest, _ = checkpoints.last(run / directory.CHECKPOINTS)
+        newest, faults = checkpoints.last(run / directory.CHECKPOINTS)
+        for fault in faults if newest else ():
+            note(f"{fault.where} {fault.what}; taking the one before it")
         if newest is None:
             raise ModelError(run, "has no checkpoint that can be used", "train it first")
         path = newest
-    found = checkpoints.load(path).model
+    checkpoint = checkpoints.load(path)
+    found = checkpoint.model
     parts = {
         part: {name.removeprefix(f"{part}/"): t for name, t in found.items() if name.startswith(f"{part}/")}
         for part in PARTS
     }
-    return Weights(path.resolve(), parts)
+    return Weights(path.resolve(), parts, tuple(checkpoint.values.get("class_names", ())))
 
 
-def start_from(state: State, weights: Weights) -> list[str]:
+def same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:
+    """What a run began with that was killed before its first save, so that it begins with the same again."""
+    if not config.train.init_from:
+        return None
+    weights = read_weights(config.train.init_from, Path(), lambda line: None)
+    if weights.digest != env.get("init_from_digest"):
+        what = "its weights are not those that the run began with"
+        raise ModelError(config.train.init_from, what, "bring them back as they were, or start a new run")
+    return weights
+
+
+def start_from(state: State, weights: Weights, class_names: Sequence[str]) -> Taken:
     """Copies every tensor whose name and shape fit into the networks of `state`. Optimisers start afresh.
 
-    Returns:
-        A line for each network: how many tensors were taken, and which start afresh.
+    Embeddings of classes are taken only where the classes are the same.
+
+    Args:
+        class_names: those of the run; none where it does not use them.
     Raises:
-        ModelError: not one weight of the generator fits; nothing is changed then.
+        ModelError: not one layer of the generator fits; nothing is changed then.
     """
     networks: dict[str, nn.Module] = {"generator": state.generator, "critic": state.critic, "average": state.average}
-    plans = {part: _fitting(networks[part], weights.parts.get(part, {})) for part in PARTS}
-    if not any(name.endswith(("weight", "original")) for name in plans["generator"]):
+    same_classes = tuple(class_names) == weights.class_names
+    plans = {part: _fitting(networks[part], weights.parts.get(part, {}), same_classes) for part in PARTS}
+    layers = plans["generator"].keys() - _embeddings(state.generator)
+    if not any(plans["generator"][name].dim() > 1 for name in layers):
         do = "choose the same kind of networks with --preset and --set"
         raise ModelError(weights.path, "not one of its generator's layers fits this run's", do)
     lines = []
@@ -90,9 +123,15 @@ def start_from(state: State, weights: Weights) -> list[str]:
         listed = ", ".join(fresh[:4]) + (" ..." if len(fresh) > 4 else "")
         tail = f"; fresh: {listed}" if fresh else ""
         lines.append(f"{part}: took {len(plan)} of {len(own)} tensors from {weights.path}{tail}")
-    return lines
+    return Taken(lines, plans["average"].keys() == state.average.state_dict().keys())
 
 
-def _fitting(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _fitting(network: nn.Module, tensors: Mapping[str, Tensor], same_classes: bool) -> dict[str, Tensor]:
     own = network.state_dict()
+    if not same_classes:
+        own = {name: own[name] for name in own.keys() - _embeddings(network)}
     return {name: t for name, t in tensors.items() if name in own and own[name].shape == t.shape}
+
+
+def _embeddings(network: nn.Module) -> set[str]:
+    return {f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Embedding)}

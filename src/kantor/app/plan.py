@@ -6,7 +6,6 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from kantor.config.schema import Config
 from kantor.data.feed import Feed
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
-from kantor.errors import ResourceError
 
 DEFAULT_BUDGET_S = 300.0
 CALIBRATION_S = 3.0
@@ -101,39 +99,16 @@ def fastest_threads(state: State, feed: Feed, steps: Steps) -> tuple[int, str]:
     return best, f"measured {found}"
 
 
-BATCHES = (16, 32, 64, 128, 256, 512, 1024)
-_NEARLY = 0.95  # a batch twice as large for a twentieth more speed means fewer steps on the same pictures
-
-
-def fastest_batch(rate_of: Callable[[int], float], most: int) -> tuple[int, str]:
-    """The smallest batch within 5 % of the fastest, and why.
-
-    Args:
-        rate_of: pictures a second with a batch of this size; raises MemoryError where it does not fit.
-        most: no batch gets larger.
-    """
-    rates: dict[int, float] = {}
-    full = 0
-    for batch in [b for b in BATCHES if b <= max(most, BATCHES[0])]:
-        try:
-            rates[batch] = rate_of(batch)
-        except MemoryError:
-            full = batch
-            break
-        best = max(rates.values())
-        if len(rates) > 2 and max(list(rates.values())[-2:]) < _NEARLY * best:
-            break  # past the top
-    if not rates:
-        raise ResourceError("--batch auto", f"even a batch of {full} does not fit", "use a smaller --size or width")
-    best = max(rates.values())
-    chosen = next(batch for batch, rate in rates.items() if rate >= _NEARLY * best)
-    found = ", ".join(f"{rate:,.0f} pictures a second at {batch}" for batch, rate in rates.items())
-    return chosen, f"measured {found}" + (f"; {full} does not fit" if full else "") + "; rates stay as they are"
-
-
 def pictures_per_second(state: State, feed: Feed, steps: Steps, seconds: float = CALIBRATION_S) -> float:
     """Rate of training, measured for some seconds on a copy that is thrown away."""
     trial, position = copy.deepcopy(state), feed.position
+    try:
+        return _rate(trial, feed, steps, seconds)
+    finally:
+        feed.position = position
+
+
+def _rate(trial: State, feed: Feed, steps: Steps, seconds: float) -> float:
     cycles = max((p.every for p in steps.objective.penalties.values()), default=1)
     began_s, seen = time.monotonic(), 0
     steps.cycle(trial, feed)  # the first cycle warms up
@@ -146,5 +121,4 @@ def pictures_per_second(state: State, feed: Feed, steps: Steps, seconds: float =
         seen = trial.counters.images_seen - before
         trial.tally.read()  # waits for the device
         if time.monotonic() - began_s > seconds:
-            feed.position = position
             return seen / (time.monotonic() - start_s)

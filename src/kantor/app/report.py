@@ -10,13 +10,14 @@ from shlex import quote
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
-from kantor.errors import DataError
 from kantor.nets import build_critic, build_generator
 from kantor.report import words
 from kantor.report.page import Curve, Page, Picture, page_html
@@ -63,6 +64,11 @@ def read_page(run: Path) -> Page:
     events = list(read_events(run / directory.EVENTS))
     seen = metrics.get("images_seen", np.zeros(0))
     sheets = sorted((run / "samples" / "fixed").glob("*.png"))
+    reals = run / "samples" / "reals.png"
+    shown = [_picture(path, _SMALL_SIDE, "the same seeds") for path in _moments(sheets)]
+    latest = _picture(sheets[-1], _LATEST_SIDE, "fixed seeds") if sheets else None
+    real = _picture(reals, _LATEST_SIDE, "real pictures of the set") if reals.exists() else None
+    damaged = shown.count(None) + (latest is None and bool(sheets)) + (real is None and reals.exists())
     seen_text = f"{int(seen[-1]):,} pictures seen" if len(seen) else "just begun"
     return Page(
         title=run.resolve().name,
@@ -72,14 +78,12 @@ def read_page(run: Path) -> Page:
             ("Networks and objective", _model(config)),
             ("Machine", _machine(env)),
         ],
-        latest=_picture(sheets[-1], _LATEST_SIDE, "fixed seeds") if sheets else None,
-        over_time=[_picture(path, _SMALL_SIDE, "the same seeds") for path in _moments(sheets)],
-        reals=_picture(run / "samples" / "reals.png", _LATEST_SIDE, "real pictures of the set")
-        if (run / "samples" / "reals.png").exists()
-        else None,
+        latest=latest,
+        over_time=[picture for picture in shown if picture],
+        reals=real,
         curves=_curves(config, metrics),
         health=words.health(metrics),
-        history=_history(events, metrics),
+        history=[*_history(events, metrics), *([f"Sheets that cannot be read: {damaged}."] if damaged else [])],
         changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
         config=to_toml(config),
         commands=[
@@ -115,16 +119,20 @@ def _model(config: Config) -> list[tuple[str, str]]:
         rows.append((f"penalty {name}", f"{penalty.of} at {penalty.at.kind}, weight {penalty.weight:g}{every}"))
     if config.data.size != "auto" and config.data.channels != "auto":
         spec = ImageSpec(int(height), int(width or height), _CHANNELS[config.data.channels])
-        networks = (build_generator(config.generator, spec), build_critic(config.critic, spec))
-        for part, chosen, network in zip(
-            ("generator", "critic"), (config.generator, config.critic), networks, strict=True
-        ):
-            count = sum(p.numel() for p in network.parameters())
-            note = ", class embeddings aside" if config.train.conditional else ""
-            rows.append((part, f"{chosen.kind}, width {chosen.width}, {chosen.norm} norm, {count:,} parameters{note}"))
+        note = ", class embeddings aside" if config.train.conditional else ""
+        rows.append(("generator", _network(config.generator, build_generator, spec) + note))
+        rows.append(("critic", _network(config.critic, build_critic, spec) + note))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):
         rows.append((f"{part}'s optimiser", f"{optimizer.kind}, rate {optimizer.lr:g}, {optimizer.schedule.kind}"))
     return [*rows, ("batch", str(config.train.batch)), ("seed", str(config.train.seed))]
+
+
+def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec) -> str:
+    if chosen.kind == "custom":  # whoever looks at the page need not have the code that builds it
+        return f"{chosen.name}, of the user's own"
+    with torch.device("meta"):  # to be counted, not to be run
+        count = sum(p.numel() for p in build(chosen, spec).parameters())
+    return f"{chosen.kind}, width {chosen.width}, {chosen.norm} norm, {count:,} parameters"
 
 
 def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -136,14 +144,14 @@ def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     kimg = metrics.get("images_seen", np.zeros(0)) / 1000
-    kind = config.objective.kind
+    penalties = {penalty.of for penalty in config.objective.penalties.values() if penalty.weight}
     wanted: dict[str, tuple[str, Callable[[Any], str]]] = {
         "wasserstein_estimate": ("Wasserstein estimate", lambda y: words.gap_words(y, True)),
         "critic_gap": ("Critic gap", lambda y: words.gap_words(y, False)),
         "critic_loss": ("Critic loss", words.critic_words),
         "generator_loss": ("Generator loss", words.generator_words),
         "penalty": ("Penalty", words.penalty_words),
-        "gradient_norm": ("Gradient norm", lambda y: words.gradient_words(y, kind)),
+        "gradient_norm": ("Gradient norm", lambda y: words.gradient_words(y, penalties)),
     }
     found = {name: metrics[name] for name in wanted if name in metrics and np.isfinite(metrics[name]).any()}
     if "wasserstein_estimate" in found:
@@ -187,13 +195,13 @@ def _moments(sheets: list[Path]) -> list[Path]:
     return [sheets[i] for i in places]
 
 
-def _picture(path: Path, side: int, what: str) -> Picture:
-    """A sheet, not larger than `side` pixels, as WebP."""
+def _picture(path: Path, side: int, what: str) -> Picture | None:
+    """A sheet, not larger than `side` pixels, as WebP; None where it is damaged."""
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-    except OSError as error:
-        raise DataError(path, "this sheet cannot be read", "remove it; the page is made without it") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's ways to say so
+        return None
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

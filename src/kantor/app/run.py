@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -68,20 +68,25 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of, built from its configuration."""
+    """What a run is made of, built from its configuration.
+
+    Attributes:
+        feed: one for the run and for what is measured before it: on a GPU it may hold the whole set.
+    """
 
     config: Config
     store: Store | Part
     device: torch.device
     objective: Objective
     precision: str
+    feed: Feed
+
+    def lasting(self, config: Config) -> Parts:
+        """The same with `config`, which differs in lengths, intervals, batch or running average alone."""
+        return replace(self, config=config)
 
     def state(self) -> State:
         return State(self.config, self.spec, self.classes, self.device)
-
-    def feed(self) -> Feed:
-        train = self.config.train
-        return Feed(self.store, train.seed, self.device, train.conditional, self.config.data.mirror, self.spec)
 
     def steps(self) -> Steps:
         images = self.config.train.images
@@ -90,17 +95,28 @@ class Parts:
     @property
     def spec(self) -> ImageSpec:
         """Of the pictures that the networks see; the set may hold larger ones."""
-        return ImageSpec(*parse_size(self.config.data.size), self.store.spec.channels)
+        return _spec(self.config, self.store)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes that are trained with."""
+        return tuple(self.store.class_names) if self.config.train.conditional else ()
 
     @property
     def classes(self) -> int:
-        return len(self.store.class_names) if self.config.train.conditional else 0
+        return len(self.class_names)
+
+
+def _spec(config: Config, store: Store | Part) -> ImageSpec:
+    return ImageSpec(*parse_size(config.data.size), store.spec.channels)
 
 
 def build(config: Config, store: Store | Part, device: torch.device, precision: str) -> Parts:
     """The parts, once everything that can be refused has been looked at."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)
-    parts = Parts(config, store, device, build_objective(config.objective), precision)
+    train = config.train
+    feed = Feed(store, train.seed, device, train.conditional, config.data.mirror, _spec(config, store))
+    parts = Parts(config, store, device, build_objective(config.objective), precision, feed)
     if config.train.conditional and not store.labelled:
         raise ConfigError(
             "--conditional",
@@ -143,10 +159,11 @@ class Run:
     ) -> None:
         self.path, self.parts, self.terminal, self.found = path, parts, terminal, found
         self._started_s, self._budget_s = started_s, math.inf if budget_s is None else budget_s
-        self.state, self.feed = parts.state(), parts.feed()
+        self.state, self.feed = parts.state(), parts.feed
         self._console = terminal.console(path)
         self._log = LogFile(path / directory.LOG)
-        more: dict[str, Listener] = {"tensorboard": TensorBoard(path / FOLDER)} if tensorboard else {}
+        self._board = TensorBoard(path / FOLDER)
+        more: dict[str, Listener] = {"tensorboard": self._board} if tensorboard else {}
         self.bus = Bus(
             {
                 "metrics.csv": MetricsCsv(path / directory.METRICS),
@@ -162,7 +179,7 @@ class Run:
             self.bus.load(found.values["listeners"])
             self._load(found)
         elif weights:
-            for line in start_from(self.state, weights):
+            for line in start_from(self.state, weights, parts.class_names).lines:
                 terminal.note(line)
 
     def train(self) -> str:
@@ -185,6 +202,7 @@ class Run:
         finally:
             self._console.close()
             self._log.close()
+            self._board.close()
         self._write_page()
         learnt = self.state.counters.images_seen - seen
         if reason == "time-budget" and learnt < FEW_IMAGES:
@@ -197,13 +215,13 @@ class Run:
         """report.html; a page that cannot be made costs nothing but itself."""
         try:
             write_report(self.path)
-        except UserError as error:
+        except (OSError, UserError) as error:
             self.terminal.note(f"the page of the run could not be made: {error}")
 
     def save(self) -> Path:
         """Writes a checkpoint and the model file; gives the checkpoint's path."""
         parts, seen = self.parts, self.state.counters.images_seen
-        names = tuple(parts.store.class_names) if parts.classes else ()
+        names = parts.class_names
         values = {
             **self.state.values(),
             "feed": self.feed.position,

@@ -13,12 +13,12 @@ import torch
 
 from kantor import atomic
 from kantor.app import environment
+from kantor.app.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.data import cache_folder, default_side, open_set
-from kantor.app.init_from import Weights, read_weights, start_from
+from kantor.app.init_from import read_weights, same_weights, start_from
 from kantor.app.plan import (
     DEFAULT_BUDGET_S,
     Filled,
-    fastest_batch,
     fastest_threads,
     fill,
     intervals_line,
@@ -28,13 +28,12 @@ from kantor.app.plan import (
 )
 from kantor.app.resume import open_again, open_checkpoint, resumed_config
 from kantor.app.run import Parts, Run, Terminal, build
-from kantor.config.io import overridden, resolve, to_toml
+from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data import layout
 from kantor.data.sources.own import PREFIX
 from kantor.engine.device import choose_device, choose_precision
-from kantor.errors import ConfigError, ModelError
-from kantor.nets import traits_of
+from kantor.errors import ConfigError
 from kantor.runs import directory
 from kantor.sinks.pace import words
 from kantor.sinks.tensorboard import require_tensorboard
@@ -91,7 +90,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     _check_paths(config, options.runs)
     weights = None
     if config.train.init_from:
-        weights = read_weights(config.train.init_from, options.runs)
+        weights = read_weights(config.train.init_from, options.runs, terminal.note)
         config, _ = fill(config, {"train.init_from": (str(weights.path), "as asked for")})
     cache = cache_folder(options.cache)
     store, config, filled = open_set(config, default_side(device.type), cache, terminal.packing, terminal.note)
@@ -99,28 +98,37 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if config.train.precision == "auto":
         config, more = fill(config, {"train.precision": (precision, why)})
         filled += more
-    parts = build(config, store, device, precision)
-    if options.batch_auto:
-        config, more = _fastest_batch(parts)
-        filled += more
-        parts = build(config, store, device, precision)
-    open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
     options = _clock_after_packing(options, terminal)
-    threads, why = fastest_threads(parts.state(), parts.feed(), parts.steps())
+    parts = build(config, store, device, precision)
+    if weights:  # what does not fit is refused before there is a run directory
+        taken = start_from(parts.state(), weights, parts.class_names)
+        if taken.whole and config.ema.kind != "none" and "ema.warmup" not in options.overrides:
+            config, more = fill(
+                config, {"ema.warmup": (0.0, "the running average goes on from that of the other model")}
+            )
+            filled += more
+            parts = parts.lasting(config)
+    open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
+    threads, why = fastest_threads(parts.state(), parts.feed, parts.steps())
     if why != "as set":
         filled.append(Filled("threads", threads, why))
+    if options.batch_auto:
+        limit_s = min(LONGEST_SEARCH_S, (options.budget_s or DEFAULT_BUDGET_S) / 10)
+        terminal.note(f"measuring which batch is fastest, for about {words(limit_s)} at most")
+        config, more = batch_for(parts, limit_s)
+        filled += more
+        parts = parts.lasting(config)
     config, more = _length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))
     terminal.note(intervals_line(config))
-    parts = build(config, store, device, precision)
+    parts = parts.lasting(config)
     name = options.name or _name(config)
     if store.labelled and not config.train.conditional:
         terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
     env = environment.describe(device, store.fingerprint, config.train.seed)
     env["length_from_budget"] = open_ended
     if weights:
-        start_from(parts.state(), weights)  # it is refused before there is a run directory
         env["init_from_digest"] = weights.digest
     run = directory.create(options.runs, name, to_toml(config), env)
     rejected = store.path / layout.REJECTED
@@ -153,48 +161,11 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         config = with_intervals(config)
         if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):
             atomic.write_text(run / directory.CONFIG, text)
-            parts = build(config, store, device, config.train.precision)
-        weights = _same_weights(config, env) if found is None else None
+            parts = parts.lasting(config)
+        weights = same_weights(config, env) if found is None else None
         return run, Run(
             run, parts, terminal, options.started_s, options.budget_s, found, weights, options.tensorboard
         ).train()
-
-
-def _fastest_batch(parts: Parts) -> tuple[Config, list[Filled]]:
-    """The configuration with the batch that is fastest here.
-
-    Raises:
-        ConfigError: a network mixes the pictures of a batch, so that the batch is part of what it computes.
-    """
-    state = parts.state()
-    for name, network in (("generator", state.generator), ("critic", state.critic)):
-        traits = traits_of(network)
-        if traits.mixes_batch:
-            layer = "batch norm" if traits.normalisation == "batch" else "minibatch stddev"
-            what = f"the {name} mixes the pictures of a batch ({layer}), so another batch is another network"
-            raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
-
-    def rate_of(batch: int) -> float:
-        trial = replace(parts, config=overridden(parts.config, {"train.batch": batch}))
-        try:
-            return pictures_per_second(trial.state(), trial.feed(), trial.steps(), 1.0)
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryError from error
-
-    batch, why = fastest_batch(rate_of, parts.store.count)
-    return fill(parts.config, {"train.batch": (batch, why)})
-
-
-def _same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:
-    """What a run began with that was killed before its first save, so that it begins with the same again."""
-    if not config.train.init_from:
-        return None
-    weights = read_weights(config.train.init_from, Path())
-    if weights.digest != env.get("init_from_digest"):
-        what = "its weights are not those that the run began with"
-        raise ModelError(config.train.init_from, what, "bring them back as they were, or start a new run")
-    return weights
 
 
 def _clock_after_packing(options: TrainOptions, terminal: Terminal) -> TrainOptions:
@@ -216,7 +187,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
         config, _ = fill(config, {"train.images": (total, "as asked for")})
     elif config.train.images == "auto":
         budget_s = options.budget_s or DEFAULT_BUDGET_S
-        rate = pictures_per_second(parts.state(), parts.feed(), parts.steps())
+        rate = pictures_per_second(parts.state(), parts.feed, parts.steps())
         left_s = max(budget_s - (time.monotonic() - options.started_s), 1.0)
         reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
@@ -243,7 +214,7 @@ def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: boo
             raise ConfigError("--resume", f"the run has seen {seen:,} pictures, more than {total:,}", "ask for more")
         return total
     if options.budget_s is not None and (planned or seen >= length):
-        rate = pictures_per_second(parts.state(), parts.feed(), parts.steps())
+        rate = pictures_per_second(parts.state(), parts.feed, parts.steps())
         left_s = max(options.budget_s - (time.monotonic() - options.started_s), 1.0)
         return max(length, seen + length_in_images(rate, left_s, parts.config.train.batch))
     if seen >= length:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
-from kantor.app.generate import class_number, load_model
+from kantor.app.generate import class_numbers, load_model
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
@@ -22,6 +23,7 @@ from kantor.sample.latents import latents, parse_seeds
 from kantor.sample.walk import Easing, walk
 
 MOST_FRAMES = 10_000
+MOST_WEBP_BYTES = 2_000_000_000
 KINDS = (".gif", ".webp", ".mp4", ".png")
 
 
@@ -51,7 +53,7 @@ def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambd
     """Draws the walk and writes it.
 
     Args:
-        progress: called with (frames drawn, of how many) of a film.
+        progress: called with (pictures drawn, of how many).
     Returns:
         The file, and the number of pictures in it.
     """
@@ -61,18 +63,18 @@ def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambd
     network.to(choose_device(options.device))
     strip = kind == ".png"
     frames = options.columns - 1 if strip else options.frames
-    straight = options.straight or card.generator.latent == "uniform"
-    points = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    z = walk(points, frames, straight, options.loop, options.easing)
-    shares = class_shares(options.classes, card, len(seeds))
-    labels = None if shares is None else walk(shares, frames, True, options.loop, options.easing)
+    classes = _split(options.classes, card)
+    z, labels = way(card, seeds, classes, frames, options.straight, options.loop, options.easing, options.truncation)
+    if kind == ".webp":
+        _require_room(len(z), card)
     if strip:
         if options.loop:
             z, labels = _closed(z), None if labels is None else _closed(labels)
-        pictures = draw(network, z, labels)
+        pictures = np.stack(list(_drawn(network, z, labels, progress)))
         data, count = png_bytes(_rows(pictures, frames)), len(pictures)
     else:
-        data, count = film_bytes(_drawn(network, z, labels, progress), kind, options.fps, options.loop), len(z)
+        drawn = map(shown, _drawn(network, z, labels, progress))
+        data, count = film_bytes(drawn, kind, options.fps, options.loop), len(z)
     atomic.make_folder(options.out.absolute().parent)
     atomic.write_bytes(options.out, data)
     return options.out, count
@@ -84,40 +86,54 @@ def _check(options: WalkOptions, seeds: list[int], kind: str) -> None:
         raise ConfigError("--seeds", "a walk leads from one seed to another", "name two or more, such as 3,9")
     if kind not in KINDS:
         raise ConfigError(f"--out {options.out}", "the ending says what is made", f"choose one of: {', '.join(KINDS)}")
-    total = (len(seeds) - (not options.loop)) * options.frames
-    if kind != ".png" and total > MOST_FRAMES:
-        raise ConfigError(f"--frames {options.frames}", f"{total:,} pictures in all", f"stay below {MOST_FRAMES:,}")
+    each, flag = (options.columns, "columns") if kind == ".png" else (options.frames, "frames")
+    total = (len(seeds) - (not options.loop)) * each
+    if total > MOST_FRAMES:
+        do = f"stay below {MOST_FRAMES:,}: fewer seeds, or a smaller --{flag}"
+        raise ConfigError("--seeds", f"{total:,} pictures in all", do)
     if options.out.exists() and not options.overwrite:
         raise ConfigError(options.out, "exists already", "choose another --out, or add --overwrite")
     if kind == ".mp4":
         require_video()
 
 
-def class_shares(names: Sequence[str], card: Card, count: int) -> NDArray[np.float32] | None:
-    """Which class each point shows: float32 [count, classes], a one in each row; None without classes.
+def way(
+    card: Card, seeds: Sequence[int], classes: Sequence[str | int], frames: int, straight: bool, loop: bool,
+    easing: Easing, truncation: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:  # fmt: skip
+    """The latents of a walk, float32 [F, D], and what share of each class they show, float32 [F, classes].
 
     Args:
-        names: none (the classes in turn), one for all, or one for each point; "A,B" is two, unless a class is so called.
+        classes: names or numbers: none (the classes in turn), one for all, or one a seed.
     """
-    if not card.class_names and not names:
-        return None
-    names = [part for name in names for part in ([name] if name in card.class_names else name.split(","))]
-    if len(names) not in (0, 1, count):
-        raise ConfigError("--class", f"{len(names)} classes for {count} seeds", "give one for all, or one a seed")
-    numbers = [class_number(name, card) for name in names] or [i % len(card.class_names) for i in range(count)]
-    shares = np.zeros((count, len(card.class_names)), np.float32)
-    shares[np.arange(count), numbers * count if len(numbers) == 1 else numbers] = 1
-    return shares
+    dim, kind = card.generator.latent_dim, card.generator.latent
+    z = walk(latents(seeds, dim, kind, truncation), frames, straight or kind == "uniform", loop, easing)
+    numbers = class_numbers(classes, card, len(seeds))
+    if numbers is None:
+        return z, None
+    return z, walk(np.eye(len(card.class_names), dtype=np.float32)[numbers], frames, True, loop, easing)
+
+
+def _split(names: Sequence[str], card: Card) -> list[str]:
+    """ "A,B" is two classes, unless one is so called."""
+    return [part for name in names for part in ([name] if name in card.class_names else name.split(","))]
+
+
+def _require_room(frames: int, card: Card) -> None:
+    """The writer of WebP holds all frames of a film, twice."""
+    bytes_ = 2 * frames * math.prod(shown(np.zeros(card.spec, np.uint8)).shape)
+    if bytes_ > MOST_WEBP_BYTES:
+        what = f"a film of {frames:,} pictures of this size would take {bytes_ / 1e9:.0f} GB of memory"
+        raise ConfigError("--out", f"WebP: {what}", "name a .mp4 or .gif, or take fewer --frames")
 
 
 def _drawn(
     network: Any, z: NDArray[np.float32], labels: NDArray[np.float32] | None, progress: Callable[[int, int], None]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Frames one by one, so that a long film needs little memory."""
+    """Pictures one by one, so that a long film needs little memory."""
     for start in range(0, len(z), BATCH):
         part = None if labels is None else labels[start : start + BATCH]
-        for picture in draw(network, z[start : start + BATCH], part):
-            yield shown(picture)
+        yield from draw(network, z[start : start + BATCH], part)
         progress(min(start + BATCH, len(z)), len(z))
 
 

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from kantor import __version__
 from kantor.cli import doctor, generate, pack, presets, report, selftest, train, walk
-from kantor.errors import UserError, printable
+from kantor.errors import UserError, out_of_memory, printable
 
 app = typer.Typer(
     name="kantor",
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        if _out_of_memory(error):
+        if out_of_memory(error):
             do = "use a smaller --batch or --size" if words[:1] == ["train"] else "close other programs"
             _fail(f"memory: there is not enough of it; {do}", 5, debug)
         log = _crash_log()
@@ -88,12 +88,6 @@ def _refuse_foreign(words: Sequence[str]) -> None:
         name = word.partition("=")[0]
         if name in FOREIGN:
             raise ConfigError(name, "is not a flag of Kantor", FOREIGN[name])
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Torch has an error of its own for GPUs, and a plain RuntimeError for the processor's memory."""
-    name, text = type(error).__name__, str(error)
-    return isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text
 
 
 def _fail_usage(error: TyperException, debug: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from kantor.cli import completion
 from kantor.errors import printable
+from kantor.sinks.progress import PlainProgress
 
 Size = Annotated[str | None, typer.Option(help="Size of a picture: 64, or height x width: 48x96.", show_default=False)]
 Crop = Annotated[
@@ -70,7 +70,7 @@ def show(line: str) -> None:
 def show_progress(doing: str) -> Iterator[Callable[..., None]]:
     """A bar with ETA on a terminal, else a line every few seconds: to be called with (done, total, unreadable)."""
     if not sys.stdout.isatty():
-        yield _PlainProgress(doing)
+        yield PlainProgress(doing, show)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -97,22 +97,3 @@ def show_progress(doing: str) -> Iterator[Callable[..., None]]:
         yield update
     finally:
         progress.stop()
-
-
-class _PlainProgress:
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-        self._started_s = time.monotonic()
-        self._next_s = self._started_s + 5
-        self._first = -1
-
-    def __call__(self, done: int, total: int, bad: int = 0) -> None:
-        now = time.monotonic()
-        if self._first < 0 and done:  # the start of the worker processes says nothing about the rate
-            self._first, self._started_s = done, now
-        if now < self._next_s or done <= self._first:
-            return
-        self._next_s = now + 5
-        left_s = (now - self._started_s) / (done - self._first) * (total - done)
-        unreadable = f", {bad:,} unreadable" if bad else ""
-        show(f"{self._doing} {done:,} of {total:,}{unreadable}, about {left_s:.0f} s left")

@@ -53,6 +53,7 @@ class Steps:
         """Lowers the critic's loss on `real` and as many generated pictures."""
         objective, critic, tally = self.objective, state.critic, state.tally
         reseed_dropout(critic, draws.derived("critic-dropout", step))
+        reseed_dropout(state.generator, draws.derived("fakes-dropout", step))
         with autocast(state.device, self.precision):
             with torch.no_grad():
                 z = draws.latents("critic-latents", step, len(real.images), self.config.generator)
@@ -85,6 +86,7 @@ class Steps:
         """
         count = len(real.images)
         reseed_dropout(state.critic, draws.derived("generator-dropout", step))
+        reseed_dropout(state.generator, draws.derived("pictures-dropout", step))
         with autocast(state.device, self.precision):
             z = draws.latents("generator-latents", step, count, self.config.generator)
             fake = state.generator(z, real.labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from kantor.config.schema import CriticConfig, GeneratorConfig
@@ -23,6 +24,8 @@ CRITICS.register("dcgan")(dcgan.Critic)
 CRITICS.register("upsampling")(upsampling.Critic)
 CRITICS.register("resnet")(resnet.Critic)
 
+_FOREIGN_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
 OWN_GENERATORS: dict[str, Callable[..., nn.Module]] = {}
 OWN_CRITICS: dict[str, Callable[..., nn.Module]] = {}
 
@@ -30,13 +33,13 @@ OWN_CRITICS: dict[str, Callable[..., nn.Module]] = {}
 def build_generator(config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
     """A generator with fresh weights, on the CPU. classes: 0 where labels are not used."""
     build = _builder("generator", config, GENERATORS, OWN_GENERATORS)
-    return _initialised(build(config, spec, classes), config, derive(seed, "weights/generator"))
+    return _initialised("generator", build, config, spec, classes, seed)
 
 
 def build_critic(config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
     """A critic with fresh weights, on the CPU. classes: 0 where labels are not used."""
     build = _builder("critic", config, CRITICS, OWN_CRITICS)
-    return _initialised(build(config, spec, classes), config, derive(seed, "weights/critic"))
+    return _initialised("critic", build, config, spec, classes, seed)
 
 
 def _builder(
@@ -60,8 +63,19 @@ def traits_of(network: nn.Module) -> Traits:
     return traits
 
 
-def _initialised(network: nn.Module, config: Any, seed: int) -> nn.Module:
-    ops.initialise(network, seed, "one" if config.equalised else config.init, config.init_std)
+def _initialised(
+    part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int, seed: int
+) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # a network of the user's own may draw more than `initialise` knows
+        torch.manual_seed(derive(seed, f"built/{part}"))
+        network = build(config, spec, classes)
+    foreign = next((m for m in network.modules() if isinstance(m, _FOREIGN_DROPOUT)), None)
+    if foreign is not None:
+        what = f"{type(foreign).__name__} draws from random numbers that a resumed run cannot have again"
+        raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) in its place")
+    ops.initialise(
+        network, derive(seed, f"weights/{part}"), "one" if config.equalised else config.init, config.init_std
+    )
     if config.equalised:
         ops.equalise(network)
     return network

@@ -18,12 +18,21 @@ def linear(inputs: int, outputs: int) -> nn.Module:
     return nn.Linear(inputs, outputs)
 
 
-def conv(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0)) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding)
+def conv(
+    inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0), bias: bool = True
+) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
 
 
 def conv_transpose(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0)) -> nn.Module:
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding)
+
+
+def unfold(inputs: int, outputs: int, size: Axes) -> nn.Module:
+    """A transposed convolution that makes a map of `size` out of a single pixel."""
+    layer = nn.ConvTranspose2d(inputs, outputs, size)
+    layer.meets_one_pixel = True  # type: ignore[assignment]
+    return layer
 
 
 def relu(x: Tensor) -> Tensor:
@@ -72,13 +81,16 @@ def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generat
 
 
 def fan_in(module: nn.Module) -> float:
-    """Inputs that meet in one output; of a transposed convolution, kernel / stride of each axis overlap."""
+    """Inputs that meet in one output; of a transposed convolution, kernel / stride of each axis overlap.
+
+    A layer made by `unfold` meets one pixel.
+    """
     weight = module.weight
     assert isinstance(weight, Tensor)
     if not isinstance(module, nn.ConvTranspose2d):
         return weight[0].numel()
-    kernel = math.prod(module.kernel_size) / math.prod(module.stride)
-    return module.in_channels * (kernel if module.stride != (1, 1) else 1.0)
+    overlap = math.prod(module.kernel_size) / math.prod(module.stride)
+    return module.in_channels / module.groups * (1.0 if hasattr(module, "meets_one_pixel") else overlap)
 
 
 class _Scaled(nn.Module):

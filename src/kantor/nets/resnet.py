@@ -1,7 +1,7 @@
 """The residual networks of WGAN-GP (Gulrajani et al. 2017 and its published code), for any size and number of channels.
 
 At 64x64, width 64 and max_width 512 they are those of the 64x64 experiments; at 32x32, both widths 128, and a critic
-with `first="block", halvings=2, flat_blocks=2, head="mean", norm="none"` those of CIFAR-10.
+with `first="block", halvings=2, flat_blocks=2, head="mean", norm="none"`, and `block_bias` in both, those of CIFAR-10.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Generator(nn.Module):
         self.smallest = sizes[0]
         self.base = ops.linear(self.latent.dim, widths[0] * sizes[0][0] * sizes[0][1])
         self.blocks = nn.ModuleList(
-            UpBlock(a, b, size, config.norm) for (a, b), size in zip(pairwise(widths), sizes[1:], strict=True)
+            UpBlock(a, b, size, config.norm, config.block_bias)
+            for (a, b), size in zip(pairwise(widths), sizes[1:], strict=True)
         )
         self.norm = normalisation(config.norm, widths[-1])
         self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
@@ -69,14 +70,13 @@ class Critic(nn.Module):
         sizes = sizes[: config.halvings + 1] if config.halvings else sizes
         widths = channels(config.width, config.max_width, len(sizes))
         steps = list(zip(pairwise(widths), sizes[1:], strict=True))
-        blocks: list[nn.Module] = []
         if config.first == "block" and steps:
             (_, out), size = steps.pop(0)
             self.picture: nn.Module = FirstBlock(spec.channels, out, size)
         else:
             self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
-        blocks += [DownBlock(a, b, size, config.norm) for (a, b), size in steps]
-        blocks += [DownBlock(widths[-1], widths[-1], None, config.norm) for _ in range(config.flat_blocks)]
+        flat = [((widths[-1], widths[-1]), None)] * config.flat_blocks
+        blocks = [DownBlock(a, b, size, config.norm, config.block_bias) for (a, b), size in [*steps, *flat]]
         self.blocks = nn.ModuleList(blocks)
         self.traits = traits(config.norm if blocks else "none", config.minibatch_stddev)
         self.dropouts = nn.ModuleList(dropout(config.dropout) for _ in blocks)
@@ -100,11 +100,11 @@ class Critic(nn.Module):
 class UpBlock(nn.Module):
     """Two convolutions beside a shortcut; the first of each way works on the enlarged picture."""
 
-    def __init__(self, inputs: int, outputs: int, size: Size, norm: str) -> None:
+    def __init__(self, inputs: int, outputs: int, size: Size, norm: str, bias: bool) -> None:
         super().__init__()
         self.size = size
         self.norm1, self.norm2 = normalisation(norm, inputs), normalisation(norm, outputs)
-        self.conv1 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1))
+        self.conv1 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1), bias)
         self.conv2 = ops.conv(outputs, outputs, (3, 3), (1, 1), (1, 1))
         self.shortcut = ops.conv(inputs, outputs, (1, 1))
 
@@ -119,11 +119,11 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """Two convolutions beside a shortcut, both pooled to `size`; None keeps the size, and the shortcut bare."""
 
-    def __init__(self, inputs: int, outputs: int, size: Size | None, norm: str) -> None:
+    def __init__(self, inputs: int, outputs: int, size: Size | None, norm: str, bias: bool) -> None:
         super().__init__()
         self.size = size
         self.norm1, self.norm2 = normalisation(norm, inputs), normalisation(norm, inputs)
-        self.conv1 = ops.conv(inputs, inputs, (3, 3), (1, 1), (1, 1))
+        self.conv1 = ops.conv(inputs, inputs, (3, 3), (1, 1), (1, 1), bias)
         self.conv2 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1))
         self.shortcut = ops.conv(inputs, outputs, (1, 1)) if size else nn.Identity()
 

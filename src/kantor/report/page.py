@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from kantor.report.plots import smooth
 
 Column = NDArray[np.float64]
+Rows = NDArray[np.int64]
+_STEPS = 250  # about one for each pixel of a curve
+_DRAWABLE = 1e150  # differences of larger numbers overflow
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,14 @@ def page_html(page: Page) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def curve_svg(x: Column, y: Column) -> str:
-    """A curve with its last value, its range and the kimg below; the raw values faint behind their moving mean."""
+def curve_svg(x: Column, y: Column, title: str = "") -> str:
+    """A curve with its last value, its range and the kimg below; the raw values faint behind their moving mean.
+
+    However long the run was, a few hundred points are drawn: of the raw values the least and the greatest of each step.
+    """
     width, height, left, bottom, top, right = 360, 170, 58, 22, 10, 52
     good = np.isfinite(x) & np.isfinite(y)
-    x, y = x[good], y[good]
+    x, y = x[good], np.clip(y[good], -_DRAWABLE, _DRAWABLE)
     if not len(x):
         return '<svg viewBox="0 0 360 60" role="img" aria-label="nothing measured yet"><text x="10" y="30">nothing measured yet</text></svg>'
     calm = smooth(y, len(y) // 33) if len(y) >= 99 else y
@@ -133,9 +140,9 @@ def curve_svg(x: Column, y: Column) -> str:
     low, high = low - room, high + room
     across, first = (x[-1] - x[0]) or 1.0, x[0]
 
-    def points(values: Column) -> str:
-        h = left + (x - first) / across * (width - left - right)
-        v = top + (high - np.clip(values, low, high)) / (high - low) * (height - top - bottom)
+    def points(values: Column, rows: Rows) -> str:
+        h = left + (x[rows] - first) / across * (width - left - right)
+        v = top + (high - np.clip(values[rows], low, high)) / (high - low) * (height - top - bottom)
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(h, v, strict=True))
 
     def level(value: float) -> float:
@@ -148,14 +155,25 @@ def curve_svg(x: Column, y: Column) -> str:
         f'<text x="{left - 6}" y="{level(m) + 4:.1f}" text-anchor="end">{_number(m)}</text>'
         for m in marks
     )
-    raw = f'<polyline class="raw" points="{points(y)}"/>' if calm is not y else ""
+    raw = f'<polyline class="raw" points="{points(y, _extremes(y, _STEPS))}"/>' if calm is not y else ""
+    even = np.unique(np.linspace(0, len(y) - 1, min(len(y), 2 * _STEPS)).astype(np.int64))
+    name = _text(f"{title} from {_number(y[0])} to {_number(last)}".strip())
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="from {_number(y[0])} to {_number(last)}">{lines}{raw}'
-        f'<polyline class="calm" points="{points(calm)}"/>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{name}">{lines}{raw}'
+        f'<polyline class="calm" points="{points(calm, even)}"/>'
         f'<text class="last" x="{width - right + 6}" y="{level(min(max(last, low), high)) + 4:.1f}">{_number(last)}</text>'
         f'<text x="{left}" y="{height - 6}">{_number(x[0])}</text>'
         f'<text x="{width - right}" y="{height - 6}" text-anchor="end">{_number(x[-1])} kimg</text></svg>'
     )
+
+
+def _extremes(values: Column, steps: int) -> Rows:
+    """Rows of the least and the greatest value of each of `steps` equal parts; all rows where they are no more."""
+    if len(values) <= 2 * steps:
+        return np.arange(len(values))
+    edges = np.linspace(0, len(values), steps + 1).astype(np.int64)
+    parts = [(a, values[a:b]) for a, b in itertools.pairwise(edges)]
+    return np.unique([a + pick for a, part in parts for pick in (part.argmin(), part.argmax())])
 
 
 def _number(value: float) -> str:
@@ -177,8 +195,9 @@ def _section(heading: str, content: str) -> str:
 def _figure(picture: Picture) -> str:
     kind = "png" if picture.data.startswith(b"\x89PNG") else "webp"
     source = f"data:image/{kind};base64,{base64.b64encode(picture.data).decode()}"
-    alt = _text(picture.caption)
-    return f'<figure><img src="{source}" alt="{alt}" width="{picture.width}"><figcaption>{alt}</figcaption></figure>'
+    words = _text(picture.caption)
+    image = f'<img src="{source}" alt="a sheet of pictures" width="{picture.width}">'
+    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
 
 
 def _side_by_side(page: Page) -> str:
@@ -200,7 +219,7 @@ def _curves(page: Page) -> str:
     if not page.curves:
         return _soft("Nothing has been measured yet.")
     cards = "".join(
-        f'<div class="card"><h3>{_text(c.title)}</h3>{curve_svg(c.x, c.y)}<p>{_text(c.words)}</p></div>'
+        f'<div class="card"><h3>{_text(c.title)}</h3>{curve_svg(c.x, c.y, c.title)}<p>{_text(c.words)}</p></div>'
         for c in page.curves
     )
     return f'<div class="grid wide">{cards}</div>'
@@ -211,12 +230,13 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _settings(page: Page) -> str:
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("field", "here", "default preset"))
     rows = "".join(
         f"<tr><td><code>{_text(name)}</code></td><td>{_text(new)}</td><td>{_text(old)}</td></tr>"
         for name, old, new in page.changed
     )
     table = (
-        f"<table><thead><tr><th>field</th><th>here</th><th>default preset</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         if rows
         else _soft("All fields are those of the default preset.")
     )

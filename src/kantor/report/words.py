@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,12 +58,16 @@ def penalty_words(values: Column) -> str:
     return f"Times its weight. It should soon be small and calm; its median over the last quarter is {np.median(last):.3g}."
 
 
-def gradient_words(values: Column, objective: str) -> str:
+def gradient_words(values: Column, penalties: Collection[str]) -> str:
+    """penalties: the kinds that are at work: "two-sided", "one-sided", "zero-centred"."""
     values = values[np.isfinite(values)]
     median = float(np.median(values[-max(1, len(values) // 4) :]))
-    if objective == "wgan-gp":
+    if set(penalties) == {"two-sided"}:
         verdict = "as it should be" if 0.8 <= median <= 1.3 else "further from 1 than is usual"
         return f"The penalty draws it to 1. Its median over the last quarter is {median:.3g}: {verdict}."
+    if set(penalties) == {"one-sided"}:
+        verdict = "as it should be" if median <= 1.3 else "further above 1 than is usual"
+        return f"The penalty keeps it from rising above 1. Its median over the last quarter is {median:.3g}: {verdict}."
     return f"How steep the critic's score is at the pictures. Calm is good, jumps are not. Its median over the last quarter is {median:.3g}."
 
 

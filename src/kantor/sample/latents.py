@@ -8,7 +8,7 @@ Box-Muller makes of a pair the two coordinates sqrt(-2 ln u1) cos(2 pi u2) and s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -44,8 +44,8 @@ def latents(
     Raises:
         ConfigError: a seed is out of range.
     """
-    wanted = [seeds] if isinstance(seeds, (int, np.integer)) else list(seeds)
-    wrong = next((s for s in wanted if not 0 <= int(s) <= LARGEST_SEED), None)
+    wanted = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    wrong = next((s for s in wanted if not isinstance(s, int | np.integer) or not 0 <= s <= LARGEST_SEED), None)
     if wrong is not None:
         raise ConfigError("--seeds", f"{wrong} is no seed", f"choose whole numbers from 0 to {LARGEST_SEED}")
     keys = np.array([int(s) for s in wanted], np.uint64)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kantor.engine.events import Event, Finished, Request, Sampled, Saved, Started, Tick
+from kantor.engine.events import Event, Request, Sampled, Saved, Started, Tick
 from kantor.errors import ResourceError
 from kantor.sample.grid import grid
 
@@ -45,11 +45,13 @@ class TensorBoard:
         self._writer: Any = None
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
-        match event:
-            case Started():
-                from torch.utils.tensorboard import SummaryWriter
+        if isinstance(event, Started):
+            from torch.utils.tensorboard import SummaryWriter
 
-                self._writer = SummaryWriter(str(self.folder), purge_step=event.images_seen + 1)
+            self._writer = SummaryWriter(str(self.folder), purge_step=event.images_seen + 1)
+        if self._writer is None:  # it could not be opened, which has been told
+            return None
+        match event:
             case Tick():
                 for name, value in {**event.values, "images_per_second": event.images_per_second}.items():
                     self._scalar(name, value, event.images_seen)
@@ -58,9 +60,12 @@ class TensorBoard:
                     self._writer.add_image(f"samples/{name}", grid(pictures), event.images_seen, dataformats="HWC")
             case Saved():
                 self._writer.flush()
-            case Finished():
-                self._writer.close()
         return None
+
+    def close(self) -> None:
+        """Writes out what is left, however the run ended."""
+        if self._writer is not None:
+            self._writer.close()
 
     def state(self) -> dict[str, Any]:
         return {}

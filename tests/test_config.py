@@ -114,6 +114,15 @@ OVERRIDES = {
 }
 
 
+def test_kinds_count_first_in_whatever_order() -> None:
+    fields = {"critic.width": 8, "critic.kind": "resnet", "objective.penalties.gradient.at.std": 0.25,
+              "objective.penalties.gradient.at.kind": "perturbed", "objective.kind": "wgan-gp"}  # fmt: skip
+    for overrides in (fields, dict(reversed(fields.items()))):
+        config = resolve(overrides=overrides)
+        assert (config.critic.kind, config.critic.width) == ("resnet", 8)
+        assert config.objective.penalties["gradient"].at.std == 0.25  # type: ignore[union-attr]
+
+
 def test_parse_override() -> None:
     for text, expected in OVERRIDES.items():
         got = parse_override(text)

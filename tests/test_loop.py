@@ -12,7 +12,7 @@ import pytest
 
 from engine_fakes import copies, feed, parts, same
 from kantor.engine.events import Bus, Event, Finished, Found, Progressed, Sampled, Save, Saved, Started, Stop, Tick
-from kantor.engine.loop import Loop, Plan
+from kantor.engine.loop import Loop, Plan, _penalties_together
 from kantor.errors import DivergedError, ResourceError
 from kantor.types import Batch
 
@@ -43,6 +43,15 @@ def run(ear: Ear, save: Callable[[], Path] = Path, stop: Callable[[], str] = str
     plan = Plan(started_s=time.monotonic(), **lengths)
     ear.loop = Loop(state, stream, steps, plan, Bus({"ear": ear}), lambda *_: (SHEETS, SHEETS), save, stop)  # type: ignore[dict-item]
     return ear.loop.run(Started(0, 24, 10, SHEETS))
+
+
+def test_lazy_penalties_are_added_up_as_the_loss_weighs_them() -> None:
+    """R1 of 166 in the mean, at every step or at every eighth, beside another penalty at every step."""
+    means = {"critic_loss": 0.1, "penalty/r1": 166.0, "penalty/gradient": 1.3}
+    means |= {"gradient_norm/r1": 0.5, "gradient_norm/gradient": 0.9}
+    wanted = {"critic_loss": 0.1, "penalty": pytest.approx(167.3), "gradient_norm": pytest.approx(0.7)}
+    assert _penalties_together(means) == wanted
+    assert _penalties_together({"critic_loss": 0.1}) == {"critic_loss": 0.1}
 
 
 def test_events_in_order() -> None:

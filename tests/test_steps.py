@@ -69,8 +69,8 @@ def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
         "critic_loss": fake_scores.mean() - real_scores.mean(),
         "critic_real": real_scores.mean(),
         "critic_fake": fake_scores.mean(),
-        "penalty": penalty,
-        "gradient_norm": norms.mean(),
+        "penalty/gradient": penalty,
+        "gradient_norm/gradient": norms.mean(),
         "skipped_critic": 0.0,
     }
     assert tally == {
@@ -109,7 +109,8 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
             loss = loss + 4 * weights["r2"] * slopes(critic, fake).mean()
         plain_step(critic, loss, fields)
         assert_close(state.critic, critic, before)
-    assert state.tally.read()["penalty"][1] == 2
+    counts = {name: count for name, (_, count) in state.tally.read().items() if name.startswith("penalty/")}
+    assert counts == {f"penalty/{name}": 2 for name, weight in weights.items() if weight}
 
     generator, before, average = (copy.deepcopy(n) for n in (state.generator, state.generator, state.average))
     state.counters.images_seen = 400

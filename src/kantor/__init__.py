@@ -12,7 +12,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from kantor.api import Dropout, Model, Run, Traits, critic, generator, load, objective, pack, presets, source, train
+    from kantor.api import (
+        Dropout,
+        Model,
+        Run,
+        Save,
+        Stop,
+        Traits,
+        critic,
+        generator,
+        load,
+        objective,
+        pack,
+        presets,
+        source,
+        train,
+    )
     from kantor.errors import ConfigError, DataError, ModelError, ResourceError, UserError
 
 __all__ = [
@@ -23,6 +38,8 @@ __all__ = [
     "ModelError",
     "ResourceError",
     "Run",
+    "Save",
+    "Stop",
     "Traits",
     "UserError",
     "critic",

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from kantor.errors import ConfigError, nearest
 
 T = TypeVar("T")
+OWN_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+
+
+def own_name(name: object, what: str) -> None:
+    """Raises ConfigError unless a part of the user's own may be called so: a configuration names it."""
+    if not isinstance(name, str):
+        raise ConfigError(f"kantor.{what}", "a name is missing", f'give one: kantor.{what}("NAME", ...)')
+    if not re.match(OWN_NAME, name) or name.endswith("\n"):
+        raise ConfigError(f"kantor.{what}", f"{name!r} is no name", "use letters, digits, _, - and dots, 64 at most")
 
 
 class Registry(Mapping[str, T], Generic[T]):

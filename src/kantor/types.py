@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from kantor.errors import ConfigError, nearest
+
 if TYPE_CHECKING:  # the command line must not load torch to know what a picture is
     from torch import Tensor
+
+
+NORMALISATIONS = ("none", "batch", "layer", "pixel")
 
 
 class ImageSpec(NamedTuple):
@@ -48,6 +53,12 @@ class Traits:
     mixes_batch: bool
     piecewise_linear: bool = False
     normalisation: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in NORMALISATIONS:
+            raise ConfigError(
+                "Traits", f"normalisation={self.normalisation!r}", nearest(str(self.normalisation), NORMALISATIONS)
+            )
 
 
 class Generator(Protocol):

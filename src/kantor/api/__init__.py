@@ -5,7 +5,7 @@ Everything here is also there as `kantor.NAME`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from kantor.api.training import Run, train
 from kantor.app.pack import pack_source
 from kantor.config.io import preset_names, preset_text
 from kantor.data.sources.own import register as source
+from kantor.engine.events import Save, Stop
+from kantor.errors import ConfigError
 from kantor.nets import OWN_CRITICS, OWN_GENERATORS
 from kantor.nets.layers import Dropout
 from kantor.objectives.objective import register as objective
+from kantor.registry import own_name
 from kantor.types import Traits
 
 __all__ = [
-    "Dropout", "Model", "Run", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "source", "train",
+    "Dropout", "Model", "Run", "Save", "Stop", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "source", "train",
 ]  # fmt: skip
 
 
@@ -42,6 +45,8 @@ def critic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _own(registry: dict[str, Callable[..., Any]], name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    own_name(name, "critic" if registry is OWN_CRITICS else "generator")
+
     def add(build: Callable[..., Any]) -> Callable[..., Any]:
         registry[name] = build
         return build
@@ -50,17 +55,30 @@ def _own(registry: dict[str, Callable[..., Any]], name: str) -> Callable[[Callab
 
 
 def pack(
-    source: str | Path, out: str | Path, *, format: str = "npy", overwrite: bool = False, **fields: Any
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    format: str = "npy",
+    overwrite: bool = False,
+    **fields: Any,
 ) -> list[str]:
     """Brings pictures to one size, once, as `kantor pack` does.
 
     Args:
+        source: a folder, archive or file; or several, which become one set.
+        format: "npy" for Kantor; "tfrecord" or "webdataset".
         fields: of the configuration's [data]: size="64", crop=108, fit="contain" ...
     Returns:
         What was done, in lines for people.
     """
-    overrides = {"data.source": str(source)} | {f"data.{name}": value for name, value in fields.items()}
-    return pack_source(overrides, Path(out), overwrite, lambda *_: None, format)
+    if not isinstance(source, str | Path) and not (
+        isinstance(source, list | tuple) and source and all(isinstance(one, str | Path) for one in source)
+    ):
+        do = f"name files and folders, or train on it: kantor.train({type(source).__name__})"
+        raise ConfigError("source", f"a {type(source).__name__} cannot be packed", do)
+    first, *more = [source] if isinstance(source, str | Path) else source
+    overrides = {"data.source": str(first)} | {f"data.{name}": value for name, value in fields.items()}
+    return pack_source(overrides, Path(out), overwrite, lambda *_: None, format, [str(one) for one in more])
 
 
 def presets() -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,19 @@ Pictures = NDArray[np.uint8]
 Classes = Sequence[str | int] | str | int | None
 
 
-@dataclass(frozen=True)
+class HasPath(Protocol):
+    """A `Run`."""
+
+    @property
+    def path(self) -> Path: ...
+
+
+@dataclass(frozen=True, repr=False)
 class Model:
     """A generator in evaluation mode.
 
     Attributes:
-        network: the module: (latents [N, D], labels [N] or None) -> float32 [N, C, H, W] in [-1, 1].
+        network: the module, which `to` moves: (latents [N, D], labels [N] or None) -> float32 [N, C, H, W] in [-1, 1].
         spec: size of its pictures.
         class_names: of a conditional model, in the order of its labels; else empty.
         images_seen: real pictures that its critic had been shown.
@@ -40,6 +47,10 @@ class Model:
     class_names: tuple[str, ...]
     images_seen: int
     _card: Any
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.class_names)} classes" if self.class_names else ""
+        return f"<Model: {self.spec}{classes}, {self.images_seen:,} pictures seen>"
 
     @cached_property
     def latent_dim(self) -> int:
@@ -67,7 +78,20 @@ class Model:
         Raises:
             ConfigError: a seed or class that is none.
         """
-        z = self.latents(seeds, truncation)
+        return self.draw(self.latents(seeds, truncation), classes)
+
+    def draw(self, latents: NDArray[np.float32], classes: Classes = None) -> Pictures:
+        """The pictures of latents of your own.
+
+        Args:
+            latents: float [N, D].
+            classes: as for `generate`.
+        Returns:
+            uint8 [N, H, W, C].
+        """
+        z = np.asarray(latents, np.float32)
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ConfigError("latents", f"their shape is {list(z.shape)}", f"give [count, {self.latent_dim}]")
         labels = class_numbers(_listed(classes), self._card, len(z))
         return draw(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
 
@@ -106,7 +130,7 @@ def _listed(classes: Classes) -> list[str | int]:
 
 
 def load(
-    model: str | Path,
+    model: str | Path | HasPath,
     *,
     raw: bool = False,
     checkpoint: int | None = None,
@@ -116,11 +140,12 @@ def load(
     """A trained generator.
 
     Args:
-        model: a run (directory, number, "latest"), a checkpoint in it, or a generator.safetensors.
+        model: a run (as `train` gives it, its directory, number, or "latest"), a checkpoint in it, or a
+            generator.safetensors.
         raw: the newest weights instead of their running average.
         checkpoint: an older one of the run, by its number of pictures.
     Raises:
         ModelError: there is no such model, or it is damaged.
     """
-    network, card, _ = load_model(str(model), Path(runs), raw, checkpoint)
+    network, card, _ = load_model(str(getattr(model, "path", model)), Path(runs), raw, checkpoint)
     return Model(network.to(choose_device(device)), card.spec, card.class_names, card.images_seen, card)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,18 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor import atomic
+from kantor.api.memory import keep
 from kantor.api.model import Model, Pictures, load
-from kantor.app.cache import ARRAYS, mark_used
 from kantor.app.data import Progress, cache_folder
-from kantor.app.parsing import duration_s
+from kantor.app.parsing import count, duration_s
 from kantor.app.report import read_events
 from kantor.app.run import Terminal
 from kantor.app.train import TrainOptions
 from kantor.app.train import train as _train
-from kantor.data.sources.own import PREFIX
-from kantor.engine.events import Event
-from kantor.errors import ConfigError, DataError
+from kantor.engine.events import Event, Request, Save, Stop
+from kantor.errors import ConfigError
 from kantor.runs import directory
 from kantor.sinks.console import Console
 from kantor.sinks.csv import read_metrics
@@ -40,7 +36,7 @@ class Run:
 
     Attributes:
         path: the run directory.
-        reason: why training ended: "done", "time-budget" or "signal".
+        reason: why training ended: "done", "time-budget", "signal", or what `on_event` gave.
     """
 
     path: Path
@@ -62,15 +58,21 @@ class Run:
 
 
 def train(
-    data: str | Path | Pictures | None = None,
+    data: str | Path | Pictures | Sequence[Any] | None = None,
     *,
+    labels: str | Path | Sequence[str | int] | NDArray[Any] | None = None,
     preset: str = "default",
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     epochs: int | None = None,
-    images: int | None = None,
+    images: int | str | None = None,
     time_budget: str | float | None = None,
-    size: int | str | None = None,
+    size: int | str | tuple[int, int] | None = None,
+    crop: int | None = None,
+    fit: str | None = None,
+    channels: str | None = None,
+    max_bad: str | float | None = None,
+    mirror: bool = False,
     batch: int | Literal["auto"] | None = None,
     seed: int | None = None,
     conditional: bool = False,
@@ -78,11 +80,11 @@ def train(
     runs: str | Path = "runs",
     name: str | None = None,
     cache: str | Path | None = None,
-    init_from: str | Path | None = None,
-    resume: str | Path | None = None,
+    init_from: str | Path | Run | None = None,
+    resume: str | Path | Run | None = None,
     tensorboard: bool = False,
     quiet: bool = False,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: Callable[[Event], object] | None = None,
 ) -> Run:
     """Trains a new run, or goes on with one. Ctrl-C (or a notebook's stop) saves it and returns.
 
@@ -96,70 +98,79 @@ def train(
 
     Args:
         data: what `kantor train` takes: a folder, archive, file, packed set or "glyphs", which None stands for; or the
-            pictures themselves, uint8 [N, H, W] or [N, H, W, C], which are kept in the cache, so that the run can be
-            resumed. With `resume`: where the run's pictures lie now, if they have been moved.
-        overrides: any fields of the configuration: {"critic.width": 32}.
+            pictures themselves: uint8 [N, H, W] or [N, H, W, C], or a list of arrays or Pillow pictures of one size.
+            They are kept in the cache, so that the run can be resumed. With `resume`: where the run's pictures lie
+            now, if they have been moved.
+        labels: "auto", "none" or a file, as on the command line; or the class of each picture in memory.
+        preset: a recipe, see `kantor.presets`; config: a configuration file; overrides: any fields of the
+            configuration, whatever their order: {"critic.width": 32}.
+        epochs, images, time_budget: how long: times that each picture is shown; real pictures shown to the critic
+            (200_000 or "200k"); seconds, or text such as "10m". With none of them, five minutes.
+        size: of a picture: 64, "48x96" or (48, 96), height first. crop, fit, channels, max_bad, mirror: as the flags.
         batch: pictures in a step; "auto" measures which is fastest.
-        time_budget: seconds, or text such as "10m"; with none of epochs, images and this, five minutes.
+        seed: chooses all random numbers. conditional: train with the classes.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        runs, name, cache: folder of run directories, name of this one, folder of packed pictures.
         init_from: start from the weights of another run, checkpoint or model file.
-        resume: a run directory, its number or "latest"; the run goes on with its own data and configuration.
+        resume: a run, its directory, number or "latest"; it goes on with its own data and configuration.
+        tensorboard: write everything for TensorBoard too.
         quiet: print nothing.
-        on_event: called with every event (kantor.engine.events); it must not take long.
+        on_event: called with every event (kantor.engine.events) in between two cycles; the run waits for it. It may
+            return kantor.Save() or kantor.Stop("why"), or a list of them. What it raises ends the run with everything
+            saved, and is raised again.
     Raises:
         UserError: as on the command line; str() is the same line, `exit_code` the same number.
     """
-    fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None, "data.size": size,
-              "train.init_from": str(init_from) if init_from is not None else None}  # fmt: skip
-    given = {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
+    folder = cache_folder(Path(cache) if cache is not None else None)
+    given = _data_fields(data, labels, folder)
+    fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None,
+              "train.init_from": None if init_from is None else str(_path(init_from)), "data.crop": crop, "data.fit": fit,
+              "data.size": "x".join(map(str, size)) if isinstance(size, tuple) else size, "data.channels": channels,
+              "data.max_bad": max_bad, "data.mirror": mirror or None}  # fmt: skip
+    given |= {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
     budget_s = duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
     if budget_s is not None and not 0 < budget_s < math.inf:
         raise ConfigError("time_budget", f"{time_budget} is no time", 'give seconds, or text such as "10m"')
     if resume is not None and (preset != "default" or batch == "auto"):
         what = "a run goes on with its own configuration"
         raise ConfigError("resume", what, "leave preset and batch out")
-    folder = cache_folder(Path(cache) if cache is not None else None)
-    if data is not None:
-        given["data.source"] = str(data) if isinstance(data, str | Path) else str(_kept(data, folder))
     options = TrainOptions(
         preset=preset, config_file=Path(config) if config is not None else None, overrides=given, epochs=epochs,
-        images=images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
-        resume=str(resume) if resume is not None else None, cache=folder, tensorboard=tensorboard, batch_auto=batch == "auto", started_s=time.monotonic(),
+        images=count(images, "images") if isinstance(images, str) else images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
+        resume=None if resume is None else str(_path(resume)), cache=folder, tensorboard=tensorboard, batch_auto=batch == "auto", started_s=time.monotonic(),
     )  # fmt: skip
     with _Interrupt() as interrupt:
+        listener = _Listener(on_event)
 
         def console(path: Path) -> Any:
             interrupt.saves = True
-            return _Listener(None if quiet else Console(folder=path), on_event)
+            listener.console = None if quiet else Console(folder=path)
+            return listener
 
         note: Callable[[str], None] = (lambda line: None) if quiet else _say
         packing: Progress = (lambda *_: None) if quiet else PlainProgress("packing", _say)
         path, reason = _train(options, Terminal(note, packing, console, interrupt.reason))
+    if listener.error is not None:
+        raise listener.error
     return Run(path, reason)
 
 
-def _kept(pictures: Pictures, cache: Path) -> Path:
-    """The pictures as a .npy file in the cache, named by what is in it."""
-    if not isinstance(pictures, np.ndarray):
-        do = f'register it with kantor.source("NAME", it), and train on "{PREFIX}NAME"'
-        raise DataError(
-            "data", f"pictures of type {type(pictures).__name__} have no name that a run could remember", do
-        )
-    array = np.ascontiguousarray(pictures)
-    if array.dtype != np.uint8 or array.ndim not in (3, 4):
-        what = f"an array of {array.dtype}, shape {list(array.shape)}"
-        raise DataError("data", what, "give uint8 pictures [count, height, width] or [count, height, width, channels]")
-    if not array.size:
-        raise DataError("data", f"no pictures in an array of shape {list(array.shape)}", "give some")
-    digest = hashlib.sha256(repr(array.shape).encode())
-    digest.update(array.data)
-    path = cache / ARRAYS / f"{digest.hexdigest()[:32]}.npy"
-    if not path.exists():
-        buffer = io.BytesIO()
-        np.save(buffer, array)
-        atomic.make_folder(path.parent)
-        atomic.write_bytes(path, buffer.getbuffer())
-    mark_used(path)
-    return path
+def _data_fields(data: Any, labels: Any, cache: Path) -> dict[str, Any]:
+    """The fields of [data] that say which pictures, and which classes."""
+    file = labels if labels is None or isinstance(labels, str | Path) else None
+    if data is None or isinstance(data, str | Path):
+        if labels is not None and file is None:
+            raise ConfigError("labels", "classes in a list go with pictures in memory", "name a file of labels")
+        source = data
+    else:
+        source, kept = keep(data, None if file is not None else labels, cache)
+        file = file or kept
+    return {name: str(value) for name, value in (("data.source", source), ("data.labels", file)) if value is not None}
+
+
+def _path(model: Any) -> Any:
+    """Of a run its directory."""
+    return model.path if isinstance(model, Run) else model
 
 
 def _say(line: str) -> None:
@@ -167,26 +178,42 @@ def _say(line: str) -> None:
 
 
 class _Listener:
-    """What shows a run to its user: the console, a function, both or none."""
+    """What shows a run to its user: the console, a function, both or none.
 
-    def __init__(self, console: Console | None, function: Callable[[Event], None] | None) -> None:
-        self._console, self._function = console, function
+    Attributes:
+        error: what the function raised.
+    """
 
-    def on(self, event: Event) -> Any:
-        if self._function:
-            self._function(event)
-        return self._console.on(event) if self._console else None
+    def __init__(self, function: Callable[[Event], object] | None) -> None:
+        self.console: Console | None = None
+        self.error: BaseException | None = None
+        self._function = function
+
+    def on(self, event: Event) -> Iterable[Event | Request] | None:
+        shown = self.console.on(event) if self.console else None
+        return [*(shown or ()), *self._asked(event)]
+
+    def _asked(self, event: Event) -> Iterable[Request]:
+        if self._function is None or self.error is not None:
+            return ()
+        try:
+            answer = self._function(event)
+        except BaseException as error:
+            self.error = error
+            return (Stop("signal"),)
+        answers = answer if isinstance(answer, list | tuple) else (answer,)
+        return [one for one in answers if isinstance(one, Save | Stop)]
 
     def state(self) -> dict[str, Any]:
-        return self._console.state() if self._console else {}
+        return self.console.state() if self.console else {}
 
     def load(self, state: dict[str, Any]) -> None:
-        if self._console:
-            self._console.load(state)
+        if self.console:
+            self.console.load(state)
 
     def close(self) -> None:
-        if self._console:
-            self._console.close()
+        if self.console:
+            self.console.close()
 
 
 class _Interrupt:

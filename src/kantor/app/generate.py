@@ -97,8 +97,6 @@ def load_model(
         raise ModelError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
     if path.suffix.lower() in PICTURES and path.is_file():
         raise ModelError(text, "is a picture, not a model", "name a run directory, or its generator.safetensors")
-    if _holds_pictures(path):
-        raise ModelError(text, "is a folder of pictures, not a model", "train on it, and name the run directory")
     if path.is_file():
         if raw or images_seen is not None:
             raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
@@ -107,7 +105,13 @@ def load_model(
         return (*_from_checkpoint(path.parent.parent, path, raw), path.parent.parent)
     if not path.exists() and path.suffix == ".safetensors":
         raise ModelError(text, "does not exist", "name a run directory, or its generator.safetensors")
-    run = directory.find(text, runs)
+    try:
+        run = directory.find(text, runs)
+    except ModelError:
+        if _holds_pictures(path):
+            do = "train on it, and name the run directory"
+            raise ModelError(text, "is a folder of pictures, not a model", do) from None
+        raise
     if raw or images_seen is not None:
         return (*_from_checkpoint(run, _chosen(run, images_seen), raw), run)
     if not (run / directory.GENERATOR).exists():

@@ -14,6 +14,7 @@ import torch
 from kantor.app.data import Progress
 from kantor.app.init_from import Weights, start_from
 from kantor.app.pictures import Sampler, first_pictures
+from kantor.app.rehearsal import rehearse
 from kantor.app.report import write_report
 from kantor.config.schema import Config, parse_size
 from kantor.data.feed import Feed
@@ -127,6 +128,7 @@ def build(config: Config, store: Store | Part, device: torch.device, precision: 
     if refusal := parts.objective.refuses(traits_of(critic)):
         what, _, do = refusal.rpartition("; ")
         raise ConfigError("critic.norm", what, do)
+    rehearse(config, parts.spec, parts.classes, parts.objective)
     if parts.objective.wasserstein and not parts.objective.penalties and parts.objective.constraint is None:
         raise ConfigError(
             "objective",

@@ -210,7 +210,7 @@ def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: boo
     assert isinstance(length, int)
     total = _total(options, parts.store.count)
     if total is not None:
-        if total < seen:
+        if total < seen and total != length:  # the same call again is no fault: a run may overshoot by some of a cycle
             raise ConfigError("--resume", f"the run has seen {seen:,} pictures, more than {total:,}", "ask for more")
         return total
     if options.budget_s is not None and (planned or seen >= length):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from kantor.registry import OWN_NAME
 
 Auto = Literal["auto"]
 Rate = Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)]
@@ -208,7 +210,7 @@ class ResnetCritic(_CriticConfig):
     """A bias in the first convolution of each block: the paper's code has one for CIFAR-10, and none at 64x64."""
 
 
-Own = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Own = Annotated[str, Field(pattern=OWN_NAME)]
 Options = Annotated[dict[Own, bool | int | float | str], Field(max_length=64)]
 
 
@@ -230,6 +232,8 @@ class CustomCritic(_CriticConfig):
     kind: Literal["custom"] = "custom"
     name: Own = "mine"
     """The name that it was registered under."""
+    norm: Literal["batch", "layer", "none"] = "none"
+    """For your network to use, or not; so are `minibatch_stddev` and `dropout`."""
     options: Options = {}
     """Whatever it wants to know besides."""
 
@@ -313,6 +317,14 @@ class _ObjectiveConfig(Section):
     """Drift term."""
     constraint: Annotated[Absent | WeightClipping, Field(discriminator="kind")] = Absent()
     """What keeps the critic Lipschitz, other than a penalty."""
+
+    @field_validator("penalties")
+    @classmethod
+    def _distinct(cls, penalties: dict[str, PenaltyConfig]) -> dict[str, PenaltyConfig]:
+        """R1 beside r1 is a slip that would go unseen: one more penalty, of another kind."""
+        if len({name.lower() for name in penalties}) < len(penalties):
+            raise ValueError("it must be written as the penalty that is there: names differ in capitals alone")
+        return penalties
 
 
 class Dcgan(_ObjectiveConfig):

@@ -67,6 +67,19 @@ def crossed(before: int, after: int, every: int) -> bool:
     return after // every > before // every
 
 
+def _penalties_together(means: Mapping[str, float]) -> dict[str, float]:
+    """The sum of all penalties and the mean of their gradient norms in place of "penalty/NAME", "gradient_norm/NAME".
+
+    Each is a mean of its own: lazy ones are measured less often.
+    """
+    values = {name: value for name, value in means.items() if "/" not in name}
+    penalties = [value for name, value in means.items() if name.startswith("penalty/")]
+    norms = [value for name, value in means.items() if name.startswith("gradient_norm/")]
+    if penalties:
+        values |= {"penalty": sum(penalties), "gradient_norm": sum(norms) / len(norms)}
+    return values
+
+
 @dataclass
 class Loop:
     """Everything that a run needs to go on.
@@ -140,7 +153,7 @@ class Loop:
         self.state.tally.clear()
         counters.elapsed_s = time.monotonic() - self._began_s  # after the read, which waits for the device
         skipped = {network: sums.pop(f"skipped_{network}", (0.0, 0)) for network in ("critic", "generator")}
-        values = {name: total / count for name, (total, count) in sums.items()}
+        values = _penalties_together({name: total / count for name, (total, count) in sums.items()})
         values["skipped_steps"] = sum(total for total, _ in skipped.values())
         values["critic_gap"] = values["critic_real"] - values["critic_fake"]
         if self.steps.objective.wasserstein:

@@ -39,8 +39,8 @@ class RMSprop(torch.optim.Optimizer):
 
 
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over all parameters of `network`, on their device."""
-    parameters = list(network.parameters())
+    """The optimiser over the parameters of `network` that are trained, on their device."""
+    parameters = trained(network)
     lr = torch.tensor(config.lr, dtype=torch.float32, device=parameters[0].device)
     match config.kind:
         case "adam":
@@ -53,6 +53,11 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
                 for parameter in parameters:
                     sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return sgd
+
+
+def trained(network: nn.Module) -> list[nn.Parameter]:
+    """Its parameters but for those that are frozen (`requires_grad` is false)."""
+    return [p for p in network.parameters() if p.requires_grad]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -58,24 +58,24 @@ class Steps:
             with torch.no_grad():
                 z = draws.latents("critic-latents", step, len(real.images), self.config.generator)
                 fake = state.generator(z, real.labels).to(torch.float32)
-            due = [p for p in objective.penalties.values() if p.due(state.counters.critic_steps)]
-            scores = _Scores(critic, real, fake, watched={p.at.batch for p in due if p.at.batch})
-            gradients_at = [self._gradient(p, scores, critic, real, fake, draws, step) for p in due]
+            due = {name: p for name, p in objective.penalties.items() if p.due(state.counters.critic_steps)}
+            scores = _Scores(critic, real, fake, watched={p.at.batch for p in due.values() if p.at.batch})
+            slopes = {name: self._gradient(p, scores, critic, real, fake, draws, step) for name, p in due.items()}
         loss = objective.critic(scores.real, scores.fake).mean()
         tally.add("critic_loss", loss)
         tally.add("critic_real", scores.real)
         tally.add("critic_fake", scores.fake)
-        if due:
-            values = [penalty.weight * penalty.of(g).mean() for penalty, g in zip(due, gradients_at, strict=True)]
-            loss = loss + sum(penalty.every * value for penalty, value in zip(due, values, strict=True))
-            tally.add("penalty", torch.stack(values).sum())
-            tally.add("gradient_norm", torch.cat([gradient_norm(g) for g in gradients_at]))
+        for name, penalty in due.items():
+            value = penalty.weight * penalty.of(slopes[name]).mean()
+            loss = loss + penalty.every * value
+            tally.add(f"penalty/{name}", value)
+            tally.add(f"gradient_norm/{name}", gradient_norm(slopes[name]))
         if objective.drift is not None:
             loss = loss + objective.drift(scores.real).mean()
-        gradients = torch.autograd.grad(loss, list(critic.parameters()))
+        gradients = torch.autograd.grad(loss, optimizers.trained(critic))
         tally.add("skipped_critic", optimizers.apply(state.critic_optimizer, gradients))
         if objective.constraint is not None:
-            objective.constraint(list(critic.parameters()))
+            objective.constraint(optimizers.trained(critic))
         state.counters.critic_steps += 1
 
     def generator_step(self, state: State, real: Batch, draws: Draws, step: int, images: float) -> None:
@@ -97,7 +97,7 @@ class Steps:
                 fake_scores = state.critic(fake, real.labels).to(torch.float32)
                 real_scores = fake_scores.detach()  # such objectives do not look at it
         loss = self.objective.generator(real_scores, fake_scores).mean()
-        gradients = torch.autograd.grad(loss, list(state.generator.parameters()))
+        gradients = torch.autograd.grad(loss, optimizers.trained(state.generator))
         state.tally.add("generator_loss", loss)
         state.tally.add("skipped_generator", optimizers.apply(state.generator_optimizer, gradients))
         state.counters.generator_steps += 1

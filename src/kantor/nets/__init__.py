@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kantor.config.schema import CriticConfig, GeneratorConfig
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, UserError
 from kantor.nets import dcgan, ops, resnet, upsampling
 from kantor.random import derive
 from kantor.registry import Registry
@@ -42,6 +42,27 @@ def build_critic(config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: 
     return _initialised("critic", build, config, spec, classes, seed)
 
 
+def _own(part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int) -> nn.Module:
+    """Built by the user's own code, whose faults are named as such."""
+    where = f"{part}.name = {config.name}"
+    try:
+        network = build(config, spec, classes)
+    except UserError:
+        raise
+    except Exception as error:
+        do = "it is called with (config, spec, classes), see docs/extend.md"
+        raise ConfigError(where, f"building it fails with {type(error).__name__}: {error}", do) from error
+    if not isinstance(network, nn.Module):
+        raise ConfigError(where, f"gives a {type(network).__name__}, no torch module", "return the network")
+    if any(isinstance(p, nn.UninitializedParameter) for p in network.parameters()):
+        raise ConfigError(where, "has lazy layers, whose sizes are not known yet", "name their sizes")
+    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    if normed and traits_of(network).normalisation != "batch":
+        do = 'give it traits = kantor.Traits(mixes_batch=True, normalisation="batch")'
+        raise ConfigError(where, "has batch norm, and its traits do not say so", do)
+    return network
+
+
 def _builder(
     part: str, config: Any, built_in: Registry[Callable[..., nn.Module]], own: dict[str, Callable[..., nn.Module]]
 ) -> Callable[..., nn.Module]:
@@ -68,7 +89,7 @@ def _initialised(
 ) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # a network of the user's own may draw more than `initialise` knows
         torch.manual_seed(derive(seed, f"built/{part}"))
-        network = build(config, spec, classes)
+        network = build(config, spec, classes) if config.kind != "custom" else _own(part, build, config, spec, classes)
     foreign = next((m for m in network.modules() if isinstance(m, _FOREIGN_DROPOUT)), None)
     if foreign is not None:
         what = f"{type(foreign).__name__} draws from random numbers that a resumed run cannot have again"

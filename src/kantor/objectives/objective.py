@@ -35,6 +35,7 @@ from kantor.objectives.penalties import (
     two_sided,
     zero_centred,
 )
+from kantor.registry import own_name
 from kantor.types import Traits
 
 Constraint = Callable[[Sequence[Tensor]], None]
@@ -149,19 +150,52 @@ OWN: dict[str, _Losses] = {}
 def register(
     name: str, critic: Loss, generator: Loss, wasserstein: bool = False, generator_needs_real: bool = False
 ) -> None:
-    """Losses of the user's own, under `name`. For what they are see `Objective`.
+    """Losses of your own, for `objective.kind = "custom"`, `objective.name = name`.
 
+    Args:
+        critic: (real scores [N], fake scores [N]) -> [N], to be minimised.
+        generator: the same; it does not look at the real scores unless `generator_needs_real`.
+        wasserstein: mean(real scores) - mean(fake scores) estimates a distance and is drawn as one.
     Raises:
-        ConfigError: the critic's loss rises when real scores rise, or is not one number a sample.
+        ConfigError: a loss cannot be computed, is not one number a sample, or has its sign the wrong way round.
     """
-    low, high, fake = torch.full((4,), 0.1), torch.full((4,), 0.2), torch.full((4,), -0.3)
-    worse, better = critic(low, fake), critic(high, fake)
-    if worse.shape != (4,) or generator(low, fake).shape != (4,):
-        raise ConfigError(name, "a loss must be one number a sample: [N]", "leave the mean to the trainer")
-    if not bool((better <= worse).all()):
-        what = "the critic's loss rises when real scores rise"
-        raise ConfigError(name, what, "turn its sign round: losses are minimised, and real scores are to be high")
+    own_name(name, "objective")
+    pull_real, pull_fake = _pulls(name, "critic", critic)
+    if pull_real >= 0 or pull_fake <= 0:
+        which = "real scores rise" if pull_real >= 0 else "scores of generated pictures fall"
+        what = f"the critic's loss does not fall when {which}"
+        raise ConfigError(name, what, "turn its sign round: losses are minimised, and real scores are to be higher")
+    pull_real, pull_fake = _pulls(name, "generator", generator)
+    if pull_fake >= 0:
+        what = "the generator's loss does not fall when scores of its pictures rise"
+        raise ConfigError(name, what, "turn its sign round: losses are minimised")
+    if pull_real and not generator_needs_real:
+        raise ConfigError(
+            name, "the generator's loss looks at real scores", "register it with generator_needs_real=True"
+        )
     OWN[name] = _Losses(critic, generator, wasserstein, generator_needs_real)
+
+
+def _pulls(name: str, part: str, loss: Loss) -> tuple[float, float]:
+    """How a loss changes with real scores and with fake ones, at scores where that is clear for all usual losses."""
+    real, fake = torch.linspace(0.3, 0.5, 4).requires_grad_(), torch.linspace(0.1, 0.3, 4).requires_grad_()
+    do = "it is called with (real scores [N], fake scores [N]) and gives [N], made by torch"
+    try:
+        value = loss(real, fake)
+    except Exception as error:
+        raise ConfigError(name, f"the {part}'s loss fails with {type(error).__name__}: {error}", do) from error
+    if not isinstance(value, Tensor) or value.shape != (4,):
+        found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError(
+            name, f"a loss must be one number a sample: [N]; the {part}'s is {found}", "leave the mean to the trainer"
+        )
+    if not value.requires_grad:
+        raise ConfigError(name, f"the {part}'s loss cannot be differentiated", "make it of the scores, without detach")
+    if not bool(value.isfinite().all()):
+        raise ConfigError(name, f"the {part}'s loss is not finite at scores between 0.1 and 0.5", "mend the formula")
+    slopes = torch.autograd.grad(value.sum(), (real, fake), allow_unused=True)
+    pull_real, pull_fake = (0.0 if slope is None else float(slope.sum()) for slope in slopes)
+    return pull_real, pull_fake
 
 
 def _losses_of(config: schema.ObjectiveConfig) -> _Losses:

@@ -47,12 +47,10 @@ def find(text: str, runs: Path) -> Path:
         return numbered[-1]
     number = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
     by_name = [e for e in numbered if text in (e.name, e.name.partition("-")[2]) or _number(e) == number]
-    path = by_name[-1] if by_name and not Path(text).exists() else Path(text)
-    try:
-        found = (path / CONFIG).is_file()
-    except OSError:  # the name is too long, or may not be looked at
-        found = False
-    if not found:
+    path = Path(text)
+    if not _is_run(path) and by_name:  # a folder of pictures may well have the name of its run
+        path = by_name[-1]
+    if not _is_run(path):
         if number is not None and path == Path(text) and not path.exists():
             what = f"there is no run of this number in {runs}"
         else:
@@ -60,6 +58,13 @@ def find(text: str, runs: Path) -> Path:
         known = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
         raise ModelError(text, what, known)
     return path
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return (path / CONFIG).is_file()
+    except OSError:  # the name is too long, or may not be looked at
+        return False
 
 
 def _numbered(runs: Path) -> list[Path]:

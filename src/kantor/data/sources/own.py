@@ -15,6 +15,7 @@ from PIL import Image
 from kantor.data.formats import Undecodable
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import ConfigError, DataError
+from kantor.registry import own_name
 
 PREFIX = "python:"
 _AS_ARRAYS = ("L", "RGB", "RGBA")
@@ -41,9 +42,11 @@ def register(name: str, pictures: Pictures) -> None:
     Raises:
         ConfigError: it has no len() or no [i].
     """
-    if not (hasattr(pictures, "__len__") and hasattr(pictures, "__getitem__")):
-        do = "give it both, or put the pictures in a list"
-        raise ConfigError(name, f"{type(pictures).__name__} has no len() or no [i]", do)
+    own_name(name, "source")
+    if isinstance(pictures, type) or not (hasattr(pictures, "__len__") and hasattr(pictures, "__getitem__")):
+        do = "give an object of it" if isinstance(pictures, type) else "give it both, or put the pictures in a list"
+        found = f"the class {pictures.__name__}" if isinstance(pictures, type) else type(pictures).__name__
+        raise ConfigError(name, f"{found} has no len() or no [i]", do)
     OWN[name] = pictures
 
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import kantor
 from kantor import api
+from kantor.api.memory import keep
 from kantor.engine.events import Finished, Started, Tick
+from kantor.sample.grid import grid
 
 TINY = {"generator.width": 4, "critic.width": 4, "generator.latent_dim": 4, "train.precision": "float32"}
 FEW: dict[str, Any] = {"size": 16, "batch": 8, "images": 64, "quiet": True, "device": "cpu"}
@@ -81,6 +84,108 @@ def test_pictures_in_memory(shape: tuple[int, ...]) -> None:
     assert again.metrics["images_seen"][-1] == 96
 
 
+def test_classes_of_pictures_in_memory() -> None:
+    rng = np.random.default_rng(1)
+    dark = rng.integers(0, 60, (20, 16, 16), np.uint8)
+    pictures = np.concatenate([dark, 255 - dark])
+    names = ["dark"] * 20 + ["light"] * 20
+    first = kantor.train(pictures, labels=names, conditional=True, overrides=TINY, **FEW)
+    assert first.model().class_names == ("dark", "light")
+    again = kantor.train(resume=first, images=72, quiet=True, device="cpu")  # a Run serves where a directory does
+    assert again.path == first.path
+    numbers = kantor.train(pictures, labels=np.arange(40) // 20, conditional=True, overrides=TINY, **FEW)
+    assert kantor.load(numbers).class_names == ("0", "1")
+    assert "array-" in numbers.path.name and ".npy" not in numbers.path.name
+
+
+@pytest.mark.parametrize("make", [list, torch.from_numpy, lambda a: torch.from_numpy(a.transpose(0, 3, 1, 2)),
+                                  lambda a: [Image.fromarray(p) for p in a]])  # fmt: skip
+def test_lists_and_tensors_are_the_arrays_that_they_hold(make: Any, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(2).integers(0, 256, (12, 16, 16, 3), np.uint8)
+    path, labels = keep(make(pictures), None, tmp_path)
+    np.testing.assert_array_equal(np.load(path), pictures)
+    assert labels is None
+    assert path == keep(pictures, None, tmp_path)[0]
+
+
+def test_flags_are_arguments() -> None:
+    Path("pictures").mkdir()
+    for i in range(12):
+        Image.fromarray(np.full((40, 20, 3), 20 * i, np.uint8)).save(f"pictures/{i}.png")
+    Path("pictures/bad.png").write_bytes(b"nothing")
+    run = kantor.train(
+        "pictures", size=(24, 16), fit="contain", channels="gray", crop=18, mirror=True, max_bad="20%", images="0.1k",
+        batch=8, overrides=TINY, quiet=True, device="cpu",
+    )  # fmt: skip
+    assert run.model().spec == (24, 16, 1)
+    text = (run.path / "config.toml").read_text()
+    for line in ('fit = "contain"', "crop = 18", "mirror = true", "max_bad = 0.2", "images = 100\n"):
+        assert line in text
+
+
+def test_answers_to_events() -> None:
+    """A function may ask for saves and an end; what it raises comes out once everything is saved."""
+    fields = {**TINY, "data.glyphs.count": 60, "train.tick_images": 8, "train.snapshot_images": 10**6}
+    options = {**FEW, "images": 100_000, "overrides": fields}
+
+    def answer(event: Any) -> Any:
+        if isinstance(event, Tick):
+            return kantor.Stop("good enough") if event.images_seen >= 32 else [kantor.Save(), "nothing"]
+        return True
+
+    run = kantor.train("glyphs", on_event=answer, **options)
+    assert run.reason == "good enough"
+    assert [int(p.name) for p in sorted((run.path / "checkpoints").iterdir())][-2:] == [24, 32]
+
+    def fail(event: Any) -> None:
+        if isinstance(event, Tick) and event.images_seen >= 24:
+            raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        kantor.train("glyphs", on_event=fail, **options)
+    assert kantor.load("latest").images_seen >= 24
+
+
+def test_latents_of_ones_own() -> None:
+    model = kantor.train("glyphs", overrides={**TINY, "data.glyphs.count": 60}, **FEW).model()
+    np.testing.assert_array_equal(model.draw(model.latents([4, 9])), model.generate([4, 9]))
+    assert model.generate([]).shape == (0, 16, 16, 3)
+    assert repr(model) == "<Model: 16x16 RGB, 64 pictures seen>"
+    for call, says in (
+        (lambda: model.draw(np.zeros((2, 3))), r"their shape is \[2, 3\]"),
+        (lambda: model.generate([1.5]), r"1.5 is no seed"),  # type: ignore[list-item]
+        (lambda: model.generate("0-3"), "0 is no seed"),  # type: ignore[arg-type]
+        (lambda: model.generate(-1), "-1 is no seed"),
+        (lambda: model.generate([1], classes=np.int64(3)), "without classes"),  # type: ignore[arg-type]
+        (lambda: model.generate([1], classes=np.array([3])), "without classes"),  # type: ignore[arg-type]
+        (lambda: model.walk(3), "two or more"),  # type: ignore[arg-type]
+        (lambda: model.walk([1, 2], frames=0), "0 pictures"),
+        (lambda: model.walk([1, 2], easing="bouncy"), "linear"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(kantor.ConfigError, match=says):
+            call()
+
+
+def test_a_walk_is_that_of_the_command_line() -> None:
+    from commands import exit_of
+
+    run = kantor.train("glyphs", overrides={**TINY, "data.glyphs.count": 60}, conditional=True, **FEW)
+    way = run.model().walk([3, 9], frames=4, classes=["B", "K"])
+    words = ["--seeds", "3,9", "--class", "B,K", "--columns", "5", "--out", "walk.png"]
+    assert exit_of("walk", run.path, *words) == 0
+    np.testing.assert_array_equal(np.asarray(Image.open("walk.png")), grid(way, 5))
+
+
+def test_ctrl_c_before_training_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(*_: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the signal was swallowed")
+
+    monkeypatch.setattr("kantor.app.train.open_set", look)
+    with pytest.raises(KeyboardInterrupt):
+        kantor.train("glyphs", overrides=TINY, **FEW)
+
+
 def test_ctrl_c_saves_and_returns() -> None:
     def interrupt(event: Any) -> None:
         if isinstance(event, Tick):
@@ -111,6 +216,22 @@ def test_pack_and_presets() -> None:
         (lambda: kantor.train("glyphs", overrides={"critic.widht": 3}, quiet=True), kantor.ConfigError, "width"),
         (lambda: kantor.train("glyphs", time_budget="soon", quiet=True), kantor.ConfigError, "not a duration"),
         (lambda: kantor.train(np.zeros((3, 8, 8)), quiet=True), kantor.DataError, "float64"),
+        (lambda: kantor.train(np.zeros((0, 8, 8), np.uint8), quiet=True), kantor.DataError, r"\[0, 8, 8\]"),
+        (lambda: kantor.train([np.zeros((8, 8)), np.zeros((9, 8))], quiet=True), kantor.DataError, "not of one size"),
+        (lambda: kantor.train([], quiet=True), kantor.DataError, "type list"),
+        (lambda: kantor.train({1: 2}, quiet=True), kantor.DataError, "type dict"),
+        (lambda: kantor.train(np.zeros((3, 8, 8), np.uint8), labels=[1], quiet=True), kantor.DataError, "1 labels for 3"),
+        (lambda: kantor.train(np.zeros((2, 8, 8), np.uint8), labels=[1, .5], quiet=True), kantor.DataError, "no class"),
+        (lambda: kantor.train("glyphs", labels=[1, 2], quiet=True), kantor.ConfigError, "in memory"),
+        (lambda: kantor.train("glyphs", time_budget=-5, quiet=True), kantor.ConfigError, "-5 is no time"),
+        (lambda: kantor.train("glyphs", time_budget=0, quiet=True), kantor.ConfigError, "0 is no time"),
+        (lambda: kantor.train("glyphs", time_budget=float("nan"), quiet=True), kantor.ConfigError, "no time"),
+        (lambda: kantor.train(resume="latest", preset="dcgan"), kantor.ConfigError, "its own configuration"),
+        (lambda: kantor.pack(np.zeros((3, 8, 8), np.uint8), "x"), kantor.ConfigError, "ndarray cannot be packed"),
+        (lambda: kantor.critic("a b"), kantor.ConfigError, "'a b' is no name"),
+        (lambda: kantor.generator(dict), kantor.ConfigError, "a name is missing"),
+        (lambda: kantor.source("x", list), kantor.ConfigError, "give an object of it"),
+        (lambda: kantor.Traits(False, normalisation="BatchNorm"), kantor.ConfigError, "batch"),
         (lambda: kantor.load("nothing"), kantor.UserError, "nothing"),
         (lambda: kantor.pack("glyphs", "x", format="zip"), kantor.ConfigError, "no such format"),
     ],

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import kantor
 from commands import exit_of
@@ -167,11 +168,110 @@ def test_an_own_generator_is_saved_and_loaded(capsys: pytest.CaptureFixture[str]
     assert "import the Python module" in capsys.readouterr().err
 
 
+GOOD = (lambda real, fake: fake - real, lambda real, fake: -fake)
+
+
+@pytest.mark.parametrize(
+    ("critic", "generator", "says"),
+    [
+        (lambda r, f: r - f, GOOD[1], "does not fall when real scores rise"),
+        (lambda r, f: -r - f, GOOD[1], "does not fall when scores of generated pictures fall"),
+        (lambda r, f: 0 * r, GOOD[1], "does not fall when real scores rise"),
+        (lambda r, f: (f - r).mean(), GOOD[1], r"one number a sample: \[N\]; the critic's is a tensor \[\]"),
+        (lambda r, f: 0.3, GOOD[1], "the critic's is float"),
+        (lambda r: -r, GOOD[1], "fails with TypeError"),
+        (lambda r, f: (f - r).detach(), GOOD[1], "cannot be differentiated"),
+        (lambda r, f: (f - r) / 0, GOOD[1], "is not finite"),
+        (GOOD[0], lambda r, f: f, "turn its sign round"),
+        (GOOD[0], lambda r, f: r - f, "register it with generator_needs_real=True"),
+        (GOOD[0], lambda r, f: None, "the generator's is NoneType"),
+    ],
+)
+def test_losses_that_would_not_do(critic: Any, generator: Any, says: str) -> None:
+    with pytest.raises(kantor.ConfigError, match=says):
+        kantor.objective("mine", critic, generator)
+    assert not objective.OWN
+
+
+def test_losses_that_do() -> None:
+    kantor.objective("mine", *GOOD, wasserstein=True)
+    kantor.objective("pairs", GOOD[0], lambda r, f: r - f, generator_needs_real=True)
+    kantor.objective("squares", lambda r, f: (r - 1) ** 2 + (f + 1) ** 2, lambda r, f: (f - 1) ** 2)
+
+
+def simple(forward: Any, *layers: torch.nn.Module, **traits: Any) -> Any:
+    class Simple(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList(layers)
+
+    Simple.forward = forward
+    Simple.traits = kantor.Traits(mixes_batch=False, **traits)  # type: ignore[attr-defined]
+    return lambda config, spec, classes: Simple()
+
+
+FLAT = torch.nn.Linear(3 * 16 * 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (simple(lambda self, x: x, FLAT), "fails with TypeError"),
+        (lambda: None, "building it fails with TypeError"),
+        (lambda *_: 3, "gives a int, no torch module"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1)).mean(), FLAT), r"gives \[\] for a batch of 4"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1)), FLAT), r"give scores \[N\], here \[4\]"),
+        (simple(lambda self, x, y, c=None: x.flatten(1).sum(1)), "no weights that could be trained"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0], torch.nn.Linear(5, 1)), "cannot be mult"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.view(4, -1))[:, 0], FLAT), "reshape in place of .view"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0].detach(), FLAT), "differentiated"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0] / 0, FLAT), "not finite"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0].double(), FLAT), "compute in float32"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0], FLAT, torch.nn.Linear(2, 2)), "layers.1"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0], torch.nn.LazyLinear(1)), "lazy layers"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0], FLAT, torch.nn.BatchNorm2d(3)), "traits"),
+    ],
+)  # fmt: skip
+def test_faults_of_an_own_critic_are_named_before_a_run_begins(build: Any, says: str) -> None:
+    kantor.critic("faulty")(build)
+    with pytest.raises(kantor.ConfigError, match=says) as caught:
+        train(**{"critic.kind": "custom", "critic.name": "faulty"})
+    assert str(caught.value).startswith("critic.name = faulty: ")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        (lambda self, z, y, c=None: self.layers[0](z), "give pictures"),
+        (lambda self, z, y, c=None: self.layers[0](z).reshape(-1, 16, 16, 3).tanh(), r"here \[4, 3, 16, 16\]"),
+        (lambda self, z, y, c=None: 100 * self.layers[0](z).reshape(-1, 3, 16, 16), "end it with torch.tanh"),
+    ],
+)
+def test_faults_of_an_own_generator_are_named(forward: Any, says: str) -> None:
+    kantor.generator("faulty")(simple(forward, torch.nn.Linear(8, 768)))
+    with pytest.raises(kantor.ConfigError, match=says):
+        train(**{"generator.kind": "custom", "generator.name": "faulty", "generator.latent_dim": 8})
+
+
+def test_frozen_weights_stay_as_they_are() -> None:
+    """A critic on top of features that are not trained: they are saved with it, and never changed."""
+    backbone = torch.nn.Linear(768, 6).requires_grad_(False)
+    head = torch.nn.Linear(6, 1)
+    kantor.critic("head")(simple(lambda self, x, y, c=None: head_of(self, x), backbone, head))
+    run = train(**{"critic.kind": "custom", "critic.name": "head", "critic.init": "he"})
+    saved = [load_file(p / "model.safetensors") for p in sorted((run.path / "checkpoints").iterdir())]
+    again = kantor.train(resume=run, images=96, quiet=True, device="cpu")
+    last = load_file(sorted((again.path / "checkpoints").iterdir())[-1] / "model.safetensors")
+    assert torch.equal(saved[-1]["critic/layers.0.weight"], last["critic/layers.0.weight"])
+    assert not torch.equal(saved[-1]["critic/layers.1.weight"], last["critic/layers.1.weight"])
+
+
+def head_of(network: Any, x: torch.Tensor) -> torch.Tensor:
+    return network.layers[1](network.layers[0](x.flatten(1)).relu())[:, 0]
+
+
 def test_what_goes_wrong() -> None:
-    with pytest.raises(kantor.ConfigError, match="turn its sign round"):
-        kantor.objective("wrong", lambda real, fake: real - fake, lambda real, fake: -fake)
-    with pytest.raises(kantor.ConfigError, match="one number a sample"):
-        kantor.objective("mean", lambda real, fake: (fake - real).mean(), lambda real, fake: -fake)
     kantor.critic("mute")(lambda config, spec, classes: torch.nn.Flatten())
     with pytest.raises(kantor.ConfigError, match="does not say what it is"):
         train(**{"critic.kind": "custom", "critic.name": "mute"})

@@ -19,6 +19,7 @@ from kantor.app import environment
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.nets import build_critic, build_generator
+from kantor.objectives.objective import name_of
 from kantor.report import words
 from kantor.report.page import Curve, Page, Picture, page_html
 from kantor.report.plots import without_abandoned
@@ -72,7 +73,7 @@ def read_page(run: Path) -> Page:
     seen_text = f"{int(seen[-1]):,} pictures seen" if len(seen) else "just begun"
     return Page(
         title=run.resolve().name,
-        lead=f"A {config.objective.kind} GAN trained on {Path(config.data.source).name}: {seen_text}.",
+        lead=f"A {name_of(config.objective)} GAN trained on {Path(config.data.source).name}: {seen_text}.",
         facts=[
             ("Data", _data(config, env, events)),
             ("Networks and objective", _model(config)),
@@ -113,7 +114,7 @@ def _shown(value: Any) -> str:
 
 def _model(config: Config) -> list[tuple[str, str]]:
     height, _, width = config.data.size.partition("x")
-    rows: list[tuple[str, str]] = [("objective", config.objective.kind)]
+    rows: list[tuple[str, str]] = [("objective", name_of(config.objective))]
     for name, penalty in config.objective.penalties.items():
         every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
         rows.append((f"penalty {name}", f"{penalty.of} at {penalty.at.kind}, weight {penalty.weight:g}{every}"))

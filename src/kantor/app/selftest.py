@@ -26,7 +26,7 @@ from kantor.export.weights import Card, read_generator, write_generator
 from kantor.nets import build_critic, build_generator
 from kantor.nets.layers import MinibatchStddev
 from kantor.objectives import losses, penalties
-from kantor.objectives.objective import WeightClipping, build_objective
+from kantor.objectives.objective import Drift, WeightClipping, build_objective
 from kantor.random import permute
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
@@ -90,16 +90,27 @@ def _penalties(device: torch.device) -> Errors:
         1e-5,
     )
     yield "R1 and R2 of |x|^2 / 2 are |x|^2", _off(penalties.zero_centred(slope), norms**2), 1e-5
+    lengths = torch.linspace(0.5, 3, SHAPE[0], dtype=torch.float64)
+    scaled = slope * (lengths / norms.cpu()).to(slope).view(-1, 1, 1, 1)
     yield (
-        "the one-sided penalty spares gradients below 1",
-        _off(penalties.one_sided(0.9 * slope / norms.float().view(-1, 1, 1, 1)), torch.zeros(SHAPE[0])),
-        0.0,
+        "the one-sided penalty is max(0, |gradient| - 1)^2",
+        _off(penalties.one_sided(scaled), (lengths - 1).relu() ** 2),
+        1e-5,
     )
     real, fake = x.detach(), _random(device, *SHAPE, seed=2)
     u = torch.linspace(0, 1, SHAPE[0], device=device)
     points = penalties.Interpolates().points(real, fake, u)
     wanted = torch.stack([u[i] * real[i] + (1 - u[i]) * fake[i] for i in range(SHAPE[0])])
     yield "interpolates lie between real and generated, at one place for each pair", _off(points, wanted), 1e-6
+    noise = torch.rand(SHAPE, generator=torch.Generator().manual_seed(8)).to(device)
+    found = penalties.Perturbed(0.5).points(real, fake, u, noise)
+    spread = 0.5 * real.double().var(correction=0).sqrt()
+    wanted = torch.stack([real[i] + u[i] * spread * noise[i] for i in range(SHAPE[0])])
+    yield (
+        "perturbed points lie half a deviation of the batch away, at one place for each picture",
+        _off(found, wanted),
+        1e-6,
+    )
 
 
 def _losses(device: torch.device) -> Errors:
@@ -107,13 +118,19 @@ def _losses(device: torch.device) -> Errors:
     r, f = real.double().cpu(), fake.double().cpu()
     soft = nn.functional.softplus
     closed = {
-        "Wasserstein loss": (losses.wasserstein_critic(real, fake), f - r),
-        "non-saturating loss": (losses.non_saturating_critic(real, fake), soft(-r) + soft(f)),
-        "hinge loss": (losses.hinge_critic(real, fake), (1 - r).relu() + (1 + f).relu()),
-        "relativistic loss": (losses.relativistic_critic(real, fake), soft(f - r)),
+        "Wasserstein loss of the critic": (losses.wasserstein_critic(real, fake), f - r),
+        "Wasserstein loss of the generator, and hinge": (losses.wasserstein_generator(real, fake), -f),
+        "non-saturating loss of the critic": (losses.non_saturating_critic(real, fake), soft(-r) + soft(f)),
+        "non-saturating loss of the generator": (losses.non_saturating_generator(real, fake), soft(-f)),
+        "least-squares loss of the critic": (losses.least_squares_critic(real, fake), ((r - 1) ** 2 + f**2) / 2),
+        "least-squares loss of the generator": (losses.least_squares_generator(real, fake), (f - 1) ** 2 / 2),
+        "hinge loss of the critic": (losses.hinge_critic(real, fake), (1 - r).relu() + (1 + f).relu()),
+        "relativistic loss of the critic": (losses.relativistic_critic(real, fake), soft(f - r)),
+        "relativistic loss of the generator": (losses.relativistic_generator(real, fake), soft(r - f)),
+        "drift": (Drift(0.001)(real), 0.001 * r**2),
     }
     for name, (found, wanted) in closed.items():
-        yield f"{name} of the critic against its formula", _off(found, wanted), 1e-6
+        yield f"{name} against its formula", _off(found, wanted), 1e-6
     kinds = ("dcgan", "wgan", "wgan-gp", "wgan-lp", "dragan", "lsgan", "hinge", "relativistic")
     wrong = 0
     for kind in kinds:
@@ -186,6 +203,9 @@ def _layers(device: torch.device) -> Errors:
     spread = x.double().cpu().var(dim=0, correction=0).add(1e-8).sqrt().mean()
     found = MinibatchStddev("batch")(x)[:, 3]
     yield "minibatch stddev is the mean of the deviations over the batch", _off(found, spread.expand(6, 2, 5)), 1e-6
+    parts = [x[i::2].double().cpu().var(dim=0, correction=0).add(1e-8).sqrt().mean() for i in (0, 1)]
+    wanted = torch.stack([parts[i % 2] for i in range(6)]).view(6, 1, 1).expand(6, 2, 5)
+    yield "of groups of three, each has its own", _off(MinibatchStddev(3)(x)[:, 3], wanted), 1e-6
 
 
 def _numbers(device: torch.device) -> Errors:

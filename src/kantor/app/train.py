@@ -34,6 +34,7 @@ from kantor.data import layout
 from kantor.data.sources.own import PREFIX
 from kantor.engine.device import choose_device, choose_precision
 from kantor.errors import ConfigError
+from kantor.objectives.objective import name_of
 from kantor.runs import directory
 from kantor.sinks.pace import words
 from kantor.sinks.tensorboard import require_tensorboard
@@ -238,5 +239,6 @@ def _check_paths(config: Config, runs: Path) -> None:
 
 
 def _name(config: Config) -> str:
-    source = Path(config.data.source.removeprefix(PREFIX)).name
-    return f"{source or 'data'}-{config.objective.kind}"
+    source = Path(config.data.source.removeprefix(PREFIX))
+    name = source.name.partition(".")[0] if source.is_file() else source.name
+    return f"{name or 'data'}-{name_of(config.objective)}"

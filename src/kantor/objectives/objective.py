@@ -133,7 +133,7 @@ def build_objective(config: schema.ObjectiveConfig) -> Objective:
     losses = _losses_of(config)
     drift, clipping = config.drift, config.constraint
     return Objective(
-        name=config.name if isinstance(config, schema.CustomObjective) else config.kind,
+        name=name_of(config),
         critic=losses.critic,
         generator=losses.generator,
         penalties={name: _penalty(p) for name, p in config.penalties.items() if p.weight > 0},
@@ -142,6 +142,11 @@ def build_objective(config: schema.ObjectiveConfig) -> Objective:
         wasserstein=losses.wasserstein,
         generator_needs_real=losses.generator_needs_real,
     )
+
+
+def name_of(config: schema.ObjectiveConfig) -> str:
+    """What it is called: its kind, or the name of the user's own."""
+    return config.name if isinstance(config, schema.CustomObjective) else config.kind
 
 
 OWN: dict[str, _Losses] = {}

@@ -102,9 +102,9 @@ def test_a_run_with_it_is_the_run_with_that_number(tmp_path: Path, capsys: pytes
             "the generator mixes the pictures of a batch (batch norm)",
         ),
         (["--batch", "auto", "--set", "critic.minibatch_stddev=batch"], "(minibatch stddev)"),
-        (["--batch", "many"], "is not a whole number"),
-        (["--batch", "0"], "greater than or equal to 2"),
-        (["--batch", "-4"], "greater than or equal to 2"),
+        (["--batch", "many"], "is not a whole number of at least 2"),
+        (["--batch", "0"], "is not a whole number of at least 2"),
+        (["--batch", "-4"], "is not a whole number of at least 2"),
     ],
 )
 def test_refusals(words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

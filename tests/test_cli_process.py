@@ -91,3 +91,27 @@ def test_signals(number: signal.Signals, code: int, capfd: pytest.CaptureFixture
     assert sorted(path.name for path in (run / "checkpoints").iterdir())[-1] == f"{seen + 8:09d}"
     assert again("train", "--resume", "latest", "--batch", "8") == 2
     assert "train.batch: 4 -> 8" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["presets", "wgan-gp"], ["doctor", "--device", "cpu"]])
+def test_a_result_that_cannot_be_written_is_an_error(words: list[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kantor", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 5
+    assert done.stderr.startswith("error: standard output: could not be written")
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_that_was_closed_and_a_folder_that_is_gone(tmp_path: Path) -> None:
+    kantor = f"{sys.executable} -m kantor"
+    done = subprocess.run(["sh", "-c", f"{kantor} presets >&- 2>&-"], check=False)
+    assert done.returncode == 0
+    (tmp_path / "gone").mkdir()
+    code = f"cd {tmp_path}/gone && rmdir {tmp_path}/gone && {kantor} presets"
+    done = subprocess.run(["sh", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
+    assert "the current folder: has been deleted" in done.stderr

@@ -167,7 +167,8 @@ def remove_locked(folder: Path) -> None:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         elif entry.name != "lock":
-            entry.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be deleted is left, as with folders
+                entry.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # Windows keeps an open lock; another process may just have taken the folder
         (folder / "lock").unlink(missing_ok=True)
         folder.rmdir()
@@ -243,12 +244,18 @@ def resource_errors(path: Path, size: int = 0) -> Iterator[None]:
     except OSError as error:
         if error.errno is None or isinstance(error, FileExistsError):
             raise
-        what, do = _REMEDIES.get(error.errno, (f"the system reports: {error.strerror}", "check the path and the disk"))
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            with contextlib.suppress(OSError):
-                free = shutil.disk_usage(_existing(path)).free
-                what += f" ({free / 1e6:.1f} MB free" + (f", {size / 1e6:.1f} MB needed)" if size else ")")
-        raise ResourceError(path, what, do) from error
+        raise as_resource_error(error, path, size) from error
+
+
+def as_resource_error(error: OSError, path: Path | str, size: int = 0) -> ResourceError:
+    """What the operating system says of `path`, with what to do. size: as for `resource_errors`."""
+    what, do = _REMEDIES.get(error.errno or 0, (f"the system reports: {error.strerror}", "check the path and the disk"))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(_existing(Path(path))).free
+            what += f" ({free / 1e6:.1f} MB free" + (f", {size / 1e6:.1f} MB needed" if size else "")
+            what += "; it may hold too many files)" if free > max(size, 1 << 20) else ")"
+    return ResourceError(path, what, do)
 
 
 _REMEDIES = {

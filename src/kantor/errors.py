@@ -18,7 +18,7 @@ class UserError(Exception):
     exit_code = 2
 
     def __init__(self, where: object, what: str, do: str) -> None:
-        self.where, self.what, self.do = printable(str(where)), printable(what), printable(do)
+        self.where, self.what, self.do = printable(str(where)) or '""', printable(what), printable(do)
         super().__init__(f"{self.where}: {self.what}; {self.do}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:

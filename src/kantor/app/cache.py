@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def limit_bytes() -> int:
     text = os.environ.get(LIMIT, "")
     if not text:
         return DEFAULT_LIMIT
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([kmgt]?)i?b?\s*", text.lower())
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([kmgt]?)i?b?\s*", text.lower(), re.ASCII)
     if match is None:
         raise ConfigError(f"{LIMIT}={text}", "is no size", "write for example 20GB")
     return int(float(match[1]) * _UNITS[match[2]])
@@ -50,6 +51,9 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
         A line for the user where something was removed.
     """
     limit = limit_bytes()
+    for left in packs.glob(f".*{atomic.TEMPORARY}*"):  # of a removal that was killed: nobody knows its name any more
+        if time.time() - _used_s(left) > _RECENT_S:
+            shutil.rmtree(left, ignore_errors=True)
     sets = [path for path in packs.iterdir() if _is_ours(path) and path.name.strip(".").split(".")[0] != keep.name]
     sets += (packs.parent / ARRAYS).glob("*.npy")
     sizes = {path: _size(path) for path in sets}
@@ -64,7 +68,7 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     if not removed:
         return []
     return [
-        f"removed {removed} set{'s' if removed > 1 else ''} of pictures ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.0f} GB"
+        f"removed {removed} set{'s' if removed > 1 else ''} of pictures ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.3g} GB"
     ]
 
 

@@ -33,10 +33,11 @@ def default_side(device_type: str) -> int:
 
 def cache_folder(option: Path | None) -> Path:
     """Where implicit packs lie: --cache, else KANTOR_CACHE, else the platform's cache folder."""
+    caching.limit_bytes()  # said before anything is packed where it is no size
     if option is not None:
         return option
-    if "KANTOR_CACHE" in os.environ:
-        return Path(os.environ["KANTOR_CACHE"])
+    if os.environ.get("KANTOR_CACHE"):
+        return Path(os.environ["KANTOR_CACHE"]).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("kantor"))

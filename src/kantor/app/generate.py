@@ -23,6 +23,8 @@ from kantor.sample.grid import grid, parse_grid, png_bytes
 from kantor.sample.latents import latents, parse_seeds
 from kantor.types import ImageSpec
 
+_NUMBER = re.compile("[0-9]{1,18}")
+
 
 @dataclass(frozen=True)
 class GenerateOptions:
@@ -62,10 +64,12 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
             raise ConfigError(
                 f"--grid {options.grid}", f"has room for {columns * rows} of {len(seeds)} pictures", "make it larger"
             )
+    if options.out is not None and not str(options.out).strip("."):
+        raise ConfigError("--out", "is the current folder", "name a folder, such as --out pictures")
     folder = options.out or home / "generated"
     names = [folder / f"seed-{seed:08d}.png" for seed in seeds]
     sheet = folder / "sheet.png"
-    if not options.overwrite and (taken := [path for path in [sheet, *names] if path.exists()]):
+    if not options.overwrite and (taken := [path for path in [sheet, *names] if path.exists() or path.is_symlink()]):
         raise ConfigError(taken[0], "exists already", "choose another --out, or add --overwrite")
     labels = class_numbers([] if options.class_name is None else [options.class_name], card, len(seeds))
     network.to(choose_device(options.device))
@@ -101,7 +105,7 @@ def load_model(
         if raw or images_seen is not None:
             raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
         return (*read_generator(path), path.parent)
-    if path.parent.name == directory.CHECKPOINTS and path.name.isdigit():
+    if is_checkpoint(path):
         return (*_from_checkpoint(path.parent.parent, path, raw), path.parent.parent)
     if not path.exists() and path.suffix == ".safetensors":
         raise ModelError(text, "does not exist", "name a run directory, or its generator.safetensors")
@@ -117,6 +121,11 @@ def load_model(
     if not (run / directory.GENERATOR).exists():
         raise ModelError(run, "this run has saved nothing yet", "wait for its first checkpoint, or train it")
     return (*read_generator(run / directory.GENERATOR), run)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path looks like RUN/checkpoints/000001024."""
+    return path.parent.name == directory.CHECKPOINTS and bool(_NUMBER.fullmatch(path.name))
 
 
 def _holds_pictures(path: Path) -> bool:
@@ -137,7 +146,8 @@ def _chosen(run: Path, images_seen: int | None) -> Path:
         return path
     path = folder / f"{images_seen:09d}"
     if not path.is_dir():
-        have = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+        inside = folder.iterdir() if folder.is_dir() else ()
+        have = sorted(int(p.name) for p in inside if _NUMBER.fullmatch(p.name))
         do = f"choose one of: {', '.join(map(str, have))}" if have else "train the run first"
         raise ModelError(f"--checkpoint {images_seen}", "there is no such checkpoint", do)
     return path

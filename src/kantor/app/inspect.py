@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +17,22 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.data import Progress
-from kantor.app.replacing import require_free
+from kantor.app.replacing import require_free, target
+from kantor.atomic import resource_errors
 from kantor.config.io import resolve
 from kantor.config.schema import DataConfig
 from kantor.data import layout
-from kantor.data.listing import require_pictures, scan
+from kantor.data.listing import Listing, require_pictures, scan
 from kantor.data.pack import pack
 from kantor.data.pack_pool import Pool, cores
 from kantor.data.pack_worker import is_flat
-from kantor.data.sources import Item, Source, open_source
+from kantor.data.sources import GLYPHS, Item, Source, open_source
 from kantor.data.store import Store, is_packed
-from kantor.errors import ConfigError
 from kantor.report.inspect import figure_png
 from kantor.sample.grid import grid, png_bytes
 from kantor.types import ImageSpec
 
+OURS = r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rejected\.jsonl"
 SIDE = 64
 _SHEET, _SUSPECTS = 100, 64
 _MODES = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
@@ -37,7 +41,7 @@ _LEVELS = (32, 48, 64, 96, 128, 192, 256, 512)
 
 
 def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
-    """Looks at every picture and writes the folder `out`: see docs/inspect.md. The pictures stay as they are.
+    """Looks at every picture and writes the folder `out`: see docs/commands.md. The pictures stay as they are.
 
     Returns:
         The summary, line by line.
@@ -46,37 +50,35 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     """
     config = resolve(overrides=overrides).data
     path = Path(config.source)
-    require_free(out, overwrite, r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rejected\.jsonl")
-    if path.is_dir() and out.absolute().is_relative_to(path.absolute()):
-        raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
-    atomic.make_folder(out.absolute().parent)
-    thumbnails = out.with_name(f".{out.name}.thumbnails")
-    _gone(thumbnails)  # of an attempt that was killed
+    built_in = config.source == GLYPHS  # even where a folder of that name lies here
+    shown, out = out, target(out, [] if built_in else [path])
+    require_free(out, overwrite, OURS)
+    atomic.make_folder(out.parent)
+    with resource_errors(out):
+        place = tempfile.mkdtemp(prefix=f".kantor-inspect{atomic.TEMPORARY}", dir=out.parent)
     try:
-        if is_packed(path):
+        if not built_in and is_packed(path):
             store, sizes, kinds = Store.open(path), None, None
         else:
             source = open_source(config)
-            sizes, kinds = _probed(source, config)
+            listing = scan(source, config)
+            sizes, kinds = _probed(source, config, listing)
             wanted = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0})
-            pack(source, wanted, ImageSpec(SIDE, SIDE, 3), thumbnails, progress=progress)
+            thumbnails = Path(place) / "thumbnails"
+            pack(source, wanted, ImageSpec(SIDE, SIDE, 3), thumbnails, progress=progress, listing=listing)
             store = Store.open(thumbnails)
         found = _facts(store, sizes, kinds)
         with atomic.new_folder(out, exist_ok=True) as folder:
             _write(folder, store, found)
+            require_free(out, overwrite, OURS)  # once more: looking may have taken long
     finally:
-        _gone(thumbnails)
-    return [*_summary(found), f"written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}"]
+        shutil.rmtree(place, ignore_errors=True)
+    return [*_summary(found), f"written to {shown}: {', '.join(sorted(p.name for p in out.iterdir()))}"]
 
 
-def _gone(folder: Path) -> None:
-    if folder.exists():
-        atomic.remove_folder(folder)
-
-
-def _probed(source: Source, config: DataConfig) -> tuple[list[tuple[int, int]], dict[str, int]]:
+def _probed(source: Source, config: DataConfig, listing: Listing) -> tuple[list[tuple[int, int]], dict[str, int]]:
     """(height, width) of every picture that can be opened, and how many of each kind."""
-    require_pictures(source, scan(source, config))
+    require_pictures(source, listing)
     items = [entry for entry in source.items() if isinstance(entry, Item)]
     items = items[: config.limit] if config.limit else items
     with Pool(source, None, row_bytes=1, workers=cores()) as pool:
@@ -96,6 +98,7 @@ def _facts(store: Store, sizes: list[tuple[int, int]] | None, kinds: dict[str, i
     names = [json.loads(line)["name"] for line in _lines(store.path / layout.SOURCES)]
     _, group, size = np.unique(store.digests(), axis=0, return_inverse=True, return_counts=True)
     copies = sorted(np.flatnonzero(size[group] > 1).tolist(), key=lambda row: (group[row], row))
+    alike = itertools.groupby(copies, key=lambda row: group[row])
     flat = [row for row in range(store.count) if is_flat(store.images(np.array([row]))[0])]
     sides = np.array([min(pair) for pair in sizes])
     return {
@@ -106,7 +109,7 @@ def _facts(store: Store, sizes: list[tuple[int, int]] | None, kinds: dict[str, i
         "kinds": kinds,
         "conversions": {what: n for what, n in store.manifest.get("notes", {}).items() if what not in _OURS},
         "classes": {name: int(n) for name, n in zip(store.class_names, counts, strict=True)},
-        "duplicates": [[names[row] for row in copies if group[row] == one] for one in dict.fromkeys(group[copies])],
+        "duplicates": [[names[row] for row in rows] for _, rows in alike],
         "near_constant": [names[row] for row in flat],
         "rejected_because": dict(Counter(str(entry.get("reason", "")) for entry in rejected).most_common()),
         "_rejected": rejected,
@@ -129,9 +132,9 @@ def _write(folder: Path, store: Store, found: dict[str, Any]) -> None:
             atomic.write_bytes(folder / name, png_bytes(grid(store.images(rows))))
     atomic.write_bytes(folder / "figures.png", figure_png(found["_sizes"], found["kinds"], found["classes"]))
     public = {name: value for name, value in found.items() if not name.startswith("_")}
-    atomic.write_text(folder / "inspect.json", json.dumps(public, indent=1, ensure_ascii=False) + "\n")
+    atomic.write_text(folder / "inspect.json", json.dumps(public, indent=1) + "\n")
     if found["_rejected"]:
-        lines = [json.dumps(entry, ensure_ascii=False) for entry in found["_rejected"]]
+        lines = [json.dumps(entry) for entry in found["_rejected"]]
         atomic.write_text(folder / layout.REJECTED, "\n".join(lines) + "\n")
 
 

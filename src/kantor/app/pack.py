@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from kantor.app.data import Progress, cache_folder, default_side, look, open_set, report_lines
-from kantor.app.replacing import require_free
+from kantor.app.replacing import require_free, target
 from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.pack import pack
+from kantor.data.sources import GLYPHS
 from kantor.data.store import Store, is_packed
 from kantor.data.targets import FORMATS, write_tfrecord, write_webdataset
 from kantor.engine.device import choose_device
@@ -42,11 +43,11 @@ def pack_source(
         raise ConfigError(f"--format {kind}", "takes one SOURCE", "pack them together first, then write that set")
     if more and config.data.labels not in ("auto", "none"):
         raise ConfigError("--labels", "a file of labels is for one SOURCE", "use sub-folders, or --labels none")
-    for path in map(Path, (config.data.source, *more)):
+    paths = [Path(source) for source in (config.data.source, *more) if source != GLYPHS]
+    for path in paths:
         if is_packed(path) and (kind == "npy" or more):
             raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its pictures")
-        if path.is_dir() and out.absolute().is_relative_to(path.absolute()):
-            raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
+    out = target(out, paths)
     lines: list[str] = []
     if kind != "npy":
         return _convert(config, out, overwrite, progress, kind, cache_folder(cache))
@@ -57,7 +58,8 @@ def pack_source(
 
 def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kind: str, cache: Path) -> list[str]:
     """Writes a set in another program's format."""
-    require_free(out, overwrite, r"pictures-\d{5}\.(tfrecord|tar)")
+    ours = r"pictures-\d{5}\.(tfrecord|tar)"
+    require_free(out, overwrite, ours)
     lines: list[str] = []
     if config.data.holdout:
         do = "leave it out; the program that reads the set splits it"
@@ -65,5 +67,5 @@ def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kin
     store, config, filled = open_set(config, default_side(choose_device("auto").type), cache, progress, lines.append)
     write = write_tfrecord if kind == "tfrecord" else write_webdataset
     assert isinstance(store, Store)
-    write(store, out, progress)
+    write(store, out, progress, check=lambda: require_free(out, overwrite, ours))  # once more: it may have taken long
     return [*lines, *map(str, filled), f"wrote {store.count:,} pictures, {store.spec}, as {kind}"]

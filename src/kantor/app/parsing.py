@@ -6,6 +6,7 @@ import re
 
 from kantor.errors import ConfigError
 
+_LONGEST_S = 10 * 365 * 86400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MULTIPLES = {"": 1, "k": 1000, "m": 1_000_000}
 
@@ -18,6 +19,8 @@ def duration_s(text: str, where: str) -> float:
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
     if seconds <= 0:
         raise ConfigError(f"{where} {text}", "is no time at all", "write for example 10m")
+    if seconds > _LONGEST_S:
+        raise ConfigError(f"{where} {text}", "is more than ten years", "write for example 12h")
     return seconds
 
 
@@ -30,8 +33,10 @@ def count(text: str, where: str) -> int:
     return int(number)
 
 
-def whole(text: str | None, where: str) -> int:
-    """64 of "64"."""
-    if text is None or not re.fullmatch(r"-?\d{1,18}", text):
-        raise ConfigError(f"{where} {text}", "is not a whole number", "write for example 64, or auto")
+def whole(text: str | None, where: str, least: int) -> int:
+    """64 of "64"; nothing below `least`."""
+    if text is None or not re.fullmatch(r"-?\d{1,18}", text) or int(text) < least:
+        raise ConfigError(
+            f"{where} {text}", f"is not a whole number of at least {least}", "write for example 64, or auto"
+        )
     return int(text)

@@ -31,9 +31,10 @@ from kantor.app.run import Parts, Run, Terminal, build
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data import layout
+from kantor.data.sources import GLYPHS
 from kantor.data.sources.own import PREFIX
 from kantor.engine.device import choose_device, choose_precision
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, DataError
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
 from kantor.sinks.pace import words
@@ -227,12 +228,20 @@ def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: boo
 def _total(options: TrainOptions, count: int) -> int | None:
     if options.images is not None and options.epochs is not None:
         raise ConfigError("--images", "and --epochs both say how long", "give one of them")
-    return options.epochs * count if options.epochs is not None else options.images
+    total = options.epochs * count if options.epochs is not None else options.images
+    if total is not None and total > 2**53:
+        raise ConfigError(f"--epochs {options.epochs}", f"{total:,} pictures would take for ever", "write fewer")
+    return total
 
 
 def _check_paths(config: Config, runs: Path) -> None:
+    try:
+        to_toml(config).encode()
+    except UnicodeEncodeError as error:
+        what = "has a name that is not valid text, and could not be named again"
+        raise DataError(config.data.source, what, "rename that file or folder") from error
     source = Path(config.data.source)
-    if source.is_dir() and runs.absolute().is_relative_to(source.absolute()):
+    if config.data.source != GLYPHS and source.is_dir() and runs.resolve().is_relative_to(source.resolve()):
         raise ConfigError(
             f"--runs {runs}", "lies inside the folder of pictures", "add --runs ../runs, or name another folder outside"
         )

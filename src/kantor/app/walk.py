@@ -91,7 +91,7 @@ def _check(options: WalkOptions, seeds: list[int], kind: str) -> None:
     if total > MOST_FRAMES:
         do = f"stay below {MOST_FRAMES:,}: fewer seeds, or a smaller --{flag}"
         raise ConfigError("--seeds", f"{total:,} pictures in all", do)
-    if options.out.exists() and not options.overwrite:
+    if (options.out.exists() or options.out.is_symlink()) and not options.overwrite:
         raise ConfigError(options.out, "exists already", "choose another --out, or add --overwrite")
     if kind == ".mp4":
         require_video()

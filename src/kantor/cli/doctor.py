@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kantor.cli.options import Device, show
+from kantor.cli.options import Device, tell
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ def doctor(device: Device = "auto") -> int:
 
     findings = examine(device)
     for finding in findings:
-        show(f"{'ok  ' if finding.good else 'BAD '} {finding.text}")
+        tell(f"{'ok  ' if finding.good else 'BAD '} {finding.text}")
     good = all(finding.good for finding in findings)
-    show("everything that training needs works here" if good else "training will not work here: see above")
+    tell("everything that training needs works here" if good else "training will not work here: see above")
     return 0 if good else 5

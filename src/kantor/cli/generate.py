@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 def generate(
     model: Model,
     count: Annotated[
-        int | None, typer.Option(min=1, help="Pictures, seeds 0, 1, 2 ... [64]", show_default=False)
+        int | None, typer.Option(min=1, max=1_000_000, help="Pictures, seeds 0, 1, 2 ... [64]", show_default=False)
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="These seeds: 0-63,99.", show_default=False)] = None,
     class_: Annotated[

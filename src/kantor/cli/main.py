@@ -54,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    for name in ("stdout", "stderr"):  # closed by whoever called us
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     try:
+        _require_folder()
         _refuse_foreign(words)
         code = app(words, prog_name="kantor", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -70,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, FileExistsError):
+            from kantor.atomic import as_resource_error  # what the system refuses is no bug of ours
+
+            refused = as_resource_error(error, error.filename or "a file")
+            _fail(str(refused), refused.exit_code, debug)
         if out_of_memory(error):
             do = "use a smaller --batch or --size" if words[:1] == ["train"] else "close other programs"
             _fail(f"memory: there is not enough of it; {do}", 5, debug)
@@ -79,6 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             70,
             debug,
         )
+
+
+def _require_folder() -> None:
+    """The folder that we are in may have been deleted, which libraries tell in words of their own."""
+    from kantor.errors import ResourceError
+
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ResourceError("the current folder", "has been deleted", "change to another one with cd") from None
 
 
 def _refuse_foreign(words: Sequence[str]) -> None:

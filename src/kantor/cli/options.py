@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from kantor.cli import completion
-from kantor.errors import printable
+from kantor.errors import ResourceError, printable
 from kantor.sinks.progress import PlainProgress
 
 Size = Annotated[str | None, typer.Option(help="Size of a picture: 64, or height x width: 48x96.", show_default=False)]
@@ -59,11 +60,25 @@ def data_overrides(
 
 
 def show(line: str) -> None:
-    """A line for the user, in words that the terminal can show."""
-    with contextlib.suppress(OSError, ValueError):
-        text = printable(line)
-        encoding = sys.stdout.encoding or "ascii"
-        print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
+    """A line for the user, in words that the terminal can show. Nothing is lost with it."""
+    with contextlib.suppress(OSError, ValueError, ResourceError):
+        tell(line)
+
+
+def tell(line: str) -> None:
+    """A line that is the command's very result.
+
+    Raises:
+        ResourceError: it could not be written; BrokenPipeError: nobody reads it any more.
+    """
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        print(printable(line).encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - or Python tries again at exit
+        raise ResourceError("standard output", f"could not be written ({error.strerror})", "free some space") from error
 
 
 @contextlib.contextmanager

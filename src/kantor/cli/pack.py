@@ -70,4 +70,4 @@ def pack(
         lines = pack_source(overrides, out, overwrite, progress, format_, source[1:], cache)
     for line in lines:
         show(line)
-    show(f"packed set: {out}")
+    show(f"packed set: {out}" if format_ == "npy" else f"written to {out}")

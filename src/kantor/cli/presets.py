@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kantor.cli import completion
-from kantor.cli.options import show
+from kantor.cli.options import tell
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,8 +24,8 @@ def presets(
 
     if name is not None:
         for line in preset_text(name).rstrip().splitlines():
-            show(line)
+            tell(line)
         return
     for preset in preset_names():
         first = preset_text(preset).splitlines()[0].removeprefix("# ")
-        show(f"{preset:12} {first}")
+        tell(f"{preset:12} {first}")

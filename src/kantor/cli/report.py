@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kantor.cli import completion
-from kantor.cli.options import Runs, show
+from kantor.cli.options import Runs, show, tell
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,6 +28,6 @@ def report(
 
     if table:
         for line in job.table(run, runs):
-            show(line)
+            tell(line)
         return
     show(f"page: {job.report(run, runs)}")

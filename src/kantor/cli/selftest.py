@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kantor.cli.options import Device, show
+from kantor.cli.options import Device, tell
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,11 +17,11 @@ def selftest(device: Device = "auto") -> int:
     from kantor.engine.device import choose_device, describe_device
 
     chosen = choose_device(device)
-    show(f"on {describe_device(chosen)}:")
+    tell(f"on {describe_device(chosen)}:")
     failed = count = 0
     for proof in prove(chosen):
         count += 1
         failed += not proof.holds
-        show(f"{'ok  ' if proof.holds else 'BAD '} {proof.name}: {proof.error:.2g} off, bound {proof.bound:.2g}")
-    show(f"{failed} of {count} proofs fail: please report this" if failed else f"all {count} proofs hold")
+        tell(f"{'ok  ' if proof.holds else 'BAD '} {proof.name}: {proof.error:.2g} off, bound {proof.bound:.2g}")
+    tell(f"{failed} of {count} proofs fail: please report this" if failed else f"all {count} proofs hold")
     return 70 if failed else 0

@@ -77,7 +77,9 @@ def train(
         str | None, typer.Option(help="Pictures in a step; auto measures which is fastest.", show_default=False)
     ] = None,
     device: Device = "auto",
-    seed: Annotated[int | None, typer.Option(help="Chooses all random numbers.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="Chooses all random numbers.", show_default=False)
+    ] = None,
     conditional: Annotated[bool, typer.Option("--conditional", help="Train with class labels.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored as often as not.")] = False,
     init_from: Annotated[
@@ -115,7 +117,7 @@ def train(
     overrides: dict[str, Any] = data_overrides(size, crop, fit, channels, labels, max_bad)
     given = {
         "data.source": data,
-        "train.batch": parsing.whole(batch, "--batch") if batch not in (None, "auto") else None,
+        "train.batch": parsing.whole(batch, "--batch", 2) if batch not in (None, "auto") else None,
         "train.seed": seed,
         "train.conditional": conditional or None,
         "data.mirror": mirror or None,

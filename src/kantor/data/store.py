@@ -28,7 +28,7 @@ class Store:
 
     Attributes:
         count: pictures.
-        class_names: name of each label; empty where the set has no labels.
+        class_names: name of each label, as text that every file can hold; empty where the set has no labels.
         fingerprint: equal for sets with equal pictures, labels and settings.
         shard_sizes: rows of each shard.
         manifest: everything that manifest.json says.
@@ -39,7 +39,8 @@ class Store:
         height, width = manifest["size"]
         self.spec = ImageSpec(height, width, manifest["channels"])
         self.count: int = manifest["count"]
-        self.class_names: list[str] = manifest["class_names"]
+        self._names: list[str] = manifest["class_names"]
+        self.class_names = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in self._names]
         self.fingerprint: str = manifest["fingerprint"]
         self.shard_sizes: list[int] = [shard["rows"] for shard in manifest["shards"]]
         self.labelled: bool = manifest["labelled"]
@@ -106,7 +107,7 @@ class Store:
             DataError: names the file, and the picture at fault.
         """
         labels = [None] * len(self._index) if self._labels is None else np.split(self._labels, self._ends[:-1])
-        found = layout.fingerprint(self.spec, self._settings, self.class_names, zip(self._index, labels, strict=True))
+        found = layout.fingerprint(self.spec, self._settings, self._names, zip(self._index, labels, strict=True))
         if found != self.fingerprint:
             files = "index-*.npy or labels-*.npy" if self.labelled else "index-*.npy"
             raise DataError(self.path, f"is damaged ({files})", _AGAIN)

@@ -18,21 +18,28 @@ from kantor.data.store import Store
 FORMATS = ("npy", "tfrecord", "webdataset")
 SHARD_BYTES = 64 << 20
 Progress = Callable[[int, int, int], None]
+Check = Callable[[], None]
 
 
-def write_tfrecord(store: Store, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES) -> None:
+def write_tfrecord(
+    store: Store, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES, check: Check = lambda: None
+) -> None:
     """Writes `out`/pictures-00000.tfrecord and so on, each record a tf.train.Example.
 
     Features: image/encoded (PNG), image/format, image/height, image/width, image/channels, and of labelled sets
     image/class/label and image/class/text. What appears at `out` is whole, and takes the place of what was there.
 
+    Args:
+        check: called right before that: raises where what is there must stay.
     Raises:
         ResourceError: disk full, no permission.
     """
-    _write(store, out, progress, shard_bytes, ".tfrecord", _record)
+    _write(store, out, progress, shard_bytes, check, ".tfrecord", _record)
 
 
-def write_webdataset(store: Store, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES) -> None:
+def write_webdataset(
+    store: Store, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES, check: Check = lambda: None
+) -> None:
     """Writes `out`/pictures-00000.tar and so on: KEY.png, and of labelled sets KEY.cls (the number) and KEY.json.
 
     What appears at `out` is whole, and takes the place of what was there.
@@ -40,13 +47,15 @@ def write_webdataset(store: Store, out: Path, progress: Progress, shard_bytes: i
     Raises:
         ResourceError: disk full, no permission.
     """
-    _write(store, out, progress, shard_bytes, ".tar", _sample)
+    _write(store, out, progress, shard_bytes, check, ".tar", _sample)
 
 
 Entry = Callable[[Store, int, bytes, int | None], bytes]
 
 
-def _write(store: Store, out: Path, progress: Progress, shard_bytes: int, suffix: str, entry: Entry) -> None:
+def _write(
+    store: Store, out: Path, progress: Progress, shard_bytes: int, check: Check, suffix: str, entry: Entry
+) -> None:
     end = b"\0" * 1024 if suffix == ".tar" else b""
     with atomic.new_folder(out, exist_ok=True) as folder:
         shard, number = bytearray(), 0
@@ -58,6 +67,7 @@ def _write(store: Store, out: Path, progress: Progress, shard_bytes: int, suffix
             shard += data
             progress(row + 1, store.count, 0)
         atomic.write_bytes(folder / f"pictures-{number:05d}{suffix}", bytes(shard) + end)
+        check()
 
 
 def _rows(store: Store) -> Iterator[tuple[int, bytes, int | None]]:

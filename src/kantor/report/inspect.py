@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kantor.errors import printable
 from kantor.report.plots import INK, RULE, SOFT_INK, png_of
 
 MOST_BARS = 20
@@ -60,7 +61,8 @@ def _sizes(axes, sizes: Sequence[tuple[int, int]]) -> None:  # type: ignore[no-u
 
 
 def _bars(axes, bars: Sequence[tuple[str, int]], title: str) -> None:  # type: ignore[no-untyped-def]
-    names = [name if len(name) < 24 else name[:22] + "…" for name, _ in bars]
+    shown = [printable(name) for name, _ in bars]
+    names = [name if len(name) < 24 else name[:22] + "…" for name in shown]
     places = range(len(bars))
     axes.barh(places, [count for _, count in bars], color="#009e73", height=0.65)
     axes.set_yticks(places, labels=names, parse_math=False)

@@ -20,6 +20,7 @@ from commands import exit_of
 from kantor.config.schema import DataConfig
 from kantor.data import tfrecords
 from kantor.data.decode import DecodeSettings, Undecodable, decode
+from kantor.data.examples import parse_example
 from kantor.data.pack import pack
 from kantor.data.sources import Many, Npz, Parquet, Tar, TfRecord, open_source
 from kantor.data.sources.source import Item, Rejected
@@ -255,6 +256,33 @@ def test_npz_faults(tmp_path):
     assert "leads out" in refusal(path)
 
 
+def test_npz_with_arrays_that_are_of_no_use_here(tmp_path):
+    path = tmp_path / "x.npz"
+    odd = {"names": np.array([{}, 1], dtype=object), "masks": np.asfortranarray(np.zeros((4, 5)))}
+    np.savez(path, images=STACK, labels=np.arange(30) % 3, **odd)
+    assert [item.label for item in listed(opened(path))[0]] == [str(i % 3) for i in range(30)]
+    np.savez(path, pictures_of_mine=STACK, **odd)
+    assert "the array pictures_of_mine" in opened(path).note
+    np.savez(path, odd["names"], STACK)
+    assert "Python objects" in refusal(path)
+
+
+def test_npz_of_two_arrays_of_pictures(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, STACK, STACK[:5])
+    items, _ = listed(opened(path))
+    assert [item.label for item in items] == [None] * 30
+    np.savez(path, STACK, np.arange(30, dtype=np.float32))
+    assert listed(opened(path))[0][3].label is None
+
+
+def test_npz_with_many_equal_labels(tmp_path):
+    np.savez_compressed(
+        tmp_path / "x.npz", images=np.zeros((1_000_000, 2, 2), np.uint8), labels=np.zeros(1_000_000, int)
+    )
+    assert next(opened(tmp_path / "x.npz").items()).label == "0"
+
+
 # --- TFRecord -----------------------------------------------------------------------------------------------------
 
 
@@ -304,6 +332,20 @@ def test_tfrecord_of_bare_pixels(tmp_path):
     assert "neither an encoded picture nor one of 8x31" in refusal(write_records(tmp_path / "z.tfrecord", wide))
 
 
+def test_tfrecord_of_pixels_that_begin_like_a_file(tmp_path):
+    size = {"height": 16, "width": 16, "channels": 3}
+    for start in (b"BM", b"\xff\xd8\xff"):
+        pixels = start + np.random.default_rng(0).bytes(768 - len(start))
+        source = opened(write_records(tmp_path / "x.tfrecord", {"image_raw": pixels, **size}))
+        picture = source.load(listed(source)[0][0])
+        assert isinstance(picture, np.ndarray) and picture.tobytes() == pixels
+    file = nasty.encode(nasty.photo(16, 16), "BMP")
+    source = opened(
+        write_records(tmp_path / "y.tfrecord", {"image": file, **size, "width": 1, "height": len(file) // 3})
+    )
+    assert source.load(listed(source)[0][0]) == file
+
+
 def test_tfrecord_against_another_library(tmp_path):
     """Both ways, with the package tfrecord (MIT)."""
     library = pytest.importorskip("tfrecord", reason="the package tfrecord is not installed")
@@ -317,7 +359,8 @@ def test_tfrecord_against_another_library(tmp_path):
     items, _ = listed(source)
     assert [source.load(item) for item in items] == [png(i) for i in range(5)]
     assert [item.label for item in items] == ["-2", "-1", "0", "1", "2"]
-    weights = source._features(3)["weights"]
+    with (tmp_path / "theirs.tfrecord").open("rb") as file:
+        weights = parse_example(tfrecords.read_record(file, items[3].position, items[3].size))["weights"]
     assert weights == [0.5, 3.0]
     for name in ("ours.tfrecord", "ours.tfrecord.gz"):
         features = [{"image": png(i), "label": i, "text": f"klasse {i}"} for i in range(300, 305)]
@@ -362,7 +405,7 @@ def test_tfrecord_faults(tmp_path):
 )
 def test_messages_that_break_the_format(data):
     with pytest.raises(tfrecords.Malformed):
-        tfrecords.parse_example(data)
+        parse_example(data)
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------------

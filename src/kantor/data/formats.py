@@ -220,9 +220,18 @@ def eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def is_encoded_picture(data: bytes) -> bool:
+def is_encoded_picture(data: bytes | memoryview) -> bool:
     """Whether a file that begins like this may be a picture of a format that is read."""
-    return _kind(data) is not None
+    return _kind(bytes(data[:16])) is not None
+
+
+def is_whole_file(data: bytes) -> bool:
+    """Whether bytes that may be bare pixels, too, are a file: few bytes announce a JPEG or BMP, so their end counts."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" in data[-64:]
+    if data.startswith(b"BM"):
+        return int.from_bytes(data[2:6], "little") == len(data)
+    return is_encoded_picture(data)
 
 
 def _kind(data: bytes) -> str | None:

@@ -13,7 +13,9 @@ from typing import Any
 from kantor.config.schema import DataConfig, parse_size
 from kantor.data import layout
 from kantor.data.pack_pool import Pool
+from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
+from kantor.data.sources.own import PREFIX
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.types import ImageSpec
@@ -54,7 +56,7 @@ class Listing:
         None where the set is to have no labels: none asked for, or under "auto" some pictures lack one.
 
         Raises:
-            DataError: labels were asked for, and some pictures have none.
+            DataError: labels were asked for, and some pictures have none; or there are too many classes.
         """
         if config.labels == "none" or not self.labels:
             return None
@@ -67,6 +69,7 @@ class Listing:
                 f"{self.unlabelled} pictures of {source.path} have no label, the first are {first}",
                 "label them, remove them, or use --labels none",
             )
+        label_files.require_few_classes(len(self.labels), source.path)
         numbers = all(name.isascii() and name.isdecimal() for name in self.labels)
         ordered = sorted(self.labels, key=lambda name: (int(name), name) if numbers else (0, name))
         return {name: number for number, name in enumerate(ordered)}
@@ -138,7 +141,7 @@ def require_pictures(source: Source, listing: Listing) -> None:
         found = f"{unusable}; {found}" if found else unusable
     what = f"no pictures here (found {found})" if found else "no pictures here"
     do = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF pictures"
-    raise DataError(source.path, what, "mend what it gives" if getattr(source, "here", False) else do)
+    raise DataError(source.path, what, "mend what it gives" if source.path.startswith(PREFIX) else do)
 
 
 def pixel_settings(config: DataConfig) -> dict[str, Any]:
@@ -206,7 +209,8 @@ def _choose_size(exact: bool, crop: int, default_side: int, seen: list[tuple[int
     if not seen:
         return default_side, default_side, "none of the pictures looked at can be read"
     height, width, _ = seen[0]
-    if exact and not crop and min(height, width) >= 8 and max(height, width) <= _LARGEST_OWN_SIDE:
+    same = exact and all(found[:2] == (height, width) for found in seen)
+    if same and not crop and min(height, width) >= 8 and max(height, width) <= _LARGEST_OWN_SIDE:
         return height, width, f"all pictures have this size: {height}x{width}"
     shorts = [min(height, width, crop or height) for height, width, _ in seen]
     short = int(statistics.median_low(shorts))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.pack_worker import load_here, read_frame, write_frame
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.source import Item, Rejected, Source, read_here
 
 if TYPE_CHECKING:
     from kantor.data.decode import DecodeSettings
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from kantor.data.pack_worker import main; main()"
 _WATCH_S = 0.1
 _CHUNK_BYTES = 16 << 20
+_AHEAD_BYTES = 256 << 20  # of what is read here and waits for its worker
 
 Loaded = dict[int, "bytes | NDArray[Any] | str"]  # by position; text: why it could not be loaded
 
@@ -132,7 +133,7 @@ class Pool:
     ) -> None:
         self._source, self._settings, self._row_bytes, self._timeout_s = source, settings, row_bytes, timeout_s
         self._workers = workers
-        self._here = getattr(source, "here", False)
+        self._here = read_here(source)
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # the last used first: small sets start one
         for _ in range(workers):
             self._idle.put(None)
@@ -156,44 +157,53 @@ class Pool:
     def decode(self, entries: Iterable[Item | Rejected], chunk: int = 128) -> Iterator[list[Row | Rejected]]:
         """The outcome of each entry, in order, some at a time. At most a few chunks are under way."""
         chunk = max(1, min(chunk, _CHUNK_BYTES // self._row_bytes))
-        pending: deque[Future[list[Row | Rejected]]] = deque()
-        for some, given in self._given(entries, chunk):
-            pending.append(self._threads.submit(self._decode_chunk, some, given))
-            if len(pending) > 2 * self._workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        pending: deque[tuple[Future[list[Row | Rejected]], int]] = deque()
+        ahead = 0
+        for some, given, size in self._given(entries, chunk):
+            pending.append((self._threads.submit(self._decode_chunk, some, given), size))
+            ahead += size
+            while len(pending) > 2 * self._workers or (ahead > _AHEAD_BYTES and len(pending) > 1):
+                future, done = pending.popleft()
+                ahead -= done
+                yield future.result()
+        for future, _ in pending:
+            yield future.result()
 
     def probe(self, items: Sequence[Item]) -> list[tuple[int, int, str]]:
         """(height, width, kind) of those items that can be read."""
         found: list[tuple[int, int, str]] = []
-        for some, given in self._given(items, 8):
-            with contextlib.suppress(WorkerDied), self._borrowed() as worker:
-                for frame, _ in worker.ask("probe", [i for i in some if isinstance(i, Item)], given):
-                    found += [(reply[0], reply[1], reply[2]) for reply in frame if reply is not None]
+        for some, given, _ in self._given(items, 8):
+            lot = [item for item in some if isinstance(item, Item)]
+            try:
+                found += self._probe(lot, given)
+            except WorkerDied:  # one by one, to lose only the picture that caused it
+                for item in lot:
+                    with contextlib.suppress(WorkerDied):
+                        found += self._probe([item], given)
         return found
+
+    def _probe(self, items: list[Item], given: Loaded | None) -> list[tuple[int, int, str]]:
+        with self._borrowed() as worker:
+            replies = [reply for frame, _ in worker.ask("probe", items, given) for reply in frame]
+        return [(reply[0], reply[1], reply[2]) for reply in replies if reply is not None]
 
     def _given(
         self, entries: Iterable[Item | Rejected], chunk: int
-    ) -> Iterator[tuple[list[Item | Rejected], Loaded | None]]:
-        """The entries in chunks, with what they are where the source can be read here only."""
-        for some in _chunks(entries, chunk):
-            if not self._here:
-                yield some, None
-                continue
-            part: list[Item | Rejected] = []
-            given: Loaded = {}
-            size = 0
-            for entry in some:
-                part.append(entry)
-                if isinstance(entry, Item):
-                    data = given[entry.position] = load_here(self._source, entry)
-                    size += data.nbytes if isinstance(data, np.ndarray) else len(data)
-                if size > _CHUNK_BYTES:
-                    yield part, given
-                    part, given, size = [], {}, 0
-            if part:
-                yield part, given
+    ) -> Iterator[tuple[list[Item | Rejected], Loaded | None, int]]:
+        """The entries in chunks; where the source can be read here only, with what they are, and how many bytes."""
+        part: list[Item | Rejected] = []
+        given: Loaded = {}
+        size = 0
+        for entry in entries:
+            part.append(entry)
+            if self._here and isinstance(entry, Item):
+                data = given[entry.position] = load_here(self._source, entry)
+                size += data.nbytes if isinstance(data, np.ndarray) else len(data)
+            if len(part) == chunk or size > _CHUNK_BYTES:
+                yield part, given if self._here else None, size
+                part, given, size = [], {}, 0
+        if part:
+            yield part, given if self._here else None, size
 
     def _decode_chunk(self, entries: list[Item | Rejected], given: Loaded | None) -> list[Row | Rejected]:
         items = [entry for entry in entries if isinstance(entry, Item)]
@@ -255,17 +265,6 @@ class Pool:
                 if worker.busy and worker.silence_s > self._timeout_s:
                     worker.timed_out = True
                     worker.process.kill()
-
-
-def _chunks(entries: Iterable[Item | Rejected], size: int) -> Iterator[list[Item | Rejected]]:
-    some: list[Item | Rejected] = []
-    for entry in entries:
-        some.append(entry)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
 
 
 def cores() -> int:

@@ -17,19 +17,21 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.decode import DecodeSettings, Undecodable, decode, probe
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, prepare
+from kantor.errors import UserError
 
 FRAME = struct.Struct("<II")
 MEMORY_BYTES = 4 << 30
 NEAR_CONSTANT = 2.0
 _FLUSH_S = 0.05
+_SLOW_S = 1.0
 _FLUSH_BYTES = 4 << 20
 
 
@@ -77,11 +79,19 @@ class Given:
 
 
 def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | str:
-    """What `source.load` gives, or as text why it fails, to be sent to a worker that has no source."""
+    """What `source.load` gives, or as text why it fails, to be sent to a worker that has no source.
+
+    Raises:
+        UserError: the source as a whole cannot be read on.
+    """
     try:
-        return source.load(item)
+        data = source.load(item)
+    except UserError:
+        raise
     except Exception as error:  # as in _decode
         return _reason(error)
+    size = data.nbytes if isinstance(data, np.ndarray) else len(data)
+    return data if size <= MAX_BYTES else f"larger than {MAX_BYTES >> 20} MB"
 
 
 def main() -> None:
@@ -91,6 +101,9 @@ def main() -> None:
     tasks = sys.stdin.buffer
     _die_with_parent()
     source, settings = pickle.load(tasks)  # noqa: S301 - from our own parent, not from a file
+    if source is not None:
+        with contextlib.suppress(Exception):  # what is wrong is told of each picture
+            prepare(source)
     _limit_memory()
     write_frame(replies, "ready")
     while (task := read_frame(tasks)) is not None:
@@ -104,12 +117,20 @@ def main() -> None:
 
 
 def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], replies: IO[bytes]) -> None:
-    """Replies in several frames, so that silence of some length means that one picture takes that long."""
+    """Replies in several frames, so that silence of some length means that one picture takes that long.
+
+    Where reading took long, an empty frame says that it is over: decoding has its time of its own.
+    """
+
+    def loaded(started_s: float) -> None:
+        if time.monotonic() - started_s > _SLOW_S:
+            write_frame(replies, [])
+
     done: list[list[Any]] = []
     blob = bytearray()
     flushed_s = time.monotonic()
     for item in items:
-        outcome, pixels = _decode(source, settings, item)
+        outcome, pixels = _decode(source, settings, item, loaded)
         done.append(outcome)
         blob += pixels
         if time.monotonic() - flushed_s > _FLUSH_S or len(blob) > _FLUSH_BYTES or len(items) == 1:
@@ -119,10 +140,18 @@ def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], rep
         write_frame(replies, done, bytes(blob))
 
 
-def _decode(source: Source, settings: DecodeSettings, item: Item) -> tuple[list[Any], bytes]:
-    """([SHA-256, CRC-32, near-constant, notes], pixels), or ([reason], nothing)."""
+def _decode(
+    source: Source, settings: DecodeSettings, item: Item, loaded: Callable[[float], None]
+) -> tuple[list[Any], bytes]:
+    """([SHA-256, CRC-32, near-constant, notes], pixels), or ([reason], nothing).
+
+    Args:
+        loaded: called with the time before loading, after it.
+    """
+    started_s = time.monotonic()
     try:
         data = source.load(item)
+        loaded(started_s)
         picture, notes = decode(data, settings)
         pixels = np.ascontiguousarray(picture).tobytes()
         return [_sha256(data), zlib.crc32(pixels), is_flat(picture), list(notes)], pixels
@@ -160,6 +189,8 @@ _REASONS = {
 def _reason(error: Exception) -> str:
     if isinstance(error, Undecodable):
         return str(error)[:300]
+    if isinstance(error, UserError):
+        return error.what
     if isinstance(error, MemoryError):
         return "needs too much memory"
     if isinstance(error, OSError) and error.errno is not None:

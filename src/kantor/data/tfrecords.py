@@ -1,4 +1,4 @@
-"""TFRecord files and the tf.train.Example messages in them, read and written without TensorFlow.
+"""TFRecord files, read without TensorFlow, and written with tf.train.Example messages (see `examples`) in them.
 
 A record is: its length (uint64, little-endian), the masked CRC-32C of those 8 bytes, the data, its masked CRC-32C.
 """
@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_RECORD = 512 << 20
+LARGEST_RECORD = 128 << 20  # of one picture: it is held in memory
 _BLOCK = 1024
 _MASK_DELTA = 0xA282EAD8
-Feature = bytes | list[bytes] | list[int] | list[float]
 
 
 class Malformed(Exception):
@@ -26,13 +25,29 @@ class Malformed(Exception):
 # --- records ----------------------------------------------------------------------------------------------------
 
 
-def scan(file: IO[bytes]) -> Iterator[tuple[int, int]]:
-    """(offset of the data, their length) of each record. The data are passed over, not checked.
+class Record(NamedTuple):
+    """A record of a file.
 
+    Attributes:
+        offset, length: of its data, in bytes.
+        data: None where they were not asked for, or do not verify.
+    """
+
+    offset: int
+    length: int
+    data: bytes | None
+
+
+def scan(file: IO[bytes], wanted: Callable[[int], bool]) -> Iterator[Record]:
+    """Each record, from the file's start on, only forward. Data that are not wanted are passed over, not checked.
+
+    Args:
+        wanted: whether to read the data of the record of this number.
     Raises:
         Malformed: at the first record whose length does not verify, or that the file cuts short.
     """
-    number, at = 0, 0
+    file.seek(0)
+    number, at = 0, 12
     while head := file.read(12):
         if len(head) < 12:
             raise Malformed(f"cut short in record {number}")
@@ -41,49 +56,32 @@ def scan(file: IO[bytes]) -> Iterator[tuple[int, int]]:
             raise Malformed(f"the length of record {number} does not verify")
         if length > LARGEST_RECORD:
             raise Malformed(f"record {number} claims {length >> 20} MB")
-        yield at + 12, length
-        at += 16 + length
-        file.seek(at - 4)
-        if len(file.read(4)) < 4:
+        data = None
+        if wanted(number):
+            data = file.read(length)
+        else:
+            file.seek(at + length)
+        end = file.read(4)
+        if len(end) < 4:
             raise Malformed(f"cut short in record {number}")
-        number += 1
+        verified = data is not None and struct.unpack("<I", end)[0] == masked_crc(data)
+        yield Record(at, length, data if verified else None)
+        number, at = number + 1, at + length + 16
 
 
-def read_record(file: IO[bytes], offset: int, length: int) -> bytes:
-    """The data of a record that `scan` found. Raises Malformed where their checksum is wrong."""
+def read_record(file: IO[bytes], offset: int, length: int, verify: bool = True) -> bytes:
+    """The data of a record that `scan` found. Raises Malformed where they are cut short, or their checksum is wrong."""
     file.seek(offset)
-    data = file.read(length + 4)
-    if len(data) != length + 4 or struct.unpack("<I", data[length:])[0] != masked_crc(data[:length]):
+    data, end = file.read(length), file.read(4)
+    if len(end) < 4 or (verify and struct.unpack("<I", end)[0] != masked_crc(data)):
         raise Malformed("its checksum is wrong")
-    return data[:length]
+    return data
 
 
 def record(data: bytes) -> bytes:
     """The bytes of a record with `data` in it."""
     head = struct.pack("<Q", len(data))
     return head + struct.pack("<I", masked_crc(head)) + data + struct.pack("<I", masked_crc(data))
-
-
-# --- messages ---------------------------------------------------------------------------------------------------
-
-
-def parse_example(data: bytes) -> dict[str, list[bytes] | list[int] | list[float]]:
-    """The features of a tf.train.Example by name.
-
-    Raises:
-        Malformed: it is no such message.
-    """
-    features: dict[str, list[bytes] | list[int] | list[float]] = {}
-    for _, outer in _fields(data, 1):
-        for _, entry in _fields(outer, 1):
-            name, value = b"", b""
-            for number, part in _fields(entry, 1, 2):
-                name, value = (part, value) if number == 1 else (name, part)
-            try:
-                features[name.decode("utf-8")] = _feature(value)
-            except UnicodeDecodeError as error:
-                raise Malformed("a feature's name is no text") from error
-    return features
 
 
 def example(features: Mapping[str, bytes | str | int]) -> bytes:
@@ -96,90 +94,6 @@ def example(features: Mapping[str, bytes | str | int]) -> bytes:
             feature = _field(1, _field(1, value.encode() if isinstance(value, str) else value))
         entries += _field(1, _field(1, name.encode()) + _field(2, feature))
     return _field(1, entries)
-
-
-def _feature(data: bytes) -> list[bytes] | list[int] | list[float]:
-    for number, content in _fields(data, 1, 2, 3):
-        if number == 1:
-            return [value for _, value in _fields(content, 1)]
-        if number == 2:
-            return _floats(content)
-        return _integers(content)
-    return []
-
-
-def _integers(data: bytes) -> list[int]:
-    found: list[int] = []
-    for value in _walk(data):
-        packed = [value] if isinstance(value, int) else _packed_varints(value)
-        found += [n - (1 << 64) if n >= 1 << 63 else n for n in packed]
-    return found
-
-
-def _floats(data: bytes) -> list[float]:
-    found: list[float] = []
-    for value in _walk(data):
-        if isinstance(value, int) or len(value) % 4:
-            raise Malformed("a list of numbers is cut short")
-        found += struct.unpack(f"<{len(value) // 4}f", value)
-    return found
-
-
-def _fields(data: bytes, *numbers: int) -> Iterator[tuple[int, bytes]]:
-    """Those fields of a message that hold bytes and have one of these numbers."""
-    for tag, value in _tagged(data):
-        if tag >> 3 in numbers and isinstance(value, bytes):
-            yield tag >> 3, value
-
-
-def _walk(data: bytes) -> Iterator[int | bytes]:
-    """The values of a list, of which some may be packed together."""
-    return (value for tag, value in _tagged(data) if tag >> 3 == 1)
-
-
-def _tagged(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(tag, value) of every field: a number for wire type 0, else bytes."""
-    at = 0
-    while at < len(data):
-        tag, at = _read_varint(data, at)
-        match tag & 7:
-            case 0:
-                value, at = _read_varint(data, at)
-                yield tag, value
-                continue
-            case 1:
-                length = 8
-            case 2:
-                length, at = _read_varint(data, at)
-            case 5:
-                length = 4
-            case kind:
-                raise Malformed(f"a field of the unknown kind {kind}")
-        if at + length > len(data):
-            raise Malformed("a field is longer than its message")
-        yield tag, data[at : at + length]
-        at += length
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            raise Malformed("a number is cut short")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & (2**64 - 1), at
-    raise Malformed("a number is longer than ten bytes")
-
-
-def _packed_varints(data: bytes) -> list[int]:
-    found, at = [], 0
-    while at < len(data):
-        value, at = _read_varint(data, at)
-        found.append(value)
-    return found
 
 
 def _varint(value: int) -> bytes:

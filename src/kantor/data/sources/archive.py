@@ -24,35 +24,53 @@ _LARGEST_COMPANION = 1 << 20
 
 
 class Member(NamedTuple):
-    """A regular file in an archive: its name with "/" between folders, and its size in bytes, unpacked."""
+    """A regular file in an archive.
+
+    Attributes:
+        name: with "/" between folders.
+        size: bytes, unpacked.
+        place: where it is, as the archive's own reader understands it; the `position` of its item.
+    """
 
     name: str
     size: int
+    place: int
 
 
-Read = Callable[[int], bytes]
+Read = Callable[[Member], bytes]
 
 
-def entries(path: str, members: Sequence[Member], read: Read, labels: str) -> Iterator[Item | Rejected]:
-    """The pictures of an archive in order of the bytes of the name; positions count the members.
+class Entries:
+    """The pictures of an archive, in the order of its members. Its labels are read once, however often it is listed.
 
     Args:
-        members: in that order.
-        read: the bytes of the member at a position.
+        members: in their order.
+        read: the bytes of a member.
         labels: "auto" takes a dataset.json, else the .cls or .json beside each picture (WebDataset), else folders,
             of which single ones around everything are no classes; "none"; or a CSV or JSON file.
     Raises:
-        DataError: no pictures (after the last entry), or its labels are wrong.
+        DataError: its labels are wrong.
     """
-    if labels not in ("auto", "none"):
-        return label_files.attach(_pictures(path, members, None), label_files.read_file(labels), labels)
-    if labels == "auto":
-        if own := _own_labels(path, members, read):
-            return label_files.attach(_pictures(path, members, None), own, f"{path}: {names.LABEL_FILE}")
-        if beside := _labels_beside(path, members, read):
-            return _labelled(_pictures(path, members, None, beside), beside)
-        return _pictures(path, members, names.class_depth(m.name for m in members if _accepted(m.name)))
-    return _pictures(path, members, None)
+
+    def __init__(self, path: str, members: Sequence[Member], read: Read, labels: str) -> None:
+        self._path, self._members, self._labels = path, members, labels
+        self._own: dict[str, str] = {}
+        self._beside: dict[str, str] = {}
+        self._depth: int | None = None
+        if labels == "auto":
+            self._own = _own_labels(path, members, read)
+            self._beside = {} if self._own else _labels_beside(path, members, read)
+            if not self._own and not self._beside:
+                self._depth = names.class_depth(m.name for m in members if _accepted(m.name))
+
+    def __iter__(self) -> Iterator[Item | Rejected]:
+        """Raises DataError where there are no pictures (after the last entry), or where a file of labels is wrong."""
+        found = _pictures(self._path, self._members, self._depth, self._beside)
+        if self._labels not in ("auto", "none"):
+            return label_files.attach(found, label_files.read_file(self._labels), self._labels)
+        if self._own:
+            return label_files.attach(found, self._own, f"{self._path}: {names.LABEL_FILE}")
+        return _labelled(found, self._beside) if self._beside else found
 
 
 def name_fault(name: str) -> str | None:
@@ -82,12 +100,12 @@ def too_large(path: str, total: int) -> DataError | None:
 
 
 def _pictures(
-    path: str, members: Sequence[Member], depth: int | None, companions: dict[str, str] | None = None
+    path: str, members: Sequence[Member], depth: int | None, companions: dict[str, str]
 ) -> Iterator[Item | Rejected]:
     """companions: files .cls and .json beside pictures are their labels, not strangers."""
     seen = Counter[str]()
     found, changed = 0, Path(path).stat().st_mtime_ns
-    for position, (name, size) in enumerate(members):
+    for name, size, place in members:
         if any(names.is_clutter(part) for part in name.split("/")):
             continue
         reason = names.not_picture(name)
@@ -100,23 +118,24 @@ def _pictures(
         found += 1
         parts = name.split("/")
         label = parts[depth] if depth is not None and len(parts) > depth + 1 else None
-        yield Item(name, position, size, changed, label)
+        yield Item(name, place, size, changed, label)
     if not found:
         raise names.no_pictures(path, seen)
 
 
 def _own_labels(path: str, members: Sequence[Member], read: Read) -> dict[str, str]:
     """Labels of the topmost dataset.json, their names counted from its folder."""
-    tables = [i for i, m in enumerate(members) if m.name.rsplit("/", 1)[-1] == names.LABEL_FILE]
+    tables = [member for member in members if member.name.rsplit("/", 1)[-1] == names.LABEL_FILE]
     if not tables:
         return {}
-    table = min(tables, key=lambda i: members[i].name.count("/"))
-    where = f"{path}: {members[table].name}"
+    table = min(tables, key=lambda member: member.name.count("/"))
+    where = f"{path}: {table.name}"
+    label_files.require_small(table.size, where)
     try:
         found = label_files.parse_own(read(table), where)
     except Undecodable as error:
         raise DataError(where, str(error), AGAIN) from error
-    prefix = members[table].name.removesuffix(names.LABEL_FILE)
+    prefix = table.name.removesuffix(names.LABEL_FILE)
     return {prefix + name: label for name, label in found.items()}
 
 
@@ -129,20 +148,19 @@ def _key(name: str) -> str:
 def _labels_beside(path: str, members: Sequence[Member], read: Read) -> dict[str, str]:
     """Label by key: the text of KEY.cls, or "class", "class_name" or "label" of KEY.json, where it has one."""
     pictures = {_key(m.name) for m in members if _accepted(m.name)}
-    found: dict[str, str] = {}
-    for suffix in (".cls", ".json"):  # a name out of the second says more than a number out of the first
-        for position, (name, size) in enumerate(members):
-            if not name.endswith(suffix) or _key(name) not in pictures or size > _LARGEST_COMPANION:
-                continue
-            try:
-                label = _label_in(read(position), suffix)
-            except (Undecodable, ValueError, RecursionError) as error:
-                raise DataError(f"{path}: {name}", f"this label cannot be read ({error})", "mend it") from error
-            if label is not None:
-                found[_key(name)] = label
-    if len(set(found.values())) > label_files.MAX_CLASSES:
-        raise DataError(path, f"more than {label_files.MAX_CLASSES} different labels", "use --labels none")
-    return found
+    found: dict[str, dict[str, str]] = {".cls": {}, ".json": {}}
+    for member in members:  # each once, in their order: a compressed archive is read from its start on
+        suffix = names.extension(member.name)
+        key = _key(member.name)
+        if suffix not in found or key not in pictures or member.size > _LARGEST_COMPANION:
+            continue
+        try:
+            label = _label_in(read(member), suffix)
+        except (Undecodable, ValueError, RecursionError) as error:
+            raise DataError(f"{path}: {member.name}", f"this label cannot be read ({error})", "mend it") from error
+        if label is not None:
+            found[suffix][key] = label
+    return found[".cls"] | found[".json"]  # a name out of the second says more than a number out of the first
 
 
 def _label_in(data: bytes, suffix: str) -> str | None:

@@ -12,10 +12,8 @@ from pathlib import Path
 from kantor.data.formats import Undecodable, is_encoded_picture
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected
 from kantor.errors import DataError
-
-MAX_FILE = 512 << 20
 
 
 class Folder:
@@ -45,6 +43,8 @@ class Folder:
         if self.labels == "auto":
             own = Path(self.path) / names.LABEL_FILE
             try:
+                if own.is_file():
+                    label_files.require_small(own.stat().st_size, str(own))
                 data = own.read_bytes() if own.is_file() else b""
             except OSError:  # where the whole folder is unreadable, the walk below says so
                 data = b""
@@ -72,10 +72,10 @@ class Folder:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise Undecodable("not a regular file")
-            if found.st_size > MAX_FILE:
-                raise Undecodable(f"larger than {MAX_FILE >> 20} MB")
+            if found.st_size > MAX_BYTES:
+                raise Undecodable(f"larger than {MAX_BYTES >> 20} MB")
             try:
-                return file.read(MAX_FILE + 1)
+                return file.read(MAX_BYTES + 1)
             except OSError as error:
                 raise Undecodable(_why(error)) from error
 

@@ -32,6 +32,7 @@ class Idx:
     """
 
     exact = True
+    here = True  # it is in memory as a whole, once
 
     def __init__(self, path: str, labels: str = "auto", chosen: str = "") -> None:
         self.path, self.labels, self.file = path, labels, Path(chosen or path)
@@ -67,7 +68,7 @@ class Idx:
         return picture
 
     def _array(self) -> NDArray[np.uint8]:
-        """All pictures; a gzipped file is inflated once in each process."""
+        """All pictures; the file is read, and inflated, once."""
         if self._pictures is None:
             array = read(self.file)
             if array.ndim not in (3, 4) or 0 in array.shape or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):

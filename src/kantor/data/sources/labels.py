@@ -14,6 +14,7 @@ from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 MAX_CLASSES = 65_536
+LARGEST_OWN = 64 << 20  # bytes of a dataset.json: read, it takes ten times as much memory
 _NAME_HEADS = ("name", "file", "filename", "file_name", "path", "image", "picture", "image_id", "id")
 _LABEL_HEADS = ("label", "class", "category", "target", "label_name", "class_name")
 
@@ -34,13 +35,21 @@ def read_file(path: str) -> dict[str, str]:
     return labels
 
 
+def require_small(size: int, where: str) -> None:
+    """Raises DataError where a dataset.json found beside the pictures is larger than that of millions of them."""
+    if size > LARGEST_OWN:
+        what = f"it is larger than {LARGEST_OWN >> 20} MB"
+        raise DataError(where, what, "remove it, use --labels none, or name a file of labels")
+
+
 def parse_own(data: bytes, where: str) -> dict[str, str]:
     """Labels from a dataset.json found beside the pictures; none where it is another program's file."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return parse(data, where)
-    return parse(data, where) if isinstance(value, dict) and isinstance(value.get("labels"), list) else {}
+    known = isinstance(value, dict) and isinstance(value.get("labels"), list)
+    return _few_classes(_from_json(value, where), where) if known else {}
 
 
 def parse(data: bytes, where: str) -> dict[str, str]:
@@ -49,12 +58,27 @@ def parse(data: bytes, where: str) -> dict[str, str]:
         text = data.decode("utf-8-sig", "surrogateescape")
     except UnicodeDecodeError as error:
         raise DataError(where, "it is not text", "save it as UTF-8") from error
-    labels = _from_json(text, where) if text.lstrip()[:1] in ("{", "[") else _from_csv(text, where)
-    classes = len(set(labels.values()))
-    if classes > MAX_CLASSES:
-        what = f"{classes} different labels, at most {MAX_CLASSES} are possible"
-        raise DataError(where, what, "give one class name a picture, not a number of its own")
+    if text.lstrip()[:1] not in ("{", "["):
+        return _few_classes(_from_csv(text, where), where)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        reason = getattr(error, "msg", "nested too deep")
+        raise DataError(f"{where}, line {line}", f"not JSON ({reason})", "correct it") from error
+    return _few_classes(_from_json(value, where), where)
+
+
+def _few_classes(labels: dict[str, str], where: str) -> dict[str, str]:
+    require_few_classes(len(set(labels.values())), where)
     return labels
+
+
+def require_few_classes(classes: int, where: str) -> None:
+    """Raises DataError above MAX_CLASSES."""
+    if classes > MAX_CLASSES:
+        what = f"{classes:,} different labels, at most {MAX_CLASSES:,} are possible"
+        raise DataError(where, what, "give one class name a picture, not a number of its own, or use --labels none")
 
 
 def attach(found: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
@@ -113,19 +137,14 @@ def _from_csv(text: str, where: str) -> dict[str, str]:
     return labels
 
 
-def _from_json(text: str, where: str) -> dict[str, str]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", 1)
-        reason = getattr(error, "msg", "nested too deep")
-        raise DataError(f"{where}, line {line}", f"not JSON ({reason})", "correct it") from error
+def _from_json(value: Any, where: str) -> dict[str, str]:
+    """value: what the JSON says."""
     if isinstance(value, dict) and isinstance(value.get("labels"), list | None) and "labels" in value:
         value = value["labels"] or []
     if isinstance(value, dict):
         entries: Iterable[Any] = value.items()
     else:
-        entries = value
+        entries = value if isinstance(value, list) else [value]
     labels: dict[str, str] = {}
     for number, entry in enumerate(entries):
         spot = f"{where}, entry {number}"

@@ -139,23 +139,28 @@ def parse_header(file: IO[bytes], where: str, size: int, again: str) -> Header:
 def read_labels(path: Path, count: int) -> NDArray[np.int64]:
     """int64 [count], none negative, from a .npy file."""
     header = read_header(path)
-    return check_labels(header.read(str(path), 0, header.shape[0] if header.shape else 1), str(path), count)
+    check_label_header(header, str(path), count)
+    return check_labels(header.read(str(path), 0, count), str(path), count)
+
+
+def check_label_header(header: Header, where: str, count: int) -> None:
+    """Raises DataError where an array of this type and shape cannot be the labels of `count` pictures."""
+    shape = header.shape
+    if header.dtype.kind not in "iu" or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
+        what = f"labels of shape {shape} and type {header.dtype} found"
+        raise DataError(where, what, "save one whole number for each picture, or use --labels none")
+    if shape[0] != count:
+        raise DataError(where, f"{shape[0]} labels for {count} pictures", "mend it, or use --labels none")
 
 
 def check_labels(labels: NDArray[Any], where: str, count: int) -> NDArray[np.int64]:
     """int64 [count], none negative. Raises DataError where they cannot be that."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        what = f"labels of shape {labels.shape} and type {labels.dtype} found"
-        raise DataError(where, what, "save one whole number for each picture, or use --labels none")
-    if len(labels) != count:
-        raise DataError(where, f"{len(labels)} labels for {count} pictures", "mend it, or use --labels none")
+    check_label_header(Header(labels.shape, labels.dtype, 0), where, count)
+    labels = labels.reshape(count)
     if len(labels) and labels.min() < 0:
         at = int(np.argmax(labels < 0))
         raise DataError(where, f"label {at} is negative ({labels[at]})", "labels are whole numbers from 0")
-    if len(np.unique(labels)) > label_files.MAX_CLASSES:
-        raise DataError(where, f"more than {label_files.MAX_CLASSES} different labels", "use --labels none")
+    label_files.require_few_classes(len(np.unique(labels)), where)
     return labels.astype(np.int64)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +15,34 @@ from kantor.data.formats import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import npy
 from kantor.data.sources import zip as zip_source
+from kantor.data.sources.held import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 PICTURES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
 LABELS = ("labels", "y_train", "train_labels", "y", "Y", "label", "arr_1")
+_UNNAMED = ("arr_1",)  # labels only where they look like it: np.savez(path, train, test) names arrays so, too
 _MOST_BYTES = 1 << 40
+_AGAIN = "save it again with np.savez"
+
+
+class _Opened(NamedTuple):
+    """The archive, and the array of pictures in it."""
+
+    archive: zipfile.ZipFile
+    pictures: IO[bytes]
+
+    def close(self) -> None:
+        self.pictures.close()
+        self.archive.close()
 
 
 class Npz:
     """Pictures by index, as in a .npy file, with the labels that lie beside them.
 
     The array of pictures is the one called images, x_train, x, data or arr_0, or the only one with the shape of
-    pictures; that of the labels is called labels, y_train, y or arr_1.
+    pictures; that of the labels is called labels, y_train, y or arr_1. Other arrays may be of any kind. It is read
+    `here`: what is in a zip can be read from its start on only.
 
     Args:
         path: the file.
@@ -37,21 +50,19 @@ class Npz:
     """
 
     exact = True
+    here = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
         self._headers = _read_headers(path)
         self.name = self._chosen()
-        self._header = self._headers[self.name]
+        self._header = self._usable(self.name)
         npy.check_pictures(self._header, f"{path}: {self.name}", look=False)
         others = [name for name in self._headers if name != self.name]
         self.note = f"pictures are the array {self.name} of {path}" + (
             f"; {', '.join(others)} also there" if others else ""
         )
-        self._file: tuple[int, IO[bytes]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
+        self._file = Held(path, self._open)
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the index.
@@ -73,33 +84,42 @@ class Npz:
         Raises:
             Undecodable: the file is damaged there.
         """
-        header = self._header
+        header, file = self._header, self._file().pictures
         try:
-            file = self._opened()
             file.seek(header.offset + item.position * header.picture_bytes)
             data = file.read(header.picture_bytes)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        except zip_source.DAMAGE as error:
             raise Undecodable("damaged in the archive") from error
         if len(data) != header.picture_bytes:
             raise Undecodable("cut short in the archive")
         picture = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
         return picture.astype(picture.dtype.newbyteorder("="))
 
-    def _opened(self) -> IO[bytes]:
-        """A compressed array is unpacked from its start on, once in each process, as rows are asked for in order."""
-        process = os.getpid()
-        if self._file is None or self._file[0] != process:
-            self._file = (process, zip_source.open_zip(self.path).open(self.name + ".npy"))
-        return self._file[1]
+    def release(self) -> None:
+        """Closes the file."""
+        self._file.release()
+
+    def _open(self, path: str) -> _Opened:
+        archive = zip_source.open_zip(path)
+        return _Opened(archive, archive.open(self.name + ".npy"))
+
+    def _usable(self, name: str) -> npy.Header:
+        header = self._headers[name]
+        if isinstance(header, DataError):
+            raise header
+        return header
 
     def _chosen(self) -> str:
         usual = next((name for name in PICTURES if name in self._headers), None)
         if usual is not None:
             return usual
-        shaped = [name for name, header in self._headers.items() if len(header.shape) in (3, 4)]
+        shapes = {name: header.shape for name, header in self._headers.items() if isinstance(header, npy.Header)}
+        shaped = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
         if len(shaped) == 1:
             return shaped[0]
-        found = ", ".join(f"{name} {list(header.shape)}" for name, header in self._headers.items()) or "nothing"
+        if not shapes and len(self._headers) == 1:
+            return next(iter(self._headers))  # what is wrong with it is told when it is used
+        found = ", ".join(f"{name} {list(shapes[name]) if name in shapes else 'unusable'}" for name in self._headers)
         what = f"which of its arrays holds the pictures is not clear (found: {found})"
         raise DataError(self.path, what, "name it images and save the file again with np.savez")
 
@@ -109,38 +129,57 @@ class Npz:
         if self.labels != "auto":
             path = Path(self.labels)
             return npy.read_labels(path, count) if path.suffix == ".npy" else None
-        name = next((name for name in LABELS if name in self._headers and name != self.name), None)
+        name = next((name for name in LABELS if name != self.name and self._may_be_labels(name, count)), None)
         if name is None:
             return None
-        with zip_source.open_zip(self.path) as opened:
-            data = opened.read(name + ".npy")
-        header = self._headers[name]
-        values = np.frombuffer(data, header.dtype, offset=header.offset).reshape(header.shape)
-        return npy.check_labels(values, f"{self.path}: {name}", count)
+        header, where = self._usable(name), f"{self.path}: {name}"
+        npy.check_label_header(header, where, count)  # before it is read, of whatever size it is
+        return npy.check_labels(_read_array(self.path, name, header), where, count)
+
+    def _may_be_labels(self, name: str, count: int) -> bool:
+        header = self._headers.get(name)
+        if name not in _UNNAMED or not isinstance(header, npy.Header):
+            return header is not None and name not in _UNNAMED
+        return header.dtype.kind in "iu" and header.shape in [(count,), (count, 1)]
 
 
-def _read_headers(path: str) -> dict[str, npy.Header]:
-    """Header of each array, by its name, in the order of the file.
+def _read_array(path: str, name: str, header: npy.Header) -> NDArray[Any]:
+    where = f"{path}: {name}"
+    size = header.offset + header.picture_bytes * (header.shape[0] if header.shape else 1)
+    try:
+        with zip_source.open_zip(path) as opened, opened.open(name + ".npy") as file:
+            data = file.read(size)
+            file.read(1)  # at the end the checksum is compared
+    except zip_source.DAMAGE as error:
+        raise DataError(where, "is damaged", _AGAIN) from error
+    if len(data) != size:
+        raise DataError(where, "is cut off", _AGAIN)
+    return np.frombuffer(data, header.dtype, offset=header.offset).reshape(header.shape)
+
+
+def _read_headers(path: str) -> dict[str, npy.Header | DataError]:
+    """Header of each array, or what is wrong with it, by its name, in the order of the file.
 
     Raises:
-        DataError: no .npz, or an array in it holds Python objects or is shorter than it says.
+        DataError: no .npz.
     """
     with zip_source.open_zip(path) as opened:
         members = [m for m in opened.infolist() if not m.is_dir()]
         zip_source.check(sorted(members, key=lambda m: m.filename), path, _MOST_BYTES)
-        headers = {}
-        for member in members:
-            if not member.filename.endswith(".npy"):
-                continue
-            where = f"{path}: {member.filename}"
-            try:
-                with opened.open(member) as file:
-                    start = file.read(1 << 16)
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-                raise DataError(where, "is damaged", "save it again with np.savez") from error
-            headers[member.filename.removesuffix(".npy")] = npy.parse_header(
-                io.BytesIO(start), where, member.file_size, again="save it again with np.savez"
-            )
+        arrays = [member for member in members if member.filename.endswith(".npy")]
+        headers = {member.filename.removesuffix(".npy"): _read_header(opened, member, path) for member in arrays}
     if not headers:
         raise DataError(path, "there is no array in it", "save one with np.savez('new.npz', images=x)")
     return headers
+
+
+def _read_header(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> npy.Header | DataError:
+    where = f"{path}: {member.filename}"
+    try:
+        with opened.open(member) as file:
+            start = file.read(1 << 16)
+        return npy.parse_header(io.BytesIO(start), where, member.file_size, again=_AGAIN)
+    except DataError as error:
+        return error
+    except zip_source.DAMAGE:
+        return DataError(where, "is damaged", _AGAIN)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from kantor.data.formats import Undecodable
 from kantor.data.sources import labels as label_files
+from kantor.data.sources.held import Held, cannot_open
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError, ResourceError
 
 PICTURES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
 LABELS = ("label", "labels", "class", "fine_label", "class_name", "y")
+_LABEL_BYTES = 1000
+_LABEL_ROWS = 1024
+_BATCH_ROWS = 64
+_BATCH_BYTES = 32 << 20
+_BUFFER_BYTES = 1 << 20
 
 
 class Parquet:
     """Pictures by row. A picture is binary, or a struct with `bytes` in it, as Hugging Face's data sets have it.
+
+    It is read `here`, some rows at a time in their order: a row group can be larger than the memory.
 
     Args:
         path: the file.
@@ -27,18 +36,27 @@ class Parquet:
     """
 
     exact = False
+    here = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self._file: tuple[int, Any] | None = None
-        self._group: tuple[int, list[Any]] | None = None
-        schema = self._opened().schema_arrow
+        self._file = Held(path, _open)
+        self._names: list[str | None] | None = None
+        self._rows = _Rows()
+        schema, footer = self._file().schema_arrow, self._file().metadata
+        if footer.num_rows > Path(path).stat().st_size:
+            what = f"its footer claims {footer.num_rows:,} rows, more than it has bytes"
+            raise DataError(path, what, "it is damaged: copy or download it again")
         self.column = self._picture_column(schema)
-        self.label_column = next((name for name in LABELS if name in schema.names), None)
-        self.note = f"pictures are the column {self.column} of {path}"
+        self.label_column = next((n for n in LABELS if n in schema.names and _may_be_label(schema.field(n).type)), None)
+        self._leaf = f"{self.column}.bytes" if _is_struct(schema.field(self.column).type) else self.column
+        groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+        self._starts = list(accumulate(groups, initial=0))
+        self.note = f"pictures are the column {self.column}"
+        self._file.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_group": None}
+        return {**self.__dict__, "_rows": _Rows(), "_names": None}
 
     def items(self) -> Iterator[Item | Rejected]:
         """In the order of the rows.
@@ -47,8 +65,8 @@ class Parquet:
             DataError: the file or its labels cannot be read.
         """
         if self.labels not in ("auto", "none"):
-            return label_files.attach(self._items(False), label_files.read_file(self.labels), self.labels)
-        return self._items(self.labels == "auto" and self.label_column is not None)
+            return label_files.attach(self._items(), label_files.read_file(self.labels), self.labels)
+        return self._items()
 
     def load(self, item: Item) -> bytes:
         """The encoded picture.
@@ -56,46 +74,44 @@ class Parquet:
         Raises:
             Undecodable: there is none in this row, or its row group is damaged.
         """
-        group, row = item.position >> 32, item.position & 0xFFFFFFFF
-        if self._group is None or self._group[0] != group:
-            self._group = (group, self._column(group, self.column))
-        value = self._group[1][row]
-        data = value.get("bytes") if isinstance(value, dict) else value
+        group = bisect_right(self._starts, item.position) - 1
+        data = self._rows.value(self._file(), self._leaf, group, item.position - self._starts[group])
         if not isinstance(data, bytes):
             raise Undecodable("the row holds no picture")
         return data
 
-    def _items(self, labelled: bool) -> Iterator[Item | Rejected]:
-        changed, names = Path(self.path).stat().st_mtime_ns, self._class_names()
-        file, number = self._opened(), 0
-        for group in range(file.metadata.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            try:
-                labels = self._column(group, self.label_column) if labelled else [None] * rows
-            except Undecodable as error:
-                raise DataError(self.path, f"its labels cannot be read ({error})", "use --labels none") from error
-            for row, label in enumerate(labels):
-                known = isinstance(label, int) and 0 <= label < len(names)
-                text = None if label is None else names[label] if known else str(label)
-                yield Item(str(number), group << 32 | row, 0, changed, text)
-                number += 1
-        if not number:
-            raise DataError(self.path, "there are no rows in it", "name a file with pictures")
+    def release(self) -> None:
+        """Closes the file."""
+        self._rows = _Rows(self._rows.bad)
+        self._file.release()
 
-    def _column(self, group: int, name: str | None) -> list[Any]:
-        """One column of a row group."""
+    def _items(self) -> Iterator[Item | Rejected]:
+        changed, count = Path(self.path).stat().st_mtime_ns, self._starts[-1]
+        if not count:
+            raise DataError(self.path, "there are no rows in it", "name a file with pictures")
+        if self._names is None and self.labels == "auto" and self.label_column is not None:
+            self._names = self._read_labels(self.label_column)
+        for row in range(count):
+            yield Item(str(row), row, 0, changed, self._names[row] if self._names else None)
+
+    def _read_labels(self, column: str) -> list[str | None]:
         import pyarrow
 
+        if _column_bytes(self._file().metadata, column) > _LABEL_BYTES * (self._starts[-1] + _LABEL_ROWS):
+            what = f"its column {column} is too large to hold names of classes"
+            raise DataError(self.path, what, "use --labels none, or name a file of labels")
+        classes, found = self._class_names(), []
         try:
-            return list(self._opened().read_row_group(group, columns=[name]).column(0).to_pylist())
+            with _open(self.path, [column]) as file:
+                for batch in file.iter_batches(_LABEL_ROWS, columns=[column]):
+                    found += _labels_in(batch.column(0), classes, self.path)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise Undecodable(f"damaged row group {group}") from error
-
-    def _opened(self) -> Any:
-        process = os.getpid()
-        if self._file is None or self._file[0] != process:
-            self._file = (process, _open(self.path))
-        return self._file[1]
+            what = f"its labels cannot be read (damaged after row {len(found)})"
+            raise DataError(self.path, what, "use --labels none") from error
+        if len(found) != self._starts[-1]:
+            what = f"its footer claims {self._starts[-1]:,} rows, but it has {len(found):,} labels"
+            raise DataError(self.path, what, "it is damaged: copy or download it again")
+        return found
 
     def _picture_column(self, schema: Any) -> str:
         import pyarrow.types as kinds
@@ -115,7 +131,7 @@ class Parquet:
 
     def _class_names(self) -> list[str]:
         """Names of the classes, where Hugging Face's data sets left them."""
-        metadata = self._opened().schema_arrow.metadata or {}
+        metadata = self._file().schema_arrow.metadata or {}
         try:
             features = json.loads(metadata[b"huggingface"])["info"]["features"]
             return [str(name) for name in features[self.label_column]["names"]]
@@ -123,7 +139,91 @@ class Parquet:
             return []
 
 
-def _open(path: str) -> Any:
+class _Rows:
+    """Reads one column forward, and keeps a batch of it in Arrow's memory.
+
+    Args:
+        bad: by number of the row group, the first of its rows that cannot be read.
+    """
+
+    def __init__(self, bad: dict[int, int] | None = None) -> None:
+        self.bad = bad or {}
+        self._group, self._first = -1, 0
+        self._batch: Any = ()
+        self._batches: Iterator[Any] = iter(())
+
+    def value(self, file: Any, column: str, group: int, row: int) -> Any:
+        """The value in row `row` of a row group. Raises Undecodable where that cannot be read."""
+        import pyarrow
+
+        if row < self.bad.get(group, row + 1):
+            try:
+                self._go_to(file, column, group, row)
+                return self._batch[row - self._first].as_py()
+            except (pyarrow.ArrowException, OSError, ValueError, StopIteration):
+                self.bad[group] = self._first + len(self._batch)
+                self._group = -1
+        raise Undecodable(f"damaged row group {group}")
+
+    def _go_to(self, file: Any, column: str, group: int, row: int) -> None:
+        if group != self._group or row < self._first:
+            found = file.metadata.row_group(group)
+            mean_bytes = max(1, found.total_byte_size // max(1, found.num_rows))
+            rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // mean_bytes))
+            self._group, self._first, self._batch = group, 0, ()
+            self._batches = file.iter_batches(rows, row_groups=[group], columns=[column])
+        while row >= self._first + len(self._batch):
+            passed = len(self._batch)
+            self._batch, batch = (), next(self._batches)  # the old one is let go before the new one is read
+            self._first += passed
+            whole = batch.column(0)
+            self._batch = whole.field("bytes") if _is_struct(whole.type) else whole
+
+
+def _column_bytes(footer: Any, name: str) -> int:
+    """What the footer says of a column's size, unpacked."""
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == name)
+
+
+def _is_struct(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_struct(kind))
+
+
+def _may_be_label(kind: Any) -> bool:
+    """Whether a column of this type holds names or whole numbers."""
+    import pyarrow.types as kinds
+
+    if kinds.is_dictionary(kind):
+        kind = kind.value_type
+    return any(fits(kind) for fits in (kinds.is_integer, kinds.is_boolean, kinds.is_string, kinds.is_large_string))
+
+
+def _labels_in(values: Any, classes: list[str], path: str) -> list[str | None]:
+    """Labels as text; numbers are looked up in `classes`."""
+    import pyarrow.compute as compute
+    import pyarrow.types as kinds
+
+    coded = kinds.is_dictionary(values.type)
+    different = values.dictionary if coded else values
+    if kinds.is_string(different.type) or kinds.is_large_string(different.type):
+        longest = compute.max(compute.binary_length(different)).as_py() or 0
+        if longest > _LABEL_BYTES:
+            raise DataError(path, f"a label is {longest:,} bytes long, no name of a class", "use --labels none")
+
+    def text(value: Any) -> str | None:
+        known = isinstance(value, int) and 0 <= value < len(classes)
+        return None if value is None else classes[value] if known else str(value)
+
+    texts = [text(value) for value in different.to_pylist()]
+    return [None if i is None else texts[i] for i in values.indices.to_pylist()] if coded else texts
+
+
+def _open(path: str, coded: list[str] | None = None) -> Any:
+    """coded: columns whose values stay as they are often stored, as numbers of the different ones among them."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -131,7 +231,9 @@ def _open(path: str) -> Any:
         what = "Parquet files need one more package (pyarrow)"
         raise ResourceError(path, what, "pip install 'kantor[parquet]'") from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(path, read_dictionary=coded, buffer_size=_BUFFER_BYTES)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise cannot_open(path, error) from error
         what = f"it is no whole Parquet file ({str(error).splitlines()[0][:100]})"
         raise DataError(path, what, "copy or download it again") from error

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_BYTES = 512 << 20  # of one picture; what is larger is left out
+
 
 @dataclass(frozen=True)
 class Item:
@@ -46,8 +48,12 @@ class Source(Protocol):
         note: what was chosen on opening it, for the user; "" where there is nothing to say.
         exact: its pictures have one size and kind, which "auto" settings keep (arrays, IDX, packed sets).
 
-    One that has an attribute `here` which is true is never sent to another process nor used by another thread: `load`
-    is called where `pack` was called, and workers are sent what it gave.
+    Some have more:
+        here: true where it can be read in order only, or by its own process and thread only. Then it is never sent to
+            another process: `load` is called where `pack` was called, in the order of `items`, with no limit on time,
+            and workers are sent what it gave.
+        prepare(): what takes time before the first `load`; each worker calls it once, with no limit on time.
+        release(): closes what is open; the next `load` opens it again.
     """
 
     path: str
@@ -61,3 +67,22 @@ class Source(Protocol):
     def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
         """The file's bytes, or the picture itself as an array [H, W] or [H, W, C]. Called in worker processes."""
         ...
+
+
+def prepare(source: Source) -> None:
+    """Calls its `prepare`, where it has one."""
+    getattr(source, "prepare", _nothing)()
+
+
+def release(source: Source) -> None:
+    """Calls its `release`, where it has one."""
+    getattr(source, "release", _nothing)()
+
+
+def read_here(source: Source) -> bool:
+    """Whether it is one that must not be sent to another process."""
+    return bool(getattr(source, "here", False))
+
+
+def _nothing() -> None:
+    return None

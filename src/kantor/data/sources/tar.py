@@ -5,21 +5,24 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import tarfile
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NoReturn
 
 from kantor.data.formats import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
+from kantor.data.sources.held import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 _LARGEST_HEADER = 1 << 20
+_MOST_HEADERS = 16  # for one entry; real ones have up to four
+_MOST_GLOBAL = 64
+_BLOCK_BYTES = 1 << 20
 _KNOWN = (*tarfile.SUPPORTED_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _DECOMPRESSION = (EOFError, OSError, zlib.error, lzma.LZMAError)
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -29,38 +32,57 @@ class _Damaged(Exception):
     """A header that is none; str() is the reason."""
 
 
+class _Holes(Exception):
+    """An entry with holes; str() is its name."""
+
+
+class _Headers(tarfile.TarFile):
+    """Reads headers one by one, and counts those that come before the one that they describe."""
+
+    chained = 0
+    of_all = 0
+
+
 class _Header(tarfile.TarInfo):
     """A header whose faults are errors: tarfile takes them for the end of the archive."""
 
     @classmethod
-    def fromtarfile(cls, tar: tarfile.TarFile) -> _Header:
+    def fromtarfile(cls, tar: _Headers) -> _Header:  # type: ignore[override]
+        if tar.chained == _MOST_HEADERS:
+            raise _Damaged(f"more than {_MOST_HEADERS} headers for one entry")
+        tar.chained += 1
         try:
             return super().fromtarfile(tar)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
             raise _Damaged("cut short, or damaged") from error
+        finally:
+            tar.chained -= 1
 
-    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+    def _proc_member(self, tar: _Headers) -> Any:
         if self.type not in _KNOWN:
             raise _Damaged(f"an entry of a kind that is not known ({self.type!r})")
-        if self.type not in (*tarfile.REGULAR_TYPES, tarfile.GNUTYPE_SPARSE) and self.size > _LARGEST_HEADER:
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse_holes(self)  # before its table, of any length, is read into memory
+        if self.type not in tarfile.REGULAR_TYPES and self.size > _LARGEST_HEADER:
             raise _Damaged(f"a header of {self.size >> 20} MB")  # it would be read whole into memory
+        tar.of_all += self.type == tarfile.XGLTYPE
+        if tar.of_all > _MOST_GLOBAL:
+            raise _Damaged(f"more than {_MOST_GLOBAL} headers for all entries")
         return super()._proc_member(tar)  # type: ignore[misc]
 
+    def _refuse_holes(self, entry: tarfile.TarInfo, *_: object) -> NoReturn:
+        raise _Holes(entry.name)
 
-class _Place(NamedTuple):
-    """A member, and the byte of the unpacked archive at which its contents begin."""
-
-    member: Member
-    offset: int
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_holes
 
 
 class Tar:
     """Regular members of a tar archive, by name. An archive with an entry that no honest tool writes is refused.
 
-    A compressed archive can only be read from its start on: each process unpacks it once, in memory, as pictures are
-    asked for in order.
+    A compressed archive can only be read from its start on, so it is read `here`, as pictures are asked for in order;
+    of one that is not, workers read for themselves. An item's position is the byte at which it begins, unpacked.
 
     Args:
         path: the archive; compressed by gzip, bzip2 or xz, or not.
@@ -72,11 +94,12 @@ class Tar:
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self._places: list[_Place] | None = None
-        self._file: tuple[int, IO[bytes]] | None = None
+        self.here = not is_plain(path)
+        self._file = Held(path, open_tar)
+        self._entries: archive.Entries | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_places": None}
+        return {**self.__dict__, "_entries": None}
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the name of an archive's members, of a compressed one as they lie.
@@ -85,8 +108,9 @@ class Tar:
             DataError: the archive cannot be read, is refused, has no pictures (after the last entry), or its labels
                 are wrong.
         """
-        places = self._listed()
-        return archive.entries(self.path, [place.member for place in places], self._read, self.labels)
+        if self._entries is None:
+            self._entries = archive.Entries(self.path, self._members(), self._read, self.labels)
+        return iter(self._entries)
 
     def load(self, item: Item) -> bytes:
         """The member's bytes.
@@ -94,60 +118,68 @@ class Tar:
         Raises:
             Undecodable: the archive has become unreadable there.
         """
-        return self._read(item.position)
+        return self._read(Member(item.name, item.size, item.position))
 
-    def _read(self, position: int) -> bytes:
-        place = self._listed()[position]
+    def release(self) -> None:
+        """Closes the archive."""
+        self._file.release()
+
+    def _read(self, member: Member) -> bytes:
+        file = self._file()
         try:
-            file = self._opened()
-            file.seek(place.offset)
-            data = file.read(place.member.size)
+            file.seek(member.place)
+            data = file.read(member.size)
         except _DECOMPRESSION as error:
             raise Undecodable("damaged in the archive") from error
-        if len(data) != place.member.size:
+        if len(data) != member.size:
             raise Undecodable("cut short in the archive")
         return data
 
-    def _opened(self) -> IO[bytes]:
-        process = os.getpid()  # after a fork, parent and child would move one file position
-        if self._file is None or self._file[0] != process:
-            self._file = (process, open_tar(self.path))
-        return self._file[1]
+    def _members(self) -> list[Member]:
+        """All regular files, checked."""
+        try:
+            found = self._scan()
+        except _Holes as entry:
+            raise archive.refused(self.path, str(entry), "is a file with holes") from entry
+        except OSError as error:
+            raise self._unreadable(error.strerror or str(error)) from error
+        except (_Damaged, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+            raise self._unreadable(str(error)) from error
+        except (RecursionError, IndexError) as error:  # tarfile, of headers that it did not expect
+            raise self._unreadable("damaged headers") from error
+        by_name = sorted(found, key=lambda member: member.name.encode("utf-8", "surrogateescape"))
+        for first, second in pairwise(by_name):
+            if first.name == second.name:
+                raise DataError(f"{self.path}: {first.name}", "two entries have this name", AGAIN)
+        return found if self.here else by_name
 
-    def _listed(self) -> list[_Place]:
-        """All regular files, checked; read once in each process."""
-        if self._places is None:
-            try:
-                found = self._scan()
-            except OSError as error:
-                raise self._unreadable(error.strerror or str(error)) from error
-            except (_Damaged, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-                raise self._unreadable(str(error)) from error
-            by_name = sorted(found, key=lambda p: p.member.name.encode("utf-8", "surrogateescape"))
-            for first, second in pairwise(by_name):
-                if first.member.name == second.member.name:
-                    raise DataError(f"{self.path}: {first.member.name}", "two entries have this name", AGAIN)
-            self._places = by_name if is_plain(self.path) else found
-        return self._places
-
-    def _scan(self) -> list[_Place]:
-        found: list[_Place] = []
-        length = Path(self.path).stat().st_size if is_plain(self.path) else None
-        with open_tar(self.path) as file:
-            tar = tarfile.TarFile(fileobj=file, tarinfo=_Header, errors="surrogateescape")
-            while (info := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # it keeps them all
-                name = info.name.removeprefix("./")
-                if fault := _fault(info, name):
-                    raise archive.refused(self.path, name, fault)
-                end = info.offset_data + info.size
-                if length is not None and end > length:
-                    raise _Damaged(f"cut short in {name}")
-                if bomb := archive.too_large(self.path, end):
-                    raise bomb
-                if info.isreg():
-                    found.append(_Place(Member(name, info.size), info.offset_data))
+    def _scan(self) -> list[Member]:
+        found: list[Member] = []
+        file = self._file()
+        file.seek(0)
+        length = None if self.here else Path(self.path).stat().st_size
+        tar = _Headers(fileobj=file, tarinfo=_Header, errors="surrogateescape")
+        while (info := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # it keeps them all
+            name = info.name.removeprefix("./")
+            if fault := _fault(info, name):
+                raise archive.refused(self.path, name, fault)
+            end = info.offset_data + info.size
+            if length is not None and end > length:
+                raise _Damaged(f"cut short in {name}")
+            if bomb := archive.too_large(self.path, end):
+                raise bomb
+            if info.isreg():
+                found.append(Member(name, info.size, info.offset_data))
+        if self.here:
+            self._read_to_end(file)
         return found
+
+    def _read_to_end(self, file: IO[bytes]) -> None:
+        """Behind the last entry lies the checksum of all that was compressed: reaching the end compares it."""
+        while file.read(_BLOCK_BYTES):
+            if bomb := archive.too_large(self.path, file.tell()):
+                raise bomb
 
     def _unreadable(self, reason: str) -> DataError:
         what = f"it is no whole tar archive ({reason})"
@@ -184,8 +216,6 @@ def _fault(info: tarfile.TarInfo, name: str) -> str | None:
         return fault
     if info.issym() or info.islnk():
         return "is a link"
-    if info.sparse is not None:
-        return "is a file with holes"
     if not (info.isreg() or info.isdir()):
         return "is no regular file"
     if info.size < 0 or info.offset_data < 0:

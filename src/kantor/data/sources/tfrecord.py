@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data import tfrecords
-from kantor.data.formats import Undecodable, is_encoded_picture
+from kantor.data.examples import Values, parse_example
+from kantor.data.formats import Undecodable, is_encoded_picture, is_whole_file
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import ALWAYS_ALLOWED, too_large
+from kantor.data.sources.held import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.data.tfrecords import Malformed
 from kantor.errors import DataError
@@ -29,7 +31,16 @@ LABELS = ("image/class/label", "label", "image/label", "labels", "class_id", "y"
 _DAMAGE = (Malformed, EOFError, OSError, zlib.error)
 _AGAIN = "copy or write it again"
 
-Features = Mapping[str, list[bytes] | list[int] | list[float]]
+Features = Mapping[str, Values]
+
+
+class _Listed(NamedTuple):
+    """A record: where its data lie, and its label, or why it cannot be used."""
+
+    offset: int
+    length: int
+    label: str | None
+    fault: str | None
 
 
 class TfRecord:
@@ -37,6 +48,10 @@ class TfRecord:
 
     A picture is an encoded file, or its bare bytes beside a height and a width; where these are missing, a square
     with 3 channels or 1. A label is a class name, else a number.
+
+    Listing it reads and verifies each record, where it wants labels; they are kept, and a picture is not verified
+    again. A gzipped file is read `here`, since it can only be read from its start on. An item's position is the byte at
+    which its data begin, unpacked.
 
     Args:
         path: the file.
@@ -48,11 +63,13 @@ class TfRecord:
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self._places: list[tuple[int, int]] | None = None
-        self._file: tuple[int, IO[bytes]] | None = None
+        self.here = is_gzipped(path)
+        self._file = Held(path, open_records)
+        self._listing: list[_Listed] | None = None
+        self._verified = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
+        return {**self.__dict__, "_listing": None}
 
     def items(self) -> Iterator[Item | Rejected]:
         """In the order of the file.
@@ -61,8 +78,8 @@ class TfRecord:
             DataError: the file is damaged, or its records hold no pictures; names the features found.
         """
         if self.labels not in ("auto", "none"):
-            return label_files.attach(self._items(False), label_files.read_file(self.labels), self.labels)
-        return self._items(self.labels == "auto")
+            return label_files.attach(self._items(), label_files.read_file(self.labels), self.labels)
+        return self._items()
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
         """The file's bytes, or the picture itself as uint8 [H, W] or [H, W, C].
@@ -70,76 +87,76 @@ class TfRecord:
         Raises:
             Undecodable: the record is damaged or holds no picture.
         """
+        file = self._file()
         try:
-            features = self._features(item.position)
+            features = parse_example(tfrecords.read_record(file, item.position, item.size, not self._verified))
         except _DAMAGE as error:
             raise Undecodable(f"damaged record ({error})") from error
-        data = picture_bytes(features)
-        if data is None:
-            raise Undecodable("the record holds no picture")
-        return data if is_encoded_picture(data) else _bare(data, features)
+        return picture_of(features)
 
-    def _items(self, labelled: bool) -> Iterator[Item | Rejected]:
+    def release(self) -> None:
+        """Closes the file."""
+        self._file.release()
+
+    def _items(self) -> Iterator[Item | Rejected]:
         changed = Path(self.path).stat().st_mtime_ns
-        for position, (_, length) in enumerate(self._listed()):
-            label = None
-            if labelled or position == 0:
-                try:
-                    features = self._features(position)
-                except _DAMAGE as error:
-                    yield Rejected(str(position), f"damaged record ({error})")
-                    continue
-                if position == 0:
-                    self._check_first(features)
-                label = label_of(features) if labelled else None
-            yield Item(str(position), position, length, changed, label)
+        if self._listing is None:
+            self._listing = self._read_listing()
+            self._verified = self.labels == "auto"
+        for number, (offset, length, label, fault) in enumerate(self._listing):
+            yield Item(str(number), offset, length, changed, label) if fault is None else Rejected(str(number), fault)
+
+    def _read_listing(self) -> list[_Listed]:
+        listing: list[_Listed] = []
+        labelled = self.labels == "auto"
+        try:
+            for offset, length, data in tfrecords.scan(self._file(), lambda number: labelled or number == 0):
+                label, fault = None, None
+                if labelled or not listing:
+                    label, fault = self._label(data, first=not listing)
+                listing.append(_Listed(offset, length, label if labelled else None, fault))
+                if offset > ALWAYS_ALLOWED and (bomb := too_large(self.path, offset + length)):
+                    raise bomb
+        except _DAMAGE as error:
+            raise DataError(self.path, f"it is no whole TFRecord file ({error})", _AGAIN) from error
+        if not listing:
+            raise DataError(self.path, "there are no records in it", _AGAIN)
+        return listing
+
+    def _label(self, data: bytes | None, first: bool) -> tuple[str | None, str | None]:
+        """(label, fault) of a record's data, None where they do not verify."""
+        try:
+            if data is None:
+                raise Malformed("its checksum is wrong")
+            features = parse_example(data)
+        except Malformed as error:
+            return None, f"damaged record ({error})"
+        if first:
+            self._check_first(features)
+        label = label_of(features)
+        return None if label is None else sys.intern(label), None
 
     def _check_first(self, features: Features) -> None:
-        data = picture_bytes(features)
-        if data is None:
+        if picture_bytes(features) is None:
             found = ", ".join(map(repr, features)) or "none"
             what = f"its records hold no picture that is known (features found: {found})"
             raise DataError(self.path, what, "store the encoded picture as image/encoded")
-        if not is_encoded_picture(data):
-            try:
-                _bare(data, features)
-            except Undecodable as error:
-                do = "store height and width beside it, or the encoded picture"
-                raise DataError(f"{self.path}: record 0", str(error), do) from error
-
-    def _features(self, position: int) -> Features:
-        return tfrecords.parse_example(tfrecords.read_record(self._opened(), *self._listed()[position]))
-
-    def _opened(self) -> IO[bytes]:
-        """A gzipped file is unpacked from its start on, once in each process, as records are asked for in order."""
-        process = os.getpid()
-        if self._file is None or self._file[0] != process:
-            self._file = (process, open_records(self.path))
-        return self._file[1]
-
-    def _listed(self) -> list[tuple[int, int]]:
-        """Offset and length of each record."""
-        if self._places is None:
-            places = []
-            try:
-                with open_records(self.path) as file:
-                    for offset, length in tfrecords.scan(file):
-                        places.append((offset, length))
-                        if offset > ALWAYS_ALLOWED and (bomb := too_large(self.path, offset + length)):
-                            raise bomb
-            except _DAMAGE as error:
-                raise DataError(self.path, f"it is no whole TFRecord file ({error})", _AGAIN) from error
-            if not places:
-                raise DataError(self.path, "there are no records in it", _AGAIN)
-            self._places = places
-        return self._places
+        try:
+            picture_of(features)
+        except Undecodable as error:
+            do = "store height and width beside it, or the encoded picture"
+            raise DataError(f"{self.path}: record 0", str(error), do) from error
 
 
 def open_records(path: str) -> IO[bytes]:
     """The unpacked file."""
+    return gzip.open(path, "rb") if is_gzipped(path) else Path(path).open("rb")  # type: ignore[return-value]
+
+
+def is_gzipped(path: str) -> bool:
+    """Whether the file is packed as a whole."""
     with Path(path).open("rb") as file:
-        opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
-    return opener(path, "rb")  # type: ignore[return-value]
+        return file.read(2) == b"\x1f\x8b"
 
 
 def is_tfrecord(path: Path) -> bool:
@@ -152,29 +169,52 @@ def is_tfrecord(path: Path) -> bool:
     return len(head) == 12 and int.from_bytes(head[8:], "little") == tfrecords.masked_crc(head[:8])
 
 
+def picture_of(features: Features) -> bytes | NDArray[np.uint8]:
+    """The bytes of a file, or bare pixels as uint8 [H, W] or [H, W, C]. Raises Undecodable where there is neither."""
+    data = picture_bytes(features)
+    if data is None:
+        raise Undecodable("the record holds no picture")
+    if is_encoded_picture(data) and (is_whole_file(data) or not _told_size(data, features)):
+        return data
+    return _bare(data, features)
+
+
 def picture_bytes(features: Features) -> bytes | None:
     """The first feature that holds a picture: of the usual names, else the only one that is an encoded picture."""
     for name in PICTURES:
         values = features.get(name)
-        if values and isinstance(values[0], bytes):
-            return values[0]
-    found = [v[0] for v in features.values() if len(v) == 1 and isinstance(v[0], bytes) and is_encoded_picture(v[0])]
-    return found[0] if len(found) == 1 else None
+        if values and isinstance(values[0], memoryview):
+            return bytes(values[0])
+    texts = (v[0] for v in features.values() if len(v) == 1 and isinstance(v[0], memoryview))
+    found = [text for text in texts if is_encoded_picture(text)]
+    return bytes(found[0]) if len(found) == 1 else None
 
 
 def label_of(features: Features) -> str | None:
     """The class as text, None where there is none."""
     for name in NAMES:
         values = features.get(name)
-        if values and len(values) == 1 and isinstance(values[0], bytes) and values[0]:
-            return values[0].decode("utf-8", "replace")
+        if values and len(values) == 1 and isinstance(values[0], memoryview) and values[0]:
+            return _text(values[0])
     for name in LABELS:
         values = features.get(name)
         if values and len(values) == 1 and isinstance(values[0], int):
             return str(values[0])
-        if values and len(values) == 1 and isinstance(values[0], bytes) and len(values[0]) < 256:
-            return values[0].decode("utf-8", "replace")
+        if values and len(values) == 1 and isinstance(values[0], memoryview):
+            return _text(values[0])
     return None
+
+
+def _text(data: memoryview) -> str:
+    """Of at most 256 bytes: a label is a name."""
+    return bytes(data[:256]).decode("utf-8", "replace")
+
+
+def _told_size(data: bytes, features: Features) -> bool:
+    """Whether height, width and channels stand beside the data, and these are as many bytes."""
+    sides = next((found for pair in SIZES if (found := _numbers(features, pair))), (0, 0))
+    channels = next((found[0] for name in CHANNELS if (found := _numbers(features, (name,)))), 0)
+    return math.prod((*sides, channels)) == len(data)
 
 
 def _bare(data: bytes, features: Features) -> NDArray[np.uint8]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,10 +14,16 @@ from typing import Any
 from kantor.data.formats import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
+from kantor.data.sources.held import Held, cannot_open
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
-MAX_RATIO = 1000
+MAX_RATIO = 1100  # more than deflate can do
+ANY_RATIO = 64 << 20  # bytes of a member that may be of one colour: deflate makes a thousandth of that
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -36,10 +43,12 @@ class Zip:
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self._opened: tuple[int, zipfile.ZipFile, list[zipfile.ZipInfo]] | None = None
+        self._file = Held(path, open_zip)
+        self._table: list[zipfile.ZipInfo] | None = None
+        self._entries: archive.Entries | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
+        return {**self.__dict__, "_table": None, "_entries": None}
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the name.
@@ -48,8 +57,10 @@ class Zip:
             DataError: the archive cannot be read, is refused, has no pictures (after the last entry), or its labels
                 are wrong.
         """
-        members = [Member(m.filename, m.file_size) for m in self._members()]
-        return archive.entries(self.path, members, self._read, self.labels)
+        if self._entries is None:
+            members = [Member(m.filename, m.file_size, i) for i, m in enumerate(self._members())]
+            self._entries = archive.Entries(self.path, members, self._read, self.labels)
+        return iter(self._entries)
 
     def load(self, item: Item) -> bytes:
         """The member's bytes.
@@ -57,29 +68,34 @@ class Zip:
         Raises:
             Undecodable: it is damaged.
         """
-        return self._read(item.position)
+        return self._read(Member(item.name, item.size, item.position))
 
-    def _read(self, position: int) -> bytes:
-        member = self._members()[position]
-        assert self._opened is not None
+    def prepare(self) -> None:
+        """Reads the table of contents."""
+        self._members()
+
+    def release(self) -> None:
+        """Closes the archive."""
+        self._file.release()
+
+    def _read(self, member: Member) -> bytes:
+        info, archive_file = self._members()[member.place], self._file()
         try:
-            with self._opened[1].open(member) as file:
-                data = file.read(member.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+            with archive_file.open(info) as file:
+                data = file.read(info.file_size + 1)
+        except DAMAGE as error:
             raise Undecodable("damaged in the archive (its checksum is wrong)") from error
-        if len(data) != member.file_size:
+        if len(data) != info.file_size:
             raise Undecodable("damaged in the archive (its size is wrong)")
         return data
 
     def _members(self) -> list[zipfile.ZipInfo]:
         """All files in order of their names' bytes, checked; read once in each process."""
-        process = os.getpid()  # after a fork, parent and child would move one file position
-        if self._opened is None or self._opened[0] != process:
-            opened = open_zip(self.path)
-            members = sorted(opened.infolist(), key=lambda m: m.filename.encode("utf-8", "surrogateescape"))
+        if self._table is None:
+            members = sorted(self._file().infolist(), key=lambda m: m.filename.encode("utf-8", "surrogateescape"))
             check(members, self.path)
-            self._opened = (process, opened, [m for m in members if not m.filename.endswith("/")])
-        return self._opened[2]
+            self._table = [m for m in members if not m.filename.endswith("/")]
+        return self._table
 
 
 def open_zip(path: str) -> zipfile.ZipFile:
@@ -90,11 +106,11 @@ def open_zip(path: str) -> zipfile.ZipFile:
     """
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+    except OSError as error:
+        raise cannot_open(path, error) from error
+    except DAMAGE as error:
         what = "it is not a whole zip archive (its table of contents is missing or damaged)"
         raise DataError(path, what, "copy or download it again") from error
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", "check the path and its permissions") from error
 
 
 def check(members: list[zipfile.ZipInfo], path: str, max_member: int = MAX_MEMBER) -> None:
@@ -129,6 +145,6 @@ def _fault(member: zipfile.ZipInfo, max_member: int) -> str | None:
         return "is compressed by a method that is not read"
     if member.file_size > max_member:
         return f"is larger than {max_member >> 20} MB"
-    if member.file_size > MAX_RATIO * max(member.compress_size, 1):
+    if member.file_size > ANY_RATIO and member.file_size > MAX_RATIO * max(member.compress_size, 1):
         return f"unpacks to more than {MAX_RATIO} times its size"
     return None

@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from commands import exit_of
 from engine_fakes import CPU, feed, parts
 from kantor.app.data import absolute_source, open_set
+from kantor.app.environment import read
+from kantor.app.parsing import duration_s
 from kantor.config.io import read_toml, resolve
 from kantor.config.schema import AdamConfig
 from kantor.engine import ema, optimizers
@@ -84,3 +87,36 @@ def test_every_moment_goes_to_the_device_of_its_parameter() -> None:
     moved = torch.optim.Adam(other.parameters())
     optimizers.load_state_tensors(moved, other, stored)
     assert {value.device.type for moments in moved.state.values() for value in moments.values()} == {"meta"}
+
+
+def test_a_repeated_configuration_takes_the_threads_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers depend on them: the same again is the same only with as many."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run, _ = train_until(None, "default", "float32", tmp_path / "runs", tmp_path / "cache")
+        assert read(run / "environment.json")["threads"] == 1
+        torch.set_num_threads(2)
+        words = ["train", "--config", run / "config.toml", "--runs", tmp_path / "again", "--cache", tmp_path / "cache"]
+        assert exit_of(*words, "--device", "cpu") == 0
+        assert f"threads = 1: as in {run}" in capsys.readouterr().out
+        (again,) = (tmp_path / "again").iterdir()
+        assert (again / "generator.safetensors").read_bytes() == (run / "generator.safetensors").read_bytes()
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("5min", 300), ("5 min", 300), ("1hr30m", 5400), ("20sec", 20), ("2d", 172800)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration_s(text, "--time-budget") == seconds
+
+
+@pytest.mark.parametrize("text", ["5", "min", "5 minutes or so", "m5", "1h-3m", "9" * 20 + "s"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(ConfigError):
+        duration_s(text, "--time-budget")

@@ -68,9 +68,9 @@ def test_what_is_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
             opened.load()
             assert min(opened.size) > 60
     text = capsys.readouterr().out
-    assert "11 pictures can be used; by their heads: 11 colour, 1 grey" in text
-    assert "exact copies of other pictures: 1" in text
-    assert "shorter sides from 40 to 50" in text
+    assert "11 pictures can be used" in text
+    assert "say: 11 colour, 1 grey; shorter sides from 40 to 50" in text
+    assert "exact copies of other pictures: 1, see duplicates.png; the first: a/1.png = a/copy.png" in text
     assert "--size 32" in text
 
 

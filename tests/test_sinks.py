@@ -288,7 +288,8 @@ class TestConsole:
         assert lines.count(f"first pictures: {tmp_path}/samples/fixed/000001000.png") == 1
         assert r"note: bad\x1b[31m\nname" in lines
         assert sum("% " in line for line in lines) == 7  # every 12 s of 80
-        assert lines[-2:] == ["done: 10.0 kimg, 1 min", f"results: {tmp_path}"]
+        last = ["done: 10.0 kimg, 1 min", f"results: {tmp_path}", f"to draw: kantor generate {tmp_path}"]
+        assert lines[-3:] == last
 
     def test_stopped_runs_say_how_to_go_on(self, tmp_path):
         stream = io.TextIOWrapper(io.BytesIO(), "utf-8")

@@ -31,6 +31,10 @@ def default_side(device_type: str) -> int:
     return 32 if device_type == "cpu" else 64
 
 
+FEW = 500
+MOST_NAMED = 3
+
+
 def cache_folder(option: Path | None) -> Path:
     """Where implicit packs lie: --cache, else KANTOR_CACHE, else the platform's cache folder."""
     caching.limit_bytes()  # said before anything is packed where it is no size
@@ -95,6 +99,8 @@ def _enough(store: Store | Part, config: Config, note: Callable[[str], None]) ->
             f"{config.data.source} has {store.count} pictures, fewer than the batch of {config.train.batch}: each batch "
             "shows some of them more than once; expect little variety"
         )
+    elif store.count < FEW:
+        note(f"{store.count} pictures are few: after some hundred epochs expect copies of them (--mirror doubles them)")
 
 
 def _packed_into(
@@ -116,7 +122,7 @@ def _packed_into(
         if (kept := _from_cache(path, note)) is not None:  # another has finished it in this moment
             return kept
         raise
-    for line in report_lines(report):
+    for line in report_lines(report, "rejected.jsonl in the run directory"):
         note(line)
     return Store.open(path)
 
@@ -168,16 +174,17 @@ def _opened(config: Config, more: Sequence[str]) -> Source:
     return Many(", ".join(paths), parts, prefixes)
 
 
-def report_lines(report: PackReport) -> list[str]:
-    """What a pack did, in plain words."""
+def report_lines(report: PackReport, listed: str) -> list[str]:
+    """What a pack did, in plain words. listed: where the files are listed that were left out."""
     rate = report.count / max(report.elapsed_s, 1e-9)
     lines = [f"packed {_pictures(report.count)}, {report.spec}, in {report.elapsed_s:.1f} s ({rate:,.0f} a second)"]
     if report.resumed_from:
         lines.append(f"it went on after the {report.resumed_from:,} pictures of an earlier attempt")
     if report.rejected:
         word = "file" if report.rejected == 1 else "files"
-        lines.append(f"left out {report.rejected:,} {word}, listed with the reason in {report.path / 'rejected.jsonl'}")
+        lines.append(f"left out {report.rejected:,} {word}, listed with the reason in {listed}")
         lines += [f"  {name}: {reason}" for name, reason in _first_rejected(report.path)]
+        lines += ["  ..."] if report.rejected > MOST_NAMED else []
     lines += [f"{_pictures(count)}: {what}" for what, count in sorted(report.notes.items())]
     if report.duplicates:
         lines.append(f"exact copies of other pictures: {report.duplicates:,}")
@@ -186,11 +193,12 @@ def report_lines(report: PackReport) -> list[str]:
     return lines
 
 
-def _first_rejected(path: Path, most: int = 3) -> list[tuple[str, str]]:
-    """Name and reason of the first files that were left out."""
+def _first_rejected(path: Path) -> list[tuple[str, str]]:
+    """Name and reason of some files that were left out, of pictures rather than of other files."""
     with (path / layout.REJECTED).open(encoding="utf-8", errors="surrogateescape") as file:
-        entries = [json.loads(line) for line in itertools.islice(file, most)]
-    return [(str(entry["name"]), str(entry["reason"])) for entry in entries]
+        entries = [json.loads(line) for line in itertools.islice(file, 1000)]
+    found = [(str(entry["name"]), str(entry["reason"])) for entry in entries]
+    return sorted(found, key=lambda pair: pair[1].startswith("not a picture"))[:MOST_NAMED]
 
 
 def _pictures(count: int) -> str:

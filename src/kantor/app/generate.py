@@ -37,6 +37,7 @@ class GenerateOptions:
     out: Path | None = None
     grid: str | None = None
     gutter: int = 2
+    scale: int | None = None
     truncation: float = 1.0
     raw: bool = False
     checkpoint: int | None = None
@@ -76,9 +77,10 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
     pictures = draw(network, z, labels)
     atomic.make_folder(folder)
+    scale = options.scale or 1
     for path, picture in zip(names, pictures, strict=True):
-        atomic.write_bytes(path, png_bytes(picture))
-    atomic.write_bytes(sheet, png_bytes(grid(pictures, columns, options.gutter)))
+        atomic.write_bytes(path, png_bytes(picture.repeat(scale, 0).repeat(scale, 1)))
+    atomic.write_bytes(sheet, png_bytes(grid(pictures, columns, options.gutter, scale=options.scale)))
     return sheet, folder, len(seeds)
 
 

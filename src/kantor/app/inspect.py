@@ -141,8 +141,9 @@ def _write(folder: Path, store: Store, found: dict[str, Any]) -> None:
 def _summary(found: dict[str, Any]) -> list[str]:
     side, kinds = found["shorter_side"], ", ".join(f"{n:,} {kind}" for kind, n in found["kinds"].items())
     lines = [
-        f"{found['pictures']:,} pictures can be used; by their heads: {kinds}",
-        f"shorter sides from {side['least']} to {side['most']} pixels, half of them {side['median']} or more",
+        f"{found['pictures']:,} pictures can be used",
+        f"what the headers of all that can be opened say: {kinds}; shorter sides from {side['least']} to {side['most']} "
+        f"pixels, half of them {side['median']} or more",
     ]
     if found["classes"]:
         counts = found["classes"]
@@ -152,15 +153,20 @@ def _summary(found: dict[str, Any]) -> list[str]:
     lines += [f"{n:,} x {what}" for what, n in found["conversions"].items()]
     if found["rejected"]:
         reasons = ", ".join(f"{n} {why}" for why, n in list(found["rejected_because"].items())[:3])
-        lines.append(f"{found['rejected']:,} files are left out: {reasons}")
+        more = ", ..." if len(found["rejected_because"]) > 3 else ""
+        lines.append(f"{found['rejected']:,} files are left out: {reasons}{more}")
     if found["duplicates"]:
         extra = sum(len(group) - 1 for group in found["duplicates"])
-        lines.append(f"exact copies of other pictures: {extra:,}, see duplicates.png")
+        first = " = ".join(found["duplicates"][0][:2])
+        lines.append(f"exact copies of other pictures: {extra:,}, see duplicates.png; the first: {first}")
     if found["near_constant"]:
-        lines.append(f"pictures that show next to nothing: {len(found['near_constant']):,}, see near-constant.png")
+        first = found["near_constant"][0]
+        lines.append(
+            f"pictures that show next to nothing: {len(found['near_constant']):,}, see near-constant.png; the first: {first}"
+        )
     fits = [level for level in _LEVELS if level <= side["median"]]
     if fits:
-        lines.append(f"--size {fits[-1]} is the largest usual size that enlarges no more than half of them")
+        lines.append(f"with --size {fits[-1]} or less, no more than half of them have to be enlarged; begin small")
     return lines
 
 

@@ -53,7 +53,7 @@ def pack_source(
         return _convert(config, out, overwrite, progress, kind, cache_folder(cache))
     config, spec, source, listing, filled = look(config, default_side(choose_device("auto").type), lines.append, more)
     report = pack(source, config.data, spec, out, overwrite=overwrite, progress=progress, listing=listing)
-    return lines + [str(one) for one in filled] + report_lines(report)
+    return lines + [str(one) for one in filled] + report_lines(report, str(out / "rejected.jsonl"))
 
 
 def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kind: str, cache: Path) -> list[str]:

@@ -12,11 +12,12 @@ _MULTIPLES = {"": 1, "k": 1000, "m": 1_000_000}
 
 
 def duration_s(text: str, where: str) -> float:
-    """Seconds of "90s", "10m", "1h30m" or "2d"."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.lower())
-    if not parts or "".join(number + unit for number, unit in parts) != text.lower().replace(" ", ""):
+    """Seconds of "90s", "10m", "10 min", "1h30m" or "2d"."""
+    tidy = text.lower().replace(" ", "")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])(ec|in|r)?", tidy)
+    if not parts or "".join(map("".join, parts)) != tidy:
         raise ConfigError(f"{where} {text}", "is not a duration", "write for example 90s, 10m or 1h30m")
-    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit, _ in parts)
     if seconds <= 0:
         raise ConfigError(f"{where} {text}", "is no time at all", "write for example 10m")
     if seconds > _LONGEST_S:

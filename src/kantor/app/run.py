@@ -216,7 +216,7 @@ class Run:
     def _write_page(self) -> None:
         """report.html; a page that cannot be made costs nothing but itself."""
         try:
-            write_report(self.path)
+            self.terminal.note(f"look at: {write_report(self.path)}")
         except (OSError, UserError) as error:
             self.terminal.note(f"the page of the run could not be made: {error}")
 

@@ -111,7 +111,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
             filled += more
             parts = parts.lasting(config)
     open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
-    threads, why = fastest_threads(parts.state(), parts.feed, parts.steps())
+    threads, why = _threads_of(options.config_file, device) or fastest_threads(parts.state(), parts.feed, parts.steps())
     if why != "as set":
         filled.append(Filled("threads", threads, why))
     if options.batch_auto:
@@ -170,8 +170,21 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         ).train()
 
 
+def _threads_of(config_file: Path | None, device: torch.device) -> tuple[int, str] | None:
+    """As many threads as the run had whose configuration is repeated: its numbers depend on them."""
+    if config_file is None or device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+        return None
+    threads = environment.read(config_file.parent / directory.ENVIRONMENT).get("threads")
+    if not isinstance(threads, int) or not 0 < threads <= (os.cpu_count() or 1):
+        return None
+    torch.set_num_threads(threads)
+    return threads, f"as in {config_file.parent}"
+
+
 def _clock_after_packing(options: TrainOptions, terminal: Terminal) -> TrainOptions:
     """Packing counts towards the time budget, unless it took more than a quarter: then little would be learnt."""
+    if options.budget_s is None and (options.images or options.epochs):
+        return options
     budget_s = options.budget_s or DEFAULT_BUDGET_S
     spent_s = time.monotonic() - options.started_s
     if spent_s < budget_s / 4:

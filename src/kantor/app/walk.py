@@ -17,7 +17,7 @@ from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.sample.draw import BATCH, draw
-from kantor.sample.film import film_bytes, require_video, shown
+from kantor.sample.film import COMFORTABLE_SIDE, film_bytes, require_video, shown
 from kantor.sample.grid import grid, png_bytes
 from kantor.sample.latents import latents, parse_seeds
 from kantor.sample.walk import Easing, walk
@@ -74,7 +74,8 @@ def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambd
         data, count = png_bytes(_rows(pictures, frames)), len(pictures)
     else:
         drawn = map(shown, _drawn(network, z, labels, progress))
-        data, count = film_bytes(drawn, kind, options.fps, options.loop), len(z)
+        enlarged = 2 * max(card.spec[:2]) <= COMFORTABLE_SIDE
+        data, count = film_bytes(drawn, kind, options.fps, options.loop, dither=not enlarged), len(z)
     atomic.make_folder(options.out.absolute().parent)
     atomic.write_bytes(options.out, data)
     return options.out, count

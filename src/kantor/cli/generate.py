@@ -30,6 +30,10 @@ def generate(
     ] = None,
     grid: Annotated[str | None, typer.Option(help="Columns x rows of the sheet: 16x4.", show_default=False)] = None,
     gutter: Annotated[int, typer.Option(min=0, max=256, help="Pixels between the pictures of the sheet.")] = 2,
+    scale: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Enlarge every picture by so much, pixels as squares.", show_default=False),
+    ] = None,
     truncation: Truncation = 1.0,
     raw: Raw = False,
     checkpoint: Checkpoint = None,
@@ -44,7 +48,7 @@ def generate(
     from kantor.app import generate as job
 
     options = job.GenerateOptions(
-        model, count, seeds, class_, out, grid, gutter, truncation, raw, checkpoint, device, runs, overwrite
+        model, count, seeds, class_, out, grid, gutter, scale, truncation, raw, checkpoint, device, runs, overwrite
     )
     sheet, folder, number = job.generate(options)
     show(f"{number:,} picture{'s' if number != 1 else ''} in {folder}")

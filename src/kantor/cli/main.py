@@ -116,6 +116,10 @@ def _fail_usage(error: TyperException, debug: bool) -> None:
         sys.exit(2)
     where = context.command_path if context else "kantor"
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if "unexpected extra argument" in message:
+        message += "; lists such as 3,9 have no spaces"
+        if where == "kantor train":
+            message += ", and several folders become one set with kantor pack A B --out AB"
     _fail(f"{where}: {printable(message).strip().rstrip('.')}; see {where} --help", 2, debug)
 
 

@@ -41,7 +41,7 @@ def pack(
         typer.Option(
             "--set",
             metavar="data.FIELD=VALUE",
-            help="Any field of [data].",
+            help=r"Any field of \[data].",
             show_default=False,
             autocompletion=completion.pack_fields,
         ),

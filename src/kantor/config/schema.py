@@ -35,7 +35,7 @@ def _size(value: Any) -> Any:
         value = str(value)
     if not isinstance(value, str) or value == "auto":
         return value
-    if not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4})?", value):
+    if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})?", value):
         raise ValueError('write one number ("64") or height x width ("48x96")')
     height, width = parse_size(value)
     if not (8 <= height <= 1024 and 8 <= width <= 1024):

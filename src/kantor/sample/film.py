@@ -25,7 +25,7 @@ def shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grid(picture[None], 1, gutter=0, scale=scale)
 
 
-def film_bytes(frames: Frames, kind: str, fps: float, loop: bool) -> bytes:
+def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True) -> bytes:
     """A film that runs for ever.
 
     Args:
@@ -33,11 +33,12 @@ def film_bytes(frames: Frames, kind: str, fps: float, loop: bool) -> bytes:
         kind: ".gif", ".webp" or ".mp4".
         fps: frames a second.
         loop: the last frame leads to the first: it is not held.
+        dither: of a GIF: smooth gradients out of dots, which enlarged pictures need not and do not look better for.
     Raises:
         ResourceError: MP4 needs a package that is not there.
     """
     if kind == ".gif":
-        return join([compress(frame, dither=True) for frame in frames], fps, 1 / fps if loop else 1.0)
+        return join([compress(frame, dither) for frame in frames], fps, 1 / fps if loop else 1.0)
     return _webp(frames, fps) if kind == ".webp" else _mp4(frames, fps)
 
 

@@ -91,7 +91,7 @@ def _columns(count: int, height: int, width: int) -> int:
     def badness(columns: int) -> tuple[float, int]:
         rows = -(-count // columns)
         empty = (rows * columns - count) / (rows * columns)
-        return round(abs(math.log(columns * width / (rows * height))) + empty, 6), -columns
+        return round(abs(math.log(columns * width / (rows * height))) + 5 * empty, 6), -columns
 
     return min(range(1, count + 1), key=badness)
 

@@ -135,7 +135,9 @@ class Console:
             self._say(f"{_REASONS.get(event.reason, event.reason)}: {seen}, {spent}; everything is saved")
         if where:
             self._say(f"results: {where}")
-            if event.reason != "done":
+            if event.reason == "done":
+                self._say(f"to draw: {self._program} generate {quote(where)}")
+            else:
                 self._say(f"to go on: {self._program} train --resume {quote(where)}")
 
     def _say(self, text: str) -> None:

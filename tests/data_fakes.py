@@ -1,4 +1,4 @@
-"""A source that is slow in ways of its own, importable in worker processes."""
+"""Sources with faults of their own, importable in worker processes."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ class Slow(Fake):
         assert self.ready or self.here
         time.sleep(self.read_s)
         return picture(item.position)
+
+
+class Floats(Fake):
+    """Its pictures are fractions."""
+
+    def load(self, item: Item) -> bytes | NDArray[np.uint8]:
+        found = super().load(item)
+        return found if isinstance(found, bytes) else found / 255

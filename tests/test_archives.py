@@ -212,6 +212,51 @@ def test_folder_of_shards(tmp_path):
     assert [source.load(item) for item in items] == [png(10 * s + i) for s in range(3) for i in range(2)]
 
 
+@pytest.mark.parametrize("suffix", ["tar", "tfrecord"])
+def test_a_file_of_labels_for_a_folder_of_shards(tmp_path, suffix):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    names = ["0.png", "1.png"] if suffix == "tar" else ["0", "1"]
+    for shard in range(2):
+        if suffix == "tar":
+            tar(folder / f"{shard}.tar", {name: png(i) for i, name in enumerate(names)})
+        else:
+            write_records(folder / f"{shard}.tfrecord", *({"image": png(i)} for i in range(2)))
+    (tmp_path / "l.csv").write_text("".join(f"{s}.{suffix}/{n},{s}{n[0]}\n" for s in range(2) for n in names))
+    source = opened(folder, labels=str(tmp_path / "l.csv"))
+    assert [item.label for item in listed(source)[0]] == ["00", "01", "10", "11"]
+    (tmp_path / "l.csv").write_text("0.tar/0.png,x\n")
+    assert f"3 pictures (0.{suffix}/1" in refusal(folder, labels=str(tmp_path / "l.csv")) or suffix == "tfrecord"
+
+
+@pytest.mark.parametrize(
+    ("names", "used"),
+    [
+        (
+            ["test-00000.tar", "train-00000.tar", "train-00001.tar", "validation-00000.tar"],
+            ["train-00000.tar", "train-00001.tar"],
+        ),
+        (["cats-train.tar", "cats-val.tar"], ["cats-train.tar"]),
+        (["test-0.tar", "test-1.tar"], ["test-0.tar", "test-1.tar"]),
+        (["latest.tar", "trains.tar"], ["latest.tar", "trains.tar"]),
+    ],
+)
+def test_shards_for_tests_are_not_trained_on(tmp_path, names, used):
+    for number, name in enumerate(names):
+        tar(tmp_path / name, {f"{number}.png": png(number)})
+    source = opened(tmp_path)
+    assert len(listed(source)[0]) == len(used)
+    assert (source.prefixes if len(used) > 1 else [Path(source.path).name]) == used
+    told = f"{len(used)} of {len(names)} files of this folder are used, those for training, not {names[0]}"
+    assert (told[:30] in source.note) == (len(used) < len(names))
+
+
+def test_notes_of_shards_are_one(tmp_path):
+    for number in range(3):
+        parquet(tmp_path / f"{number}.parquet", {"image": [png(number)]})
+    assert opened(tmp_path).note == "pictures are the column image"
+
+
 # --- npz ----------------------------------------------------------------------------------------------------------
 
 STACK = np.random.default_rng(0).integers(0, 256, (30, 8, 9, 3), np.uint8)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from data_fakes import Floats
 from kantor.atomic import locked
 from kantor.config.schema import DataConfig
 from kantor.data import partial
 from kantor.data.pack import cache_key, choose_spec, pack, scan
 from kantor.data.partial import Partial
-from kantor.data.sources import open_source
+from kantor.data.sources import Many, open_source
 from kantor.data.store import Store
 from kantor.errors import BusyError, ConfigError, DataError
 from kantor.types import ImageSpec
@@ -102,6 +105,41 @@ def test_too_many_bad_pictures(tmp_path: Path) -> None:
     assert "0018.png (no longer there), ...; " in text
     assert "--max-bad" in text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [6, 60])
+def test_one_reason_for_all_is_said_once(tmp_path: Path, count: int) -> None:
+    with pytest.raises(DataError) as caught:
+        pack(Floats(count), DataConfig(), SPEC, tmp_path / "set")
+    whose = "its" if count == 6 else r"the first \d+"
+    says = rf"^fake: none of {whose} pictures can be used: an array of shape \(8, 8, 3\) and type float64 is not a picture; "
+    assert re.match(
+        says + r"convert it: \(x \* 255\).round\(\).clip\(0, 255\).astype\('uint8'\), all of them$", str(caught.value)
+    )
+
+
+def test_pictures_of_which_none_can_be_used_for_several_reasons(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        pack(Floats(4, {0: "gone", 2: "gone", 3: "gone"}), DataConfig(), SPEC, tmp_path / "set")
+    assert "none of its pictures can be used: 0000.png (no longer there), 0001.png (an array" in str(caught.value)
+    assert "--max-bad" not in str(caught.value)
+
+
+def test_an_archive_of_files_that_are_no_pictures(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for i in range(5):
+            archive.writestr(f"data/{i}", b"\x01\x02\x03\x04" * 50)
+    source = open_source(DataConfig(source=str(tmp_path / "x.zip")))
+    with pytest.raises(DataError) as caught:
+        pack(source, DataConfig(), SPEC, tmp_path / "set")
+    assert "none of its files is a picture: data/0 (not an image (starts with bytes 01 02 03 04)), data/1" in str(
+        caught.value
+    )
+    shutil.copy(tmp_path / "x.zip", tmp_path / "x.pt")
+    with pytest.raises(
+        DataError, match=r"x.pt: PyTorch files are not read; save its pictures as uint8 with numpy.savez"
+    ):
+        open_source(DataConfig(source=str(tmp_path / "x.pt")))
 
 
 def test_side_files_do_not_count_as_bad(tmp_path: Path) -> None:
@@ -307,6 +345,18 @@ def test_choose_spec(
     assert all(reasons.values())
     fixed = DataConfig(source=str(tmp_path), size="48x96", channels="rgba")
     assert choose_spec(open_source(fixed), fixed, default) == (ImageSpec(48, 96, 4), {})
+
+
+def test_arrays_of_two_sizes_keep_neither(tmp_path: Path) -> None:
+    for name, shape in (("a", (30, 12, 10)), ("b", (30, 20, 20))):
+        np.save(tmp_path / f"{name}.npy", np.zeros(shape, np.uint8))
+    paths = [str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
+    both = Many("both", [open_source(DataConfig(source=path)) for path in paths], ["a", "b"])
+    spec, reasons = choose_spec(both, DataConfig(), 64)
+    assert spec == (10, 10, 1)
+    assert "the pictures are small (shorter side 10" in reasons["size"]
+    same = Many("same", [open_source(DataConfig(source=paths[0]))] * 2, ["a", "b"])
+    assert choose_spec(same, DataConfig(), 64)[0] == (12, 10, 1)
 
 
 def test_scan_looks_at_items_spread_evenly() -> None:

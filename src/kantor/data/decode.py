@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kantor.data import formats
+from kantor.data import convert, formats
 from kantor.data.formats import MAX_PIXELS, Colour, DecodeSettings, Undecodable
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
@@ -87,9 +87,20 @@ def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[An
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
-        raise Undecodable(f"an array of shape {array.shape} and type {array.dtype} is not a picture")
+        raise Undecodable(_no_picture(array))
     formats.check_size(array.shape[1], array.shape[0], settings)
     return array
+
+
+def _no_picture(array: NDArray[Any]) -> str:
+    """Why an array [..., C] is no picture, and how to make one of it."""
+    shape = array.shape[:2] if array.shape[2:] == (1,) else array.shape
+    what = f"an array of shape {shape} and type {array.dtype} is not a picture"
+    if not convert.channels_first(array.shape) and (array.ndim != 3 or array.shape[2] > 4):
+        return what + "; give [height, width] or [height, width, 1, 3 or 4 channels] of uint8"
+    x = "x.transpose(1, 2, 0)" if convert.channels_first(array.shape) else "x"
+    right = array.dtype in (np.uint8, np.uint16)
+    return what + "; convert it: " + (x if right else convert.recipe(array, x))
 
 
 def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:

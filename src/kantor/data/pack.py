@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -177,7 +178,7 @@ def _fill(
     partial.commit()
     _judge(journal, source, config, journal.rows + journal.bad)
     if journal.rows == 0:
-        raise DataError(source.path, f"none of its pictures can be used: {_first(journal)}", "mend or replace them")
+        raise _none_usable(journal, source, "its")
 
 
 def _cut(outcomes: list[Row | Rejected], room: int) -> list[Row | Rejected]:
@@ -202,13 +203,30 @@ def _judge(journal: Journal, source: Source, config: DataConfig, total: int) -> 
     if journal.bad <= max(config.max_bad * total, few):
         return
     seen = journal.rows + journal.bad
+    if journal.rows == 0:
+        raise _none_usable(journal, source, "its" if seen == total else f"the first {seen}")
     share = math.ceil(1000 * journal.bad / seen) / 10
     raise DataError(
         source.path,
         f"{journal.bad} of {seen} pictures cannot be used, more than the {config.max_bad * 100:g}% allowed: "
         + _first(journal),
-        f"mend or remove them, or leave such pictures out with --max-bad {min(share, 100):g}%",
+        "mend or remove them" + (f", or leave such pictures out with --max-bad {share:g}%" if share < 100 else ""),
     )
+
+
+def _none_usable(journal: Journal, source: Source, whose: str) -> DataError:
+    """The error where there is not a single row; a reason that they share is given once, with the cure it may name."""
+    if not journal.bad:
+        found = ", ".join(f"{name} ({reason})" for name, reason in journal.first_strange)
+        return DataError(source.path, f"none of its files is a picture: {found}, ...", "name a folder of pictures")
+    kinds = {re.sub(r"\d+", "0", reason) for _, reason in journal.first_bad}
+    reason, _, do = journal.first_bad[0][1].partition("; ")
+    if len(kinds) > 1 or journal.bad == 1:
+        return DataError(
+            source.path, f"none of {whose} pictures can be used: {_first(journal)}", "mend or replace them"
+        )
+    what = f"none of {whose} pictures can be used: {reason}"
+    return DataError(source.path, what, f"{do}, all of them" if do else "mend or replace them")
 
 
 def _first(journal: Journal) -> str:

@@ -39,7 +39,7 @@ class Journal:
         entries: of the listing, done.
         shards: rows of each shard; the last one may be growing.
         rejected: lines of rejected.jsonl. bad: those of them that are pictures.
-        first_bad: the first of these, name and reason.
+        first_bad: the first of these, name and reason; first_strange: the first three that are no pictures.
         sources_bytes, rejected_bytes: lengths of the two lists.
     """
 
@@ -51,6 +51,7 @@ class Journal:
     rejected: int = 0
     bad: int = 0
     first_bad: list[list[str]] = field(default_factory=list)
+    first_strange: list[list[str]] = field(default_factory=list)
     sources_bytes: int = 0
     rejected_bytes: int = 0
 
@@ -219,8 +220,9 @@ class Partial:
         self._rejected.line(json.dumps({"name": outcome.name, "reason": outcome.reason}))
         journal.rejected += 1
         journal.bad += is_bad
-        if is_bad and len(journal.first_bad) < 10:
-            journal.first_bad.append([outcome.name, outcome.reason])
+        first, most = (journal.first_bad, 10) if is_bad else (journal.first_strange, 3)
+        if len(first) < most:
+            first.append([outcome.name, outcome.reason])
 
     def _pack_sources(self) -> None:
         squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)  # gzip without a time: equal sets give equal bytes

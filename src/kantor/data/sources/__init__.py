@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kantor.data.formats import is_encoded_picture
-from kantor.data.sources import idx, names
+from kantor.data.sources import idx, names, shards
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
@@ -34,12 +34,13 @@ __all__ = [
 GLYPHS = "glyphs"
 GLYPHS_SIZE = 32
 ACCEPTED = "name a folder of pictures, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
-_UNREAD = {".7z": "7z", ".rar": "rar", ".zst": "Zstandard"}
-_TAR = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$")
-_TFRECORD = re.compile(r"\.tfrecords?([.-]\S*)?$|-of-\d{5}$")
-_PARQUET = re.compile(r"\.parquet$")
-_SHARDS = (_TAR, _TFRECORD, _PARQUET)
-_BESIDE_SHARDS = (".json", ".txt", ".md", ".csv", ".idx")
+_UNPACK = "unpack it into a folder, or make a zip of that"
+_SAVE = "save its pictures as uint8 with numpy.savez('new.npz', images=x)"
+_UNREAD = {
+    ".7z": ("7z", _UNPACK), ".rar": ("rar", _UNPACK), ".zst": ("Zstandard", _UNPACK),
+    ".pt": ("PyTorch", _SAVE), ".pth": ("PyTorch", _SAVE), ".pkl": ("pickle", _SAVE), ".pickle": ("pickle", _SAVE),
+    ".h5": ("HDF5", _SAVE), ".hdf5": ("HDF5", _SAVE), ".mat": ("MATLAB", _SAVE),
+}  # fmt: skip
 
 
 def open_source(config: DataConfig) -> Source:
@@ -90,21 +91,17 @@ def _folder(name: str, path: Path, labels: str) -> Source:
     chosen = idx.choose(inside, name)
     if chosen:
         return Idx(name, labels, str(path / chosen))
-    shards = _shards(inside)
-    if not shards:
+    found, note = shards.for_training(shards.find(inside))
+    if not found:
         return Folder(str(path), labels)
-    parts = [_file(str(path / shard), labels) for shard in shards]
-    return parts[0] if len(parts) == 1 else Many(str(path), parts, shards)
-
-
-def _shards(inside: list[str]) -> list[str]:
-    """The files of a folder that holds a set in parts, all of one kind, and at most texts beside them; else none."""
-    for kind in _SHARDS:
-        shards = sorted(name for name in inside if kind.search(name.lower()))
-        others = [name for name in inside if name not in shards and not name.lower().endswith(_BESIDE_SHARDS)]
-        if shards and not others:
-            return shards
-    return []
+    if len(found) == 1:
+        source = _file(str(path / found[0]), labels)
+    elif labels in ("auto", "none"):
+        source = Many(str(path), [_file(str(path / shard), labels) for shard in found], found)
+    else:
+        source = Many(str(path), [_file(str(path / shard), "none") for shard in found], found, labels)
+    source.note = "; ".join(text for text in (note, source.note) if text)
+    return source
 
 
 def _file(name: str, labels: str) -> Source:
@@ -118,8 +115,8 @@ def _file(name: str, labels: str) -> Source:
     if not start:
         raise DataError(name, "it is an empty file", ACCEPTED)
     if extension in _UNREAD:
-        do = "unpack it into a folder, or make a zip of that"
-        raise DataError(name, f"{_UNREAD[extension]} files are not read", do)
+        kind, do = _UNREAD[extension]
+        raise DataError(name, f"{kind} files are not read", do)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension in (".zip", ".npz"):
         return Npz(name, labels) if extension == ".npz" else Zip(name, labels)
     if start.startswith(b"PAR1") or extension == ".parquet":
@@ -128,9 +125,9 @@ def _file(name: str, labels: str) -> Source:
         return Npy(name, labels)
     if idx.is_idx(path):
         return Idx(name, labels)
-    if is_tar(path) or _TAR.search(path.name.lower()):
+    if is_tar(path) or shards.TAR.search(path.name.lower()):
         return Tar(name, labels)
-    if is_tfrecord(path) or _TFRECORD.search(path.name.lower()):
+    if is_tfrecord(path) or shards.TFRECORD.search(path.name.lower()):
         return TfRecord(name, labels)
     if is_encoded_picture(start):
         raise DataError(name, "it is one picture, and training needs many", "name the folder that it lies in")

@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.data import convert
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
@@ -185,15 +186,14 @@ def check_pictures(header: Header, path: str, look: bool = True) -> None:
 
 
 def _recipe(header: Header, path: str, look: bool) -> str:
-    """Code that makes uint8 pictures of an array of other numbers."""
-    if header.dtype.kind == "b":
-        return _SAVE.format("x.astype('uint8') * 255")
-    if header.dtype.kind in "iu":
-        return _SAVE.format("x.astype('uint8')") + " if all lie in 0-255"
-    if header.dtype.kind != "f" or 0 in header.shape or not header.shape or not look:
+    """Code that saves uint8 pictures made of an array of other numbers."""
+    if header.dtype.kind not in "biuf" or (
+        header.dtype.kind == "f" and (0 in header.shape or not header.shape or not look)
+    ):
         return "save uint8 pictures"
-    some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
-    if np.nanmin(some) < 0:
-        return _SAVE.format("((x + 1) * 127.5).round().clip(0, 255).astype('uint8')") + " if all lie in -1 to 1"
-    factor = " * 255" if np.nanmax(some) <= 1 else ""
-    return _SAVE.format(f"(x{factor}).round().clip(0, 255).astype('uint8')")
+    if header.dtype.kind == "f":
+        some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
+    else:
+        some = np.zeros(0, header.dtype)
+    code, condition, rest = convert.recipe(some).partition(" if ")
+    return _SAVE.format(code) + condition + rest

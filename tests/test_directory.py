@@ -203,7 +203,13 @@ def test_lock(tmp_path: Path) -> None:
 def test_lock_sweeps_leftovers_but_not_those_of_a_holder(tmp_path: Path) -> None:
     run = create(tmp_path)
     leftovers = [run / ".config.toml.tmp-0a0b0c0d", run / "checkpoints" / ".000000064.tmp-0a0b0c0d"]
-    leftovers[0].write_text("torn")
+    leftovers += [run / "samples" / "fixed" / ".000000064.png.tmp-0a0b0c0d"]
+    leftovers += [
+        run / "samples" / "random" / ".000000064.png.tmp-0a0b0c0d",
+        run / "samples" / ".reals.png.tmp-0a0b0c0d",
+    ]
+    for path in (leftovers[0], *leftovers[2:]):
+        path.write_text("torn")
     leftovers[1].mkdir()
     (leftovers[1] / "model.safetensors").write_text("torn")
     with atomic.locked(run), pytest.raises(BusyError), directory.locked(run):

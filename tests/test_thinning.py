@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -11,11 +12,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from kantor.runs import checkpoint
 from kantor.runs.checkpoint import Checkpoint, last, load, save, thin
 
 
 def put(folder: Path, images_seen: int) -> Path:
     return save(folder, images_seen, Checkpoint({"w": torch.tensor([float(images_seen)])}, {}, {"at": images_seen}))
+
+
+def copy(template: Path, folder: Path, images_seen: int) -> None:
+    """Sooner than a save, which waits for the disk."""
+    path = Path(shutil.copytree(template, folder / f"{images_seen:09d}"))
+    manifest = json.loads((path / "manifest.json").read_text()) | {"images_seen": images_seen}
+    manifest["sha256"] = checkpoint._own_digest(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
 
 
 def names(folder: Path) -> list[int]:
@@ -32,7 +42,7 @@ def test_a_long_run_keeps_few_and_the_early_ones(tmp_path: Path, total: int) -> 
     """320 saves; with total 20,000 the run goes on three times as long as was planned."""
     template, most, seen = put(tmp_path.parent, 7), 0, []
     for images in range(200, 64_001, 200):
-        shutil.copytree(template, tmp_path / f"{images:09d}")  # sooner than a save, which waits for the disk
+        copy(template, tmp_path, images)
         before = names(tmp_path)
         thin(tmp_path, total)
         kept = names(tmp_path)
@@ -50,10 +60,25 @@ def test_a_long_run_keeps_few_and_the_early_ones(tmp_path: Path, total: int) -> 
     load(tmp_path / "000000200")
 
 
+def test_a_renamed_one_neither_counts_nor_goes(tmp_path: Path) -> None:
+    for images in range(100, 5_000, 100):
+        put(tmp_path, images)
+        if images == 200:
+            (tmp_path / "000000100").rename(tmp_path / "000009999")
+        thin(tmp_path, 5_000)
+    assert len(names(tmp_path)) < 14
+    assert names(tmp_path)[-3:] == [4_800, 4_900, 9_999]
+    path, faults = last(tmp_path)
+    assert path == tmp_path / "000004900"
+    assert [str(fault) for fault in faults] == [
+        f"{tmp_path}/000009999: holds the state after 100 pictures; rename it to 000000100"
+    ]
+
+
 def test_the_chosen_one_stays(tmp_path: Path) -> None:
     best = put(tmp_path, 600)
     for images in range(700, 20_000, 100):
-        shutil.copytree(best, tmp_path / f"{images:09d}")
+        copy(best, tmp_path, images)
         thin(tmp_path, 20_000, keep=best)
         assert best.is_dir()
     assert len(names(tmp_path)) < 14

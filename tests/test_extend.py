@@ -254,6 +254,27 @@ def test_faults_of_an_own_generator_are_named(forward: Any, says: str) -> None:
         train(**{"generator.kind": "custom", "generator.name": "faulty", "generator.latent_dim": 8})
 
 
+def test_weights_of_ones_own_and_lists_of_options() -> None:
+    """`init = "own"` leaves what the network brings along; options may be lists."""
+    seen: list[Any] = []
+
+    def build(config: Any, spec: Any, classes: int) -> torch.nn.Module:
+        seen.append(config.options["sizes"])
+        layer = torch.nn.Linear(768, 1)
+        with torch.no_grad():
+            layer.weight.fill_(0.125)
+        return simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0], layer)(config, spec, classes)
+
+    kantor.critic("mine")(build)
+    fields = {"critic.kind": "custom", "critic.name": "mine", "critic.init": "own", "critic.options.sizes": [1, 2.5, "a"],
+              "optimizer.critic.lr": 1e-30}  # fmt: skip
+    run = train(**fields)
+    assert seen[-1] == (1, 2.5, "a")
+    saved = load_file(sorted((run.path / "checkpoints").iterdir())[-1] / "model.safetensors")
+    assert (saved["critic/layers.0.weight"] == 0.125).all()
+    assert kantor.train(resume=run, images=72, quiet=True, device="cpu").reason == "done"
+
+
 def test_frozen_weights_stay_as_they_are() -> None:
     """A critic on top of features that are not trained: they are saved with it, and never changed."""
     backbone = torch.nn.Linear(768, 6).requires_grad_(False)

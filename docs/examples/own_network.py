@@ -12,9 +12,7 @@ class Rows(nn.Module):
     def __init__(self, config, spec, classes):
         super().__init__()
         numbers, hidden = spec.height * spec.width * spec.channels, int(config.options["hidden"])
-        self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(numbers, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1)
-        )
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(numbers, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
 
     def forward(self, x, labels=None, condition=None):
         return self.layers(x.contiguous())[:, 0]

@@ -20,7 +20,7 @@ Positive = Annotated[int, Field(gt=0, le=2**53)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Width = Annotated[int, Field(ge=4, le=512)]
-Initialiser = Literal["normal", "truncated-normal", "he", "glorot"]
+Initialiser = Literal["normal", "truncated-normal", "he", "glorot", "own"]
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -119,7 +119,8 @@ class NetworkConfig(Section):
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
     """No layer gets more channels than this."""
     init: Initialiser = "normal"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; or as the
+    layers draw them on their own."""
     init_std: Annotated[float, Field(gt=0, le=10)] = 0.02
     """Standard deviation of the initial weights, where `init` is "normal" or "truncated-normal"."""
     equalised: bool = False
@@ -155,7 +156,8 @@ class UpsamplingGenerator(_GeneratorConfig):
 
     kind: Literal["upsampling"] = "upsampling"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; or as the
+    layers draw them on their own."""
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "pixel"
@@ -167,7 +169,8 @@ class ResnetGenerator(_GeneratorConfig):
 
     kind: Literal["resnet"] = "resnet"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; or as the
+    layers draw them on their own."""
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 128
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "batch"
@@ -187,7 +190,8 @@ class UpsamplingCritic(_CriticConfig):
 
     kind: Literal["upsampling"] = "upsampling"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; or as the
+    layers draw them on their own."""
 
 
 class ResnetCritic(_CriticConfig):
@@ -195,7 +199,8 @@ class ResnetCritic(_CriticConfig):
 
     kind: Literal["resnet"] = "resnet"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; or as He or Glorot found."""
+    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; or as the
+    layers draw them on their own."""
     norm: Literal["batch", "layer", "none"] = "layer"
     """Normalisation before each convolution of a block. Batch norm does not go with a gradient penalty."""
     first: Literal["convolution", "block"] = "convolution"
@@ -211,7 +216,8 @@ class ResnetCritic(_CriticConfig):
 
 
 Own = Annotated[str, Field(pattern=OWN_NAME)]
-Options = Annotated[dict[Own, bool | int | float | str], Field(max_length=64)]
+Scalar = bool | int | float | str
+Options = Annotated[dict[Own, Scalar | tuple[Scalar, ...]], Field(max_length=64)]
 
 
 class CustomGenerator(_GeneratorConfig):

@@ -94,9 +94,9 @@ def _initialised(
     if foreign is not None:
         what = f"{type(foreign).__name__} draws from random numbers that a resumed run cannot have again"
         raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) in its place")
-    ops.initialise(
-        network, derive(seed, f"weights/{part}"), "one" if config.equalised else config.init, config.init_std
-    )
     if config.equalised:
+        ops.initialise(network, derive(seed, f"weights/{part}"), "one")
         ops.equalise(network)
+    elif config.init != "own":
+        ops.initialise(network, derive(seed, f"weights/{part}"), config.init, config.init_std)
     return network

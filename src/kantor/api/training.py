@@ -18,13 +18,13 @@ from kantor.api.memory import keep
 from kantor.api.model import Model, Pictures, load
 from kantor.app.data import Progress, cache_folder
 from kantor.app.parsing import count, duration_s
-from kantor.app.report import read_events
 from kantor.app.run import Terminal
 from kantor.app.train import TrainOptions
 from kantor.app.train import train as _train
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError
 from kantor.runs import directory
+from kantor.runs.events import read_events
 from kantor.sinks.console import Console
 from kantor.sinks.csv import read_metrics
 from kantor.sinks.progress import PlainProgress

@@ -14,7 +14,9 @@ import torch
 
 from kantor import __version__
 from kantor.engine.device import describe_device
+from kantor.errors import printable
 
+_MOST_THREADS = 1 << 16
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "pydantic")
 
 
@@ -48,21 +50,40 @@ def describe(device: torch.device, fingerprint: str, seed: int) -> dict[str, Any
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What has changed since a run began that can change its numbers in the last bit."""
-    changed = []
-    for key in ("device", "threads", "platform"):
-        if old.get(key) != new.get(key):
-            changed.append(f"{key} was {old.get(key)}, is {new.get(key)}")
-    for package, version in new["versions"].items():
-        before = old.get("versions", {}).get(package)
-        if before != version:
-            changed.append(f"{package} was {before}, is {version}")
-    return changed
+    """What has changed since a run began that can change its numbers in the last bit, or may have."""
+    before = {key: old.get(key) for key in ("device", "threads", "platform")} | {**old.get("versions", {})}
+    now = {key: new[key] for key in ("device", "threads", "platform")} | {**new["versions"]}
+    return [
+        f"{name} was {'unknown' if before.get(name) is None else before[name]}, is {value}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
 
 
 def read(path: Path) -> dict[str, Any]:
-    """environment.json, or nothing where it is missing or damaged: a run goes on without it."""
+    """environment.json without what in it is damaged, nothing where all is: a run goes on without it."""
     try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    if not isinstance(found, dict):
+        return {}
+    sound = {key: _plain(value) for key, value in found.items() if _is_sound(key, value)}
+    if isinstance(versions := found.get("versions"), dict):
+        sound["versions"] = {_plain(name): _plain(text) for name, text in versions.items() if isinstance(text, str)}
+    return sound
+
+
+def _plain(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    match key:
+        case "threads" | "cores":
+            return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_THREADS
+        case "versions":
+            return False  # looked at one by one
+        case "platform" | "device" | "device_type" | "data_fingerprint" | "init_from_digest":
+            return isinstance(value, str)
+    return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -18,6 +18,7 @@ from kantor import atomic
 from kantor.app import environment
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
+from kantor.errors import printable
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import name_of
 from kantor.report import words
@@ -25,7 +26,9 @@ from kantor.report.page import Curve, Page, Picture, page_html
 from kantor.report.plots import without_abandoned
 from kantor.report.table import loss_table
 from kantor.runs import directory
+from kantor.runs.events import is_count, read_events
 from kantor.sinks.csv import read_metrics
+from kantor.sinks.images import read_sheet, sheets
 from kantor.types import ImageSpec
 
 PAGE = "report.html"
@@ -64,12 +67,12 @@ def read_page(run: Path) -> Page:
     metrics, _ = without_abandoned(read_metrics(run / directory.METRICS))
     events = list(read_events(run / directory.EVENTS))
     seen = metrics.get("images_seen", np.zeros(0))
-    sheets = sorted((run / "samples" / "fixed").glob("*.png"))
+    fixed = sheets(run, "fixed")
     reals = run / "samples" / "reals.png"
-    shown = [_picture(path, _SMALL_SIDE, "the same seeds") for path in _moments(sheets)]
-    latest = _picture(sheets[-1], _LATEST_SIDE, "fixed seeds") if sheets else None
+    shown = [_picture(path, _SMALL_SIDE, "the same seeds") for path in _moments(fixed)]
+    latest = _picture(fixed[-1], _LATEST_SIDE, "fixed seeds") if fixed else None
     real = _picture(reals, _LATEST_SIDE, "real pictures of the set") if reals.exists() else None
-    damaged = shown.count(None) + (latest is None and bool(sheets)) + (real is None and reals.exists())
+    damaged = shown.count(None) + (latest is None and bool(fixed)) + (real is None and reals.exists())
     seen_text = f"{int(seen[-1]):,} pictures seen" if len(seen) else "just begun"
     return Page(
         title=run.resolve().name,
@@ -102,8 +105,8 @@ def read_page(run: Path) -> Page:
 def _data(config: Config, env: Mapping[str, Any], events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     data = config.data
     rows = [("source", data.source), ("size", f"{data.size}, {data.channels}"), ("fit", data.fit)]
-    count = next((event["epoch_images"] for event in events if "epoch_images" in event), None)
-    rows += [("pictures", f"{count:,}")] if isinstance(count, int) else []
+    count = next((event["epoch_images"] for event in events if is_count(event.get("epoch_images"))), None)
+    rows += [("pictures", f"{count:,}")] if is_count(count) else []
     rows += [("mirrored", "as often as not")] if data.mirror else []
     return [*rows, ("fingerprint", str(env.get("data_fingerprint", "unknown"))[:16])]
 
@@ -133,13 +136,14 @@ def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec) -> s
         return f"{chosen.name}, of the user's own"
     with torch.device("meta"):  # to be counted, not to be run
         count = sum(p.numel() for p in build(chosen, spec).parameters())
-    return f"{chosen.kind}, width {chosen.width}, {chosen.norm} norm, {count:,} parameters"
+    norm = "no normalisation" if chosen.norm == "none" else f"{chosen.norm} normalisation"
+    return f"{chosen.kind}, width {chosen.width}, {norm}, {count:,} parameters"
 
 
 def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:
     versions = env.get("versions", {})
     rows = [("device", env.get("device")), ("platform", env.get("platform")), ("threads", env.get("threads"))]
-    rows.append(("versions", ", ".join(f"{name} {version}" for name, version in dict(versions).items())))
+    rows.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(name, str(value)) for name, value in rows if value]
 
 
@@ -160,23 +164,10 @@ def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     return [Curve(wanted[name][0], wanted[name][1](y), kimg, y) for name, y in found.items()]
 
 
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events; a torn or foreign line is passed over."""
-    if not path.exists():
-        return
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
 def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
     lines, saves = [], sum(event.get("event") == "saved" for event in events)
     resumed = [event for event in events if event.get("event") == "started" and event.get("resumed")]
-    lines += [f"Gone on with at {event.get('images_seen', 0):,} pictures." for event in resumed]
+    lines += [f"Gone on with at {event['images_seen']:,} pictures." for event in resumed]
     seconds = metrics.get("seconds", np.zeros(0))
     if len(seconds) and np.isfinite(seconds[-1]):
         minutes, rest = divmod(round(float(seconds[-1])), 60)
@@ -184,28 +175,28 @@ def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[s
     lines.append(f"Saved {saves} time{'s' if saves != 1 else ''}.")
     for event in events:
         if event.get("event") == "finished":
-            lines.append(f"Ended at {event.get('images_seen', 0):,} pictures: {event.get('reason', 'done')}.")
+            lines.append(
+                f"Ended at {event['images_seen']:,} pictures: {printable(str(event.get('reason', 'done')))[:99]}."
+            )
     return lines
 
 
-def _moments(sheets: list[Path]) -> list[Path]:
+def _moments(paths: list[Path]) -> list[Path]:
     """A few sheets, each about twice as late as the one before it."""
-    if len(sheets) < 3:
+    if len(paths) < 3:
         return []
-    places = np.unique(np.round(np.geomspace(1, len(sheets), _MOMENTS)).astype(int)) - 1
-    return [sheets[i] for i in places]
+    places = np.unique(np.round(np.geomspace(1, len(paths), _MOMENTS)).astype(int)) - 1
+    return [paths[i] for i in places]
 
 
 def _picture(path: Path, side: int, what: str) -> Picture | None:
     """A sheet, not larger than `side` pixels, as WebP; None where it is damaged."""
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's ways to say so
+    image = read_sheet(path)
+    if image is None:
         return None
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=88, method=4)
-    caption = f"{what}, {int(path.stem):,} pictures seen" if path.stem.isdigit() else what
+    caption = f"{what}, {int(path.stem):,} pictures seen" if re.fullmatch("[0-9]{1,18}", path.stem) else what
     return Picture(caption, buffer.getvalue(), image.width)

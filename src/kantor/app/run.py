@@ -33,6 +33,7 @@ from kantor.objectives.objective import Objective, build_objective
 from kantor.report.plots import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
+from kantor.runs.fit import misfit
 from kantor.sinks.console import Console
 from kantor.sinks.csv import MetricsCsv
 from kantor.sinks.events_log import EventsLog
@@ -247,9 +248,12 @@ class Run:
         return Plan(*lengths, self._started_s, self._budget_s)  # type: ignore[arg-type]
 
     def _load(self, found: checkpoints.Checkpoint) -> None:
+        if differs := misfit(found.model, self.state.model_tensors()):
+            do = "use the code that the run began with, or start a new run"
+            raise ModelError(self.path, f"its checkpoint does not fit the networks: {differs}", do)
         try:
             self.state.load(found.model, found.optimizer, found.values)
             self.feed.position = int(found.values["feed"])
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
-            what = f"the checkpoint does not fit the configuration ({error})"
+            what = f"the checkpoint does not fit the configuration ({str(error).splitlines()[0]})"
             raise ModelError(self.path, what, "start a new run") from error

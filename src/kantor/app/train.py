@@ -146,10 +146,10 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
     run = directory.find(str(options.resume), options.runs)
     with directory.locked(run):
         env = environment.read(run / directory.ENVIRONMENT)
-        if device.type == "cpu" and env.get("device_type") == "cpu":
-            torch.set_num_threads(min(int(env.get("threads", 1)), os.cpu_count() or 1))
-        config = resumed_config(run, options.config_file, options.overrides)
+        if device.type == "cpu" and env.get("device_type") == "cpu" and "threads" in env:
+            torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         found = open_checkpoint(run, terminal.note)
+        config = resumed_config(run, options.config_file, options.overrides, found)
         expected = found.values["fingerprint"] if found else env.get("data_fingerprint")
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kantor import atomic
-from kantor.errors import ModelError, printable
+from kantor.errors import DataError, ModelError, printable
 
 CONFIG, ENVIRONMENT = "config.toml", "environment.json"
 METRICS, EVENTS, LOG, GENERATOR = "metrics.csv", "events.jsonl", "log.txt", "generator.safetensors"
@@ -75,6 +75,12 @@ def _numbered(runs: Path) -> list[Path]:
 
 def _number(run: Path) -> int:
     return int(run.name.partition("-")[0])
+
+
+def require_file(path: Path) -> None:
+    """Raises DataError where a folder has the name of a file of the run."""
+    if path.is_dir():
+        raise DataError(path, "is a folder, where a file of the run should be", "move it away")
 
 
 @contextmanager

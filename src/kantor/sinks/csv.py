@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from kantor.atomic import AppendFile
 from kantor.engine.events import Event, Request, Saved, Started, Tick
 from kantor.errors import DataError
+from kantor.runs.directory import require_file
 
 COLUMNS = (
     "attempt",
@@ -36,6 +38,9 @@ TIME_COLUMNS = ("seconds", "images_per_second")
 """What differs between two runs that are equal."""
 
 
+_NAME = re.compile(r"[A-Za-z_][\w@:./-]*")
+
+
 class ResumableLines:
     """A file of lines that goes on where a checkpoint was taken.
 
@@ -50,10 +55,10 @@ class ResumableLines:
         self._offset: int | None = None
 
     def open(self, offset: int | None) -> AppendFile:
-        """Cuts the file to `offset` (None: to its last whole line) and makes it ready to grow."""
+        """Cuts the file to `offset`, or to the last end of a line before it where somebody has edited it (None: to its
+        last whole line), and makes it ready to grow."""
         self.close()
-        size = self.path.stat().st_size if self.path.exists() else 0
-        self._file = AppendFile(self.path, offset if offset is not None and offset <= size else None)
+        self._file = AppendFile(self.path, None if offset is None else _end_of_line(self.path, offset))
         return self._file
 
     @property
@@ -122,23 +127,26 @@ class MetricsCsv(LinesListener):
             self._lines.file.line(",".join(COLUMNS))
 
 
-def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
+def read_metrics(path: Path, length: int | None = None) -> dict[str, NDArray[np.float64]]:
     """The columns of a metrics.csv, each float64 [rows]; an empty cell is NaN.
 
     A last line without its end (the run is being written, or was killed) is left out. No file, no columns.
 
+    Args:
+        length: bytes to read; None reads all of them.
     Raises:
-        DataError: a row has another number of cells than the header, or a cell is no number.
+        DataError: no file, no header, a row has another number of cells than it, or a cell is no number.
     """
+    require_file(path)
     if not path.exists():
         return {}
-    *lines, _torn = path.read_text("utf-8", errors="replace").split("\n")
+    *lines, _torn = path.read_bytes()[:length].decode("utf-8", errors="replace").split("\n")
     if not lines:
         return {}
-    names = lines[0].split(",")
-    table = np.empty((len(lines) - 1, len(names)))
-    for i, line in enumerate(lines[1:]):
-        cells = line.split(",")
+    names, rows = lines[0].split(","), [line.split(",") for line in lines[1:]]
+    _check_header(path, names, rows)
+    table = np.empty((len(rows), len(names)))
+    for i, cells in enumerate(rows):
         try:
             if len(cells) != len(names):
                 raise ValueError
@@ -147,6 +155,33 @@ def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
             what = f"line {i + 2} is not a row of {len(names)} numbers"
             raise DataError(path, what, "delete that line; the others can be used") from None
     return {name: table[:, i].copy() for i, name in enumerate(names)}
+
+
+def _check_header(path: Path, names: list[str], rows: list[list[str]]) -> None:
+    """Raises DataError where the first line is at fault: rows that all agree are more to be trusted than it is."""
+    sizes = {len(cells) for cells in rows}
+    odd = len(sizes) == 1 and sizes != {len(names)} and tuple(names) != COLUMNS
+    header = ",".join(COLUMNS)
+    if names != [""] and all(map(_is_number, names)):
+        raise DataError(path, "the header is missing", f"put this line above all others: {header}")
+    wrong = "images_seen" not in names or len({*names}) < len(names) or not all(map(_NAME.fullmatch, names))
+    if wrong or odd:
+        do = f"write it anew: {header}" if sizes <= {len(COLUMNS)} else "delete the file, or bring back a copy"
+        raise DataError(path, "line 1 is not the header of the lines below", do)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _end_of_line(path: Path, offset: int) -> int:
+    """`offset`, where a line of the file ends there, else where the last one before it ends."""
+    data = path.read_bytes()[:offset] if path.exists() else b""
+    return data.rfind(b"\n") + 1
 
 
 def _cells(tick: Tick) -> list[str]:

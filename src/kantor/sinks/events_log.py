@@ -80,7 +80,7 @@ def _length_until(tail: bytes, images_seen: int) -> int:
     for line in tail.splitlines(keepends=True):
         try:
             past = not line.endswith(b"\n") or json.loads(line)["images_seen"] > images_seen
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             past = True
         if past:
             break

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from kantor.sample import animate
 from kantor.sample.grid import grid, png_bytes
 
 KINDS = ("fixed", "random")
+MOST_PIXELS = 1 << 26
+"""Of a sheet: 64 pictures of 1024x1024."""
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 class SampleSheets:
@@ -83,11 +89,10 @@ class SampleSheets:
     def _frame(self, path: Path) -> animate.Frame | None:
         """The sheet at `path`, compressed; None where it is gone or was damaged by others."""
         if path not in self._frames:
-            try:
-                with Image.open(path) as image:
-                    self._frames[path] = animate.compress(np.asarray(image.convert("RGB")))
-            except OSError:
+            sheet = read_sheet(path)
+            if sheet is None:
                 return None
+            self._frames[path] = animate.compress(np.asarray(sheet))
         return self._frames[path]
 
 
@@ -98,5 +103,18 @@ def sheet_name(images_seen: int) -> str:
 
 def sheets(folder: Path, kind: str) -> list[Path]:
     """The sheets in samples/KIND of the run `folder`, in order of pictures seen."""
-    found = (p for p in (folder / "samples" / kind).glob("*.png") if p.stem.isascii() and p.stem.isdigit())
-    return sorted(found, key=lambda p: int(p.stem))
+    found = (path for path in (folder / "samples" / kind).glob("*.png") if _NUMBER.fullmatch(path.stem))
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def read_sheet(path: Path) -> Image.Image | None:
+    """The picture at `path`, as RGB; None where it is gone, damaged, or larger than any sheet."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of large pictures: what is too large is told below
+            with Image.open(path, formats=("PNG",)) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    return None
+                return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
+        return None  # Pillow's ways to say so

@@ -9,7 +9,9 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from commands import TINY, exit_of
 from kantor import atomic
@@ -143,3 +145,23 @@ def test_a_lock_held_in_this_moment_is_waited_for(tmp_path: Path, capsys: pytest
     assert exit_of(*words, "--cache", tmp_path / "c") == 0
     thread.join()
     assert "waiting for another Kantor" in capsys.readouterr().out
+
+
+def test_what_is_allowed_counts_for_a_set_packed_earlier_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(40):
+        name = pictures / f"{i}.png"
+        if i < 35:
+            Image.fromarray(np.full((16, 16, 3), 5 * i, np.uint8)).save(name)
+        else:
+            name.write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    words = ["train", pictures, *TINY, "--images", "8", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    assert exit_of(*words) == 3
+    assert "5 of 40 pictures cannot be used" in capsys.readouterr().err
+    assert exit_of(*words, "--max-bad", "20%") == 0
+    capsys.readouterr()
+    assert exit_of(*words) == 3
+    assert "5 of 40 pictures cannot be used, more than the 1% allowed; mend" in capsys.readouterr().err
+    assert exit_of(*words, "--max-bad", "12.5%") == 0
+    assert "files left out then: 5" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config, parse_size
 from kantor.data import layout
 from kantor.data.listing import Listing, choose_spec, scan
-from kantor.data.pack import PackReport, cache_key, pack
+from kantor.data.pack import PackReport, cache_key, pack, too_many
 from kantor.data.sources import GLYPHS, Many, Source, open_source
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
@@ -110,6 +110,7 @@ def _packed_into(
     """The set at `path` in the cache, packed now where it is not there. Raises BusyError while another packs it."""
     kept = _from_cache(path, note)
     if kept is not None:
+        _tell_left_out(kept, config, note)
         return kept
     if path.parent.exists():
         for line in caching.make_room(
@@ -139,6 +140,21 @@ def _from_cache(path: Path, note: Callable[[str], None]) -> Store | None:
         atomic.remove_folder(path)
         return None
     return store
+
+
+def _tell_left_out(store: Store, config: Config, note: Callable[[str], None]) -> None:
+    """Of a set packed earlier, perhaps with another --max-bad.
+
+    Raises:
+        DataError: more was left out than is allowed now.
+    """
+    bad, rejected = store.manifest.get("bad", 0), store.manifest.get("rejected", 0)
+    if too_many(bad, store.count + bad, config.data.max_bad):
+        what = f"{bad} of {store.count + bad} pictures cannot be used, more than the {config.data.max_bad * 100:g}% allowed"
+        do = f"mend or remove them, or leave them out with --max-bad {math.ceil(1000 * bad / (store.count + bad)) / 10:g}%"
+        raise DataError(config.data.source, what, do)
+    if rejected:
+        note(f"packed before; files left out then: {rejected:,}, listed in rejected.jsonl in the run directory")
 
 
 def look(

@@ -195,23 +195,30 @@ _FEW_BAD = 3
 
 
 def _judge(journal: Journal, source: Source, config: DataConfig, total: int) -> None:
-    """Raises DataError where too many of `total` pictures are bad already.
-
-    A few stray files in a small folder are never too many, unless the user tolerates none.
-    """
-    few = min(_FEW_BAD, total // 4) if config.max_bad else 0
-    if journal.bad <= max(config.max_bad * total, few):
+    """Raises DataError where too many of `total` pictures are bad already."""
+    if not too_many(journal.bad, total, config.max_bad):
         return
     seen = journal.rows + journal.bad
     if journal.rows == 0:
         raise _none_usable(journal, source, "its" if seen == total else f"the first {seen}")
     share = math.ceil(1000 * journal.bad / seen) / 10
-    raise DataError(
-        source.path,
-        f"{journal.bad} of {seen} pictures cannot be used, more than the {config.max_bad * 100:g}% allowed: "
-        + _first(journal),
-        "mend or remove them" + (f", or leave such pictures out with --max-bad {share:g}%" if share < 100 else ""),
-    )
+    what = f"{journal.bad} of {'' if seen == total else 'the first '}{seen} pictures cannot be used, "
+    what += f"more than the {config.max_bad * 100:g}% allowed: {_first(journal)}"
+    do = "mend or remove them"
+    if seen < total:  # more are to come: no share that would do is known yet
+        do += ", or leave such pictures out with a larger --max-bad; kantor pack --inspect looks at all of them"
+    elif share < 100:
+        do += f", or leave such pictures out with --max-bad {share:g}%"
+    raise DataError(source.path, what, do)
+
+
+def too_many(bad: int, total: int, max_bad: float) -> bool:
+    """Whether `bad` of `total` pictures are more than the share `max_bad`.
+
+    A few stray files in a small folder are never too many, unless the user tolerates none.
+    """
+    few = min(_FEW_BAD, total // 4) if max_bad else 0
+    return bad > max(max_bad * total, few)
 
 
 def _none_usable(journal: Journal, source: Source, whose: str) -> DataError:
@@ -251,6 +258,7 @@ def _manifest(
         "fingerprint": layout.fingerprint(spec, settings, names, shards),
         "notes": journal.notes,
         "rejected": journal.rejected,
+        "bad": journal.bad,
         "duplicates": _duplicates([index for index, _ in shards]),
         "near_constant": journal.near_constant,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from engine_fakes import CPU, feed, parts
 from kantor.app.data import absolute_source, open_set
 from kantor.app.environment import read
 from kantor.app.parsing import duration_s
+from kantor.app.run import build
 from kantor.config.io import read_toml, resolve
 from kantor.config.schema import AdamConfig
 from kantor.engine import ema, optimizers
 from kantor.errors import ConfigError
+from kantor.types import ImageSpec
 from resume_child import FIELDS, train_until
 
 
@@ -120,3 +123,11 @@ def test_durations(text: str, seconds: float) -> None:
 def test_no_durations(text: str) -> None:
     with pytest.raises(ConfigError):
         duration_s(text, "--time-budget")
+
+
+def test_clipped_weights_are_not_scaled() -> None:
+    config = resolve("wgan", overrides={"critic.equalised": True})
+    store: Any = SimpleNamespace(spec=ImageSpec(16, 16, 3), labelled=False, class_names=[], shard_sizes=[8], count=8)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"size": "16"})})
+    with pytest.raises(ConfigError, match=r"critic\.equalised: scales the weights that clipping has just bounded"):
+        build(config, store, CPU, "float32")

@@ -31,6 +31,7 @@ from kantor.export.weights import Card, write_generator
 from kantor.nets import build_critic, traits_of
 from kantor.objectives.objective import Objective, build_objective
 from kantor.report.plots import LossPlot
+from kantor.report.reading import reading_of
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.fit import misfit
@@ -129,6 +130,9 @@ def build(config: Config, store: Store | Part, device: torch.device, precision: 
     if refusal := parts.objective.refuses(traits_of(critic)):
         what, _, do = refusal.rpartition("; ")
         raise ConfigError("critic.norm", what, do)
+    if parts.objective.constraint is not None and config.critic.equalised:
+        what = "scales the weights that clipping has just bounded, so that next to nothing would be left of a score"
+        raise ConfigError("critic.equalised", what, "leave it out, or use a gradient penalty in place of clipping")
     rehearse(config, parts.spec, parts.classes, parts.objective)
     if parts.objective.wasserstein and not parts.objective.penalties and parts.objective.constraint is None:
         raise ConfigError(
@@ -172,7 +176,7 @@ class Run:
                 "metrics.csv": MetricsCsv(path / directory.METRICS),
                 "events.jsonl": EventsLog(path / directory.EVENTS),
                 "sample sheets": SampleSheets(path),
-                "losses.png": LossPlot(path),
+                "losses.png": LossPlot(path, reading_of(parts.config.objective)),
                 "log.txt": Console(self._log, path),
                 "console": self._console,
                 **more,

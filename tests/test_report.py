@@ -5,6 +5,8 @@ from __future__ import annotations
 import html.parser
 import re
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,13 @@ from PIL import Image
 
 from commands import TINY, exit_of
 from kantor.app.report import PAGE, write_report
+from kantor.config.io import resolve
 from kantor.report import words
 from kantor.report.page import curve_svg
+from kantor.report.plots import losses_png, without_abandoned
+from kantor.report.reading import Reading, reading_of
 from kantor.report.table import loss_table
+from kantor.sinks.csv import COLUMNS, read_metrics
 
 VOID = {"meta", "img", "br", "line", "polyline"}
 
@@ -161,18 +167,104 @@ def test_trend(shape: str, found: str, scale: float) -> None:
 def test_trend_of_little() -> None:
     assert words.trend(np.arange(5.0)) == "short"
     assert words.trend(np.full(100, np.nan)) == "short"
-    assert "too few rows" in words.gap_words(np.arange(5.0), True)
+    assert "too few rows" in words.gap_words(np.arange(5.0), Reading())
+
+
+def reading(preset: str, **overrides: object) -> Reading:
+    return reading_of(resolve(preset, None, overrides).objective)
 
 
 def test_sentences_carry_the_figures() -> None:
     norm = np.concatenate([np.full(30, 9.0), np.full(10, 1.05)])
-    assert "1.05: as it should be" in words.gradient_words(norm, ["two-sided"])
-    assert "9: further from 1" in words.gradient_words(np.full(40, 9.0), ["two-sided"])
-    assert "0.1: as it should be" in words.gradient_words(np.full(40, 0.1), ["one-sided"])
-    assert "1" not in words.gradient_words(np.full(40, 9.0), ["zero-centred", "two-sided"])
+    two_sided, one_sided = reading("wgan-gp"), reading("wgan-gp", **{"objective.kind": "wgan-lp"})
+    assert "1.05: as it should be" in words.gradient_words(norm, two_sided)
+    assert "9: further above 1" in words.gradient_words(np.full(40, 9.0), two_sided)
+    assert "1.5: above 1, as is usual" in words.gradient_words(np.full(40, 1.5), two_sided)
+    assert "0.1: further below 1" in words.gradient_words(np.full(40, 0.1), two_sided)
+    assert "0.1: as it should be" in words.gradient_words(np.full(40, 0.1), one_sided)
+    drawn_to_zero = words.gradient_words(np.full(40, 0.3), reading("default"))
+    assert "drawn to 0" in drawn_to_zero and drawn_to_zero.endswith("is 0.3.")
     lines = words.health({"skipped_steps": np.array([0, 3.0]), "images_per_second": np.array([100.0, 200, 300])})
     assert lines[0].startswith("3 steps were skipped")
     assert "200 pictures a second" in lines[1]
+
+
+def test_a_rising_gap_is_judged_by_its_objective() -> None:
+    """As docs/losses.md has it: slowly rising is healthy for a relativistic critic, up to a gap of 3."""
+    rising = np.linspace(0.1, 0.9, 100)
+    assert "that is healthy while it is slow" in words.gap_words(rising, reading("default"))
+    assert "at 3 and more the critic wins" in words.gap_words(5 * rising, reading("default"))
+    assert "still finding differences" in words.gap_words(99 * rising, reading("wgan-gp"))
+    assert "usual for long where weights are clipped" in words.gap_words(rising, reading("wgan"))
+    assert "watch whether the pictures get worse" in words.gap_words(rising, reading("dcgan"))
+    assert "get better with more training" in words.gap_words(rising[::-1], reading("wgan-gp"))
+
+
+def test_a_wasserstein_critic_without_clipping_is_not_called_clipped() -> None:
+    fields = {"objective.constraint.kind": "none", "objective.penalties.gradient.of": "two-sided"}
+    assert "clipped" in reading("wgan").gap
+    assert reading("wgan", **fields).gap == reading("wgan-gp").gap
+
+
+def test_captions_and_documentation_agree() -> None:
+    """Numbers of an even match are those of docs/losses.md."""
+    text = (Path(__file__).parents[1] / "docs" / "losses.md").read_text("utf-8")
+    for preset, number, shown in ("default", "0.69", "0.69"), ("dcgan", "1.386", "1.39"), ("dcgan", "0.693", "0.69"):
+        assert number in text
+        assert shown in reading(preset).critic_loss + reading(preset).generator_loss
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, float("inf"), -float("inf"), 1e30])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_numbers_beyond_all_bounds(name: str, value: float) -> None:
+    metrics = {column: np.linspace(1, 2, 40) for column in COLUMNS} | {"images_seen": np.arange(40.0)}
+    for part in np.s_[3], np.s_[-1], np.s_[::2], np.s_[:]:
+        broken = metrics | {name: metrics[name].copy()}
+        broken[name][part] = value
+        assert max(map(len, loss_table(broken)), default=0) <= 110
+        kept, _ = without_abandoned(broken)
+        text = " ".join(words.health(kept)) + words.gap_words(kept["critic_gap"], reading("default"))
+        assert len(text) < 600
+
+
+def test_a_page_and_a_plot_of_numbers_beyond_all_bounds(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "metrics.csv"
+    header, *rows = path.read_text().splitlines()
+    for i, value in enumerate(("1e308", "-1e308", "inf", "-inf", "nan", "1e300")):
+        cells = rows[i].split(",")
+        rows[i] = ",".join(cells[:3] + [value] * (len(cells) - 3))
+    rows.append(",".join(["0", "1e308", "1e308", *["1e308"] * (len(header.split(",")) - 3)]))
+    path.write_text("\n".join([header, *rows, ""]))
+    assert exit_of("report", run) == 0
+    assert exit_of("report", run, "--table") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines()[1:])) < 140
+    assert "nan" not in Balance((run / PAGE).read_text("utf-8")).text
+    losses_png(read_metrics(path), "wild")
+
+
+@pytest.mark.parametrize("where", ["samples/reals.png", "samples/fixed/000000064.png", "samples/fixed/²²².png"])
+@pytest.mark.parametrize("side", [30_000, 12_000])
+def test_a_sheet_that_claims_to_be_huge(where: str, side: int, run: Path) -> None:
+    """Its header alone is small; Pillow would warn of one of them and refuse the other."""
+    (run / where).write_bytes(png_header(side))
+    assert exit_of("report", run) == 0
+    lost = "Sheets that cannot be read: 1." in (run / PAGE).read_text()
+    assert lost == ("²" not in where)
+
+
+def png_header(side: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_networks_without_normalisation(run: Path) -> None:
+    text = Balance((run / PAGE).read_text("utf-8")).text
+    assert "none norm" not in text
+    assert "no normalisation" in text
+    assert "pixel normalisation" in text
 
 
 def test_a_long_run_is_drawn_in_few_points_and_keeps_its_spikes() -> None:

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -389,3 +390,19 @@ def test_trend():
         assert trend.words() == f"{series[-1]:.3g}, {word}"
     trend.add(float("nan"))
     assert not trend.known
+
+
+def test_a_film_leaves_out_sheets_that_cannot_be_read(tmp_path):
+    """Also one whose header claims more pixels than Pillow opens, and one whose name is no number."""
+    sink = SampleSheets(tmp_path)
+    for seen in (0, 100):
+        sink.on(sampled(seen))
+    head = bytearray((tmp_path / "samples/fixed/000000100.png").read_bytes())
+    head[16:24] = (30_000).to_bytes(4, "big") * 2
+    head[29:33] = zlib.crc32(head[12:29]).to_bytes(4, "big")
+    for name in ("000000050", "²²²"):
+        (tmp_path / f"samples/fixed/{name}.png").write_bytes(head)
+    (tmp_path / "samples/fixed/000000060.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\x05IHDRxxxxxyyyy")
+    sink.on(Finished(100, "done"))
+    with Image.open(tmp_path / "animation-fixed.gif") as film:
+        assert film.n_frames == 2

@@ -24,6 +24,7 @@ from kantor.objectives.objective import name_of
 from kantor.report import words
 from kantor.report.page import Curve, Page, Picture, page_html
 from kantor.report.plots import without_abandoned
+from kantor.report.reading import reading_of
 from kantor.report.table import loss_table
 from kantor.runs import directory
 from kantor.runs.events import is_count, read_events
@@ -149,14 +150,14 @@ def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     kimg = metrics.get("images_seen", np.zeros(0)) / 1000
-    penalties = {penalty.of for penalty in config.objective.penalties.values() if penalty.weight}
+    reading = reading_of(config.objective)
     wanted: dict[str, tuple[str, Callable[[Any], str]]] = {
-        "wasserstein_estimate": ("Wasserstein estimate", lambda y: words.gap_words(y, True)),
-        "critic_gap": ("Critic gap", lambda y: words.gap_words(y, False)),
-        "critic_loss": ("Critic loss", words.critic_words),
-        "generator_loss": ("Generator loss", words.generator_words),
-        "penalty": ("Penalty", words.penalty_words),
-        "gradient_norm": ("Gradient norm", lambda y: words.gradient_words(y, penalties)),
+        "wasserstein_estimate": ("Wasserstein estimate", lambda y: words.gap_words(y, reading)),
+        "critic_gap": ("Critic gap", lambda y: words.gap_words(y, reading)),
+        "critic_loss": ("Critic loss", lambda _: reading.critic_loss),
+        "generator_loss": ("Generator loss", lambda _: reading.generator_loss),
+        "penalty": ("Penalty", lambda y: words.penalty_words(y, reading)),
+        "gradient_norm": ("Gradient norm", lambda y: words.gradient_words(y, reading)),
     }
     found = {name: metrics[name] for name in wanted if name in metrics and np.isfinite(metrics[name]).any()}
     if "wasserstein_estimate" in found:
@@ -171,7 +172,7 @@ def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[s
     seconds = metrics.get("seconds", np.zeros(0))
     if len(seconds) and np.isfinite(seconds[-1]):
         minutes, rest = divmod(round(float(seconds[-1])), 60)
-        lines.append(f"Time in training: {minutes} min {rest} s.")
+        lines.append(f"Time in training: {words.figure(minutes)} min {rest} s.")
     lines.append(f"Saved {saves} time{'s' if saves != 1 else ''}.")
     for event in events:
         if event.get("event") == "finished":

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Saved
+from kantor.report.reading import Reading
+from kantor.report.words import figure as figure_text
 from kantor.sinks.csv import read_metrics
 
 if TYPE_CHECKING:  # matplotlib takes half a second to load
@@ -26,41 +28,37 @@ INK, SOFT_INK, RULE = "#2f3136", "#73767d", "#e4e3df"
 
 @dataclass(frozen=True)
 class Panel:
-    """One curve. column: of metrics.csv; hint: one sentence on what to look for."""
+    """One curve. column: of metrics.csv; about: what it is, before the sentence on what to look for."""
 
     column: str
     title: str
-    hint: str
     colour: str
+    about: str = ""
 
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart
-WASSERSTEIN = Panel(
-    "wasserstein_estimate",
-    "Wasserstein estimate",
-    "mean critic(real) − mean critic(fake). It should rise quickly, then fall slowly as the pictures get better.",
-    "#0072b2",
-)
-GAP = Panel(
-    "critic_gap",
-    "Critic gap",
-    "mean critic(real) − mean critic(fake). Healthy: it levels off. Growing on and on: the critic wins.",
-    "#0072b2",
-)
+_GAP = "mean critic(real) − mean critic(fake). "
+WASSERSTEIN = Panel("wasserstein_estimate", "Wasserstein estimate", "#0072b2", _GAP)
+GAP = Panel("critic_gap", "Critic gap", "#0072b2", _GAP)
 SMALL = (
-    Panel("critic_loss", "Critic loss", "What the critic minimises, its penalty aside.", "#d55e00"),
-    Panel("generator_loss", "Generator loss", "It may wander: no measure of quality.", "#009e73"),
-    Panel("penalty", "Penalty", "Times its weight. Should soon be small and calm.", "#a3527d"),
-    Panel("gradient_norm", "Gradient norm", "Of the critic. Near 1 under WGAN-GP, drawn to 0 by R1, R2.", "#8a6d00"),
+    Panel("critic_loss", "Critic loss", "#d55e00"),
+    Panel("generator_loss", "Generator loss", "#009e73"),
+    Panel("penalty", "Penalty", "#a3527d"),
+    Panel("gradient_norm", "Gradient norm", "#8a6d00"),
 )
+_ANY = Reading()
+_MOST_IMAGES = 2.0**53
+_DRAWABLE = 1e150
+"""Differences and sums of larger numbers overflow."""
 
 
-def losses_png(metrics: Mapping[str, Column], title: str) -> bytes:
+def losses_png(metrics: Mapping[str, Column], title: str, reading: Reading = _ANY) -> bytes:
     """The curves of a run, as a PNG 1400 pixels wide. Equal metrics give equal bytes.
 
     Args:
         metrics: columns as `read_metrics` gives them; any may be missing or hold NaN, all may be empty.
         title: above everything.
+        reading: what to look for, said under the title of each curve.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -79,25 +77,28 @@ def losses_png(metrics: Mapping[str, Column], title: str) -> bytes:
     figure.text(0.925, 1 - 0.38 / height, _summary(kept), size=10, color=SOFT_INK, ha="right", va="center")
     main = WASSERSTEIN if _has(kept, WASSERSTEIN.column) else GAP
     top = figure.add_subplot(layout[0, :])
-    _draw(top, kept, main, rolled_back, wide=True)
+    _draw(top, kept, main, reading.gap, rolled_back, wide=True)
     _epoch_axis(top, kept)
     for i, panel in enumerate(panels):
         alone = i == len(panels) - 1 and i % 2 == 0
-        _draw(figure.add_subplot(layout[1 + i // 2, slice(None) if alone else i % 2]), kept, panel, rolled_back)
+        axes = figure.add_subplot(layout[1 + i // 2, slice(None) if alone else i % 2])
+        _draw(axes, kept, panel, getattr(reading, panel.column), rolled_back)
     return png_of(figure)
 
 
 def without_abandoned(metrics: Mapping[str, Column]) -> tuple[dict[str, Column], Column]:
-    """Leaves out rows that a roll-back undid.
+    """Leaves out rows that a roll-back undid, and what was never measured: numbers beyond all bounds.
 
     Returns:
         The columns of the rows that count, images_seen rising, and where the run was rolled back to: [roll-backs].
     """
     seen = metrics.get("images_seen", np.zeros(0))
+    count = (seen >= 0) & (seen <= _MOST_IMAGES)  # NaN is neither
+    seen = seen[count]
     later_least = np.minimum.accumulate(np.append(seen, np.inf)[::-1])[::-1][1:]
-    keep = np.isfinite(seen) & (seen < later_least)
+    keep = seen < later_least
     back = seen[1:][np.diff(seen) <= 0]
-    return {name: column[keep] for name, column in metrics.items()}, back
+    return {name: np.clip(column[count][keep], -_DRAWABLE, _DRAWABLE) for name, column in metrics.items()}, back
 
 
 def smooth(values: Column, window: int) -> Column:
@@ -130,10 +131,11 @@ class LossPlot:
 
     Args:
         run_folder: holds metrics.csv; its name is the title.
+        reading: how to read the curves.
     """
 
-    def __init__(self, run_folder: Path) -> None:
-        self.folder = run_folder
+    def __init__(self, run_folder: Path, reading: Reading = _ANY) -> None:
+        self.folder, self.reading = run_folder, reading
         self._drawn_rows = -1
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
@@ -142,7 +144,7 @@ class LossPlot:
             rows = len(metrics.get("images_seen", ()))
             path = self.folder / "losses.png"
             if rows and (rows != self._drawn_rows or not path.exists()):
-                atomic.write_bytes(path, losses_png(metrics, self.folder.resolve().name))
+                atomic.write_bytes(path, losses_png(metrics, self.folder.resolve().name, self.reading))
                 self._drawn_rows = rows
         return None
 
@@ -162,12 +164,14 @@ def _summary(metrics: Mapping[str, Column]) -> str:
     if not len(seen):
         return "nothing measured yet"
     text = f"{int(seen[-1]):,} pictures seen"
-    return text + (f" · epoch {epoch[-1]:.1f}" if len(epoch) and np.isfinite(epoch[-1]) else "")
+    return text + (f" · epoch {figure_text(epoch[-1], 1)}" if len(epoch) and np.isfinite(epoch[-1]) else "")
 
 
-def _draw(axes: Axes, metrics: Mapping[str, Column], panel: Panel, marks: Column, wide: bool = False) -> None:
+def _draw(
+    axes: Axes, metrics: Mapping[str, Column], panel: Panel, hint: str, marks: Column, wide: bool = False
+) -> None:
     """One curve: the raw values faint, their moving mean strong, the last value written at its end."""
-    _dress(axes, panel, wide)
+    _dress(axes, panel, hint, wide)
     x, y = metrics.get("images_seen", np.zeros(0)) / 1000, metrics.get(panel.column, np.zeros(0))
     y = np.where(np.isfinite(y), y, np.nan)
     if not np.isfinite(y).any():
@@ -204,14 +208,14 @@ def _draw(axes: Axes, metrics: Mapping[str, Column], panel: Panel, marks: Column
             )  # fmt: skip
 
 
-def _dress(axes: Axes, panel: Panel, wide: bool) -> None:
+def _dress(axes: Axes, panel: Panel, hint: str, wide: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
     above = 33 if wide else 16  # room for the axis of epochs
     style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
     size = 12 if wide else 10.5
     axes.annotate(panel.title, (0, 1), (0, above + 4), size=size, weight="bold", color=panel.colour, **style)
-    axes.annotate(panel.hint, (0, 1), (0, above - 9), size=9.5 if wide else 8.5, color=SOFT_INK, **style)
+    axes.annotate(panel.about + hint, (0, 1), (0, above - 9), size=9.5 if wide else 8.5, color=SOFT_INK, **style)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#b9b8b3")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.report.plots import without_abandoned
+from kantor.report.words import figure
 
 COLUMNS = {
     "images_seen": "kimg",
@@ -40,14 +41,16 @@ def loss_table(metrics: Mapping[str, NDArray[np.float64]], rows: int = ROWS) -> 
             continue
         parts = np.split(values, edges[1:-1])
         if name in ("images_seen", "epoch"):
-            column = [f"{part[-1] / (1000 if name == 'images_seen' else 1):,.1f}" for part in parts]
+            column = [figure(part[-1] / (1000 if name == "images_seen" else 1), 1) for part in parts]
         else:
-            column = [_mean(part, ",.0f" if name == "images_per_second" else ".4g") for part in parts]
+            column = [_mean(part, whole=name == "images_per_second") for part in parts]
         width = max(len(title), *map(len, column))
         cells.append([text.rjust(width) for text in [title, *column]])
     return ["  ".join(line) for line in zip(*cells, strict=True)]
 
 
-def _mean(values: NDArray[np.float64], form: str) -> str:
+def _mean(values: NDArray[np.float64], whole: bool) -> str:
     good = values[np.isfinite(values)]
-    return format(good.mean(), form) if len(good) else "-"
+    if not len(good):
+        return "-"
+    return figure(good.mean()) if whole else f"{good.mean():.4g}"

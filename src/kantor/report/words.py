@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.report.reading import Reading
+
 Column = NDArray[np.float64]
 _FEW = 12
+_LONG = 1e12
+_STEEP = 2.0  # short runs at 16x16 had norms up to 1.65
 
 
 def trend(values: Column) -> str:
@@ -28,51 +32,44 @@ def trend(values: Column) -> str:
     return "rising" if step > 0 else "falling"
 
 
-def gap_words(values: Column, wasserstein: bool) -> str:
+def gap_words(values: Column, reading: Reading) -> str:
     """On the critic's gap, or the Wasserstein estimate, which is the same difference under a bound."""
-    healthy = (
-        "Healthy: it rises quickly at the start, then falls slowly as the pictures get better."
-        if wasserstein
-        else "Healthy: it levels off. Growing on and on means that the critic wins."
-    )
-    now = {
-        "short": "There are too few rows yet to say more.",
-        "level": "Here it has been level over the last half of the run.",
-        "rising": "Here it was still rising over the last half of the run"
-        + (": the critic is still finding differences." if wasserstein else ": watch whether the pictures get worse."),
-        "falling": "Here it was still falling over the last half of the run"
-        + (": the pictures may well get better with more training." if wasserstein else "."),
-    }[trend(values)]
-    return f"{healthy} {now}"
+    way = trend(values)
+    if way == "short":
+        return f"{reading.gap} There are too few rows yet to say more."
+    if way == "level":
+        return f"{reading.gap} Here it has been level over the last half of the run."
+    if way == "falling":
+        hope = ": the pictures may well get better with more training" if reading.too_far == np.inf else ""
+        return f"{reading.gap} Here it was still falling over the last half of the run{hope}."
+    far = 0 < reading.too_far <= _late_median(values)
+    verdict = f"at {reading.too_far:g} and more the critic wins" if far else reading.rising
+    return f"{reading.gap} Here it was still rising over the last half of the run: {verdict}."
 
 
-def generator_words(values: Column) -> str:
-    return (
-        "What the generator minimises. It may wander: it is measured by a critic that changes, so it tells no quality."
-    )
+def penalty_words(values: Column, reading: Reading) -> str:
+    return f"{reading.penalty} Its median over the last quarter is {_late_median(values):.3g}."
 
 
-def penalty_words(values: Column) -> str:
+def gradient_words(values: Column, reading: Reading) -> str:
+    """On the norm of the score's gradient, and whether it is where the penalty draws it."""
+    median = _late_median(values)
+    verdict = ""
+    if reading.drawn_to in ("two-sided", "one-sided"):
+        if median > _STEEP:
+            verdict = ": further above 1 than is usual"
+        elif median > 1.3:
+            verdict = ": above 1, as is usual while the estimate is large"
+        elif median >= 0.8 or reading.drawn_to == "one-sided":
+            verdict = ": as it should be"
+        else:
+            verdict = ": further below 1 than is usual"
+    return f"{reading.gradient_norm} Its median over the last quarter is {median:.3g}{verdict}."
+
+
+def _late_median(values: Column) -> float:
     values = values[np.isfinite(values)]
-    last = values[-max(1, len(values) // 4) :]
-    return f"Times its weight. It should soon be small and calm; its median over the last quarter is {np.median(last):.3g}."
-
-
-def gradient_words(values: Column, penalties: Collection[str]) -> str:
-    """penalties: the kinds that are at work: "two-sided", "one-sided", "zero-centred"."""
-    values = values[np.isfinite(values)]
-    median = float(np.median(values[-max(1, len(values) // 4) :]))
-    if set(penalties) == {"two-sided"}:
-        verdict = "as it should be" if 0.8 <= median <= 1.3 else "further from 1 than is usual"
-        return f"The penalty draws it to 1. Its median over the last quarter is {median:.3g}: {verdict}."
-    if set(penalties) == {"one-sided"}:
-        verdict = "as it should be" if median <= 1.3 else "further above 1 than is usual"
-        return f"The penalty keeps it from rising above 1. Its median over the last quarter is {median:.3g}: {verdict}."
-    return f"How steep the critic's score is at the pictures. Calm is good, jumps are not. Its median over the last quarter is {median:.3g}."
-
-
-def critic_words(values: Column) -> str:
-    return "What the critic minimises, its penalty aside."
+    return float(np.median(values[-max(1, len(values) // 4) :]))
 
 
 def health(columns: Mapping[str, Column]) -> list[str]:
@@ -81,7 +78,7 @@ def health(columns: Mapping[str, Column]) -> list[str]:
     skipped = float(np.nansum(columns.get("skipped_steps", np.zeros(0))))
     if skipped:
         lines.append(
-            f"{skipped:,.0f} steps were skipped because a gradient was not finite. A few at the start are harmless; "
+            f"{figure(skipped)} steps were skipped because a gradient was not finite. A few at the start are harmless; "
             "many mean that the learning rate is too high."
         )
     rate = columns.get("images_per_second", np.zeros(0))
@@ -89,7 +86,12 @@ def health(columns: Mapping[str, Column]) -> list[str]:
     if len(rate):
         low, middle, high = np.percentile(rate, [10, 50, 90])
         lines.append(
-            f"Speed: {middle:,.0f} pictures a second (median; nine of ten rows above {low:,.0f}, one of ten above "
-            f"{high:,.0f})."
+            f"Speed: {figure(middle)} pictures a second (median; nine of ten rows above {figure(low)}, one of ten above "
+            f"{figure(high)})."
         )
     return lines
+
+
+def figure(value: float, decimals: int = 0) -> str:
+    """1,234.5; numbers that would fill the line are written 1.23e+45."""
+    return f"{value:,.{decimals}f}" if abs(value) < _LONG else f"{value:.3g}"

@@ -1,0 +1,85 @@
+"""What healthy curves look like, one sentence a curve, for each family of objectives: the same under losses.png, on the
+page of a run and, at length, in docs/losses.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from kantor.config.schema import ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read the curves of an objective.
+
+    Attributes:
+        gap, critic_loss, generator_loss, penalty, gradient_norm: one sentence on each curve, gap also on the Wasserstein
+            estimate, which is the same number.
+        rising: on a gap that still rises at the end; too_far: the gap from which that is bad news.
+        drawn_to: "two-sided", "one-sided" or "zero-centred", as the penalties are; "" where there is none, or several.
+    """
+
+    gap: str = "Healthy: noisy, within bounds. Growing on and on: the critic wins."
+    critic_loss: str = "What the critic minimises, its penalty aside."
+    generator_loss: str = "It may wander: no measure of quality."
+    penalty: str = "Times its weight. Calm is good, jumps later on are not."
+    gradient_norm: str = "Of the critic's score. Calm is good, jumps are not."
+    rising: str = "watch whether the pictures get worse"
+    too_far: float = 0.0
+    drawn_to: str = ""
+
+
+WASSERSTEIN = Reading(
+    gap="Healthy: it rises quickly at the start, then falls slowly as the pictures get better.",
+    critic_loss="Minus the Wasserstein estimate; its penalty is not in it.",
+    penalty="Times its weight. It goes with the estimate, well below it.",
+    rising="the critic is still finding differences",
+    too_far=float("inf"),
+)
+_CLIPPED = replace(
+    WASSERSTEIN,
+    gap="Healthy: small, as weights are clipped; it rises slowly for long, then levels off or falls.",
+    rising="that is usual for long where weights are clipped",
+)
+_RELATIVISTIC = Reading(
+    gap="Healthy: wild at first, then small; it rises slowly and levels off.",
+    critic_loss="0.69 is an even match, a little less is healthy, 0 is not.",
+    generator_loss="0.69 is an even match, more is usual.",
+    penalty="Times its weight. Later on it goes with the gap, calmly.",
+    rising="that is healthy while it is slow and the pictures get better",
+    too_far=3.0,
+)
+_NON_SATURATING = Reading(
+    critic_loss="1.39 is an even match; at 0 the critic has won.",
+    generator_loss="0.69 is an even match, more is usual.",
+)
+_OF_KIND = {
+    "wgan": WASSERSTEIN,
+    "wgan-gp": WASSERSTEIN,
+    "wgan-lp": WASSERSTEIN,
+    "relativistic": _RELATIVISTIC,
+    "dcgan": _NON_SATURATING,
+    "dragan": _NON_SATURATING,
+    "hinge": Reading(critic_loss="2 is an even match; at 0 the critic has won."),
+    "lsgan": Reading(
+        critic_loss="0.25 is an even match; at 0 the critic has won.",
+        generator_loss="0.13 is an even match; at 0.5 the critic has won.",
+    ),
+}
+_GRADIENT = {
+    "two-sided": "Of the critic's score. It is drawn to 1, from above early on.",
+    "one-sided": "Of the critic's score. It is kept from rising far above 1.",
+    "zero-centred": "Of the critic's score. It is drawn to 0; jumps are bad.",
+}
+
+
+def reading_of(objective: ObjectiveConfig) -> Reading:
+    """How to read the curves of a run with this objective."""
+    reading = _OF_KIND.get(objective.kind, Reading())
+    if reading is WASSERSTEIN and objective.constraint.kind != "none":
+        reading = _CLIPPED
+    kinds = {penalty.of for penalty in objective.penalties.values() if penalty.weight}
+    if len(kinds) == 1:
+        (kind,) = kinds
+        reading = replace(reading, gradient_norm=_GRADIENT[kind], drawn_to=kind)
+    return reading

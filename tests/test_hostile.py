@@ -100,7 +100,7 @@ def sparse_header(extended: bool) -> bytes:
     """An old GNU header of a file with holes, whose table goes on in the next block."""
     block = bytearray(header("a.png", tarfile.GNUTYPE_SPARSE))
     block[257:265] = b"ustar  \0"
-    block[386:410] = b"00000000001\000000000001\0"
+    block[386:410] = b"00000000001\0" * 2
     block[482] = extended
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
@@ -258,6 +258,18 @@ def test_a_record_that_claims_too_much(tmp_path):
     head = struct.pack("<Q", 200 << 20)
     (tmp_path / "x.tfrecord").write_bytes(head + struct.pack("<I", tfrecords.masked_crc(head)) + bytes(600))
     assert "record 0 claims 200 MB" in refusal(tmp_path / "x.tfrecord")
+
+
+@pytest.mark.parametrize("suffix", [".tar.xz", ".tfrecord.gz"])
+def test_endless_entries_with_nothing_in_them(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("kantor.data.sources.archive.ALWAYS_LISTED", 100)
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".tar.xz":
+        path.write_bytes(lzma.compress(header("a.png", data=PNG) + header("b") * 50_000, preset=1))
+    else:
+        first = tfrecords.record(tfrecords.example({"image": PNG}))
+        path.write_bytes(gzip.compress(first + tfrecords.record(b"") * 200_000))
+    assert "than bytes: a bomb" in refusal(path)
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------------

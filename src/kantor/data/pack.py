@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -35,12 +34,13 @@ from kantor.data.listing import (
     scan,
 )
 from kantor.data.pack_pool import Pool, Row, cores
-from kantor.data.partial import COMMIT_S, Journal, Partial
+from kantor.data.partial import COMMIT_S, Partial
 from kantor.data.sources.source import Rejected, Source
+from kantor.data.verdict import judge, none_usable, too_many
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
 from kantor.types import ImageSpec
 
-__all__ = ["Listing", "PackReport", "cache_key", "choose_spec", "pack", "scan"]
+__all__ = ["Listing", "PackReport", "cache_key", "choose_spec", "pack", "scan", "too_many"]
 
 Progress = Callable[[int, int, int], None]
 _WORTH_KEEPING = 2000
@@ -169,16 +169,16 @@ def _fill(
         if progress is not None:
             progress(journal.rows + journal.bad, looked_at, journal.bad)
         if journal.bad >= len(journal.first_bad) == 10:
-            _judge(journal, source, config, looked_at)
+            judge(journal, source, config, looked_at)
         if limit and journal.rows >= limit:
             break
     else:
         if watched.digest != listing.digest:
             raise DataError(source.path, "changed while it was being packed", "pack it again")
     partial.commit()
-    _judge(journal, source, config, journal.rows + journal.bad)
+    judge(journal, source, config, journal.rows + journal.bad)
     if journal.rows == 0:
-        raise _none_usable(journal, source, "its")
+        raise none_usable(journal, source, "its")
 
 
 def _cut(outcomes: list[Row | Rejected], room: int) -> list[Row | Rejected]:
@@ -189,56 +189,6 @@ def _cut(outcomes: list[Row | Rejected], room: int) -> list[Row | Rejected]:
             if room < 0:
                 return outcomes[:position]
     return outcomes
-
-
-_FEW_BAD = 3
-
-
-def _judge(journal: Journal, source: Source, config: DataConfig, total: int) -> None:
-    """Raises DataError where too many of `total` pictures are bad already."""
-    if not too_many(journal.bad, total, config.max_bad):
-        return
-    seen = journal.rows + journal.bad
-    if journal.rows == 0:
-        raise _none_usable(journal, source, "its" if seen == total else f"the first {seen}")
-    share = math.ceil(1000 * journal.bad / seen) / 10
-    what = f"{journal.bad} of {'' if seen == total else 'the first '}{seen} pictures cannot be used, "
-    what += f"more than the {config.max_bad * 100:g}% allowed: {_first(journal)}"
-    do = "mend or remove them"
-    if seen < total:  # more are to come: no share that would do is known yet
-        do += ", or leave such pictures out with a larger --max-bad; kantor pack --inspect looks at all of them"
-    elif share < 100:
-        do += f", or leave such pictures out with --max-bad {share:g}%"
-    raise DataError(source.path, what, do)
-
-
-def too_many(bad: int, total: int, max_bad: float) -> bool:
-    """Whether `bad` of `total` pictures are more than the share `max_bad`.
-
-    A few stray files in a small folder are never too many, unless the user tolerates none.
-    """
-    few = min(_FEW_BAD, total // 4) if max_bad else 0
-    return bad > max(max_bad * total, few)
-
-
-def _none_usable(journal: Journal, source: Source, whose: str) -> DataError:
-    """The error where there is not a single row; a reason that they share is given once, with the cure it may name."""
-    if not journal.bad:
-        found = ", ".join(f"{name} ({reason})" for name, reason in journal.first_strange)
-        return DataError(source.path, f"none of its files is a picture: {found}, ...", "name a folder of pictures")
-    kinds = {re.sub(r"\d+", "0", reason) for _, reason in journal.first_bad}
-    reason, _, do = journal.first_bad[0][1].partition("; ")
-    if len(kinds) > 1 or journal.bad == 1:
-        return DataError(
-            source.path, f"none of {whose} pictures can be used: {_first(journal)}", "mend or replace them"
-        )
-    what = f"none of {whose} pictures can be used: {reason}"
-    return DataError(source.path, what, f"{do}, all of them" if do else "mend or replace them")
-
-
-def _first(journal: Journal) -> str:
-    text = ", ".join(f"{name} ({reason})" for name, reason in journal.first_bad)
-    return text + (", ..." if journal.bad > len(journal.first_bad) else "")
 
 
 def _manifest(

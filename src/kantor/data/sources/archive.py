@@ -19,6 +19,7 @@ from kantor.errors import DataError
 MAX_MEMBER = 512 << 20
 MAX_TOTAL_RATIO = 200
 ALWAYS_ALLOWED = 1 << 30  # bytes in total, whatever the ratio
+ALWAYS_LISTED = 100_000  # entries: each takes memory, even where it is empty
 AGAIN = "make a new archive of the folder"
 _LARGEST_COMPANION = 1 << 20
 
@@ -91,9 +92,14 @@ def refused(path: str, entry: str, fault: str) -> DataError:
     return DataError(f"{path}: {entry}", f"the archive is refused, since this entry {fault}", AGAIN)
 
 
-def too_large(path: str, total: int) -> DataError | None:
-    """The error for an archive that unpacks to `total` bytes, where that is out of proportion."""
-    if total <= ALWAYS_ALLOWED or total <= MAX_TOTAL_RATIO * Path(path).stat().st_size:
+def too_large(path: str, total: int, count: int = 0) -> DataError | None:
+    """The error for a file that unpacks to `total` bytes in `count` entries, where that is out of proportion."""
+    if total <= ALWAYS_ALLOWED and count <= ALWAYS_LISTED:
+        return None
+    size = Path(path).stat().st_size
+    if count > max(size, ALWAYS_LISTED):
+        return DataError(path, f"it has more entries ({count:,}) than bytes: a bomb", AGAIN)
+    if total <= max(MAX_TOTAL_RATIO * size, ALWAYS_ALLOWED):
         return None
     what = f"it would unpack to {total >> 20} MB, more than {MAX_TOTAL_RATIO} times its size: a bomb"
     return DataError(path, what, AGAIN)

@@ -167,7 +167,7 @@ class Tar:
             end = info.offset_data + info.size
             if length is not None and end > length:
                 raise _Damaged(f"cut short in {name}")
-            if bomb := archive.too_large(self.path, end):
+            if bomb := archive.too_large(self.path, end, len(found)):
                 raise bomb
             if info.isreg():
                 found.append(Member(name, info.size, info.offset_data))

@@ -17,7 +17,7 @@ from kantor.data import tfrecords
 from kantor.data.examples import Values, parse_example
 from kantor.data.formats import Undecodable, is_encoded_picture, is_whole_file
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.archive import ALWAYS_ALLOWED, too_large
+from kantor.data.sources.archive import too_large
 from kantor.data.sources.held import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.data.tfrecords import Malformed
@@ -115,7 +115,7 @@ class TfRecord:
                 if labelled or not listing:
                     label, fault = self._label(data, first=not listing)
                 listing.append(_Listed(offset, length, label if labelled else None, fault))
-                if offset > ALWAYS_ALLOWED and (bomb := too_large(self.path, offset + length)):
+                if bomb := too_large(self.path, offset + length, len(listing)):
                     raise bomb
         except _DAMAGE as error:
             raise DataError(self.path, f"it is no whole TFRecord file ({error})", _AGAIN) from error

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from kantor.data.signatures import kind_of, what_else
 from kantor.errors import printable
 from kantor.types import ImageSpec
 
@@ -36,28 +37,6 @@ _TURNS = {  # Exif orientation: what makes the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_MAGIC = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"BM": "BMP",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-}
-_FOREIGN = {  # what people have under a picture's name
-    b"PK\x03\x04": "a zip archive",
-    b"%PDF": "a PDF",
-    b"8BPS": "a Photoshop file",
-    b"\x1f\x8b": "a gzip file",
-    b"%!PS": "a PostScript file",
-    b"SIMPLE  =": "a FITS file",
-    b"\x7fELF": "a program",
-    b"Rar!": "a rar archive",
-}
-_APPLE = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
 class Undecodable(Exception):
@@ -110,9 +89,9 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
 
 def open_image(data: bytes) -> Image.Image:
     """The picture with its header read and nothing decoded; too many pixels are refused."""
-    kind = _kind(data)
+    kind = kind_of(data)
     if kind is None:
-        raise Undecodable(_foreign(data))
+        raise Undecodable(what_else(data))
     image = Image.open(io.BytesIO(data), formats=[kind])
     check_size(*image.size, None)
     return image
@@ -220,43 +199,6 @@ def eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def is_encoded_picture(data: bytes | memoryview) -> bool:
-    """Whether a file that begins like this may be a picture of a format that is read."""
-    return _kind(bytes(data[:16])) is not None
-
-
-def is_whole_file(data: bytes) -> bool:
-    """Whether bytes that may be bare pixels, too, are a file: few bytes announce a JPEG or BMP, so their end counts."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return b"\xff\xd9" in data[-64:]
-    if data.startswith(b"BM"):
-        return int.from_bytes(data[2:6], "little") == len(data)
-    return is_encoded_picture(data)
-
-
-def _kind(data: bytes) -> str | None:
-    """Pillow's name of the format that the first bytes announce."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
-
-
-def _foreign(data: bytes) -> str:
-    """Why bytes with no picture's beginning are none."""
-    if not data:
-        return "empty"
-    for magic, name in _FOREIGN.items():
-        if data.startswith(magic):
-            return f"not an image but {name}"
-    if data[4:8] == b"ftyp":
-        return "HEIC and AVIF pictures are not read" if data[8:12] in (*_APPLE, b"avif") else "a film, not an image"
-    if not any(data[:64]):
-        return "not an image (nothing but zeros)"
-    word = re.match(rb"\s*(<?[!-;=?-~]{1,15})", data.removeprefix(b"\xef\xbb\xbf"))
-    start = f"`{word[1].decode('ascii')}`" if word else "bytes " + data[:4].hex(" ")
-    return f"not an image (starts with {start})"
-
-
 def _check_png(data: bytes) -> None:
     """Walks the chunks: Pillow passes over the checksums of the pixels' chunks."""
     at = 8
@@ -285,7 +227,7 @@ def reason(error: Exception, data: bytes | NDArray[Any]) -> str:
         return f"{found} more than the limit of {MAX_PIXELS // 10**6} million"
     if isinstance(data, np.ndarray):
         return f"cannot be converted ({printable(str(error))[:80]})"
-    kind = _kind(data)
+    kind = kind_of(data)
     if _cut_short(data, kind, str(error)):
         return f"truncated at byte {len(data)}"
     if isinstance(error, UnidentifiedImageError):

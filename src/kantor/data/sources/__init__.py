@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kantor.data.formats import is_encoded_picture
+from kantor.data.signatures import is_encoded_picture
 from kantor.data.sources import idx, names, shards
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from kantor.data import tfrecords
 from kantor.data.examples import Values, parse_example
-from kantor.data.formats import Undecodable, is_encoded_picture, is_whole_file
+from kantor.data.formats import Undecodable
+from kantor.data.signatures import is_encoded_picture, is_whole_file
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import too_large
 from kantor.data.sources.held import Held

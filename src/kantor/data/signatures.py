@@ -1,0 +1,65 @@
+"""What the first bytes of a file say about its format."""
+
+from __future__ import annotations
+
+import re
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+_FOREIGN = {  # what people have under a picture's name
+    b"PK\x03\x04": "a zip archive",
+    b"%PDF": "a PDF",
+    b"8BPS": "a Photoshop file",
+    b"\x1f\x8b": "a gzip file",
+    b"%!PS": "a PostScript file",
+    b"SIMPLE  =": "a FITS file",
+    b"\x7fELF": "a program",
+    b"Rar!": "a rar archive",
+}
+_APPLE = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+
+
+def is_encoded_picture(data: bytes | memoryview) -> bool:
+    """Whether a file that begins like this may be a picture of a format that is read."""
+    return kind_of(bytes(data[:16])) is not None
+
+
+def is_whole_file(data: bytes) -> bool:
+    """Whether bytes that may be bare pixels, too, are a file: few bytes announce a JPEG or BMP, so their end counts."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" in data[-64:]
+    if data.startswith(b"BM"):
+        return int.from_bytes(data[2:6], "little") == len(data)
+    return is_encoded_picture(data)
+
+
+def kind_of(data: bytes) -> str | None:
+    """Pillow's name of the format that the first bytes announce."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+
+
+def what_else(data: bytes) -> str:
+    """Why bytes with no picture's beginning are none."""
+    if not data:
+        return "empty"
+    for magic, name in _FOREIGN.items():
+        if data.startswith(magic):
+            return f"not an image but {name}"
+    if data[4:8] == b"ftyp":
+        return "HEIC and AVIF pictures are not read" if data[8:12] in (*_APPLE, b"avif") else "a film, not an image"
+    if not any(data[:64]):
+        return "not an image (nothing but zeros)"
+    word = re.match(rb"\s*(<?[!-;=?-~]{1,15})", data.removeprefix(b"\xef\xbb\xbf"))
+    start = f"`{word[1].decode('ascii')}`" if word else "bytes " + data[:4].hex(" ")
+    return f"not an image (starts with {start})"

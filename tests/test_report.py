@@ -180,10 +180,12 @@ def test_sentences_carry_the_figures() -> None:
     assert "1.05: as it should be" in words.gradient_words(norm, two_sided)
     assert "9: further above 1" in words.gradient_words(np.full(40, 9.0), two_sided)
     assert "1.5: above 1, as is usual" in words.gradient_words(np.full(40, 1.5), two_sided)
+    dragan = reading("dcgan", **{"objective.kind": "dragan", "critic.norm": "layer"})
+    assert "1.5: further above 1" in words.gradient_words(np.full(40, 1.5), dragan)
     assert "0.1: further below 1" in words.gradient_words(np.full(40, 0.1), two_sided)
     assert "0.1: as it should be" in words.gradient_words(np.full(40, 0.1), one_sided)
     drawn_to_zero = words.gradient_words(np.full(40, 0.3), reading("default"))
-    assert "drawn to 0" in drawn_to_zero and drawn_to_zero.endswith("is 0.3.")
+    assert "Drawn to 0" in drawn_to_zero and drawn_to_zero.endswith("is 0.3.")
     lines = words.health({"skipped_steps": np.array([0, 3.0]), "images_per_second": np.array([100.0, 200, 300])})
     assert lines[0].startswith("3 steps were skipped")
     assert "200 pictures a second" in lines[1]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from kantor.config.schema import ObjectiveConfig
 
+_NEAR_ONE = 1.3
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -16,6 +18,7 @@ class Reading:
         gap, critic_loss, generator_loss, penalty, gradient_norm: one sentence on each curve, gap also on the Wasserstein
             estimate, which is the same number.
         rising: on a gap that still rises at the end; too_far: the gap from which that is bad news.
+        steep: the gradient norm from which it is further above 1 than is usual.
         drawn_to: "two-sided", "one-sided" or "zero-centred", as the penalties are; "" where there is none, or several.
     """
 
@@ -26,6 +29,7 @@ class Reading:
     gradient_norm: str = "Of the critic's score. Calm is good, jumps are not."
     rising: str = "watch whether the pictures get worse"
     too_far: float = 0.0
+    steep: float = _NEAR_ONE
     drawn_to: str = ""
 
 
@@ -35,15 +39,17 @@ WASSERSTEIN = Reading(
     penalty="Times its weight. It goes with the estimate, well below it.",
     rising="the critic is still finding differences",
     too_far=float("inf"),
+    steep=2.0,  # short runs at 16x16 had norms up to 1.65
 )
 _CLIPPED = replace(
     WASSERSTEIN,
     gap="Healthy: small, as weights are clipped; it rises slowly for long, then levels off or falls.",
+    critic_loss="Minus the Wasserstein estimate, exactly.",
     rising="that is usual for long where weights are clipped",
 )
 _RELATIVISTIC = Reading(
     gap="Healthy: wild at first, then small; it rises slowly and levels off.",
-    critic_loss="0.69 is an even match, a little less is healthy, 0 is not.",
+    critic_loss="0.69 is an even match; less is healthy, 0 is not.",
     generator_loss="0.69 is an even match, more is usual.",
     penalty="Times its weight. Later on it goes with the gap, calmly.",
     rising="that is healthy while it is slow and the pictures get better",
@@ -63,13 +69,13 @@ _OF_KIND = {
     "hinge": Reading(critic_loss="2 is an even match; at 0 the critic has won."),
     "lsgan": Reading(
         critic_loss="0.25 is an even match; at 0 the critic has won.",
-        generator_loss="0.13 is an even match; at 0.5 the critic has won.",
+        generator_loss="0.13 is an even match, more is usual.",
     ),
 }
 _GRADIENT = {
-    "two-sided": "Of the critic's score. It is drawn to 1, from above early on.",
-    "one-sided": "Of the critic's score. It is kept from rising far above 1.",
-    "zero-centred": "Of the critic's score. It is drawn to 0; jumps are bad.",
+    "two-sided": "Drawn to 1",
+    "one-sided": "Kept to 1 at most",
+    "zero-centred": "Drawn to 0",
 }
 
 
@@ -81,5 +87,9 @@ def reading_of(objective: ObjectiveConfig) -> Reading:
     kinds = {penalty.of for penalty in objective.penalties.values() if penalty.weight}
     if len(kinds) == 1:
         (kind,) = kinds
-        reading = replace(reading, gradient_norm=_GRADIENT[kind], drawn_to=kind)
+        above = reading.steep > _NEAR_ONE and kind != "zero-centred"
+        rest = (
+            "; somewhat above it while the estimate is large." if above else ". Calm is good, jumps later on are not."
+        )
+        reading = replace(reading, gradient_norm=_GRADIENT[kind] + rest, drawn_to=kind)
     return reading

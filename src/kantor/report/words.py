@@ -12,7 +12,6 @@ from kantor.report.reading import Reading
 Column = NDArray[np.float64]
 _FEW = 12
 _LONG = 1e12
-_STEEP = 2.0  # short runs at 16x16 had norms up to 1.65
 
 
 def trend(values: Column) -> str:
@@ -56,7 +55,7 @@ def gradient_words(values: Column, reading: Reading) -> str:
     median = _late_median(values)
     verdict = ""
     if reading.drawn_to in ("two-sided", "one-sided"):
-        if median > _STEEP:
+        if median > reading.steep:
             verdict = ": further above 1 than is usual"
         elif median > 1.3:
             verdict = ": above 1, as is usual while the estimate is large"

@@ -16,10 +16,11 @@ from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config, parse_size
 from kantor.data import layout
 from kantor.data.listing import Listing, choose_spec, scan
-from kantor.data.pack import PackReport, cache_key, pack, too_many
+from kantor.data.pack import PackReport, cache_key, pack
 from kantor.data.sources import GLYPHS, Many, Source, open_source
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
+from kantor.data.verdict import too_many
 from kantor.errors import ConfigError, DataError
 from kantor.types import ImageSpec
 

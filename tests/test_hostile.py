@@ -305,13 +305,10 @@ def test_long_labels_that_are_stored_each(tmp_path):
 def test_a_footer_that_claims_too_many_rows(tmp_path):
     path = write_table(tmp_path / "x.parquet", {"image": [PNG] * 77})
     data = path.read_bytes()
-    start = data.rindex(b"\x16\x9a\x01")  # 77 as the format writes it
-    for at in [i for i in range(start - 300, start + 1) if data[i : i + 3] == b"\x16\x9a\x01"]:
-        data = data[:at] + b"\x16\x9a\x01" + data[at + 3 :]
     size = int.from_bytes(data[-8:-4], "little")
-    footer = data[-8 - size : -8].replace(b"\x16\x9a\x01", b"\x16\x80\xa8\xd6\xb9\x07")
+    footer = data[-8 - size : -8].replace(b"\x16\x9a\x01", b"\x16\x80\xa8\xd6\xb9\x07")  # 77, as the format writes it
     path.write_bytes(data[: -8 - size] + footer + struct.pack("<I", len(footer)) + b"PAR1")
-    assert "its footer claims 1,000,000,000 rows" in refusal(path) or "footer claims" in refusal(path)
+    assert "its footer claims 1,000,000,000 rows, more than it has bytes" in refusal(path)
 
 
 # --- classes ------------------------------------------------------------------------------------------------------

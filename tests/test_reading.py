@@ -347,3 +347,21 @@ def test_another_file_than_was_listed(tmp_path, suffix):
     os.utime(path, (1, 1))
     with pytest.raises(DataError, match="it has changed since it was listed; pack it again"):
         worker.load(items[0])
+
+
+@pytest.mark.parametrize("suffix", ["tar.gz", "npz"])
+def test_a_stopped_pack_of_what_is_read_in_order_goes_on(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "npz":
+        np.savez_compressed(path, images=expected(200))
+    else:
+        tar(path, {f"{i:03}.png": png(i) for i in range(200)}, "w:gz")
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(opened(path), DataConfig(), SPEC, tmp_path / "set", workers=1, progress=stop, commit_s=0)
+    report = pack(opened(path), DataConfig(), SPEC, tmp_path / "set")
+    assert report.resumed_from == 25
+    np.testing.assert_array_equal(Store.open(tmp_path / "set").whole(), expected(200))

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+import kantor
 from commands import exit_of
+from kantor import nets
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.runs.fit import misfit
 from kantor.sinks.csv import COLUMNS
@@ -287,3 +289,34 @@ def test_tensors_that_do_not_fit_are_named_in_a_short_line() -> None:
     assert "critic/new.bias is not in the checkpoint" in text
     many = misfit(saved, {name: torch.zeros(7) for name in saved})
     assert many.endswith("and 8 more") and len(many) < 300 and "\n" not in many
+
+
+def test_an_own_network_that_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch has to say of it is many lines long."""
+    monkeypatch.setattr(nets, "OWN_CRITICS", {})
+
+    def register(hidden: int) -> None:
+        @kantor.critic("mine")
+        class Mine(torch.nn.Module):
+            traits = kantor.Traits(mixes_batch=False)
+
+            def __init__(self, config: Any, spec: Any, classes: int) -> None:
+                super().__init__()
+                self.one = torch.nn.Linear(spec.channels * spec.height * spec.width, hidden)
+                self.two, self.three = torch.nn.Linear(hidden, hidden), torch.nn.Linear(hidden, 1)
+
+            def forward(self, x: Any, labels: Any = None, condition: Any = None) -> Any:
+                return self.three(self.two(self.one(x.flatten(1)).relu()).relu()).flatten()
+
+    register(6)
+    own = {"critic.kind": "custom", "critic.name": "mine", "generator.width": 4, "data.glyphs.count": 40}
+    options: dict[str, Any] = {"device": "cpu", "quiet": True, "runs": tmp_path / "runs", "cache": tmp_path / "cache"}
+    run = kantor.train("glyphs", size=16, batch=8, images=32, overrides=own, **options)
+    nets.OWN_CRITICS.clear()
+    register(7)
+    with pytest.raises(
+        ModelError, match=r"critic/one.bias is \[6\] in the checkpoint and \[7\] in the network"
+    ) as error:
+        kantor.train(resume=run.path, images=64, **options)
+    text = str(error.value)
+    assert len(text) < 400 and "and 3 more; use the code that the run began with" in text

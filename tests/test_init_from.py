@@ -134,14 +134,20 @@ def test_refusals(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not (tmp_path / "r").exists()
 
 
+def as_before_its_first_save(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    for name in ("generator.safetensors", "events.jsonl"):
+        (run / name).unlink()
+
+
 def test_killed_before_its_first_save_it_begins_with_the_same(first: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(first, tmp_path / "source"))
     run = still(tmp_path / "runs", init_from=source)
     whole = newest(run)
-    shutil.rmtree(run / "checkpoints")
+    as_before_its_first_save(run)
     kantor.train(resume=run, images=24, cache=tmp_path / "runs" / "cache", quiet=True, device="cpu")
     torch.testing.assert_close(newest(run)["critic/score.weight"], whole["critic/score.weight"], rtol=0, atol=1e-20)
-    shutil.rmtree(run / "checkpoints")
+    as_before_its_first_save(run)
     changed = sorted((source / "checkpoints").iterdir())
     shutil.rmtree(changed[-1])
     with pytest.raises(kantor.ModelError):

@@ -36,7 +36,7 @@ def main() -> None:
             config = resolve("wgan-gp", overrides={**FIELDS, "critic.minibatch_stddev": group, "train.seed": seed})
             store, config, _ = open_set(config, 32, Path(cache), lambda *_: None, lambda _: None)
             parts = build(config, store, torch.device("cpu"), "float32")
-            state, feed, steps = parts.state(), parts.feed(), parts.steps()
+            state, feed, steps = parts.state(), parts.feed, parts.steps()
             for _ in range(60):
                 steps.cycle(state, feed)
             x = feed.take(32).images.clone().requires_grad_()

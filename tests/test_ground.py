@@ -69,7 +69,8 @@ def test_an_error_is_one_harmless_line_and_pickles(where: str, what: str, do: st
     error = kind(where, what, do)
     text = str(error)
     assert text.isprintable() and text.splitlines() in ([text], [])
-    assert text == f"{printable(where)}: {printable(what)}; {printable(do)}"
+    named = printable(where) or '""'
+    assert text == f"{named}: {printable(what)}; {printable(do)}"
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert type(copy) is kind and (str(copy), copy.where, copy.do) == (text, error.where, error.do)
 

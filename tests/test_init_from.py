@@ -36,6 +36,15 @@ def still(folder: Path, **more: Any) -> Path:
     return kantor.train("glyphs", images=16, runs=folder, cache=folder / "cache", seed=5, **options).path
 
 
+def unsave(run: Path) -> None:
+    """As if it had been killed before its first save."""
+    for checkpoint in (run / "checkpoints").iterdir():
+        shutil.rmtree(checkpoint)
+    (run / "generator.safetensors").unlink()
+    lines = (run / "events.jsonl").read_text().splitlines(keepends=True)
+    (run / "events.jsonl").write_text("".join(line for line in lines if '"saved"' not in line))
+
+
 def newest(run: Path) -> dict[str, torch.Tensor]:
     return load_file(sorted((run / "checkpoints").iterdir())[-1] / "model.safetensors")
 

@@ -87,7 +87,7 @@ def test_the_set_is_large_and_the_networks_see_the_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.whole(), drawn.whole())  # glyphs are drawn large, not enlarged
     parts = build(config, store, CPU, "float32")
     assert parts.spec == ImageSpec(16, 16, 3)
-    assert parts.feed().take(4).images.shape == (4, 3, 16, 16)
+    assert parts.feed.take(4).images.shape == (4, 3, 16, 16)
     reals = first_pictures(store, 9, parts.spec)
     assert reals.shape == (9, 16, 16, 3)
     rows = np.linspace(0, 29, 9).astype(int)

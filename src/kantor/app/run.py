@@ -18,6 +18,7 @@ from kantor.app.rehearsal import rehearse
 from kantor.app.report import write_report
 from kantor.config.schema import Config, parse_size
 from kantor.data.feed import Feed
+from kantor.data.sources.own import PREFIX
 from kantor.data.split import Part
 from kantor.data.store import Store
 from kantor.engine.device import describe_device
@@ -124,7 +125,9 @@ def build(config: Config, store: Store | Part, device: torch.device, precision: 
         raise ConfigError(
             "--conditional",
             f"{config.data.source} has no classes",
-            "put every picture into a sub-folder, one a class, and none beside them",
+            "give (picture, class) for each"
+            if config.data.source.startswith(PREFIX)
+            else "put every picture into a sub-folder, one a class, and none beside them",
         )
     critic = build_critic(config.critic, parts.spec, parts.classes)
     if refusal := parts.objective.refuses(traits_of(critic)):

@@ -69,15 +69,15 @@ def tell(line: str) -> None:
     """A line that is the command's very result.
 
     Raises:
-        ResourceError: it could not be written; BrokenPipeError: nobody reads it any more.
+        ResourceError: it could not be written. That nobody reads it any more (`| head`) is no error.
     """
     encoding = sys.stdout.encoding or "ascii"
     try:
         print(printable(line).encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
-    except BrokenPipeError:
-        raise
     except OSError as error:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - or Python tries again at exit
+        if isinstance(error, BrokenPipeError):
+            return
         raise ResourceError("standard output", f"could not be written ({error.strerror})", "free some space") from error
 
 

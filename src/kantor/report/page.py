@@ -108,11 +108,11 @@ def page_html(page: Page) -> str:
         f'<h1>{_text(page.title)}</h1>\n<p class="lead">{_text(page.lead)}</p>',
         _section("Pictures it makes, and those it learnt from", _side_by_side(page)),
         _section("How they came about", _grid(page.over_time)) if page.over_time else "",
-        "".join(_section(heading, _facts(rows)) for heading, rows in page.facts),
         _section("Curves", _curves(page)),
         _section("What happened", _list([*page.health, *page.history])),
-        _section("Settings", _settings(page)),
         _section("Do it again", "".join(f"<p>{_text(a)}</p>\n<pre>{_text(b)}</pre>" for a, b in page.commands)),
+        "".join(_section(heading, _facts(rows)) for heading, rows in page.facts),
+        _section("Settings", _settings(page)),
         _section(
             "What this page does not tell",
             "<p>No score is computed here. Curves of a GAN say whether training is sound, not how good the pictures "

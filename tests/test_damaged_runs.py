@@ -293,9 +293,11 @@ def test_tensors_that_do_not_fit_are_named_in_a_short_line() -> None:
 
 def test_an_own_network_that_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What torch has to say of it is many lines long."""
-    monkeypatch.setattr(nets, "OWN_CRITICS", {})
+    monkeypatch.setitem(nets.OWN_CRITICS, "mine", None)  # so that it is gone afterwards
 
     def register(hidden: int) -> None:
+        del nets.OWN_CRITICS["mine"]
+
         @kantor.critic("mine")
         class Mine(torch.nn.Module):
             traits = kantor.Traits(mixes_batch=False)
@@ -312,7 +314,6 @@ def test_an_own_network_that_has_changed(tmp_path: Path, monkeypatch: pytest.Mon
     own = {"critic.kind": "custom", "critic.name": "mine", "generator.width": 4, "data.glyphs.count": 40}
     options: dict[str, Any] = {"device": "cpu", "quiet": True, "runs": tmp_path / "runs", "cache": tmp_path / "cache"}
     run = kantor.train("glyphs", size=16, batch=8, images=32, overrides=own, **options)
-    nets.OWN_CRITICS.clear()
     register(7)
     with pytest.raises(
         ModelError, match=r"critic/one.bias is \[6\] in the checkpoint and \[7\] in the network"

@@ -47,6 +47,7 @@ def go_on(run: Path, cache: Path) -> Callable[..., list[str]]:
             train_until(cycles, "default", "float32", run.parent, cache, run, notes, **more)
         except Exception:
             assert contents(run) == before
+            assert not any("resumed" in note for note in notes)
             raise
         return notes
 

@@ -27,6 +27,7 @@ MAY_CHANGE = (
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint knows of it
 _MUST_BE_FILLED = ("train.images", "train.precision", "data.size", "data.channels")
 _LISTED = 5
+_PARTS = {"config", "counters", "feed", "fingerprint", "listeners"}  # of a checkpoint's values
 
 
 def resumed_config(
@@ -165,11 +166,13 @@ def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Check
     if lacking := sorted(_PARTS - found.values.keys()):
         raise ModelError(path, f"has no {' and no '.join(lacking)}", "use an older one")
     _check_lines(run, found.values["listeners"])
-    note(f"resumed at {int(path.name):,} pictures from {path}")
     return found
 
 
-_PARTS = {"config", "counters", "feed", "fingerprint", "listeners"}
+def resumed_line(run: Path, found: checkpoints.Checkpoint) -> str:
+    """Where a run goes on, once nothing has been refused."""
+    seen = int(found.values["counters"]["images_seen"])
+    return f"resumed at {seen:,} pictures from {run / directory.CHECKPOINTS / f'{seen:09d}'}"
 
 
 def _passed_over(fault: ModelError) -> str:

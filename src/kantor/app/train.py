@@ -26,7 +26,7 @@ from kantor.app.plan import (
     pictures_per_second,
     with_intervals,
 )
-from kantor.app.resume import open_again, open_checkpoint, resumed_config
+from kantor.app.resume import open_again, open_checkpoint, resumed_config, resumed_line
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
@@ -150,6 +150,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         found = open_checkpoint(run, terminal.note)
         config = resumed_config(run, options.config_file, options.overrides, found)
+        if found:
+            terminal.note(resumed_line(run, found))
         expected = found.values["fingerprint"] if found else env.get("data_fingerprint")
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):

@@ -147,7 +147,9 @@ def test_a_lock_held_in_this_moment_is_waited_for(tmp_path: Path, capsys: pytest
     assert "waiting for another Kantor" in capsys.readouterr().out
 
 
-def test_what_is_allowed_counts_for_a_set_packed_earlier_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_allowed_counts_for_a_set_packed_earlier_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for i in range(40):

@@ -74,7 +74,8 @@ class TestGrid:
         assert grid(p, gutter=0, scale=1)[0, 0, 0] == round(mixed)
 
     @pytest.mark.parametrize(
-        ("n", "h", "w", "columns"), [(64, 8, 8, 8), (12, 8, 8, 4), (1, 8, 8, 1), (3, 8, 8, 3), (5, 8, 8, 3), (8, 8, 16, 2)]
+        ("n", "h", "w", "columns"),
+        [(64, 8, 8, 8), (12, 8, 8, 4), (1, 8, 8, 1), (3, 8, 8, 3), (5, 8, 8, 3), (8, 8, 16, 2)],
     )
     def test_default_columns_make_it_about_square(self, n, h, w, columns):
         assert grid(pictures(n, h, w), gutter=0, scale=1).shape[1] == columns * w

@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from kantor import atomic
-from kantor.app.resume import resumed_config
+from kantor.config.io import layered
+from kantor.config.schema import Config
 from kantor.data.sources.names import PICTURES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, ModelError, nearest
@@ -158,7 +159,7 @@ def _chosen(run: Path, images_seen: int | None) -> Path:
 def _from_checkpoint(run: Path, path: Path, raw: bool) -> tuple[nn.Module, Card]:
     """A generator out of a checkpoint, which holds the raw weights too."""
     found = checkpoints.load(path)
-    config = resumed_config(run, None, {})
+    config = layered(Config(), dict(found.values.get("config", {})), str(path))  # a run's own file may be edited
     spec, names = _spec_and_classes(run, found.values)
     part = "generator/" if raw else "average/"
     tensors = {name.removeprefix(part): value for name, value in found.model.items() if name.startswith(part)}
@@ -167,7 +168,7 @@ def _from_checkpoint(run: Path, path: Path, raw: bool) -> tuple[nn.Module, Card]
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(path, "does not fit the run's configuration", "choose another checkpoint") from error
-    card = Card(spec, config.generator, config.objective.kind, names, int(path.name))
+    card = Card(spec, config.generator, config.objective.kind, names, int(found.values["counters"]["images_seen"]))
     return network.eval().requires_grad_(False), card
 
 

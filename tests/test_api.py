@@ -93,13 +93,15 @@ def test_classes_of_pictures_in_memory() -> None:
     assert first.model().class_names == ("dark", "light")
     again = kantor.train(resume=first, images=72, quiet=True, device="cpu")  # a Run serves where a directory does
     assert again.path == first.path
+    assert keep(pictures, list(np.arange(40) // 20), Path())[1] == keep(pictures, np.arange(40) // 20, Path())[1]
     numbers = kantor.train(pictures, labels=np.arange(40) // 20, conditional=True, overrides=TINY, **FEW)
     assert kantor.load(numbers).class_names == ("0", "1")
     assert "array-" in numbers.path.name and ".npy" not in numbers.path.name
 
 
 @pytest.mark.parametrize("make", [list, torch.from_numpy, lambda a: torch.from_numpy(a.transpose(0, 3, 1, 2)),
-                                  lambda a: [Image.fromarray(p) for p in a]])  # fmt: skip
+                                  lambda a: [Image.fromarray(p) for p in a],
+                                  lambda a: [torch.from_numpy(p.transpose(2, 0, 1)) for p in a]])  # fmt: skip
 def test_lists_and_tensors_are_the_arrays_that_they_hold(make: Any, tmp_path: Path) -> None:
     pictures = np.random.default_rng(2).integers(0, 256, (12, 16, 16, 3), np.uint8)
     path, labels = keep(make(pictures), None, tmp_path)
@@ -136,6 +138,9 @@ def test_answers_to_events() -> None:
     run = kantor.train("glyphs", on_event=answer, **options)
     assert run.reason == "good enough"
     assert [int(p.name) for p in sorted((run.path / "checkpoints").iterdir())][-2:] == [24, 32]
+
+    run = kantor.train("glyphs", on_event=lambda event: kantor.Stop(""), **options)
+    assert (run.reason, run.metrics["images_seen"].size) == ("stopped", 0)
 
     def fail(event: Any) -> None:
         if isinstance(event, Tick) and event.images_seen >= 24:

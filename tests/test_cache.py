@@ -68,7 +68,10 @@ def test_pictures_from_memory_count_too(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv(cache.LIMIT, "1000")
     (tmp_path / "packs").mkdir()
     (tmp_path / cache.ARRAYS).mkdir()
-    files = [tmp_path / cache.ARRAYS / f"{i}.npy" for i in range(2)]
+    files = [tmp_path / cache.ARRAYS / f"array-{i:016x}.npy" for i in range(2)]
+    mine = tmp_path / cache.ARRAYS / "mine.npy"
+    mine.write_bytes(bytes(4000))
+    os.utime(mine, (0, 0))
     for i, path in enumerate(files):
         path.write_bytes(bytes(400))
         os.utime(path, (time.time() - 1e6 + i, time.time() - 1e6 + i))
@@ -77,6 +80,7 @@ def test_pictures_from_memory_count_too(tmp_path: Path, monkeypatch: pytest.Monk
     cache.mark_used(files[1])
     cache.make_room(tmp_path / "packs", 900, tmp_path / "packs" / "new")
     assert files[1].exists()  # in use
+    assert mine.exists()
     assert cache.make_room(tmp_path, 0, tmp_path / "new") == []
 
 

@@ -123,6 +123,12 @@ def test_kinds_count_first_in_whatever_order() -> None:
         assert config.objective.penalties["gradient"].at.std == 0.25  # type: ignore[union-attr]
 
 
+def test_a_table_comes_before_what_is_in_it() -> None:
+    fields = {"objective.penalties.extra.at.kind": "real", "objective.penalties.extra": {"at": {"kind": "fake"}}}
+    for overrides in (fields, dict(reversed(fields.items()))):
+        assert resolve(overrides=overrides).objective.penalties["extra"].at.kind == "real"
+
+
 def test_parse_override() -> None:
     for text, expected in OVERRIDES.items():
         got = parse_override(text)

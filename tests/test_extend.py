@@ -197,6 +197,23 @@ def test_losses_that_do() -> None:
     kantor.objective("mine", *GOOD, wasserstein=True)
     kantor.objective("pairs", GOOD[0], lambda r, f: r - f, generator_needs_real=True)
     kantor.objective("squares", lambda r, f: (r - 1) ** 2 + (f + 1) ** 2, lambda r, f: (f - 1) ** 2)
+    kantor.objective("chi-squared", lambda r, f: (r - 1) ** 2 + (f + 1) ** 2, lambda r, f: f**2)  # Mao et al. 2017
+    kantor.objective("narrow", lambda r, f: (0.1 - r).relu() + (0.1 + f).relu(), lambda r, f: -f)
+
+
+def test_a_pretrained_part_may_have_batch_norm_and_dropout() -> None:
+    """Where it keeps to evaluation, it mixes nothing and draws nothing."""
+
+    class Kept(torch.nn.Sequential):
+        def train(self, mode: bool = True) -> Any:
+            return super().train(False)
+
+    part = Kept(torch.nn.BatchNorm2d(3), torch.nn.Dropout(0.5), torch.nn.Flatten(), torch.nn.Linear(768, 6))
+    part.requires_grad_(False).eval()
+    head = torch.nn.Linear(6, 1)
+    forward = lambda self, x, y, c=None: self.layers[1](self.layers[0](x).relu())[:, 0]  # noqa: E731
+    kantor.critic("head")(simple(forward, part, head))
+    assert train(**{"critic.kind": "custom", "critic.name": "head", "critic.init": "own"}).reason == "done"
 
 
 def simple(forward: Any, *layers: torch.nn.Module, **traits: Any) -> Any:

@@ -89,6 +89,10 @@ def test_the_average_goes_on_from_that_of_the_other(first: Path, tmp_path: Path)
     run = still(tmp_path, init_from=first)
     assert (newest(run)[name] - wanted[name]).norm() < 0.01 * apart
     assert "warmup = 0.0" in (run / "config.toml").read_text()
+    (tmp_path / "mine.toml").write_text("[ema]\nwarmup = 0.3\n")
+    assert (
+        "warmup = 0.3" in (still(tmp_path, init_from=first, config=tmp_path / "mine.toml") / "config.toml").read_text()
+    )
     asked = still(tmp_path, init_from=first, overrides={"ema.warmup": 0.05})
     torch.testing.assert_close(newest(asked)[name], wanted["generator/base.weight"])
 

@@ -217,7 +217,7 @@ def conv_count(inputs: int, outputs: int, side: int = 3) -> int:
 def test_resnet_has_the_papers_layers_at_64() -> None:
     """gan_64x64 of the paper's code, dim 64: widths 512-512-256-128-64 up, the same down; layer norm in the critic."""
     spec, widths = ImageSpec(64, 64, 3), [64, 128, 256, 512, 512]
-    network = build_generator(ResnetGenerator(), spec)
+    network = build_generator(ResnetGenerator(block_bias=False), spec)
     up = sum(
         conv_count(a, b) - b + conv_count(b, b) + conv_count(a, b, 1) + 2 * a + 2 * b  # the first has no bias
         for a, b in itertools.pairwise(widths[::-1])
@@ -226,16 +226,16 @@ def test_resnet_has_the_papers_layers_at_64() -> None:
     down = sum(
         conv_count(a, a) - a + conv_count(a, b) + conv_count(a, b, 1) + 4 * a for a, b in itertools.pairwise(widths)
     )
-    assert parameters(build_critic(ResnetCritic(), spec)) == conv_count(3, 64) + down + 4 * 4 * 512 + 1
+    assert parameters(build_critic(ResnetCritic(block_bias=False), spec)) == conv_count(3, 64) + down + 4 * 4 * 512 + 1
 
 
 def test_resnet_has_the_papers_layers_for_cifar() -> None:
     """128 channels throughout; a first block of its own, one more halving, two flat blocks, the mean, one number."""
     spec = ImageSpec(32, 32, 3)
-    network = build_generator(ResnetGenerator(width=128, max_width=128, block_bias=True), spec)
+    network = build_generator(ResnetGenerator(width=128, max_width=128), spec)
     block = 2 * conv_count(128, 128) + conv_count(128, 128, 1)
     assert parameters(network) == 128 * 2048 + 2048 + 3 * (block + 4 * 128) + 2 * 128 + conv_count(128, 3)
-    forms = {"first": "block", "halvings": 2, "flat_blocks": 2, "head": "mean", "block_bias": True}
+    forms = {"first": "block", "halvings": 2, "flat_blocks": 2, "head": "mean"}
     config = ResnetCritic(width=128, max_width=128, norm="none", **forms)
     critic_network = build_critic(config, spec)
     first = conv_count(3, 128) + conv_count(128, 128) + conv_count(3, 128, 1)

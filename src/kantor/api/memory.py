@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ def keep(pictures: Any, labels: Any, cache: Path) -> tuple[Path, Path | None]:
     """Files of the pictures and of their classes, named by what is in them.
 
     Args:
-        pictures: uint8 [N, H, W] or [N, H, W, C], an array or a tensor, which may be [N, C, H, W]; or a list of arrays
-            or Pillow pictures of one size and kind.
+        pictures: uint8 [N, H, W] or [N, H, W, C], an array or a tensor, which may be [N, C, H, W]; or a list of arrays,
+            tensors or Pillow pictures of one size and kind.
         labels: a name or a number for each picture, or None.
     Raises:
         DataError: they are something else.
@@ -54,12 +55,14 @@ def _written(path: Path, data: bytes | memoryview) -> Path:
 
 
 def _as_array(pictures: Any) -> NDArray[np.uint8]:
+    tensors = hasattr(pictures, "detach")
     if isinstance(pictures, list | tuple) and pictures:
-        pictures = _stacked(pictures)
-    elif hasattr(pictures, "detach"):  # a tensor
+        tensors = all(hasattr(picture, "detach") for picture in pictures)
+        pictures = _stacked([picture.detach().cpu().numpy() for picture in pictures] if tensors else pictures)
+    elif tensors:
         pictures = pictures.detach().cpu().numpy()
-        if pictures.ndim == 4 and pictures.shape[3] not in _CHANNELS and pictures.shape[1] in _CHANNELS:
-            pictures = pictures.transpose(0, 2, 3, 1)
+    if tensors and pictures.ndim == 4 and pictures.shape[3] not in _CHANNELS and pictures.shape[1] in _CHANNELS:
+        pictures = pictures.transpose(0, 2, 3, 1)
     if not isinstance(pictures, np.ndarray):
         do = f'register it with kantor.source("NAME", it), and train on "{PREFIX}NAME"'
         raise DataError(
@@ -88,7 +91,15 @@ def _as_names(labels: Any, count: int) -> list[str]:
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     if len(values) != count:
         raise DataError("labels", f"{len(values)} labels for {count} pictures", "give one a picture")
-    wrong = next((v for v in values if isinstance(v, bool) or not isinstance(v, str | int)), None)
-    if wrong is not None:
-        raise DataError("labels", f"{wrong!r} is no class", "give names, or whole numbers")
-    return [str(value) for value in values]
+    return [_name(value) for value in values]
+
+
+def _name(label: Any) -> str:
+    if isinstance(label, str):
+        return label
+    try:
+        if isinstance(label, bool):
+            raise TypeError
+        return str(operator.index(label))
+    except TypeError:
+        raise DataError("labels", f"{label!r} is no class", "give names, or whole numbers") from None

@@ -22,7 +22,7 @@ from kantor.app.run import Terminal
 from kantor.app.train import TrainOptions
 from kantor.app.train import train as _train
 from kantor.engine.events import Event, Request, Save, Stop
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, UserError
 from kantor.runs import directory
 from kantor.runs.events import read_events
 from kantor.sinks.console import Console
@@ -149,7 +149,12 @@ def train(
 
         note: Callable[[str], None] = (lambda line: None) if quiet else _say
         packing: Progress = (lambda *_: None) if quiet else PlainProgress("packing", _say)
-        path, reason = _train(options, Terminal(note, packing, console, interrupt.reason))
+        try:
+            path, reason = _train(options, Terminal(note, packing, console, interrupt.reason))
+        except UserError as error:
+            if listener.error is not None:
+                raise listener.error from error
+            raise
     if listener.error is not None:
         raise listener.error
     return Run(path, reason)

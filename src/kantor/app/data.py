@@ -17,7 +17,7 @@ from kantor.config.schema import Config, parse_size
 from kantor.data import layout
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
-from kantor.data.sources import GLYPHS, Many, Source, open_source
+from kantor.data.sources import GLYPHS, Many, Source, open_source, place
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
 from kantor.data.verdict import too_many
@@ -53,7 +53,7 @@ def absolute_source(config: Config) -> Config:
     paths = {} if config.data.labels in ("auto", "none") else {"data.labels": config.data.labels}
     if config.data.source != GLYPHS:  # the built-in set, even where a folder of that name lies here
         paths["data.source"] = config.data.source
-    return fill(config, {name: (str(Path(p).resolve()), "") for name, p in paths.items() if Path(p).exists()})[0]
+    return fill(config, {name: (str(place(p).resolve()), "") for name, p in paths.items() if place(p).exists()})[0]
 
 
 def open_set(

@@ -104,7 +104,8 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     parts = build(config, store, device, precision)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
-        if taken.whole and config.ema.kind != "none" and "ema.warmup" not in options.overrides:
+        asked = "ema.warmup" in options.overrides or config.ema != resolve(options.preset).ema
+        if taken.whole and config.ema.kind != "none" and not asked:
             config, more = fill(
                 config, {"ema.warmup": (0.0, "the running average goes on from that of the other model")}
             )
@@ -163,13 +164,20 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
         config = with_intervals(config)
-        if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):
-            atomic.write_text(run / directory.CONFIG, text)
-            parts = parts.lasting(config)
         weights = same_weights(config, env) if found is None else None
-        return run, Run(
-            run, parts, terminal, options.started_s, options.budget_s, found, weights, options.tensorboard
-        ).train()
+        going_on = Run(
+            run,
+            parts.lasting(config),
+            terminal,
+            options.started_s,
+            options.budget_s,
+            found,
+            weights,
+            options.tensorboard,
+        )
+        if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):  # only now is nothing refused
+            atomic.write_text(run / directory.CONFIG, text)
+        return run, going_on.train()
 
 
 def _threads_of(config_file: Path | None, device: torch.device) -> tuple[int, str] | None:

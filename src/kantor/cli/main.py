@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -27,6 +28,10 @@ app = typer.Typer(
 for module in (train, pack, generate, walk, report, presets, doctor, selftest):
     module.add_to(app)
 
+_OF_THE_SYSTEM = {  # what it refuses is no bug of ours; a file that is not there may be
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES,
+    errno.EPERM, errno.ENAMETOOLONG,
+}  # fmt: skip
 FOREIGN = {
     "--gamma": "the weight of R1 is --set objective.penalties.r1.weight=GAMMA/2, and r2 likewise",
     "--snap": "checkpoints come every --set train.snapshot_images=4000*SNAP pictures",
@@ -74,14 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno and not isinstance(error, FileExistsError):
-            from kantor.atomic import as_resource_error  # what the system refuses is no bug of ours
-
-            refused = as_resource_error(error, error.filename or "a file")
-            _fail(str(refused), refused.exit_code, debug)
         if out_of_memory(error):
             do = "use a smaller --batch or --size" if words[:1] == ["train"] else "close other programs"
             _fail(f"memory: there is not enough of it; {do}", 5, debug)
+        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            from kantor.atomic import as_resource_error
+
+            refused = as_resource_error(error, error.filename or "a file")
+            _fail(str(refused), refused.exit_code, debug)
         log = _crash_log()
         _fail(
             f"kantor: a bug of ours ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}",

@@ -33,8 +33,9 @@ def resolve(preset: str = "default", file: Path | None = None, overrides: Mappin
 
 
 def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
-    """`config` with dotted fields ("critic.width") replaced, kinds first: in whatever order they come, none is lost."""
-    kinds_first = sorted(overrides.items(), key=lambda pair: (not pair[0].endswith(".kind"), pair[0].count(".")))
+    """`config` with dotted fields ("critic.width") replaced, from outside in and kinds first: in whatever
+    order they come, none is lost."""
+    kinds_first = sorted(overrides.items(), key=lambda pair: (pair[0].count("."), not pair[0].endswith(".kind")))
     for name, value in kinds_first:
         config = layered(config, _nested(name, value), f"--set {name}")
     return config

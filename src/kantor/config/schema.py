@@ -175,7 +175,7 @@ class ResnetGenerator(_GeneratorConfig):
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "batch"
     """Normalisation before each convolution of a block, and before the last."""
-    block_bias: bool = False
+    block_bias: bool = True
     """A bias in the first convolution of each block: the paper's code has one for CIFAR-10, and none at 64x64."""
 
 
@@ -211,7 +211,7 @@ class ResnetCritic(_CriticConfig):
     """Blocks behind the last halving."""
     head: Literal["flat", "mean"] = "flat"
     """The score is made of all pixels of the last layer, or of their mean."""
-    block_bias: bool = False
+    block_bias: bool = True
     """A bias in the first convolution of each block: the paper's code has one for CIFAR-10, and none at 64x64."""
 
 

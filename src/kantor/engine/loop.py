@@ -135,7 +135,7 @@ class Loop:
     def _why_stop(self, requests: Iterable[Request]) -> str:
         for request in requests:
             if isinstance(request, Stop):
-                return request.reason
+                return request.reason or "stopped"
         if asked := self.stop_asked():
             return asked
         if self.state.counters.images_seen >= self.plan.total_images:

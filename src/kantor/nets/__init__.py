@@ -56,7 +56,8 @@ def _own(part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpe
         raise ConfigError(where, f"gives a {type(network).__name__}, no torch module", "return the network")
     if any(isinstance(p, nn.UninitializedParameter) for p in network.parameters()):
         raise ConfigError(where, "has lazy layers, whose sizes are not known yet", "name their sizes")
-    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    network.train()  # a part that keeps to evaluation, a pretrained one for example, mixes nothing
+    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in network.modules())
     if normed and traits_of(network).normalisation != "batch":
         do = 'give it traits = kantor.Traits(mixes_batch=True, normalisation="batch")'
         raise ConfigError(where, "has batch norm, and its traits do not say so", do)
@@ -90,7 +91,8 @@ def _initialised(
     with torch.random.fork_rng(devices=[]):  # a network of the user's own may draw more than `initialise` knows
         torch.manual_seed(derive(seed, f"built/{part}"))
         network = build(config, spec, classes) if config.kind != "custom" else _own(part, build, config, spec, classes)
-    foreign = next((m for m in network.modules() if isinstance(m, _FOREIGN_DROPOUT)), None)
+    drops = (m for m in network.modules() if isinstance(m, _FOREIGN_DROPOUT) and m.training and m.p > 0)
+    foreign = next(drops, None)
     if foreign is not None:
         what = f"{type(foreign).__name__} draws from random numbers that a resumed run cannot have again"
         raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) in its place")

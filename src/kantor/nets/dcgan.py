@@ -38,7 +38,7 @@ class Generator(nn.Module):
         self.sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
         widths = [*channels(config.width, config.max_width, len(self.sizes) - 1)[::-1], spec.channels]
         self.latent = LabelledLatent(config.latent_dim, classes)
-        layers = [ops.unfold(self.latent.dim, widths[0], self.sizes[0])]
+        layers = [ops.conv_transpose(self.latent.dim, widths[0], self.sizes[0])]
         for i, (small, large) in enumerate(pairwise(self.sizes)):
             kernel, stride = step(large, small)
             layers.append(ops.conv_transpose(widths[i], widths[i + 1], kernel, stride, (1, 1)))

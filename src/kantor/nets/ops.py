@@ -28,13 +28,6 @@ def conv_transpose(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding)
 
 
-def unfold(inputs: int, outputs: int, size: Axes) -> nn.Module:
-    """A transposed convolution that makes a map of `size` out of a single pixel."""
-    layer = nn.ConvTranspose2d(inputs, outputs, size)
-    layer.meets_one_pixel = True  # type: ignore[assignment]
-    return layer
-
-
 def relu(x: Tensor) -> Tensor:
     return torch.relu(x)
 
@@ -83,14 +76,15 @@ def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generat
 def fan_in(module: nn.Module) -> float:
     """Inputs that meet in one output; of a transposed convolution, kernel / stride of each axis overlap.
 
-    A layer made by `unfold` meets one pixel.
+    One that neither strides nor pads stands at the bottom of a generator, and meets a single pixel.
     """
     weight = module.weight
     assert isinstance(weight, Tensor)
     if not isinstance(module, nn.ConvTranspose2d):
         return weight[0].numel()
     overlap = math.prod(module.kernel_size) / math.prod(module.stride)
-    return module.in_channels / module.groups * (1.0 if hasattr(module, "meets_one_pixel") else overlap)
+    alone = module.stride == (1, 1) and module.padding == (0, 0)
+    return module.in_channels / module.groups * (1.0 if alone else overlap)
 
 
 class _Scaled(nn.Module):

@@ -1,7 +1,7 @@
 """The residual networks of WGAN-GP (Gulrajani et al. 2017 and its published code), for any size and number of channels.
 
-At 64x64, width 64 and max_width 512 they are those of the 64x64 experiments; at 32x32, both widths 128, and a critic
-with `first="block", halvings=2, flat_blocks=2, head="mean", norm="none"`, and `block_bias` in both, those of CIFAR-10.
+At 64x64, width 64 and max_width 512, without `block_bias`, they are those of the 64x64 experiments; at 32x32, both widths 128, and a critic
+with `first="block", halvings=2, flat_blocks=2, head="mean", norm="none"` those of CIFAR-10.
 """
 
 from __future__ import annotations

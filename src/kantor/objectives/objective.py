@@ -165,25 +165,40 @@ def register(
         ConfigError: a loss cannot be computed, is not one number a sample, or has its sign the wrong way round.
     """
     own_name(name, "objective")
-    pull_real, pull_fake = _pulls(name, "critic", critic)
-    if pull_real >= 0 or pull_fake <= 0:
-        which = "real scores rise" if pull_real >= 0 else "scores of generated pictures fall"
-        what = f"the critic's loss does not fall when {which}"
-        raise ConfigError(name, what, "turn its sign round: losses are minimised, and real scores are to be higher")
-    pull_real, pull_fake = _pulls(name, "generator", generator)
-    if pull_fake >= 0:
+    pulls = _pulls(name, "critic", critic)
+    for which, right in (("real scores rise", min(real for real, _ in pulls) < 0),
+                         ("scores of generated pictures fall", max(fake for _, fake in pulls) > 0)):  # fmt: skip
+        if not right:
+            what = f"the critic's loss does not fall when {which}"
+            raise ConfigError(name, what, "turn its sign round: losses are minimised, and real scores are to be higher")
+    pulls = _pulls(name, "generator", generator)
+    if min(fake for _, fake in pulls) >= 0:
         what = "the generator's loss does not fall when scores of its pictures rise"
         raise ConfigError(name, what, "turn its sign round: losses are minimised")
-    if pull_real and not generator_needs_real:
-        raise ConfigError(
-            name, "the generator's loss looks at real scores", "register it with generator_needs_real=True"
-        )
+    if any(real for real, _ in pulls) and not generator_needs_real:
+        do = "register it with generator_needs_real=True"
+        raise ConfigError(name, "the generator's loss looks at real scores", do)
     OWN[name] = _Losses(critic, generator, wasserstein, generator_needs_real)
 
 
-def _pulls(name: str, part: str, loss: Loss) -> tuple[float, float]:
-    """How a loss changes with real scores and with fake ones, at scores where that is clear for all usual losses."""
-    real, fake = torch.linspace(0.3, 0.5, 4).requires_grad_(), torch.linspace(0.1, 0.3, 4).requires_grad_()
+_PROBES = ((0.4, 0.2), (-0.3, -0.6), (1.5, -2.0))  # (real, fake) scores: a loss may have its targets anywhere near
+
+
+def _pulls(name: str, part: str, loss: Loss) -> list[tuple[float, float]]:
+    """How a loss changes with real scores and with fake ones, at each of a few scores."""
+    pulls = []
+    for real_score, fake_score in _PROBES:
+        spread = torch.linspace(-0.05, 0.05, 4)
+        real, fake = (real_score + spread).requires_grad_(), (fake_score + spread).requires_grad_()
+        value = _tried(name, part, loss, real, fake)
+        slopes = torch.autograd.grad(value.sum(), (real, fake), allow_unused=True)
+        pull_real, pull_fake = (0.0 if slope is None else float(slope.sum()) for slope in slopes)
+        pulls.append((pull_real, pull_fake))
+    return pulls
+
+
+def _tried(name: str, part: str, loss: Loss, real: Tensor, fake: Tensor) -> Tensor:
+    """What the loss makes of four scores each. Raises ConfigError where that is no loss."""
     do = "it is called with (real scores [N], fake scores [N]) and gives [N], made by torch"
     try:
         value = loss(real, fake)
@@ -191,16 +206,13 @@ def _pulls(name: str, part: str, loss: Loss) -> tuple[float, float]:
         raise ConfigError(name, f"the {part}'s loss fails with {type(error).__name__}: {error}", do) from error
     if not isinstance(value, Tensor) or value.shape != (4,):
         found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ConfigError(
-            name, f"a loss must be one number a sample: [N]; the {part}'s is {found}", "leave the mean to the trainer"
-        )
+        what = f"a loss must be one number a sample: [N]; the {part}'s is {found}"
+        raise ConfigError(name, what, "leave the mean to the trainer")
     if not value.requires_grad:
         raise ConfigError(name, f"the {part}'s loss cannot be differentiated", "make it of the scores, without detach")
     if not bool(value.isfinite().all()):
-        raise ConfigError(name, f"the {part}'s loss is not finite at scores between 0.1 and 0.5", "mend the formula")
-    slopes = torch.autograd.grad(value.sum(), (real, fake), allow_unused=True)
-    pull_real, pull_fake = (0.0 if slope is None else float(slope.sum()) for slope in slopes)
-    return pull_real, pull_fake
+        raise ConfigError(name, f"the {part}'s loss is not finite at scores between -2 and 2", "mend the formula")
+    return value
 
 
 def _losses_of(config: schema.ObjectiveConfig) -> _Losses:

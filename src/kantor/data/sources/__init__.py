@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 from pathlib import Path
@@ -58,7 +59,7 @@ def open_source(config: DataConfig) -> Source:
         return Own(name, labels)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         raise DataError(name, "it is an address on the net", "download it first, then name the file or folder")
-    path = Path(name).expanduser()
+    path = place(name)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -71,6 +72,15 @@ def open_source(config: DataConfig) -> Source:
     if not stat.S_ISREG(mode):
         raise DataError(name, "it is neither a folder nor a regular file", ACCEPTED)
     return _file(str(path), labels)
+
+
+def place(name: str) -> Path:
+    """A path as the user wrote it; "~" is the home folder, unless something here is called so."""
+    path = Path(name)
+    with contextlib.suppress(RuntimeError, OSError):  # no such user; a name that is too long
+        if not path.exists():
+            return path.expanduser()
+    return path
 
 
 def _glyphs(config: DataConfig) -> Glyphs:

@@ -174,8 +174,9 @@ class _Rows:
             self._batches = file.iter_batches(rows, row_groups=[group], columns=[column])
         while row >= self._first + len(self._batch):
             passed = len(self._batch)
-            self._batch, batch = (), next(self._batches)  # the old one is let go before the new one is read
+            self._batch = ()  # the old one is let go before the new one is read
             self._first += passed
+            batch = next(self._batches)
             whole = batch.column(0)
             self._batch = whole.field("bytes") if _is_struct(whole.type) else whole
 

@@ -122,3 +122,33 @@ def test_links_to_nowhere_are_not_replaced(capsys: pytest.CaptureFixture[str]) -
     assert exit_of("generate", "one", "--checkpoint", "77", "--out", "x") == 4
     assert exit_of("generate", "runs/00000-one/checkpoints/²", "--out", "x") == 4
     assert "choose one of: 16" in capsys.readouterr().err
+
+
+def test_a_name_that_leads_astray(capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs, their pictures and what is drawn often have one name; what is mistyped is not taken for moved pictures."""
+    for name in ("3", "latest"):
+        assert exit_of("train", "fish", *QUICK, "--name", name) == 2
+        assert "choose a name with letters in it" in capsys.readouterr().err
+    assert exit_of("train", "fish", *QUICK, "--name", "fish") == 0
+    before = sorted(map(str, Path("fish").rglob("*")))
+    assert exit_of("generate", "fish", "--count", "2", "--out", "fish") == 2
+    assert "choose a new folder" in capsys.readouterr().err
+    assert sorted(map(str, Path("fish").rglob("*"))) == before
+    text = Path("runs/00000-fish/config.toml").read_text()
+    assert exit_of("train", "fihs", "--resume", "fish", "--images", "32") == 3
+    assert "fihs: there is no such file or folder" in capsys.readouterr().err
+    assert Path("runs/00000-fish/config.toml").read_text() == text
+
+
+def test_a_class_for_each_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    os.rename(os.fsdecode(b"caf\xe9"), "cafe")  # noqa: PTH104
+    for old, new in zip(sorted(Path("cafe").iterdir()), ("blue", "red"), strict=True):
+        old.rename(old.with_name(new))
+    assert exit_of("train", "cafe", *QUICK, "--conditional", "--name", "one") == 0
+    assert exit_of("generate", "one", "--seeds", "1,2", "--class", "red,blue", "--out", "a") == 0
+    assert exit_of("generate", "one", "--seeds", "1,2", "--class", "red", "--class", "blue", "--out", "b") == 0
+    assert exit_of("generate", "one", "--seeds", "1", "--class", "red", "--out", "c") == 0
+    pictures = [Path(f"{folder}/seed-00000001.png").read_bytes() for folder in "abc"]
+    assert pictures[0] == pictures[1] == pictures[2]
+    assert exit_of("generate", "one", "--count", "3", "--class", "red,blue", "--out", "d") == 2
+    assert "2 classes for 3 seeds" in capsys.readouterr().err

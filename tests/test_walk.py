@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from commands import TINY, exit_of
-from kantor.app.walk import _split, way
+from kantor.app.generate import split_classes
+from kantor.app.walk import way
 from kantor.sample.film import film_bytes, shown
 from kantor.sample.walk import arc, ease, walk
 
@@ -147,8 +148,8 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
     assert exit_of("walk", model, "--seeds", "3,4", "--class", "K", "--class", "B", "--out", apart) == 0
     assert once.read_bytes() == apart.read_bytes()
     card: Any = SimpleNamespace(class_names=("cats", "cats, sitting"))
-    assert _split(["cats, sitting"], card) == ["cats, sitting"]
-    assert _split(["cats,birds"], card) == ["cats", "birds"]
+    assert split_classes(["cats, sitting"], card) == ["cats, sitting"]
+    assert split_classes(["cats,birds"], card) == ["cats", "birds"]
     card.generator = SimpleNamespace(latent_dim=3, latent="normal")
     _, shares = way(card, [1, 2], ["cats", 1], 2, False, False, "linear", 1.0)
     np.testing.assert_array_equal(shares, [[1, 0], [0.5, 0.5], [0, 1]])

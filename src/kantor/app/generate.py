@@ -25,6 +25,7 @@ from kantor.sample.latents import latents, parse_seeds
 from kantor.types import ImageSpec
 
 _NUMBER = re.compile("[0-9]{1,18}")
+_OURS = re.compile(r"(seed-[0-9]{8,20}|sheet)\.png")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class GenerateOptions:
     model: str
     count: int | None = None
     seeds: str | None = None
-    class_name: str | None = None
+    classes: Sequence[str] = ()
     out: Path | None = None
     grid: str | None = None
     gutter: int = 2
@@ -69,11 +70,12 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     if options.out is not None and not str(options.out).strip("."):
         raise ConfigError("--out", "is the current folder", "name a folder, such as --out pictures")
     folder = options.out or home / "generated"
+    _refuse_album(folder)
     names = [folder / f"seed-{seed:08d}.png" for seed in seeds]
     sheet = folder / "sheet.png"
     if not options.overwrite and (taken := [path for path in [sheet, *names] if path.exists() or path.is_symlink()]):
         raise ConfigError(taken[0], "exists already", "choose another --out, or add --overwrite")
-    labels = class_numbers([] if options.class_name is None else [options.class_name], card, len(seeds))
+    labels = class_numbers(split_classes(options.classes, card), card, len(seeds))
     network.to(choose_device(options.device))
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
     pictures = draw(network, z, labels)
@@ -185,6 +187,19 @@ def _seeds(options: GenerateOptions) -> list[int]:
     if options.seeds is not None and options.count is not None:
         raise ConfigError("--seeds", "and --count both say which pictures", "give one of them")
     return parse_seeds(options.seeds) if options.seeds is not None else list(range(options.count or 64))
+
+
+def _refuse_album(folder: Path) -> None:
+    """Raises ConfigError where drawn pictures would lie among others, such as those that the run learnt from."""
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.is_dir() or (entry.suffix.lower() in PICTURES and not _OURS.fullmatch(entry.name)):
+            what = f"holds {entry.name}, and drawn pictures would mix with what is there"
+            raise ConfigError(f"--out {folder}", what, "choose a new folder")
+
+
+def split_classes(names: Sequence[str], card: Card) -> list[str]:
+    """ "A,B" is two classes, unless one is so called."""
+    return [part for name in names for part in ([name] if name in card.class_names else name.split(","))]
 
 
 def class_numbers(classes: Sequence[str | int], card: Card, count: int) -> list[int] | None:

@@ -31,7 +31,7 @@ from kantor.app.run import Parts, Run, Terminal, build
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data import layout
-from kantor.data.sources import GLYPHS
+from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.own import PREFIX
 from kantor.engine.device import choose_device, choose_precision
 from kantor.errors import ConfigError, DataError
@@ -88,6 +88,9 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
 
 
 def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
+    if options.name == "latest" or (options.name or "").isdecimal():
+        what = "would be taken for the number of a run, or for the newest"
+        raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
     config = resolve(options.preset, options.config_file, options.overrides)
     _check_paths(config, options.runs)
     weights = None
@@ -145,14 +148,16 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
     run = directory.find(str(options.resume), options.runs)
+    source = str(options.overrides.get("data.source", GLYPHS))
+    if source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists():
+        what = "there is no such file or folder"
+        raise DataError(source, what, "check the spelling, or leave it out: the run knows its own pictures")
     with directory.locked(run):
         env = environment.read(run / directory.ENVIRONMENT)
         if device.type == "cpu" and env.get("device_type") == "cpu" and "threads" in env:
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         found = open_checkpoint(run, terminal.note)
         config = resumed_config(run, options.config_file, options.overrides, found)
-        if found:
-            terminal.note(resumed_line(run, found))
         expected = found.values["fingerprint"] if found else env.get("data_fingerprint")
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
@@ -177,6 +182,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         )
         if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):  # only now is nothing refused
             atomic.write_text(run / directory.CONFIG, text)
+        if found:
+            terminal.note(resumed_line(run, found))
         return run, going_on.train()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
-from kantor.app.generate import class_numbers, load_model
+from kantor.app.generate import class_numbers, load_model, split_classes
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
@@ -63,7 +63,7 @@ def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambd
     network.to(choose_device(options.device))
     strip = kind == ".png"
     frames = options.columns - 1 if strip else options.frames
-    classes = _split(options.classes, card)
+    classes = split_classes(options.classes, card)
     z, labels = way(card, seeds, classes, frames, options.straight, options.loop, options.easing, options.truncation)
     if kind == ".webp":
         _require_room(len(z), card)
@@ -113,11 +113,6 @@ def way(
     if numbers is None:
         return z, None
     return z, walk(np.eye(len(card.class_names), dtype=np.float32)[numbers], frames, True, loop, easing)
-
-
-def _split(names: Sequence[str], card: Card) -> list[str]:
-    """ "A,B" is two classes, unless one is so called."""
-    return [part for name in names for part in ([name] if name in card.class_names else name.split(","))]
 
 
 def _require_room(frames: int, card: Card) -> None:

@@ -21,8 +21,8 @@ def generate(
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="These seeds: 0-63,99.", show_default=False)] = None,
     class_: Annotated[
-        str | None,
-        typer.Option("--class", help="Name or number of a class, of a conditional model.", show_default=False),
+        list[str] | None,
+        typer.Option("--class", help="Class of all pictures, or one for each: A,B,C.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -48,7 +48,20 @@ def generate(
     from kantor.app import generate as job
 
     options = job.GenerateOptions(
-        model, count, seeds, class_, out, grid, gutter, scale, truncation, raw, checkpoint, device, runs, overwrite
+        model,
+        count,
+        seeds,
+        class_ or (),
+        out,
+        grid,
+        gutter,
+        scale,
+        truncation,
+        raw,
+        checkpoint,
+        device,
+        runs,
+        overwrite,
     )
     sheet, folder, number = job.generate(options)
     show(f"{number:,} picture{'s' if number != 1 else ''} in {folder}")

@@ -1,0 +1,42 @@
+"""95 % intervals: how far a number would move had other pictures been drawn.
+
+The pictures are drawn again from themselves, with replacement (Efron 1979, "Bootstrap methods"), and the number is
+computed anew for each such set. Distances between sets are biased upwards by the copies in a resampled set, so the
+spread is taken about the resampled numbers' own mean and laid around the value that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.random import derive
+
+REPLICATES = 200
+LEVEL = 0.95
+Interval = tuple[float, float]
+
+
+def counts(n: int, seed: int, replicates: int = REPLICATES) -> NDArray[np.float64]:
+    """How often each of `n` pictures is in each resampled set: float64 [replicates, n], every row sums to n."""
+    dice = np.random.Generator(np.random.PCG64(derive(seed, "bootstrap", n)))
+    return np.stack([np.bincount(dice.integers(n, size=n), minlength=n) for _ in range(replicates)]).astype(np.float64)
+
+
+def interval(value: float, resampled: Sequence[float] | NDArray[np.float64], low: float = -np.inf) -> Interval:
+    """The 95 % interval around `value`, from the same number of resampled sets.
+
+    Args:
+        low: the number cannot be lower.
+    """
+    found = np.asarray(resampled, np.float64)
+    tails = (1 - LEVEL) / 2
+    below, above = np.quantile(found, [tails, 1 - tails]) - found.mean()
+    return max(value + float(below), low), value + float(above)
+
+
+def mean_interval(values: NDArray[np.float64], seed: int, replicates: int = REPLICATES) -> Interval:
+    """The interval of the mean of `values` [n], one a picture."""
+    return interval(float(values.mean()), counts(len(values), seed, replicates) @ values / len(values))

@@ -1,0 +1,109 @@
+"""Does a generator copy the pictures that it learnt from?
+
+Distances in pixels are the root of the mean square difference of grey levels, 0 to 255; in features, lengths.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kantor.metrics.features import resized, to_float
+
+THUMBNAIL = 32
+"""Pixels are compared at this height or width at most."""
+ROWS = 512
+SUSPECT_SHARE = 0.01
+
+Distances = NDArray[np.float64]
+
+
+class Copying(NamedTuple):
+    """How near fakes lie to the training pictures, beside how near real ones do.
+
+    Attributes:
+        copied: bool [n]: nearer than all but 1 % of the reals are.
+        z: of the Mann-Whitney test of both samples of distances (Meehan et al. 2020, "A non-parametric test to detect
+            data-copying in generative models", over the whole space): below -3 the fakes lie nearer than real ones do.
+        limit: the distance below which a fake counts as copied.
+    """
+
+    copied: NDArray[np.bool_]
+    z: float
+    limit: float
+
+
+def thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, C], brought to `THUMBNAIL` pixels of the longer side where they are larger."""
+    longer = max(pictures.shape[1:3])
+    if longer <= THUMBNAIL:
+        return pictures
+    height, width = (max(1, round(side * THUMBNAIL / longer)) for side in pictures.shape[1:3])
+    small = resized(to_float(torch.from_numpy(pictures)), height, width)
+    return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def as_points(pictures: NDArray[np.uint8]) -> Tensor:
+    """uint8 [N, h, w, C] as float32 [N, D] whose Euclidean distances are root mean square grey levels."""
+    flat = torch.from_numpy(pictures.reshape(len(pictures), -1)).float()
+    return (flat - 127.5) / math.sqrt(flat.shape[1])
+
+
+def nearest(
+    points: Tensor, among: Tensor, k: int = 1, skip_equal: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The k nearest rows of `among` [m, D] for each of `points` [n, D]: distances and rows, both [n, k].
+
+    Args:
+        skip_equal: rows that are equal to the point do not count: the point itself, and exact copies of it.
+    Returns:
+        Distances in ascending order; infinite, with row -1, where there are fewer than k.
+    """
+    distances = np.full((len(points), k), np.inf)
+    rows = np.full((len(points), k), -1, np.int64)
+    squares = among.square().sum(1)
+    for start in range(0, len(points), ROWS):
+        part = points[start : start + ROWS]
+        rough = squares - 2 * part @ among.T  # but for the point's own square
+        candidates = rough.topk(min(k + 4 + 12 * skip_equal, len(among)), largest=False).indices
+        exact = (part.double()[:, None] - among[candidates].double()).norm(dim=2)
+        if skip_equal:
+            exact = exact.masked_fill(exact == 0, torch.inf)
+        best, which = exact.topk(min(k, exact.shape[1]), largest=False, sorted=True)
+        found = candidates.gather(1, which).masked_fill(best.isinf(), -1)
+        distances[start : start + len(part), : best.shape[1]] = best.numpy()
+        rows[start : start + len(part), : best.shape[1]] = found.numpy()
+    return distances, rows
+
+
+def copying(fakes: Distances, reals: Distances) -> Copying:
+    """Judges distances to the nearest training picture.
+
+    Args:
+        fakes: float64 [n].
+        reals: float64 [m], of real pictures that are not in the training set, or of training pictures to their nearest
+            other one; infinite ones do not count.
+    """
+    reals = reals[np.isfinite(reals)]
+    if not len(reals):
+        return Copying(fakes == 0, 0.0, 0.0)
+    limit = float(np.quantile(reals, SUSPECT_SHARE))
+    return Copying(fakes <= limit, mann_whitney(fakes, reals), limit)
+
+
+def mann_whitney(x: Distances, y: Distances) -> float:
+    """z of the rank sum test (Mann and Whitney 1947), with the correction for ties: negative where x lies lower."""
+    both = np.concatenate([x, y])
+    n, m = len(x), len(y)
+    _, place, times = np.unique(both, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(times) - (times - 1) / 2)[place]
+    u = ranks[:n].sum() - n * (n + 1) / 2
+    total = n + m
+    ties = float((times.astype(np.float64) ** 3 - times).sum()) / (total * (total - 1)) if total > 1 else 0.0
+    variance = n * m / 12 * (total + 1 - ties)
+    return float((u - n * m / 2) / math.sqrt(variance)) if variance > 0 else 0.0

@@ -1,0 +1,168 @@
+"""A score with its interval, a set of scores with their provenance, and what may be compared with what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kantor.errors import ConfigError, nearest
+from kantor.metrics.bootstrap import Interval
+
+LOWER, HIGHER = "lower", "higher"
+BETTER = {
+    **dict.fromkeys(("fd", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "critic_gap"), LOWER),
+    **dict.fromkeys(("is", "precision", "recall", "density", "coverage", "modes"), HIGHER),
+}
+"""Which way is better. Of the others neither is: they are read beside what real pictures get."""
+FREE = ("model", "images_seen", "seed", "truncation")
+"""What may differ between the provenances of two numbers that are compared."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number.
+
+    Attributes:
+        interval: its 95 % interval over the drawn pictures.
+        reals: what real pictures get in their place, measured in the same way: the best that can be hoped for.
+        of: the most that there can be, for a number of modes.
+    """
+
+    value: float
+    interval: Interval | None = None
+    reals: float | None = None
+    of: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Finite numbers only: what is not is None."""
+        found: dict[str, Any] = {"value": _finite(self.value)}
+        if self.interval is not None:
+            found["interval"] = [_finite(end) for end in self.interval]
+        if self.reals is not None:
+            found["reals"] = _finite(self.reals)
+        if self.of is not None:
+            found["of"] = self.of
+        return found
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Score:
+        """The opposite. Raises KeyError, TypeError or ValueError where `data` is none."""
+        ends = data.get("interval")
+        reals, of = data.get("reals"), data.get("of")
+        return Score(
+            _number(data["value"]),
+            None if ends is None else (_number(ends[0]), _number(ends[1])),
+            None if reals is None else _number(reals),
+            None if of is None else int(of),
+        )
+
+
+@dataclass(frozen=True)
+class Scores(Mapping[str, Score]):
+    """Numbers by name, "fd@kantor-small", with all that they depend on.
+
+    A name without the part behind the @ is enough where it is the only one: scores["fd"].
+
+    Attributes:
+        provenance: extractor, its digest, resize, numbers of pictures, reference, seed ... as JSON values.
+    """
+
+    scores: Mapping[str, Score]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Score:
+        if name in self.scores:
+            return self.scores[name]
+        found = [key for key in self.scores if key.partition("@")[0] == name]
+        if len(found) == 1:
+            return self.scores[found[0]]
+        raise KeyError(
+            f"{name!r} is measured with several: {', '.join(found)}" if found else nearest(name, self.scores)
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.scores or [key.partition("@")[0] for key in self.scores].count(str(name)) == 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def as_json(self) -> dict[str, Any]:
+        """{"metrics": {name: {"value": ..., "interval": [...]}}, "provenance": {...}}."""
+        metrics = {name: score.as_json() for name, score in self.scores.items()}
+        return {"metrics": metrics, "provenance": dict(self.provenance)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Scores:
+        """The opposite. Raises KeyError, TypeError, AttributeError or ValueError where `data` is none."""
+        return Scores(
+            {str(name): Score.from_json(one) for name, one in data["metrics"].items()}, dict(data["provenance"])
+        )
+
+    def compare(self, other: Scores) -> dict[str, Comparison]:
+        """These numbers beside those of `other`, for each name that both have.
+
+        Raises:
+            ConfigError: they were not measured in the same way.
+        """
+        require_alike(self.provenance, other.provenance)
+        shared = [name for name in self.scores if name in other.scores]
+        return {name: _compared(name, self.scores[name], other.scores[name]) for name in shared}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number beside another.
+
+    Attributes:
+        difference: this minus the other.
+        interval: 95 %, from both intervals; None where one is unknown.
+        verdict: "better", "worse", "no clear difference", or "" where neither way is better.
+    """
+
+    difference: float
+    interval: Interval | None
+    verdict: str
+
+
+def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Raises ConfigError unless numbers of these two provenances may be compared."""
+    names = sorted((mine.keys() | other.keys()) - {*FREE})
+    unlike = [name for name in names if mine.get(name) != other.get(name)]
+    if unlike:
+        told = "; ".join(f"{name}: {_short(mine.get(name))} and {_short(other.get(name))}" for name in unlike[:3])
+        do = "measure both in the same way: same --features, --count, --against and --metrics settings"
+        raise ConfigError("scores", f"cannot be compared, they were not measured alike ({told})", do)
+
+
+def _compared(name: str, mine: Score, other: Score) -> Comparison:
+    """Two independent numbers: the squares of the half widths add up."""
+    difference = mine.value - other.value
+    way = BETTER.get(name.partition("@")[0].partition(":")[0])
+    if mine.interval is None or other.interval is None:
+        return Comparison(difference, None, "")
+    below = math.hypot(mine.value - mine.interval[0], other.interval[1] - other.value)
+    above = math.hypot(mine.interval[1] - mine.value, other.value - other.interval[0])
+    ends = difference - below, difference + above
+    if way is None:
+        return Comparison(difference, ends, "")
+    if ends[0] <= 0 <= ends[1]:
+        return Comparison(difference, ends, "no clear difference")
+    return Comparison(difference, ends, "better" if (difference < 0) == (way == LOWER) else "worse")
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -98,6 +98,8 @@ class DataConfig(Section):
     """"auto" takes sub-folders or the labels beside the data, "none" ignores them, else a CSV or JSON file."""
     limit: Count = 0
     """Use only this many pictures, the first in order; 0 uses all."""
+    stack: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Make so many colour pictures of three grey ones each, one a channel: digits become 1000 modes. 0 leaves them."""
     holdout: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_share)] = 0.0
     """Share of the pictures that is never trained on, chosen by their bytes: 0.1, "10%"."""
     mirror: bool = False
@@ -573,6 +575,21 @@ class TrainConfig(Section):
     """Pictures between two sample sheets; in the beginning they come at 1000, 2000, 4000 ... pictures."""
     snapshot_images: Positive | Auto = "auto"
     """Pictures between two checkpoints."""
+    score_images: Count | Auto = "auto"
+    """Pictures between two scores of the generator's running average; 0 measures none."""
+
+
+class ScoreConfig(Section):
+    """What is measured while a run goes on, every `train.score_images` pictures: see docs/scores.md."""
+
+    metrics: list[Annotated[str, Field(max_length=32)]] = ["fd", "kid", "pr"]
+    """Any of fd, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic; an empty list measures nothing."""
+    features: Annotated[str, Field(max_length=4096)] = "kantor-small"
+    """The network that features are taken from: kantor-small, random, inception:PATH, or one of your own."""
+    count: Annotated[int, Field(ge=100, le=1_000_000)] | Auto = "auto"
+    """Pictures drawn for a score, and real ones beside them."""
+    best: Annotated[str, Field(max_length=32)] = "fd"
+    """The number that tells which moment of the run generator.safetensors keeps; "none" keeps the newest."""
 
 
 class Config(Section):
@@ -594,3 +611,5 @@ class Config(Section):
     """Running average of the generator."""
     train: TrainConfig = TrainConfig()
     """Length, batch, precision, and when to look."""
+    score: ScoreConfig = ScoreConfig()
+    """What is measured while training."""

@@ -1,0 +1,245 @@
+"""The Inception network of the FID papers, over weights from a file of the user's own: nothing is downloaded.
+
+Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", measure with
+TensorFlow's graph inception-2015-12-05. It is the network of Szegedy et al. 2015, "Rethinking the Inception
+architecture for computer vision", with three habits of its own that move every score: its average pools do not count
+the padding, its last block takes maxima where the others average, and it has 1008 classes. The layers' names are
+those of the weights that the project pytorch-fid published, ported from the graph; each layer was compared with
+torch-fidelity 0.4.0 and pytorch-fid 0.3.0 in float64, and agrees to the last bit (scripts/inception_reference.py).
+
+Pictures come to 299 x 299 by `features.resized`, antialiased, as clean-fid does; the public ports resize without
+that, so for pictures of other sizes their scores differ from these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kantor.errors import ModelError
+from kantor.metrics.features import Activations, Extractor
+
+FILE = "pt_inception-2015-12-05-6726825d.pth"
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+BYTES = 95_628_359
+SIZE = (299, 299)
+CLASSES = tuple(f"class {i}" for i in range(1008))  # ImageNet's and a few unused ones, in the graph's own order
+GET = f"get {FILE} from the release fid_weights of mseitzer/pytorch-fid on GitHub (96 MB), and give --features inception:PATH"
+_AT_ONCE = 16  # pictures: 64 of them would need 1 GB for the first layers
+
+
+class _Layer(nn.Module):
+    """Convolution, normalisation with running statistics, ReLU.
+
+    Args:
+        kernel: "height x width": "1x7".
+        padded: so that stride 1 keeps the size.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: str, stride: int = 1, padded: bool = True) -> None:
+        super().__init__()
+        height, width = map(int, kernel.split("x"))
+        padding = (height // 2, width // 2) if padded else (0, 0)
+        self.conv = nn.Conv2d(inputs, outputs, (height, width), stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(outputs, eps=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
+class _Block(nn.Module):
+    """Branches over the same input, and a pool; their outputs are joined along the channels.
+
+    Args:
+        branches: each some layers "NAME:CHANNELS:KERNEL", one behind the other; + between two that see the same input.
+        pool: "mean" or "max", 3 x 3, followed by a layer of `pooled` channels; or "halve": 3 x 3 maxima at stride 2
+            with no layer behind, and then each branch ends with stride 2 as well.
+    """
+
+    def __init__(self, inputs: int, branches: Sequence[str], pool: str, pooled: int = 0) -> None:
+        super().__init__()
+        self._pool = pool
+        self._branches = [[_layers(step) for step in branch.split()] for branch in branches]
+        for steps in self._branches:
+            width = inputs
+            for step in steps:
+                halves = pool == "halve" and step is steps[-1]
+                for name, outputs, kernel in step:
+                    self.add_module(name, _Layer(width, outputs, kernel, 2 if halves else 1, not halves))
+                width = sum(outputs for _, outputs, _ in step)
+        if pooled:
+            self.branch_pool = _Layer(inputs, pooled, "1x1")
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = []
+        for steps in self._branches:
+            y = x
+            for step in steps:
+                y = torch.cat([self.get_submodule(name)(y) for name, _, _ in step], 1)
+            found.append(y)
+        if self._pool == "halve":
+            return torch.cat([*found, F.max_pool2d(x, 3, 2)], 1)
+        pooled = F.max_pool2d(x, 3, 1, 1) if self._pool == "max" else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        return torch.cat([*found, self.branch_pool(pooled)], 1)
+
+
+def _layers(step: str) -> list[tuple[str, int, str]]:
+    parts = [layer.split(":") for layer in step.split("+")]
+    return [(f"branch{name}", int(channels), kernel) for name, channels, kernel in parts]
+
+
+_TWO_THREES = "3x3dbl_1:64:1x1 3x3dbl_2:96:3x3 3x3dbl_3:96:3x3"
+
+
+def _fine(inputs: int, pooled: int) -> _Block:
+    """35 x 35 positions."""
+    return _Block(inputs, ["1x1:64:1x1", "5x5_1:48:1x1 5x5_2:64:5x5", _TWO_THREES], "mean", pooled)
+
+
+def _middle(inputs: int, c: int) -> _Block:
+    """17 x 17 positions; c: channels between its long, thin convolutions."""
+    once = f"7x7_1:{c}:1x1 7x7_2:{c}:1x7 7x7_3:192:7x1"
+    twice = f"7x7dbl_1:{c}:1x1 7x7dbl_2:{c}:7x1 7x7dbl_3:{c}:1x7 7x7dbl_4:{c}:7x1 7x7dbl_5:192:1x7"
+    return _Block(inputs, ["1x1:192:1x1", once, twice], "mean", 192)
+
+
+def _coarse(inputs: int, pool: str) -> _Block:
+    """8 x 8 positions."""
+    once = "3x3_1:384:1x1 3x3_2a:384:1x3+3x3_2b:384:3x1"
+    twice = "3x3dbl_1:448:1x1 3x3dbl_2:384:3x3 3x3dbl_3a:384:1x3+3x3dbl_3b:384:3x1"
+    return _Block(inputs, ["1x1:320:1x1", once, twice], pool, 192)
+
+
+class Inception(nn.Module):
+    """float [N, 3, 299, 299] in [0, 255] -> features [N, 2048], the means of the last block's channels, and logits.
+
+    The logits "classes" [N, 1008] leave the last layer's bias out, as the inception score does (Salimans et al. 2016,
+    "Improved techniques for training GANs").
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Conv2d_1a_3x3 = _Layer(3, 32, "3x3", 2, padded=False)
+        self.Conv2d_2a_3x3 = _Layer(32, 32, "3x3", padded=False)
+        self.Conv2d_2b_3x3 = _Layer(32, 64, "3x3")
+        self.MaxPool_1 = nn.MaxPool2d(3, 2)
+        self.Conv2d_3b_1x1 = _Layer(64, 80, "1x1")
+        self.Conv2d_4a_3x3 = _Layer(80, 192, "3x3", padded=False)
+        self.MaxPool_2 = nn.MaxPool2d(3, 2)
+        self.Mixed_5b = _fine(192, 32)
+        self.Mixed_5c = _fine(256, 64)
+        self.Mixed_5d = _fine(288, 64)
+        self.Mixed_6a = _Block(288, ["3x3:384:3x3", _TWO_THREES], "halve")
+        self.Mixed_6b = _middle(768, 128)
+        self.Mixed_6c = _middle(768, 160)
+        self.Mixed_6d = _middle(768, 160)
+        self.Mixed_6e = _middle(768, 192)
+        sevens = "7x7x3_1:192:1x1 7x7x3_2:192:1x7 7x7x3_3:192:7x1 7x7x3_4:192:3x3"
+        self.Mixed_7a = _Block(768, ["3x3_1:192:1x1 3x3_2:320:3x3", sevens], "halve")
+        self.Mixed_7b = _coarse(1280, "mean")
+        self.Mixed_7c = _coarse(2048, "max")
+        self.AvgPool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(2048, len(CLASSES))
+
+    def forward(self, x: Tensor) -> Activations:
+        x = (x - 128) / 128
+        for name, stage in self.named_children():
+            if name != "fc":
+                x = stage(x)
+        features = x.flatten(1)
+        return Activations(features, {"classes": F.linear(features, self.fc.weight)})
+
+
+def from_state(state: Mapping[str, Tensor], where: object, dtype: torch.dtype = torch.float32) -> Inception:
+    """The network with the weights of `state`, by the names of the public file; draws no random numbers.
+
+    Args:
+        where: what the user knows the weights by.
+    Raises:
+        ModelError: names or shapes differ; the first few are told.
+    """
+    with torch.device("meta"):
+        network = Inception()
+    counters = {
+        name for name in network.state_dict() if name.endswith("num_batches_tracked")
+    }  # only training uses them
+    wanted = {name: value.shape for name, value in network.state_dict().items() if name not in counters}
+    found = {name: value for name, value in state.items() if name not in counters}
+    lacking, strange = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    other = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name].shape)
+    faults = [("lacks", lacking), ("has an unexpected", strange), ("has another shape of", other)]
+    if told := [f"{word} {_few(names)}" for word, names in faults if names]:
+        raise ModelError(where, f"is not the FID Inception network: it {' and '.join(told)}", GET)
+    filled = {name: value.to(dtype) for name, value in found.items()}
+    filled |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
+    network.load_state_dict(filled, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def inception(path: str | Path, device: torch.device | str = "cpu") -> Extractor:
+    """The FID Inception network over the weights in `path`; scores of it are those of the FID papers but for the resize.
+
+    Raises:
+        ModelError: the file is missing, cannot be read, or is not the published one, byte for byte.
+    """
+    device = torch.device(device)
+    network = from_state(_state(path, _read(path)), path).to(device)
+
+    def in_parts(x: Tensor) -> Activations:
+        # a GPU's TF32 keeps 10 bits of each factor: scores would not be those of the processor
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            parts = [network(part) for part in torch.split(x, _AT_ONCE)]
+        logits = torch.cat([part.logits["classes"] for part in parts])
+        return Activations(torch.cat([part.features for part in parts]), {"classes": logits})
+
+    return Extractor("inception", SHA256, in_parts, SIZE, classes={"classes": CLASSES}, device=device)
+
+
+def _read(path: str | Path) -> bytes:
+    """The published file's bytes: nothing else is opened, since a .pth file can hold anything."""
+    try:
+        file = Path(path).expanduser()  # a shell leaves the ~ in inception:~/weights alone
+        if file.is_dir():
+            raise ModelError(path, "is a folder, not a file of weights", f"name the file in it: {file / FILE}")
+        if file.exists() and not file.is_file():
+            raise ModelError(path, "is no file but a device or pipe", GET)
+        size = file.stat().st_size
+        data = file.read_bytes() if size == BYTES else b""
+    except FileNotFoundError as error:
+        raise ModelError(path, "there is no such file", GET) from error
+    except OSError as error:
+        raise ModelError(path, f"cannot be read ({error.strerror})", "check the path and its permissions") from error
+    except (ValueError, RuntimeError) as error:  # a NUL, or the ~ of nobody
+        raise ModelError(path, "cannot be read (this is no path)", "check the path") from error
+    if len(data) != BYTES:
+        word = "cut short, or another network" if size < BYTES else "another network"
+        what = f"has {size:,} bytes where the FID Inception's file has {BYTES:,}: {word}"
+        raise ModelError(path, what, GET)
+    if (found := hashlib.sha256(data).hexdigest()) != SHA256:
+        what = (
+            f"its SHA-256 begins with {found[:8]}, not {SHA256[:8]}: damaged, or another network (as torchvision's is)"
+        )
+        raise ModelError(path, what, GET)
+    return data
+
+
+def _state(path: str | Path, data: bytes) -> dict[str, Tensor]:
+    try:
+        state: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ModelError(path, "cannot be opened by this version of PyTorch", "install another version") from error
+    if not isinstance(state, dict):
+        raise ModelError(path, "holds no named weights", GET)
+    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}

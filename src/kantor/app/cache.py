@@ -19,7 +19,8 @@ LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 ARRAYS = "arrays"  # pictures that came from memory, beside the packed sets
-_OUR_ARRAY = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)")
+FEATURES = "features"  # of real pictures, for scores
+_OUR_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.safetensors")
 _RECENT_S = 3600.0
 T = TypeVar("T")
 
@@ -42,9 +43,8 @@ def limit_bytes() -> int:
 def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     """Removes packed sets, those that were used longest ago first, until `needed_bytes` more fit below the limit.
 
-    Only what is a packed set, pictures that came from memory, or the rest of an attempt that nobody works on, is ever
-    removed; nothing that was used
-    within the last hour is. A run that has a set open goes on reading it where the system allows that, else it stays.
+    Only what is a packed set, pictures that came from memory, features of a set, or the rest of an attempt that nobody
+    works on, is ever removed; nothing that was used within the last hour is. A run that has a set open goes on reading it where the system allows that, else it stays.
 
     Args:
         packs: the folder of packed sets.
@@ -57,9 +57,8 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
         if time.time() - _used_s(left) > _RECENT_S:
             shutil.rmtree(left, ignore_errors=True)
     sets = [path for path in packs.iterdir() if _is_ours(path) and path.name.strip(".").split(".")[0] != keep.name]
-    sets += [
-        path for path in (packs.parent / ARRAYS).glob("array-*") if _OUR_ARRAY.fullmatch(path.name) and path.is_file()
-    ]
+    files = [path for folder in (ARRAYS, FEATURES) for path in (packs.parent / folder).glob("*")]
+    sets += [path for path in files if _OUR_FILE.fullmatch(path.name) and path.is_file()]
     sizes = {path: _size(path) for path in sets}
     total, freed, removed = sum(sizes.values()), 0, 0
     for path in sorted(sets, key=_used_s):

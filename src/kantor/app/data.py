@@ -59,7 +59,15 @@ def absolute_source(config: Config) -> Config:
 def open_set(
     config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
 ) -> tuple[Store | Part, Config, list[Filled]]:
-    """The set that a run trains on, packed into the cache first where that has not been done before.
+    """The set that a run trains on: `packed_set` without what is held out of it."""
+    store, config, filled = packed_set(config, side, cache, progress, note)
+    return trained_on(store, config, note), config, filled
+
+
+def packed_set(
+    config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
+) -> tuple[Store, Config, list[Filled]]:
+    """The whole set that `config.data` describes, packed into the cache first where that has not been done before.
 
     Args:
         side: of a picture where neither the user nor the data say.
@@ -79,7 +87,7 @@ def open_set(
         packing = functools.partial(_packed_into, path, source, config, spec, listing, progress, note)
         store = caching.alone(packing, note)
         caching.mark_used(path)
-    return trained_on(store, config, note), config, filled
+    return store, config, filled
 
 
 def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:

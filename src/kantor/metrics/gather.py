@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kantor.errors import DataError
-from kantor.metrics.features import BATCH, Extractor, Pictures, rebatched
-from kantor.metrics.memorising import thumbnails
+from kantor.metrics.features import BATCH, Extractor, Pictures, rebatched, resized, to_float
+
+THUMBNAIL = 32
+"""Pixels are compared at this height or width at most."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,13 @@ def gather(batches: Iterable[Pictures], extractor: Extractor) -> Gathered:
     chosen = torch.from_numpy(order)
     logits = {name: torch.cat([one[name] for one in heads])[chosen] for name in heads[0]}
     return Gathered(torch.cat(features)[chosen], np.concatenate(thumbs)[order], order, logits)
+
+
+def thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, C], brought to `THUMBNAIL` pixels of the longer side where they are larger."""
+    longer = max(pictures.shape[1:3])
+    if longer <= THUMBNAIL:
+        return pictures
+    height, width = (max(1, round(side * THUMBNAIL / longer)) for side in pictures.shape[1:3])
+    small = resized(to_float(torch.from_numpy(pictures)), height, width)
+    return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

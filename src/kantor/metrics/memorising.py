@@ -6,6 +6,8 @@ Distances in pixels are the root of the mean square difference of grey levels, 0
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kantor.metrics.features import resized, to_float
+from kantor.metrics.gather import Gathered
+from kantor.random import permute
 
-THUMBNAIL = 32
-"""Pixels are compared at this height or width at most."""
 ROWS = 512
 SUSPECT_SHARE = 0.01
+MOST_SUSPECTS = 1000
+PIXELS, FEATURES = SPACES = ("pixels", "features")
 
 Distances = NDArray[np.float64]
 
@@ -36,16 +39,6 @@ class Copying(NamedTuple):
     copied: NDArray[np.bool_]
     z: float
     limit: float
-
-
-def thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, C], brought to `THUMBNAIL` pixels of the longer side where they are larger."""
-    longer = max(pictures.shape[1:3])
-    if longer <= THUMBNAIL:
-        return pictures
-    height, width = (max(1, round(side * THUMBNAIL / longer)) for side in pictures.shape[1:3])
-    small = resized(to_float(torch.from_numpy(pictures)), height, width)
-    return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def as_points(pictures: NDArray[np.uint8]) -> Tensor:
@@ -107,3 +100,45 @@ def mann_whitney(x: Distances, y: Distances) -> float:
     ties = float((times.astype(np.float64) ** 3 - times).sum()) / (total * (total - 1)) if total > 1 else 0.0
     variance = n * m / 12 * (total + 1 - ties)
     return float((u - n * m / 2) / math.sqrt(variance)) if variance > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Nearest pictures of some of the fakes, in pixels and in features.
+
+    Attributes:
+        nearest: by space, "pixels" or "features": the rows of the nearest training pictures, int64 [n, 3].
+        distances: by space: the distances to these [n, 3].
+        judged: by space.
+        histograms: by "real-real", "fake-fake", "real-fake": distance in pixels to the nearest picture of a set as
+            large as the fakes', without what is equal (the three histograms of seed 000, the fish generator).
+        held_out: reals were judged by pictures held out; else by the training pictures' nearest others.
+    """
+
+    nearest: Mapping[str, NDArray[np.int64]]
+    distances: Mapping[str, Distances]
+    judged: Mapping[str, Copying]
+    histograms: Mapping[str, Distances]
+    held_out: bool
+
+
+def remember(fakes: Gathered, training: Gathered, held_out: Gathered | None, seed: int) -> Memory:
+    """Distances of the first `MOST_SUSPECTS` fakes to all training pictures, judged by those of real ones."""
+    fakes = fakes.first(MOST_SUSPECTS)
+    some = np.sort(permute(np.arange(min(MOST_SUSPECTS, len(training))), len(training), seed))
+    rows, distances, judged, histograms = {}, {}, {}, {}
+    for space in SPACES:
+        points, among = _points(fakes, space), _points(training, space)
+        distances[space], rows[space] = nearest(points, among, 3)
+        reals = among[some] if held_out is None else _points(held_out.first(MOST_SUSPECTS), space)
+        yardstick, _ = nearest(reals, among, skip_equal=True)
+        judged[space] = copying(distances[space][:, 0], yardstick[:, 0])
+        if space == PIXELS:
+            sample = among[some]
+            pairs = {"real-real": (sample, sample), "fake-fake": (points, points), "real-fake": (points, sample)}
+            histograms = {name: nearest(x, y, skip_equal=True)[0][:, 0] for name, (x, y) in pairs.items()}
+    return Memory(rows, distances, judged, histograms, held_out is not None)
+
+
+def _points(pictures: Gathered, space: str) -> Tensor:
+    return as_points(pictures.thumbs) if space == PIXELS else pictures.features

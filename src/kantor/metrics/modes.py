@@ -1,0 +1,89 @@
+"""Which modes of a set the drawn pictures show, where the modes are known."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kantor.metrics.features import Activations, Extractor
+from kantor.metrics.gather import Gathered
+from kantor.metrics.memorising import nearest
+
+NEIGHBOURS = 5
+CHANNEL = "digit of channel {}"
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The modes of a set, and how a picture's is told.
+
+    Attributes:
+        kind: what they are: "letter x hue".
+        names: of each mode.
+        expected: float64 [K], the share of each in the set.
+        find: the mode of each picture: int64 [N].
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    expected: NDArray[np.float64]
+    find: Callable[[Gathered], NDArray[np.int64]]
+
+
+def by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Modes:
+    """All combinations of the classes of some classifiers, each as likely as the others."""
+    parts = [extractor.classes[head] for head in heads]
+    names = tuple(" ".join(combination) for combination in itertools.product(*parts))
+
+    def find(pictures: Gathered) -> NDArray[np.int64]:
+        found = np.zeros(len(pictures), np.int64)
+        for head, classes in zip(heads, parts, strict=True):
+            found = found * len(classes) + pictures.logits[head].argmax(1).numpy()
+        return found
+
+    return Modes(kind, names, np.full(len(names), 1 / len(names)), find)
+
+
+def by_neighbours(reals: Gathered, labels: NDArray[np.int64], names: Sequence[str]) -> Modes:
+    """The labels of a set: a picture's is what most of its 5 nearest real pictures have, in features.
+
+    Args:
+        labels: int64 [m], of the rows of `reals`.
+    """
+    expected = np.bincount(labels, minlength=len(names)) / len(labels)
+
+    def find(pictures: Gathered) -> NDArray[np.int64]:
+        _, rows = nearest(pictures.features, reals.features, NEIGHBOURS, skip_equal=True)
+        votes = np.zeros((len(pictures), len(names)))
+        for rank, column in enumerate(rows.T):
+            there = np.flatnonzero(column >= 0)
+            votes[there, labels[column[there]]] += 1 - 1e-3 * rank  # the nearest decides where votes are equal
+        winners: NDArray[np.int64] = votes.argmax(1)
+        return winners
+
+    return Modes("class", tuple(names), expected, find)
+
+
+def reading_channels(extractor: Extractor, head: str, channels: int) -> tuple[Extractor, tuple[str, ...]]:
+    """The extractor, with one classifier more for each channel: what `head` makes of that channel alone, as grey.
+
+    Returns:
+        It, and the names of these classifiers.
+    """
+    heads = tuple(CHANNEL.format(i) for i in range(channels))
+
+    def network(x: Tensor) -> Activations:
+        found = extractor.network(x)
+        seen: dict[str, Any] = {
+            name: extractor.network(x[:, i : i + 1].expand(-1, 3, -1, -1)).logits[head] for i, name in enumerate(heads)
+        }
+        return Activations(found.features, {**found.logits, **seen})
+
+    classes = {**extractor.classes, **dict.fromkeys(heads, extractor.classes[head])}
+    return replace(extractor, network=network, classes=classes), heads

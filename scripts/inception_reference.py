@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import importlib
 import json
+import math
 import subprocess
 import sys
 import types
@@ -48,10 +49,10 @@ def weights(shapes: Mapping[str, Iterable[int]]) -> dict[str, Tensor]:
 def _weight(name: str, shape: tuple[int, ...]) -> Tensor:
     if name.endswith("num_batches_tracked"):
         return torch.zeros((), dtype=torch.int64)
-    u: Tensor = torch.from_numpy(uniforms(name, int(np.prod(shape)))).view(shape)
+    u = torch.from_numpy(uniforms(name, math.prod(shape)).reshape(shape))
     if len(shape) > 1:
         gain = 1 if name.startswith("fc.") else 2
-        return (2 * u - 1) * (3 * gain / float(np.prod(shape[1:]))) ** 0.5
+        return (2 * u - 1) * math.sqrt(3 * gain / math.prod(shape[1:]))
     if name.endswith(("bn.weight", "running_var")):
         return 0.5 + u
     return u - 0.5

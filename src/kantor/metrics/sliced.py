@@ -202,7 +202,8 @@ def _resampled(
     parts = lines.double().view(len(lines), channels, -1)
     means = weights @ mean  # [replicates, C]
     shift = (means @ parts.sum(2).T).float().numpy()  # [replicates, directions]
-    scale = ((weights @ square - means**2) @ parts.square().sum(2).T).sqrt().float().numpy()
+    spread = ((weights @ square - means**2) @ parts.square().sum(2).T).clamp(min=0).sqrt()
+    scale = torch.where(spread > 1e-6, spread, 1.0).float().numpy()
     often = drawn.astype(np.int64)
     total = np.zeros(len(drawn))
     for i, order in enumerate(np.argsort(x, axis=1)):

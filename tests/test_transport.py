@@ -374,8 +374,7 @@ def test_swd_sees_noise_at_the_finest_level_and_blur() -> None:
     noisy = [swd(pictures(1, 300, noise=noise), reals, 0, 16, 32) for noise in (12, 18, 30)]
     fine = [same.levels[32], *(one.levels[32] for one in noisy)]
     assert fine == sorted(fine)
-    assert noisy[-1].levels[32] > 3 * same.levels[32]
-    assert noisy[-1].levels[32] > 2 * noisy[-1].levels[16]
+    assert max(one.levels[16] for one in noisy) < 1.1 * same.levels[16]
     assert noisy[-1].intervals[32][0] > same.intervals[32][1]
     blurred = ndimage.gaussian_filter(pictures(1, 300).astype(float), (0, 1, 1, 0)).astype(np.uint8)
     assert swd(blurred, reals, 0, 16, 32).intervals[32][0] > same.intervals[32][1]

@@ -17,7 +17,7 @@ from kantor.config.schema import Config, parse_size
 from kantor.data import layout
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
-from kantor.data.sources import GLYPHS, Many, Source, open_source, place
+from kantor.data.sources import GLYPHS, Many, Source, open_source, place, stacked
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
 from kantor.data.verdict import too_many
@@ -77,7 +77,7 @@ def packed_set(
         The set, the configuration with size and channels filled, and what was filled.
     """
     config = absolute_source(config)
-    if config.data.source != GLYPHS and is_packed(Path(config.data.source)):
+    if config.data.source != GLYPHS and is_packed(Path(config.data.source)) and not config.data.stack:
         store = Store.open(Path(config.data.source))
         store.verify()
         config, filled = _as_packed(config, store)
@@ -195,8 +195,9 @@ def _opened(config: Config, more: Sequence[str]) -> Source:
     paths = [config.data.source, *more]
     names = [Path(path).name for path in paths]
     prefixes = [f"{i}-{name}" if names.count(name) > 1 else name for i, name in enumerate(names)]
-    parts = [open_source(config.data.model_copy(update={"source": path})) for path in paths]
-    return Many(", ".join(paths), parts, prefixes)
+    parts = [open_source(config.data.model_copy(update={"source": path, "stack": 0})) for path in paths]
+    many = Many(", ".join(paths), parts, prefixes)
+    return stacked(many, config.data) if config.data.stack else many
 
 
 def report_lines(report: PackReport, listed: str) -> list[str]:

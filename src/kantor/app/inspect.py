@@ -57,7 +57,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     with resource_errors(out):
         place = tempfile.mkdtemp(prefix=f".kantor-inspect{atomic.TEMPORARY}", dir=out.parent)
     try:
-        if not built_in and is_packed(path):
+        if not built_in and is_packed(path) and not config.stack:
             store, sizes, kinds = Store.open(path), None, None
         else:
             source = open_source(config)

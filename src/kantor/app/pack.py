@@ -45,7 +45,7 @@ def pack_source(
         raise ConfigError("--labels", "a file of labels is for one SOURCE", "use sub-folders, or --labels none")
     paths = [Path(source) for source in (config.data.source, *more) if source != GLYPHS]
     for path in paths:
-        if is_packed(path) and (kind == "npy" or more):
+        if is_packed(path) and (kind == "npy" or more) and (more or not config.data.stack):
             raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its pictures")
     out = target(out, paths)
     lines: list[str] = []

@@ -70,8 +70,9 @@ class Listing:
                 "label them, remove them, or use --labels none",
             )
         label_files.require_few_classes(len(self.labels), source.path)
-        numbers = all(name.isascii() and name.isdecimal() for name in self.labels)
-        ordered = sorted(self.labels, key=lambda name: (int(name), name) if numbers else (0, name))
+        parts = {name: name.split(" ") if config.stack else [name] for name in self.labels}  # "4 0 7" is 4, 0, 7
+        numbers = all(part.isascii() and part.isdecimal() for found in parts.values() for part in found)
+        ordered = sorted(self.labels, key=lambda name: ([int(part) for part in parts[name]] if numbers else [], name))
         return {name: number for number, name in enumerate(ordered)}
 
 
@@ -151,6 +152,7 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
         "fit": config.fit,
         "background": config.background.lower(),
         "min_size": config.min_size,
+        **({"stack": config.stack} if config.stack else {}),  # sets packed without it stay as they were
     }
 
 

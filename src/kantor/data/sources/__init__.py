@@ -19,17 +19,19 @@ from kantor.data.sources.npz import Npz
 from kantor.data.sources.own import PREFIX, Own
 from kantor.data.sources.parquet import Parquet
 from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.stacked import Stacked, packed
 from kantor.data.sources.tar import Tar, is_tar
 from kantor.data.sources.tfrecord import TfRecord, is_tfrecord
 from kantor.data.sources.zip import Zip
-from kantor.errors import DataError
+from kantor.data.store import is_packed
+from kantor.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # worker processes import this room, and need not load pydantic
     from kantor.config.schema import DataConfig
 
 __all__ = [
-    "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Own", "Parquet", "Rejected", "Source", "Tar", "TfRecord", "Zip",
-    "open_source",
+    "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Own", "Parquet", "Rejected", "Source", "Stacked", "Tar", "TfRecord",
+    "Zip", "open_source", "stacked",
 ]  # fmt: skip
 
 GLYPHS = "glyphs"
@@ -47,11 +49,27 @@ _UNREAD = {
 def open_source(config: DataConfig) -> Source:
     """The source that `config.source` names, told by what it is rather than by its extension.
 
-    A packed set is not opened here. A note on what was chosen stands in the source's `note`, "" where there is none.
+    A packed set is opened only to be stacked. A note on what was chosen stands in the source's `note`, "" where there
+    is none.
 
     Raises:
         DataError: it is missing, unreadable, or of a kind that is not read.
+        ConfigError: stacked pictures are asked for, and channels that they do not have.
     """
+    if config.stack and config.channels not in ("auto", "rgb"):
+        do = "leave --channels out, or leave data.stack out"
+        raise ConfigError("data.channels", f"stacked pictures are rgb, and {config.channels} is asked for", do)
+    return stacked(_plain(config), config) if config.stack else _plain(config)
+
+
+def stacked(source: Source, config: DataConfig) -> Stacked:
+    """`config.stack` pictures, each made of three of `source`."""
+    red, green, blue = bytes.fromhex(config.background[1:])
+    return Stacked(source, config.stack, background=(red, green, blue))
+
+
+def _plain(config: DataConfig) -> Source:
+    """The source before its pictures are stacked."""
     name, labels = config.source, config.labels
     if name == GLYPHS:
         return _glyphs(config)
@@ -67,6 +85,8 @@ def open_source(config: DataConfig) -> Source:
     except (OSError, ValueError) as error:
         what = f"cannot be read ({getattr(error, 'strerror', None) or error})"
         raise DataError(name, what, "check the path and its permissions") from error
+    if config.stack and is_packed(path):
+        return packed(str(path), labels)
     if stat.S_ISDIR(mode):
         return _folder(name, path, labels)
     if not stat.S_ISREG(mode):

@@ -30,6 +30,7 @@ WHITE = (255, 255, 255)
 _STREAM = 0x57AC
 _LOOK_AT = 64
 _CHUNK = 1 << 16
+_AT_ONCE = 1 << 10
 _PACK = "pack them to one size first (kantor pack), and stack that set"
 
 
@@ -61,6 +62,7 @@ class Stacked:
         self._items = [entry for entry in entries if isinstance(entry, Item)]
         self._rejected = [entry for entry in entries if isinstance(entry, Rejected)]
         self._kept: list[NDArray[np.uint8] | str] | None = None  # grey pictures; text: why there is none
+        self._drawn: tuple[int, list[list[int]]] | None = None  # rows of the pictures around the last one loaded
         self.note = inner.note
         if not self._items:
             return  # told by who lists this source
@@ -98,8 +100,10 @@ class Stacked:
         Raises:
             Undecodable: one of the three cannot be used.
         """
-        (rows,) = self.rows(item.position, item.position + 1).tolist()
-        return np.stack([self._grey(row) for row in rows], axis=2)
+        start = item.position - item.position % _AT_ONCE
+        if self._drawn is None or self._drawn[0] != start:
+            self._drawn = start, self.rows(start, start + _AT_ONCE).tolist()
+        return np.stack([self._grey(row) for row in self._drawn[1][item.position - start]], axis=2)
 
     def prepare(self) -> None:
         """Prepares the inner source."""

@@ -1,0 +1,225 @@
+"""How much drawn pictures differ from each other: similar pairs, sure and even classes, modes that are seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from kantor.errors import ConfigError, DataError
+from kantor.metrics.bootstrap import REPLICATES, Interval, counts, interval
+from kantor.random import derive
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Pictures = NDArray[np.uint8]
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+WINDOW = 11
+SIGMA = 1.5
+K1, K2, RANGE = 0.01, 0.03, 255.0
+PAIRS = 1000
+PIXELS = 1 << 21
+
+
+def ms_ssim(a: Pictures | Tensor, b: Pictures | Tensor) -> Tensor:
+    """Multi-scale structural similarity of each pair (Wang, Simoncelli and Bovik 2003): [N] in [0, 1], 1 for equals.
+
+    The product over scales, each half of the one before, of the mean contrast-structure term to the power of its
+    weight; at the last scale the mean of the whole SSIM. Gaussian windows of 11 x 11, sigma 1.5, that lie within the
+    picture; channels count alike. As many of the paper's five scales as leave both sides at least 11 pixels, with
+    its weights for these, scaled to sum 1; numbers of different counts of scales do not compare. A negative term,
+    which has no such power, counts as 0.
+
+    Args:
+        a, b: uint8 [N, H, W, C], computed in float32, or floating [N, C, H, W] in [0, 255], computed as they are.
+    """
+    x, y = _floating(a), _floating(b)
+    if x.shape != y.shape or x.ndim != 4:
+        raise ConfigError("MS-SSIM", f"got pairs of {list(x.shape)} and {list(y.shape)}", "give two alike")
+    scales = scales_of(*x.shape[2:])
+    size = max(1, PIXELS // max(1, x[:1].numel()))
+    parts = [_ms_ssim(x[i : i + size], y[i : i + size], scales) for i in range(0, len(x), size)]
+    return torch.cat(parts) if parts else x.new_zeros(0)
+
+
+def scales_of(height: int, width: int) -> int:
+    """How many scales `ms_ssim` takes of such a picture: 1 to 5."""
+    side = min(height, width)
+    if side < WINDOW:
+        what = f"pictures are {height} x {width} pixels"
+        raise DataError("MS-SSIM", what, f"leave this score out: it takes {WINDOW} x {WINDOW} or more")
+    return min(len(WEIGHTS), (side // WINDOW).bit_length())
+
+
+def _floating(pictures: Pictures | Tensor) -> Tensor:
+    """[N, C, H, W] around 0: 127.5 less, so that variances lose fewer digits."""
+    if isinstance(pictures, Tensor):
+        return pictures - RANGE / 2
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - RANGE / 2
+
+
+def _ms_ssim(x: Tensor, y: Tensor, scales: int) -> Tensor:
+    weights = torch.tensor(WEIGHTS[:scales], dtype=torch.float64)
+    found = x.new_ones(len(x), dtype=torch.float64)
+    for scale, weight in enumerate((weights / weights.sum()).tolist()):
+        structure, whole = _terms(x, y)
+        found *= (whole if scale == scales - 1 else structure).double().clamp(min=0) ** weight
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return found
+
+
+def _terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean contrast-structure term and the mean SSIM of pairs [N, C, H, W]: [N] each."""
+    mean_x, mean_y = _window(x), _window(y)
+    covariance = _window(x * y) - mean_x * mean_y
+    variances = (_window(x * x) - mean_x**2).clamp(min=0) + (_window(y * y) - mean_y**2).clamp(min=0)
+    c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
+    structure = (2 * covariance + c2) / (variances + c2)
+    mean_x, mean_y = mean_x + RANGE / 2, mean_y + RANGE / 2
+    light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return structure.mean((1, 2, 3)), (light * structure).mean((1, 2, 3))
+
+
+def _window(x: Tensor) -> Tensor:
+    """Gaussian means of [N, C, H, W] where the window fits."""
+    line = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+    line = (-(line**2) / (2 * SIGMA**2)).exp()
+    line = (line / line.sum()).to(x.dtype)
+    flat = x.flatten(0, 1)[:, None]
+    flat = F.conv2d(F.conv2d(flat, line.view(1, 1, -1, 1)), line.view(1, 1, 1, -1))
+    return flat.view(*x.shape[:2], *flat.shape[2:])
+
+
+def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = None) -> tuple[Integers, Integers]:
+    """`pairs` random pairs of two different pictures of n, of one class where `labels` [n] are given.
+
+    The first is any picture whose class has another, the second any other of its class. The same pair may come
+    twice.
+    """
+    dice = np.random.Generator(np.random.PCG64(derive(seed, "pairs", n)))
+    labels = np.zeros(n, np.int64) if labels is None else labels
+    order = np.argsort(labels, kind="stable")
+    _, kind, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(n, np.int64)
+    rank[order] = np.arange(n) - starts[kind[order]]
+    able = np.flatnonzero(sizes[kind] > 1)
+    if not len(able):
+        raise ConfigError("pairs", f"no two of {n} pictures are of one class", "draw more pictures")
+    first = able[dice.integers(len(able), size=pairs)]
+    size = sizes[kind[first]]
+    ahead = 1 + dice.integers(size - 1)
+    return first, order[starts[kind[first]] + (rank[first] + ahead) % size]
+
+
+def pair_similarity(pictures: Pictures, seed: int, pairs: int = PAIRS, labels: Integers | None = None) -> Floats:
+    """`ms_ssim` of random pairs of one set: float64 [pairs]; its mean is high where pictures are much alike.
+
+    Odena, Olah and Shlens 2017, section 4.2: within classes, to be read beside the same number of the real pictures.
+
+    Args:
+        pictures: uint8 [n, H, W, C].
+        labels: int64 [n]; pairs are then of one class.
+    """
+    first, second = pairs_of(len(pictures), seed, pairs, labels)
+    return ms_ssim(pictures[first], pictures[second]).numpy()
+
+
+def inception_style_score(logits: Tensor, seed: int) -> tuple[float, Interval]:
+    """exp of the mean over pictures of KL(p(class | picture) || p(class)): 1 to K, and its 95 % interval.
+
+    Salimans et al. 2016, "Improved techniques for training GANs", with the network that gave the logits and all
+    pictures in one split. High where each picture is surely of one class and the classes are even; it knows nothing
+    of the real pictures.
+
+    Args:
+        logits: [N, K].
+    """
+    p = logits.double().softmax(1)
+    sure = -torch.special.entr(p).sum(1)
+    weights = torch.from_numpy(counts(len(p), seed) / len(p))
+    value = float((sure.mean() + torch.special.entr(p.mean(0)).sum()).exp())
+    resampled = (weights @ sure + torch.special.entr(weights @ p).sum(1)).exp()
+    return value, interval(value, resampled.numpy(), low=1.0)
+
+
+@dataclass(frozen=True)
+class ModeCoverage:
+    """Which of the modes are among N drawn pictures, and what a perfect generator would show.
+
+    Attributes:
+        covered: how many modes have at least one picture.
+        covered_interval: 95 %, never above the number of modes; resampled with the share of all unseen modes set to
+            that of the modes seen once (Good 1953), for what was drawn alone shows too little spread.
+        missing: the modes without.
+        kl: KL(drawn || expected) in nats.
+        kl_interval: 95 %.
+        perfect_covered: how many modes N draws of the expected shares cover on average: sum of 1 - (1 - p)^N.
+        perfect_kl: the mean KL of N such draws, about (modes - 1) / (2 N): less cannot be asked for.
+    """
+
+    covered: int
+    covered_interval: Interval
+    missing: tuple[int, ...]
+    kl: float
+    kl_interval: Interval
+    perfect_covered: float
+    perfect_kl: float
+
+
+def coverage(found: Integers, modes: int, expected: Floats | None = None, seed: int = 0) -> ModeCoverage:
+    """How many of the modes drawn pictures cover, and how evenly.
+
+    As for stacked MNIST (Metz et al. 2017, section 3.3.1, and after them Srivastava et al. 2017, "VEEGAN", and Lin et
+    al. 2018, "PacGAN"): a mode is covered by one picture, and the divergence is the reverse one, KL(model || data),
+    without smoothing, so that modes never drawn add nothing by themselves. They draw 25,600 or 26,000 pictures for
+    1,000 modes; both numbers depend on N.
+
+    Args:
+        found: int64 [N], the mode of each drawn picture, in [0, modes).
+        expected: float64 [modes], the shares of the modes in the data, each above 0; scaled to sum 1. None: even.
+    """
+    shares = np.ones(modes) if expected is None else np.asarray(expected, np.float64)
+    if shares.shape != (modes,) or not (np.isfinite(shares) & (shares > 0)).all():
+        raise ConfigError("coverage", f"the expected shares are not {modes} numbers above 0", "leave empty modes out")
+    if not len(found) or found.min() < 0 or found.max() >= modes:
+        raise ConfigError("coverage", f"modes found are not in 0 .. {modes - 1}", "give one of each drawn picture")
+    shares = shares / shares.sum()
+    n = len(found)
+    often = np.bincount(found, minlength=modes)
+    dice = np.random.Generator(np.random.PCG64(derive(seed, "coverage", n, modes)))
+    again = dice.multinomial(n, often / n, size=REPLICATES)
+    seen = dice.multinomial(n, _with_unseen(often), size=REPLICATES)
+    perfect = dice.multinomial(n, shares, size=REPLICATES)
+    covered, kl = int((often > 0).sum()), float(_kl(often, shares))
+    low, high = interval(covered, (seen > 0).sum(1), low=1.0)
+    return ModeCoverage(
+        covered=covered,
+        covered_interval=(low, min(high, float(modes))),
+        missing=tuple(np.flatnonzero(often == 0).tolist()),
+        kl=kl,
+        kl_interval=interval(kl, _kl(again, shares), low=0.0),
+        perfect_covered=float(-np.expm1(n * np.log1p(-shares[shares < 1])).sum() + (shares == 1).sum()),
+        perfect_kl=float(_kl(perfect, shares).mean()),
+    )
+
+
+def _with_unseen(often: Integers) -> Floats:
+    """Shares of the modes from counts [modes], with those never seen given evenly the share of those seen once."""
+    n, unseen = often.sum(), often == 0
+    share = float((often == 1).sum() / n) if unseen.any() else 0.0
+    found: Floats = np.where(unseen, share / max(1, unseen.sum()), often * (1 - share) / n)
+    return found
+
+
+def _kl(often: Integers, expected: Floats) -> Floats:
+    """KL(counts [..., modes] || expected [modes]) in nats: [...]."""
+    p = often / often.sum(-1, keepdims=True)
+    ratio = np.where(p > 0, p, expected) / expected
+    found: Floats = (p * np.log(ratio)).sum(-1)
+    return found

@@ -1,0 +1,317 @@
+"""Similarity of pairs, class scores and covered modes against closed forms, plain loops and torchmetrics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage, stats
+from torch import nn
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
+from torchmetrics.image.inception import InceptionScore
+
+from kantor.errors import ConfigError, DataError
+from kantor.metrics import diversity
+from kantor.metrics.diversity import (
+    WEIGHTS,
+    coverage,
+    inception_style_score,
+    ms_ssim,
+    pair_similarity,
+    pairs_of,
+    scales_of,
+)
+
+
+def pictures(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3) -> np.ndarray:
+    """uint8 [n, H, W, C], smooth with noise."""
+    dice = np.random.default_rng([13, seed])
+    smooth = ndimage.gaussian_filter(dice.normal(size=(n, *size, channels)), (0, 3, 3, 0)) * 500
+    return (128 + smooth + dice.normal(size=smooth.shape) * 8).clip(0, 255).astype(np.uint8)
+
+
+def alike(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and the same with noise of different strength."""
+    x = pictures(seed, n, size, channels)
+    strength = np.linspace(0, 80, n)[:, None, None, None]
+    noise = np.random.default_rng([17, seed]).normal(size=x.shape) * strength
+    return x, (x + noise).clip(0, 255).astype(np.uint8)
+
+
+def tensor(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float64))
+
+
+# MS-SSIM
+
+
+def plain_ms_ssim(x: np.ndarray, y: np.ndarray, scales: int) -> float:
+    """Of one pair [C, H, W], in float64, as the paper has it."""
+    line = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
+    line /= line.sum()
+
+    def window(a: np.ndarray) -> np.ndarray:
+        a = ndimage.correlate1d(ndimage.correlate1d(a, line, axis=1), line, axis=2)
+        return a[:, 5:-5, 5:-5]
+
+    weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
+    product = 1.0
+    for scale in range(scales):
+        mx, my = window(x), window(y)
+        vx, vy, vxy = window(x * x) - mx**2, window(y * y) - my**2, window(x * y) - mx * my
+        structure = (2 * vxy + 7.65**2) / (vx + vy + 7.65**2)
+        light = (2 * mx * my + 2.55**2) / (mx**2 + my**2 + 2.55**2)
+        term = (light * structure if scale == scales - 1 else structure).mean()
+        product *= max(term, 0) ** weights[scale]
+        h, w = (side // 2 * 2 for side in x.shape[1:])
+        x, y = ((a[:, 0:h:2, 0:w:2] + a[:, 1:h:2, 0:w:2] + a[:, 0:h:2, 1:w:2] + a[:, 1:h:2, 1:w:2]) / 4 for a in (x, y))
+    return product
+
+
+SIZES = [((11, 11), 1), ((21, 40), 1), ((32, 32), 2), ((45, 33), 2), ((64, 64), 3), ((100, 91), 4), ((176, 180), 5)]
+
+
+@pytest.mark.parametrize(("size", "scales"), SIZES)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_ms_ssim_equals_a_plain_one(size: tuple[int, int], scales: int, channels: int) -> None:
+    assert scales_of(*size) == scales
+    x, y = alike(0, 4, size, channels)
+    expected = [plain_ms_ssim(*pair, scales) for pair in zip(tensor(x).numpy(), tensor(y).numpy(), strict=True)]
+    assert ms_ssim(tensor(x), tensor(y)).numpy() == pytest.approx(expected, abs=1e-12)
+    assert ms_ssim(x, y).numpy() == pytest.approx(expected, abs=1e-5)
+    assert expected[0] == pytest.approx(1) and expected == sorted(expected, reverse=True)
+
+
+@pytest.mark.parametrize(("size", "scales"), SIZES)
+def test_ms_ssim_agrees_with_the_terms_of_torchmetrics(size: tuple[int, int], scales: int) -> None:
+    """Its SSIM goes over the border, with mirrored pixels: ours is its map without these."""
+    a, b = alike(1, 4, size, channels=1 if scales > 3 else 3)
+    x, y = tensor(a), tensor(b)
+    weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
+    expected = np.ones(4)
+    for scale in range(scales):
+        shared = {"data_range": 255.0, "reduction": "none"}
+        if scale == scales - 1:
+            _, whole = structural_similarity_index_measure(x, y, return_full_image=True, **shared)
+            term = whole[:, :, 5:-5, 5:-5].mean((1, 2, 3))
+        else:
+            _, term = structural_similarity_index_measure(x, y, return_contrast_sensitivity=True, **shared)
+        expected *= term.clamp(min=0).numpy() ** weights[scale]
+        x, y = nn.functional.avg_pool2d(x, 2), nn.functional.avg_pool2d(y, 2)
+    assert ms_ssim(tensor(a), tensor(b)).numpy() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (192, 192)])
+def test_ms_ssim_is_near_that_of_torchmetrics(size: tuple[int, int]) -> None:
+    """All that differs is the border at the last scale."""
+    a, b = alike(2, 4, size, channels=1)
+    scales = scales_of(*size)
+    betas = tuple(weight / sum(WEIGHTS[:scales]) for weight in WEIGHTS[:scales])
+    expected = multiscale_structural_similarity_index_measure(
+        tensor(a), tensor(b), data_range=255.0, betas=betas, normalize="relu", reduction="none"
+    )
+    assert ms_ssim(a, b).numpy() == pytest.approx(expected.numpy(), abs=0.06)
+
+
+def test_ms_ssim_of_extremes() -> None:
+    x = pictures(0, 5)
+    assert ms_ssim(x, x).numpy() == pytest.approx(1, abs=1e-6)
+    assert ms_ssim(x, 255 - x).numpy() == pytest.approx(0)
+    black, white = np.zeros((1, 16, 16, 1), np.uint8), np.full((1, 16, 16, 1), 255, np.uint8)
+    assert float(ms_ssim(black, white)) == pytest.approx(2.55**2 / (255**2 + 2.55**2), rel=1e-3)
+    assert float(ms_ssim(white, white)) == pytest.approx(1)
+    assert len(ms_ssim(x[:0], x[:0])) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(11, 40), st.integers(11, 40), st.sampled_from([1, 3, 4]))
+def test_ms_ssim_stays_in_range_and_is_symmetric(seed: int, height: int, width: int, channels: int) -> None:
+    x, y = np.random.default_rng(seed).integers(0, 256, (2, 3, height, width, channels), dtype=np.uint8)
+    found = ms_ssim(x, y)
+    assert bool(((found >= 0) & (found <= 1 + 1e-6)).all())
+    assert torch.allclose(found, ms_ssim(y, x), atol=1e-6)
+
+
+def test_ms_ssim_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = alike(0, 20)
+    whole = ms_ssim(x, y)
+    monkeypatch.setattr(diversity, "PIXELS", 32 * 32 * 3 * 3)
+    assert torch.allclose(ms_ssim(x, y), whole, atol=1e-6)
+
+
+def test_ms_ssim_refuses_what_it_cannot_compare() -> None:
+    with pytest.raises(DataError, match=r"10 x 40 pixels; leave this score out"):
+        ms_ssim(pictures(0, 2, (10, 40)), pictures(1, 2, (10, 40)))
+    with pytest.raises(ConfigError, match="give two alike"):
+        ms_ssim(pictures(0, 2), pictures(1, 3))
+    with pytest.raises(ConfigError, match="give two alike"):
+        ms_ssim(torch.zeros(32, 32), torch.zeros(32, 32))
+
+
+# pairs
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 60), st.integers(1, 8), st.integers(0, 2**31))
+def test_pairs_are_of_two_pictures_of_one_class(n: int, classes: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, classes, n) * 3 - 4
+    if len(np.unique(labels)) == n:
+        with pytest.raises(ConfigError, match="are of one class"):
+            pairs_of(n, seed, 20, labels)
+        return
+    first, second = pairs_of(n, seed, 200, labels)
+    assert (first != second).all() and (labels[first] == labels[second]).all()
+    assert first.min() >= 0 and second.min() >= 0 and max(first.max(), second.max()) < n
+
+
+def test_pairs_are_even_and_a_function_of_seed_and_count() -> None:
+    first, second = pairs_of(6, 1, 30000)
+    assert (
+        stats.chisquare(np.bincount(first * 6 + second, minlength=36).reshape(6, 6)[~np.eye(6, dtype=bool)]).pvalue
+        > 1e-3
+    )
+    labels = np.array([0, 1, 0, 1, 0, 2])
+    first, second = pairs_of(6, 1, 30000, labels)
+    table = np.bincount(first * 6 + second, minlength=36).reshape(6, 6)
+    assert table[5].sum() == table[:, 5].sum() == 0
+    assert stats.chisquare(table[[0, 0, 2, 2, 4, 4], [2, 4, 0, 4, 0, 2]]).pvalue > 1e-3
+    assert table.sum(1)[:5] / 30000 == pytest.approx(0.2, abs=0.01)
+    again = pairs_of(100, 5, 10)
+    assert all((a == b).all() for a, b in zip(again, pairs_of(100, 5, 10), strict=True))
+    assert (again[0] != pairs_of(100, 6, 10)[0]).any()
+    assert all((a == b).all() for a, b in zip(again, pairs_of(100, 5, 10, np.full(100, 7)), strict=True))
+    assert (pairs_of(2, 0, 4)[0] == 1 - pairs_of(2, 0, 4)[1]).all()
+    with pytest.raises(ConfigError, match="are of one class"):
+        pairs_of(1, 0, 5)
+
+
+def test_pair_similarity_sees_collapse() -> None:
+    x = pictures(0, 40)
+    found = pair_similarity(x, 0, 200)
+    first, second = pairs_of(40, 0, 200)
+    assert found.shape == (200,) and found.dtype == np.float64
+    assert found == pytest.approx(ms_ssim(x[first], x[second]).numpy())
+    assert pair_similarity(np.repeat(x[:1], 40, 0), 0, 50) == pytest.approx(1, abs=1e-6)
+    classes = np.repeat(np.arange(4), 10)
+    noise = np.random.default_rng(0).normal(size=(40, 32, 32, 3)) * 10
+    within = (x[classes * 10] + noise).clip(0, 255).astype(np.uint8)
+    assert pair_similarity(within, 0, 200, classes).mean() > pair_similarity(within, 0, 200).mean() + 0.3 > 0.3
+
+
+# class scores
+
+
+def test_score_of_sure_and_even_classes_is_their_number() -> None:
+    for classes in (2, 10, 50):
+        logits = torch.eye(classes).repeat(40, 1) * 1000
+        score, (low, high) = inception_style_score(logits, 0)
+        assert score == pytest.approx(classes, rel=1e-9)
+        assert 1 <= low <= score <= high
+        certain = torch.where(torch.eye(classes) > 0, 0.0, -math.inf).repeat(3, 1)
+        assert inception_style_score(certain, 0)[0] == pytest.approx(classes, rel=1e-9)
+
+
+def test_score_of_pictures_all_the_same_is_one() -> None:
+    logits = torch.randn(7, generator=torch.Generator().manual_seed(0)).repeat(50, 1)
+    score, (low, high) = inception_style_score(logits, 0)
+    assert (score, low, high) == pytest.approx((1, 1, 1))
+
+
+def test_score_of_two_classes_unevenly() -> None:
+    logits = torch.tensor([[200.0, 0.0]] * 30 + [[0.0, 200.0]] * 10)
+    expected = math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+    assert inception_style_score(logits, 0)[0] == pytest.approx(expected)
+
+
+class Same(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0, 30.0])
+def test_score_agrees_with_torchmetrics(scale: float) -> None:
+    logits = torch.randn(300, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * scale
+    metric = InceptionScore(feature=Same(), splits=1)
+    metric.update(logits)
+    assert inception_style_score(logits, 0)[0] == pytest.approx(float(metric.compute()[0]), rel=1e-12)
+    assert inception_style_score(logits.float(), 0)[0] == pytest.approx(float(metric.compute()[0]), rel=1e-5)
+
+
+def test_score_intervals_cover_the_mean_of_draws() -> None:
+    found = []
+    for i in range(80):
+        dice = torch.Generator().manual_seed(i)
+        found.append(inception_style_score(torch.randn(200, 5, generator=dice) * 2, i))
+    mean = np.mean([score for score, _ in found])
+    assert np.mean([low <= mean <= high for _, (low, high) in found]) >= 0.85
+
+
+# modes
+
+
+def test_coverage_by_hand() -> None:
+    found = coverage(np.array([0, 0, 0, 2]), 4)
+    assert (found.covered, found.missing) == (2, (1, 3))
+    assert found.kl == pytest.approx(0.75 * math.log(3) + 0.25 * math.log(1))
+    assert found.perfect_covered == pytest.approx(4 * (1 - 0.75**4))
+    expected = np.array([6.0, 1.0, 2.0, 1.0])
+    assert coverage(np.array([0, 0, 0, 2]), 4, expected).kl == pytest.approx(stats.entropy([3, 0, 1, 0], expected))
+    assert 1 <= found.covered_interval[0] <= 2 <= found.covered_interval[1] <= 4
+
+
+def test_coverage_of_the_expected_shares_and_of_one_mode() -> None:
+    even = coverage(np.tile(np.arange(50), 40), 50)
+    assert (even.covered, even.missing, even.covered_interval) == (50, (), (50, 50))
+    assert even.kl == pytest.approx(0, abs=1e-12)
+    assert even.kl_interval[0] == 0
+    one = coverage(np.full(100, 3), 50)
+    assert (one.covered, one.kl) == (1, pytest.approx(math.log(50)))
+    assert one.kl_interval == pytest.approx((one.kl, one.kl))
+    lone = coverage(np.zeros(5, np.int64), 1)
+    assert (lone.covered, lone.kl, lone.perfect_covered, lone.perfect_kl) == (1, 0, 1, 0)
+
+
+@pytest.mark.parametrize("n", [500, 26000])
+def test_a_perfect_generator_is_where_it_is_said_to_be(n: int) -> None:
+    """`perfect_covered` and `perfect_kl` are the means over draws of what `coverage` finds."""
+    dice = np.random.default_rng(n)
+    shares = dice.dirichlet(np.full(300, 2.0))
+    draws = [coverage(dice.choice(300, size=n, p=shares), 300, shares, seed=i) for i in range(60)]
+    covered, kl = ([getattr(one, name) for one in draws] for name in ("covered", "kl"))
+    assert draws[0].perfect_covered == pytest.approx(np.mean(covered), abs=4 * np.std(covered) / math.sqrt(60) + 0.05)
+    assert draws[0].perfect_kl == pytest.approx(np.mean(kl), abs=5 * np.std(kl) / math.sqrt(60))
+
+
+def test_the_floor_of_stacked_mnist() -> None:
+    found = coverage(np.random.default_rng(0).integers(1000, size=26000), 1000)
+    assert found.covered == 1000
+    assert found.perfect_covered == pytest.approx(1000, abs=1e-6)
+    assert found.perfect_kl == pytest.approx(999 / 52000, rel=0.05)
+    assert found.kl == pytest.approx(found.perfect_kl, rel=0.15)
+
+
+def test_coverage_intervals_cover_the_mean_of_draws() -> None:
+    dice = np.random.default_rng(3)
+    shares = dice.dirichlet(np.full(40, 0.7))
+    draws = [coverage(dice.choice(40, size=600, p=shares), 40, seed=i) for i in range(100)]
+    for name in ("kl", "covered"):
+        mean = np.mean([getattr(one, name) for one in draws])
+        inside = [low <= mean <= high for low, high in (getattr(one, f"{name}_interval") for one in draws)]
+        assert np.mean(inside) >= 0.85, name
+
+
+def test_coverage_refuses_what_it_cannot_count() -> None:
+    for found in ([], [0, 4], [-1, 0]):
+        with pytest.raises(ConfigError, match=r"modes found are not in 0 \.\. 3"):
+            coverage(np.array(found, np.int64), 4)
+    for shares in ([1.0, 1.0], [1, 0, 1, 1], [1, math.nan, 1, 1], [1, -1, 1, 1]):
+        with pytest.raises(ConfigError, match="not 4 numbers above 0"):
+            coverage(np.array([0, 1]), 4, np.array(shares, np.float64))

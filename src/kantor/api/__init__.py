@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kantor.api.evaluation import evaluate
 from kantor.api.model import Model, load
 from kantor.api.training import Run, train
 from kantor.app.pack import pack_source
@@ -16,6 +17,9 @@ from kantor.config.io import preset_names, preset_text
 from kantor.data.sources.own import register as source
 from kantor.engine.events import Save, Stop
 from kantor.errors import ConfigError
+from kantor.metrics.extractors import onnx as onnx_extractor
+from kantor.metrics.extractors import register as extractor
+from kantor.metrics.score import Score, Scores
 from kantor.nets import OWN_CRITICS, OWN_GENERATORS
 from kantor.nets.layers import Dropout
 from kantor.objectives.objective import register as objective
@@ -23,7 +27,8 @@ from kantor.registry import own_name
 from kantor.types import Traits
 
 __all__ = [
-    "Dropout", "Model", "Run", "Save", "Stop", "Traits", "critic", "generator", "load", "objective", "pack", "presets", "source", "train",
+    "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "critic", "evaluate", "extractor", "generator",
+    "load", "objective", "onnx_extractor", "pack", "presets", "source", "train",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kantor.api.memory import keep
 from kantor.api.model import Model, Pictures, load
 from kantor.app.data import Progress, cache_folder
-from kantor.app.parsing import count, duration_s
+from kantor.app.parsing import count, duration_s, names
 from kantor.app.run import Terminal
 from kantor.app.train import TrainOptions
 from kantor.app.train import train as _train
@@ -83,6 +83,7 @@ def train(
     init_from: str | Path | Run | None = None,
     resume: str | Path | Run | None = None,
     tensorboard: bool = False,
+    metrics: Sequence[str] | str | None = None,
     quiet: bool = False,
     on_event: Callable[[Event], object] | None = None,
 ) -> Run:
@@ -114,6 +115,7 @@ def train(
         init_from: start from the weights of another run, checkpoint or model file.
         resume: a run, its directory, number or "latest"; it goes on with its own data and configuration.
         tensorboard: write everything for TensorBoard too.
+        metrics: scores while training: ["fd", "kid"]; [] or "none" measures nothing.
         quiet: print nothing.
         on_event: called with every event (kantor.engine.events) in between two cycles; the run waits for it. It may
             return kantor.Save() or kantor.Stop("why"), or a list of them. What it raises ends the run with everything
@@ -126,7 +128,8 @@ def train(
     fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None,
               "train.init_from": None if init_from is None else str(_path(init_from)), "data.crop": crop, "data.fit": fit,
               "data.size": "x".join(map(str, size)) if isinstance(size, tuple) else size, "data.channels": channels,
-              "data.max_bad": max_bad, "data.mirror": mirror or None}  # fmt: skip
+              "data.max_bad": max_bad, "data.mirror": mirror or None,
+              "score.metrics": names(metrics) if isinstance(metrics, str) else metrics}  # fmt: skip
     given |= {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
     budget_s = duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
     if budget_s is not None and not 0 < budget_s < math.inf:

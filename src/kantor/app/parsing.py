@@ -41,3 +41,9 @@ def whole(text: str | None, where: str, least: int) -> int:
             f"{where} {text}", f"is not a whole number of at least {least}", "write for example 64, or auto"
         )
     return int(text)
+
+
+def names(text: str) -> list[str]:
+    """ "fd,kid" -> ["fd", "kid"]; "none" -> []."""
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    return [] if found == ["none"] else found

@@ -19,6 +19,7 @@ from kantor.engine.steps import Steps
 
 DEFAULT_BUDGET_S = 300.0
 CALIBRATION_S = 3.0
+FEWEST_SCORED = 4000
 RESERVE = 0.95  # of the budget; the rest is for sheets, plots and checkpoints
 
 
@@ -49,10 +50,11 @@ def length_in_images(rate: float, budget_s: float, batch: int) -> int:
 
 
 def with_intervals(config: Config) -> Config:
-    """`config` with tick, sample and snapshot intervals for the length of the run, where they are "auto".
+    """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto".
 
     200 rows of metrics, or one every 4,000 pictures; 60 sheets, or one every 100,000; 10 checkpoints, or one every
-    200,000.
+    200,000; 8 scores, none of a run of less than 4,000 pictures. A score draws a quarter as many pictures as are learnt
+    from between two of them, 500 to 5,000: drawing one costs a tenth of learning from one, or less.
     """
     train = config.train
     assert isinstance(train.images, int)
@@ -60,17 +62,25 @@ def with_intervals(config: Config) -> Config:
         "tick_images": min(train.images / 200, 4000),
         "sample_images": min(max(train.images / 60, 500), 100_000),
         "snapshot_images": min(max(train.images / 10, 2000), 200_000),
+        "score_images": min(max(train.images / 8, FEWEST_SCORED / 2), 500_000),
     }
     auto = [name for name in wanted if getattr(train, name) == "auto"]
-    return overridden(config, {f"train.{name}": max(round_figure(wanted[name]), train.batch) for name in auto})
+    values: dict[str, Any] = {f"train.{name}": max(round_figure(wanted[name]), train.batch) for name in auto}
+    if "score_images" in auto and (train.images < FEWEST_SCORED or not config.score.metrics):
+        values["train.score_images"] = 0
+    if config.score.count == "auto":
+        every = values.get("train.score_images", train.score_images)
+        values["score.count"] = round_figure(min(max(every / 4, 500), 5000))
+    return overridden(config, values)
 
 
 def intervals_line(config: Config) -> str:
     """The intervals in words."""
     rows, sheets, saves = config.train.tick_images, config.train.sample_images, config.train.snapshot_images
-    return (
+    line = (
         f"a row of metrics every {rows:,} pictures, a sheet of samples every {sheets:,}, a checkpoint every {saves:,}"
     )
+    return f"{line}, scores every {config.train.score_images:,}" if config.train.score_images else line
 
 
 def round_figure(value: float) -> int:

@@ -21,7 +21,7 @@ from kantor.config.schema import Config
 from kantor.errors import printable
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import name_of
-from kantor.report import words
+from kantor.report import scores, words
 from kantor.report.page import Curve, Page, Picture, page_html
 from kantor.report.plots import without_abandoned
 from kantor.report.reading import reading_of
@@ -74,6 +74,7 @@ def read_page(run: Path) -> Page:
     latest = _picture(fixed[-1], _LATEST_SIDE, "fixed seeds") if fixed else None
     real = _picture(reals, _LATEST_SIDE, "real pictures of the set") if reals.exists() else None
     damaged = shown.count(None) + (latest is None and bool(fixed)) + (real is None and reals.exists())
+    score_rows, score_about = scores.last_scores(events)
     seen_text = f"{int(seen[-1]):,} pictures seen" if len(seen) else "just begun"
     return Page(
         title=run.resolve().name,
@@ -87,6 +88,8 @@ def read_page(run: Path) -> Page:
         over_time=[picture for picture in shown if picture],
         reals=real,
         curves=_curves(config, metrics),
+        scores=score_rows,
+        score_about=score_about,
         health=words.health(metrics),
         history=[*_history(events, metrics), *([f"Sheets that cannot be read: {damaged}."] if damaged else [])],
         changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
@@ -98,6 +101,7 @@ def read_page(run: Path) -> Page:
             ),
             ("Go on with this run:", f"kantor train --resume {quote(str(run))} --time-budget 10m"),
             ("Draw pictures from it:", f"kantor generate {quote(str(run))} --grid 8x8"),
+            ("Score it:", f"kantor evaluate {quote(str(run))}"),
             ("Walk between them:", f"kantor walk {quote(str(run))} --seeds 3,9,12 --loop --out walk.gif"),
         ],
     )
@@ -162,7 +166,11 @@ def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     found = {name: metrics[name] for name in wanted if name in metrics and np.isfinite(metrics[name]).any()}
     if "wasserstein_estimate" in found:
         found.pop("critic_gap", None)  # the same numbers
-    return [Curve(wanted[name][0], wanted[name][1](y), kimg, y) for name, y in found.items()]
+    curves = [Curve(wanted[name][0], wanted[name][1](y), kimg, y) for name, y in found.items()]
+    scored = {name: y for name, y in metrics.items() if "@" in name and np.isfinite(y).any()}
+    return [
+        Curve(scores.title(name), scores.curve_words(name, kimg, y), kimg, y) for name, y in scored.items()
+    ] + curves
 
 
 def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
@@ -174,6 +182,10 @@ def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[s
         minutes, rest = divmod(round(float(seconds[-1])), 60)
         lines.append(f"Time in training: {words.figure(minutes)} min {rest} s.")
     lines.append(f"Saved {saves} time{'s' if saves != 1 else ''}.")
+    if best := [event for event in events if event.get("event") == "best"]:
+        name, value = printable(str(best[-1].get("name")))[:99], best[-1].get("value")
+        told = f"{value:.4g}" if isinstance(value, float) else str(value)
+        lines.append(f"Best {name}: {told} at {best[-1]['images_seen']:,} pictures, which generator.safetensors keeps.")
     for event in events:
         if event.get("event") == "finished":
             lines.append(

@@ -16,6 +16,7 @@ from kantor.app.init_from import Weights, start_from
 from kantor.app.pictures import Sampler, first_pictures
 from kantor.app.rehearsal import rehearse
 from kantor.app.report import write_report
+from kantor.app.scoring import Measuring, Scorer, measuring
 from kantor.config.schema import Config, parse_size
 from kantor.data.feed import Feed
 from kantor.data.sources.own import PREFIX
@@ -41,6 +42,7 @@ from kantor.sinks.csv import MetricsCsv
 from kantor.sinks.events_log import EventsLog
 from kantor.sinks.images import SampleSheets
 from kantor.sinks.log import LogFile
+from kantor.sinks.scores import BestScore
 from kantor.sinks.tensorboard import FOLDER, TensorBoard
 from kantor.types import ImageSpec
 
@@ -76,6 +78,7 @@ class Parts:
 
     Attributes:
         feed: one for the run and for what is measured before it: on a GPU it may hold the whole set.
+        measuring: which scores; None for none.
     """
 
     config: Config
@@ -84,6 +87,7 @@ class Parts:
     objective: Objective
     precision: str
     feed: Feed
+    measuring: Measuring | None
 
     def lasting(self, config: Config) -> Parts:
         """The same with `config`, which differs in lengths, intervals, batch or running average alone."""
@@ -120,7 +124,8 @@ def build(config: Config, store: Store | Part, device: torch.device, precision: 
     check_schedules(config.optimizer.generator, config.optimizer.critic)
     train = config.train
     feed = Feed(store, train.seed, device, train.conditional, config.data.mirror, _spec(config, store))
-    parts = Parts(config, store, device, build_objective(config.objective), precision, feed)
+    scores = measuring(config, device)
+    parts = Parts(config, store, device, build_objective(config.objective), precision, feed, scores)
     if config.train.conditional and not store.labelled:
         raise ConfigError(
             "--conditional",
@@ -154,6 +159,7 @@ class Run:
         weights: of another model, to begin with.
         tensorboard: write for TensorBoard too.
         started_s: time.monotonic() when the invocation began; budget_s: seconds that it may take.
+        cache: where features of real pictures are kept.
     """
 
     def __init__(
@@ -161,22 +167,26 @@ class Run:
         path: Path,
         parts: Parts,
         terminal: Terminal,
+        cache: Path,
         started_s: float,
         budget_s: float | None,
         found: checkpoints.Checkpoint | None,
         weights: Weights | None = None,
         tensorboard: bool = False,
     ) -> None:
-        self.path, self.parts, self.terminal, self.found = path, parts, terminal, found
+        self.path, self.parts, self.terminal, self.found, self._cache = path, parts, terminal, found, cache
         self._started_s, self._budget_s = started_s, math.inf if budget_s is None else budget_s
         self.state, self.feed = parts.state(), parts.feed
         self._console = terminal.console(path)
         self._log = LogFile(path / directory.LOG)
         self._board = TensorBoard(path / FOLDER)
         more: dict[str, Listener] = {"tensorboard": self._board} if tensorboard else {}
+        measured = parts.measuring
+        self._best = BestScore(measured.best if measured else "")
         self.bus = Bus(
             {
-                "metrics.csv": MetricsCsv(path / directory.METRICS),
+                "metrics.csv": MetricsCsv(path / directory.METRICS, measured.names if measured else ()),
+                "best score": self._best,
                 "events.jsonl": EventsLog(path / directory.EVENTS),
                 "sample sheets": SampleSheets(path),
                 "losses.png": LossPlot(path, reading_of(parts.config.objective)),
@@ -198,7 +208,7 @@ class Run:
         plan = self._plan()
         sampler = Sampler(parts.config, parts.spec, parts.classes)
         stop = self.terminal.stop_asked
-        loop = Loop(self.state, self.feed, parts.steps(), plan, self.bus, sampler, self.save, stop)
+        loop = Loop(self.state, self.feed, parts.steps(), plan, self.bus, sampler, self.save, stop, self._scorer())
         about = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {about}\n")
         self.terminal.note(about)
@@ -221,6 +231,12 @@ class Run:
             )
         return reason
 
+    def _scorer(self) -> Scorer | None:
+        parts = self.parts
+        if parts.measuring is None or not parts.config.train.score_images:
+            return None
+        return Scorer(parts.measuring, parts.config, parts.store, parts.spec, parts.class_names, self._cache)
+
     def _write_page(self) -> None:
         """report.html; a page that cannot be made costs nothing but itself."""
         try:
@@ -229,7 +245,7 @@ class Run:
             self.terminal.note(f"the page of the run could not be made: {error}")
 
     def save(self) -> Path:
-        """Writes a checkpoint and the model file; gives the checkpoint's path."""
+        """Writes a checkpoint, and the model file where this moment is the best so far; gives the checkpoint's path."""
         parts, seen = self.parts, self.state.counters.images_seen
         names = parts.class_names
         values = {
@@ -242,17 +258,20 @@ class Run:
             "class_names": list(names),
         }
         value = checkpoints.Checkpoint(self.state.model_tensors(), self.state.optimizer_tensors(), values)
-        card = Card(parts.spec, parts.config.generator, parts.config.objective.kind, names, seen)
-        write_generator(self.path / directory.GENERATOR, self.state.average, card)  # first: it may be ahead, not behind
-        path = checkpoints.save(self.path / directory.CHECKPOINTS, seen, value)
-        checkpoints.thin(self.path / directory.CHECKPOINTS, self._plan().total_images)
+        model, folder, best = self.path / directory.GENERATOR, self.path / directory.CHECKPOINTS, self._best
+        if best.keeps(seen) or not model.exists():
+            card = Card(parts.spec, parts.config.generator, parts.config.objective.kind, names, seen)
+            write_generator(model, self.state.average, card)  # first: it may be ahead, not behind
+        path = checkpoints.save(folder, seen, value)
+        keep = None if best.images_seen is None else folder / f"{best.images_seen:09d}"
+        checkpoints.thin(folder, self._plan().total_images, keep)
         return path
 
     def _plan(self) -> Plan:
         train = self.parts.config.train
         lengths = (train.images, train.tick_images, train.sample_images, train.snapshot_images)
-        assert "auto" not in lengths
-        return Plan(*lengths, self._started_s, self._budget_s)  # type: ignore[arg-type]
+        assert "auto" not in (*lengths, train.score_images)
+        return Plan(*lengths, self._started_s, self._budget_s, train.score_images)  # type: ignore[arg-type]
 
     def _load(self, found: checkpoints.Checkpoint) -> None:
         if differs := misfit(found.model, self.state.model_tensors()):

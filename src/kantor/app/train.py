@@ -142,7 +142,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         atomic.write_bytes(run / layout.REJECTED, data)
     with directory.locked(run):
         return run, Run(
-            run, parts, terminal, options.started_s, options.budget_s, None, weights, options.tensorboard
+            run, parts, terminal, cache, options.started_s, options.budget_s, None, weights, options.tensorboard
         ).train()
 
 
@@ -174,6 +174,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             run,
             parts.lasting(config),
             terminal,
+            cache_folder(options.cache),
             options.started_s,
             options.budget_s,
             found,

@@ -95,6 +95,12 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write everything for TensorBoard too, into the run directory.")
     ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Scores while training: fd,kid,is,pr,dc,swd,msssim,modes,w2,sinkhorn or none.", show_default=False
+        ),
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
     size: Size = None,
     crop: Crop = None,
@@ -122,6 +128,7 @@ def train(
         "train.conditional": conditional or None,
         "data.mirror": mirror or None,
         "train.init_from": init_from,
+        "score.metrics": parsing.names(metrics) if metrics is not None else None,
     }
     overrides |= {field: value for field, value in given.items() if value is not None}
     overrides |= dict(parse_override(text) for text in set_ or [])

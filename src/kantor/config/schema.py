@@ -588,8 +588,9 @@ class ScoreConfig(Section):
     """The network that features are taken from: kantor-small, random, inception:PATH, or one of your own."""
     count: Annotated[int, Field(ge=100, le=1_000_000)] | Auto = "auto"
     """Pictures drawn for a score, and real ones beside them."""
-    best: Annotated[str, Field(max_length=32)] = "fd"
-    """The number that tells which moment of the run generator.safetensors keeps; "none" keeps the newest."""
+    best: Annotated[str, Field(max_length=32)] = "auto"
+    """The number that tells which moment of the run generator.safetensors keeps: fd, recall ...; "auto" is the first that
+    is measured, "none" keeps the newest."""
 
 
 class Config(Section):

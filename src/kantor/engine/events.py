@@ -85,6 +85,31 @@ class Sampled(Event):
 
 
 @dataclass(frozen=True)
+class Scored(Event):
+    """Scores of the generator's running average.
+
+    Attributes:
+        values: by name, "fd@kantor-small": what metrics.csv keeps.
+        details: by name: value, interval and what real pictures get, as JSON values.
+        provenance: what the numbers depend on, as JSON values.
+        elapsed_s: seconds that it took.
+    """
+
+    values: Mapping[str, float]
+    details: Mapping[str, Mapping[str, Any]]
+    provenance: Mapping[str, Any]
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Best(Event):
+    """No earlier moment of the run had a better score. name: "fd@kantor-small"."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Found(Event):
     """Something that a user should know.
 

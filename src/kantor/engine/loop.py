@@ -23,6 +23,7 @@ from kantor.engine.events import (
     Sampled,
     Save,
     Saved,
+    Scored,
     Started,
     Stop,
     Tick,
@@ -43,6 +44,7 @@ class Plan:
     Attributes:
         budget_s: seconds that this invocation may take from `started_s` on; infinite for no limit.
         started_s: time.monotonic() when the invocation began.
+        score_images: 0 for no scores.
     """
 
     total_images: int
@@ -51,6 +53,13 @@ class Plan:
     snapshot_images: int
     started_s: float
     budget_s: float = math.inf
+    score_images: int = 0
+
+    def score_due(self, before: int, after: int) -> bool:
+        """At multiples of score_images, and at the end."""
+        if not self.score_images:
+            return False
+        return crossed(before, after, self.score_images) or after >= self.total_images
 
     def sample_due(self, before: int, after: int) -> bool:
         """In the beginning at 1000, 2000, 4000 ... pictures, then at multiples of sample_images."""
@@ -88,6 +97,7 @@ class Loop:
         sample: the average generator and images_seen -> (fixed, random) sheets.
         save: writes a checkpoint of state, feed position and listeners; gives its path.
         stop_asked: looked at after each cycle: "signal" where the user wants it to end, else "".
+        score: the average generator and images_seen -> its scores.
     """
 
     state: State
@@ -98,6 +108,7 @@ class Loop:
     sample: Callable[[torch.nn.Module, int], tuple[Pictures, Pictures]]
     save: Callable[[], Path]
     stop_asked: Callable[[], str]
+    score: Callable[[torch.nn.Module, int], Scored] | None = None
 
     def run(self, started: Started) -> str:
         """Trains until the end, the budget or a request.
@@ -119,6 +130,8 @@ class Loop:
             self.steps.cycle(self.state, self.feed)
             after = counters.images_seen
             requests = late + self._tell(Progressed(after))
+            if plan.score_due(before, after):
+                requests += self._score()  # before the tick, whose row has the scores too
             if crossed(before, after, plan.tick_images):
                 requests += self._tick()
             if plan.sample_due(before, after) or after >= plan.total_images:
@@ -192,6 +205,16 @@ class Loop:
         images_seen = self.state.counters.images_seen
         fixed, random = self.sample(self.state.average, images_seen)
         return self._tell(Sampled(images_seen, self._epoch(), fixed, random))
+
+    def _score(self) -> list[Request]:
+        """Scores that cannot be had cost nothing but themselves."""
+        if self.score is None:
+            return []
+        images_seen = self.state.counters.images_seen
+        try:
+            return self._tell(self.score(self.state.average, images_seen))
+        except UserError as error:
+            return self._tell(Found(images_seen, "score-failed", f"no score was measured: {error}; training goes on"))
 
     def _save(self, last: bool) -> list[Request]:
         """A save that fails, on a full disk for example, ends the run only where there is no later one to hope for."""

@@ -89,10 +89,13 @@ def _window(x: Tensor) -> Tensor:
     """Gaussian means of [N, C, H, W] where the window fits."""
     line = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     line = (-(line**2) / (2 * SIGMA**2)).exp()
-    line = (line / line.sum()).to(x.dtype)
-    flat = x.flatten(0, 1)[:, None]
-    flat = F.conv2d(F.conv2d(flat, line.view(1, 1, -1, 1)), line.view(1, 1, 1, -1))
-    return flat.view(*x.shape[:2], *flat.shape[2:])
+    for axis in (2, 3):  # sums of shifted pictures: many times faster than a convolution of one channel
+        side = x.shape[axis] - WINDOW + 1
+        found = x.new_zeros([side if i == axis else size for i, size in enumerate(x.shape)])
+        for shift, weight in enumerate((line / line.sum()).tolist()):
+            found.add_(x.narrow(axis, shift, side), alpha=weight)
+        x = found
+    return x
 
 
 def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = None) -> tuple[Integers, Integers]:

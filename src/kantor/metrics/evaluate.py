@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from kantor.errors import ConfigError
-from kantor.metrics import critic, diversity, transport
+from kantor.errors import ConfigError, nearest
+from kantor.metrics import critic, diversity, sliced, transport
 from kantor.metrics.bootstrap import counts, interval, mean_interval
 from kantor.metrics.features import Extractor, Pictures
 from kantor.metrics.frechet import frechet
@@ -85,8 +87,43 @@ class Material:
 
 Metric = Callable[[Material], dict[str, Score]]
 METRICS: Registry[Metric] = Registry("score")
+NUMBERS = {
+    "fd": ("fd",),
+    "kid": ("kid",),
+    "is": ("is",),
+    "pr": ("precision", "recall"),
+    "dc": ("density", "coverage"),
+    "swd": ("swd",),
+    "msssim": ("msssim",),
+    "nn": ("copied", "copying_z"),
+    "modes": ("modes", "modes_kl"),
+    "w2": ("w2",),
+    "sinkhorn": ("sinkhorn",),
+    "critic": ("critic_t", "critic_effect"),
+}
+"""What each gives, but for more of the same kind."""
+_SPACES = {"swd": PIXELS, "msssim": PIXELS, "critic": "critic"}
 USUAL = ("fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "critic")
 """What is measured where nothing is asked for: all of these that can be."""
+
+
+_NVIDIA = re.compile(r"(fid|kid|pr|is)\d+k\d?(_full)?")
+
+
+def known(name: str, where: str) -> None:
+    """Raises ConfigError unless there is a score of this name."""
+    if name in METRICS:
+        return
+    if match := _NVIDIA.fullmatch(name):
+        ours = {"fid": "fd"}.get(match[1], match[1])
+        do = f"its word here is {ours}, with the features inception:FILE and a count of 50000"
+        raise ConfigError(where, f'there is no score "{name}"', do)
+    raise ConfigError(where, f'there is no score "{name}"', nearest(name, METRICS))
+
+
+def columns(metrics: Sequence[str], extractor: str) -> tuple[str, ...]:
+    """The numbers of `metrics` by their whole names: "fd@kantor-small"."""
+    return tuple(f"{number}@{_SPACES.get(name, extractor)}" for name in metrics for number in NUMBERS[name])
 
 
 def evaluate(material: Material, metrics: Sequence[str], note: Callable[[str], None] | None = None) -> dict[str, Score]:
@@ -180,11 +217,11 @@ def _swd(material: Material) -> dict[str, Score]:
     count = min(len(material.fakes), len(material.reals) // 2, MOST_SLICED)
     fakes = material.pick_fakes(material.fakes.order[:count])
     reals, others = (material.pick_reals(material.reals.order[i * count : (i + 1) * count]) for i in range(2))
-    found = transport.swd(fakes, reals, material.seed)
-    alike = transport.swd(others, reals, material.seed, replicates=0)
-    return {
-        material.key(name, PIXELS): Score(found[name].value, found[name].interval, alike[name].value) for name in found
-    }
+    found, alike = sliced.swd(fakes, reals, material.seed), sliced.swd(others, reals, material.seed)
+    scores = {material.key("swd", PIXELS): Score(found.mean, found.interval, alike.mean)}
+    for side, value in found.levels.items():
+        scores[material.key(f"swd_{side}", PIXELS)] = Score(value, found.intervals[side], alike.levels[side])
+    return scores
 
 
 @METRICS.register("msssim")
@@ -213,7 +250,9 @@ def _modes(material: Material) -> dict[str, Score]:
     modes = material.modes
     assert modes is not None
     found = diversity.coverage(modes.find(material.fakes), len(modes.names), modes.expected, material.seed)
-    alike = diversity.coverage(modes.find(material.reals), len(modes.names), modes.expected, material.seed)
+    alike = diversity.coverage(
+        modes.find(material.reals.first(len(material.fakes))), len(modes.names), modes.expected, material.seed
+    )
     return {
         material.key("modes"): Score(found.covered, found.covered_interval, alike.covered, of=len(modes.names)),
         material.key("modes_kl"): Score(found.kl, found.kl_interval, alike.kl),
@@ -222,22 +261,25 @@ def _modes(material: Material) -> dict[str, Score]:
 
 @METRICS.register("w2")
 def _w2(material: Material) -> dict[str, Score]:
-    count = min(len(material.fakes), len(material.reals) // 2, MOST_TRANSPORTED)
-    fakes = material.fakes.first(count).features
-    reals = material.reals.features.double()
-    value, ends = transport.w2_with_interval(fakes, reals[:count], material.seed)
-    alike, _ = transport.w2_with_interval(reals[count : 2 * count], reals[:count], material.seed)
-    return {material.key("w2"): Score(value, ends, alike)}
+    fakes, reals, others = (one.double().numpy() for one in _few(material))
+    value, potential, _, _ = transport.exact_w2(fakes, reals)
+    ends = transport.potential_interval(value, potential, material.seed, root=True)
+    return {material.key("w2"): Score(value, ends, transport.exact_w2(others, reals)[0])}
 
 
 @METRICS.register("sinkhorn")
 def _sinkhorn(material: Material) -> dict[str, Score]:
+    fakes, reals, others = _few(material)
+    value, potential = transport.sinkhorn_divergence(fakes, reals)
+    ends = transport.potential_interval(value, potential, material.seed)
+    return {material.key("sinkhorn"): Score(value, ends, transport.sinkhorn_divergence(others, reals)[0])}
+
+
+def _few(material: Material) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of equally many fakes, reals and other reals."""
     count = min(len(material.fakes), len(material.reals) // 2, MOST_TRANSPORTED)
-    fakes = material.fakes.first(count).features
-    reals = material.reals.features.double()
-    value, ends = transport.sinkhorn_with_interval(fakes, reals[:count], material.seed)
-    alike, _ = transport.sinkhorn_with_interval(reals[count : 2 * count], reals[:count], material.seed)
-    return {material.key("sinkhorn"): Score(value, ends, alike)}
+    reals = material.reals.features
+    return material.fakes.features[:count], reals[:count], reals[count : 2 * count]
 
 
 @METRICS.register("critic")

@@ -75,7 +75,8 @@ class Extractor:
         padded = np.zeros((BATCH, *pictures.shape[1:]), np.uint8)
         padded[:count] = pictures
         x = with_channels(to_float(torch.from_numpy(padded).to(self.device)), self.channels)
-        found = self.network(resized(x, *self.size) if self.size else x)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # ten bits of a feature are too few
+            found = self.network(resized(x, *self.size) if self.size else x)
         if found.features.ndim != 2 or len(found.features) != BATCH:
             what = f"gives features of shape {list(found.features.shape)} for {BATCH} pictures"
             raise ConfigError(f"extractor {self.name}", what, "give [pictures, features]")

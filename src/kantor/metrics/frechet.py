@@ -3,6 +3,8 @@ rule", eq. 6): both sets are taken for Gaussians, and W2 squared between these i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +49,19 @@ def frechet(fakes: Tensor, reals: Tensor, seed: int = 0, replicates: int = REPLI
     if fakes.shape[1] > LARGEST_RESAMPLED:
         low, high = mean_interval(influences(fakes, reals).numpy(), seed, replicates)
         return value, (max(value + low, 0.0), value + high)
-    x = fakes.to(torch.float64) - fake.mean
-    found, n = [], len(x)
-    for times in torch.from_numpy(counts(n, seed, replicates)):
-        shift = times @ x / n
-        covariance = ((times[:, None] * x).T @ x - n * torch.outer(shift, shift)) / (n - 1)
-        found.append(_to(real.mean, root, trace, Moments(fake.mean + shift, covariance)))
+    found = [_to(real.mean, root, trace, one) for one in _resampled(fakes, fake.mean, seed, replicates)]
     return value, interval(value, found, low=0.0)
+
+
+def _resampled(fakes: Tensor, mean: Tensor, seed: int, replicates: int) -> list[Moments]:
+    """The moments of resampled fakes: of sums in float32, which the spread of the distances does not feel."""
+    x = (fakes.to(torch.float64) - mean).float()
+    n, found = len(x), []
+    for times in torch.from_numpy(counts(n, seed, replicates)).float():
+        shift = (times @ x / n).double()
+        scatter = ((times[:, None] * x).T @ x).double()
+        found.append(Moments(mean + shift, (scatter - n * torch.outer(shift, shift)) / (n - 1)))
+    return found
 
 
 def influences(fakes: Tensor, reals: Tensor) -> Tensor:
@@ -75,7 +83,8 @@ def influences(fakes: Tensor, reals: Tensor) -> Tensor:
 def _to(mean: Tensor, root: Tensor, trace: float, other: Moments) -> float:
     """The distance from the Gaussian of `mean` whose covariance has this root and trace."""
     product = root @ other.covariance @ root
-    shared = float(torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum())
+    with _one_thread(len(product)):
+        shared = float(torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum())
     shift = float((mean - other.mean).square().sum())
     return float(np.maximum(shift + trace + float(other.covariance.trace()) - 2 * shared, 0.0))
 
@@ -85,3 +94,15 @@ def _root(covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
     root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     return root
+
+
+@contextmanager
+def _one_thread(size: int) -> Iterator[None]:
+    """Small eigenvalue problems take 20 times as long where threads have to wait for a core that others keep busy."""
+    threads = torch.get_num_threads()
+    if size <= LARGEST_RESAMPLED:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

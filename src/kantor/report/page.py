@@ -44,6 +44,7 @@ class Page:
 
     Attributes:
         facts: groups of (label, value), by their headings.
+        scores: name, value, interval, what reals get, meaning; score_about: what they were measured with.
         changed: fields that differ from the defaults: (field, default, here).
         commands: how to repeat and use it: (what for, command).
         history: what happened, one line each.
@@ -56,6 +57,8 @@ class Page:
     over_time: Sequence[Picture]
     reals: Picture | None
     curves: Sequence[Curve]
+    scores: Sequence[tuple[str, str, str, str, str]]
+    score_about: str
     health: Sequence[str]
     history: Sequence[str]
     changed: Sequence[tuple[str, str, str]]
@@ -98,6 +101,17 @@ svg .last { fill: var(--line); font-weight: 700; } svg .rule { stroke: var(--rul
 """
 
 
+_UNSCORED = (
+    "No score was measured here. Curves of a GAN say whether training is sound, not how good the pictures are, nor how "
+    "much of the data they cover."
+)
+_SCORED = (
+    "Scores measure sets, not pictures, and only what their network sees; numbers with another network, another number of "
+    "pictures or another reference are no comparison. These are of the pictures learnt from: whether they are copies, "
+    "kantor evaluate tells."
+)
+
+
 def page_html(page: Page) -> str:
     """The whole page. Equal values give equal text."""
     parts = [
@@ -108,6 +122,7 @@ def page_html(page: Page) -> str:
         f'<h1>{_text(page.title)}</h1>\n<p class="lead">{_text(page.lead)}</p>',
         _section("Pictures it makes, and those it learnt from", _side_by_side(page)),
         _section("How they came about", _grid(page.over_time)) if page.over_time else "",
+        _section("Scores", _scores(page)) if page.scores else "",
         _section("Curves", _curves(page)),
         _section("What happened", _list([*page.health, *page.history])),
         _section("Do it again", "".join(f"<p>{_text(a)}</p>\n<pre>{_text(b)}</pre>" for a, b in page.commands)),
@@ -115,8 +130,8 @@ def page_html(page: Page) -> str:
         _section("Settings", _settings(page)),
         _section(
             "What this page does not tell",
-            "<p>No score is computed here. Curves of a GAN say whether training is sound, not how good the pictures "
-            "are, nor how much of the data they cover: look at many of them. One run is one throw of the dice.</p>",
+            f"<p>{_text(_SCORED if page.scores else _UNSCORED)} Look at many of the pictures. One run is one throw of the "
+            "dice.</p>",
         ),
         "</main>\n</body>\n</html>\n",
     ]
@@ -223,6 +238,12 @@ def _curves(page: Page) -> str:
         for c in page.curves
     )
     return f'<div class="grid wide">{cards}</div>'
+
+
+def _scores(page: Page) -> str:
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("", "value", "95% interval", "reals", ""))
+    rows = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in page.scores)
+    return f"<p>{_text(page.score_about)}</p>\n<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Saved
 from kantor.report.reading import Reading
+from kantor.report.scores import MEANING, kind, title
 from kantor.report.words import figure as figure_text
 from kantor.sinks.csv import read_metrics
 
@@ -46,6 +47,7 @@ SMALL = (
     Panel("penalty", "Penalty", "#a3527d"),
     Panel("gradient_norm", "Gradient norm", "#8a6d00"),
 )
+_SCORES = ("#cc4778", "#5b6ee1")
 _ANY = Reading()
 _MOST_IMAGES = 2.0**53
 _DRAWABLE = 1e150
@@ -64,7 +66,7 @@ def losses_png(metrics: Mapping[str, Column], title: str, reading: Reading = _AN
     from matplotlib.figure import Figure
 
     kept, rolled_back = without_abandoned(metrics)
-    panels = [panel for panel in SMALL if _has(kept, panel.column)]
+    panels = [panel for panel in (*_score_panels(kept), *SMALL) if _has(kept, panel.column)]
     rows = -(-len(panels) // 2)
     height = 4.3 + 2.35 * rows
     figure = Figure(figsize=(10, height), dpi=140, facecolor="white")
@@ -82,7 +84,7 @@ def losses_png(metrics: Mapping[str, Column], title: str, reading: Reading = _AN
     for i, panel in enumerate(panels):
         alone = i == len(panels) - 1 and i % 2 == 0
         axes = figure.add_subplot(layout[1 + i // 2, slice(None) if alone else i % 2])
-        _draw(axes, kept, panel, getattr(reading, panel.column), rolled_back)
+        _draw(axes, kept, panel, getattr(reading, panel.column, ""), rolled_back)
     return png_of(figure)
 
 
@@ -155,6 +157,15 @@ class LossPlot:
         self._drawn_rows = -1
 
 
+def _score_panels(metrics: Mapping[str, Column]) -> list[Panel]:
+    """Of the first two scores; the page of the run has all of them."""
+    names = [name for name in metrics if "@" in name and _has(metrics, name)][:2]
+    return [
+        Panel(name, title(name), colour, f"{MEANING.get(kind(name), '')}.")
+        for name, colour in zip(names, _SCORES, strict=False)
+    ]
+
+
 def _has(metrics: Mapping[str, Column], name: str) -> bool:
     return bool(np.isfinite(metrics.get(name, np.zeros(0))).any())
 
@@ -174,6 +185,8 @@ def _draw(
     _dress(axes, panel, hint, wide)
     x, y = metrics.get("images_seen", np.zeros(0)) / 1000, metrics.get(panel.column, np.zeros(0))
     y = np.where(np.isfinite(y), y, np.nan)
+    if "@" in panel.column:  # measured now and then: a line from one to the next
+        x, y = np.append(x[np.isfinite(y)], x[-1:]), np.append(y[np.isfinite(y)], np.nan)
     if not np.isfinite(y).any():
         axes.set_yticks([])
         axes.set_xticks([])

@@ -12,8 +12,20 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kantor.engine.events import Event, Finished, Found, Progressed, Request, Sampled, Started, Tick
+from kantor.engine.events import (
+    Best,
+    Event,
+    Finished,
+    Found,
+    Progressed,
+    Request,
+    Sampled,
+    Scored,
+    Started,
+    Tick,
+)
 from kantor.errors import printable
+from kantor.runs.directory import GENERATOR
 from kantor.sinks.images import sheet_name
 from kantor.sinks.pace import Pace, Trend, rate_words, words
 
@@ -56,6 +68,8 @@ class Console:
         self._epoch_images = 1
         self._next_line_s = self._next_redraw_s = -math.inf
         self._showed_pictures = self._resumed = False
+        self._best: Best | None = None
+        self._scores_s = 0.0
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         if self._out.dead:
@@ -78,6 +92,12 @@ class Console:
                 self._showed_pictures = True
                 path = self._folder / "samples" / "fixed" / sheet_name(event.images_seen)
                 self._say(f"{'new' if self._resumed else 'first'} pictures: {path}")
+            case Scored():
+                self._scores_s += event.elapsed_s
+                found = ", ".join(f"{name.partition('@')[0]} {value:.4g}" for name, value in event.values.items())
+                self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {found}")
+            case Best():
+                self._best = event
             case Found():
                 self._say(f"note: {event.message}")
             case Finished():
@@ -133,6 +153,12 @@ class Console:
             self._say(f"done: {seen}, {spent}")
         else:
             self._say(f"{_REASONS.get(event.reason, event.reason)}: {seen}, {spent}; everything is saved")
+        if self._best:
+            best = f"{self._best.name} {self._best.value:.4g} at {self._best.images_seen / 1000:.1f} kimg"
+            self._say(f"best: {best}, which {GENERATOR} keeps")
+        if self._scores_s:
+            share = 100 * self._scores_s / max(self._clock() - self._pace.started_s, self._scores_s)
+            self._say(f"scores took {words(self._scores_s)}, {share:.1f}% of the time")
         if where:
             self._say(f"results: {where}")
             if event.reason == "done":

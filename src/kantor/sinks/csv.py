@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.atomic import AppendFile
-from kantor.engine.events import Event, Request, Saved, Started, Tick
+from kantor.engine.events import Event, Request, Saved, Scored, Started, Tick
 from kantor.errors import DataError
 from kantor.runs.directory import require_file
 
@@ -108,23 +109,49 @@ class LinesListener:
 
 
 class MetricsCsv(LinesListener):
-    """Writes a row a tick to `path`. Missing values are empty, numbers have nine digits."""
+    """Writes a row a tick to `path`. Missing values are empty, numbers have nine digits.
+
+    Args:
+        scores: names of the columns behind the others; a row has the scores that came since the row before.
+    """
+
+    def __init__(self, path: Path, scores: Sequence[str] = ()) -> None:
+        super().__init__(path)
+        self._columns = (*COLUMNS, *scores)
+        self._scored: dict[str, float] = {}
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         match event:
             case Started():
-                self._lines.open(self._lines.loaded_offset if event.resumed else 0)
+                if self._lines.open(self._lines.loaded_offset if event.resumed else 0).offset:
+                    self._columns = _first_line(self._lines.path)  # a file that goes on keeps its columns
                 self._header()
+            case Scored():
+                self._scored |= event.values
             case Tick():
                 self._header()
-                self._lines.file.line(",".join(_cells(event)))
+                self._lines.file.line(",".join(_cells(event, self._scored, self._columns)))
+                self._scored = {}
             case Saved():
                 self._lines.sync()
         return None
 
+    def state(self) -> dict[str, Any]:
+        scored = {name: value for name, value in self._scored.items() if math.isfinite(value)}
+        return {**super().state(), "scored": scored}
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        self._scored = dict(state.get("scored", {}))
+
     def _header(self) -> None:
         if self._lines.file.offset == 0:
-            self._lines.file.line(",".join(COLUMNS))
+            self._lines.file.line(",".join(self._columns))
+
+
+def _first_line(path: Path) -> tuple[str, ...]:
+    with path.open(encoding="utf-8") as file:
+        return tuple(file.readline().rstrip("\n").split(","))
 
 
 def read_metrics(path: Path, length: int | None = None) -> dict[str, NDArray[np.float64]]:
@@ -160,7 +187,7 @@ def read_metrics(path: Path, length: int | None = None) -> dict[str, NDArray[np.
 def _check_header(path: Path, names: list[str], rows: list[list[str]]) -> None:
     """Raises DataError where the first line is at fault: rows that all agree are more to be trusted than it is."""
     sizes = {len(cells) for cells in rows}
-    odd = len(sizes) == 1 and sizes != {len(names)} and tuple(names) != COLUMNS
+    odd = len(sizes) == 1 and sizes != {len(names)} and tuple(names[: len(COLUMNS)]) != COLUMNS
     header = ",".join(COLUMNS)
     if names != [""] and all(map(_is_number, names)):
         raise DataError(path, "the header is missing", f"put this line above all others: {header}")
@@ -184,8 +211,9 @@ def _end_of_line(path: Path, offset: int) -> int:
     return data.rfind(b"\n") + 1
 
 
-def _cells(tick: Tick) -> list[str]:
+def _cells(tick: Tick, scores: Mapping[str, float], columns: Sequence[str]) -> list[str]:
     values: dict[str, float] = {
+        **{name: value for name, value in scores.items() if math.isfinite(value)},
         **tick.values,
         "attempt": tick.attempt,
         "epoch": tick.epoch,
@@ -193,7 +221,7 @@ def _cells(tick: Tick) -> list[str]:
         "seconds": tick.elapsed_s,
         "images_per_second": tick.images_per_second,
     }
-    return [_cell(values[name]) if name in values else "" for name in COLUMNS]
+    return [_cell(values[name]) if name in values else "" for name in columns]
 
 
 def _cell(value: float) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kantor.engine.events import Event, Finished, Found, Request, Saved, Started
+from kantor.engine.events import Best, Event, Finished, Found, Request, Saved, Scored, Started
 from kantor.sinks.csv import LinesListener
 
 
 class EventsLog(LinesListener):
-    """Writes starts, findings, saves and ends to `path`, which lies in the folder of the run.
+    """Writes starts, scores, findings, saves and ends to `path`, which lies in the folder of the run.
 
     Paths are written relative to that folder, so that a run can be moved or shown to others. On resume, what
     a killed run had written past the checkpoint is cut off; what it wrote about the checkpoint itself stays.
@@ -50,6 +50,11 @@ class EventsLog(LinesListener):
             case Found():
                 evidence = {name: _number(value) for name, value in event.evidence.items()}
                 return {"name": event.name, "message": self._relative(event.message), "evidence": evidence}
+            case Scored():
+                scores = {name: dict(one) for name, one in event.details.items()}
+                return {"scores": scores, "provenance": dict(event.provenance), "elapsed_s": round(event.elapsed_s, 3)}
+            case Best():
+                return {"name": event.name, "value": _number(event.value)}
             case Saved():
                 return {"path": self._inside(event.path)}
             case Finished():

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kantor.engine.events import Event, Request, Sampled, Saved, Started, Tick
+from kantor.engine.events import Event, Request, Sampled, Saved, Scored, Started, Tick
 from kantor.errors import ResourceError
 from kantor.sample.grid import grid
 
@@ -55,6 +55,9 @@ class TensorBoard:
             case Tick():
                 for name, value in {**event.values, "images_per_second": event.images_per_second}.items():
                     self._scalar(name, value, event.images_seen)
+            case Scored():
+                for name, value in event.values.items():
+                    self._writer.add_scalar(f"scores/{name}", value, event.images_seen)
             case Sampled():
                 for name, pictures in (("fixed", event.fixed), ("random", event.random)):
                     self._writer.add_image(f"samples/{name}", grid(pictures), event.images_seen, dataformats="HWC")

@@ -1,0 +1,141 @@
+"""`kantor evaluate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kantor.cli import completion
+from kantor.cli.options import (
+    Channels,
+    Checkpoint,
+    Crop,
+    Device,
+    Fit,
+    MaxBad,
+    Raw,
+    Runs,
+    Size,
+    Truncation,
+    data_overrides,
+    show,
+    show_progress,
+    tell,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|FOLDER",
+            help="Run, checkpoint or generator.safetensors; or pictures: a folder, archive or packed set.",
+            autocompletion=completion.runs,
+        ),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(help="The real pictures; default: those that the run learnt from.", show_default=False),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="fd,kid,is,pr,dc,swd,msssim,nn,modes,w2,sinkhorn,critic or all; default: the usual ones.",
+            show_default=False,
+        ),
+    ] = None,
+    features: Annotated[
+        str, typer.Option(help="kantor-small, random, or inception:FILE with the weights.")
+    ] = "kantor-small",
+    count: Annotated[int, typer.Option(min=12, max=1_000_000, help="Pictures on each side, at most.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other pictures.")] = 0,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Compare with the pictures held out of training.")
+    ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="scores.json of an earlier evaluation: show what has changed.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for scores.json and the pictures; default: evaluations in the run.", show_default=False
+        ),
+    ] = None,
+    size: Size = None,
+    crop: Crop = None,
+    fit: Fit = None,
+    channels: Channels = None,
+    max_bad: MaxBad = None,
+    truncation: Truncation = 1.0,
+    raw: Raw = False,
+    checkpoint: Checkpoint = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier --out.")] = False,
+) -> None:
+    """Measure how near drawn pictures come to real ones, how varied they are, and whether they are copies.
+
+    Every number comes with a 95% interval and with what real pictures get in its place.
+    """
+    from kantor.app import evaluated
+    from kantor.app.evaluate import EvaluateOptions, evaluate_subject
+    from kantor.app.replacing import require_free
+
+    options = EvaluateOptions(
+        model, against, None if metrics is None else [metrics], features, count, seed,
+        data_overrides(size, crop, fit, channels, None, max_bad), held_out, raw, checkpoint, truncation, compare, device,
+        runs, cache,
+    )  # fmt: skip
+    if out is not None:
+        require_free(out, overwrite, evaluated.OURS)
+    quiet = as_json or not sys.stdout.isatty()
+
+    def note(line: str) -> None:
+        if not as_json:
+            show(line)
+
+    with show_progress("packing") as packing:
+        found = evaluate_subject(options, note, (lambda *_: None) if as_json else packing, _looking(quiet))
+    folder = out or (evaluated.next_folder(found.subject.run) if found.subject.run else None)
+    written = evaluated.write(found, folder, overwrite) if folder else []
+    if as_json:
+        tell(json.dumps(found.scores.as_json(), indent=1, allow_nan=False))
+        return
+    tell(evaluated.about(found))
+    for line in evaluated.table(found):
+        tell(line)
+    if compare is not None:
+        tell("")
+        for line in evaluated.comparison(found, compare):
+            tell(line)
+    if written:
+        show(f"written: {', '.join(str(path) for path in written)}")
+    elif found.training is not None:
+        show("add --out DIR for the sheet of nearest pictures and the histograms")
+
+
+def _looking(quiet: bool):  # type: ignore[no-untyped-def]
+    """What shows how far a look at pictures is: on a terminal, a line that is written over."""
+
+    def of(what: str):  # type: ignore[no-untyped-def]
+        def update(done: int, total: int) -> None:
+            if not quiet:
+                end = "\r" if done < total else "\r\033[K"
+                text = f"looking at {what}: {done:,} of {total:,}" if done < total else ""
+                sys.stdout.write(f"{text}\033[K{end}" if text else end)
+                sys.stdout.flush()
+
+        return update
+
+    return of

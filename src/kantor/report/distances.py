@@ -1,0 +1,59 @@
+"""Three histograms of distances to the nearest picture: how varied the drawn pictures are, and whether they are copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.report.plots import INK, SOFT_INK, png_of
+
+KINDS = {
+    "real-real": ("real to nearest real", "#0072b2"),
+    "fake-fake": ("drawn to nearest drawn", "#d55e00"),
+    "real-fake": ("drawn to nearest real", "#009e73"),
+}
+BINS = 60
+
+
+def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> bytes:
+    """As a PNG: one outline a kind.
+
+    Args:
+        histograms: distances by "real-real", "fake-fake", "real-fake", in grey levels; infinite ones are left out.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = {name: values[np.isfinite(values)] for name, values in histograms.items()}
+    highest = max((float(values.max()) for values in found.values() if len(values)), default=1.0) or 1.0
+    edges = np.linspace(0, highest * 1.02, BINS + 1)
+    figure = Figure(figsize=(10, 5.2), dpi=140, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.075, 0.13, 0.85, 0.63))
+    for name, (label, colour) in KINDS.items():
+        values = found.get(name, np.zeros(0))
+        if not len(values):
+            continue
+        shares = np.histogram(values, edges)[0] / len(values)
+        axes.stairs(shares, edges, color=colour, linewidth=2, label=f"{label}, median {np.median(values):.1f}")
+        axes.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
+    figure.text(0.075, 0.94, title, size=15, weight="bold", color=INK, va="center", parse_math=False)
+    words = (
+        "The three outlines should lie on each other. Drawn to drawn near 0: the same picture again and again.\n"
+        "Drawn to real near 0: copies of pictures of the set. Drawn ones short of the right end: little variety."
+    )
+    figure.text(0.075, 0.845, words, size=9.5, color=SOFT_INK, va="center")
+    axes.set_xlabel(
+        "distance to the nearest other picture: root mean square difference in grey levels", size=9, color=SOFT_INK
+    )
+    axes.set_ylabel("share of the pictures", size=9, color=SOFT_INK)
+    axes.set_xlim(0, edges[-1])
+    axes.set_ylim(bottom=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color("#b9b8b3")
+    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK)
+    axes.legend(frameon=False, fontsize=9.5, labelcolor=INK)
+    return png_of(figure)

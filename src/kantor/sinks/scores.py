@@ -1,0 +1,53 @@
+"""Which moment of a run was the best, by one of its scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from kantor.engine.events import Best, Event, Request, Save, Scored
+from kantor.metrics.score import BETTER, LOWER
+
+
+class BestScore:
+    """Remembers the best score of a run and asks for a checkpoint of that moment.
+
+    Scores that were not measured in the same way as the best so far begin anew: they say nothing about it.
+
+    Args:
+        name: of the number: "fd@kantor-small"; "" where the newest moment counts as the best.
+
+    Attributes:
+        value, images_seen: of the best so far; None where there is none.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value: float | None = None
+        self.images_seen: int | None = None
+        self._provenance: dict[str, Any] = {}
+
+    def on(self, event: Event) -> Iterable[Event | Request] | None:
+        if not isinstance(event, Scored) or not math.isfinite(value := event.values.get(self.name, math.nan)):
+            return None
+        alike = {**event.provenance, "name": self.name}
+        if self.value is not None and alike == self._provenance and not self._better(value, self.value):
+            return None
+        self.value, self.images_seen, self._provenance = value, event.images_seen, alike
+        return [Best(event.images_seen, self.name, value), Save()]
+
+    def keeps(self, images_seen: int) -> bool:
+        """Whether the generator of this moment is the one to keep."""
+        return self.images_seen in (None, images_seen)
+
+    def state(self) -> dict[str, Any]:
+        return {"value": self.value, "images_seen": self.images_seen, "provenance": self._provenance}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.value, self.images_seen = state["value"], state["images_seen"]
+        self._provenance = dict(state["provenance"])
+
+    def _better(self, value: float, than: float) -> bool:
+        way = BETTER.get(self.name.partition("@")[0], LOWER)
+        return value < than if way == LOWER else value > than

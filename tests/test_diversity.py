@@ -146,6 +146,13 @@ def test_ms_ssim_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.allclose(ms_ssim(x, y), whole, atol=1e-6)
 
 
+def test_ms_ssim_takes_views_that_are_not_to_be_written() -> None:
+    x, y = alike(0, 5)
+    expected = ms_ssim(x, y)
+    x.flags.writeable = False
+    assert ms_ssim(x, y[::-1].copy()[::-1]).equal(expected)
+
+
 def test_ms_ssim_refuses_what_it_cannot_compare() -> None:
     with pytest.raises(DataError, match=r"10 x 40 pixels; leave this score out"):
         ms_ssim(pictures(0, 2, (10, 40)), pictures(1, 2, (10, 40)))
@@ -153,6 +160,8 @@ def test_ms_ssim_refuses_what_it_cannot_compare() -> None:
         ms_ssim(pictures(0, 2), pictures(1, 3))
     with pytest.raises(ConfigError, match="give two alike"):
         ms_ssim(torch.zeros(32, 32), torch.zeros(32, 32))
+    with pytest.raises(ConfigError, match="give two alike"):
+        ms_ssim(torch.zeros(2, 32, 32, 3), np.zeros((2, 32, 32, 3), np.uint8))
 
 
 # pairs
@@ -275,6 +284,9 @@ def test_coverage_of_the_expected_shares_and_of_one_mode() -> None:
     one = coverage(np.full(100, 3), 50)
     assert (one.covered, one.kl) == (1, pytest.approx(math.log(50)))
     assert one.kl_interval == pytest.approx((one.kl, one.kl))
+    for n in range(1, 6):
+        few = coverage(np.arange(n), 6)
+        assert few.covered_interval[0] <= n <= few.covered_interval[1] <= 6
     lone = coverage(np.zeros(5, np.int64), 1)
     assert (lone.covered, lone.kl, lone.perfect_covered, lone.perfect_kl) == (1, 0, 1, 0)
 

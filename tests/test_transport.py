@@ -103,6 +103,17 @@ def test_exact_refuses_other_shapes() -> None:
             exact_w2(np.zeros(x), np.zeros(y))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_points_that_are_not_finite_are_refused(bad: float) -> None:
+    x = points(0, 10, 2)
+    x[3, 1] = bad
+    for one, other in [(x, points(1, 10, 2)), (points(1, 10, 2), x)]:
+        with pytest.raises(ConfigError, match="exact_w2: points are not finite"):
+            exact_w2(one, other)
+        with pytest.raises(ConfigError, match="sinkhorn_divergence: points are not finite"):
+            divergence(one, other)
+
+
 def test_intervals_of_a_potential() -> None:
     f = points(0, 300, 1)[:, 0]
     low, high = potential_interval(9.0, f, 3)
@@ -422,6 +433,13 @@ def test_swd_intervals_cover_the_mean_of_draws() -> None:
         return found.levels[32], found.intervals[32]
 
     assert covered(draw, 40) >= 0.85
+
+
+def test_swd_takes_views_that_are_not_to_be_written() -> None:
+    x, y = pictures(0, 20), pictures(1, 20)
+    expected = swd(x, y, 0, 8, 16)
+    x.flags.writeable = False
+    assert swd(x, y[::-1].copy()[::-1], 0, 8, 16) == expected
 
 
 def test_swd_refuses_what_it_cannot_compare() -> None:

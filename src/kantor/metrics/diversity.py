@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ WINDOW = 11
 SIGMA = 1.5
 K1, K2, RANGE = 0.01, 0.03, 255.0
 PAIRS = 1000
-PIXELS = 1 << 21
+PIXELS = 1 << 19
 
 
 def ms_ssim(a: Pictures | Tensor, b: Pictures | Tensor) -> Tensor:
@@ -38,13 +39,13 @@ def ms_ssim(a: Pictures | Tensor, b: Pictures | Tensor) -> Tensor:
     Args:
         a, b: uint8 [N, H, W, C], computed in float32, or floating [N, C, H, W] in [0, 255], computed as they are.
     """
-    x, y = _floating(a), _floating(b)
-    if x.shape != y.shape or x.ndim != 4:
-        raise ConfigError("MS-SSIM", f"got pairs of {list(x.shape)} and {list(y.shape)}", "give two alike")
-    scales = scales_of(*x.shape[2:])
-    size = max(1, PIXELS // max(1, x[:1].numel()))
-    parts = [_ms_ssim(x[i : i + size], y[i : i + size], scales) for i in range(0, len(x), size)]
-    return torch.cat(parts) if parts else x.new_zeros(0)
+    if a.shape != b.shape or a.ndim != 4 or type(a) is not type(b):
+        raise ConfigError("MS-SSIM", f"got pairs of {list(a.shape)} and {list(b.shape)}", "give two alike")
+    scales = scales_of(*(a.shape[2:] if isinstance(a, Tensor) else a.shape[1:3]))
+    size = max(1, PIXELS // max(1, math.prod(a.shape[1:])))
+    starts = range(0, len(a), size)
+    parts = [_ms_ssim(_floating(a[i : i + size]), _floating(b[i : i + size]), scales) for i in starts]
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
 
 def scales_of(height: int, width: int) -> int:
@@ -60,7 +61,7 @@ def _floating(pictures: Pictures | Tensor) -> Tensor:
     """[N, C, H, W] around 0: 127.5 less, so that variances lose fewer digits."""
     if isinstance(pictures, Tensor):
         return pictures - RANGE / 2
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - RANGE / 2
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() - RANGE / 2
 
 
 def _ms_ssim(x: Tensor, y: Tensor, scales: int) -> Tensor:

@@ -110,7 +110,7 @@ def laplacian_pyramid(pictures: Pictures) -> list[Tensor]:
     if min(pictures.shape[1:3]) < SMALLEST:
         what = f"pictures are {pictures.shape[1]} x {pictures.shape[2]} pixels"
         raise ConfigError("swd", what, f"leave this score out: it takes {SMALLEST} x {SMALLEST} or more")
-    levels = [torch.from_numpy(pictures).permute(0, 3, 1, 2).float()]
+    levels = [torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float()]
     while min(-(-side // 2) for side in levels[-1].shape[2:]) >= SMALLEST:
         small = _binomial(levels[-1])[:, :, ::2, ::2]
         spread = torch.zeros_like(levels[-1])

@@ -36,11 +36,17 @@ def exact_w2(x: Floats, y: Floats) -> tuple[float, Floats, Floats, NDArray[np.in
     if x.ndim != 2 or x.shape != y.shape or not len(x):
         what = f"got sets of shape {list(x.shape)} and {list(y.shape)}"
         raise ConfigError("exact_w2", what, "give two sets of equally many points")
+    _finite("exact_w2", bool(np.isfinite(x).all() and np.isfinite(y).all()))
     middle = y.mean(0)
     a, b = x - middle, y - middle
     cost = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T, 0)
     f, g, match = _assign(cost)
     return math.sqrt(float(((x - y[match]) ** 2).sum(1).mean())), f, g, match
+
+
+def _finite(where: str, finite: bool) -> None:
+    if not finite:
+        raise ConfigError(where, "points are not finite", "give finite numbers")
 
 
 def _assign(cost: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
@@ -123,6 +129,7 @@ def sinkhorn_divergence(x: Tensor, y: Tensor, blur: float | None = None) -> tupl
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not len(x) or not len(y):
         what = f"got sets of shape {list(x.shape)} and {list(y.shape)}"
         raise ConfigError("sinkhorn_divergence", what, "give two sets of points of one dimension")
+    _finite("sinkhorn_divergence", bool(x.isfinite().all() and y.isfinite().all()))
     blur = default_blur(y) if blur is None else blur
     if not blur > 0:
         raise ConfigError("sinkhorn_divergence", f"a blur of {blur}", "give a length above 0")

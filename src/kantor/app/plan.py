@@ -19,7 +19,7 @@ from kantor.engine.steps import Steps
 
 DEFAULT_BUDGET_S = 300.0
 CALIBRATION_S = 3.0
-FEWEST_SCORED = 4000
+FEWEST_SCORED = 5000
 RESERVE = 0.95  # of the budget; the rest is for sheets, plots and checkpoints
 
 
@@ -53,8 +53,9 @@ def with_intervals(config: Config) -> Config:
     """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto".
 
     200 rows of metrics, or one every 4,000 pictures; 60 sheets, or one every 100,000; 10 checkpoints, or one every
-    200,000; 8 scores, none of a run of less than 4,000 pictures. A score draws a quarter as many pictures as are learnt
-    from between two of them, 500 to 5,000: drawing one costs a tenth of learning from one, or less.
+    200,000; 8 scores, or one every 5,000 pictures in short runs, or every 500,000 in long ones; none in runs of less than
+    5,000 pictures. A score draws a twentieth of the pictures that are learnt from between two of them, 500 to 5,000: it
+    costs a few hundredths of the time.
     """
     train = config.train
     assert isinstance(train.images, int)
@@ -62,7 +63,7 @@ def with_intervals(config: Config) -> Config:
         "tick_images": min(train.images / 200, 4000),
         "sample_images": min(max(train.images / 60, 500), 100_000),
         "snapshot_images": min(max(train.images / 10, 2000), 200_000),
-        "score_images": min(max(train.images / 8, FEWEST_SCORED / 2), 500_000),
+        "score_images": min(max(train.images / 8, FEWEST_SCORED), 500_000),
     }
     auto = [name for name in wanted if getattr(train, name) == "auto"]
     values: dict[str, Any] = {f"train.{name}": max(round_figure(wanted[name]), train.batch) for name in auto}
@@ -70,7 +71,7 @@ def with_intervals(config: Config) -> Config:
         values["train.score_images"] = 0
     if config.score.count == "auto":
         every = values.get("train.score_images", train.score_images)
-        values["score.count"] = round_figure(min(max(every / 4, 500), 5000))
+        values["score.count"] = round_figure(min(max(every / 20, 500), 5000))
     return overridden(config, values)
 
 

@@ -28,6 +28,8 @@ from kantor.types import ImageSpec
 
 NOT_WHILE_TRAINING = ("nn", "critic")
 """Slow, or of the critic, whose scores change their meaning: these are for `kantor evaluate`."""
+REPLICATES = 50
+"""Resampled sets behind an interval: a quarter of what `kantor evaluate` takes."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Scorer:
         assert isinstance(config.score.count, int)
         self._count = config.score.count
         self._reals = chosen(store, self._count, spec)
+        self._known: dict[str, float] = {}
 
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
         """Draws the pictures of seeds 0, 1, 2 ... and measures."""
@@ -105,6 +108,8 @@ class Scorer:
             fakes.pick,
             self._reals.pick,
             modes=self._modes[1],
+            replicates=REPLICATES,
+            known=self._known,
         )
         found = evaluate(material, self._what.metrics, note=lambda _: None)
         told = provenance(self._network, self._reals, len(fakes), self._modes[1])

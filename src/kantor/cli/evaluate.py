@@ -110,7 +110,7 @@ def evaluate(
     folder = out or (evaluated.next_folder(found.subject.run) if found.subject.run else None)
     written = evaluated.write(found, folder, overwrite) if folder else []
     if as_json:
-        tell(json.dumps(found.scores.as_json(), indent=1, allow_nan=False))
+        tell(json.dumps(found.scores.as_json(), allow_nan=False))
         return
     tell(evaluated.about(found))
     for line in evaluated.table(found):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kantor.errors import ConfigError, nearest
 from kantor.metrics import critic, diversity, sliced, transport
-from kantor.metrics.bootstrap import counts, interval, mean_interval
+from kantor.metrics.bootstrap import REPLICATES, counts, interval, mean_interval
 from kantor.metrics.features import Extractor, Pictures
 from kantor.metrics.frechet import frechet
 from kantor.metrics.gather import Gathered
@@ -54,6 +54,9 @@ class Material:
         modes: of the reference, where they are known.
         critic: its scores, where there is one.
         seed: of resampling and of random directions, pairs and places.
+        replicates: resampled sets behind an interval.
+        known: what the reals get, by name of the number: filled by the first evaluation, for the next ones of the same
+            reals.
     """
 
     extractor: Extractor
@@ -68,6 +71,14 @@ class Material:
     modes: Modes | None = None
     critic: CriticScores | None = None
     seed: int = 0
+    replicates: int = REPLICATES
+    known: dict[str, float] = field(default_factory=dict)
+
+    def reals_get(self, name: str, measure: Callable[[], float]) -> float:
+        """What `measure` gives, once for these reals."""
+        if name not in self.known:
+            self.known[name] = measure()
+        return self.known[name]
 
     @cached_property
     def halves(self) -> tuple[Gathered, Gathered]:
@@ -169,16 +180,18 @@ def lacking(name: str, material: Material) -> tuple[str, str] | None:
 
 @METRICS.register("fd")
 def _fd(material: Material) -> dict[str, Score]:
-    value, ends = frechet(material.fakes.features, material.reals.features, material.seed)
-    one, other = material.halves
-    return {material.key("fd"): Score(value, ends, frechet(one.features, other.features, replicates=1)[0])}
+    value, ends = frechet(material.fakes.features, material.reals.features, material.seed, material.replicates)
+    one, other = (half.features for half in material.halves)
+    alike = material.reals_get("fd", lambda: frechet(one, other, replicates=1)[0])
+    return {material.key("fd"): Score(value, ends, alike)}
 
 
 @METRICS.register("kid")
 def _kid(material: Material) -> dict[str, Score]:
-    value, ends = kid(material.fakes.features, material.reals.features, material.seed)
-    one, other = material.halves
-    return {material.key("kid"): Score(value, ends, kid(one.features, other.features, replicates=1)[0])}
+    value, ends = kid(material.fakes.features, material.reals.features, material.seed, material.replicates)
+    one, other = (half.features for half in material.halves)
+    alike = material.reals_get("kid", lambda: kid(one, other, replicates=1)[0])
+    return {material.key("kid"): Score(value, ends, alike)}
 
 
 @METRICS.register("is")
@@ -202,13 +215,14 @@ def _of_neighbourhoods(material: Material, names: Sequence[str]) -> dict[str, Sc
     """As many fakes as reals: recall and coverage depend on both numbers."""
     count = min(len(material.fakes), len(material.reals))
     found = neighbourhoods(material.fakes.first(count).features, material.reals.first(count).features)
-    one, other = material.halves
-    alike = neighbourhoods(one.features, other.features)
+    if not {*names} <= material.known.keys():
+        one, other = (half.features for half in material.halves)
+        material.known.update((name, float(m.mean())) for name, m in neighbourhoods(one, other)._asdict().items())
     scores = {}
     for name in names:
         values = getattr(found, name).numpy()
-        ends = mean_interval(values, material.seed)
-        scores[material.key(name)] = Score(float(values.mean()), ends, float(getattr(alike, name).mean()))
+        ends = mean_interval(values, material.seed, material.replicates)
+        scores[material.key(name)] = Score(float(values.mean()), ends, material.known[name])
     return scores
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,8 +109,9 @@ class Scores(Mapping[str, Score]):
         Raises:
             ConfigError: they were not measured in the same way.
         """
-        require_alike(self.provenance, other.provenance)
         shared = [name for name in self.scores if name in other.scores]
+        modes = any(name.startswith("modes") for name in shared)
+        require_alike(self.provenance, other.provenance, FREE if modes else (*FREE, "modes"))
         return {name: _compared(name, self.scores[name], other.scores[name]) for name in shared}
 
 
@@ -129,9 +130,13 @@ class Comparison:
     verdict: str
 
 
-def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    """Raises ConfigError unless numbers of these two provenances may be compared."""
-    names = sorted((mine.keys() | other.keys()) - {*FREE})
+def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any], free: Sequence[str] = FREE) -> None:
+    """Raises ConfigError unless numbers of these two provenances may be compared.
+
+    Args:
+        free: what may differ.
+    """
+    names = sorted((mine.keys() | other.keys()) - {*free})
     unlike = [name for name in names if mine.get(name) != other.get(name)]
     if unlike:
         told = "; ".join(f"{name}: {_short(mine.get(name))} and {_short(other.get(name))}" for name in unlike[:3])

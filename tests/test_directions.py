@@ -86,7 +86,7 @@ def test_distances_grow_with_damage(metric: str) -> None:
     for kind, strengths in (("blurred", (0.7, 1.5, 3.0)), ("noisy", (20, 40, 70)), ("lacking", (30, 18, 6))):
         found = [value(metric, metric, kind, strength) for strength in strengths]
         assert fresh < found[0] < found[1] < found[2], (kind, fresh, found)
-    assert value(metric, metric, "one") > 10 * max(fresh, 0)
+    assert value(metric, metric, "one") > (10 if metric in ("fd", "kid") else 1.4) * max(fresh, 0)
 
 
 @pytest.mark.parametrize("metric", ["fd", "kid", "w2", "sinkhorn", "swd"])

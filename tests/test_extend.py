@@ -47,7 +47,7 @@ def train(**fields: Any) -> kantor.Run:
     return kantor.train("glyphs", overrides={**TINY, **fields}, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["own_objective", "own_network", "own_source"])
+@pytest.mark.parametrize("name", ["own_objective", "own_network", "own_source", "own_features"])
 def test_the_page_shows_the_examples_and_they_are_short(name: str) -> None:
     text = (EXAMPLES / f"{name}.py").read_text("utf-8")
     assert text in (EXAMPLES.parent / "extend.md").read_text("utf-8")

@@ -66,7 +66,7 @@ def test_intervals_of_a_difference_add_up_in_squares() -> None:
 
 
 def test_unlike_provenance_is_no_comparison() -> None:
-    with pytest.raises(ConfigError, match="not measured alike.*drawn: 100 and 200"):
+    with pytest.raises(ConfigError, match=r"not measured alike.*drawn: 100 and 200"):
         scores(1.0).compare(scores(1.0, drawn=200))
     with pytest.raises(ConfigError, match="extra"):
         scores(1.0).compare(scores(1.0, extra=1))

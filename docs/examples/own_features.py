@@ -15,5 +15,5 @@ kantor.extractor("colours", colours, size=16, input_range=(0, 1))
 
 if __name__ == "__main__":
     scores = kantor.evaluate("latest", features="colours", metrics=["fd", "kid", "pr"], count=2000)
-    for name, score in scores.items():
-        print(f"{name:20} {score.value:.4g}, of 95%: {score.interval}, real pictures: {score.reals:.4g}")
+    fd = scores["fd@colours"]
+    print(f"{fd.value:.4g}, {fd.interval[0]:.4g} to {fd.interval[1]:.4g}; real pictures: {fd.reals:.4g}")

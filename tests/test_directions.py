@@ -135,7 +135,9 @@ def test_modes_that_are_missing_are_counted() -> None:
     fresh, half = measured("modes", "fresh"), measured("modes", "lacking", 18)
     assert fresh["modes"].of == 36 * 12
     assert half["modes"].value < 0.75 * fresh["modes"].value
-    assert half["modes_kl"].value > fresh["modes_kl"].value + 0.3  # half of the letters: log 2 more, but for what is mistaken
+    assert (
+        half["modes_kl"].value > fresh["modes_kl"].value + 0.3
+    )  # half of the letters: log 2 more, but for what is mistaken
     assert measured("modes", "one")["modes"].value == 1
 
 
@@ -143,12 +145,11 @@ def test_classes_are_told_by_the_nearest_reals() -> None:
     reals, _ = looked_at("reals")
     source = Glyphs(N, 0)
     labels = np.asarray([LETTERS.index(source.parameters(int(i)).letter) for i in reals.order])
-    modes = by_neighbours(reals, labels, LETTERS)
+    modes = by_neighbours(reals, labels, LETTERS, np.full(36, 1 / 36))
     fresh, _ = looked_at("fresh")
     other = Glyphs(N, 1)
     truth = np.asarray([LETTERS.index(other.parameters(int(i)).letter) for i in fresh.order])
     assert np.mean(modes.find(fresh) == truth) > 0.7  # of 36
-    assert modes.expected.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("held", [False, True])

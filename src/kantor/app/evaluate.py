@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from kantor.app import environment
 from kantor.app.data import Progress, cache_folder, look, packed_set
 from kantor.app.generate import is_checkpoint, load_model
 from kantor.app.materials import as_modes, provenance
 from kantor.app.reference import SEED_BLOCK, Drawn, Reals, chosen, classes_like, gathered
+from kantor.app.resume import packed_copy
 from kantor.config.io import layered, overridden, read_toml
 from kantor.config.schema import Config, parse_size
 from kantor.data.feed import to_float
@@ -249,12 +251,35 @@ def _reference(
     config = overridden(config, fields)
     if subject.config is not None and options.against is None and config.data.source.startswith(PREFIX):
         note("the pictures come from a source of your own, which this process must know")
-    if is_packed(Path(config.data.source)) and config.data.size != "auto" and config.data.pack_size == "auto":
-        own_spec = Store.open(Path(config.data.source)).spec
-        if own_spec[:2] != parse_size(config.data.size):
-            config = overridden(config, {"data.pack_size": f"{own_spec.height}x{own_spec.width}"})
-    store, config, _ = packed_set(config, LARGEST_SIDE, cache, packing, note)
-    return store, config
+    config = _brought_down(config)
+    if subject.run is None or options.against is not None:
+        return packed_set(config, LARGEST_SIDE, cache, packing, note)[:2]
+    return _learnt_from(subject.run, config, cache, packing, note), config
+
+
+def _brought_down(config: Config) -> Config:
+    """Of a packed set of larger pictures: bring them down as training would."""
+    source, size = Path(config.data.source), config.data.size
+    if size == "auto" or config.data.pack_size != "auto" or not is_packed(source):
+        return config
+    own = Store.open(source).spec
+    if own[:2] == parse_size(size):
+        return config
+    return overridden(config, {"data.pack_size": f"{own.height}x{own.width}"})
+
+
+def _learnt_from(run: Path, config: Config, cache: Path, packing: Progress, note: Note) -> Store:
+    """The set that a run learnt from; its packed copy where the pictures are gone."""
+    expected = environment.read(run / directory.ENVIRONMENT).get("data_fingerprint")
+    source = config.data.source
+    gone = source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists()
+    if gone and (kept := packed_copy(config, expected, cache)) is not None:
+        note(f"{source} is no longer there; its packed copy in the cache serves")
+        return kept
+    store, _, _ = packed_set(config, LARGEST_SIDE, cache, packing, note)
+    if expected is not None and store.fingerprint != expected:
+        note(f"{source} has changed since the run learnt from it ({store.count:,} pictures now)")
+    return store
 
 
 def _own_spec(source: str, fields: dict[str, Any]) -> ImageSpec:
@@ -316,7 +341,7 @@ def _fakes(
         return Drawn(network, subject.card.generator, options.count, first, classes, options.truncation)
     fields = {"data.source": subject.name, **_as_spec(spec, {}, Config())}
     given = {k: v for k, v in (options.overrides or {}).items() if k in ("data.fit", "data.crop", "data.max_bad")}
-    config = overridden(Config(), fields | given)
+    config = _brought_down(overridden(Config(), fields | given))
     store, _, _ = packed_set(config, spec.height, cache, packing, note)
     return chosen(store, options.count, spec)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kantor.app.reference import Reals, gathered
 from kantor.config.schema import DataConfig
 from kantor.data.sources import GLYPHS
@@ -29,12 +31,15 @@ def as_modes(network: Extractor, reals: Reals, data: DataConfig, cache: Path | N
         if reals.spec.channels == 3:
             return network, by_classifiers(network, ("letter", "hue"), "letter x hue")
         return network, by_classifiers(network, ("letter",), "letter")
-    if not reals.store.labelled or len(reals.store.class_names) < 2:
+    everyone = reals.store.labels(np.arange(reals.store.count))
+    if everyone is None or len(present := np.unique(everyone)) < 2:
         return network, None
     looked_at = gathered(reals, network, cache=cache)
     labels = reals.labels(looked_at.order)
     assert labels is not None
-    return network, by_neighbours(looked_at, labels, reals.store.class_names)
+    names = [reals.store.class_names[label] for label in present]
+    shares = np.bincount(everyone)[present] / len(everyone)
+    return network, by_neighbours(looked_at, np.searchsorted(present, labels), names, shares)
 
 
 def _are_digits(names: list[str]) -> bool:

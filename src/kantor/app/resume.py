@@ -115,10 +115,10 @@ def open_again(
         gone = source.removeprefix(PREFIX) not in OWN
     else:
         gone = source != GLYPHS and not Path(source).exists()
-    kept = _packed_copy(config, expected, cache) if gone else None
+    kept = packed_copy(config, expected, cache) if gone else None
     if kept is not None:
         note(f"{source} is no longer there; its packed copy in the cache serves")
-        return kept
+        return split(kept, config.data.holdout)[0] if config.data.holdout else kept
     if gone and not source.startswith(PREFIX):
         do = "bring them back, or say where they lie now: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the pictures of the run are no longer there", do)
@@ -129,14 +129,15 @@ def open_again(
     return store
 
 
-def _packed_copy(config: Config, expected: str | None, cache: Path) -> Store | Part | None:
+def packed_copy(config: Config, expected: str | None, cache: Path) -> Store | None:
+    """The whole set in the cache whose training part has the fingerprint `expected`; None where there is none."""
     for path in sorted((cache / "packs").glob("[0-9a-f]*")):
         with contextlib.suppress(DataError):
             store = Store.open(path)
             found = split(store, config.data.holdout)[0] if config.data.holdout else store
             if found.fingerprint == expected:
                 store.verify()
-                return found
+                return store
     return None
 
 

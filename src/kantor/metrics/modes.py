@@ -50,13 +50,15 @@ def by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Mod
     return Modes(kind, names, np.full(len(names), 1 / len(names)), find)
 
 
-def by_neighbours(reals: Gathered, labels: NDArray[np.int64], names: Sequence[str]) -> Modes:
+def by_neighbours(
+    reals: Gathered, labels: NDArray[np.int64], names: Sequence[str], expected: NDArray[np.float64]
+) -> Modes:
     """The labels of a set: a picture's is what most of its 5 nearest real pictures have, in features.
 
     Args:
         labels: int64 [m], of the rows of `reals`.
+        expected: float64 [K], the share of each label in the whole set, all above 0.
     """
-    expected = np.bincount(labels, minlength=len(names)) / len(labels)
 
     def find(pictures: Gathered) -> NDArray[np.int64]:
         _, rows = nearest(pictures.features, reals.features, NEIGHBOURS, skip_equal=True)

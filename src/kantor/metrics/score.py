@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from kantor.errors import ConfigError, nearest
 from kantor.metrics.bootstrap import Interval
 
+T = TypeVar("T")
 LOWER, HIGHER = "lower", "higher"
 BETTER = {
     **dict.fromkeys(("fd", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "critic_gap"), LOWER),
@@ -59,6 +60,16 @@ class Score:
         )
 
 
+class ByName(dict[str, T]):
+    """A dictionary whose names may be given without the part behind the @, where that is clear."""
+
+    def __missing__(self, name: str) -> T:
+        found = [key for key in self if key.partition("@")[0] == name]
+        if len(found) != 1:
+            raise KeyError(f"{name!r} is measured with several: {', '.join(found)}" if found else nearest(name, self))
+        return self[found[0]]
+
+
 @dataclass(frozen=True)
 class Scores(Mapping[str, Score]):
     """Numbers by name, "fd@kantor-small", with all that they depend on.
@@ -103,7 +114,7 @@ class Scores(Mapping[str, Score]):
             {str(name): Score.from_json(one) for name, one in data["metrics"].items()}, dict(data["provenance"])
         )
 
-    def compare(self, other: Scores) -> dict[str, Comparison]:
+    def compare(self, other: Scores) -> ByName[Comparison]:
         """These numbers beside those of `other`, for each name that both have.
 
         Raises:
@@ -112,7 +123,7 @@ class Scores(Mapping[str, Score]):
         shared = [name for name in self.scores if name in other.scores]
         modes = any(name.startswith("modes") for name in shared)
         require_alike(self.provenance, other.provenance, FREE if modes else (*FREE, "modes"))
-        return {name: _compared(name, self.scores[name], other.scores[name]) for name in shared}
+        return ByName({name: _compared(name, self.scores[name], other.scores[name]) for name in shared})
 
 
 @dataclass(frozen=True)

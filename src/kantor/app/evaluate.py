@@ -4,95 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
-
-from kantor.app import environment
-from kantor.app.data import Progress, cache_folder, look, packed_set
-from kantor.app.generate import is_checkpoint, load_model
-from kantor.app.materials import as_modes, provenance
-from kantor.app.reference import SEED_BLOCK, Drawn, Reals, chosen, classes_like, gathered
-from kantor.app.resume import packed_copy
-from kantor.config.io import layered, overridden, read_toml
-from kantor.config.schema import Config, parse_size
-from kantor.data.feed import to_float
-from kantor.data.sources import GLYPHS, place
-from kantor.data.sources.own import PREFIX
-from kantor.data.split import Part, split
-from kantor.data.store import Store, is_packed
+from kantor.app.criticise import criticise
+from kantor.app.data import Progress, cache_folder
+from kantor.app.materials import modes_of, provenance, reading_modes
+from kantor.app.reference import Drawn, Reals, chosen, gathered
+from kantor.app.sides import EvaluateOptions, Note, Subject, fakes_of, find_subject, parts_of, reference_of, spec_of
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError, DataError, ModelError
-from kantor.export.weights import Card
-from kantor.metrics.evaluate import METRICS, USUAL, CriticScores, Material, evaluate, known
+from kantor.errors import ConfigError, DataError
+from kantor.metrics.evaluate import METRICS, USUAL, Material, evaluate, known
 from kantor.metrics.extractors import extractor
-from kantor.metrics.features import Extractor
-from kantor.metrics.score import Comparison, Scores
-from kantor.nets import build_critic
-from kantor.runs import checkpoint as checkpoints
-from kantor.runs import directory
-from kantor.types import ImageSpec
+from kantor.metrics.score import FREE, Comparison, Scores, require_alike
 
-DEFAULT_COUNT = 10_000
+__all__ = ["EvaluateOptions", "Evaluation", "Subject", "evaluate_subject", "read_scores"]
+
 MOST_REMEMBERED = 200_000
-MOST_CRITICISED = 2000
-LARGEST_SIDE = 256
-"""Of pictures in a folder, where nothing says how large they are to be."""
-_CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
-
-Note = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What the user asked for.
-
-    Attributes:
-        subject: a run, checkpoint or generator.safetensors, or pictures: a folder, archive, packed set.
-        against: the real pictures; None takes those that the run learnt from.
-        metrics: None takes all that can be measured of the usual ones.
-        overrides: fields of [data], from flags.
-        held_out: the reference are the pictures that were held out of training.
-        compare: a file of earlier scores.
-    """
-
-    subject: str
-    against: str | None = None
-    metrics: Sequence[str] | None = None
-    features: str = "kantor-small"
-    count: int = DEFAULT_COUNT
-    seed: int = 0
-    overrides: dict[str, Any] | None = None
-    held_out: bool = False
-    raw: bool = False
-    checkpoint: int | None = None
-    truncation: float = 1.0
-    compare: Path | None = None
-    device: str = "auto"
-    runs: Path = Path("runs")
-    cache: Path | None = None
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is scored: a generator with the run that it lies in, or pictures.
-
-    Attributes:
-        run: a run directory, or None.
-        checkpoint: the one that the weights are of, or None.
-        config: of the run.
-    """
-
-    name: str
-    network: nn.Module | None = None
-    card: Card | None = None
-    run: Path | None = None
-    checkpoint: Path | None = None
-    config: Config | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +29,8 @@ class Evaluation:
     """What was measured, and what it was made of.
 
     Attributes:
-        sides: the pictures scored, and all that they may have been copied from (None where nn was not measured).
+        fakes: the pictures scored.
+        training: all that they may have been copied from; None where nn was not measured.
         compared: with earlier scores, where these were named.
     """
 
@@ -124,49 +54,41 @@ def evaluate_subject(
     """
     metrics = _checked(options.metrics)
     earlier = read_scores(options.compare) if options.compare else None
-    device = choose_device(options.device)
+    device, cache = choose_device(options.device), cache_folder(options.cache)
     network = extractor(options.features, device)
-    cache = cache_folder(options.cache)
-    subject = given or _subject(options)
-    store, config = _reference(options, subject, cache, packing, note)
-    training, held = _parts(store, config, options, note)
-    reference = held if options.held_out else training
-    assert reference is not None
-    spec = subject.card.spec if subject.card else _spec_of(config, store)
-    reals = chosen(reference, options.count, spec)
-    network, modes = as_modes(network, reals, config.data, cache) if "modes" in metrics else (network, None)
-    fakes = _fakes(options, subject, reals, device, spec, cache, packing, note)
+    subject = given or find_subject(options)
+    store, config = reference_of(options, subject, cache, packing, note)
+    training, held = parts_of(store, config, options, note)
+    spec = subject.card.spec if subject.card else spec_of(config, store)
+    reals = chosen(held if options.held_out and held else training, options.count, spec)
+    network = reading_modes(network, reals, config.data) if "modes" in metrics else network
+    fakes = fakes_of(options, subject, reals, device, spec, cache, packing, note)
+    found_reals = gathered(reals, network, looking("real pictures"), cache)
+    modes = modes_of(network, reals, found_reals, config.data) if "modes" in metrics else None
+    part = ("held out" if options.held_out else "training") if held else ""
+    told = provenance(network, reals, len(fakes), modes, part) | _about(options, subject)
+    if earlier is not None:  # before minutes are spent
+        require_alike(told, earlier.provenance, (*FREE, "modes"))
     everything = chosen(training, MOST_REMEMBERED, spec) if "nn" in metrics else None
     if everything is not None and len(everything) < training.count:
         note(f"copies are looked for among {len(everything):,} of {training.count:,} pictures")
     drawn = gathered(fakes, network, looking("pictures to be scored"), cache)
-    found_reals = gathered(reals, network, looking("real pictures"), cache)
-    remembered = None
-    if everything is not None:
-        alike = everything.digest() == reals.digest()
-        remembered = found_reals if alike else gathered(everything, network, looking("pictures learnt from"), cache)
-    yardstick = None
-    if held is not None and everything is not None:
-        yardstick = gathered(chosen(held, options.count, spec), network, looking("pictures held out"), cache)
+    alike = _same_classes(subject, reals)
     material = Material(
         network,
         drawn,
         found_reals,
         fakes.pick,
         reals.pick,
-        fakes.labels(drawn.order),
-        reals.labels(found_reals.order),
-        remembered,
-        yardstick,
+        fakes.labels(drawn.order) if alike else None,
+        reals.labels(found_reals.order) if alike else None,
+        gathered(everything, network, looking("pictures learnt from"), cache) if everything else None,
+        gathered(chosen(held, options.count, spec), network, cache=cache) if held and everything else None,
         modes,
-        _criticised(subject, fakes, training, held, device) if "critic" in metrics else None,
+        criticise(subject, fakes, training, held, device) if "critic" in metrics else None,
         options.seed,
     )
-    if not _same_classes(subject, reals):
-        material = replace(material, fake_labels=None, real_labels=None)
-    values = evaluate(material, metrics, note if options.metrics is None else None)
-    told = _told(options, subject, network, reals, fakes, material)
-    scores = Scores(values, told)
+    scores = Scores(evaluate(material, metrics, note if options.metrics is None else None), told)
     compared = scores.compare(earlier) if earlier is not None else None
     return Evaluation(scores, material, subject, fakes, everything, compared)
 
@@ -195,213 +117,14 @@ def _checked(metrics: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def _subject(options: EvaluateOptions) -> Subject:
-    """A model where `subject` names one, else pictures."""
-    text = options.subject
-    if text == GLYPHS or text.startswith(PREFIX) or _are_pictures(place(text)):
-        for flag, given in (("--raw", options.raw), ("--checkpoint", options.checkpoint is not None)):
-            if given:
-                raise ConfigError(flag, f"{text} is a set of pictures, not a run", "leave it out, or name a run")
-        if options.truncation != 1:
-            raise ConfigError("--truncation", f"{text} is a set of pictures", "leave it out, or name a model")
-        return Subject(text)
-    network, card, home = load_model(text, options.runs, options.raw, options.checkpoint)
-    run = home if (home / directory.CONFIG).is_file() else None
-    if run is None or (Path(text).is_file() and Path(text).name != directory.GENERATOR):
-        return Subject(text, network, card)
-    path: Path | None = run / directory.CHECKPOINTS / f"{card.images_seen:09d}"
-    path = path if path and path.is_dir() else None
-    config = layered(Config(), read_toml(run / directory.CONFIG), str(run / directory.CONFIG))
-    return Subject(run.name, network, card, run, path, config)
-
-
-def _are_pictures(path: Path) -> bool:
-    """Whether something that is no model lies there."""
-    try:
-        if path.is_dir():
-            return not (path / directory.CONFIG).is_file() and not is_checkpoint(path)
-        return path.is_file() and path.suffix != ".safetensors"
-    except OSError:
-        return False
-
-
-def _reference(
-    options: EvaluateOptions, subject: Subject, cache: Path, packing: Progress, note: Note
-) -> tuple[Store, Config]:
-    """The set of real pictures, packed at the size of the subject's."""
-    config = subject.config or Config()
-    fields: dict[str, Any] = {}
-    if options.against is not None:
-        own = subject.config is not None and _same_place(options.against, subject.config.data.source)
-        if not own:  # what was said about the run's own pictures holds for these alone
-            fresh = Config().data.model_copy(update={"fit": config.data.fit, "background": config.data.background})
-            config = config.model_copy(update={"data": fresh})
-            fields["data.source"] = options.against
-    elif subject.config is None:
-        raise ConfigError(
-            "--against", f"{subject.name} does not say which pictures it is to be compared with", "name them"
-        )
-    fields |= options.overrides or {}
-    if subject.card:
-        fields |= _as_spec(subject.card.spec, fields, config)
-    elif not {"data.size", "data.channels"} <= fields.keys():
-        both = [_own_spec(name, fields) for name in (subject.name, str(fields["data.source"]))]
-        smaller = min(both, key=lambda spec: spec.height * spec.width)  # enlarged pictures are no measure
-        fields = _as_spec(smaller._replace(channels=both[1].channels), {}, config) | fields
-    config = overridden(config, fields)
-    if subject.config is not None and options.against is None and config.data.source.startswith(PREFIX):
-        note("the pictures come from a source of your own, which this process must know")
-    config = _brought_down(config)
-    if subject.run is None or options.against is not None:
-        return packed_set(config, LARGEST_SIDE, cache, packing, note)[:2]
-    return _learnt_from(subject.run, config, cache, packing, note), config
-
-
-def _brought_down(config: Config) -> Config:
-    """Of a packed set of larger pictures: bring them down as training would."""
-    source, size = Path(config.data.source), config.data.size
-    if size == "auto" or config.data.pack_size != "auto" or not is_packed(source):
-        return config
-    own = Store.open(source).spec
-    if own[:2] == parse_size(size):
-        return config
-    return overridden(config, {"data.pack_size": f"{own.height}x{own.width}"})
-
-
-def _learnt_from(run: Path, config: Config, cache: Path, packing: Progress, note: Note) -> Store:
-    """The set that a run learnt from; its packed copy where the pictures are gone."""
-    expected = environment.read(run / directory.ENVIRONMENT).get("data_fingerprint")
-    source = config.data.source
-    gone = source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists()
-    if gone and (kept := packed_copy(config, expected, cache)) is not None:
-        note(f"{source} is no longer there; its packed copy in the cache serves")
-        return kept
-    store, _, _ = packed_set(config, LARGEST_SIDE, cache, packing, note)
-    if expected is not None and store.fingerprint != expected:
-        note(f"{source} has changed since the run learnt from it ({store.count:,} pictures now)")
-    return store
-
-
-def _own_spec(source: str, fields: dict[str, Any]) -> ImageSpec:
-    """Of the pictures as they are, or as packed."""
-    if is_packed(Path(source)):
-        return Store.open(Path(source)).spec
-    config = overridden(Config(), {**fields, "data.source": source})
-    config, _, _, _, _ = look(config, LARGEST_SIDE, lambda _: None)
-    return ImageSpec(*parse_size(config.data.size), {"gray": 1, "rgb": 3, "rgba": 4}[config.data.channels])
-
-
-def _as_spec(spec: ImageSpec, asked: dict[str, Any], config: Config) -> dict[str, Any]:
-    """Size and channels as fields. Raises ConfigError where the user asks for others."""
-    wanted = {"data.size": f"{spec.height}x{spec.width}", "data.channels": _CHANNELS[spec.channels]}
-    for name, value in wanted.items():
-        if name in asked and overridden(config, {name: asked[name]}) != overridden(config, {name: value}):
-            flag = f"--{name.removeprefix('data.')}"
-            raise ConfigError(flag, f"the pictures to be scored are {spec}", "leave it out")
-    return wanted
-
-
-def _same_place(one: str, other: str) -> bool:
-    if GLYPHS in (one, other) or one.startswith(PREFIX) or other.startswith(PREFIX):
-        return one == other
-    return place(one).resolve() == place(other).resolve()
-
-
-def _parts(
-    store: Store, config: Config, options: EvaluateOptions, note: Note
-) -> tuple[Store | Part, Store | Part | None]:
-    """What was learnt from, and what was held out of it."""
-    if not config.data.holdout:
-        if options.held_out:
-            do = "train with --set data.holdout=10%, or leave it out"
-            raise ConfigError("--held-out", "no pictures were held out of training", do)
-        return store, None
-    training, held = split(store, config.data.holdout)
-    note(f"{training.count:,} pictures were learnt from, {held.count:,} held out")
-    if options.held_out:
-        return training, held
-    return training, held if held.count else None
-
-
-def _spec_of(config: Config, store: Store) -> ImageSpec:
-    return ImageSpec(*parse_size(config.data.size), store.spec.channels)
-
-
-def _fakes(
-    options: EvaluateOptions, subject: Subject, reals: Reals, device: torch.device, spec: ImageSpec, cache: Path,
-    packing: Progress, note: Note,
-) -> Reals | Drawn:  # fmt: skip
-    """The pictures to be scored, drawn or read."""
-    if subject.network is not None and subject.card is not None:
-        if not 0 <= options.seed < 2**40:
-            raise ConfigError(f"--seed {options.seed}", "is out of range", f"choose 0 to {2**40 - 1}")
-        classes = classes_like(reals, subject.card.class_names, options.count, options.seed)
-        first = options.seed * SEED_BLOCK
-        network = subject.network.to(device)
-        return Drawn(network, subject.card.generator, options.count, first, classes, options.truncation)
-    fields = {"data.source": subject.name, **_as_spec(spec, {}, Config())}
-    given = {k: v for k, v in (options.overrides or {}).items() if k in ("data.fit", "data.crop", "data.max_bad")}
-    config = _brought_down(overridden(Config(), fields | given))
-    store, _, _ = packed_set(config, spec.height, cache, packing, note)
-    return chosen(store, options.count, spec)
-
-
 def _same_classes(subject: Subject, reals: Reals) -> bool:
     """Whether labels of both sides mean the same classes."""
     names = subject.card.class_names if subject.card else ()
     return bool(names) and tuple(reals.store.class_names) == names
 
 
-@torch.inference_mode()
-def _criticised(
-    subject: Subject, fakes: Reals | Drawn, training: Store | Part, held: Store | Part | None, device: torch.device
-) -> CriticScores | None:
-    """The critic's scores, from the checkpoint of the weights; None where there is none."""
-    if subject.checkpoint is None or subject.config is None or subject.card is None:
-        return None
-    found = checkpoints.load(subject.checkpoint)
-    spec, names = subject.card.spec, subject.card.class_names
-    config = layered(Config(), dict(found.values.get("config", {})), str(subject.checkpoint))
-    critic = build_critic(config.critic, spec, len(names))
-    tensors = {k.removeprefix("critic/"): v for k, v in found.model.items() if k.startswith("critic/")}
-    try:
-        critic.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ModelError(subject.checkpoint, "does not fit the run's configuration", "leave critic out") from error
-    critic.eval().to(device)
-    batch = config.train.batch
-
-    def scores(side: Reals | Drawn) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """In whole batches of the size that the critic learnt with: it may look at several pictures at once."""
-        count = min(MOST_CRITICISED, len(side)) // batch * batch or min(len(side), batch)
-        values = []
-        for start in range(0, count, batch):
-            places = np.arange(start, min(start + batch, count))
-            labels = side.labels(places) if names else None
-            x = to_float(torch.from_numpy(side.pick(places)).to(device))
-            given = None if labels is None else torch.from_numpy(np.asarray(labels)).to(device)
-            values.append(critic(x, given).float().cpu().numpy())
-        return np.concatenate(values).astype(np.float64)
-
-    if names and tuple(training.class_names) != names:
-        return None
-    held_scores = scores(chosen(held, MOST_CRITICISED, spec)) if held is not None and held.count else None
-    return CriticScores(scores(chosen(training, MOST_CRITICISED, spec)), scores(fakes), held_scores)
-
-
-def _told(
-    options: EvaluateOptions,
-    subject: Subject,
-    network: Extractor,
-    reals: Reals,
-    fakes: Reals | Drawn,
-    material: Material,
-) -> dict[str, Any]:
-    part = ""
-    if material.held_out is not None or options.held_out:
-        part = "held out" if options.held_out else "training"
-    told = provenance(network, reals, len(fakes), material.modes, part)
-    told |= {"model": subject.name, "seed": options.seed}
+def _about(options: EvaluateOptions, subject: Subject) -> dict[str, Any]:
+    about: dict[str, Any] = {"model": subject.name, "seed": options.seed}
     if subject.card:
-        told |= {"images_seen": subject.card.images_seen, "truncation": options.truncation}
-    return told
+        about |= {"images_seen": subject.card.images_seen, "truncation": options.truncation}
+    return about

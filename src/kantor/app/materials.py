@@ -2,44 +2,55 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kantor.app.reference import Reals, gathered
+from kantor.app.reference import Reals
 from kantor.config.schema import DataConfig
 from kantor.data.sources import GLYPHS
 from kantor.metrics.features import RESIZE, Extractor
-from kantor.metrics.modes import Modes, by_classifiers, by_neighbours, reading_channels
+from kantor.metrics.gather import Gathered
+from kantor.metrics.modes import Modes, by_classifiers, by_neighbours, channel_heads, reading_channels
 
 SCORES = 1
 """Version of the scores: raised when a number of the same pictures would come out otherwise."""
 
 
-def as_modes(network: Extractor, reals: Reals, data: DataConfig, cache: Path | None) -> tuple[Extractor, Modes | None]:
-    """The extractor, perhaps with more classifiers, and the modes of a set; None where nobody knows them.
+def reading_modes(network: Extractor, reals: Reals, data: DataConfig) -> Extractor:
+    """The extractor, with what it takes to tell the modes of a set: of stacked digits, the digit of each channel."""
+    return reading_channels(network, "digit", 3) if _stacked_digits(network, reals, data) else network
+
+
+def modes_of(network: Extractor, reals: Reals, looked_at: Gathered, data: DataConfig) -> Modes | None:
+    """The modes of a set; None where nobody knows them.
 
     Stacked digits have 1000, the built-in letters one for each letter in each colour; other sets with labels have their
     classes.
+
+    Args:
+        network: as `reading_modes` gives it.
+        looked_at: the reals through it.
     """
-    digits = data.stack and reals.spec.channels == 3 and "digit" in network.classes
-    if digits and reals.store.labelled and _are_digits(reals.store.class_names):
-        network, heads = reading_channels(network, "digit", 3)
-        return network, by_classifiers(network, heads, "digits of the three channels")
+    if _stacked_digits(network, reals, data):
+        return by_classifiers(network, channel_heads(3), "digits of the three channels")
     if data.source == GLYPHS and not data.stack and {"letter", "hue"} <= network.classes.keys():
         if reals.spec.channels == 3:
-            return network, by_classifiers(network, ("letter", "hue"), "letter x hue")
-        return network, by_classifiers(network, ("letter",), "letter")
+            return by_classifiers(network, ("letter", "hue"), "letter x hue")
+        return by_classifiers(network, ("letter",), "letter")
     everyone = reals.store.labels(np.arange(reals.store.count))
     if everyone is None or len(present := np.unique(everyone)) < 2:
-        return network, None
-    looked_at = gathered(reals, network, cache=cache)
+        return None
     labels = reals.labels(looked_at.order)
     assert labels is not None
     names = [reals.store.class_names[label] for label in present]
     shares = np.bincount(everyone)[present] / len(everyone)
-    return network, by_neighbours(looked_at, np.searchsorted(present, labels), names, shares)
+    return by_neighbours(looked_at, np.searchsorted(present, labels), names, shares)
+
+
+def _stacked_digits(network: Extractor, reals: Reals, data: DataConfig) -> bool:
+    known = data.stack and reals.spec.channels == 3 and "digit" in network.classes and reals.store.labelled
+    return bool(known) and _are_digits(reals.store.class_names)
 
 
 def _are_digits(names: list[str]) -> bool:

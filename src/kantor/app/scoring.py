@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kantor.app.materials import as_modes, provenance
+from kantor.app.materials import modes_of, provenance, reading_modes
 from kantor.app.reference import Drawn, chosen, classes_like, gathered
 from kantor.config.schema import Config
 from kantor.data.split import Part
@@ -107,12 +107,12 @@ class Scorer:
             self._looked_at,
             fakes.pick,
             self._reals.pick,
-            modes=self._modes[1],
+            modes=self._modes,
             replicates=REPLICATES,
             known=self._known,
         )
         found = evaluate(material, self._what.metrics, note=lambda _: None)
-        told = provenance(self._network, self._reals, len(fakes), self._modes[1])
+        told = provenance(self._network, self._reals, len(fakes), self._modes)
         values = {name: found[name].value for name in self._what.names if name in found}
         details = {name: one.as_json() for name, one in found.items()}
         return Scored(images_seen, values, details, told, time.monotonic() - began_s)
@@ -121,18 +121,16 @@ class Scorer:
     def _labels(self) -> Any:
         return classes_like(self._reals, self._classes, self._count, 0)
 
-    @property
+    @cached_property
     def _network(self) -> Extractor:
-        return self._modes[0]
+        network = self._what.network
+        return reading_modes(network, self._reals, self._config.data) if "modes" in self._what.metrics else network
 
     @cached_property
-    def _modes(self) -> tuple[Extractor, Modes | None]:
-        wanted = "modes" in self._what.metrics
-        return (
-            as_modes(self._what.network, self._reals, self._config.data, self._cache)
-            if wanted
-            else (self._what.network, None)
-        )
+    def _modes(self) -> Modes | None:
+        if "modes" not in self._what.metrics:
+            return None
+        return modes_of(self._network, self._reals, self._looked_at, self._config.data)
 
     @cached_property
     def _looked_at(self) -> Gathered:

@@ -23,6 +23,12 @@ from kantor.config.schema import (
 )
 from kantor.engine import ema, optimizers
 from kantor.export.weights import Card, read_generator, write_generator
+from kantor.metrics.extractors import extractor
+from kantor.metrics.features import resized
+from kantor.metrics.frechet import frechet
+from kantor.metrics.kernel import kid
+from kantor.metrics.manifold import neighbourhoods
+from kantor.metrics.transport import exact_w2
 from kantor.nets import build_critic, build_generator
 from kantor.nets.layers import MinibatchStddev
 from kantor.objectives import losses, penalties
@@ -51,7 +57,7 @@ class Proof:
 def prove(device: torch.device) -> Iterator[Proof]:
     """All proofs, one by one; one that cannot be carried out has an infinite error."""
     parts: tuple[Callable[[torch.device], Errors], ...] = (
-        _penalties, _losses, _second_derivatives, _updates, _layers, _numbers,
+        _penalties, _losses, _second_derivatives, _updates, _layers, _numbers, _scores,
     )  # fmt: skip
     for part in parts:
         try:
@@ -228,3 +234,44 @@ def _numbers(device: torch.device) -> Errors:
         again, _ = read_generator(path)
     pairs = zip(network.state_dict().values(), again.state_dict().values(), strict=True)
     yield "a model that is saved and loaded is the same", max(_off(a, b) for a, b in pairs), 0.0
+
+
+def _scores(device: torch.device) -> Errors:
+    x = _random(torch.device("cpu"), 300, 6, seed=8).double()
+    wanted = float(x.mean(0).square().sum() + x.var(0).sum())
+    yield (
+        "the Fréchet distance of a set and its double is that of its closed form",
+        abs(frechet(2 * x, x, replicates=1)[0] / wanted - 1),
+        1e-9,
+    )
+    yield "a set has no Fréchet distance to itself", frechet(x, x, replicates=1)[0], 1e-6
+    kernel = (x @ x.T / 6 + 1) ** 3
+    among = (kernel.sum() - kernel.trace()) / (300 * 299)
+    yield (
+        "KID is the sum over pairs of pictures that it should be",
+        abs(kid(x, x, replicates=1)[0] - float(2 * among - 2 * kernel.mean())),
+        1e-4,
+    )
+    shift = torch.tensor([3.0, 0, 0, 4.0, 0, 0], dtype=torch.float64)
+    moved = exact_w2(x[:100].numpy(), (x[:100] + shift).numpy())[0]
+    yield "a set that was moved by 5 has the Wasserstein distance 5", abs(moved - 5), 1e-9
+    same = neighbourhoods(x, x)
+    yield (
+        "a set beside itself has precision, recall and coverage 1",
+        3 - float(same.precision.mean() + same.recall.mean() + same.coverage.mean()),
+        0.0,
+    )
+    stripes = torch.zeros(1, 1, 64, 64, device=device)
+    stripes[..., ::2] = 255
+    yield (
+        "stripes too fine to be seen are resized to grey",
+        float((resized(stripes, 16, 16)[..., 2:-2] - 127.5).abs().max()),
+        3.0,
+    )
+    pictures = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
+    network = extractor("kantor-small", device)
+    yield (
+        "a picture has the same features alone and among others",
+        _off(network(pictures[66:67]).features, network(pictures).features[66:67]),
+        0.0,
+    )

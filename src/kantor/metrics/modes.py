@@ -72,13 +72,14 @@ def by_neighbours(
     return Modes("class", tuple(names), expected, find)
 
 
-def reading_channels(extractor: Extractor, head: str, channels: int) -> tuple[Extractor, tuple[str, ...]]:
-    """The extractor, with one classifier more for each channel: what `head` makes of that channel alone, as grey.
+def channel_heads(channels: int) -> tuple[str, ...]:
+    """Names of the classifiers that `reading_channels` adds."""
+    return tuple(CHANNEL.format(i) for i in range(channels))
 
-    Returns:
-        It, and the names of these classifiers.
-    """
-    heads = tuple(CHANNEL.format(i) for i in range(channels))
+
+def reading_channels(extractor: Extractor, head: str, channels: int) -> Extractor:
+    """The extractor, with one classifier more for each channel: what `head` makes of that channel alone, as grey."""
+    heads = channel_heads(channels)
 
     def network(x: Tensor) -> Activations:
         found = extractor.network(x)
@@ -87,5 +88,6 @@ def reading_channels(extractor: Extractor, head: str, channels: int) -> tuple[Ex
         }
         return Activations(found.features, {**found.logits, **seen})
 
-    classes = {**extractor.classes, **dict.fromkeys(heads, extractor.classes[head])}
-    return replace(extractor, network=network, classes=classes), heads
+    return replace(
+        extractor, network=network, classes={**extractor.classes, **dict.fromkeys(heads, extractor.classes[head])}
+    )

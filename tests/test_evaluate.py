@@ -14,9 +14,13 @@ from PIL import Image
 
 import kantor
 from commands import TINY, exit_of
+from kantor.app.reference import Reals, chosen, classes_like, gathered
 from kantor.data.sources.glyphs import Glyphs, draw
+from kantor.data.store import Store
 from kantor.metrics import extractors
+from kantor.metrics.features import Activations, Extractor
 from kantor.metrics.score import Scores
+from kantor.types import ImageSpec
 
 FAST = ["--features", "random", "--count", "60"]
 
@@ -166,9 +170,51 @@ def test_packed_sets_serve_on_both_sides(folders: tuple[Path, Path], capsys: pyt
     assert evaluated(capsys, "packed", "--against", b, *FAST, "--metrics", "fd")["provenance"]["drawn"] == 60
 
 
-def test_a_conditional_model_draws_the_shares_of_the_set(capsys: pytest.CaptureFixture[str]) -> None:
-    found = evaluated(capsys, "classes", *FAST, "--metrics", "fd,msssim")
-    assert "msssim@pixels" in found["metrics"]
+def test_a_conditional_model_draws_the_shares_of_the_set() -> None:
+    class Few:
+        class_names, spec, count = ["b", "a"], (8, 8, 3), 4
+
+        def labels(self, rows: np.ndarray) -> np.ndarray:
+            return np.array([0, 0, 0, 1])[rows]
+
+    reals = Reals(Few(), np.arange(4), ImageSpec(8, 8, 3))  # type: ignore[arg-type]
+    found = classes_like(reals, ("a", "b", "c"), 4000, 0)
+    assert found is not None and np.bincount(found, minlength=3) / 4000 == pytest.approx([0.25, 0.75, 0], abs=0.03)
+    assert classes_like(reals, ("x", "y"), 5, 0).tolist() == [0, 1, 0, 1, 0]  # type: ignore[union-attr]
+    assert classes_like(reals, (), 5, 0) is None
+
+
+def test_likeness_of_a_conditional_model_is_within_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "msssim@pixels" in evaluated(capsys, "classes", *FAST, "--metrics", "fd,msssim")["metrics"]
+
+
+def test_nothing_held_out_is_no_reference(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*TINY, "--set", "data.glyphs.count=60", "--images", 20, "--runs", "more", "--set", "data.holdout=2%"]
+    assert exit_of("train", *words, "--name", "few") == 0
+    assert "were held out of training; hold out more" in refused(capsys, 2, "more/00000-few", *FAST, "--held-out")
+
+
+def test_other_pictures_held_out_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*TINY, "--set", "data.glyphs.count=200", "--images", 20, "--runs", "more"]
+    for share in (30, 60):
+        assert exit_of("train", *words, "--set", f"data.holdout={share}%", "--name", f"h{share}") == 0
+    fast = ["--features", "random", "--count", 20, "--metrics", "fd", "--held-out"]
+    evaluated(capsys, "more/00000-h30", *fast, "--out", "h30")
+    assert "not measured alike (reference" in refused(
+        capsys, 2, "more/00001-h60", *fast, "--compare", "h30/scores.json"
+    )
+
+
+def test_kept_features_know_the_whole_network(home: Path, tmp_path: Path) -> None:
+    store = Store.open(next(path for path in (home / "cache" / "packs").iterdir() if path.is_dir()))
+    reals = chosen(store, 20, store.spec)
+
+    def network(x: torch.Tensor) -> Activations:
+        return Activations(x.flatten(1))
+
+    colour, grey = (Extractor("own", "d", network, (8, 8), channels) for channels in (3, 1))
+    assert gathered(reals, colour, cache=tmp_path).features.shape[1] == 192
+    assert gathered(reals, grey, cache=tmp_path).features.shape[1] == 64
 
 
 def test_labelled_sets_have_their_classes_as_modes(

@@ -8,7 +8,7 @@ import scipy.linalg
 import torch
 
 from kantor.metrics import frechet as frechets
-from kantor.metrics.bootstrap import counts, interval, mean_interval
+from kantor.metrics.bootstrap import counts, interval, mean_interval, share_interval
 from kantor.metrics.frechet import Moments, distance, frechet, influences, moments
 from kantor.metrics.kernel import kid
 
@@ -157,6 +157,15 @@ def test_interval_of_a_mean_is_that_of_the_normal_law() -> None:
     half = 1.96 * values.std() / np.sqrt(2000)
     assert (high - low) / 2 == pytest.approx(half, rel=0.1)
     assert low < values.mean() < high
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 12), (3, 20), (20, 20), (500, 2000)])
+def test_interval_of_a_share_is_wilsons(hits: int, n: int) -> None:
+    from scipy.stats import binomtest
+
+    wanted = binomtest(hits, n).proportion_ci(method="wilson")
+    found = share_interval(np.repeat([1.0, 0.0], [hits, n - hits]))
+    assert found == pytest.approx((wanted.low, wanted.high), abs=1e-6)
 
 
 def test_interval_lies_around_the_value_whatever_the_bias() -> None:

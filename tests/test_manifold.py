@@ -9,8 +9,10 @@ import torch
 
 from kantor.metrics import memorising
 from kantor.metrics.critic import t_test
+from kantor.metrics.gather import Gathered
 from kantor.metrics.manifold import neighbourhoods
 from kantor.metrics.memorising import as_points, copying, mann_whitney, nearest
+from kantor.metrics.modes import by_neighbours
 
 
 def normal(n: int, d: int = 8, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -122,6 +124,42 @@ def test_rank_test_is_scipys(ties: bool) -> None:
     assert 2 * scipy.stats.norm.sf(abs(z)) == pytest.approx(p, rel=1e-9)
     assert mann_whitney(y, x) == pytest.approx(-z)
     assert mann_whitney(np.zeros(4), np.zeros(5)) == 0
+
+
+def gathered(points: torch.Tensor) -> Gathered:
+    """Points as pictures of one row: their thumbnails and their features agree."""
+    pixels = (points * 20 + 128).round().clip(0, 255).to(torch.uint8).numpy()
+    return Gathered(points, pixels[:, None, :, None], np.arange(len(points)))
+
+
+def test_copies_and_collapse_are_at_0_in_the_histograms() -> None:
+    training = gathered(normal(300, 12, 0))
+    copier = memorising.remember(gathered(training.features[:200]), training, None, 0).histograms
+    assert np.mean(copier["real-fake"] == 0) > 0.5 and np.median(copier["real-real"]) > 1
+    few = memorising.remember(gathered(normal(20, 12, 1).repeat(10, 1)), training, None, 0).histograms
+    assert (few["fake-fake"] == 0).all() and np.isfinite(few["fake-fake"]).all()
+    fresh = memorising.remember(gathered(normal(300, 12, 2)), training, None, 0).histograms
+    medians = [float(np.median(one)) for one in fresh.values()]
+    assert max(medians) < 1.15 * min(medians)
+
+
+@pytest.mark.parametrize("h", [20, 100, 1000])
+def test_fresh_pictures_are_copied_as_often_as_expected(h: int) -> None:
+    dice = np.random.default_rng(h)
+    found = [copying(dice.normal(10, 1, 2000), dice.normal(10, 1, h)) for _ in range(200)]
+    assert np.mean([one.copied.mean() for one in found]) == pytest.approx(found[0].expected, rel=0.25)
+
+
+def test_classes_of_many_equal_pictures() -> None:
+    """More copies than are looked at: each is told by its like, and a real one by others than itself."""
+    reals = torch.cat([normal(40, 6, 0), normal(1, 6, 1).repeat(40, 1) + 3])
+    labels = np.repeat([0, 1], 40)
+    modes = by_neighbours(gathered(reals), labels, ("a", "b"), np.array([0.5, 0.5]))
+    np.testing.assert_array_equal(modes.find(gathered(reals), True), labels)
+    np.testing.assert_array_equal(modes.find(gathered(reals[60:]), False), 1)
+    far = torch.cat([normal(40, 6, 0), normal(1, 6, 2) + 30])  # alone: its own label does not count
+    found = by_neighbours(gathered(far), np.repeat([0, 1], [40, 1]), ("a", "b"), np.array([0.9, 0.1]))
+    assert found.find(gathered(far), True)[40] == 0
 
 
 def test_no_yardstick_no_judgement() -> None:

@@ -60,6 +60,11 @@ def test_comparisons_have_a_verdict(mine: float, other: float, verdict: str) -> 
     assert found.interval is not None and found.interval[0] < found.difference < found.interval[1]
 
 
+def test_each_level_has_a_verdict() -> None:
+    mine, other = (Scores({"swd_32@pixels": Score(v, (v - 1, v + 1))}, ALIKE) for v in (10.0, 20.0))
+    assert mine.compare(other)["swd_32"].verdict == "better"
+
+
 def test_intervals_of_a_difference_add_up_in_squares() -> None:
     found = scores(1.0, 0.3).compare(scores(3.0, 0.4))["fd@small"]
     assert found.interval == pytest.approx((-2.5, -1.5))

@@ -17,6 +17,7 @@ from kantor.data.store import Store
 from kantor.errors import ModelError
 from kantor.metrics.evaluate import CriticScores
 from kantor.nets import build_critic
+from kantor.random import permute
 from kantor.runs import checkpoint as checkpoints
 
 MOST_CRITICISED = 2000
@@ -42,11 +43,13 @@ def criticise(
     batch = config.train.batch
 
     def scores(side: Reals | Drawn) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """In whole batches of the size that the critic learnt with: it may look at several pictures at once."""
+        """In whole batches of the size that the critic learnt with, which may look at several pictures at once; mixed as
+        these were, since a set lies class by class."""
         count = min(MOST_CRITICISED, len(side)) // batch * batch or min(len(side), batch)
+        mixed = permute(np.arange(len(side)), len(side), seed=0)
         values = []
         for start in range(0, count, batch):
-            places = np.arange(start, min(start + batch, count))
+            places = mixed[start : min(start + batch, count)]
             labels = side.labels(places) if names else None
             x = to_float(torch.from_numpy(side.pick(places)).to(device))
             given = None if labels is None else torch.from_numpy(np.asarray(labels)).to(device)

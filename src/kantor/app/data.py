@@ -235,11 +235,11 @@ def size_text(spec: ImageSpec) -> str:
     return str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"
 
 
-_CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
+CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
 
 
 def _as_chosen(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[Filled]]:
-    values = {"size": size_text(spec), "channels": _CHANNELS[spec.channels]}
+    values = {"size": size_text(spec), "channels": CHANNELS[spec.channels]}
     return fill(config, {f"data.{name}": (values[name], reason) for name, reason in reasons.items() if name in values})
 
 
@@ -267,7 +267,7 @@ def _as_packed(config: Config, store: Store) -> tuple[Config, list[Filled]]:
 
     A set of larger pictures serves where data.pack_size names their size.
     """
-    side, channels = size_text(store.spec), _CHANNELS[store.spec.channels]
+    side, channels = size_text(store.spec), CHANNELS[store.spec.channels]
     have = {"channels": channels, "size" if config.data.pack_size == "auto" else "pack_size": side}
     for name, value in have.items():
         asked = getattr(config.data, name)

@@ -11,6 +11,7 @@ from typing import Any
 from kantor.app.criticise import criticise
 from kantor.app.data import Progress, cache_folder
 from kantor.app.materials import modes_of, provenance, reading_modes
+from kantor.app.parsing import names
 from kantor.app.reference import Drawn, Reals, chosen, gathered
 from kantor.app.sides import EvaluateOptions, Note, Subject, fakes_of, find_subject, parts_of, reference_of, spec_of
 from kantor.engine.device import choose_device
@@ -60,12 +61,13 @@ def evaluate_subject(
     store, config = reference_of(options, subject, cache, packing, note)
     training, held = parts_of(store, config, options, note)
     spec = subject.card.spec if subject.card else spec_of(config, store)
-    reals = chosen(held if options.held_out and held else training, options.count, spec)
+    reference = training if held is None or not options.held_out else held
+    reals = chosen(reference, options.count, spec)
     network = reading_modes(network, reals, config.data) if "modes" in metrics else network
     fakes = fakes_of(options, subject, reals, device, spec, cache, packing, note)
     found_reals = gathered(reals, network, looking("real pictures"), cache)
     modes = modes_of(network, reals, found_reals, config.data) if "modes" in metrics else None
-    part = ("held out" if options.held_out else "training") if held else ""
+    part = "" if held is None else "held out" if options.held_out else "training"
     told = provenance(network, reals, len(fakes), modes, part) | _about(options, subject)
     if earlier is not None:  # before minutes are spent
         require_alike(told, earlier.provenance, (*FREE, "modes"))
@@ -82,8 +84,8 @@ def evaluate_subject(
         reals.pick,
         fakes.labels(drawn.order) if alike else None,
         reals.labels(found_reals.order) if alike else None,
-        gathered(everything, network, looking("pictures learnt from"), cache) if everything else None,
-        gathered(chosen(held, options.count, spec), network, cache=cache) if held and everything else None,
+        None if everything is None else gathered(everything, network, looking("pictures learnt from"), cache),
+        None if held is None else gathered(chosen(held, options.count, spec), network, cache=cache),
         modes,
         criticise(subject, fakes, training, held, device) if "critic" in metrics else None,
         options.seed,
@@ -107,7 +109,7 @@ def read_scores(path: Path) -> Scores:
 def _checked(metrics: Sequence[str] | None) -> tuple[str, ...]:
     if metrics is None:
         return USUAL
-    wanted = [name.strip() for entry in metrics for name in entry.split(",") if name.strip()]
+    wanted = names(",".join(metrics))
     if wanted == ["all"]:
         return tuple(METRICS)
     if not wanted:

@@ -13,7 +13,7 @@ from kantor.app.evaluate import Evaluation
 from kantor.app.replacing import require_free
 from kantor.metrics.memorising import PIXELS, Memory
 from kantor.report.distances import distances_png
-from kantor.report.scores import number, row
+from kantor.report.scores import ends, row
 from kantor.sample.grid import PAPER, grid, png_bytes
 
 FOLDER = "evaluations"
@@ -33,8 +33,7 @@ def comparison(evaluation: Evaluation, earlier: Path) -> list[str]:
     """The differences to earlier scores, line by line."""
     rows = [("", f"minus {earlier.name}", "95% interval", "")]
     for name, one in (evaluation.compared or {}).items():
-        ends = "" if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}"
-        rows.append((name, f"{one.difference:+.4g}", ends, one.verdict))
+        rows.append((name, f"{one.difference:+.4g}", ends(one.interval), one.verdict))
     return _aligned(rows)
 
 
@@ -86,11 +85,7 @@ def _neighbours(evaluation: Evaluation, memory: Memory) -> np.ndarray:
     worst = np.argsort(ratios, kind="stable")[:SUSPECTS]
     drawn = evaluation.fakes.pick(evaluation.material.fakes.order[worst])
     blank = np.empty_like(drawn[:1])
-    blank[:] = 255 if drawn.shape[3] == 4 else PAPER[0]
-    if drawn.shape[3] == 3:
-        blank[:] = PAPER
-    if drawn.shape[3] == 4:
-        blank[..., :3], blank[..., 3] = PAPER, 255
+    blank[:] = {1: PAPER[:1], 3: PAPER, 4: (*PAPER, 255)}[drawn.shape[3]]
     cells = []
     for i, fake in enumerate(worst):
         cells.append(drawn[i : i + 1])

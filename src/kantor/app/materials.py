@@ -68,11 +68,11 @@ def provenance(network: Extractor, reals: Reals, drawn: int, modes: Modes | None
         "scores_version": SCORES,
         "extractor": network.name,
         "extractor_sha256": network.digest,
-        "resize": f"{RESIZE} to {size[0]}x{size[1]}",
+        "resize": f"{RESIZE} to {size[0]}x{size[1]}{'' if network.channels == 3 else ' grey'}",
         "pictures": str(reals.spec),
         "drawn": drawn,
         "reals": len(reals),
-        "reference": reals.store.fingerprint,
+        "reference": reals.digest(),
     }
     if part:
         found["reference_part"] = part

@@ -49,13 +49,16 @@ def length_in_images(rate: float, budget_s: float, batch: int) -> int:
     return int(images // unit * unit)
 
 
-def with_intervals(config: Config) -> Config:
+def with_intervals(config: Config, scored: bool = False) -> Config:
     """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto".
 
     200 rows of metrics, or one every 4,000 pictures; 60 sheets, or one every 100,000; 10 checkpoints, or one every
     200,000; 8 scores, or one every 5,000 pictures in short runs, or every 500,000 in long ones; none in runs of less than
     5,000 pictures. A score draws a twentieth of the pictures that are learnt from between two of them, 500 to 5,000: it
     costs a few hundredths of the time.
+
+    Args:
+        scored: scores were asked for: a short run has one at its end.
     """
     train = config.train
     assert isinstance(train.images, int)
@@ -68,7 +71,7 @@ def with_intervals(config: Config) -> Config:
     auto = [name for name in wanted if getattr(train, name) == "auto"]
     values: dict[str, Any] = {f"train.{name}": max(round_figure(wanted[name]), train.batch) for name in auto}
     if "score_images" in auto and (train.images < FEWEST_SCORED or not config.score.metrics):
-        values["train.score_images"] = 0
+        values["train.score_images"] = train.images if scored and config.score.metrics else 0
     if config.score.count == "auto":
         every = values.get("train.score_images", train.score_images)
         values["score.count"] = round_figure(min(max(every / 20, 500), 5000))

@@ -31,6 +31,8 @@ from kantor.types import ImageSpec
 
 SEED_BLOCK = 1_000_000
 """--seed 1 draws other pictures than --seed 0: each has so many seeds of its own."""
+TRAINING_SEED = 1 << 62
+"""The first of those that scores are measured with while training: others, or the best moment would flatter itself."""
 CHUNK = 512
 _VERSION = 1  # of what is kept in the cache
 
@@ -138,10 +140,13 @@ def gathered(
         caching.mark_used(path)
         return found
     found = gather(_batches(pictures, looking), extractor)
-    if path is not None:
+    if path is not None and cache is not None:
         with contextlib.suppress(OSError, ResourceError):  # a cache that cannot be written costs time only
+            data = to_bytes(found.tensors())
             atomic.make_folder(path.parent)
-            atomic.write_bytes(path, to_bytes(found.tensors()))
+            if (cache / "packs").is_dir():
+                caching.make_room(cache / "packs", len(data), path)
+            atomic.write_bytes(path, data)
     return found
 
 
@@ -154,7 +159,8 @@ def _batches(pictures: Reals | Drawn, looking: Looking | None) -> Iterator[Pictu
 
 def _kept(reals: Reals, extractor: Extractor, cache: Path) -> Path:
     heads = sorted(extractor.classes)
-    told = json.dumps([_VERSION, reals.digest(), extractor.name, extractor.digest, extractor.size, heads])
+    network = [extractor.name, extractor.digest, extractor.size, extractor.channels]
+    told = json.dumps([_VERSION, reals.digest(), *network, heads])
     return cache / caching.FEATURES / f"features-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
 
 

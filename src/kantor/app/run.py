@@ -261,7 +261,11 @@ class Run:
         model, folder, best = self.path / directory.GENERATOR, self.path / directory.CHECKPOINTS, self._best
         if best.keeps(seen) or not model.exists():
             card = Card(parts.spec, parts.config.generator, parts.config.objective.kind, names, seen)
-            write_generator(model, self.state.average, card)  # first: it may be ahead, not behind
+            try:  # before the checkpoint: it may be ahead, not behind
+                write_generator(model, self.state.average, card)
+            except UserError:
+                best.lost()
+                raise
         path = checkpoints.save(folder, seen, value)
         keep = None if best.images_seen is None else folder / f"{best.images_seen:09d}"
         checkpoints.thin(folder, self._plan().total_images, keep)

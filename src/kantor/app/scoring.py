@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kantor.app.materials import modes_of, provenance, reading_modes
-from kantor.app.reference import Drawn, chosen, classes_like, gathered
+from kantor.app.reference import TRAINING_SEED, Drawn, chosen, classes_like, gathered
 from kantor.config.schema import Config
 from kantor.data.split import Part
 from kantor.data.store import Store
@@ -54,7 +54,7 @@ def measuring(config: Config, device: torch.device) -> Measuring | None:
         ConfigError: an unknown score or network; ModelError, ResourceError: its weights cannot be had.
     """
     score = config.score
-    if not score.metrics or config.train.score_images == 0:
+    if not score.metrics:
         return None
     for name in score.metrics:
         known(name, "score.metrics")
@@ -98,9 +98,9 @@ class Scorer:
         self._known: dict[str, float] = {}
 
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
-        """Draws the pictures of seeds 0, 1, 2 ... and measures."""
+        """Draws pictures, the same seeds each time, and measures."""
         began_s = time.monotonic()
-        fakes = Drawn(generator, self._config.generator, self._count, 0, self._labels)
+        fakes = Drawn(generator, self._config.generator, self._count, TRAINING_SEED, self._labels)
         material = Material(
             self._network,
             gathered(fakes, self._network),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kantor.app import environment
-from kantor.app.data import Progress, look, packed_set
+from kantor.app.data import CHANNELS, Progress, look, packed_set
 from kantor.app.generate import is_checkpoint, load_model
 from kantor.app.reference import SEED_BLOCK, Drawn, Reals, chosen, classes_like
 from kantor.app.resume import packed_copy
@@ -23,14 +23,13 @@ from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
+from kantor.metrics.evaluate import FEWEST
 from kantor.runs import directory
 from kantor.types import ImageSpec
 
 DEFAULT_COUNT = 10_000
 LARGEST_SIDE = 256
 """Of pictures in a folder, where nothing says how large they are to be."""
-_CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
-
 Note = Callable[[str], None]
 
 
@@ -175,12 +174,13 @@ def _own_spec(source: str, fields: dict[str, Any]) -> ImageSpec:
         return Store.open(Path(source)).spec
     config = overridden(Config(), {**fields, "data.source": source})
     config, _, _, _, _ = look(config, LARGEST_SIDE, lambda _: None)
-    return ImageSpec(*parse_size(config.data.size), {"gray": 1, "rgb": 3, "rgba": 4}[config.data.channels])
+    channels = next(number for number, name in CHANNELS.items() if name == config.data.channels)
+    return ImageSpec(*parse_size(config.data.size), channels)
 
 
 def _as_spec(spec: ImageSpec, asked: dict[str, Any], config: Config) -> dict[str, Any]:
     """Size and channels as fields. Raises ConfigError where the user asks for others."""
-    wanted = {"data.size": f"{spec.height}x{spec.width}", "data.channels": _CHANNELS[spec.channels]}
+    wanted = {"data.size": f"{spec.height}x{spec.width}", "data.channels": CHANNELS[spec.channels]}
     for name, value in wanted.items():
         if name in asked and overridden(config, {name: asked[name]}) != overridden(config, {name: value}):
             flag = f"--{name.removeprefix('data.')}"
@@ -204,6 +204,9 @@ def parts_of(
             raise ConfigError("--held-out", "no pictures were held out of training", do)
         return store, None
     training, held = split(store, config.data.holdout)
+    if options.held_out and held.count < FEWEST:
+        what = f"{held.count} of {store.count:,} pictures were held out of training"
+        raise ConfigError("--held-out", what, f"hold out more, {FEWEST} at least, or leave it out")
     note(f"{training.count:,} pictures were learnt from, {held.count:,} held out")
     if options.held_out:
         return training, held

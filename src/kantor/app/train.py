@@ -18,6 +18,7 @@ from kantor.app.data import cache_folder, default_side, open_set
 from kantor.app.init_from import read_weights, same_weights, start_from
 from kantor.app.plan import (
     DEFAULT_BUDGET_S,
+    FEWEST_SCORED,
     Filled,
     fastest_threads,
     fill,
@@ -168,7 +169,12 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if total != config.train.images:
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
-        config = with_intervals(config)
+        length = parts.config.train.images
+        asked = "score.metrics" in options.overrides
+        short = isinstance(length, int) and length < FEWEST_SCORED <= total  # for scores, then
+        if config.train.score_images == 0 and "train.score_images" not in options.overrides and (asked or short):
+            config, _ = fill(config, {"train.score_images": ("auto", "")})
+        config = with_intervals(config, asked)
         weights = same_weights(config, env) if found is None else None
         going_on = Run(
             run,
@@ -224,7 +230,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
         left_s = max(budget_s - (time.monotonic() - options.started_s), 1.0)
         reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
-    return with_intervals(config), filled
+    return with_intervals(config, "score.metrics" in options.overrides), filled
 
 
 def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool) -> int:

@@ -130,10 +130,10 @@ class Loop:
             self.steps.cycle(self.state, self.feed)
             after = counters.images_seen
             requests = late + self._tell(Progressed(after))
-            if plan.score_due(before, after):
-                requests += self._score()  # before the tick, whose row has the scores too
-            if crossed(before, after, plan.tick_images):
-                requests += self._tick()
+            if scored := self._score(before, after):
+                requests += self._tell(scored)
+            if scored or crossed(before, after, plan.tick_images):
+                requests += self._tick()  # its row has the scores too
             if plan.sample_due(before, after) or after >= plan.total_images:
                 requests += self._sample()
             reason, late = self._why_stop(requests), []
@@ -206,17 +206,16 @@ class Loop:
         fixed, random = self.sample(self.state.average, images_seen)
         return self._tell(Sampled(images_seen, self._epoch(), fixed, random))
 
-    def _score(self) -> list[Request]:
-        """Scores that cannot be had cost nothing but themselves, whatever the user's own features raise."""
-        if self.score is None:
-            return []
-        images_seen = self.state.counters.images_seen
+    def _score(self, before: int, after: int) -> Scored | Found | None:
+        """Scores where they are due. What cannot be measured costs nothing else, whatever the user's own features raise."""
+        if self.score is None or not self.plan.score_due(before, after):
+            return None
         try:
-            return self._tell(self.score(self.state.average, images_seen))
+            return self.score(self.state.average, after)
         except Exception as error:
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             message = f"no score was measured: {kind}{printable(str(error))}; training goes on"
-            return self._tell(Found(images_seen, "score-failed", message))
+            return Found(after, "score-failed", message)
 
     def _save(self, last: bool) -> list[Request]:
         """A save that fails, on a full disk for example, ends the run only where there is no later one to hope for."""

@@ -37,6 +37,17 @@ def interval(value: float, resampled: Sequence[float] | NDArray[np.float64], low
     return max(value + float(below), low), value + float(above)
 
 
+def share_interval(hits: NDArray[np.float64]) -> Interval:
+    """The interval of a share, the mean of `hits` [n], each 0 or 1 (Wilson 1927, "Probable inference").
+
+    It is never empty, and never leaves 0 to 1, where resampling knows only what was seen.
+    """
+    n, p, z = len(hits), float(hits.mean()), 1.959964
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+
+
 def mean_interval(values: NDArray[np.float64], seed: int, replicates: int = REPLICATES) -> Interval:
     """The interval of the mean of `values` [n], one a picture."""
     return interval(float(values.mean()), counts(len(values), seed, replicates) @ values / len(values))

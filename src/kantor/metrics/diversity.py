@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from kantor.errors import ConfigError, DataError
 from kantor.metrics.bootstrap import REPLICATES, Interval, counts, interval
+from kantor.metrics.features import Pictures, Portions
 from kantor.random import derive
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Pictures = NDArray[np.uint8]
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11
@@ -25,6 +25,8 @@ SIGMA = 1.5
 K1, K2, RANGE = 0.01, 0.03, 255.0
 PAIRS = 1000
 PIXELS = 1 << 19
+PORTION = 1 << 24
+"""Bytes of pictures that are held at once."""
 
 
 def ms_ssim(a: Pictures | Tensor, b: Pictures | Tensor) -> Tensor:
@@ -121,17 +123,34 @@ def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = No
     return first, order[starts[kind[first]] + (rank[first] + ahead) % size]
 
 
-def pair_similarity(pictures: Pictures, seed: int, pairs: int = PAIRS, labels: Integers | None = None) -> Floats:
-    """`ms_ssim` of random pairs of one set: float64 [pairs]; its mean is high where pictures are much alike.
+def pair_similarity(
+    pictures: Pictures | Portions,
+    seed: int,
+    pairs: int = PAIRS,
+    labels: Integers | None = None,
+    replicates: int = REPLICATES,
+) -> tuple[float, Interval]:
+    """Mean `ms_ssim` of random pairs of one set, and its 95 % interval: high where pictures are much alike.
 
     Odena, Olah and Shlens 2017, section 4.2: within classes, to be read beside the same number of the real pictures.
+    Pairs share pictures, so pictures are drawn again, not pairs: a pair counts as often as both of its pictures do.
 
     Args:
-        pictures: uint8 [n, H, W, C].
+        pictures: uint8 [n, H, W, C], or what gives rows of these when it is indexed.
         labels: int64 [n]; pairs are then of one class.
     """
-    first, second = pairs_of(len(pictures), seed, pairs, labels)
-    return ms_ssim(pictures[first], pictures[second]).numpy()
+    n = len(pictures)
+    first, second = pairs_of(n, seed, pairs, labels)
+    size = max(1, PORTION // int(np.prod(pictures.shape[1:])))
+    portions = [slice(start, start + size) for start in range(0, pairs, size)]
+    values = np.concatenate([ms_ssim(pictures[first[p]], pictures[second[p]]).numpy() for p in portions])
+    drawn = counts(n, seed, replicates)
+    weights = drawn[:, first] * drawn[:, second]
+    often = weights.sum(1)
+    means = (weights @ values)[often > 0] / often[often > 0]
+    value = float(values.mean())
+    low, high = interval(value, means) if len(means) else (0.0, 1.0)
+    return value, (max(low, 0.0), min(high, 1.0))
 
 
 def inception_style_score(logits: Tensor, seed: int) -> tuple[float, Interval]:

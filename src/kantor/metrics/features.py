@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,17 @@ from torch.nn import functional as F
 from kantor.errors import ConfigError
 
 Pictures = NDArray[np.uint8]
+
+
+class Portions(Protocol):
+    """Pictures as if they were one array uint8 [N, H, W, C], which need not be in memory as a whole."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any) -> Pictures: ...
+
+
 BATCH = 64
 RESIZE = "bicubic, antialiased"
 
@@ -44,8 +56,8 @@ class Extractor:
         channels: 3, or 1 for a network of grey pictures.
         classes: names of the classes of each classifier, by its name.
         device: where the network is.
-        kept: SHA-256 of its inputs' kind may be trusted, so that features can be kept on the disk: not of a module of
-            the user's own, whose weights may change.
+        kept: its features may be kept on the disk: not those of code of the user's own, which may change while its name
+            and its weights do not.
     """
 
     name: str

@@ -34,26 +34,29 @@ class Copying(NamedTuple):
         z: of the Mann-Whitney test of both samples of distances (Meehan et al. 2020, "A non-parametric test to detect
             data-copying in generative models", over the whole space): below -3 the fakes lie nearer than real ones do.
         limit: the distance below which a fake counts as copied.
+        expected: the share of fresh pictures that lie below it: near 0.01, more where there are few reals.
     """
 
     copied: NDArray[np.bool_]
     z: float
     limit: float
+    expected: float
 
 
 def as_points(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 [N, h, w, C] as float32 [N, D] whose Euclidean distances are root mean square grey levels."""
     flat = torch.from_numpy(pictures.reshape(len(pictures), -1)).float()
-    return (flat - 127.5) / math.sqrt(flat.shape[1])
+    return flat.sub_(127.5).div_(math.sqrt(flat.shape[1]))
 
 
 def nearest(
-    points: Tensor, among: Tensor, k: int = 1, skip_equal: bool = False
+    points: Tensor, among: Tensor, k: int = 1, skip_equal: bool = False, own: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The k nearest rows of `among` [m, D] for each of `points` [n, D]: distances and rows, both [n, k].
 
     Args:
         skip_equal: rows that are equal to the point do not count: the point itself, and exact copies of it.
+        own: the points are the first rows of `among`, and a point's own row does not count; an exact copy of it does.
     Returns:
         Distances in ascending order; infinite, with row -1, where there are fewer than k.
     """
@@ -63,10 +66,14 @@ def nearest(
     for start in range(0, len(points), ROWS):
         part = points[start : start + ROWS]
         rough = squares - 2 * part @ among.T  # but for the point's own square
+        if own:
+            rough[torch.arange(len(part)), torch.arange(start, start + len(part))] = torch.inf
         candidates = rough.topk(min(k + 4 + 12 * skip_equal, len(among)), largest=False).indices
         exact = (part.double()[:, None] - among[candidates].double()).norm(dim=2)
         if skip_equal:
             exact = exact.masked_fill(exact == 0, torch.inf)
+        if own:
+            exact = exact.masked_fill(candidates == torch.arange(start, start + len(part))[:, None], torch.inf)
         best, which = exact.topk(min(k, exact.shape[1]), largest=False, sorted=True)
         found = candidates.gather(1, which).masked_fill(best.isinf(), -1)
         distances[start : start + len(part), : best.shape[1]] = best.numpy()
@@ -84,9 +91,10 @@ def copying(fakes: Distances, reals: Distances) -> Copying:
     """
     reals = reals[np.isfinite(reals)]
     if not len(reals):
-        return Copying(fakes == 0, 0.0, 0.0)
+        return Copying(fakes == 0, 0.0, 0.0, 0.0)
     limit = float(np.quantile(reals, SUSPECT_SHARE))
-    return Copying(fakes <= limit, mann_whitney(fakes, reals), limit)
+    below = SUSPECT_SHARE * (len(reals) - 1) + 1  # reals at or below it, of which one more than these is expected
+    return Copying(fakes <= limit, mann_whitney(fakes, reals), limit, below / (len(reals) + 1))
 
 
 def mann_whitney(x: Distances, y: Distances) -> float:
@@ -110,8 +118,8 @@ class Memory:
         nearest: by space, "pixels" or "features": the rows of the nearest training pictures, int64 [n, 3].
         distances: by space: the distances to these [n, 3].
         judged: by space.
-        histograms: by "real-real", "fake-fake", "real-fake": distance in pixels to the nearest picture of a set as
-            large as the fakes', without what is equal (the three histograms of seed 000, the fish generator).
+        histograms: by "real-real", "fake-fake", "real-fake": distance in pixels to the nearest other picture of a set as
+            large as the fakes' (the three histograms of the fish generator; exact copies are at 0).
         held_out: reals were judged by pictures held out; else by the training pictures' nearest others.
     """
 
@@ -136,7 +144,7 @@ def remember(fakes: Gathered, training: Gathered, held_out: Gathered | None, see
         if space == PIXELS:
             sample = among[some]
             pairs = {"real-real": (sample, sample), "fake-fake": (points, points), "real-fake": (points, sample)}
-            histograms = {name: nearest(x, y, skip_equal=True)[0][:, 0] for name, (x, y) in pairs.items()}
+            histograms = {name: nearest(x, y, own=x is y)[0][:, 0] for name, (x, y) in pairs.items()}
     return Memory(rows, distances, judged, histograms, held_out is not None)
 
 

@@ -27,13 +27,13 @@ class Modes:
         kind: what they are: "letter x hue".
         names: of each mode.
         expected: float64 [K], the share of each in the set.
-        find: the mode of each picture: int64 [N].
+        find: the mode of each picture: int64 [N]; `own`: the pictures are the first rows of the reals themselves.
     """
 
     kind: str
     names: tuple[str, ...]
     expected: NDArray[np.float64]
-    find: Callable[[Gathered], NDArray[np.int64]]
+    find: Callable[[Gathered, bool], NDArray[np.int64]]
 
 
 def by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Modes:
@@ -41,7 +41,7 @@ def by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Mod
     parts = [extractor.classes[head] for head in heads]
     names = tuple(" ".join(combination) for combination in itertools.product(*parts))
 
-    def find(pictures: Gathered) -> NDArray[np.int64]:
+    def find(pictures: Gathered, own: bool = False) -> NDArray[np.int64]:
         found = np.zeros(len(pictures), np.int64)
         for head, classes in zip(heads, parts, strict=True):
             found = found * len(classes) + pictures.logits[head].argmax(1).numpy()
@@ -60,8 +60,8 @@ def by_neighbours(
         expected: float64 [K], the share of each label in the whole set, all above 0.
     """
 
-    def find(pictures: Gathered) -> NDArray[np.int64]:
-        _, rows = nearest(pictures.features, reals.features, NEIGHBOURS, skip_equal=True)
+    def find(pictures: Gathered, own: bool = False) -> NDArray[np.int64]:
+        _, rows = nearest(pictures.features, reals.features, NEIGHBOURS, own=own)
         votes = np.zeros((len(pictures), len(names)))
         for rank, column in enumerate(rows.T):
             there = np.flatnonzero(column >= 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -84,17 +85,13 @@ class Scores(Mapping[str, Score]):
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Score:
-        if name in self.scores:
-            return self.scores[name]
-        found = [key for key in self.scores if key.partition("@")[0] == name]
-        if len(found) == 1:
-            return self.scores[found[0]]
-        raise KeyError(
-            f"{name!r} is measured with several: {', '.join(found)}" if found else nearest(name, self.scores)
-        )
+        return ByName(self.scores)[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.scores or [key.partition("@")[0] for key in self.scores].count(str(name)) == 1
+        try:
+            return self[str(name)] is not None
+        except KeyError:
+            return False
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)
@@ -155,10 +152,15 @@ def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any], free: Seque
         raise ConfigError("scores", f"cannot be compared, they were not measured alike ({told})", do)
 
 
+def kind(name: str) -> str:
+    """ "swd_16@pixels" -> "swd"."""
+    return re.sub(r"_\d+$", "", name.partition("@")[0])
+
+
 def _compared(name: str, mine: Score, other: Score) -> Comparison:
     """Two independent numbers: the squares of the half widths add up."""
     difference = mine.value - other.value
-    way = BETTER.get(name.partition("@")[0].partition(":")[0])
+    way = BETTER.get(kind(name))
     if mine.interval is None or other.interval is None:
         return Comparison(difference, None, "")
     below = math.hypot(mine.value - mine.interval[0], other.interval[1] - other.value)

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from kantor.errors import ConfigError
 from kantor.metrics.bootstrap import Interval, counts, interval
+from kantor.metrics.features import Pictures, Portions
 from kantor.random import derive, philox
 
 Floats = NDArray[np.float64]
-Pictures = NDArray[np.uint8]
 
 PATCH = 7
 SMALLEST = 16
@@ -68,7 +68,11 @@ class SlicedScore:
 
 
 def swd(
-    fakes: Pictures, reals: Pictures, seed: int, patches: int = PATCHES, directions: int = DIRECTIONS
+    fakes: Pictures | Portions,
+    reals: Pictures | Portions,
+    seed: int,
+    patches: int = PATCHES,
+    directions: int = DIRECTIONS,
 ) -> SlicedScore:
     """The sliced Wasserstein distance of patches at each level of detail (Karras et al. 2018, section 5).
 
@@ -79,7 +83,8 @@ def swd(
     applied to the projection, with one deviation for all channels, along `RESAMPLED` directions.
 
     Args:
-        fakes, reals: uint8 [N, H, W, C], equally many, of one size.
+        fakes, reals: uint8 [N, H, W, C], equally many, of one size; or what gives these portion by portion when it is
+            indexed.
     """
     if fakes.shape != reals.shape or not len(fakes):
         what = f"got {list(fakes.shape)} drawn and {list(reals.shape)} real pictures"
@@ -155,9 +160,9 @@ def laplacian_descriptors(pictures: Pictures, seed: int, patches: int = PATCHES,
     return found
 
 
-def _all_patches(pictures: Pictures, seed: int, patches: int) -> list[tuple[int, Tensor]]:
+def _all_patches(pictures: Pictures | Portions, seed: int, patches: int) -> list[tuple[int, Tensor]]:
     """`laplacian_descriptors` of a whole set, a few pictures at a time."""
-    size = max(1, PIXELS // pictures[0].size)
+    size = max(1, PIXELS // int(np.prod(pictures.shape[1:])))
     starts = range(0, len(pictures), size)
     parts = [laplacian_descriptors(pictures[start : start + size], seed, patches, start) for start in starts]
     return [(height, torch.cat([part.pop(height) for part in parts])) for height in list(parts[0])]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Saved
+from kantor.metrics.score import kind
 from kantor.report.reading import Reading
-from kantor.report.scores import MEANING, kind, title
+from kantor.report.scores import MEANING, title
 from kantor.report.words import figure as figure_text
 from kantor.sinks.csv import read_metrics
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.metrics.score import BETTER, LOWER, Score
+from kantor.metrics.score import BETTER, LOWER, Score, kind
 
 Column = NDArray[np.float64]
 
@@ -56,11 +55,6 @@ MEANING = {
 }
 
 
-def kind(name: str) -> str:
-    """ "swd_16@pixels" -> "swd"."""
-    return re.sub(r"_\d+$", "", name.partition("@")[0])
-
-
 def title(name: str) -> str:
     """ "Fréchet distance@kantor-small", or the name where it has no title."""
     return f"{TITLES.get(kind(name), name)} @{name.partition('@')[2]}"
@@ -73,11 +67,15 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.4g}"
 
 
+def ends(span: tuple[float, float] | None) -> str:
+    """ "1.5 to 2", or nothing."""
+    return "" if span is None else f"{number(span[0])} to {number(span[1])}"
+
+
 def row(name: str, score: Score) -> tuple[str, str, str, str, str]:
     """Name, value, interval, what reals get, meaning."""
     of = f" of {score.of:,}" if score.of is not None else ""
-    ends = "" if score.interval is None else f"{number(score.interval[0])} to {number(score.interval[1])}"
-    return name, number(score.value) + of, ends, number(score.reals), MEANING.get(kind(name), "")
+    return name, number(score.value) + of, ends(score.interval), number(score.reals), MEANING.get(kind(name), "")
 
 
 def curve_words(name: str, kimg: Column, values: Column) -> str:

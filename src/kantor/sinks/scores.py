@@ -37,6 +37,10 @@ class BestScore:
         self.value, self.images_seen, self._provenance = value, event.images_seen, alike
         return [Best(event.images_seen, self.name, value), Save()]
 
+    def lost(self) -> None:
+        """The generator of the best moment could not be written: the next score counts as the best again."""
+        self.value = self.images_seen = None
+
     def keeps(self, images_seen: int) -> bool:
         """Whether the generator of this moment is the one to keep."""
         return self.images_seen in (None, images_seen)
@@ -45,8 +49,9 @@ class BestScore:
         return {"value": self.value, "images_seen": self.images_seen, "provenance": self._provenance}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.value, self.images_seen = state["value"], state["images_seen"]
-        self._provenance = dict(state["provenance"])
+        if self.name:  # else what an earlier call held for the best no longer matters
+            self.value, self.images_seen = state["value"], state["images_seen"]
+            self._provenance = dict(state["provenance"])
 
     def _better(self, value: float, than: float) -> bool:
         way = BETTER.get(self.name.partition("@")[0], LOWER)

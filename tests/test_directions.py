@@ -125,7 +125,7 @@ def test_the_gap_of_a_critic_has_the_interval_of_two_means() -> None:
         lambda i: SETS["fresh"]()[i],
         critic=critic,
     )
-    found = evaluate(material, ["critic"])["critic_gap@critic"]
+    found = evaluate(material, ["critic"])["held_out_gap@critic"]
     assert found.value == pytest.approx(0.5, abs=0.4) and found.interval is not None
     half = 1.96 * np.hypot(critic.reals.std(), critic.held_out.std()) / 20
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=0.2)

@@ -82,8 +82,8 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> st
 def test_a_run_against_what_it_learnt_from(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     assert exit_of("evaluate", "plain", *FAST, "--out", "o") == 0
     out = capsys.readouterr().out
-    for words in ("00000-plain at 100 pictures: 60 drawn", "fd@random", "precision@random", "swd_16@pixels", "critic_gap@critic",
-                  "copied@pixels", "95% interval", "lower is nearer to the reals", "o/neighbours.png"):  # fmt: skip
+    for words in ("00000-plain at 100 pictures: 60 drawn", "fd@random", "precision@random", "held_out_gap@critic",
+                  "copied@pixels", "95% interval", "lower is nearer to the reals", "distances.png in o"):  # fmt: skip
         assert words in out
     found = json.loads((tmp_path / "o" / "scores.json").read_text())
     told = found["provenance"]
@@ -100,8 +100,8 @@ def test_every_score_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     found = evaluated(capsys, "plain", "--count", 60, "--metrics", "all", "--out", "all")["metrics"]
     kinds = {name.partition("@")[0] for name in found}
     assert kinds == {
-        "fd", "kid", "is", "precision", "recall", "density", "coverage", "swd", "swd_16", "msssim", "copied", "copying_z",
-        "modes", "modes_kl", "w2", "sinkhorn", "critic_t", "critic_effect", "critic_gap",
+        "fd", "kid", "is", "precision", "recall", "density", "coverage", "swd", "msssim", "copied", "copying_z",
+        "modes", "modes_kl", "w2", "sinkhorn", "critic_t", "critic_effect", "held_out_gap",
     }  # fmt: skip
     assert found["modes@kantor-small"]["of"] == 432
     for name, one in found.items():
@@ -314,7 +314,11 @@ def test_what_cannot_be_measured_is_left_out_or_refused(
         (2, ("plain", "--size", "64"), "the pictures to be scored are 16x16 RGB"),
         (2, ("a", "--against", "b", "--raw"), "a set of pictures, not a run"),
         (2, ("a", "--against", "b", "--truncation", "0.5"), "a set of pictures"),
-        (2, ("plain", "--count", "5"), "--count"),
+        (2, ("plain", "--count", "5"), "5 are too few"),
+        (2, ("plain", "--count", "many"), "--count"),
+        (2, ("plain", "--metrics", "precision"), "it is part of pr"),
+        (2, ("plain", "--metrics", "all,fd"), "give all alone"),
+        (2, ("plain", "--held-out", "--against", "glyphs"), "goes without --against"),
         (3, ("plain", "--compare", "nothing.json"), "cannot be read"),
         (4, ("plain", "--checkpoint", "7"), "no such checkpoint"),
         (2, ("plain", "--out", "a"), "exists already"),
@@ -330,7 +334,7 @@ def test_too_few_pictures(folders: tuple[Path, Path], capsys: pytest.CaptureFixt
     a, b = folders
     for path in sorted(a.iterdir())[5:]:
         path.unlink()
-    assert "5 pictures are too few to be scored" in refused(capsys, 2, a, "--against", b)
+    assert "the pictures to be scored: 5 are too few" in refused(capsys, 2, a, "--against", b)
 
 
 @pytest.mark.parametrize(
@@ -354,3 +358,38 @@ def test_a_damaged_cache_of_features_heals(home: Path, capsys: pytest.CaptureFix
     for path in (home / "cache" / "features").iterdir():
         path.write_bytes(path.read_bytes()[:100])
     assert evaluated(capsys, "plain", *FAST, "--metrics", "fd") == before
+
+
+def test_what_the_sheet_of_drawn_pictures_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of("generate", "plain", "--count", 20, "--out", "drawn") == 0
+    found = evaluated(capsys, "drawn", "--against", "glyphs", *FAST, "--metrics", "fd")
+    assert found["provenance"]["drawn"] == 20 and found["provenance"]["pictures"] == "16x16 RGB"
+
+
+def test_a_named_reference_is_meant_as_a_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that runs with and without pictures held out can be compared."""
+    fast = ["--features", "random", "--count", 500, "--metrics", "fd", "--against", "glyphs"]
+    found = [evaluated(capsys, run, *fast, "--out", run)["provenance"] for run in ("plain", "classes")]
+    assert found[0]["reals"] == found[1]["reals"] == 200 and found[0]["reference"] == found[1]["reference"]
+    assert exit_of("evaluate", "classes", *fast, "--out", "again", "--compare", "plain/scores.json") == 0  # the run
+    assert "no pictures in it" in refused(capsys, 3, "classes/", *fast)  # the folder
+
+
+def test_a_comparison_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--out", "one")
+    found = evaluated(capsys, "plain", *FAST, "--metrics", "fd,kid", "--seed", 2, "--compare", "one/scores.json")
+    assert found["comparison"]["fd@random"]["verdict"] in ("better", "worse", "no clear difference")
+    assert "give both the same --metrics" in refused(
+        capsys, 2, "plain", *FAST, "--metrics", "kid", "--compare", "one/scores.json"
+    )
+
+
+def test_scores_are_read_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    found = evaluated(capsys, "plain", *FAST, "--metrics", "fd,kid", "--out", "one")
+    scores = kantor.Scores.read("one/scores.json")
+    assert scores.as_json() == found
+    assert [line.split()[0] for line in str(scores).splitlines()] == ["fd@random", "kid@random"]
+    with pytest.raises(KeyError, match=r"fdd.*was not measured"):
+        scores["fdd"]
+    with pytest.raises(kantor.DataError, match="cannot be read"):
+        kantor.Scores.read("nothing.json")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kantor.app.criticise import criticise
@@ -15,12 +13,12 @@ from kantor.app.parsing import names
 from kantor.app.reference import Drawn, Reals, chosen, gathered
 from kantor.app.sides import EvaluateOptions, Note, Subject, fakes_of, find_subject, parts_of, reference_of, spec_of
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError, DataError
+from kantor.errors import ConfigError
 from kantor.metrics.evaluate import METRICS, USUAL, Material, evaluate, known
 from kantor.metrics.extractors import extractor
 from kantor.metrics.score import FREE, Comparison, Scores, require_alike
 
-__all__ = ["EvaluateOptions", "Evaluation", "Subject", "evaluate_subject", "read_scores"]
+__all__ = ["EvaluateOptions", "Evaluation", "Subject", "evaluate_subject"]
 
 MOST_REMEMBERED = 200_000
 
@@ -51,13 +49,16 @@ def evaluate_subject(
 
     Args:
         given: what is scored; None finds what the options name.
-        note: shows a line; packing: how far packing is; looking("what"): how far looking at it is.
+        note: shows a line; packing: how far packing is; looking("what"): how far that is.
     """
     metrics = _checked(options.metrics)
-    earlier = read_scores(options.compare) if options.compare else None
+    earlier = Scores.read(options.compare) if options.compare else None
     device, cache = choose_device(options.device), cache_folder(options.cache)
     network = extractor(options.features, device)
     subject = given or find_subject(options)
+    if options.held_out and (options.against is not None or not (subject.config and subject.config.data.holdout)):
+        what = "goes without --against" if options.against is not None else "no pictures were held out of training"
+        raise ConfigError("--held-out", what, "train with --set data.holdout=10%, and name that run alone")
     store, config = reference_of(options, subject, cache, packing, note)
     training, held = parts_of(store, config, options, note)
     spec = subject.card.spec if subject.card else spec_of(config, store)
@@ -65,7 +66,7 @@ def evaluate_subject(
     reals = chosen(reference, options.count, spec)
     network = reading_modes(network, reals, config.data) if "modes" in metrics else network
     fakes = fakes_of(options, subject, reals, device, spec, cache, packing, note)
-    found_reals = gathered(reals, network, looking("real pictures"), cache)
+    found_reals = gathered(reals, network, looking("looking at real pictures:"), cache)
     modes = modes_of(network, reals, found_reals, config.data) if "modes" in metrics else None
     part = "" if held is None else "held out" if options.held_out else "training"
     told = provenance(network, reals, len(fakes), modes, part) | _about(options, subject)
@@ -74,7 +75,7 @@ def evaluate_subject(
     everything = chosen(training, MOST_REMEMBERED, spec) if "nn" in metrics else None
     if everything is not None and len(everything) < training.count:
         note(f"copies are looked for among {len(everything):,} of {training.count:,} pictures")
-    drawn = gathered(fakes, network, looking("pictures to be scored"), cache)
+    drawn = gathered(fakes, network, looking("looking at the pictures to be scored:"), cache)
     alike = _same_classes(subject, reals)
     material = Material(
         network,
@@ -84,26 +85,19 @@ def evaluate_subject(
         reals.pick,
         fakes.labels(drawn.order) if alike else None,
         reals.labels(found_reals.order) if alike else None,
-        None if everything is None else gathered(everything, network, looking("pictures learnt from"), cache),
+        None
+        if everything is None
+        else gathered(everything, network, looking("looking at all pictures learnt from:"), cache),
         None if held is None else gathered(chosen(held, options.count, spec), network, cache=cache),
         modes,
         criticise(subject, fakes, training, held, device) if "critic" in metrics else None,
         options.seed,
     )
-    scores = Scores(evaluate(material, metrics, note if options.metrics is None else None), told)
+    lenient = options.metrics is None or names(",".join(options.metrics)) == ["all"]
+    begun = looking("measuring score")
+    scores = Scores(evaluate(material, metrics, note if lenient else None, begun), told)
     compared = scores.compare(earlier) if earlier is not None else None
     return Evaluation(scores, material, subject, fakes, everything, compared)
-
-
-def read_scores(path: Path) -> Scores:
-    """Scores that `kantor evaluate --json` printed, or that lie in scores.json. Raises DataError where they are none."""
-    do = "name a scores.json, or what kantor evaluate --json printed"
-    try:
-        return Scores.from_json(json.loads(path.read_bytes()))
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", do) from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise DataError(path, "holds no scores", do) from error
 
 
 def _checked(metrics: Sequence[str] | None) -> tuple[str, ...]:
@@ -112,6 +106,8 @@ def _checked(metrics: Sequence[str] | None) -> tuple[str, ...]:
     wanted = names(",".join(metrics))
     if wanted == ["all"]:
         return tuple(METRICS)
+    if "all" in wanted:
+        raise ConfigError("--metrics", "all, and others beside it", "give all alone")
     if not wanted:
         raise ConfigError("--metrics", "names none", f"choose of: {', '.join(METRICS)}")
     for name in wanted:

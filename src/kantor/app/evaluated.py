@@ -37,16 +37,16 @@ def comparison(evaluation: Evaluation, earlier: Path) -> list[str]:
     return _aligned(rows)
 
 
-def about(evaluation: Evaluation) -> str:
-    """What was measured, in one line."""
+def about(evaluation: Evaluation) -> list[str]:
+    """What was measured, in two lines."""
     told = evaluation.scores.provenance
     seen = f" at {told['images_seen']:,} pictures" if "images_seen" in told else ""
     part = f" ({told['reference_part']})" if "reference_part" in told else ""
     kinds = "drawn" if evaluation.subject.card else "pictures"
-    return (
-        f"{evaluation.subject.name}{seen}: {told['drawn']:,} {kinds}, {told['reals']:,} real{part}, {told['pictures']}; "
-        f"features: {told['extractor']} ({told['resize']})"
-    )
+    return [
+        f"{evaluation.subject.name}{seen}: {told['drawn']:,} {kinds}, {told['reals']:,} real{part}, {told['pictures']}",
+        f"features: {told['extractor']} ({told['resize']})",
+    ]
 
 
 def next_folder(run: Path) -> Path:

@@ -21,7 +21,7 @@ from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.own import PREFIX
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card
 from kantor.metrics.evaluate import FEWEST
 from kantor.runs import directory
@@ -84,7 +84,9 @@ class Subject:
 def find_subject(options: EvaluateOptions) -> Subject:
     """A model where `subject` names one, else pictures."""
     text = options.subject
-    if text == GLYPHS or text.startswith(PREFIX) or _are_pictures(place(text)):
+    if not _names_a_run(text, options.runs) and (
+        text == GLYPHS or text.startswith(PREFIX) or _are_pictures(place(text))
+    ):
         for flag, given in (("--raw", options.raw), ("--checkpoint", options.checkpoint is not None)):
             if given:
                 raise ConfigError(flag, f"{text} is a set of pictures, not a run", "leave it out, or name a run")
@@ -99,6 +101,17 @@ def find_subject(options: EvaluateOptions) -> Subject:
     path = path if path and path.is_dir() else None
     config = layered(Config(), read_toml(run / directory.CONFIG), str(run / directory.CONFIG))
     return Subject(run.name, network, card, run, path, config)
+
+
+def _names_a_run(text: str, runs: Path) -> bool:
+    """Whether a run is called so: `fish` is the run, where there is one, and `fish/` the folder."""
+    if text != Path(text).name:
+        return False
+    try:
+        directory.find(text, runs)
+    except ModelError:
+        return False
+    return True
 
 
 def _are_pictures(path: Path) -> bool:
@@ -118,6 +131,7 @@ def reference_of(
     config = subject.config or Config()
     fields: dict[str, Any] = {}
     if options.against is not None:
+        fields["data.holdout"] = 0.0  # what is named is meant as a whole
         own = subject.config is not None and _same_place(options.against, subject.config.data.source)
         if not own:  # what was said about the run's own pictures holds for these alone
             fresh = Config().data.model_copy(update={"fit": config.data.fit, "background": config.data.background})

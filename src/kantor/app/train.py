@@ -29,6 +29,7 @@ from kantor.app.plan import (
 )
 from kantor.app.resume import open_again, open_checkpoint, resumed_config, resumed_line
 from kantor.app.run import Parts, Run, Terminal, build
+from kantor.app.scoring import measuring
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data import layout
@@ -94,6 +95,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
     config = resolve(options.preset, options.config_file, options.overrides)
     _check_paths(config, options.runs)
+    measuring(config, device)  # before pictures are packed: it refuses scores that are none
     weights = None
     if config.train.init_from:
         weights = read_weights(config.train.init_from, options.runs, terminal.note)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +25,7 @@ from kantor.cli.options import (
     show_progress,
     tell,
 )
+from kantor.sinks.progress import PlainProgress
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def evaluate(
     features: Annotated[
         str, typer.Option(help="kantor-small, random, or inception:FILE with the weights.")
     ] = "kantor-small",
-    count: Annotated[int, typer.Option(min=12, max=1_000_000, help="Pictures on each side, at most.")] = 10_000,
+    count: Annotated[str, typer.Option(help="Pictures on each side, at most: 2000, 10k.")] = "10k",
     seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other pictures.")] = 0,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Compare with the pictures held out of training.")
@@ -88,54 +88,40 @@ def evaluate(
 
     Every number comes with a 95% interval and with what real pictures get in its place.
     """
-    from kantor.app import evaluated
+    from kantor.app import evaluated, parsing
     from kantor.app.evaluate import EvaluateOptions, evaluate_subject
     from kantor.app.replacing import require_free
 
     options = EvaluateOptions(
-        model, against, None if metrics is None else [metrics], features, count, seed,
+        model, against, None if metrics is None else [metrics], features, parsing.count(count, "--count"), seed,
         data_overrides(size, crop, fit, channels, None, max_bad), held_out, raw, checkpoint, truncation, compare, device,
         runs, cache,
     )  # fmt: skip
     if out is not None:
         require_free(out, overwrite, evaluated.OURS)
-    quiet = as_json or not sys.stdout.isatty()
 
     def note(line: str) -> None:
         if not as_json:
             show(line)
 
     with show_progress("packing") as packing:
-        found = evaluate_subject(options, note, (lambda *_: None) if as_json else packing, _looking(quiet))
+        looking = (lambda _: lambda *_: None) if as_json else (lambda what: PlainProgress(what, show))
+        found = evaluate_subject(options, note, (lambda *_: None) if as_json else packing, looking)
     folder = out or (evaluated.next_folder(found.subject.run) if found.subject.run else None)
     written = evaluated.write(found, folder, overwrite) if folder else []
     if as_json:
-        tell(json.dumps(found.scores.as_json(), allow_nan=False))
+        told = found.scores.as_json()
+        if found.compared is not None:
+            told["comparison"] = {name: one.as_json() for name, one in found.compared.items()}
+        tell(json.dumps(told, allow_nan=False))
         return
-    tell(evaluated.about(found))
-    for line in evaluated.table(found):
+    for line in [*evaluated.about(found), *evaluated.table(found)]:
         tell(line)
     if compare is not None:
         tell("")
         for line in evaluated.comparison(found, compare):
             tell(line)
     if written:
-        show(f"written: {', '.join(str(path) for path in written)}")
+        show(f"written: {', '.join(path.name for path in written)} in {folder}")
     elif found.training is not None:
         show("add --out DIR for the sheet of nearest pictures and the histograms")
-
-
-def _looking(quiet: bool):  # type: ignore[no-untyped-def]
-    """What shows how far a look at pictures is: on a terminal, a line that is written over."""
-
-    def of(what: str):  # type: ignore[no-untyped-def]
-        def update(done: int, total: int) -> None:
-            if not quiet:
-                end = "\r" if done < total else "\r\033[K"
-                text = f"looking at {what}: {done:,} of {total:,}" if done < total else ""
-                sys.stdout.write(f"{text}\033[K{end}" if text else end)
-                sys.stdout.flush()
-
-        return update
-
-    return of

@@ -45,7 +45,7 @@ def share_interval(hits: NDArray[np.float64]) -> Interval:
     n, p, z = len(hits), float(hits.mean()), 1.959964
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+    return (float(middle - half) if p > 0 else 0.0), (float(middle + half) if p < 1 else 1.0)
 
 
 def mean_interval(values: NDArray[np.float64], seed: int, replicates: int = REPLICATES) -> Interval:

@@ -49,7 +49,9 @@ def known(name: str, where: str) -> None:
         ours = {"fid": "fd"}.get(match[1], match[1])
         do = f"its word here is {ours}, with the features inception:FILE and a count of 50000"
         raise ConfigError(where, f'there is no score "{name}"', do)
-    raise ConfigError(where, f'there is no score "{name}"', nearest(name, METRICS))
+    part = next((metric for metric, numbers in NUMBERS.items() if name in numbers), None)
+    do = f"it is part of {part}" if part else nearest(name, METRICS)
+    raise ConfigError(where, f'there is no score "{name}"', do)
 
 
 def columns(metrics: Sequence[str], extractor: str) -> tuple[str, ...]:
@@ -57,21 +59,27 @@ def columns(metrics: Sequence[str], extractor: str) -> tuple[str, ...]:
     return tuple(f"{number}@{_SPACES.get(name, extractor)}" for name in metrics for number in NUMBERS[name])
 
 
-def evaluate(material: Material, metrics: Sequence[str], note: Callable[[str], None] | None = None) -> dict[str, Score]:
+def evaluate(
+    material: Material,
+    metrics: Sequence[str],
+    note: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, Score]:
     """The numbers of `metrics`, by name@extractor.
 
     Args:
         note: called with a line about each metric that cannot be measured, which is left out; None raises.
+        progress: called with (done, of how many).
     Raises:
         ConfigError: too few pictures, an unknown metric, or one that cannot be measured.
     """
     few = min(len(material.fakes), len(material.reals))
     if few < FEWEST:
-        raise ConfigError(
-            "--count", f"{few} pictures are too few to be scored", f"give {FEWEST} or more on either side"
-        )
+        side = "the pictures to be scored" if few == len(material.fakes) else "the real pictures"
+        raise ConfigError(side, f"{few} are too few", f"give {FEWEST} or more on either side")
     found: dict[str, Score] = {}
-    for name in metrics:
+    for done, name in enumerate(metrics):
+        progress(done, len(metrics))
         measure = METRICS[name]
         if missing := lacking(name, material):
             if note is None:
@@ -79,6 +87,7 @@ def evaluate(material: Material, metrics: Sequence[str], note: Callable[[str], N
             note(f"{name} is left out: {missing[0]}")
             continue
         found |= measure(material)
+    progress(len(metrics), len(metrics))
     return found
 
 

@@ -97,7 +97,7 @@ def _swd(material: Material) -> dict[str, Score]:
     reals, others = (Picked(material.pick_reals, material.reals.order[i * count : (i + 1) * count]) for i in range(2))
     found, alike = sliced.swd(fakes, reals, material.seed), sliced.swd(others, reals, material.seed)
     scores = {material.key("swd", PIXELS): Score(found.mean, found.interval, alike.mean)}
-    for side, value in found.levels.items():
+    for side, value in found.levels.items() if len(found.levels) > 1 else ():
         scores[material.key(f"swd_{side}", PIXELS)] = Score(value, found.intervals[side], alike.levels[side])
     return scores
 
@@ -176,7 +176,7 @@ def _critic(material: Material) -> dict[str, Score]:
             counts(len(side), derive(material.seed, name)) @ side / len(side)
             for name, side in (("learnt", scored.reals), ("held", scored.held_out))
         )
-        found["critic_gap@critic"] = Score(gap, interval(gap, learnt - held), 0.0)
+        found["held_out_gap@critic"] = Score(gap, interval(gap, learnt - held), 0.0)
     return found
 
 

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
-from kantor.errors import ConfigError, nearest
+from kantor.errors import ConfigError, DataError, nearest
 from kantor.metrics.bootstrap import Interval
 
 T = TypeVar("T")
 LOWER, HIGHER = "lower", "higher"
 BETTER = {
-    **dict.fromkeys(("fd", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "critic_gap"), LOWER),
+    **dict.fromkeys(("fd", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "held_out_gap"), LOWER),
     **dict.fromkeys(("is", "precision", "recall", "density", "coverage", "modes"), HIGHER),
 }
 """Which way is better. Of the others neither is: they are read beside what real pictures get."""
-FREE = ("model", "images_seen", "seed", "truncation")
+FREE = ("model", "images_seen", "seed", "truncation", "reference_part")
 """What may differ between the provenances of two numbers that are compared."""
+_REMEDIES = {
+    "extractor": "give both the same --features",
+    "extractor_sha256": "measure both with the same weights of the features",
+    "pictures": "give both the same --size",
+    "drawn": "give both the same --count",
+    "reals": "give both the same --count and --against",
+    "reference": "give both the same real pictures with --against",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,11 @@ class Score:
     interval: Interval | None = None
     reals: float | None = None
     of: int | None = None
+
+    def __str__(self) -> str:
+        ends = "" if self.interval is None else f" ({self.interval[0]:.4g} to {self.interval[1]:.4g})"
+        of = "" if self.of is None else f" of {self.of}"
+        return f"{self.value:.4g}{of}{ends}" + ("" if self.reals is None else f", reals {self.reals:.4g}")
 
     def as_json(self) -> dict[str, Any]:
         """Finite numbers only: what is not is None."""
@@ -67,7 +82,8 @@ class ByName(dict[str, T]):
     def __missing__(self, name: str) -> T:
         found = [key for key in self if key.partition("@")[0] == name]
         if len(found) != 1:
-            raise KeyError(f"{name!r} is measured with several: {', '.join(found)}" if found else nearest(name, self))
+            several = f"is measured with several: {', '.join(found)}"
+            raise KeyError(f"{name!r} {several if found else f'was not measured; {nearest(str(name), self)}'}")
         return self[found[0]]
 
 
@@ -104,9 +120,25 @@ class Scores(Mapping[str, Score]):
         metrics = {name: score.as_json() for name, score in self.scores.items()}
         return {"metrics": metrics, "provenance": dict(self.provenance)}
 
+    def __str__(self) -> str:
+        """A line a score."""
+        width = max(map(len, self.scores), default=0)
+        return "\n".join(f"{name.ljust(width)}  {one}" for name, one in self.scores.items())
+
+    @staticmethod
+    def read(path: str | Path) -> Scores:
+        """Those in a scores.json, or that `kantor evaluate --json` printed. Raises DataError where there are none."""
+        do = "name a scores.json, or what kantor evaluate --json printed"
+        try:
+            return Scores.from_json(json.loads(Path(path).read_bytes()))
+        except OSError as error:
+            raise DataError(path, f"cannot be read ({error.strerror})", do) from error
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+            raise DataError(path, "holds no scores", do) from error
+
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Scores:
-        """The opposite. Raises KeyError, TypeError, AttributeError or ValueError where `data` is none."""
+        """Of what `as_json` gives. Raises KeyError, TypeError, AttributeError or ValueError where `data` is none."""
         return Scores(
             {str(name): Score.from_json(one) for name, one in data["metrics"].items()}, dict(data["provenance"])
         )
@@ -118,6 +150,9 @@ class Scores(Mapping[str, Score]):
             ConfigError: they were not measured in the same way.
         """
         shared = [name for name in self.scores if name in other.scores]
+        if not shared:
+            what = f"none of these was measured in both: {', '.join(self.scores)}; and {', '.join(other.scores)}"
+            raise ConfigError("scores", what, "give both the same --metrics")
         modes = any(name.startswith("modes") for name in shared)
         require_alike(self.provenance, other.provenance, FREE if modes else (*FREE, "modes"))
         return ByName({name: _compared(name, self.scores[name], other.scores[name]) for name in shared})
@@ -137,6 +172,10 @@ class Comparison:
     interval: Interval | None
     verdict: str
 
+    def as_json(self) -> dict[str, Any]:
+        ends = None if self.interval is None else [_finite(end) for end in self.interval]
+        return {"difference": _finite(self.difference), "interval": ends, "verdict": self.verdict}
+
 
 def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any], free: Sequence[str] = FREE) -> None:
     """Raises ConfigError unless numbers of these two provenances may be compared.
@@ -148,7 +187,7 @@ def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any], free: Seque
     unlike = [name for name in names if mine.get(name) != other.get(name)]
     if unlike:
         told = "; ".join(f"{name}: {_short(mine.get(name))} and {_short(other.get(name))}" for name in unlike[:3])
-        do = "measure both in the same way: same --features, --count, --against and --metrics settings"
+        do = next((do for name, do in _REMEDIES.items() if name in unlike), "measure both in the same way")
         raise ConfigError("scores", f"cannot be compared, they were not measured alike ({told})", do)
 
 

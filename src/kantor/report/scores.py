@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ TITLES = {
     "sinkhorn": "Sinkhorn divergence",
     "critic_t": "Critic's t",
     "critic_effect": "Critic's effect",
-    "critic_gap": "Critic's held-out gap",
+    "held_out_gap": "Critic's held-out gap",
 }
 MEANING = {
     "fd": "lower is nearer to the reals",
@@ -41,7 +42,8 @@ MEANING = {
     "recall": "share of reals among the drawn ones",
     "density": "how deep among the reals; 1 as reals",
     "coverage": "share of reals with a drawn one near",
-    "swd": "lower is nearer, in detail of this size",
+    "swd": "lower is nearer, in detail of all sizes",
+    "swd_": "lower is nearer, in detail of this size",
     "msssim": "likeness of pairs; above reals: too alike",
     "copied": "share nearer to a real than reals are",
     "copying_z": "below -3: nearer to the reals than by chance",
@@ -51,8 +53,13 @@ MEANING = {
     "sinkhorn": "lower is nearer to the reals",
     "critic_t": "how surely the critic tells them apart",
     "critic_effect": "the same in deviations of its scores",
-    "critic_gap": "above 0: it knows its pictures by heart",
+    "held_out_gap": "above 0: it knows its pictures by heart",
 }
+
+
+def meaning(name: str) -> str:
+    """In a few words."""
+    return MEANING.get("swd_" if re.match(r"swd_\d", name) else kind(name), "")
 
 
 def title(name: str) -> str:
@@ -64,7 +71,7 @@ def number(value: float | None) -> str:
     """For people: four digits, whole numbers whole; "" for nothing."""
     if value is None or not math.isfinite(value):
         return "" if value is None else str(value)
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def ends(span: tuple[float, float] | None) -> str:
@@ -74,8 +81,10 @@ def ends(span: tuple[float, float] | None) -> str:
 
 def row(name: str, score: Score) -> tuple[str, str, str, str, str]:
     """Name, value, interval, what reals get, meaning."""
-    of = f" of {score.of:,}" if score.of is not None else ""
-    return name, number(score.value) + of, ends(score.interval), number(score.reals), MEANING.get(kind(name), "")
+    of, span = f" of {score.of:,}" if score.of is not None else "", score.interval
+    if score.of is not None and span is not None:  # of things that are counted
+        span = float(math.floor(span[0])), float(math.ceil(span[1]))
+    return name, number(score.value) + of, ends(span), number(score.reals), meaning(name)
 
 
 def curve_words(name: str, kimg: Column, values: Column) -> str:
@@ -83,14 +92,13 @@ def curve_words(name: str, kimg: Column, values: Column) -> str:
     good = np.isfinite(values)
     kimg, values = kimg[good], values[good]
     way = BETTER.get(kind(name))
-    meaning = MEANING.get(kind(name), "")
     if not len(values) or way is None:
-        return f"{meaning}."
+        return f"{meaning(name)}."
     best = int(values.argmin() if way == LOWER else values.argmax())
     when = (
         "at the end" if best == len(values) - 1 else f"at {kimg[best]:.1f} kimg, {number(float(values[-1]))} at the end"
     )
-    return f"{meaning}. Best {number(float(values[best]))}, {when}."
+    return f"{meaning(name)}. Best {number(float(values[best]))}, {when}."
 
 
 def last_scores(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str, str, str, str]], str]:

@@ -93,8 +93,10 @@ class Console:
                 path = self._folder / "samples" / "fixed" / sheet_name(event.images_seen)
                 self._say(f"{'new' if self._resumed else 'first'} pictures: {path}")
             case Scored():
-                self._scores_s += event.elapsed_s
-                found = ", ".join(f"{name.partition('@')[0]} {value:.4g}" for name, value in event.values.items())
+                first, self._scores_s = not self._scores_s, self._scores_s + event.elapsed_s
+                found = ", ".join(
+                    _scored(name, value, event if first else None) for name, value in event.values.items()
+                )
                 self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {found}")
             case Best():
                 self._best = event
@@ -211,6 +213,12 @@ class Console:
         bar = Text(no_wrap=True).append(self._out.choose("━", "#") * full, "cyan")
         bar.append(self._out.choose("━", "-") * (room - full), "bright_black").append(tail, "bold")
         return Group(bar, Text(dot.join(facts), "dim", no_wrap=True))
+
+
+def _scored(name: str, value: float, event: Scored | None) -> str:
+    """ "fd 160.6 (reals 5.6)": what real pictures get is told once."""
+    reals = event.details.get(name, {}).get("reals") if event else None
+    return f"{name.partition('@')[0]} {value:.4g}" + ("" if reals is None else f" (reals {reals:.3g})")
 
 
 class _Out:

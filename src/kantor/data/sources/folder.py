@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.source import MAX_BYTES, Item, Rejected
 from kantor.errors import DataError
+
+_DRAWN = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
 
 
 class Folder:
@@ -83,7 +86,7 @@ class Folder:
     def _pictures(self, depth: int | None) -> Iterator[Item | Rejected]:
         """All entries; the class is part `depth` of the path."""
         root = os.path.realpath(os.fsencode(self.path))
-        position, seen = 0, Counter[str]()
+        position, seen, sheet = 0, Counter[str](), ""
         for raw in _walk(root, self.path):
             if isinstance(raw, Rejected):
                 seen[raw.reason] += 1
@@ -97,6 +100,11 @@ class Folder:
                     yield entry
                 continue
             parts = name.split("/")
+            if _DRAWN.fullmatch(parts[-1]):
+                sheet = "/".join([*parts[:-1], "sheet.png"])  # comes after these
+            elif name == sheet:
+                yield Rejected(name, "not a picture of its own: the sheet of those drawn beside it")
+                continue
             label = parts[depth] if depth is not None and len(parts) > depth + 1 else None
             yield Item(name, position, entry.st_size, entry.st_mtime_ns, label)
             position += 1

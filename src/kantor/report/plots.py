@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Saved
 from kantor.report.reading import Reading
-from kantor.report.scores import meaning, title
+from kantor.report.scores import sentence, title
 from kantor.report.words import figure as figure_text
 from kantor.sinks.csv import read_metrics
 
@@ -160,7 +160,7 @@ class LossPlot:
 def _score_panels(metrics: Mapping[str, Column]) -> list[Panel]:
     """Of the first two scores; the page of the run has all of them."""
     names = [name for name in metrics if "@" in name and _has(metrics, name)][:2]
-    return [Panel(name, title(name), colour, f"{meaning(name)}.") for name, colour in zip(names, _SCORES, strict=False)]
+    return [Panel(name, title(name), colour, sentence(name)) for name, colour in zip(names, _SCORES, strict=False)]
 
 
 def _has(metrics: Mapping[str, Column], name: str) -> bool:

@@ -62,6 +62,12 @@ def meaning(name: str) -> str:
     return MEANING.get("swd_" if re.match(r"swd_\d", name) else kind(name), "")
 
 
+def sentence(name: str) -> str:
+    """The same as a sentence; "" where there is nothing to say."""
+    words = meaning(name)
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
 def title(name: str) -> str:
     """ "Fréchet distance@kantor-small", or the name where it has no title."""
     return f"{TITLES.get(kind(name), name)} @{name.partition('@')[2]}"
@@ -93,12 +99,12 @@ def curve_words(name: str, kimg: Column, values: Column) -> str:
     kimg, values = kimg[good], values[good]
     way = BETTER.get(kind(name))
     if not len(values) or way is None:
-        return f"{meaning(name)}."
+        return sentence(name)
     best = int(values.argmin() if way == LOWER else values.argmax())
     when = (
         "at the end" if best == len(values) - 1 else f"at {kimg[best]:.1f} kimg, {number(float(values[-1]))} at the end"
     )
-    return f"{meaning(name)}. Best {number(float(values[best]))}, {when}."
+    return f"{sentence(name)} Best {number(float(values[best]))}, {when}."
 
 
 def last_scores(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str, str, str, str]], str]:
@@ -111,7 +117,7 @@ def last_scores(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, st
         about = (
             f"After {last['images_seen']:,} pictures: {told['drawn']:,} drawn ones beside {told['reals']:,} of the set, "
             f"features of {told['extractor']}. The interval says how far the number would move with other drawn "
-            "pictures; “reals” is what two halves of the real pictures get."
+            "pictures; “reals” is what real pictures get in their place."
         )
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
         return [], ""

@@ -77,12 +77,14 @@ def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
 
 
 def _neighbours(evaluation: Evaluation, memory: Memory) -> np.ndarray:
-    """The drawn pictures that are most likely copies, each beside the nearest training pictures."""
+    """The drawn pictures that are most likely copies, of as many training pictures, each beside the nearest ones."""
     assert evaluation.training is not None and evaluation.material.training is not None
     ratios = np.min(
         [memory.distances[space][:, 0] / (judged.limit or 1.0) for space, judged in memory.judged.items()], axis=0
     )
-    worst = np.argsort(ratios, kind="stable")[:SUSPECTS]
+    order = np.argsort(ratios, kind="stable")
+    _, first = np.unique(memory.nearest[PIXELS][order, 0], return_index=True)  # one of those near the same picture
+    worst = order[np.sort(first)[:SUSPECTS]]
     drawn = evaluation.fakes.pick(evaluation.material.fakes.order[worst])
     blank = np.empty_like(drawn[:1])
     blank[:] = {1: PAPER[:1], 3: PAPER, 4: (*PAPER, 255)}[drawn.shape[3]]

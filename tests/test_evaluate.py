@@ -14,6 +14,7 @@ from PIL import Image
 
 import kantor
 from commands import TINY, exit_of
+from kantor.app import reference
 from kantor.app.reference import Reals, chosen, classes_like, gathered
 from kantor.data.sources.glyphs import Glyphs, draw
 from kantor.data.store import Store
@@ -393,3 +394,48 @@ def test_scores_are_read_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
         scores["fdd"]
     with pytest.raises(kantor.DataError, match="cannot be read"):
         kantor.Scores.read("nothing.json")
+
+
+def test_sheets_of_drawn_classes_are_no_bad_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("c1", "c2", "c3"):
+        assert exit_of("generate", "plain", "--count", 12, "--out", f"multi/{name}") == 0
+    found = evaluated(capsys, "multi", "--against", "glyphs", *FAST, "--metrics", "fd", "--max-bad", "0")
+    assert found["provenance"]["drawn"] == 36
+
+
+def test_runs_with_and_without_labels_can_be_compared(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But not the likeness of pairs within classes with that of any pairs."""
+    _, b = folders
+    for i, path in enumerate(sorted(b.iterdir())):
+        (b / f"class{i % 2}").mkdir(exist_ok=True)
+        path.rename(b / f"class{i % 2}" / path.name)
+    assert exit_of("train", b, *TINY, "--images", 20, "--runs", "more", "--name", "with", "--conditional") == 0
+    assert exit_of("train", b, *TINY, "--images", 20, "--runs", "more", "--name", "without", "--labels", "none") == 0
+    fast = [*FAST, "--against", b, "--metrics"]
+    within = evaluated(capsys, "more/00000-with", *fast, "fd,msssim", "--out", "w")
+    assert within["provenance"]["pairs"] == "within classes"
+    both = evaluated(capsys, "more/00001-without", *fast, "fd", "--compare", "w/scores.json")
+    assert both["comparison"].keys() == {"fd@random"}
+    assert "pairs" in refused(capsys, 2, "more/00001-without", *fast, "msssim", "--compare", "w/scores.json")
+
+
+def test_every_picture_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extractors, "OWN", {})
+    seen: list[int] = []
+    real = reference.gather
+
+    def counting(batches: Any, network: Any) -> Any:
+        found = real(batches, network)
+        seen.append(len(found))
+        return found
+
+    monkeypatch.setattr(reference, "gather", counting)
+    kantor.extractor("mean", lambda x: x.mean((2, 3)), size=8)
+    options: dict[str, Any] = {"features": "mean", "count": 200}
+    kantor.evaluate("plain", metrics="fd", **options)
+    assert len(seen) == 2  # reals and drawn ones; none that were held out
+    seen.clear()
+    kantor.evaluate("plain", metrics="fd,nn", **options)
+    assert len(seen) == 3  # those held out too; all that were learnt from are the reals

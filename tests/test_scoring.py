@@ -272,6 +272,29 @@ def test_a_best_moment_that_could_not_be_written_is_none() -> None:
     best.on(scored(5, 1.0))
     best.lost()
     assert best.keeps(9) and best.on(scored(10, 2.0)) and best.keeps(10) and not best.keeps(11)
+    best.on(scored(20, 1.5))
+    best.lost()  # that of 10 is still on the disk
+    assert best.images_seen == 10 and not best.keeps(21) and best.on(scored(30, 1.9))
+
+
+def test_other_numbers_measured_beside_it_leave_the_best_alone() -> None:
+    best = BestScore("fd@x")
+    best.on(scored(1, 10.0))
+    assert best.on(scored(2, 50.0, modes="letter x hue")) is None
+    of_modes = BestScore("modes@x")
+    of_modes.on(scored(1, 50.0, "modes@x", modes="class"))
+    assert of_modes.on(scored(2, 10.0, "modes@x", modes="letter x hue"))
+
+
+def test_a_lengthened_run_is_scored_as_a_new_one_of_that_length(cache: Path, tmp_path: Path) -> None:
+    def stop(event: Event) -> Stop | None:
+        return Stop("enough") if isinstance(event, Progressed) and event.images_seen > 60 else None
+
+    words = [*TINY, "--set", "data.glyphs.count=120", "--runs", tmp_path, "--cache", cache, "--images", 40]
+    assert exit_of("train", *words, "--name", "j") == 0
+    kantor.train(resume=tmp_path / "00000-j", images=10**6, cache=cache, quiet=True, on_event=stop)
+    config = read_toml(tmp_path / "00000-j" / "config.toml")
+    assert (config["train"]["score_images"], config["score"]["count"]) == (100_000, 5000)
 
 
 def test_scores_have_seeds_of_their_own(run: Path) -> None:

@@ -16,7 +16,8 @@ from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.metrics.evaluate import METRICS, USUAL, Material, evaluate, known
 from kantor.metrics.extractors import extractor
-from kantor.metrics.score import FREE, Comparison, Scores, require_alike
+from kantor.metrics.gather import Gathered
+from kantor.metrics.score import FREE, PARTIAL, Comparison, Scores, require_alike
 
 __all__ = ["EvaluateOptions", "Evaluation", "Subject", "evaluate_subject"]
 
@@ -71,10 +72,20 @@ def evaluate_subject(
     part = "" if held is None else "held out" if options.held_out else "training"
     told = provenance(network, reals, len(fakes), modes, part) | _about(options, subject)
     if earlier is not None:  # before minutes are spent
-        require_alike(told, earlier.provenance, (*FREE, "modes"))
+        require_alike(told, earlier.provenance, (*FREE, *PARTIAL))
     everything = chosen(training, MOST_REMEMBERED, spec) if "nn" in metrics else None
     if everything is not None and len(everything) < training.count:
         note(f"copies are looked for among {len(everything):,} of {training.count:,} pictures")
+    looked_at = {reals.digest(): found_reals}
+
+    def look(pictures: Reals | None, what: str) -> Gathered | None:
+        """Each set of real pictures once, and only where copies are looked for."""
+        if pictures is None or everything is None:
+            return None
+        if (key := pictures.digest()) not in looked_at:
+            looked_at[key] = gathered(pictures, network, looking(f"looking at {what}:"), cache)
+        return looked_at[key]
+
     drawn = gathered(fakes, network, looking("looking at the pictures to be scored:"), cache)
     alike = _same_classes(subject, reals)
     material = Material(
@@ -85,16 +96,15 @@ def evaluate_subject(
         reals.pick,
         fakes.labels(drawn.order) if alike else None,
         reals.labels(found_reals.order) if alike else None,
-        None
-        if everything is None
-        else gathered(everything, network, looking("looking at all pictures learnt from:"), cache),
-        None if held is None else gathered(chosen(held, options.count, spec), network, cache=cache),
+        look(everything, "all pictures learnt from"),
+        look(None if held is None else chosen(held, options.count, spec), "pictures held out"),
         modes,
         criticise(subject, fakes, training, held, device) if "critic" in metrics else None,
         options.seed,
     )
     lenient = options.metrics is None or names(",".join(options.metrics)) == ["all"]
     begun = looking("measuring score")
+    told |= {"pairs": "within classes"} if material.within_classes else {}
     scores = Scores(evaluate(material, metrics, note if lenient else None, begun), told)
     compared = scores.compare(earlier) if earlier is not None else None
     return Evaluation(scores, material, subject, fakes, everything, compared)

@@ -16,7 +16,7 @@ from kantor.app.generate import is_checkpoint, load_model
 from kantor.app.reference import SEED_BLOCK, Drawn, Reals, chosen, classes_like
 from kantor.app.resume import packed_copy
 from kantor.config.io import layered, overridden, read_toml
-from kantor.config.schema import Config, parse_size
+from kantor.config.schema import Config, DataConfig, parse_size
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.own import PREFIX
 from kantor.data.split import Part, split
@@ -131,12 +131,7 @@ def reference_of(
     config = subject.config or Config()
     fields: dict[str, Any] = {}
     if options.against is not None:
-        fields["data.holdout"] = 0.0  # what is named is meant as a whole
-        own = subject.config is not None and _same_place(options.against, subject.config.data.source)
-        if not own:  # what was said about the run's own pictures holds for these alone
-            fresh = Config().data.model_copy(update={"fit": config.data.fit, "background": config.data.background})
-            config = config.model_copy(update={"data": fresh})
-            fields["data.source"] = options.against
+        config = config.model_copy(update={"data": _named(config, options.against)})
     elif subject.config is None:
         raise ConfigError(
             "--against", f"{subject.name} does not say which pictures it is to be compared with", "name them"
@@ -145,7 +140,7 @@ def reference_of(
     if subject.card:
         fields |= _as_spec(subject.card.spec, fields, config)
     elif not {"data.size", "data.channels"} <= fields.keys():
-        both = [_own_spec(name, fields) for name in (subject.name, str(fields["data.source"]))]
+        both = [_own_spec(name, fields) for name in (subject.name, config.data.source)]
         smaller = min(both, key=lambda spec: spec.height * spec.width)  # enlarged pictures are no measure
         fields = _as_spec(smaller._replace(channels=both[1].channels), {}, config) | fields
     config = overridden(config, fields)
@@ -155,6 +150,15 @@ def reference_of(
     if subject.run is None or options.against is not None:
         return packed_set(config, LARGEST_SIDE, cache, packing, note)[:2]
     return _learnt_from(subject.run, config, cache, packing, note), config
+
+
+def _named(config: Config, source: str) -> DataConfig:
+    """A set that is named is meant as a whole, whatever a run chose of it: so runs can be compared. How pictures are brought
+    to size stays that of the run, and what a set of our own making is."""
+    kept = ["crop", "fit", "background"]
+    if _same_place(source, config.data.source):
+        kept += ["glyphs", "stack"]
+    return DataConfig(source=source, **{name: getattr(config.data, name) for name in kept})
 
 
 def _brought_down(config: Config) -> Config:
@@ -213,9 +217,6 @@ def parts_of(
 ) -> tuple[Store | Part, Store | Part | None]:
     """What was learnt from, and what was held out of it."""
     if not config.data.holdout:
-        if options.held_out:
-            do = "train with --set data.holdout=10%, or leave it out"
-            raise ConfigError("--held-out", "no pictures were held out of training", do)
         return store, None
     training, held = split(store, config.data.holdout)
     if options.held_out and held.count < FEWEST:

@@ -175,7 +175,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         asked = "score.metrics" in options.overrides
         short = isinstance(length, int) and length < FEWEST_SCORED <= total  # for scores, then
         if config.train.score_images == 0 and "train.score_images" not in options.overrides and (asked or short):
-            config, _ = fill(config, {"train.score_images": ("auto", "")})
+            again = {"train.score_images", "score.count"} - options.overrides.keys()
+            config, _ = fill(config, dict.fromkeys(sorted(again), ("auto", "")))
         config = with_intervals(config, asked)
         weights = same_weights(config, env) if found is None else None
         going_on = Run(

@@ -97,7 +97,7 @@ class Watched:
 
 def is_bad(outcome: object) -> bool:
     """Whether `outcome` is a rejected picture. A readme beside the pictures is rejected too, but is none."""
-    if not isinstance(outcome, Rejected):
+    if not isinstance(outcome, Rejected) or outcome.reason == names.SHEET:
         return False
     named_so = (names.not_picture(outcome.name) or "").startswith(_NO_PICTURE)
     looks_so = names.extension(outcome.name) == "" and outcome.reason.startswith(_NO_PICTURE)

@@ -15,6 +15,8 @@ from kantor.metrics.gather import Gathered
 from kantor.metrics.memorising import Memory, remember
 from kantor.metrics.modes import Modes
 
+MOST_PAIRED = 2048
+"""Pictures whose pairs are compared, and whose patches are."""
 Pick = Callable[[NDArray[np.int64]], Pictures]
 
 
@@ -77,6 +79,12 @@ class Material:
         """Distances to nearest pictures."""
         assert self.training is not None
         return remember(self.fakes, self.training, self.held_out, self.seed)
+
+    @cached_property
+    def within_classes(self) -> bool:
+        """Whether pairs are of one class: where both sides have the same classes, and two pictures of one."""
+        sides = (self.fake_labels, self.real_labels)
+        return all(labels is not None and np.bincount(labels[:MOST_PAIRED]).max() > 1 for labels in sides)
 
     def key(self, name: str, space: str = "") -> str:
         return f"{name}@{space or self.extractor.name}"

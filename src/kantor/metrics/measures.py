@@ -12,14 +12,13 @@ from kantor.metrics.bootstrap import Interval, counts, interval, mean_interval, 
 from kantor.metrics.frechet import frechet
 from kantor.metrics.kernel import kid
 from kantor.metrics.manifold import neighbourhoods
-from kantor.metrics.material import Material, Picked
+from kantor.metrics.material import MOST_PAIRED, Material, Picked
 from kantor.metrics.memorising import PIXELS
 from kantor.metrics.score import Score
 from kantor.random import derive
 from kantor.registry import Registry
 
 MOST_TRANSPORTED = 500
-MOST_SLICED = 2048
 MOST_COMPARED = 20_000
 """Pictures on either side whose pairs are looked at: time goes with the square."""
 
@@ -92,7 +91,7 @@ def _above_0(span: Interval) -> Interval:
 
 @METRICS.register("swd")
 def _swd(material: Material) -> dict[str, Score]:
-    count = min(len(material.fakes), len(material.reals) // 2, MOST_SLICED)
+    count = min(len(material.fakes), len(material.reals) // 2, MOST_PAIRED)
     fakes = Picked(material.pick_fakes, material.fakes.order[:count])
     reals, others = (Picked(material.pick_reals, material.reals.order[i * count : (i + 1) * count]) for i in range(2))
     found, alike = sliced.swd(fakes, reals, material.seed), sliced.swd(others, reals, material.seed)
@@ -109,13 +108,11 @@ def _ms_ssim(material: Material) -> dict[str, Score]:
         (material.fakes, material.pick_fakes, material.fake_labels),
         (material.reals, material.pick_reals, material.real_labels),
     )
-    within = all(labels is not None and np.bincount(labels[:MOST_SLICED]).max() > 1 for *_, labels in sides)
     (value, ends), (reals, _) = (
         diversity.pair_similarity(
-            Picked(pick, side.order[:MOST_SLICED]),
+            Picked(pick, side.order[:MOST_PAIRED]),
             material.seed,
-            labels=labels[:MOST_SLICED] if within and labels is not None else None,
-            replicates=material.replicates,
+            labels=labels[:MOST_PAIRED] if material.within_classes and labels is not None else None,
         )
         for side, pick, labels in sides
     )

@@ -22,10 +22,12 @@ BETTER = {
 """Which way is better. Of the others neither is: they are read beside what real pictures get."""
 FREE = ("model", "images_seen", "seed", "truncation", "reference_part")
 """What may differ between the provenances of two numbers that are compared."""
+PARTIAL = {"modes": "modes", "pairs": "msssim"}
+"""What matters to one kind of number only, which this names."""
 _REMEDIES = {
     "extractor": "give both the same --features",
     "extractor_sha256": "measure both with the same weights of the features",
-    "pictures": "give both the same --size",
+    "pictures": "bring both to one size; models of different sizes cannot be compared",
     "drawn": "give both the same --count",
     "reals": "give both the same --count and --against",
     "reference": "give both the same real pictures with --against",
@@ -77,7 +79,7 @@ class Score:
 
 
 class ByName(dict[str, T]):
-    """A dictionary whose names may be given without the part behind the @, where that is clear."""
+    """A dictionary in which [] takes a name without the part behind the @, where that is clear."""
 
     def __missing__(self, name: str) -> T:
         found = [key for key in self if key.partition("@")[0] == name]
@@ -153,8 +155,11 @@ class Scores(Mapping[str, Score]):
         if not shared:
             what = f"none of these was measured in both: {', '.join(self.scores)}; and {', '.join(other.scores)}"
             raise ConfigError("scores", what, "give both the same --metrics")
-        modes = any(name.startswith("modes") for name in shared)
-        require_alike(self.provenance, other.provenance, FREE if modes else (*FREE, "modes"))
+        require_alike(
+            self.provenance,
+            other.provenance,
+            (*FREE, *(part for part, name in PARTIAL.items() if not any(kind(one).startswith(name) for one in shared))),
+        )
         return ByName({name: _compared(name, self.scores[name], other.scores[name]) for name in shared})
 
 

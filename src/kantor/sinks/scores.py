@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kantor.engine.events import Best, Event, Request, Save, Scored
-from kantor.metrics.score import BETTER, LOWER
+from kantor.metrics.score import BETTER, LOWER, PARTIAL
 
 
 class BestScore:
@@ -27,19 +27,22 @@ class BestScore:
         self.value: float | None = None
         self.images_seen: int | None = None
         self._provenance: dict[str, Any] = {}
+        self._before = self.state()
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         if not isinstance(event, Scored) or not math.isfinite(value := event.values.get(self.name, math.nan)):
             return None
-        alike = {**event.provenance, "name": self.name}
+        free = {part for part, kind in PARTIAL.items() if not self.name.startswith(kind)}
+        alike = {name: told for name, told in event.provenance.items() if name not in free} | {"name": self.name}
         if self.value is not None and alike == self._provenance and not self._better(value, self.value):
             return None
+        self._before = self.state()
         self.value, self.images_seen, self._provenance = value, event.images_seen, alike
         return [Best(event.images_seen, self.name, value), Save()]
 
     def lost(self) -> None:
-        """The generator of the best moment could not be written: the next score counts as the best again."""
-        self.value = self.images_seen = None
+        """The generator of the best moment could not be written: the best before it is still there."""
+        self.load(self._before)
 
     def keeps(self, images_seen: int) -> bool:
         """Whether the generator of this moment is the one to keep."""

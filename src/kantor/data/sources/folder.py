@@ -103,7 +103,7 @@ class Folder:
             if _DRAWN.fullmatch(parts[-1]):
                 sheet = "/".join([*parts[:-1], "sheet.png"])  # comes after these
             elif name == sheet:
-                yield Rejected(name, "not a picture of its own: the sheet of those drawn beside it")
+                yield Rejected(name, names.SHEET)
                 continue
             label = parts[depth] if depth is not None and len(parts) > depth + 1 else None
             yield Item(name, position, entry.st_size, entry.st_mtime_ns, label)

@@ -48,6 +48,10 @@ def extension(name: str) -> str:
     return "." + tail.lower()
 
 
+SHEET = "no picture of its own: the sheet of those drawn beside it"
+"""Why a sheet that `kantor generate` made is left out of a folder."""
+
+
 def not_picture(name: str) -> str | None:
     """Why a file of this name is left out unread, or None where it may be a picture."""
     kind = extension(name)

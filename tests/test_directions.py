@@ -59,10 +59,10 @@ SETS = {
 }
 
 
-def measured(metrics: str, kind: str, *more: object, held: bool = False) -> dict[str, Score]:
-    fakes, pictures = looked_at(kind, *more)
+def material_of(fakes: Gathered, pictures: Pictures, held: bool = False) -> Material:
+    """Beside the reals, which are what was learnt from too."""
     reals, theirs = looked_at("reals")
-    material = Material(
+    return Material(
         extractor("kantor-small"),
         fakes,
         reals,
@@ -72,7 +72,10 @@ def measured(metrics: str, kind: str, *more: object, held: bool = False) -> dict
         held_out=looked_at("held")[0] if held else None,
         modes=by_classifiers(extractor("kantor-small"), ("letter", "hue"), "letter x hue"),
     )
-    found = evaluate(material, metrics.split(","))
+
+
+def measured(metrics: str, kind: str, *more: object, held: bool = False) -> dict[str, Score]:
+    found = evaluate(material_of(*looked_at(kind, *more), held), metrics.split(","))
     return {name.partition("@")[0] + ("@pixels" * name.endswith("copied@pixels")): one for name, one in found.items()}
 
 
@@ -208,16 +211,7 @@ def test_does_not_depend_on_order_or_batches() -> None:
     once = measured(names, "fresh")
     pictures = glyphs(1)[::-1]
     again = gather(np.array_split(pictures, 11), extractor("kantor-small"))
-    reals, theirs = looked_at("reals")
-    material = Material(
-        extractor("kantor-small"),
-        again,
-        reals,
-        lambda places: pictures[places],
-        lambda places: theirs[places],
-        training=reals,
-        modes=by_classifiers(extractor("kantor-small"), ("letter", "hue"), "letter x hue"),
-    )
+    material = material_of(again, pictures)
     torch.manual_seed(99)  # nothing comes from torch's own dice
     found = evaluate(material, names.split(","))
     for name, score in found.items():

@@ -64,6 +64,13 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "a", tmp_path / "b"
 
 
+def into_classes(folder: Path) -> None:
+    """Its pictures into two sub-folders, in turn."""
+    for i, path in enumerate(sorted(folder.iterdir())):
+        (folder / f"class{i % 2}").mkdir(exist_ok=True)
+        path.rename(folder / f"class{i % 2}" / path.name)
+
+
 def evaluated(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
     capsys.readouterr()
     assert exit_of("evaluate", *words, "--json") == 0
@@ -222,9 +229,7 @@ def test_labelled_sets_have_their_classes_as_modes(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = folders
-    for i, path in enumerate(sorted(b.iterdir())):
-        (b / f"class{i % 2}").mkdir(exist_ok=True)
-        path.rename(b / f"class{i % 2}" / path.name)
+    into_classes(b)
     found = evaluated(capsys, a, "--against", b, "--features", "random", "--metrics", "modes")
     assert found["metrics"]["modes@random"]["of"] == 2 and found["provenance"]["modes"] == "class"
 
@@ -408,9 +413,7 @@ def test_runs_with_and_without_labels_can_be_compared(
 ) -> None:
     """But not the likeness of pairs within classes with that of any pairs."""
     _, b = folders
-    for i, path in enumerate(sorted(b.iterdir())):
-        (b / f"class{i % 2}").mkdir(exist_ok=True)
-        path.rename(b / f"class{i % 2}" / path.name)
+    into_classes(b)
     assert exit_of("train", b, *TINY, "--images", 20, "--runs", "more", "--name", "with", "--conditional") == 0
     assert exit_of("train", b, *TINY, "--images", 20, "--runs", "more", "--name", "without", "--labels", "none") == 0
     fast = [*FAST, "--against", b, "--metrics"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from kantor.api.memory import keep
 from kantor.api.model import HasPath, Model
-from kantor.app import evaluated
+from kantor.app import evaluated, parsing
 from kantor.app.data import cache_folder
 from kantor.app.evaluate import EvaluateOptions, Subject, evaluate_subject
 from kantor.errors import ConfigError
@@ -56,19 +56,18 @@ def evaluate(
         ConfigError, DataError, ModelError, ResourceError: as on the command line.
     """
     folder = cache_folder(Path(cache) if cache is not None else None)
-    fields = {"size": size, "crop": crop, "fit": fit, "channels": channels}
+    if count < 1:
+        raise ConfigError("count", f"{count} pictures cannot be scored", "give 12 or more")
+    fields = {"size": parsing.size(size), "crop": crop, "fit": fit, "channels": channels}
+    given = Subject("a model in memory", model.network, model._card) if isinstance(model, Model) else None
     options = EvaluateOptions(
-        subject="",
+        subject=given.name if given else _named(getattr(model, "path", model), folder),
         against=None if against is None else _named(against, folder),
         metrics=[metrics] if isinstance(metrics, str) else metrics,
         features=features,
         count=count,
         seed=seed,
-        overrides={
-            f"data.{name}": "x".join(map(str, value)) if isinstance(value, tuple) else value
-            for name, value in fields.items()
-            if value is not None
-        },
+        overrides={f"data.{name}": value for name, value in fields.items() if value is not None},
         held_out=held_out,
         raw=raw,
         checkpoint=checkpoint,
@@ -77,13 +76,6 @@ def evaluate(
         runs=Path(runs),
         cache=folder,
     )
-    if count < 1:
-        raise ConfigError("count", f"{count} pictures cannot be scored", "give 12 or more")
-    given = None
-    if isinstance(model, Model):
-        given = Subject("a model in memory", model.network, model._card)
-    else:
-        options = EvaluateOptions(**{**options.__dict__, "subject": _named(getattr(model, "path", model), folder)})
     found = evaluate_subject(options, lambda _: None, lambda *_: None, lambda _: lambda *_: None, given)
     if out is not None:
         evaluated.write(found, Path(out), overwrite)

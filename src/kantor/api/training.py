@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from kantor.api.memory import keep
 from kantor.api.model import Model, Pictures, load
+from kantor.app import parsing
 from kantor.app.data import Progress, cache_folder
-from kantor.app.parsing import count, duration_s, names
 from kantor.app.run import Terminal
 from kantor.app.train import TrainOptions
 from kantor.app.train import train as _train
@@ -127,11 +127,11 @@ def train(
     given = _data_fields(data, labels, folder)
     fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None,
               "train.init_from": None if init_from is None else str(_path(init_from)), "data.crop": crop, "data.fit": fit,
-              "data.size": "x".join(map(str, size)) if isinstance(size, tuple) else size, "data.channels": channels,
+              "data.size": parsing.size(size), "data.channels": channels,
               "data.max_bad": max_bad, "data.mirror": mirror or None,
-              "score.metrics": names(metrics) if isinstance(metrics, str) else metrics}  # fmt: skip
+              "score.metrics": parsing.names(metrics) if isinstance(metrics, str) else metrics}  # fmt: skip
     given |= {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
-    budget_s = duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
+    budget_s = parsing.duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
     if budget_s is not None and not 0 < budget_s < math.inf:
         raise ConfigError("time_budget", f"{time_budget} is no time", 'give seconds, or text such as "10m"')
     if resume is not None and (preset != "default" or batch == "auto"):
@@ -139,7 +139,7 @@ def train(
         raise ConfigError("resume", what, "leave preset and batch out")
     options = TrainOptions(
         preset=preset, config_file=Path(config) if config is not None else None, overrides=given, epochs=epochs,
-        images=count(images, "images") if isinstance(images, str) else images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
+        images=parsing.count(images, "images") if isinstance(images, str) else images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
         resume=None if resume is None else str(_path(resume)), cache=folder, tensorboard=tensorboard, batch_auto=batch == "auto", started_s=time.monotonic(),
     )  # fmt: skip
     with _Interrupt() as interrupt:

@@ -235,6 +235,11 @@ def size_text(spec: ImageSpec) -> str:
     return str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"
 
 
+def spec_of(config: Config, store: Store | Part) -> ImageSpec:
+    """Of the pictures that networks see; the set may hold larger ones."""
+    return ImageSpec(*parse_size(config.data.size), store.spec.channels)
+
+
 CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
 
 

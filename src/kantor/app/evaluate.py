@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from kantor.app.criticise import criticise
-from kantor.app.data import Progress, cache_folder
+from kantor.app.data import Progress, cache_folder, spec_of
 from kantor.app.materials import modes_of, provenance, reading_modes
 from kantor.app.parsing import names
 from kantor.app.reference import Drawn, Reals, chosen, gathered
-from kantor.app.sides import EvaluateOptions, Note, Subject, fakes_of, find_subject, parts_of, reference_of, spec_of
+from kantor.app.sides import EvaluateOptions, Note, Subject, fakes_of, find_subject, parts_of, reference_of
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.metrics.evaluate import METRICS, USUAL, Material, evaluate, known
 from kantor.metrics.extractors import extractor
 from kantor.metrics.gather import Gathered
-from kantor.metrics.score import FREE, PARTIAL, Comparison, Scores, require_alike
+from kantor.metrics.score import Comparison, Scores, free_for, require_alike
 
 __all__ = ["EvaluateOptions", "Evaluation", "Subject", "evaluate_subject"]
 
@@ -52,7 +52,7 @@ def evaluate_subject(
         given: what is scored; None finds what the options name.
         note: shows a line; packing: how far packing is; looking("what"): how far that is.
     """
-    metrics = _checked(options.metrics)
+    metrics, lenient = _wanted(options.metrics)
     earlier = Scores.read(options.compare) if options.compare else None
     device, cache = choose_device(options.device), cache_folder(options.cache)
     network = extractor(options.features, device)
@@ -72,7 +72,7 @@ def evaluate_subject(
     part = "" if held is None else "held out" if options.held_out else "training"
     told = provenance(network, reals, len(fakes), modes, part) | _about(options, subject)
     if earlier is not None:  # before minutes are spent
-        require_alike(told, earlier.provenance, (*FREE, *PARTIAL))
+        require_alike(told, earlier.provenance, free_for())
     everything = chosen(training, MOST_REMEMBERED, spec) if "nn" in metrics else None
     if everything is not None and len(everything) < training.count:
         note(f"copies are looked for among {len(everything):,} of {training.count:,} pictures")
@@ -102,7 +102,6 @@ def evaluate_subject(
         criticise(subject, fakes, training, held, device) if "critic" in metrics else None,
         options.seed,
     )
-    lenient = options.metrics is None or names(",".join(options.metrics)) == ["all"]
     begun = looking("measuring score")
     told |= {"pairs": "within classes"} if material.within_classes else {}
     scores = Scores(evaluate(material, metrics, note if lenient else None, begun), told)
@@ -110,19 +109,20 @@ def evaluate_subject(
     return Evaluation(scores, material, subject, fakes, everything, compared)
 
 
-def _checked(metrics: Sequence[str] | None) -> tuple[str, ...]:
+def _wanted(metrics: Sequence[str] | None) -> tuple[tuple[str, ...], bool]:
+    """The scores to be measured, and whether those that cannot be are left out: unless they were named."""
     if metrics is None:
-        return USUAL
+        return USUAL, True
     wanted = names(",".join(metrics))
     if wanted == ["all"]:
-        return tuple(METRICS)
+        return tuple(METRICS), True
     if "all" in wanted:
         raise ConfigError("--metrics", "all, and others beside it", "give all alone")
     if not wanted:
         raise ConfigError("--metrics", "names none", f"choose of: {', '.join(METRICS)}")
     for name in wanted:
         known(name, "--metrics")
-    return tuple(dict.fromkeys(wanted))
+    return tuple(dict.fromkeys(wanted)), False
 
 
 def _same_classes(subject: Subject, reals: Reals) -> bool:

@@ -64,7 +64,7 @@ def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
     """
     require_free(out, overwrite, OURS)
     files = {}
-    if evaluation.training is not None and "copied" in {name.partition("@")[0] for name in evaluation.scores}:
+    if evaluation.training is not None:
         memory = evaluation.material.memory
         files[NEIGHBOURS] = png_bytes(_neighbours(evaluation, memory))
         title = f"Distances to the nearest picture · {evaluation.subject.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from kantor.errors import ConfigError
 
@@ -41,6 +42,11 @@ def whole(text: str | None, where: str, least: int) -> int:
             f"{where} {text}", f"is not a whole number of at least {least}", "write for example 64, or auto"
         )
     return int(text)
+
+
+def size(value: Any) -> Any:
+    """(48, 96) -> "48x96"; what is no tuple stays."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def names(text: str) -> list[str]:

@@ -47,5 +47,11 @@ class Sampler:
 
 def first_pictures(store: Store | Part, count: int, spec: ImageSpec) -> Pictures:
     """Pictures of the set, spread evenly, brought down to `spec` as the feed does it: uint8 [count or fewer, H, W, C]."""
-    pictures = store.images(np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64))
+    return at_size(store.images(np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64)), spec)
+
+
+def at_size(pictures: Pictures, spec: ImageSpec) -> Pictures:
+    """uint8 [N, H, W, C] brought down to `spec` as the feed does it."""
+    if pictures.shape[1:3] == spec[:2]:
+        return pictures
     return to_uint8(shrink(to_float(torch.from_numpy(pictures)), spec.height, spec.width))

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from kantor import atomic
 from kantor.app import cache as caching
-from kantor.data.feed import shrink, to_float
+from kantor.app.pictures import at_size
 from kantor.data.split import Part
 from kantor.data.store import Store
 from kantor.errors import ModelError, ResourceError
@@ -25,7 +24,7 @@ from kantor.metrics.features import Extractor, Pictures
 from kantor.metrics.gather import Gathered, gather
 from kantor.random import derive
 from kantor.runs.checkpoint import from_bytes, to_bytes
-from kantor.sample.draw import draw, to_uint8
+from kantor.sample.draw import draw
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 
@@ -56,10 +55,7 @@ class Reals:
 
     def pick(self, places: NDArray[np.int64]) -> Pictures:
         """uint8 [n, H, W, C] of some of the rows, by their place among these."""
-        pictures = self.store.images(self.rows[places])
-        if self.store.spec[:2] == self.spec[:2]:
-            return pictures
-        return to_uint8(shrink(to_float(torch.from_numpy(pictures)), self.spec.height, self.spec.width))
+        return at_size(self.store.images(self.rows[places]), self.spec)
 
     def labels(self, places: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.store.labels(self.rows[places])

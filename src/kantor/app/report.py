@@ -91,7 +91,7 @@ def read_page(run: Path) -> Page:
         scores=score_rows,
         score_about=score_about,
         health=words.health(metrics),
-        history=[*_history(events, metrics), *([f"Sheets that cannot be read: {damaged}."] if damaged else [])],
+        history=[*_history(config, events, metrics), *([f"Sheets that cannot be read: {damaged}."] if damaged else [])],
         changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
         config=to_toml(config),
         commands=[
@@ -173,7 +173,7 @@ def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     ] + curves
 
 
-def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
+def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
     lines, saves = [], sum(event.get("event") == "saved" for event in events)
     resumed = [event for event in events if event.get("event") == "started" and event.get("resumed")]
     lines += [f"Gone on with at {event['images_seen']:,} pictures." for event in resumed]
@@ -185,7 +185,8 @@ def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[s
     if best := [event for event in events if event.get("event") == "best"]:
         name, value = printable(str(best[-1].get("name")))[:99], best[-1].get("value")
         told = f"{value:.4g}" if isinstance(value, float) else str(value)
-        lines.append(f"Best {name}: {told} at {best[-1]['images_seen']:,} pictures, which generator.safetensors keeps.")
+        kept = ", which generator.safetensors keeps" if config.score.metrics and config.score.best != "none" else ""
+        lines.append(f"Best {name}: {told} at {best[-1]['images_seen']:,} pictures{kept}.")
     for event in events:
         if event.get("event") == "finished":
             lines.append(

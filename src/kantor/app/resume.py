@@ -111,15 +111,10 @@ def open_again(
         DataError: the pictures are others, or gone.
     """
     source = config.data.source
-    if source.startswith(PREFIX):
-        gone = source.removeprefix(PREFIX) not in OWN
-    else:
-        gone = source != GLYPHS and not Path(source).exists()
-    kept = packed_copy(config, expected, cache) if gone else None
+    kept = copy_of_gone(config, expected, cache, note)
     if kept is not None:
-        note(f"{source} is no longer there; its packed copy in the cache serves")
         return split(kept, config.data.holdout)[0] if config.data.holdout else kept
-    if gone and not source.startswith(PREFIX):
+    if _is_gone(source) and not source.startswith(PREFIX):
         do = "bring them back, or say where they lie now: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the pictures of the run are no longer there", do)
     store, _, _ = open_set(config, 32, cache, progress, note)
@@ -129,14 +124,24 @@ def open_again(
     return store
 
 
-def packed_copy(config: Config, expected: str | None, cache: Path) -> Store | None:
-    """The whole set in the cache whose training part has the fingerprint `expected`; None where there is none."""
+def _is_gone(source: str) -> bool:
+    if source.startswith(PREFIX):
+        return source.removeprefix(PREFIX) not in OWN
+    return source != GLYPHS and not Path(source).exists()
+
+
+def copy_of_gone(config: Config, expected: str | None, cache: Path, note: Callable[[str], None]) -> Store | None:
+    """Where the pictures of a run are gone, the whole set in the cache whose training part has the fingerprint
+    `expected`; None where they are not gone, or there is no copy."""
+    if not _is_gone(config.data.source):
+        return None
     for path in sorted((cache / "packs").glob("[0-9a-f]*")):
         with contextlib.suppress(DataError):
             store = Store.open(path)
             found = split(store, config.data.holdout)[0] if config.data.holdout else store
             if found.fingerprint == expected:
                 store.verify()
+                note(f"{config.data.source} is no longer there; its packed copy in the cache serves")
                 return store
     return None
 

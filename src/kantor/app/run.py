@@ -11,13 +11,13 @@ from typing import Protocol
 
 import torch
 
-from kantor.app.data import Progress
+from kantor.app.data import Progress, spec_of
 from kantor.app.init_from import Weights, start_from
 from kantor.app.pictures import Sampler, first_pictures
 from kantor.app.rehearsal import rehearse
 from kantor.app.report import write_report
-from kantor.app.scoring import Measuring, Scorer, measuring
-from kantor.config.schema import Config, parse_size
+from kantor.app.scoring import Measuring, Scorer
+from kantor.config.schema import Config
 from kantor.data.feed import Feed
 from kantor.data.sources.own import PREFIX
 from kantor.data.split import Part
@@ -102,8 +102,7 @@ class Parts:
 
     @property
     def spec(self) -> ImageSpec:
-        """Of the pictures that the networks see; the set may hold larger ones."""
-        return _spec(self.config, self.store)
+        return spec_of(self.config, self.store)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -115,17 +114,14 @@ class Parts:
         return len(self.class_names)
 
 
-def _spec(config: Config, store: Store | Part) -> ImageSpec:
-    return ImageSpec(*parse_size(config.data.size), store.spec.channels)
-
-
-def build(config: Config, store: Store | Part, device: torch.device, precision: str) -> Parts:
+def build(
+    config: Config, store: Store | Part, device: torch.device, precision: str, measuring: Measuring | None = None
+) -> Parts:
     """The parts, once everything that can be refused has been looked at."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)
     train = config.train
-    feed = Feed(store, train.seed, device, train.conditional, config.data.mirror, _spec(config, store))
-    scores = measuring(config, device)
-    parts = Parts(config, store, device, build_objective(config.objective), precision, feed, scores)
+    feed = Feed(store, train.seed, device, train.conditional, config.data.mirror, spec_of(config, store))
+    parts = Parts(config, store, device, build_objective(config.objective), precision, feed, measuring)
     if config.train.conditional and not store.labelled:
         raise ConfigError(
             "--conditional",

@@ -23,7 +23,7 @@ from kantor.metrics.extractors import extractor
 from kantor.metrics.features import Extractor
 from kantor.metrics.gather import Gathered
 from kantor.metrics.modes import Modes
-from kantor.metrics.score import BETTER
+from kantor.metrics.score import BETTER, kind
 from kantor.types import ImageSpec
 
 NOT_WHILE_TRAINING = ("nn", "critic")
@@ -63,15 +63,15 @@ def measuring(config: Config, device: torch.device) -> Measuring | None:
             raise ConfigError("score.metrics", f"{name} is not measured while training", do)
     network = extractor(score.features, device)
     names = columns(score.metrics, network.name)
-    ranked = [name for name in names if name.partition("@")[0] in BETTER]
+    ranked = [name for name in names if kind(name) in BETTER]
     if score.best == "auto":
         return Measuring(tuple(score.metrics), network, names, ranked[0] if ranked else "")
     if score.best == "none":
         return Measuring(tuple(score.metrics), network, names, "")
-    best = next((name for name in ranked if score.best in (name, name.partition("@")[0])), None)
+    best = next((name for name in ranked if score.best in (name, kind(name))), None)
     if best is None:
         what = f"{score.best} is not measured, or cannot tell what is better"
-        raise ConfigError("score.best", what, f"choose one of: {', '.join(n.partition('@')[0] for n in ranked)}, none")
+        raise ConfigError("score.best", what, f"choose one of: {', '.join(map(kind, ranked))}, none")
     return Measuring(tuple(score.metrics), network, names, best)
 
 

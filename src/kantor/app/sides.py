@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from kantor.app import environment
-from kantor.app.data import CHANNELS, Progress, look, packed_set
+from kantor.app.data import CHANNELS, Progress, look, packed_set, size_text
 from kantor.app.generate import is_checkpoint, load_model
 from kantor.app.reference import SEED_BLOCK, Drawn, Reals, chosen, classes_like
-from kantor.app.resume import packed_copy
+from kantor.app.resume import copy_of_gone
 from kantor.config.io import layered, overridden, read_toml
 from kantor.config.schema import Config, DataConfig, parse_size
 from kantor.data.sources import GLYPHS, place
@@ -129,14 +129,13 @@ def reference_of(
 ) -> tuple[Store, Config]:
     """The set of real pictures, packed at the size of the subject's."""
     config = subject.config or Config()
-    fields: dict[str, Any] = {}
+    fields = dict(options.overrides or {})
     if options.against is not None:
         config = config.model_copy(update={"data": _named(config, options.against)})
     elif subject.config is None:
         raise ConfigError(
             "--against", f"{subject.name} does not say which pictures it is to be compared with", "name them"
         )
-    fields |= options.overrides or {}
     if subject.card:
         fields |= _as_spec(subject.card.spec, fields, config)
     elif not {"data.size", "data.channels"} <= fields.keys():
@@ -169,20 +168,17 @@ def _brought_down(config: Config) -> Config:
     own = Store.open(source).spec
     if own[:2] == parse_size(size):
         return config
-    return overridden(config, {"data.pack_size": f"{own.height}x{own.width}"})
+    return overridden(config, {"data.pack_size": size_text(own)})
 
 
 def _learnt_from(run: Path, config: Config, cache: Path, packing: Progress, note: Note) -> Store:
     """The set that a run learnt from; its packed copy where the pictures are gone."""
     expected = environment.read(run / directory.ENVIRONMENT).get("data_fingerprint")
-    source = config.data.source
-    gone = source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists()
-    if gone and (kept := packed_copy(config, expected, cache)) is not None:
-        note(f"{source} is no longer there; its packed copy in the cache serves")
+    if (kept := copy_of_gone(config, expected, cache, note)) is not None:
         return kept
     store, _, _ = packed_set(config, LARGEST_SIDE, cache, packing, note)
     if expected is not None and store.fingerprint != expected:
-        note(f"{source} has changed since the run learnt from it ({store.count:,} pictures now)")
+        note(f"{config.data.source} has changed since the run learnt from it ({store.count:,} pictures now)")
     return store
 
 
@@ -190,15 +186,12 @@ def _own_spec(source: str, fields: dict[str, Any]) -> ImageSpec:
     """Of the pictures as they are, or as packed."""
     if is_packed(Path(source)):
         return Store.open(Path(source)).spec
-    config = overridden(Config(), {**fields, "data.source": source})
-    config, _, _, _, _ = look(config, LARGEST_SIDE, lambda _: None)
-    channels = next(number for number, name in CHANNELS.items() if name == config.data.channels)
-    return ImageSpec(*parse_size(config.data.size), channels)
+    return look(overridden(Config(), {**fields, "data.source": source}), LARGEST_SIDE, lambda _: None)[1]
 
 
 def _as_spec(spec: ImageSpec, asked: dict[str, Any], config: Config) -> dict[str, Any]:
     """Size and channels as fields. Raises ConfigError where the user asks for others."""
-    wanted = {"data.size": f"{spec.height}x{spec.width}", "data.channels": CHANNELS[spec.channels]}
+    wanted = {"data.size": size_text(spec), "data.channels": CHANNELS[spec.channels]}
     for name, value in wanted.items():
         if name in asked and overridden(config, {name: asked[name]}) != overridden(config, {name: value}):
             flag = f"--{name.removeprefix('data.')}"
@@ -223,13 +216,7 @@ def parts_of(
         what = f"{held.count} of {store.count:,} pictures were held out of training"
         raise ConfigError("--held-out", what, f"hold out more, {FEWEST} at least, or leave it out")
     note(f"{training.count:,} pictures were learnt from, {held.count:,} held out")
-    if options.held_out:
-        return training, held
     return training, held if held.count else None
-
-
-def spec_of(config: Config, store: Store) -> ImageSpec:
-    return ImageSpec(*parse_size(config.data.size), store.spec.channels)
 
 
 def fakes_of(

@@ -95,7 +95,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
     config = resolve(options.preset, options.config_file, options.overrides)
     _check_paths(config, options.runs)
-    measuring(config, device)  # before pictures are packed: it refuses scores that are none
+    scores = measuring(config, device)  # before pictures are packed: it refuses scores that are none
     weights = None
     if config.train.init_from:
         weights = read_weights(config.train.init_from, options.runs, terminal.note)
@@ -107,7 +107,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         config, more = fill(config, {"train.precision": (precision, why)})
         filled += more
     options = _clock_after_packing(options, terminal)
-    parts = build(config, store, device, precision)
+    parts = build(config, store, device, precision, scores)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
         asked = "ema.warmup" in options.overrides or config.ema != resolve(options.preset).ema
@@ -165,7 +165,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
-        parts = build(config, store, device, config.train.precision)
+        parts = build(config, store, device, config.train.precision, measuring(config, device))
         seen = int(found.values["counters"]["images_seen"]) if found else 0
         total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
         if total != config.train.images:

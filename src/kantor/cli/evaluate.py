@@ -10,6 +10,7 @@ import typer
 
 from kantor.cli import completion
 from kantor.cli.options import (
+    Cache,
     Channels,
     Checkpoint,
     Crop,
@@ -81,7 +82,7 @@ def evaluate(
     checkpoint: Checkpoint = None,
     device: Device = "auto",
     runs: Runs = Path("runs"),
-    cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
+    cache: Cache = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier --out.")] = False,
 ) -> None:
     """Measure how near drawn pictures come to real ones, how varied they are, and whether they are copies.

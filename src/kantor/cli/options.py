@@ -45,6 +45,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")]
 
 
+Cache = Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)]
+
+
 def data_overrides(
     size: str | None, crop: int | None, fit: str | None, channels: str | None, labels: str | None, max_bad: str | None
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kantor.cli import completion
-from kantor.cli.options import Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_progress
+from kantor.cli.options import Cache, Channels, Crop, Fit, Labels, MaxBad, Size, data_overrides, show, show_progress
 from kantor.config.io import parse_override
 from kantor.errors import ConfigError
 
@@ -35,7 +35,7 @@ def pack(
     format_: Annotated[
         str, typer.Option("--format", help="npy for Kantor; tfrecord or webdataset for other programs.")
     ] = "npy",
-    cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
+    cache: Cache = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -15,6 +15,7 @@ import typer
 from kantor.app import parsing
 from kantor.cli import completion
 from kantor.cli.options import (
+    Cache,
     Channels,
     Crop,
     Device,
@@ -101,7 +102,7 @@ def train(
             help="Scores while training: fd,kid,is,pr,dc,swd,msssim,modes,w2,sinkhorn or none.", show_default=False
         ),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)] = None,
+    cache: Cache = None,
     size: Size = None,
     crop: Crop = None,
     fit: Fit = None,

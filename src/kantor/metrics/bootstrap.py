@@ -48,6 +48,8 @@ def share_interval(hits: NDArray[np.float64]) -> Interval:
     return (float(middle - half) if p > 0 else 0.0), (float(middle + half) if p < 1 else 1.0)
 
 
-def mean_interval(values: NDArray[np.float64], seed: int, replicates: int = REPLICATES) -> Interval:
-    """The interval of the mean of `values` [n], one a picture."""
-    return interval(float(values.mean()), counts(len(values), seed, replicates) @ values / len(values))
+def mean_interval(
+    values: NDArray[np.float64], seed: int, replicates: int = REPLICATES, low: float = -np.inf
+) -> Interval:
+    """The interval of the mean of `values` [n], one a picture. low: as for `interval`."""
+    return interval(float(values.mean()), counts(len(values), seed, replicates) @ values / len(values), low)

@@ -13,6 +13,7 @@ from kantor.metrics.material import CriticScores, Material
 from kantor.metrics.measures import METRICS
 from kantor.metrics.memorising import PIXELS
 from kantor.metrics.score import Score
+from kantor.metrics.sliced import SMALLEST
 
 __all__ = ["METRICS", "CriticScores", "Material", "columns", "evaluate", "known", "lacking"]
 
@@ -93,7 +94,6 @@ def evaluate(
 
 def lacking(name: str, material: Material) -> tuple[str, str] | None:
     """What `name` needs and does not have, and what to do; None where it has all."""
-    sides = min(material.pick_reals(np.zeros(1, np.int64)).shape[1:3])
     if name == "is" and "classes" not in material.extractor.classes:
         return f"{material.extractor.name} tells no classes apart", "choose --features kantor-small or inception"
     if name == "modes" and material.modes is None:
@@ -102,6 +102,6 @@ def lacking(name: str, material: Material) -> tuple[str, str] | None:
         return "the pictures that were learnt from are not known", "name them with --against, or leave nn out"
     if name == "critic" and material.critic is None:
         return "there is no critic at hand", "name a run or a checkpoint, which keeps it, or leave critic out"
-    if name in ("swd", "msssim") and sides < 16:
-        return f"the pictures have sides of {sides}", "give larger ones (16 or more), or leave it out"
+    if name in ("swd", "msssim") and (side := min(material.pick_reals(np.zeros(1, np.int64)).shape[1:3])) < SMALLEST:
+        return f"the pictures have sides of {side}", f"give larger ones ({SMALLEST} or more), or leave it out"
     return None

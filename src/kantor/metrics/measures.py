@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from kantor.metrics import critic, diversity, sliced, transport
-from kantor.metrics.bootstrap import Interval, counts, interval, mean_interval, share_interval
+from kantor.metrics.bootstrap import counts, interval, mean_interval, share_interval
 from kantor.metrics.frechet import frechet
 from kantor.metrics.kernel import kid
 from kantor.metrics.manifold import neighbourhoods
@@ -76,17 +76,10 @@ def _of_neighbourhoods(material: Material, names: Sequence[str]) -> dict[str, Sc
     scores = {}
     for name in names:
         values = getattr(found, name).numpy()
-        ends = (
-            _above_0(mean_interval(values, material.seed, material.replicates))
-            if name == "density"
-            else share_interval(values)
-        )
+        shares = name != "density"
+        ends = share_interval(values) if shares else mean_interval(values, material.seed, material.replicates, low=0.0)
         scores[material.key(name)] = Score(float(values.mean()), ends, material.known[name])
     return scores
-
-
-def _above_0(span: Interval) -> Interval:
-    return max(span[0], 0.0), span[1]
 
 
 @METRICS.register("swd")

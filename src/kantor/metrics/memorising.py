@@ -21,7 +21,8 @@ from kantor.random import permute
 ROWS = 512
 SUSPECT_SHARE = 0.01
 MOST_SUSPECTS = 1000
-PIXELS, FEATURES = SPACES = ("pixels", "features")
+PIXELS = "pixels"
+SPACES = (PIXELS, "features")
 
 Distances = NDArray[np.float64]
 
@@ -120,14 +121,12 @@ class Memory:
         judged: by space.
         histograms: by "real-real", "fake-fake", "real-fake": distance in pixels to the nearest other picture of a set as
             large as the fakes' (the three histograms of the fish generator; exact copies are at 0).
-        held_out: reals were judged by pictures held out; else by the training pictures' nearest others.
     """
 
     nearest: Mapping[str, NDArray[np.int64]]
     distances: Mapping[str, Distances]
     judged: Mapping[str, Copying]
     histograms: Mapping[str, Distances]
-    held_out: bool
 
 
 def remember(fakes: Gathered, training: Gathered, held_out: Gathered | None, seed: int) -> Memory:
@@ -145,7 +144,7 @@ def remember(fakes: Gathered, training: Gathered, held_out: Gathered | None, see
             sample = among[some]
             pairs = {"real-real": (sample, sample), "fake-fake": (points, points), "real-fake": (points, sample)}
             histograms = {name: nearest(x, y, own=x is y)[0][:, 0] for name, (x, y) in pairs.items()}
-    return Memory(rows, distances, judged, histograms, held_out is not None)
+    return Memory(rows, distances, judged, histograms)
 
 
 def _points(pictures: Gathered, space: str) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ BETTER = {
 }
 """Which way is better. Of the others neither is: they are read beside what real pictures get."""
 FREE = ("model", "images_seen", "seed", "truncation", "reference_part")
-"""What may differ between the provenances of two numbers that are compared."""
+"""What may differ between the provenances of any two numbers that are compared."""
 PARTIAL = {"modes": "modes", "pairs": "msssim"}
 """What matters to one kind of number only, which this names."""
 _REMEDIES = {
@@ -155,11 +155,7 @@ class Scores(Mapping[str, Score]):
         if not shared:
             what = f"none of these was measured in both: {', '.join(self.scores)}; and {', '.join(other.scores)}"
             raise ConfigError("scores", what, "give both the same --metrics")
-        require_alike(
-            self.provenance,
-            other.provenance,
-            (*FREE, *(part for part, name in PARTIAL.items() if not any(kind(one).startswith(name) for one in shared))),
-        )
+        require_alike(self.provenance, other.provenance, free_for(*shared))
         return ByName({name: _compared(name, self.scores[name], other.scores[name]) for name in shared})
 
 
@@ -182,13 +178,18 @@ class Comparison:
         return {"difference": _finite(self.difference), "interval": ends, "verdict": self.verdict}
 
 
-def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any], free: Sequence[str] = FREE) -> None:
+def free_for(*names: str) -> set[str]:
+    """What may differ between the provenances of two numbers of these names."""
+    return {*FREE, *(part for part, only in PARTIAL.items() if not any(name.startswith(only) for name in names))}
+
+
+def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any], free: Set[str]) -> None:
     """Raises ConfigError unless numbers of these two provenances may be compared.
 
     Args:
         free: what may differ.
     """
-    names = sorted((mine.keys() | other.keys()) - {*free})
+    names = sorted((mine.keys() | other.keys()) - free)
     unlike = [name for name in names if mine.get(name) != other.get(name)]
     if unlike:
         told = "; ".join(f"{name}: {_short(mine.get(name))} and {_short(other.get(name))}" for name in unlike[:3])

@@ -32,6 +32,7 @@ _LOOK_AT = 64
 _CHUNK = 1 << 16
 _AT_ONCE = 1 << 10
 _PACK = "pack them to one size first (kantor pack), and stack that set"
+_PACK_FIRST = "pack it first (kantor pack), and stack that set"
 
 
 class Stacked:
@@ -143,7 +144,7 @@ class Stacked:
             data = load_here(self.inner, item)
             if isinstance(data, bytes):  # files are not decoded in this process
                 what = "it holds encoded pictures and cannot be read in any order, as stacking them needs"
-                raise DataError(self.path, what, "pack it first (kantor pack), and stack that set")
+                raise DataError(self.path, what, _PACK_FIRST)
             try:
                 if isinstance(data, str):
                     raise Undecodable(data)
@@ -169,7 +170,7 @@ class Stacked:
     def _require_memory(self) -> None:
         if len(self._items) * self._size[0] * self._size[1] > MAX_KEPT:
             what = f"it cannot be read in any order, and its pictures take more than {MAX_KEPT >> 30} GB of memory"
-            raise DataError(self.path, what, "pack it first (kantor pack), and stack that set")
+            raise DataError(self.path, what, _PACK_FIRST)
 
     def _grey(self, row: int) -> NDArray[np.uint8]:
         """uint8 [H, W]."""

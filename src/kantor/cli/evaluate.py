@@ -49,7 +49,8 @@ def evaluate(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="fd,kid,is,pr,dc,swd,msssim,nn,modes,w2,sinkhorn,critic or all; default: the usual ones.",
+            help="Which scores, with commas: fd, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic; or all. "
+            "What each tells stands in docs/scores.md. Default: the usual ones.",
             show_default=False,
         ),
     ] = None,

@@ -99,7 +99,9 @@ def train(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Scores while training: fd,kid,is,pr,dc,swd,msssim,modes,w2,sinkhorn or none.", show_default=False
+            help="Scores while training, with commas: fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none. "
+            "[fd,kid,pr]",
+            show_default=False,
         ),
     ] = None,
     cache: Cache = None,

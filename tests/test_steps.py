@@ -55,7 +55,7 @@ def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
     state, steps = parts("wgan-gp", fields, {"critic.norm": "none", "critic.init": "he"})
     real, draws = feed().take(4), Draws(0, 3, 0, CPU)
     generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
-    steps.critic_step(state, real, draws, 2)
+    steps.critic_step(state, real, *steps.fakes(state, [real], draws, 2), draws, 2)
 
     fake = generator(latents(draws, "critic-latents", 2)).detach()
     u = torch.rand(4, generator=draws._rng("interpolation", 2)).view(4, 1, 1, 1)
@@ -101,7 +101,7 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
         real = stream.take(4)
         generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
         state.critic_optimizer.state.clear()  # each step on its own
-        steps.critic_step(state, real, draws, step)
+        steps.critic_step(state, real, *steps.fakes(state, [real], draws, step), draws, step)
         fake = generator(latents(draws, "critic-latents", step)).detach()
         loss = softplus(critic(fake) - critic(real.images)).mean()
         if step % 4 == 0:
@@ -129,7 +129,7 @@ def test_one_pass_unless_the_critic_mixes_the_batch(preset: str, passes: list[in
     real, draws, seen = feed().take(4), Draws(0, 0, 0, CPU), []
     critic, generator = copy.deepcopy(state.critic), copy.deepcopy(state.generator)
     state.critic.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    steps.critic_step(state, real, draws, 0)
+    steps.critic_step(state, real, *steps.fakes(state, [real], draws, 0), draws, 0)
     assert seen == passes
     fake = generator(draws.latents("critic-latents", 0, 4, steps.config.generator)).detach()
     for name, pictures in (("critic_real", real.images), ("critic_fake", fake)):

@@ -63,7 +63,8 @@ def _step(preset: str, device: torch.device, precision: str) -> Finding:
         began_s = time.monotonic()
         for cycle in range(2):
             draws = Draws(0, cycle, 0, device)
-            steps.critic_step(state, real, draws, 0)
+            (fake,) = steps.fakes(state, [real], draws, 0)
+            steps.critic_step(state, real, fake, draws, 0)
             steps.generator_step(state, real, draws, 0, len(pictures))
         tally = state.tally.read()
         elapsed_s = (time.monotonic() - began_s) / 2

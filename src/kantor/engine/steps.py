@@ -1,7 +1,12 @@
-"""One cycle: critic steps, then generator steps. Nothing in here waits for the device."""
+"""One cycle: critic steps, then generator steps. Nothing in here waits for the device.
+
+As few passes as the networks allow: real and generated pictures are scored in one, R1 and R2 are taken on those very
+scores, and the generator draws the pictures of several critic steps at once, for it does not change between them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +24,9 @@ from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
 from kantor.random import derive
 from kantor.types import Batch
+
+
+MOST_AT_ONCE = 512  # pictures drawn in one pass: more is no faster, and takes memory
 
 
 @dataclass
@@ -41,23 +49,37 @@ class Steps:
         draws = Draws(train.seed, counters.cycle, counters.attempt, state.device)
         critic_steps, generator_steps = steps_in_cycle(self.config.cycle, counters.cycle)
         self._set_rates(state, feed)
-        for step in range(critic_steps):
-            batch = feed.take(train.batch)
-            self.critic_step(state, batch, draws, step)
-            counters.images_seen += train.batch
+        together = self._critic_steps_at_once(state)
+        for first in range(0, critic_steps, together):
+            reals = [feed.take(train.batch) for _ in range(min(together, critic_steps - first))]
+            for step, (batch, fake) in enumerate(zip(reals, self.fakes(state, reals, draws, first), strict=True), first):
+                self.critic_step(state, batch, fake, draws, step)
+                counters.images_seen += train.batch
         for step in range(generator_steps):
             self.generator_step(state, batch, draws, step, critic_steps * train.batch / generator_steps)
         counters.cycle += 1
 
-    def critic_step(self, state: State, real: Batch, draws: Draws, step: int) -> None:
+    def _critic_steps_at_once(self, state: State) -> int:
+        """For how many critic steps the generator draws at once: one where it mixes the pictures of a batch."""
+        if traits_of(state.generator).mixes_batch:
+            return 1
+        return max(1, MOST_AT_ONCE // self.config.train.batch)
+
+    def fakes(self, state: State, reals: Sequence[Batch], draws: Draws, first: int) -> tuple[Tensor, ...]:
+        """As many generated pictures as each batch has, float32 [N, C, H, W], for the critic steps from `first` on."""
+        reseed_dropout(state.generator, draws.derived("fakes-dropout", first))
+        config = self.config.generator
+        latents = [draws.latents("critic-latents", first + i, len(r.images), config) for i, r in enumerate(reals)]
+        labels = [r.labels for r in reals if r.labels is not None]
+        with torch.no_grad(), autocast(state.device, self.precision):
+            fake = state.generator(torch.cat(latents), torch.cat(labels) if labels else None).to(torch.float32)
+        return fake.split([len(r.images) for r in reals])
+
+    def critic_step(self, state: State, real: Batch, fake: Tensor, draws: Draws, step: int) -> None:
         """Lowers the critic's loss on `real` and as many generated pictures."""
         objective, critic, tally = self.objective, state.critic, state.tally
         reseed_dropout(critic, draws.derived("critic-dropout", step))
-        reseed_dropout(state.generator, draws.derived("fakes-dropout", step))
         with autocast(state.device, self.precision):
-            with torch.no_grad():
-                z = draws.latents("critic-latents", step, len(real.images), self.config.generator)
-                fake = state.generator(z, real.labels).to(torch.float32)
             due = {name: p for name, p in objective.penalties.items() if p.due(state.counters.critic_steps)}
             scores = _Scores(critic, real, fake, watched={p.at.batch for p in due.values() if p.at.batch})
             slopes = {name: self._gradient(p, scores, critic, real, fake, draws, step) for name, p in due.items()}
@@ -90,12 +112,11 @@ class Steps:
         with autocast(state.device, self.precision):
             z = draws.latents("generator-latents", step, count, self.config.generator)
             fake = state.generator(z, real.labels)
+            fake_scores = state.critic(fake, real.labels).to(torch.float32)
+            real_scores = fake_scores.detach()  # most objectives do not look at it
             if self.objective.generator_needs_real:
-                scores = _Scores(state.critic, real, fake, watched=set())
-                real_scores, fake_scores = scores.real, scores.fake
-            else:
-                fake_scores = state.critic(fake, real.labels).to(torch.float32)
-                real_scores = fake_scores.detach()  # such objectives do not look at it
+                with torch.no_grad():  # nothing of the generator's depends on them
+                    real_scores = state.critic(real.images, real.labels).to(torch.float32)
         loss = self.objective.generator(real_scores, fake_scores).mean()
         gradients = torch.autograd.grad(loss, optimizers.trained(state.generator))
         state.tally.add("generator_loss", loss)

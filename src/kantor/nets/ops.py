@@ -1,5 +1,8 @@
 """The operators that networks are made of. Networks use these and no others, so that they can be made faster here.
 
+Convolutions and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros. Where nothing is
+differentiated, or a case is an exotic one, they are the stock operators. A matrix product needs no help.
+
 Weights start as drawn by `initialise`, from the run's seed, on the CPU: the same on every device.
 """
 
@@ -11,7 +14,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
+from kantor.nets.pruned import Convolution, Geometry, Rectifier
+
 Axes = tuple[int, int]
+
+
+class Conv2d(nn.Conv2d):
+    """torch's, with leaner derivatives."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.padding_mode != "zeros" or isinstance(self.padding, str):
+            return super().forward(x)
+        how = Geometry(self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
+        y = _convolved(self, x, how)
+        return super().forward(x) if y is None else y
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """torch's, with leaner derivatives."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if output_size is not None:
+            return super().forward(x, output_size)
+        assert not isinstance(self.padding, str)
+        how = Geometry(self.stride, self.padding, self.dilation, True, self.output_padding, self.groups)
+        y = _convolved(self, x, how)
+        return super().forward(x) if y is None else y
+
+
+def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) -> Tensor | None:
+    """The layer's output with leaner derivatives; None where the stock operator has to do."""
+    weight, bias = layer.weight, layer.bias
+    if x.ndim != 4 or not _differentiated(x, weight):
+        return None
+    dtype = x.dtype
+    if torch.is_autocast_enabled(x.device.type) and dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(x.device.type)
+    # once for this pass and all of its derivatives: each pass has its gradients added up in the weights' own precision
+    cast = [None if t is None else _not_a_leaf(t.to(dtype)) for t in (x, weight, bias)]
+    y: Tensor = Convolution.apply(*cast, how)
+    return y
+
+
+def _differentiated(*tensors: Tensor) -> bool:
+    """Whether there will be derivatives, by the ordinary autograd."""
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return any(t.requires_grad for t in tensors)
+
+
+def _not_a_leaf(tensor: Tensor) -> Tensor:
+    """The same numbers: `torch.autograd.grad` cannot tell whether it will execute a leaf."""
+    return tensor.view_as(tensor) if tensor.is_leaf and tensor.requires_grad else tensor
 
 
 def linear(inputs: int, outputs: int) -> nn.Module:
@@ -21,20 +75,27 @@ def linear(inputs: int, outputs: int) -> nn.Module:
 def conv(
     inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0), bias: bool = True
 ) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
+    return Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
 
 
 def conv_transpose(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0)) -> nn.Module:
-    return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding)
+    return ConvTranspose2d(inputs, outputs, kernel, stride, padding)
 
 
 def relu(x: Tensor) -> Tensor:
-    return torch.relu(x)
+    return _rectified(x, 0.0)
 
 
 def leaky_relu(x: Tensor) -> Tensor:
     """Slope 0.2 below zero (Radford et al. 2016)."""
-    return nn.functional.leaky_relu(x, 0.2)
+    return _rectified(x, 0.2)
+
+
+def _rectified(x: Tensor, slope: float) -> Tensor:
+    if not _differentiated(x):
+        return nn.functional.leaky_relu(x, slope) if slope else x.relu()
+    y: Tensor = Rectifier.apply(x, slope)
+    return y
 
 
 @torch.no_grad()

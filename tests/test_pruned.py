@@ -80,8 +80,8 @@ def test_of_any_shape(
     padding = tuple(min(p, k // 2) for p, k in zip(padding, kernel, strict=True))
     if any((k - 1) * dilation + 1 > n for k, n in zip(kernel, (height, width), strict=True)):
         dilation = 1
-    geometry = dict(kernel_size=kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias)
-    ours, stock = twins(kind, geometry)
+    geometry = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    ours, stock = twins(kind, geometry | {"bias": bias})
     x = picture(count, 4, height, width)
     assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))
 
@@ -100,7 +100,17 @@ def test_gradcheck_of_first_and_second_order(kind: str) -> None:
     assert torch.autograd.gradgradcheck(call, inputs)
 
 
-@pytest.mark.parametrize("activation", [ops.relu, ops.leaky_relu])
+def pooled(x: Tensor) -> Tensor:
+    return ops.average_pool(x, (2, 1))
+
+
+def test_pooling_is_torchs() -> None:
+    for last in (True, False):
+        x = picture(2, 3, 7, 6, last=last)
+        assert_same(derivatives(pooled, [], x), derivatives(lambda t: nn.functional.avg_pool2d(t, (2, 1)), [], x))
+
+
+@pytest.mark.parametrize("activation", [ops.relu, ops.leaky_relu, pooled])
 def test_gradcheck_of_activations(activation: Callable[[Tensor], Tensor]) -> None:
     x = picture(2, 3, 4, 4)
     x = (x + x.sign() * 0.1).requires_grad_()  # away from the kink
@@ -147,7 +157,9 @@ def test_under_autocast_gradients_are_as_near_to_float32_as_torchs() -> None:
     x = picture(8, 3, 16, 16, dtype=torch.float32)
     exact = penalised(stock, x, None)
     assert_same(penalised(ours, x, None), exact, 1e-4, 1e-6)
-    for mine, theirs, true in zip(penalised(ours, x, torch.bfloat16), penalised(stock, x, torch.bfloat16), exact):
+    for mine, theirs, true in zip(
+        penalised(ours, x, torch.bfloat16), penalised(stock, x, torch.bfloat16), exact, strict=True
+    ):
         assert mine.dtype == torch.float32
         error, theirs_error = ((g - true).norm() / true.norm().clamp(min=1e-12) for g in (mine, theirs))
         assert error < max(1.5 * theirs_error, 0.01)
@@ -155,7 +167,10 @@ def test_under_autocast_gradients_are_as_near_to_float32_as_torchs() -> None:
 
 def test_exotic_cases_are_torchs() -> None:
     x = picture(2, 4, 8, 8)
-    for geometry in ({"kernel_size": 3, "padding": "same"}, {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"}):
+    for geometry in (
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
+    ):
         ours, stock = twins("conv", geometry)
         assert torch.equal(ours(x), stock(x))
     ours, stock = twins("conv", GEOMETRIES[0])

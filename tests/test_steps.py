@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from dispatch import HostWaits
 from engine_fakes import CPU, feed, parts
 from kantor.engine.steps import Draws
 
@@ -151,23 +151,72 @@ def test_counting() -> None:
     assert state.tally.read()["skipped_critic"][1] + state.tally.read()["skipped_generator"][1] == 10
 
 
-class HostReads(TorchDispatchMode):
-    """Counts how often a number is read from a tensor."""
+@pytest.mark.parametrize(
+    "preset, fields",
+    [
+        ("default", {}),
+        ("wgan", {}),
+        ("wgan-gp", {}),
+        ("dcgan", {}),
+        ("default", {"critic.minibatch_stddev": 2, "critic.dropout": 0.5, "objective.kind": "dragan"}),
+        ("wgan-gp", {"generator.kind": "resnet", "critic.kind": "resnet", "optimizer.critic.kind": "sgd"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_cycle_never_waits_for_the_device(preset: str, fields: dict[str, Any], precision: str) -> None:
+    state, steps = parts(preset, fields, precision=precision)
+    stream = feed(mirror=True)
+    with HostWaits() as waits:
+        for _ in range(2):
+            steps.cycle(state, stream)
+        assert waits.found == []
 
-    reads = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.reads += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **kwargs or {})
+def test_the_watch_sees_what_waits() -> None:
+    x = torch.arange(4.0)
+    waiting = {
+        "_local_scalar_dense": lambda: float(x.sum()),
+        "nonzero": lambda: x.nonzero(),
+        "index": lambda: x[x > 1],
+        "masked_select": lambda: x.masked_select(x > 1),
+    }
+    for name, call in waiting.items():
+        with HostWaits() as waits:
+            call()
+        assert name in waits.found
+    with HostWaits() as waits:
+        _ = x[torch.tensor([1, 2])], x.sum() * 2, torch.where(x > 1, x, 0.0)
+    assert waits.found == []
 
 
-@pytest.mark.parametrize("preset", ["default", "wgan", "wgan-gp", "dcgan"])
-def test_a_cycle_never_waits_for_the_device(preset: str) -> None:
-    state, steps = parts(preset)
-    stream = feed()
-    with HostReads() as counter:
-        steps.cycle(state, stream)
-        assert counter.reads == 0
-        state.tally.read()["critic_loss"]
-        float(torch.ones(1))
-    assert counter.reads >= 1  # the counter works
+def test_pictures_for_several_critic_steps_are_drawn_at_once() -> None:
+    """The same pictures as one by one, unless the generator mixes a batch; never more than some at once."""
+    for norm, passes in (("pixel", [12, 4]), ("batch", [4, 4, 4, 4])):
+        state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "generator.norm": norm})
+        seen: list[int] = []
+        single = copy.deepcopy(state.generator)
+        state.generator.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(len(inputs[0])))
+        shown: list[Tensor] = []
+
+        def note(*args: Any, inner: Any = steps.critic_step, shown: Any = shown) -> None:
+            shown.append(args[2])
+            inner(*args)
+
+        steps.critic_step = note  # type: ignore[method-assign]
+        steps.cycle(state, feed())
+        assert seen == passes
+        for step, fake in enumerate(shown):
+            z = Draws(0, 0, 0, CPU).latents("critic-latents", step, 4, steps.config.generator)
+            torch.testing.assert_close(fake, single(z).detach())
+    state, steps = parts("wgan-gp", {"generator.norm": "pixel", "train.batch": 300})
+    assert steps._critic_steps_at_once(state) == 1
+
+
+def test_r2_on_pictures_drawn_at_once() -> None:
+    """A part of a larger batch is what a gradient is taken with respect to."""
+    fields = {"cycle.critic_steps": 3, "objective.penalties.r1.weight": 0.0, "critic.minibatch_stddev": 2}
+    state, steps = parts("default", fields, {"objective.penalties.r2.every": 1})
+    steps.cycle(state, feed())
+    total, count = state.tally.read()["gradient_norm/r2"]
+    assert count == 3 and total > 0

@@ -25,7 +25,6 @@ from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gr
 from kantor.random import derive
 from kantor.types import Batch
 
-
 MOST_AT_ONCE = 512  # pictures drawn in one pass: more is no faster, and takes memory
 
 
@@ -52,7 +51,9 @@ class Steps:
         together = self._critic_steps_at_once(state)
         for first in range(0, critic_steps, together):
             reals = [feed.take(train.batch) for _ in range(min(together, critic_steps - first))]
-            for step, (batch, fake) in enumerate(zip(reals, self.fakes(state, reals, draws, first), strict=True), first):
+            for step, (batch, fake) in enumerate(
+                zip(reals, self.fakes(state, reals, draws, first), strict=True), first
+            ):
                 self.critic_step(state, batch, fake, draws, step)
                 counters.images_seen += train.batch
         for step in range(generator_steps):
@@ -73,7 +74,8 @@ class Steps:
         labels = [r.labels for r in reals if r.labels is not None]
         with torch.no_grad(), autocast(state.device, self.precision):
             fake = state.generator(torch.cat(latents), torch.cat(labels) if labels else None).to(torch.float32)
-        return fake.split([len(r.images) for r in reals])
+        parts: tuple[Tensor, ...] = fake.split([len(r.images) for r in reals])
+        return parts
 
     def critic_step(self, state: State, real: Batch, fake: Tensor, draws: Draws, step: int) -> None:
         """Lowers the critic's loss on `real` and as many generated pictures."""

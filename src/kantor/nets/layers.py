@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from kantor.nets import ops
 from kantor.random import derive
 from kantor.types import Traits
 
@@ -126,7 +127,7 @@ def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Means of pairs along the axes that shrink; a last odd row or column is left out."""
-    return nn.functional.avg_pool2d(x, (x.shape[2] // size[0], x.shape[3] // size[1]))
+    return ops.average_pool(x, (x.shape[2] // size[0], x.shape[3] // size[1]))
 
 
 def ladder(height: int, width: int, round_up: bool) -> list[tuple[int, int]]:

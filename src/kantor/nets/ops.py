@@ -1,6 +1,6 @@
 """The operators that networks are made of. Networks use these and no others, so that they can be made faster here.
 
-Convolutions and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros. Where nothing is
+Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros. Where nothing is
 differentiated, or a case is an exotic one, they are the stock operators. A matrix product needs no help.
 
 Weights start as drawn by `initialise`, from the run's seed, on the CPU: the same on every device.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from kantor.nets.pruned import Convolution, Geometry, Rectifier
+from kantor.nets.pruned import AveragePool, Convolution, Geometry, Rectifier, run
 
 Axes = tuple[int, int]
 
@@ -52,8 +52,7 @@ def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) 
         dtype = torch.get_autocast_dtype(x.device.type)
     # once for this pass and all of its derivatives: each pass has its gradients added up in the weights' own precision
     cast = [None if t is None else _not_a_leaf(t.to(dtype)) for t in (x, weight, bias)]
-    y: Tensor = Convolution.apply(*cast, how)
-    return y
+    return run(Convolution, *cast, how)
 
 
 def _differentiated(*tensors: Tensor) -> bool:
@@ -82,6 +81,13 @@ def conv_transpose(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1
     return ConvTranspose2d(inputs, outputs, kernel, stride, padding)
 
 
+def average_pool(x: Tensor, kernel: Axes) -> Tensor:
+    """Means over patches of `kernel` pixels; what is left over at the far edges is left out."""
+    if not _differentiated(x):
+        return nn.functional.avg_pool2d(x, kernel)
+    return run(AveragePool, x, kernel)
+
+
 def relu(x: Tensor) -> Tensor:
     return _rectified(x, 0.0)
 
@@ -94,8 +100,7 @@ def leaky_relu(x: Tensor) -> Tensor:
 def _rectified(x: Tensor, slope: float) -> Tensor:
     if not _differentiated(x):
         return nn.functional.leaky_relu(x, slope) if slope else x.relu()
-    y: Tensor = Rectifier.apply(x, slope)
-    return y
+    return run(Rectifier, x, slope)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
-"""Convolution, matrix product and (leaky) ReLU whose derivatives of any order do no work that ends in zeros.
+"""Convolution, average pooling and (leaky) ReLU whose derivatives of any order do no work that ends in zeros.
 
 Stock operators waste a sixth of a critic step with a gradient penalty. A (leaky) ReLU has no second derivative, yet its
-double backward hands on zeros, and everything below it is differentiated once more for them; that of a convolution takes
+double backward (like that of average pooling) hands on zeros, and everything below it is differentiated once more for them; that of a convolution takes
 the gradient of its weights as a convolution with a kernel as large as the picture. Here each derivative is an operator of
 its own with the derivatives it has and no others:
 
@@ -16,7 +16,7 @@ place of 12.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from torch.autograd import Function
 
 _convolution = torch.ops.aten.convolution
 _convolution_backward = torch.ops.aten.convolution_backward
+_average_pool_backward = torch.ops.aten.avg_pool2d_backward
 _leaky_relu_backward = torch.ops.aten.leaky_relu_backward
 _threshold_backward = torch.ops.aten.threshold_backward
 _will_execute = getattr(torch._C, "_will_engine_execute_node", None)
@@ -45,6 +46,11 @@ class Layout(NamedTuple):
 
     shape: torch.Size
     stride: tuple[int, ...]
+
+
+def run(operator: type[Function], *arguments: Any) -> Tensor:
+    """What `operator` makes of its arguments, differentiable."""
+    return cast(Tensor, operator.apply(*arguments))  # type: ignore[no-untyped-call]
 
 
 def _wanted(ctx: Any, argument: int) -> bool:
@@ -72,15 +78,16 @@ class Convolution(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         ctx.how = how
-        return _convolution(x, weight, bias, *how)
+        y: Tensor = _convolution(x, weight, bias, *how)
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return None, None, None, None
         x, weight = ctx.saved_tensors
-        by_x = ConvolutionInput.apply(grad, weight, _layout(x), ctx.how) if _wanted(ctx, 0) else None
-        by_weight = ConvolutionWeight.apply(grad, x, _layout(weight), ctx.how) if _wanted(ctx, 1) else None
+        by_x = run(ConvolutionInput, grad, weight, _layout(x), ctx.how) if _wanted(ctx, 0) else None
+        by_weight = run(ConvolutionWeight, grad, x, _layout(weight), ctx.how) if _wanted(ctx, 1) else None
         by_bias = grad.sum((0, 2, 3)) if _wanted(ctx, 2) else None
         return by_x, by_weight, by_bias, None
 
@@ -94,15 +101,16 @@ class ConvolutionInput(Function):
         ctx.save_for_backward(grad, weight)
         ctx.how = how
         x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only its shape is looked at
-        return _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0]
+        gradient: Tensor = _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0]
+        return gradient
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, ...]:
         if more is None:
             return None, None, None, None
         grad, weight = ctx.saved_tensors
-        by_grad = Convolution.apply(more, weight, None, ctx.how) if _wanted(ctx, 0) else None
-        by_weight = ConvolutionWeight.apply(grad, more, _layout(weight), ctx.how) if _wanted(ctx, 1) else None
+        by_grad = run(Convolution, more, weight, None, ctx.how) if _wanted(ctx, 0) else None
+        by_weight = run(ConvolutionWeight, grad, more, _layout(weight), ctx.how) if _wanted(ctx, 1) else None
         return by_grad, by_weight, None, None
 
 
@@ -115,20 +123,51 @@ class ConvolutionWeight(Function):
         ctx.save_for_backward(grad, x)
         ctx.how = how
         weight = torch.empty_strided(*like, dtype=x.dtype, device=x.device)  # only its shape is looked at
-        return _convolution_backward(grad, x, weight, None, *how, (False, True, False))[1]
+        gradient: Tensor = _convolution_backward(grad, x, weight, None, *how, (False, True, False))[1]
+        return gradient
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, ...]:
         if more is None:
             return None, None, None, None
         grad, x = ctx.saved_tensors
-        by_grad = Convolution.apply(x, more, None, ctx.how) if _wanted(ctx, 0) else None
-        by_x = ConvolutionInput.apply(grad, more, _layout(x), ctx.how) if _wanted(ctx, 1) else None
+        by_grad = run(Convolution, x, more, None, ctx.how) if _wanted(ctx, 0) else None
+        by_x = run(ConvolutionInput, grad, more, _layout(x), ctx.how) if _wanted(ctx, 1) else None
         return by_grad, by_x, None, None
 
 
 def _layout(tensor: Tensor) -> Layout:
     return Layout(tensor.shape, tensor.stride())
+
+
+class AveragePool(Function):
+    """Means over patches of `kernel` pixels that do not overlap. Linear, so that it has no second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: tuple[int, int]) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.like, ctx.kernel = _layout(x), kernel
+        return torch.nn.functional.avg_pool2d(x, kernel)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:
+        return (None if grad is None else run(AveragePoolInput, grad, ctx.like, ctx.kernel)), None
+
+
+class AveragePoolInput(Function):
+    """The transpose of `AveragePool`."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, like: Layout, kernel: tuple[int, int]) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.kernel = kernel
+        x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only its shape is looked at
+        gradient: Tensor = _average_pool_backward(grad, x, kernel, kernel, (0, 0), False, True, None)
+        return gradient
+
+    @staticmethod
+    def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, None, None]:
+        return (None if more is None else run(AveragePool, more, ctx.kernel)), None, None
 
 
 # --- activations ----------------------------------------------------------------------------------------------------
@@ -147,7 +186,7 @@ class Rectifier(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:
-        return (None if grad is None else RectifierInput.apply(grad, *ctx.saved_tensors, ctx.slope)), None
+        return (None if grad is None else run(RectifierInput, grad, *ctx.saved_tensors, ctx.slope)), None
 
 
 class RectifierInput(Function):
@@ -158,8 +197,9 @@ class RectifierInput(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y)
         ctx.slope = slope
-        return _leaky_relu_backward(grad, y, slope, True) if slope else _threshold_backward(grad, y, 0)
+        by_x: Tensor = _leaky_relu_backward(grad, y, slope, True) if slope else _threshold_backward(grad, y, 0)
+        return by_x
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, None, None]:
-        return (None if more is None else RectifierInput.apply(more, *ctx.saved_tensors, ctx.slope)), None, None
+        return (None if more is None else run(RectifierInput, more, *ctx.saved_tensors, ctx.slope)), None, None

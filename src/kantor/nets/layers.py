@@ -28,7 +28,9 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.layer_norm(x, x.shape[1:]) * self.gain + self.bias
+        pixels = x.permute(0, 2, 3, 1)  # channels last, as they lie in memory: the order is of no account here
+        normal = nn.functional.layer_norm(pixels, pixels.shape[1:]).permute(0, 3, 1, 2)
+        return torch.addcmul(self.bias, normal, self.gain).to(x.dtype)
 
 
 class MinibatchStddev(nn.Module):
@@ -53,7 +55,8 @@ class MinibatchStddev(nn.Module):
         groups = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(size, count // size, *x.shape[1:])
         deviation = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3)).to(x.dtype)
         channel = deviation.repeat(size)[:, None, None, None].expand(-1, 1, height, width)
-        return torch.cat([x, channel], dim=1)
+        order = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        return torch.cat([x, channel.contiguous(memory_format=order)], dim=1)
 
 
 class Dropout(nn.Module):

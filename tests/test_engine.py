@@ -6,6 +6,9 @@ import copy
 import itertools
 import json
 import math
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -264,3 +267,24 @@ def test_threads_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan.fastest_threads(state, None, None)[0] == count[0] == 1  # type: ignore[arg-type]
     rates[1], count[0] = 50.0, 3
     assert plan.fastest_threads(state, None, None)[0] == count[0] == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_freed_memory_is_kept_for_the_next_tensor() -> None:
+    code = """
+import resource, torch
+from kantor.engine.device import keep_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.zeros(16 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+without = faults()
+assert keep_memory()
+faults()
+print(without, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    without, kept = map(int, done.stdout.split())
+    assert without > 10_000
+    assert kept < without / 10

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from dispatch import HostWaits
 from engine_fakes import CPU, feed, parts
-from kantor.engine.steps import Draws
+from kantor.engine.draws import Draws
 
 SGD = {f"optimizer.{network}": {"kind": "sgd", "lr": 0.1} for network in ("critic", "generator")}
 ADAM = {
@@ -220,3 +220,22 @@ def test_r2_on_pictures_drawn_at_once() -> None:
     steps.cycle(state, feed())
     total, count = state.tally.read()["gradient_norm/r2"]
     assert count == 3 and total > 0
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 4, 9])
+@pytest.mark.parametrize("preset", ["wgan-gp", "default", "dragan"])
+def test_a_batch_in_parts_takes_the_same_step(preset: str, micro_batch: int) -> None:
+    """Seven pictures in parts, the last of them smaller, against all at once."""
+    fields = {"generator.norm": "pixel", "critic.norm": "none", "train.batch": 7, **SGD}
+    if preset == "dragan":
+        preset, fields = "wgan-gp", fields | {"objective.kind": "dragan"}
+    whole, steps = parts(preset, fields)
+    split, in_parts = parts(preset, fields, {"train.micro_batch": micro_batch})
+    steps.cycle(whole, feed())
+    in_parts.cycle(split, feed())
+    for name, value in whole.model_tensors().items():
+        torch.testing.assert_close(split.model_tensors()[name], value, rtol=1e-4, atol=1e-6)
+    tally = whole.tally.read()
+    for name, (total, count) in split.tally.read().items():
+        assert count == tally[name][1]
+        assert total == pytest.approx(tally[name][0], rel=1e-4, abs=1e-6)

@@ -13,8 +13,9 @@ from dispatch import MultiplyAdds
 from engine_fakes import CPU
 from kantor.config.io import resolve
 from kantor.data.feed import to_float
+from kantor.engine.draws import Draws
 from kantor.engine.state import State
-from kantor.engine.steps import Draws, Steps
+from kantor.engine.steps import Steps
 from kantor.nets import ops
 from kantor.objectives.objective import build_objective
 from kantor.types import Batch, ImageSpec

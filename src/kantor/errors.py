@@ -60,9 +60,12 @@ class BusyError(UserError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Torch has an error of its own for NVIDIA's GPUs, and plain RuntimeErrors for Apple's and the processor's memory."""
+    """Torch has an error of its own for NVIDIA's GPUs, and plain RuntimeErrors for Apple's and the processor's memory.
+
+    The last is oneDNN's, which says no more where it lacks memory for a convolution.
+    """
     texts = ("can't allocate memory", "backend out of memory")
-    named = type(error).__name__ == "OutOfMemoryError"
+    named = type(error).__name__ == "OutOfMemoryError" or str(error) == "could not create a primitive"
     return named or isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import torch
-
+from kantor.app.memory import fits, mixing_layer
 from kantor.app.plan import Filled, fill, pictures_per_second
 from kantor.app.run import Parts
 from kantor.config.io import overridden
 from kantor.config.schema import Config
-from kantor.engine.state import State
-from kantor.errors import ConfigError, ResourceError, out_of_memory
-from kantor.nets import traits_of
+from kantor.errors import ConfigError, ResourceError
 
 LONGEST_SEARCH_S = 30.0
 BATCHES = (16, 32, 64, 128, 256, 512, 1024)
@@ -28,30 +25,23 @@ def batch_for(parts: Parts, limit_s: float) -> tuple[Config, list[Filled]]:
     Raises:
         ConfigError: a network mixes the pictures of a batch, so that the batch is part of what it computes.
     """
-    _refuse_mixing(parts.state())
+    if mixes := mixing_layer(parts.config, parts):
+        what = f"{mixes}, so another batch is another network"
+        raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
 
     def rate_of(batch: int) -> float:
         trial = parts.lasting(overridden(parts.config, {"train.batch": batch}))
-        try:
-            return pictures_per_second(trial.state(), trial.feed, trial.steps(), 1.0)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-        if parts.device.type == "cuda":  # only now is the error gone, and with it what it held on to
-            torch.cuda.empty_cache()
-        raise MemoryError
+        rates: list[float] = []
+
+        def measure() -> None:
+            rates.append(pictures_per_second(trial.state(), trial.feed, trial.steps(), 1.0))
+
+        if not fits(measure, parts.device):
+            raise MemoryError
+        return rates[0]
 
     batch, why = fastest_batch(rate_of, parts.store.count, limit_s)
     return fill(parts.config, {"train.batch": (batch, why)})
-
-
-def _refuse_mixing(state: State) -> None:
-    for name, network in (("generator", state.generator), ("critic", state.critic)):
-        traits = traits_of(network)
-        if traits.mixes_batch:
-            layer = "batch norm" if traits.normalisation == "batch" else "minibatch stddev"
-            what = f"the {name} mixes the pictures of a batch ({layer}), so another batch is another network"
-            raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
 
 
 def fastest_batch(

@@ -15,8 +15,9 @@ from kantor.app.environment import versions
 from kantor.config.io import resolve
 from kantor.data.feed import to_float
 from kantor.engine.device import choose_device, choose_precision, describe_device
+from kantor.engine.draws import Draws
 from kantor.engine.state import State
-from kantor.engine.steps import Draws, Steps
+from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
 from kantor.types import Batch, ImageSpec
 

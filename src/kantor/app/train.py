@@ -16,6 +16,7 @@ from kantor.app import environment
 from kantor.app.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.data import cache_folder, default_side, open_set
 from kantor.app.init_from import read_weights, same_weights, start_from
+from kantor.app.memory import explained, refuse_parts_of_batches
 from kantor.app.plan import (
     DEFAULT_BUDGET_S,
     FEWEST_SCORED,
@@ -35,7 +36,7 @@ from kantor.config.schema import Config
 from kantor.data import layout
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.own import PREFIX
-from kantor.engine.device import choose_device, choose_precision
+from kantor.engine.device import choose_device, choose_precision, keep_memory
 from kantor.errors import ConfigError, DataError
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
@@ -82,6 +83,8 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     """
     _total(options, 0)  # before pictures are packed: it refuses a length that is given twice
     device = choose_device(options.device)
+    if device.type == "cpu":
+        keep_memory()
     if options.tensorboard:
         require_tensorboard()
     if options.resume is not None:
@@ -108,6 +111,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         filled += more
     options = _clock_after_packing(options, terminal)
     parts = build(config, store, device, precision, scores)
+    refuse_parts_of_batches(parts)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
         asked = "ema.warmup" in options.overrides or config.ema != resolve(options.preset).ema
@@ -118,7 +122,10 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
             filled += more
             parts = parts.lasting(config)
     open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
-    threads, why = _threads_of(options.config_file, device) or fastest_threads(parts.state(), parts.feed, parts.steps())
+    with explained(parts):
+        threads, why = _threads_of(options.config_file, device) or fastest_threads(
+            parts.state(), parts.feed, parts.steps()
+        )
     if why != "as set":
         filled.append(Filled("threads", threads, why))
     if options.batch_auto:
@@ -127,7 +134,8 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         config, more = batch_for(parts, limit_s)
         filled += more
         parts = parts.lasting(config)
-    config, more = _length(options, parts)
+    with explained(parts):
+        config, more = _length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))
     terminal.note(intervals_line(config))
@@ -143,7 +151,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     rejected = store.path / layout.REJECTED
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied, the run is kept
         atomic.write_bytes(run / layout.REJECTED, data)
-    with directory.locked(run):
+    with directory.locked(run), explained(parts):
         return run, Run(
             run, parts, terminal, cache, options.started_s, options.budget_s, None, weights, options.tensorboard
         ).train()
@@ -166,8 +174,10 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
         parts = build(config, store, device, config.train.precision, measuring(config, device))
+        refuse_parts_of_batches(parts)
         seen = int(found.values["counters"]["images_seen"]) if found else 0
-        total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
+        with explained(parts):
+            total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
         if total != config.train.images:
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
@@ -194,7 +204,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             atomic.write_text(run / directory.CONFIG, text)
         if found:
             terminal.note(resumed_line(run, found))
-        return run, going_on.train()
+        with explained(parts.lasting(config)):
+            return run, going_on.train()
 
 
 def _threads_of(config_file: Path | None, device: torch.device) -> tuple[int, str] | None:

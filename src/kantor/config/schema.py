@@ -561,6 +561,9 @@ class TrainConfig(Section):
     """Length of the run in real pictures shown to the critic (1 kimg = 1000)."""
     batch: Annotated[int, Field(ge=2, le=65536)] = 64
     """Real pictures in one critic step."""
+    micro_batch: Annotated[int, Field(ge=0, le=65536)] = 0
+    """Pictures that are differentiated at once, where memory is short: gradients of the parts of a batch are added up.
+    0 takes the whole batch."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Chooses all random numbers."""
     conditional: bool = False

@@ -34,16 +34,18 @@ class Pictures:
 
 
 def feed(**more: Any) -> Feed:
-    return Feed(Pictures(), 7, CPU, **more)  # type: ignore[arg-type]
+    return Feed(Pictures(), 7, **{"device": CPU, **more})  # type: ignore[arg-type]
 
 
-def parts(preset: str, *more: dict[str, Any], precision: str = "float32") -> tuple[State, Steps]:
+def parts(
+    preset: str, *more: dict[str, Any], precision: str = "float32", device: torch.device = CPU
+) -> tuple[State, Steps]:
     """A state and its steps for the tiny networks of a preset; `more` overrides its fields."""
     overrides = TINY.copy()
     for fields in more:
         overrides |= fields
     config = resolve(preset, overrides=overrides)
-    return State(config, SPEC, 0, CPU), Steps(config, build_objective(config.objective), precision, 400)
+    return State(config, SPEC, 0, device), Steps(config, build_objective(config.objective), precision, 400)
 
 
 def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from kantor.app.run import Parts
 from kantor.config.io import overridden
 from kantor.config.schema import Config
+from kantor.engine.device import return_memory
 from kantor.errors import ConfigError, ResourceError, out_of_memory
 from kantor.nets import build_critic, build_generator, traits_of
 
@@ -38,8 +39,13 @@ def explained(parts: Parts) -> Iterator[None]:
 
 
 def release(device: torch.device) -> None:
-    """Gives back what nobody holds any more."""
+    """Gives back what nobody holds any more, once an error has cut a backward pass short."""
+    one = torch.ones((), requires_grad=True, device=device)
+    torch.autograd.grad(
+        one * 2, one
+    )  # autograd keeps what it was about to do, with its tensors, until it is called again
     gc.collect()
+    return_memory()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 

@@ -25,6 +25,7 @@ from kantor.data.store import Store
 from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Listener, Started
 from kantor.engine.loop import Loop, Plan
+from kantor.engine.record import recorder_for
 from kantor.engine.schedule import check_schedules
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
@@ -96,9 +97,10 @@ class Parts:
     def state(self) -> State:
         return State(self.config, self.spec, self.classes, self.device)
 
-    def steps(self) -> Steps:
-        images = self.config.train.images
-        return Steps(self.config, self.objective, self.precision, images if isinstance(images, int) else 1)
+    def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
+        """note: is told where steps are not done in the fastest way, and why."""
+        images, recorder = self.config.train.images, recorder_for(self.device, note)
+        return Steps(self.config, self.objective, self.precision, images if isinstance(images, int) else 1, recorder)
 
     @property
     def spec(self) -> ImageSpec:
@@ -204,7 +206,17 @@ class Run:
         plan = self._plan()
         sampler = Sampler(parts.config, parts.spec, parts.classes)
         stop = self.terminal.stop_asked
-        loop = Loop(self.state, self.feed, parts.steps(), plan, self.bus, sampler, self.save, stop, self._scorer())
+        loop = Loop(
+            self.state,
+            self.feed,
+            parts.steps(self.terminal.note),
+            plan,
+            self.bus,
+            sampler,
+            self.save,
+            stop,
+            self._scorer(),
+        )
         about = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {about}\n")
         self.terminal.note(about)

@@ -62,13 +62,20 @@ def keep_memory() -> bool:
     It would give large tensors back to the system at once, and each new one would be of pages that the system has to
     clear first: 3 to 6 % of a step on a processor. Tells whether there is such a setting here.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    try:
-        set_option = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    return bool(set_option(_M_MMAP_MAX, 0)) and bool(set_option(_M_TRIM_THRESHOLD, _TWO_GIB))
+    libc = _glibc()
+    return libc is not None and all((libc.mallopt(_M_MMAP_MAX, 0), libc.mallopt(_M_TRIM_THRESHOLD, _TWO_GIB)))
+
+
+def return_memory() -> None:
+    """Undoes `keep_memory`, and gives the system what is free."""
+    if (libc := _glibc()) is not None:
+        libc.mallopt(_M_MMAP_MAX, 65536)
+        libc.mallopt(_M_TRIM_THRESHOLD, 0)
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def choose_precision(name: str, device: torch.device) -> tuple[str, str]:

@@ -44,7 +44,8 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
     lr = torch.tensor(config.lr, dtype=torch.float32, device=parameters[0].device)
     match config.kind:
         case "adam":
-            return torch.optim.Adam(parameters, lr, config.betas, config.eps, fused=True)
+            on_gpu = lr.device.type == "cuda"  # there a step may be recorded
+            return torch.optim.Adam(parameters, lr, config.betas, config.eps, fused=True, capturable=on_gpu)
         case "rmsprop":
             return RMSprop(parameters, lr, config.alpha, config.eps)
         case "sgd":

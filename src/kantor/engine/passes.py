@@ -8,6 +8,7 @@ for the device, draws a random number or touches an optimiser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -85,6 +86,17 @@ def generator_pass(
     losses = objective.generator(real_scores, fake_scores)
     gradients = torch.autograd.grad(losses.mean(), optimizers.trained(generator))
     return Outcome(list(gradients), {"generator_loss": losses.detach()})
+
+
+def pictures(generator: nn.Module, z: Tensor, labels: Tensor | None, most: int, precision: str) -> Tensor:
+    """Generated pictures that nothing is differentiated through, float32 [N, C, H, W].
+
+    Args:
+        most: so many at once, at most; 0 for all.
+    """
+    parts = zip(z.split(most or len(z)), labels.split(most or len(z)) if labels is not None else repeat(None))  # type: ignore[no-untyped-call]  # noqa: B905
+    with torch.no_grad(), autocast(z.device, precision):
+        return torch.cat([generator(*part).to(torch.float32) for part in parts])
 
 
 def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:

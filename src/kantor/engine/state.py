@@ -85,6 +85,11 @@ class State:
             for name, value in optimizers.state_tensors(optimizer, network)
         }
 
+    def tensors(self) -> list[Tensor]:
+        """All that a step changes, the running average aside."""
+        networks = [t for n in (self.generator, self.critic) for t in (*n.parameters(), *n.buffers())]
+        return [*networks, *self.optimizer_tensors().values(), *self.tally.tensors()]
+
     def values(self) -> dict[str, Any]:
         """Counters and the partial tally, as JSON values."""
         counters = {field.name: getattr(self.counters, field.name) for field in fields(Counters)}

@@ -5,9 +5,9 @@ The generator draws the pictures of several critic steps at once, for it does no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,15 +15,14 @@ from torch import Tensor
 from kantor.config.schema import Config
 from kantor.data.feed import Feed
 from kantor.engine import ema, optimizers
-from kantor.engine.device import autocast
 from kantor.engine.draws import Draws
-from kantor.engine.passes import Outcome, critic_pass, generator_pass, in_parts, rows_of
+from kantor.engine.passes import Outcome, critic_pass, generator_pass, in_parts, pictures, rows_of
+from kantor.engine.record import Compute, Inputs, Recorder
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.nets import traits_of
-from kantor.nets.layers import reseed_dropout
+from kantor.nets.layers import draws_within, reseed_dropout
 from kantor.objectives.objective import Objective
-from kantor.objectives.penalties import GradientPenalty
 from kantor.types import Batch
 
 MOST_AT_ONCE = 512  # pictures drawn in one pass: more is no faster, and takes memory
@@ -34,6 +33,7 @@ class Steps:
     """What a cycle needs beside the state and the feed.
 
     Attributes:
+        recorder: replays steps where the device can.
         rates: critic_lr and generator_lr of the last cycle.
     """
 
@@ -41,7 +41,9 @@ class Steps:
     objective: Objective
     precision: str
     total_images: int
+    recorder: Recorder = field(default_factory=Recorder)
     rates: dict[str, float] = field(default_factory=dict)
+    _recorded: State | None = None
 
     def cycle(self, state: State, feed: Feed) -> None:
         """One cycle. Counts it, and every real picture shown to the critic."""
@@ -71,32 +73,41 @@ class Steps:
     def fakes(self, state: State, reals: Sequence[Batch], draws: Draws, first: int) -> tuple[Tensor, ...]:
         """As many generated pictures as each batch has, float32 [N, C, H, W], for the critic steps from `first` on."""
         reseed_dropout(state.generator, draws.derived("fakes-dropout", first))
-        config = self.config.generator
-        latents = [draws.latents("critic-latents", first + i, len(r.images), config) for i, r in enumerate(reals)]
-        z, labels = torch.cat(latents), [r.labels for r in reals if r.labels is not None]
-        most = self.config.train.micro_batch or len(z)
-        passes = zip(
-            torch.split(z, most), torch.split(torch.cat(labels), most) if labels else repeat(None), strict=False
-        )
-        with torch.no_grad(), autocast(state.device, self.precision):
-            fake = torch.cat([state.generator(*part).to(torch.float32) for part in passes])
-        return torch.split(fake, [len(r.images) for r in reals])
+        config, precision, most = self.config.generator, self.precision, self.config.train.micro_batch
+        counts = [len(real.images) for real in reals]
+        latents = [draws.latents("critic-latents", first + i, n, config) for i, n in enumerate(counts)]
+        labels = [real.labels for real in reals if real.labels is not None]
+
+        def compute(z: Tensor, labels: Tensor | None) -> Tensor:
+            return pictures(state.generator, z, labels, most, precision)
+
+        inputs = [torch.cat(latents), torch.cat(labels) if labels else None]
+        return torch.split(self._run(state, "fakes", compute, inputs), counts)
 
     def critic_step(self, state: State, real: Batch, fake: Tensor, draws: Draws, step: int) -> None:
         """Lowers the critic's loss on `real` and as many generated pictures."""
         objective, critic = self.objective, state.critic
         reseed_dropout(critic, draws.derived("critic-dropout", step))
         due = {name: p for name, p in objective.penalties.items() if p.due(state.counters.critic_steps)}
-        points = {name: self._points(p, real, fake, draws, step) for name, p in due.items() if p.at.batch is None}
+        own = {name: p for name, p in due.items() if p.at.batch is None}  # those that need points of their own
+        uniform = draws.uniform("interpolation", step, (len(fake),)) if own else None
+        noise = draws.uniform("noise", step, fake.shape) if any(p.at.needs_noise for p in own.values()) else None
 
-        def run(rows: slice) -> Outcome:
-            part = {name: value[rows] for name, value in points.items()}
-            return critic_pass(critic, objective, due, rows_of(real, rows), fake[rows], part, self.precision)
+        def compute(fake: Tensor, uniform: Tensor | None, noise: Tensor | None, *real: Tensor | None) -> Sequence[str]:
+            batch = Batch(*real)  # type: ignore[arg-type]
+            points = {name: p.at.points(batch.images, fake, uniform, noise) for name, p in own.items()}  # type: ignore[arg-type]
 
-        outcome = in_parts(len(fake), self.config.train.micro_batch, run)
-        self._apply(state, "critic", state.critic_optimizer, outcome)
-        if objective.constraint is not None:
-            objective.constraint(optimizers.trained(critic))
+            def run(rows: slice) -> Outcome:
+                part = {name: value[rows] for name, value in points.items()}
+                return critic_pass(critic, objective, due, rows_of(batch, rows), fake[rows], part, self.precision)
+
+            outcome = in_parts(len(fake), self.config.train.micro_batch, run)
+            names = _apply(state, "critic", state.critic_optimizer, outcome)
+            if objective.constraint is not None:
+                objective.constraint(optimizers.trained(critic))
+            return names
+
+        state.tally.count(self._run(state, ("critic", *due), compute, [fake, uniform, noise, *real]))
         state.counters.critic_steps += 1
 
     def generator_step(self, state: State, real: Batch, draws: Draws, step: int, images: float) -> None:
@@ -110,26 +121,29 @@ class Steps:
         reseed_dropout(generator, draws.derived("pictures-dropout", step))
         z = draws.latents("generator-latents", step, len(real.images), self.config.generator)
 
-        def run(rows: slice) -> Outcome:
-            return generator_pass(generator, critic, self.objective, z[rows], rows_of(real, rows), self.precision)
+        def compute(z: Tensor, *real: Tensor | None) -> Sequence[str]:
+            batch = Batch(*real)  # type: ignore[arg-type]
 
-        outcome = in_parts(len(z), self.config.train.micro_batch, run)
-        self._apply(state, "generator", state.generator_optimizer, outcome)
+            def run(rows: slice) -> Outcome:
+                part = rows_of(batch, rows)
+                return generator_pass(generator, critic, self.objective, z[rows], part, self.precision)
+
+            outcome = in_parts(len(z), self.config.train.micro_batch, run)
+            return _apply(state, "generator", state.generator_optimizer, outcome)
+
+        state.tally.count(self._run(state, "generator", compute, [z, *real]))
         state.counters.generator_steps += 1
         remains = ema.decay(self.config.ema, images, state.counters.images_seen)
         ema.update(state.average, generator, remains)
 
-    def _apply(self, state: State, network: str, optimizer: torch.optim.Optimizer, outcome: Outcome) -> None:
-        for name, value in outcome.values.items():
-            state.tally.add(name, value)
-        state.tally.add(f"skipped_{network}", optimizers.apply(optimizer, outcome.gradients))
-
-    @staticmethod
-    def _points(penalty: GradientPenalty, real: Batch, fake: Tensor, draws: Draws, step: int) -> Tensor:
-        """Where a penalty with points of its own is taken, [N, C, H, W]."""
-        uniform = draws.uniform("interpolation", step, (len(fake),))
-        noise = draws.uniform("noise", step, fake.shape) if penalty.at.needs_noise else None
-        return penalty.at.points(real.images, fake, uniform, noise)
+    def _run(self, state: State, kind: Hashable, compute: Compute, inputs: Inputs) -> Any:
+        """`compute(*inputs)`, replayed where it is recorded. Recordings are of one state."""
+        if self._recorded is not state:
+            self.recorder.forget()
+            self._recorded = state
+        if draws_within(state.generator) or draws_within(state.critic):
+            return compute(*inputs)
+        return self.recorder.run(kind, compute, inputs, state.tensors)
 
     def _set_rates(self, state: State, feed: Feed) -> None:
         counters, optimizer = state.counters, self.config.optimizer
@@ -146,3 +160,12 @@ class Steps:
         }
         optimizers.set_rate(state.critic_optimizer, self.rates["critic_lr"])
         optimizers.set_rate(state.generator_optimizer, self.rates["generator_lr"])
+
+
+def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome: Outcome) -> tuple[str, ...]:
+    """Takes the step and adds its values to the tally's sums; gives their names, which are still to be counted."""
+    skipped = f"skipped_{network}"
+    for name, value in outcome.values.items():
+        state.tally.sum(name, value)
+    state.tally.sum(skipped, optimizers.apply(optimizer, outcome.gradients))
+    return (*outcome.values, skipped)

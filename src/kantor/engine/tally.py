@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -19,26 +19,39 @@ class Tally:
 
     def add(self, name: str, values: Tensor) -> None:
         """Counts the mean of `values` once."""
+        self.sum(name, values)
+        self.count([name])
+
+    def sum(self, name: str, values: Tensor) -> None:
+        """The half of `add` that the device does: always on the same tensors, so that it can be recorded."""
         mean = values.detach().to(self._dtype).mean()
-        if name in self._sums:
-            self._sums[name] += mean
-        else:
-            self._sums[name] = mean.clone()
-        self._counts[name] = self._counts.get(name, 0) + 1
+        if name not in self._sums:
+            self._sums[name] = torch.zeros((), dtype=self._dtype, device=self._device)
+        self._sums[name] += mean
+
+    def count(self, names: Iterable[str]) -> None:
+        """The half of `add` that the host does."""
+        for name in names:
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def tensors(self) -> list[Tensor]:
+        """The sums themselves."""
+        return list(self._sums.values())
 
     def read(self) -> dict[str, tuple[float, int]]:
         """(sum, count) of each name: one copy from the device."""
-        names = sorted(self._sums)
+        names = sorted(self._counts)
         sums = torch.stack([self._sums[name] for name in names]).tolist() if names else []
         return {name: (total, self._counts[name]) for name, total in zip(names, sums, strict=True)}
 
     def clear(self) -> None:
-        self._sums.clear()
+        for total in self._sums.values():
+            total.zero_()
         self._counts.clear()
 
     def load(self, stored: Mapping[str, tuple[float, int]]) -> None:
         """What `read` gave."""
         self.clear()
         for name, (total, count) in stored.items():
-            self._sums[name] = torch.tensor(total, dtype=self._dtype, device=self._device)
+            self.sum(name, torch.tensor(total, dtype=self._dtype, device=self._device))
             self._counts[name] = int(count)

@@ -86,6 +86,11 @@ def reseed_dropout(network: nn.Module, seed: int) -> None:
         layer.seed, layer.passes = derive(seed, "layer", number), 0
 
 
+def draws_within(network: nn.Module) -> bool:
+    """Whether its passes draw random numbers, from seeds that the host gives."""
+    return any(isinstance(layer, Dropout) and layer.rate for layer in network.modules())
+
+
 def dropout(rate: float) -> nn.Module:
     """The layer; nothing at all for a rate of 0."""
     return Dropout(rate) if rate else nn.Identity()

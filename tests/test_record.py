@@ -1,0 +1,157 @@
+"""Recorded steps, with a backend that records on a processor: it keeps the call and its buffers, as a CUDA graph does."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine_fakes import feed, parts, same
+from kantor.engine.record import WARM_UP, CudaGraphs, Recorder, recorder_for
+from kantor.engine.state import State
+from kantor.engine.steps import Steps
+
+FIELDS: list[dict[str, Any]] = [
+    {"cycle.critic_steps": 3, "generator.norm": "pixel"},
+    {"objective.kind": "relativistic", "critic.norm": "layer"},
+    {"objective.kind": "dragan", "critic.norm": "none", "train.micro_batch": 3, "generator.norm": "none"},
+    {"objective.kind": "wgan", "optimizer.critic.kind": "rmsprop", "optimizer.generator.kind": "sgd"},
+]
+
+
+class Tape:
+    """Replays by calling again what it was given, and always gives the same tensor."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+        self.recorded += 1
+        kept = compute()
+
+        def replay() -> None:
+            self.replayed += 1
+            again = compute()
+            if isinstance(kept, Tensor):
+                kept.copy_(again)
+
+        return replay, kept
+
+
+def trained(recorder: Recorder, fields: dict[str, Any], cycles: int = 12) -> tuple[State, Steps]:
+    state, steps = parts("wgan-gp", fields)
+    steps.recorder = recorder
+    stream = feed()
+    for _ in range(cycles):
+        steps.cycle(state, stream)
+    return state, steps
+
+
+@pytest.mark.parametrize("fields", FIELDS, ids=lambda f: f.get("objective.kind", "wgan-gp"))
+def test_a_recorded_run_is_the_run(fields: dict[str, Any]) -> None:
+    words: list[str] = []
+    tape = Tape()
+    plain, _ = trained(Recorder(), fields)
+    recorded, _ = trained(Recorder(tape, words.append), fields)
+    assert words == []
+    assert tape.recorded >= 3 and tape.replayed > tape.recorded
+    assert same(recorded.model_tensors(), plain.model_tensors())
+    assert recorded.values() == plain.values()
+
+
+def test_each_kind_of_step_is_recorded_once() -> None:
+    fields = {
+        "objective.kind": "relativistic",
+        "critic.norm": "none",
+        "cycle.critic_steps": 2,
+        "generator.norm": "pixel",
+    }
+    penalties = {"r1": {"at": {"kind": "real"}, "every": 2}}
+    tape = Tape()
+    cycles = WARM_UP + 4
+    trained(Recorder(tape), {**fields, "objective.penalties": penalties}, cycles)
+    assert tape.recorded == 4  # pictures, critic with and without the penalty, generator: each once a cycle
+    assert tape.replayed == 4 * (cycles - WARM_UP)  # the first replay is the trial
+
+
+def test_a_recording_that_differs_is_not_used() -> None:
+    class Wrong(Tape):
+        def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+            replay, result = super().record(compute)
+
+            def twice() -> None:
+                replay()
+                replay()
+
+            return twice, result
+
+    words: list[str] = []
+    plain, _ = trained(Recorder(), FIELDS[1])
+    recorded, steps = trained(Recorder(Wrong(), words.append), FIELDS[1])
+    assert len(words) == 1
+    assert "a recorded step differs from an ordinary one by" in words[0]
+    assert "training goes on in the ordinary way" in words[0]
+    assert not steps.recorder.records
+    assert same(recorded.model_tensors(), plain.model_tensors())
+
+
+def test_where_recording_fails_all_goes_on() -> None:
+    class Broken(Tape):
+        def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+            compute()  # half of it is done already
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    words: list[str] = []
+    plain, _ = trained(Recorder(), FIELDS[0])
+    recorded, _ = trained(Recorder(Broken(), words.append), FIELDS[0])
+    assert words == [
+        "steps cannot be recorded here (operation not permitted when stream is capturing); training goes on in the "
+        "ordinary way, which is slower"
+    ]
+    assert same(recorded.model_tensors(), plain.model_tensors())
+    assert recorded.values() == plain.values()
+
+
+def test_networks_that_draw_random_numbers_are_not_recorded() -> None:
+    tape = Tape()
+    plain, _ = trained(Recorder(), {"critic.dropout": 0.5})
+    recorded, _ = trained(Recorder(tape), {"critic.dropout": 0.5})
+    assert tape.recorded == 0
+    assert same(recorded.model_tensors(), plain.model_tensors())
+
+
+def test_another_state_is_recorded_anew() -> None:
+    """A recording works on the tensors that it was made with."""
+    tape = Tape()
+    state, steps = trained(Recorder(tape), FIELDS[1])
+    other, before = copy.deepcopy(state), tape.recorded
+    for one in (state, other):
+        stream = feed()
+        stream.position = one.counters.images_seen
+        for _ in range(WARM_UP + 2):
+            steps.cycle(one, stream)
+    assert tape.recorded == 2 * before
+    assert same(state.model_tensors(), other.model_tensors())
+
+
+def test_only_cuda_records() -> None:
+    assert not recorder_for(torch.device("cpu")).records
+    assert recorder_for(torch.device("cuda")).records
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("fields", FIELDS, ids=lambda f: f.get("objective.kind", "wgan-gp"))
+def test_graphs_of_cuda(fields: dict[str, Any]) -> None:
+    words: list[str] = []
+    recorder = Recorder(CudaGraphs(), words.append)
+    state, steps = parts("wgan-gp", fields, device=torch.device("cuda"))
+    steps.recorder = recorder
+    stream = feed(device=torch.device("cuda"))
+    for _ in range(12):
+        steps.cycle(state, stream)
+    assert words == [] and recorder.records
+    assert all(bool(t.isfinite().all()) for t in state.tensors())

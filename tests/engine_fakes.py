@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from kantor.config.io import resolve
-from kantor.data.feed import Feed
+from kantor.data.feed import Feed, to_float
+from kantor.engine.draws import Draws
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
-from kantor.types import ImageSpec
+from kantor.types import Batch, ImageSpec
 
 CPU = torch.device("cpu")
 SPEC = ImageSpec(16, 16, 3)
@@ -55,3 +56,15 @@ def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     """Bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+LARGE, BATCH = ImageSpec(64, 64, 3), 2
+NARROW = {"generator.width": 4, "critic.width": 8, "train.batch": BATCH, "critic.norm": "none"}
+
+
+def large(preset: str, **more: Any) -> tuple[State, Steps, Batch, Draws]:
+    """Narrow networks for 64x64 pictures, and two of these."""
+    config = resolve(preset, overrides=NARROW | {k.replace("__", "."): v for k, v in more.items()})
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *LARGE), np.uint8)
+    steps = Steps(config, build_objective(config.objective), "float32", 1)
+    return State(config, LARGE, 0, CPU), steps, Batch(to_float(torch.from_numpy(pixels))), Draws(0, 0, 0, CPU)

@@ -13,14 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import kantor.engine.steps
 from commands import TINY, exit_of
-from engine_fakes import CPU, feed, parts
+from engine_fakes import CPU, large
 from kantor.app.memory import fits
 from kantor.engine import passes
-from kantor.engine.draws import Draws
 
 GLYPHS = ["train", "--images", "1000", "--set", "data.glyphs.count=64"]
 SMALL = [*TINY, "--set", "critic.norm=none", "--set", "generator.norm=pixel"]
-LACK = RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ...")
+LACK = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ..."
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def critic_pass(*args: Any) -> Any:
         tried.append(len(args[4]))
         if len(args[4]) > 10:
-            raise LACK
+            raise RuntimeError(LACK)
         return inner(*args)
 
     monkeypatch.setattr(kantor.engine.steps, "critic_pass", critic_pass)
@@ -88,17 +87,16 @@ class FullAt(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.left -= "convolution_backward" in str(func)
         if self.left < 0:
-            raise LACK
+            raise RuntimeError(LACK)
         return func(*args, **kwargs or {})
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of modules that gc looks at
 def test_a_failed_step_holds_on_to_nothing() -> None:
     """Autograd keeps what it was about to do when an error cut it short."""
-    state, steps = parts("default", {"critic.width": 32})
+    state, steps, real, draws = large("default")
 
     def trial(mode: TorchDispatchMode) -> None:
-        real, draws = feed().take(4), Draws(0, 0, 0, CPU)
         state.counters.critic_steps = 0  # penalties are due
         (fake,) = steps.fakes(state, [real], draws, 0)
         with mode:
@@ -112,5 +110,4 @@ def test_a_failed_step_holds_on_to_nothing() -> None:
     alive_after(1000)
     fitted, before = alive_after(1000)
     assert fitted
-    for nth in range(4, 14, 2):
-        assert alive_after(nth) == (False, before)
+    assert [alive_after(nth) for nth in range(18)] == [(False, before)] * 18

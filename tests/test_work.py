@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from dispatch import MultiplyAdds
-from engine_fakes import CPU
-from kantor.config.io import resolve
-from kantor.data.feed import to_float
+from engine_fakes import BATCH, large
 from kantor.engine.draws import Draws
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.nets import ops
-from kantor.objectives.objective import build_objective
-from kantor.types import Batch, ImageSpec
-
-SPEC, BATCH = ImageSpec(64, 64, 3), 2
-NARROW = {"generator.width": 4, "critic.width": 8, "train.batch": BATCH, "critic.norm": "none"}
-
-
-def setting(preset: str, **more: Any) -> tuple[State, Steps, Batch, Draws]:
-    config = resolve(preset, overrides=NARROW | {k.replace("__", "."): v for k, v in more.items()})
-    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *SPEC), np.uint8)
-    steps = Steps(config, build_objective(config.objective), "float32", 1)
-    return State(config, SPEC, 0, CPU), steps, Batch(to_float(torch.from_numpy(pixels))), Draws(0, 0, 0, CPU)
+from kantor.types import Batch
 
 
 def counted(call: Any, *args: Any) -> int:
@@ -59,7 +45,7 @@ def critic_step(state: State, steps: Steps, real: Batch, draws: Draws) -> int:
 def test_a_wgan_gp_critic_step_is_ten_forward_passes_and_twelve_with_stock_operators(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    state, steps, real, draws = setting("wgan-gp")
+    state, steps, real, draws = large("wgan-gp")
     layers = of_layers(state.critic, real.images)
     f, first, score = sum(layers), layers[0], layers[-1]
     assert f == counted(state.critic, real.images)
@@ -76,7 +62,7 @@ def test_a_wgan_gp_critic_step_is_ten_forward_passes_and_twelve_with_stock_opera
 
 @pytest.mark.parametrize("kind", ["upsampling", "resnet"])
 def test_other_critics_without_a_norm_need_as_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    state, steps, real, draws = setting("wgan-gp", critic__kind=kind, critic__norm="none")
+    state, steps, real, draws = large("wgan-gp", critic__kind=kind, critic__norm="none")
     f = sum(of_layers(state.critic, real.images))
     assert 9.5 * f < critic_step(state, steps, real, draws) < 10 * f
     monkeypatch.setattr(ops, "_differentiated", lambda *_: False)
@@ -84,7 +70,7 @@ def test_other_critics_without_a_norm_need_as_little(kind: str, monkeypatch: pyt
 
 
 def test_lazy_penalties_cost_their_share() -> None:
-    state, steps, real, draws = setting("default")
+    state, steps, real, draws = large("default")
     every = steps.config.objective.penalties["r1"].every
     layers = of_layers(state.critic, real.images)
     f, first, score = sum(layers), layers[0], layers[-1]
@@ -97,7 +83,7 @@ def test_lazy_penalties_cost_their_share() -> None:
 
 
 def test_one_penalty_alone_looks_at_its_own_pictures_only() -> None:
-    state, steps, real, draws = setting("default", objective__penalties__r2__weight=0.0)
+    state, steps, real, draws = large("default", objective__penalties__r2__weight=0.0)
     layers = of_layers(state.critic, real.images)
     f, first, score = sum(layers), layers[0], layers[-1]
     assert critic_step(state, steps, real, draws) == 6 * f - 2 * first + 3 * f - score
@@ -105,7 +91,7 @@ def test_one_penalty_alone_looks_at_its_own_pictures_only() -> None:
 
 @pytest.mark.parametrize("preset", ["wgan-gp", "default"])
 def test_a_generator_step_has_no_gradients_that_nobody_uses(preset: str) -> None:
-    state, steps, real, draws = setting(preset, generator__kind="upsampling", generator__norm="pixel")
+    state, steps, real, draws = large(preset, generator__kind="upsampling", generator__norm="pixel")
     z = draws.latents("generator-latents", 0, BATCH, steps.config.generator)
     generator, critic = counted(state.generator, z), counted(state.critic, real.images)
     base = BATCH * state.generator.base.weight.numel()  # type: ignore[operator, union-attr]

@@ -195,3 +195,28 @@ def test_backward_fills_grad() -> None:
     for layer in (ours, stock):
         layer(x).square().sum().backward()
     assert_same([p.grad for p in ours.parameters()], [p.grad for p in stock.parameters()])  # type: ignore[misc]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(list(KINDS)),
+    sizes=st.tuples(st.integers(1, 3), st.integers(4, 9), st.integers(4, 9)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    padding=st.integers(0, 1),
+    last=st.booleans(),
+)
+def test_weight_gradients_as_products(
+    kind: str, sizes: Any, kernel: Any, stride: Any, padding: int, last: bool
+) -> None:
+    """Against those of float64 on the same, rounded numbers."""
+    geometry = {"kernel_size": kernel, "stride": stride, "padding": tuple(min(padding, k // 2) for k in kernel)}
+    count, height, width = sizes
+    ours, stock = twins(kind, geometry, torch.bfloat16)
+    x = picture(count, 4, height, width, dtype=torch.bfloat16, last=last)
+    y = ours(x)
+    pull = picture(*y.shape, dtype=torch.bfloat16, seed=1, last=last)
+    (mine,) = torch.autograd.grad((y * pull).sum(), ours.weight)
+    exact = stock.double()
+    (theirs,) = torch.autograd.grad((exact(x.double()) * pull.double()).sum(), exact.weight)
+    assert (mine.double() - theirs).norm() < 0.01 * theirs.norm() + 1e-6

@@ -122,6 +122,8 @@ class ConvolutionWeight(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(grad, x)
         ctx.how = how
+        if _better_as_product(grad, x, like.shape, how):
+            return _weight_product(grad, x, like.shape, how)
         weight = torch.empty_strided(*like, dtype=x.dtype, device=x.device)  # only its shape is looked at
         gradient: Tensor = _convolution_backward(grad, x, weight, None, *how, (False, True, False))[1]
         return gradient
@@ -134,6 +136,36 @@ class ConvolutionWeight(Function):
         by_grad = run(Convolution, x, more, None, ctx.how) if _wanted(ctx, 0) else None
         by_x = run(ConvolutionInput, grad, more, _layout(x), ctx.how) if _wanted(ctx, 1) else None
         return by_grad, by_x, None, None
+
+
+def _better_as_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) -> bool:
+    """Whether a gradient of weights is sooner made as one matrix product with the patches that the kernel meets.
+
+    So it is in bfloat16 on processors where few patches overlap: on a Zen 4, 23 in place of 36 ms for the layers of DCGAN
+    with 8x8 and 4x4 outputs (batch 128), as long for 16x16, and longer for a 3x3 kernel that meets every pixel of 8x8.
+    In float32 the convolution is ahead.
+    """
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or how.groups > 1 or max(how.dilation) > 1:
+        return False
+    small = x if how.transposed else grad
+    overlap = kernel[2] * kernel[3] / (how.stride[0] * how.stride[1])
+    return overlap * small.shape[2] * small.shape[3] <= 400
+
+
+def _weight_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) -> Tensor:
+    """W(gy, x), channels last. Of a transposed convolution the two change places: it strides over what it makes."""
+    small, large = (x, grad) if how.transposed else (grad, x)
+    (top, left), (down, across), (height, width) = how.padding, how.stride, kernel[2:]
+    pixels = torch.nn.functional.pad(large.permute(0, 2, 3, 1), (0, 0, left, left, top, top)).contiguous()
+    count, rows, columns = small.shape[0], small.shape[2], small.shape[3]
+    picture, row, column, channel = pixels.stride()
+    patches = pixels.as_strided(
+        (count, rows, columns, height, width, pixels.shape[3]),
+        (picture, row * down, column * across, row, column, channel),
+    )
+    values = small.permute(0, 2, 3, 1).reshape(-1, small.shape[1])
+    product = values.t() @ patches.reshape(len(values), -1)
+    return product.view(-1, height, width, pixels.shape[3]).permute(0, 3, 1, 2)
 
 
 def _layout(tensor: Tensor) -> Layout:

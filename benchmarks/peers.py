@@ -1,0 +1,172 @@
+"""WGAN-GP as others train it: the plain published loop, and peers from their own source, on the same two networks.
+
+Every peer gets pictures that are float and in memory already; ours reads bytes from its packed set. What the peers
+import of torchvision is not used by their steps, and an empty module stands in for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LATENT, CRITIC_STEPS, WEIGHT = 100, 5, 10.0
+Cycle = Callable[[Tensor], None]
+
+
+def generator(width: int) -> nn.Module:
+    """DCGAN at 64x64, of torch's own layers."""
+    layers: list[nn.Module] = [nn.Unflatten(1, (LATENT, 1, 1))]
+    sizes = [LATENT, 8 * width, 4 * width, 2 * width, width]
+    for i in range(4):
+        stride, padding = (1, 0) if i == 0 else (2, 1)
+        layers += [
+            nn.ConvTranspose2d(sizes[i], sizes[i + 1], 4, stride, padding),
+            nn.BatchNorm2d(sizes[i + 1]),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(width, 3, 4, 2, 1), nn.Tanh())
+
+
+def critic(width: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    sizes = [3, width, 2 * width, 4 * width, 8 * width]
+    for i in range(4):
+        layers += [nn.Conv2d(sizes[i], sizes[i + 1], 4, 2, 1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4), nn.Flatten(0))
+
+
+def adam(network: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(network.parameters(), 1e-4, (0.0, 0.9))
+
+
+def plain(width: int, device: torch.device, precision: str) -> Cycle:
+    """Algorithm 1 of Gulrajani et al. 2017 written down as it stands, under autocast for bfloat16."""
+    g, d = generator(width).to(device), critic(width).to(device)
+    g_adam, d_adam = adam(g), adam(d)
+
+    def autocast() -> Any:
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+    def cycle(real: Tensor) -> None:
+        count = len(real)
+        for _ in range(CRITIC_STEPS):
+            d_adam.zero_grad()
+            with autocast():
+                with torch.no_grad():
+                    fake = g(torch.randn(count, LATENT, device=device)).float()
+                loss = d(fake).float().mean() - d(real).float().mean()
+                alpha = torch.rand(count, 1, 1, 1, device=device)
+                points = (alpha * real + (1 - alpha) * fake).requires_grad_()
+                (slope,) = torch.autograd.grad(d(points).float().sum(), points, create_graph=True)
+            loss = loss + WEIGHT * ((slope.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
+            loss.backward()
+            d_adam.step()
+        g_adam.zero_grad()
+        with autocast():
+            loss = -d(g(torch.randn(count, LATENT, device=device))).float().mean()
+        loss.backward()
+        g_adam.step()
+
+    return cycle
+
+
+def emilien_dupont(path: Path, width: int, device: torch.device) -> Cycle:
+    """The trainer of EmilienDupont/wgan-gp; `.data[0]`, which torch has done away with, is read as `.item()`."""
+    stand_in()
+    sys.modules.setdefault("imageio", types.ModuleType("imageio"))
+    module = types.ModuleType("emilien_dupont")
+    exec((path / "training.py").read_text().replace(".data[0]", ".item()"), module.__dict__)
+    g, d = generator(width), critic(width)
+    g.sample_latent = lambda count: torch.randn(count, LATENT)  # type: ignore[assignment]
+    trainer = module.Trainer(g, d, adam(g), adam(d), WEIGHT, CRITIC_STEPS, use_cuda=device.type == "cuda")
+
+    def cycle(real: Tensor) -> None:
+        for _ in range(CRITIC_STEPS):
+            trainer._critic_train_iteration(real)
+        trainer._generator_train_iteration(real)
+
+    return cycle
+
+
+def mimicry(path: Path, width: int, device: torch.device) -> Cycle:
+    """The steps of torch-mimicry's WGAN-GP, with its penalty."""
+    stand_in()
+    sys.path.insert(0, str(path))
+    for name in ("metrics", "datasets", "training"):  # which need TensorFlow and more; steps do not
+        sys.modules[f"torch_mimicry.{name}"] = types.ModuleType(f"torch_mimicry.{name}")
+    from torch_mimicry.nets.wgan_gp import wgan_gp_base as base
+
+    class Generator(base.WGANGPBaseGenerator):
+        def __init__(self) -> None:
+            super().__init__(nz=LATENT, ngf=width, bottom_width=4)
+            self.layers = generator(width)
+
+        def forward(self, z: Tensor) -> Tensor:
+            return self.layers(z)
+
+    class Critic(base.WGANGPBaseDiscriminator):
+        def __init__(self) -> None:
+            super().__init__(ndf=width, gp_scale=WEIGHT)
+            self.layers = critic(width)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers(x)
+
+    g, d = Generator().to(device), Critic().to(device)
+    g_adam, d_adam = adam(g), adam(d)
+    log = types.SimpleNamespace(add_metric=lambda name, value, group=None: float(value))  # as theirs: it reads each
+
+    def cycle(real: Tensor) -> None:
+        for _ in range(CRITIC_STEPS):
+            d.train_step(real_batch=(real, None), netG=g, optD=d_adam, log_data=log, device=device)
+        g.train_step(real_batch=(real, None), netD=d, optG=g_adam, log_data=log, device=device)
+
+    return cycle
+
+
+def torchgan(path: Path, width: int, device: torch.device) -> Cycle:
+    """The losses of torchgan with their steps. Its penalty is an optimiser step of its own."""
+    stand_in()
+    sys.path.insert(0, str(path))
+    for name in ("metrics", "logging", "trainer"):
+        sys.modules[f"torchgan.{name}"] = types.ModuleType(f"torchgan.{name}")
+    from torchgan.losses import WassersteinDiscriminatorLoss, WassersteinGeneratorLoss, WassersteinGradientPenalty
+
+    g, d = generator(width).to(device), critic(width).to(device)
+    g.label_type = d.label_type = "none"  # type: ignore[assignment]
+    g.encoding_dims = LATENT  # type: ignore[assignment]
+    g_adam, d_adam = adam(g), adam(d)
+    on_critic, on_generator = (
+        [WassersteinDiscriminatorLoss(), WassersteinGradientPenalty(lambd=WEIGHT)],
+        WassersteinGeneratorLoss(),
+    )
+
+    def cycle(real: Tensor) -> None:
+        for _ in range(CRITIC_STEPS):
+            for loss in on_critic:
+                loss.train_ops(g, d, d_adam, real, device)
+        on_generator.train_ops(g, d, g_adam, device, len(real))
+
+    return cycle
+
+
+def stand_in() -> None:
+    """For what they import of torchvision."""
+    names = ("torchvision", "torchvision.utils", "torchvision.models")
+    for name in names:
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["torchvision"].utils = sys.modules["torchvision.utils"]  # type: ignore[attr-defined]
+    sys.modules["torchvision.utils"].make_grid = None  # type: ignore[attr-defined]
+
+
+PEERS: dict[str, Callable[[Path, int, torch.device], Cycle]] = {
+    "EmilienDupont/wgan-gp": emilien_dupont,
+    "torch-mimicry": mimicry,
+    "torchgan": torchgan,
+}

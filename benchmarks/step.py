@@ -1,0 +1,231 @@
+"""How many pictures a second, beside others, and how near to what the convolutions allow.
+
+    python benchmarks/step.py --rounds 7 --out docs/speed-step.csv \\
+        [--peer torch-mimicry=FOLDER --peer torchgan=FOLDER --peer EmilienDupont/wgan-gp=FOLDER]
+
+Same networks (DCGAN at 64x64, batch norm in the generator, none in the critic), same batch, five critic steps for one of
+the generator. All contestants run in turn, a cycle each a round, after two to warm up; the ratio is the median over rounds
+of (their time / ours). A FOLDER holds the peer's source, as it comes from its repository or package.
+
+`limit` is the time that the convolutions of one of our cycles take when each is run by itself, in the faster of both memory
+layouts, over the time of the cycle: the rest is everything else. `needed` are multiply-adds of a cycle over those of a
+critic pass over its pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from kantor.config.io import resolve
+from kantor.config.schema import Config
+from kantor.data.feed import Feed
+from kantor.engine.device import choose_device, describe_device, keep_memory
+from kantor.engine.record import recorder_for
+from kantor.engine.state import State
+from kantor.engine.steps import Steps
+from kantor.objectives.objective import build_objective
+from kantor.types import ImageSpec
+
+FIELDS = ("device", "size", "batch", "contestant", "precision", "images_per_second", "ratio", "low", "high", "limit")
+
+
+class Pictures:
+    """A packed set in memory."""
+
+    def __init__(self, size: int, count: int = 2048) -> None:
+        self.spec, self.count, self.shard_sizes = ImageSpec(size, size, 3), count, [count]
+        self._pixels = np.random.default_rng(0).integers(0, 256, (count, *self.spec), np.uint8)
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        return self._pixels[rows]
+
+    def whole(self) -> np.ndarray:
+        return self._pixels
+
+
+class Ours:
+    """A run of the engine without its loop."""
+
+    def __init__(self, config: Config, size: int, precision: str, device: torch.device) -> None:
+        store = Pictures(size)
+        self.state, self.feed = State(config, store.spec, 0, device), Feed(store, 0, device)  # type: ignore[arg-type]
+        self.steps = Steps(config, build_objective(config.objective), precision, 10**9, recorder_for(device, print))
+
+    def cycle(self) -> None:
+        self.steps.cycle(self.state, self.feed)
+
+
+def wgan_gp(width: int, batch: int) -> Config:
+    fields = {"generator.width": width, "critic.width": width, "critic.norm": "none", "train.batch": batch}
+    return resolve("wgan-gp", overrides=fields)
+
+
+def seconds(call: Callable[[], object], device: torch.device) -> float:
+    wait(device)
+    began_s = time.perf_counter()
+    call()
+    wait(device)
+    return time.perf_counter() - began_s
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class Convolutions(TorchDispatchMode):
+    """Which convolutions are run, with what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[Any] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._overloadpacket.__name__ in ("convolution", "convolution_backward"):
+            described = (
+                ("tensor", tuple(a.shape), a.dtype) if isinstance(a, torch.Tensor) else _frozen(a) for a in args
+            )
+            self.calls[(func, *described)] += 1
+        return func(*args, **kwargs or {})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def convolution_seconds(calls: Counter[Any], device: torch.device, repeats: int = 5) -> float:
+    """Time of these convolutions alone, each in the faster of two memory layouts."""
+    total = 0.0
+    for (func, *described), count in calls.items():
+        best = float("inf")
+        for order in (torch.channels_last, torch.contiguous_format):
+            args = [_made(d, order, device) for d in described]
+
+            def call(func: Any = func, args: Any = args) -> None:
+                func(*args)
+
+            seconds(call, device)
+            best = min(best, *(seconds(call, device) for _ in range(repeats)))
+        total += count * best
+    return total
+
+
+def _made(described: Any, order: torch.memory_format, device: torch.device) -> Any:
+    if not (isinstance(described, tuple) and described[:1] == ("tensor",)):
+        return list(described) if isinstance(described, tuple) else described
+    tensor = torch.randn(described[1], device=device).to(described[2])
+    return tensor.contiguous(memory_format=order) if tensor.ndim == 4 else tensor
+
+
+def limit(ours: Ours, device: torch.device, cycle_s: float) -> float:
+    """Share of a cycle that its convolutions would take by themselves."""
+    with Convolutions() as seen:
+        ours.steps.cycle(ours.state, ours.feed)
+    return convolution_seconds(seen.calls, device) / cycle_s
+
+
+def beside_others(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """The table against the plain loop and the peers."""
+    config = wgan_gp(options.width, options.batch)
+    real = torch.rand(options.batch, 3, 64, 64, device=device) * 2 - 1
+    contestants: dict[tuple[str, str], Callable[[], object]] = {}
+    engines = {}
+    for precision in ("float32", "bfloat16"):
+        engines[precision] = Ours(config, 64, precision, device)
+        contestants["kantor", precision] = engines[precision].cycle
+        loop = peers.plain(options.width, device, precision)
+        contestants["plain loop", precision] = lambda loop=loop: loop(real)
+    for text in options.peer:
+        name, _, folder = text.partition("=")
+        theirs = peers.PEERS[name](Path(folder), options.width, device)
+        contestants[name, "float32"] = lambda theirs=theirs: theirs(real)
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in contestants}
+    for n in range(-2 if device.type == "cpu" else -6, options.rounds):
+        for key, call in contestants.items():
+            spent_s = seconds(call, device)
+            if n >= 0:
+                times[key].append(spent_s)
+    rows = []
+    for (name, precision), spent in times.items():
+        row = {"contestant": name, "precision": precision}
+        row["images_per_second"] = round(5 * options.batch / statistics.median(spent), 1)
+        for against in ("float32", "bfloat16"):
+            ratios = [a / b for a, b in zip(spent, times["kantor", against], strict=True)]
+            row[f"kantor {against} is faster by"] = (
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
+        if name == "kantor":
+            row["limit"] = f"{limit(engines[precision], device, statistics.median(spent)):.0%}"
+        rows.append(row)
+    return rows
+
+
+def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
+    """Cost against size and batch: both recipes in bfloat16 at size 32, 64, 128, and batch 16 to 512 at 32."""
+    rows = []
+    for preset in ("default", "wgan-gp"):
+        for size, batch in [(32, 64), (64, 64), (128, 64), (32, 16), (32, 32), (32, 128), (32, 256), (32, 512)]:
+            fields = {"train.batch": batch, "generator.width": 32, "critic.width": 32}
+            ours = Ours(resolve(preset, overrides=fields), size, "bfloat16", device)
+            every = max((p.every for p in ours.steps.objective.penalties.values()), default=1)
+
+            def cycles(ours: Ours = ours, every: int = every) -> None:
+                for _ in range(every):
+                    ours.cycle()
+
+            cycles()
+            before = ours.state.counters.images_seen
+            spent_s = statistics.median(seconds(cycles, device) for _ in range(rounds))
+            shown = (ours.state.counters.images_seen - before) / rounds
+            rows.append({"preset": preset, "size": size, "batch": batch, "images_per_second": round(shown / spent_s)})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(str(row.get(name, "")) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--growth", action="store_true", help="cost against size and batch, in place of the table")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    keep_memory()
+    print(f"{describe_device(device)}, torch {torch.__version__}, n = {options.rounds} rounds")
+    rows = growth(device, options.rounds) if options.growth else beside_others(options, device)
+    print(table(rows))
+    if options.out:
+        write(options.out, rows)
+
+
+if __name__ == "__main__":
+    main()

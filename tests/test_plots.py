@@ -11,6 +11,7 @@ from PIL import Image
 from kantor.engine.events import Finished, Saved, Started, Tick
 from kantor.report.plots import GAP, SMALL, WASSERSTEIN, LossPlot, losses_png, smooth, without_abandoned
 from kantor.sinks.csv import COLUMNS, MetricsCsv
+from kantor.sinks.sparing import Sparing
 
 
 def metrics(n, seed=0):
@@ -105,3 +106,23 @@ def test_loss_plot_draws_at_saves(tmp_path):
     tell(Tick(200, 0, 2.0, 2.0, 100.0, {"critic_gap": 0.5, "critic_loss": -0.5}))
     tell(Finished(200, "done"))
     assert path.stat().st_mtime_ns > first
+
+
+def test_loss_plot_is_spared_at_saves_and_not_at_the_end(tmp_path, monkeypatch):
+    now_s, drawn = [0.0], []
+
+    def slowly(*_):
+        now_s[0] += 1
+        drawn.append(now_s[0])
+        return b"a plot"
+
+    monkeypatch.setattr("kantor.report.plots.losses_png", slowly)
+    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, sparing=Sparing(0.1, lambda: now_s[0]))
+    for number in range(1, 30):
+        event = Tick(100 * number, 0, 1.0, 1.0, 100.0, {"critic_gap": 1.0, "critic_loss": -1.0})
+        csv.on(event)
+        plot.on(Saved(100 * number, tmp_path))
+        now_s[0] += 1
+    assert drawn == [1.0, 12.0, 23.0]
+    plot.on(Finished(2900, "done"))
+    assert len(drawn) == 4

@@ -17,6 +17,7 @@ from kantor.report.reading import Reading
 from kantor.report.scores import sentence, title
 from kantor.report.words import figure as figure_text
 from kantor.sinks.csv import read_metrics
+from kantor.sinks.sparing import Sparing
 
 if TYPE_CHECKING:  # matplotlib takes half a second to load
     from matplotlib.axes import Axes
@@ -129,24 +130,27 @@ def _median_of_five(values: Column) -> Column:
 
 
 class LossPlot:
-    """Draws losses.png in the folder of a run anew at saves and at the end. Should stand behind MetricsCsv.
+    """Draws losses.png in the folder of a run anew at saves, though no oftener than `sparing` allows, and at the end.
+
+    Should stand behind MetricsCsv.
 
     Args:
         run_folder: holds metrics.csv; its name is the title.
         reading: how to read the curves.
     """
 
-    def __init__(self, run_folder: Path, reading: Reading = _ANY) -> None:
-        self.folder, self.reading = run_folder, reading
+    def __init__(self, run_folder: Path, reading: Reading = _ANY, sparing: Sparing | None = None) -> None:
+        self.folder, self.reading, self._sparing = run_folder, reading, sparing or Sparing()
         self._drawn_rows = -1
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
-        if isinstance(event, Saved | Finished):
+        if isinstance(event, Finished) or (isinstance(event, Saved) and self._sparing.due()):
             metrics = read_metrics(self.folder / "metrics.csv")
             rows = len(metrics.get("images_seen", ()))
             path = self.folder / "losses.png"
             if rows and (rows != self._drawn_rows or not path.exists()):
-                atomic.write_bytes(path, losses_png(metrics, self.folder.resolve().name, self.reading))
+                with self._sparing.doing():
+                    atomic.write_bytes(path, losses_png(metrics, self.folder.resolve().name, self.reading))
                 self._drawn_rows = rows
         return None
 

@@ -72,6 +72,9 @@ def parse_grid(text: str, where: str = "--grid") -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+_RUNS = 3  # zlib's Z_RLE: of sheets as small as by a search for matches, in a fifth of the time
+
+
 def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     """A PNG without dates or names: equal pictures give equal bytes.
 
@@ -81,7 +84,8 @@ def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[:, :, 0]
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG", compress_level=6)
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.save(buffer, "PNG", compress_level=6, compress_type=_RUNS)
     return buffer.getvalue()
 
 

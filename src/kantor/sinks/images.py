@@ -17,6 +17,7 @@ from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Sampled, Saved, Started
 from kantor.sample import animate
 from kantor.sample.grid import grid, png_bytes
+from kantor.sinks.sparing import Sparing
 
 KINDS = ("fixed", "random")
 MOST_PIXELS = 1 << 26
@@ -28,15 +29,16 @@ class SampleSheets:
     """Keeps samples/ and the two films in the folder of a run.
 
     On a start writes samples/reals.png; on samples, samples/fixed/000012800.png and samples/random/000012800.png;
-    on saves and at the end, animation-fixed.gif and animation-random.gif from the sheets on the disk. Sheets past the
+    on saves (though no oftener than `sparing` allows) and at the end, animation-fixed.gif and animation-random.gif from
+    the sheets on the disk. Sheets past the
     present point (of a run that was killed, or rolled back) stay but are not shown, until they are written again.
 
     Args:
         folder: of the run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, sparing: Sparing | None = None) -> None:
+        self.folder, self._sparing = folder, sparing or Sparing()
         self._frames: dict[Path, animate.Frame] = {}
         self._shown: dict[str, list[Path]] = {}
 
@@ -50,9 +52,10 @@ class SampleSheets:
                 caption = f"{event.images_seen:,} pictures seen · epoch {event.epoch:.1f}"
                 self._write(f"fixed/{name}", event.fixed, caption)
                 self._write(f"random/{name}", event.random, caption)
-            case Saved() | Finished():
-                for kind in KINDS:
-                    self._film(kind, event.images_seen)
+            case Saved() | Finished() if isinstance(event, Finished) or self._sparing.due():
+                with self._sparing.doing():
+                    for kind in KINDS:
+                        self._film(kind, event.images_seen)
         return None
 
     def state(self) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def run() -> None:
         print(f"run: {preset}, {total:.0f} s: {shares} (emit is part of sample and save too)")
 
 
-def pack(count: int = 2000) -> None:
+def pack(count: int = 6000) -> None:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)

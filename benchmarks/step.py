@@ -8,8 +8,7 @@ the generator. All contestants run in turn, a cycle each a round, after two to w
 of (their time / ours). A FOLDER holds the peer's source, as it comes from its repository or package.
 
 `limit` is the time that the convolutions of one of our cycles take when each is run by itself, in the faster of both memory
-layouts, over the time of the cycle: the rest is everything else. `needed` are multiply-adds of a cycle over those of a
-critic pass over its pictures.
+layouts, over the time of the cycle: the rest is everything else.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import peers
@@ -37,8 +37,6 @@ from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
 from kantor.types import ImageSpec
-
-FIELDS = ("device", "size", "batch", "contestant", "precision", "images_per_second", "ratio", "low", "high", "limit")
 
 
 class Pictures:
@@ -131,7 +129,8 @@ def _made(described: Any, order: torch.memory_format, device: torch.device) -> A
 
 def limit(ours: Ours, device: torch.device, cycle_s: float) -> float:
     """Share of a cycle that its convolutions would take by themselves."""
-    with Convolutions() as seen:
+    no_products = mock.patch("kantor.nets.pruned._better_as_product", lambda *_: False)
+    with no_products, Convolutions() as seen:
         ours.steps.cycle(ours.state, ours.feed)
     return convolution_seconds(seen.calls, device) / cycle_s
 

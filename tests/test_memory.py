@@ -16,6 +16,7 @@ from commands import TINY, exit_of
 from engine_fakes import CPU, large
 from kantor.app.memory import fits
 from kantor.engine import passes
+from kantor.objectives import objective
 
 GLYPHS = ["train", "--images", "1000", "--set", "data.glyphs.count=64"]
 SMALL = [*TINY, "--set", "critic.norm=none", "--set", "generator.norm=pixel"]
@@ -75,6 +76,33 @@ def test_a_run_may_go_on_in_smaller_parts(tmp_path: Path, capsys: pytest.Capture
     again = ["train", "--resume", "latest", "--images", "2000", *shared]
     assert exit_of(*again, "--set", "train.micro_batch=8") == 0
     assert "micro_batch = 8" in next((tmp_path / "r").glob("00000-*/config.toml")).read_text()
+
+
+def test_a_loss_that_mixes_a_batch_is_not_taken_in_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objective, "OWN", {})
+
+    def relative(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.softplus(fake - real.mean())
+
+    objective.register("relative-average", relative, lambda real, fake: -fake)
+    own = ["--set", "objective.kind=custom", "--set", "objective.name=relative-average"]
+    shared = [*GLYPHS, *SMALL, *own, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    assert exit_of(*shared, "--set", "train.micro_batch=2") == 2
+    assert "train.micro_batch: the critic's loss mixes the pictures of a batch" in capsys.readouterr().err
+
+
+def test_where_the_steps_fit_nothing_is_said_of_batches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("kantor.app.run.Sampler.__call__", full)
+    assert exit_of(*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c") == 5
+    err = capsys.readouterr().err
+    assert "memory: does not suffice for what is done besides the steps, which fit (they were tried)" in err
 
 
 class FullAt(TorchDispatchMode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_smooth_values():
 
 
 def test_loss_plot_draws_at_saves(tmp_path):
-    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path)
+    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, sparing=Sparing(math.inf))
     path = tmp_path / "losses.png"
 
     def tell(event):

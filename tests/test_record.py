@@ -41,6 +41,9 @@ class Tape:
 
         return replay, kept
 
+    def forget(self) -> None:
+        pass
+
 
 def trained(recorder: Recorder, fields: dict[str, Any], cycles: int = 12) -> tuple[State, Steps]:
     state, steps = parts("wgan-gp", fields)
@@ -99,6 +102,53 @@ def test_a_recording_that_differs_is_not_used() -> None:
     assert same(recorded.model_tensors(), plain.model_tensors())
 
 
+@pytest.mark.parametrize("spoilt", ["weights that stay", "weights that go back", "wrong pictures"])
+def test_a_recording_that_spoils_one_thing_is_not_used(spoilt: str) -> None:
+    """Counters and sums move by far more than weights do, and must not hide them."""
+    state, steps = parts("wgan-gp", {**FIELDS[1], "optimizer.critic.lr": 1e-5, "optimizer.generator.lr": 1e-5})
+
+    class Spoilt(Tape):
+        def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+            replay, result = super().record(compute)
+
+            def again() -> None:
+                before = [p.detach().clone() for p in state.critic.parameters()]
+                replay()
+                if spoilt == "wrong pictures" and isinstance(result, Tensor):
+                    result.mul_(0.9)
+                for p, old in zip(state.critic.parameters(), before, strict=True):
+                    if spoilt == "weights that stay":
+                        p.detach().copy_(old)
+                    elif spoilt == "weights that go back":
+                        p.detach().copy_(2 * old - p)
+
+            return again, result
+
+    words: list[str] = []
+    steps.recorder = Recorder(Spoilt(), words.append)
+    stream = feed()
+    for _ in range(12):
+        steps.cycle(state, stream)
+    assert len(words) == 1 and "differs from an ordinary one" in words[0]
+
+
+def test_a_step_that_is_skipped_in_the_trial_is_tried_again() -> None:
+    tape, words = Tape(), []  # type: ignore[var-annotated]
+    state, steps = parts("wgan-gp", FIELDS[1])
+    steps.recorder = Recorder(tape, words.append)
+    stream = feed()
+    for cycle in range(WARM_UP + 4):
+        bias = state.critic.score.bias.detach()  # type: ignore[union-attr, operator]
+        good = bias.clone()
+        if cycle == WARM_UP:
+            bias.fill_(float("nan"))
+        steps.cycle(state, stream)
+        bias.copy_(torch.where(bias.isnan(), good, bias))
+        if cycle == WARM_UP:
+            state.tally.clear()
+    assert words == [] and steps.recorder.records and tape.recorded > 3
+
+
 def test_where_recording_fails_all_goes_on() -> None:
     class Broken(Tape):
         def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
@@ -147,11 +197,16 @@ def test_only_cuda_records() -> None:
 @pytest.mark.parametrize("fields", FIELDS, ids=lambda f: f.get("objective.kind", "wgan-gp"))
 def test_graphs_of_cuda(fields: dict[str, Any]) -> None:
     words: list[str] = []
-    recorder = Recorder(CudaGraphs(), words.append)
-    state, steps = parts("wgan-gp", fields, device=torch.device("cuda"))
-    steps.recorder = recorder
-    stream = feed(device=torch.device("cuda"))
-    for _ in range(12):
-        steps.cycle(state, stream)
+    states = []
+    for recorder in (Recorder(), Recorder(CudaGraphs(), words.append)):
+        state, steps = parts("wgan-gp", fields, device=torch.device("cuda"))
+        steps.recorder = recorder
+        stream = feed(device=torch.device("cuda"))
+        for _ in range(12):
+            steps.cycle(state, stream)
+        states.append(state)
     assert words == [] and recorder.records
-    assert all(bool(t.isfinite().all()) for t in state.tensors())
+    origin, _ = parts("wgan-gp", fields)
+    start = torch.cat([p.detach().flatten() for p in origin.critic.parameters()])
+    plain, recorded = (torch.cat([p.detach().cpu().flatten() for p in s.critic.parameters()]) for s in states)
+    assert (recorded - plain).norm() < 0.1 * (plain - start).norm()

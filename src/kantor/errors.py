@@ -64,7 +64,7 @@ def out_of_memory(error: BaseException) -> bool:
 
     The last is oneDNN's, which says no more where it lacks memory for a convolution.
     """
-    texts = ("can't allocate memory", "backend out of memory")
+    texts = ("can't allocate memory", "backend out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
     named = type(error).__name__ == "OutOfMemoryError" or str(error) == "could not create a primitive"
     return named or isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 

@@ -33,6 +33,9 @@ def explained(parts: Parts) -> Iterator[None]:
         traceback.clear_frames(error.__traceback__)  # they hold on to the networks that filled the memory
     release(parts.device)
     config, device = parts.config, parts.device
+    if fits(lambda: _round_of_cycles(parts), parts.device):
+        what = "does not suffice for what is done besides the steps, which fit (they were tried): sheets, scores, files"
+        raise ResourceError("memory", what, "close other programs, or use a smaller --size or score.count")
     where = f"the memory of {'the GPU' if device.type != 'cpu' else 'this machine'}"
     what = f"does not suffice for {_at_once(config)} pictures of {parts.spec.height}x{parts.spec.width} at once"
     raise ResourceError(where, what, _what_fits(parts))
@@ -65,10 +68,19 @@ def mixing_layer(config: Config, parts: Parts) -> str:
 
 
 def refuse_parts_of_batches(parts: Parts) -> None:
-    """Raises ConfigError where `train.micro_batch` would change what the networks compute."""
-    if parts.config.train.micro_batch and (mixes := mixing_layer(parts.config, parts)):
+    """Raises ConfigError where `train.micro_batch` would change what is computed."""
+    if parts.config.train.micro_batch and (mixes := _mixes(parts)):
         what = f"{mixes}, so a part of a batch is not a part of the step"
-        raise ConfigError("train.micro_batch", what, "use a smaller --batch, or a network without that layer")
+        raise ConfigError("train.micro_batch", what, "use a smaller --batch in its place")
+
+
+def _mixes(parts: Parts) -> str:
+    """What computes something else on a part of a batch; "" where nothing does."""
+    real, fake = torch.linspace(-1, 1, 4), torch.linspace(0.5, -2, 4)
+    for name, loss in (("critic", parts.objective.critic), ("generator", parts.objective.generator)):
+        if not torch.allclose(loss(real, fake)[:2], loss(real[:2], fake[:2])):  # of the user's own: ours never do
+            return f"the {name}'s loss mixes the pictures of a batch"
+    return mixing_layer(parts.config, parts)
 
 
 def _at_once(config: Config) -> int:
@@ -77,10 +89,10 @@ def _at_once(config: Config) -> int:
 
 def _what_fits(parts: Parts) -> str:
     """The largest half, quarter, eighth ... that a few cycles get along with."""
-    config, mixes = parts.config, bool(mixing_layer(parts.config, parts))
+    config, mixes = parts.config, bool(_mixes(parts))
     field = "train.batch" if mixes else "train.micro_batch"
     count = _at_once(config) // 2
-    while count >= 2:
+    while count >= (2 if mixes else 1):
         trial = parts.lasting(overridden(config, {field: count}))
         if fits(lambda trial=trial: _round_of_cycles(trial), parts.device):  # type: ignore[misc]
             if mixes:

@@ -23,7 +23,7 @@ from kantor.sinks.csv import read_metrics
 MAY_CHANGE = (
     "train.tick_images", "train.sample_images", "train.snapshot_images", "train.score_images",
     "score.metrics", "score.features", "score.count", "score.best",
-    "train.micro_batch",  # the same steps to rounding, in less memory
+    "train.micro_batch", "train.record",  # the same steps, to rounding and but for the masks of dropout
     "data.source", "data.labels",  # where they lie: what they are is told by their fingerprint
 )  # fmt: skip
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint knows of it

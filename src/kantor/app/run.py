@@ -25,7 +25,7 @@ from kantor.data.store import Store
 from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Listener, Started
 from kantor.engine.loop import Loop, Plan
-from kantor.engine.record import recorder_for
+from kantor.engine.record import Recorder, recorder_for
 from kantor.engine.schedule import check_schedules
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
@@ -99,7 +99,10 @@ class Parts:
 
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """note: is told where steps are not done in the fastest way, and why."""
-        images, recorder = self.config.train.images, recorder_for(self.device, note)
+        config = self.config  # what the user wrote may read and change what a recording cannot know of
+        own = "custom" in (config.generator.kind, config.critic.kind, config.objective.kind)
+        recorder = recorder_for(self.device, note) if config.train.record and not own else Recorder()
+        images = config.train.images
         return Steps(self.config, self.objective, self.precision, images if isinstance(images, int) else 1, recorder)
 
     @property

@@ -36,7 +36,7 @@ from kantor.config.schema import Config
 from kantor.data import layout
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.own import PREFIX
-from kantor.engine.device import choose_device, choose_precision, keep_memory
+from kantor.engine.device import choose_device, choose_precision, keep_memory, return_memory
 from kantor.errors import ConfigError, DataError
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
@@ -83,13 +83,14 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     """
     _total(options, 0)  # before pictures are packed: it refuses a length that is given twice
     device = choose_device(options.device)
-    if device.type == "cpu":
-        keep_memory()
     if options.tensorboard:
         require_tensorboard()
-    if options.resume is not None:
-        return _resume(options, device, terminal)
-    return _begin(options, device, terminal)
+    if device.type == "cpu":
+        keep_memory()
+    try:
+        return (_begin if options.resume is None else _resume)(options, device, terminal)
+    finally:
+        return_memory()
 
 
 def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:

@@ -564,6 +564,8 @@ class TrainConfig(Section):
     micro_batch: Annotated[int, Field(ge=0, le=65536)] = 0
     """Pictures that are differentiated at once, where memory is short: gradients of the parts of a batch are added up.
     0 takes the whole batch."""
+    record: bool = True
+    """On an NVIDIA GPU: record each kind of step once and replay it, unless networks or losses are your own."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Chooses all random numbers."""
     conditional: bool = False

@@ -36,7 +36,7 @@ def shrink(pictures: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True)
 
 
-_ROWS_AHEAD = 4096
+_ROWS_AHEAD = 4096  # rows of the set: 32 KB, and a millisecond now and then
 
 
 class Feed:

@@ -67,10 +67,8 @@ def keep_memory() -> bool:
 
 
 def return_memory() -> None:
-    """Undoes `keep_memory`, and gives the system what is free."""
+    """Gives the system what was kept and is free."""
     if (libc := _glibc()) is not None:
-        libc.mallopt(_M_MMAP_MAX, 65536)
-        libc.mallopt(_M_TRIM_THRESHOLD, 0)
         libc.malloc_trim(0)
 
 

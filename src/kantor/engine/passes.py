@@ -1,8 +1,8 @@
-"""What a step computes, without what it changes: gradients of a critic's and a generator's loss, in as few passes as
-the networks allow.
+"""What a step computes before it is taken: gradients of a critic's and a generator's loss, in as few passes as the
+networks allow.
 
 Real and generated pictures are scored in one pass, and R1 and R2 are taken on those very scores. Nothing in here waits
-for the device, draws a random number or touches an optimiser.
+for the device or touches an optimiser.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Where that differs, or recording fails, all goes on in the ordinary way, with a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 Inputs = Sequence[Tensor | None]
 Compute = Callable[..., Any]
+Groups = Mapping[str, Sequence[Tensor]]
 
 WARM_UP = 3  # of each kind: kernels are chosen and the optimisers' moments made in the first
 _MOST_DIFFERENT = 0.05  # of what a step changes: kernels may add in another order, and Adam makes much of little
@@ -35,6 +36,10 @@ class Backend(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """No recording that was made will be replayed again."""
+        ...
+
 
 class CudaGraphs:
     """Recordings as CUDA graphs, which share their memory: one is replayed at a time."""
@@ -48,6 +53,9 @@ class CudaGraphs:
             result = compute()
         self._pool = graph.pool()
         return graph.replay, result
+
+    def forget(self) -> None:
+        self._pool = None
 
 
 @dataclass
@@ -79,15 +87,17 @@ class Recorder:
     def forget(self) -> None:
         """For when tensors were replaced that recordings work on."""
         self._kinds.clear()
+        if self._backend is not None:
+            self._backend.forget()
 
-    def run(self, kind: Hashable, compute: Compute, inputs: Inputs, changed: Callable[[], Sequence[Tensor]]) -> Any:
+    def run(self, kind: Hashable, compute: Compute, inputs: Inputs, changed: Callable[[], Groups]) -> Any:
         """What `compute(*inputs)` gives and does.
 
         Args:
             kind: of step. Steps of one kind run the same operators on tensors of the same shapes.
             compute: changes tensors in place and gives tensors or what is the same for all steps of a kind. It draws no
                 random numbers, and reads and changes nothing else.
-            changed: the tensors that it may change.
+            changed: the tensors that it may change, in groups of those that are of one magnitude.
         """
         if self._backend is None:
             return compute(*inputs)
@@ -104,30 +114,32 @@ class Recorder:
         known.replay()
         return known.result
 
-    def _record(self, kind: _Kind, compute: Compute, inputs: Inputs, changed: Sequence[Tensor]) -> Any:
+    def _record(self, kind: _Kind, compute: Compute, inputs: Inputs, changed: Groups) -> Any:
         """Records a step, tries the recording beside the ordinary step, and leaves what the ordinary one has done."""
         assert self._backend is not None
-        before = [tensor.detach().clone() for tensor in changed]
-        replay: Callable[[], object] | None = None
+        before: dict[str, list[Tensor]] = {}
         try:
+            before = _clones(changed)
             kind.buffers = [None if t is None else t.clone(memory_format=torch.preserve_format) for t in inputs]
             replay, kind.result = self._backend.record(lambda: compute(*kind.buffers))
             _copy(before, changed)  # a recording does nothing, but for what the host does
             replay()
-            recorded = [tensor.detach().clone() for tensor in changed]
-            given = [t.clone() for t in _tensors(kind.result)]
+            recorded = {**_clones(changed), "result": [t.clone() for t in _tensors(kind.result)]}
         except RuntimeError as error:
             self._give_up(f"steps cannot be recorded here ({str(error).splitlines()[0][:200]})")
+            _copy(before, changed)
+            return compute(*inputs)
         _copy(before, changed)
         result = compute(*inputs)
-        if self._backend is None or replay is None:
-            return result
-        pairs = [*zip(recorded, changed, before, strict=True)]
-        pairs += [(a, b, torch.zeros_like(b)) for a, b in zip(given, _tensors(result), strict=True)]
-        if (difference := _difference(pairs)) > _MOST_DIFFERENT:
-            self._give_up(f"a recorded step differs from an ordinary one by {difference:.1%} of what it changes")
-        else:
+        ordinary = {**changed, "result": _tensors(result)}
+        if not all(_finite(tensors) for tensors in ordinary.values()):
+            return result  # a step that was skipped says nothing: the next one is tried
+        origin = {**before, "result": [torch.zeros_like(t) for t in _tensors(result)]}
+        worst = max(_difference(recorded[name], ordinary[name], origin[name]) for name in ordinary)
+        if worst <= _MOST_DIFFERENT:
             kind.replay = replay
+        else:
+            self._give_up(f"a recorded step differs from an ordinary one by {worst:.1%} of what it changes")
         return result
 
     def _give_up(self, why: str) -> None:
@@ -136,9 +148,14 @@ class Recorder:
         self._note(f"{why}; training goes on in the ordinary way, which is slower")
 
 
-def _copy(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
-        tensor.detach().copy_(value)
+def _clones(groups: Groups) -> dict[str, list[Tensor]]:
+    return {name: [tensor.detach().clone() for tensor in tensors] for name, tensors in groups.items()}
+
+
+def _copy(values: Groups, groups: Groups) -> None:
+    for name, kept in values.items():
+        for tensor, value in zip(groups[name], kept, strict=True):
+            tensor.detach().copy_(value)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -147,19 +164,18 @@ def _tensors(value: Any) -> list[Tensor]:
     return [t for t in value if isinstance(t, Tensor)] if isinstance(value, tuple | list) else []
 
 
+def _finite(tensors: Sequence[Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
 @torch.no_grad()
-def _difference(triples: Sequence[tuple[Tensor, Tensor, Tensor]]) -> float:
-    """Distance between two results as a share of how far they are from where they began; infinite where not finite."""
-    apart = moved = 0.0
-    for mine, right, before in triples:
-        if mine.is_floating_point():
-            apart += float((mine.double() - right.double()).square().sum())
-            moved += float((right.double() - before.double()).square().sum())
-        elif not torch.equal(mine, right):
-            return float("inf")
-    if apart != apart or moved != moved:
-        return float("inf")
-    return float((apart / moved) ** 0.5) if moved else (0.0 if apart == 0.0 else float("inf"))
+def _difference(mine: Sequence[Tensor], right: Sequence[Tensor], before: Sequence[Tensor]) -> float:
+    """Distance between two results as a share of how far the right one is from where it began."""
+    apart = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(mine, right, strict=True))
+    moved = sum(float((b.double() - c.double()).square().sum()) for b, c in zip(right, before, strict=True))
+    if not moved:
+        return 0.0 if apart == 0 else float("inf")
+    return float((apart / moved) ** 0.5)
 
 
 def recorder_for(device: torch.device, note: Callable[[str], None] = lambda line: None) -> Recorder:

@@ -49,6 +49,7 @@ class State:
     Attributes:
         generator, critic: in training mode.
         average: running average of the generator, in evaluation mode: what is shown and saved.
+        loaded: how often `load` has put other tensors in the place of its own.
     """
 
     def __init__(self, config: Config, spec: ImageSpec, classes: int, device: torch.device) -> None:
@@ -62,6 +63,7 @@ class State:
         self.critic_optimizer = optimizers.build_optimizer(config.optimizer.critic, self.critic)
         self.tally = Tally(device)
         self.counters = Counters()
+        self.loaded = 0
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "critic": self.critic, "average": self.average}
@@ -85,10 +87,16 @@ class State:
             for name, value in optimizers.state_tensors(optimizer, network)
         }
 
-    def tensors(self) -> list[Tensor]:
-        """All that a step changes, the running average aside."""
-        networks = [t for n in (self.generator, self.critic) for t in (*n.parameters(), *n.buffers())]
-        return [*networks, *self.optimizer_tensors().values(), *self.tally.tensors()]
+    def tensors(self) -> dict[str, list[Tensor]]:
+        """All that a step changes, the running average aside, in groups of those that are of one magnitude."""
+        groups = {"generator": [*self.generator.parameters()], "critic": [*self.critic.parameters()]}
+        groups["buffers"] = [*self.generator.buffers(), *self.critic.buffers()]
+        for name, tensor in self.optimizer_tensors().items():
+            network, moment = name.partition("/")[0], name.rpartition("/")[2]
+            groups.setdefault(f"{network}/{moment}", []).append(tensor)
+        for name, tensor in self.tally.tensors().items():
+            groups[f"tally/{name}"] = [tensor]
+        return groups
 
     def values(self) -> dict[str, Any]:
         """Counters and the partial tally, as JSON values."""
@@ -103,6 +111,7 @@ class State:
             optimizers.load_state_tensors(one, network, _part(optimizer, part))
         self.tally.load({name: tuple(pair) for name, pair in values["tally"].items()})
         self.counters = Counters(**values["counters"])
+        self.loaded += 1
 
 
 def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ class Steps:
     total_images: int
     recorder: Recorder = field(default_factory=Recorder)
     rates: dict[str, float] = field(default_factory=dict)
-    _recorded: State | None = None
+    _recorded: tuple[int, int] = (0, 0)
 
     def cycle(self, state: State, feed: Feed) -> None:
         """One cycle. Counts it, and every real picture shown to the critic."""
@@ -138,9 +138,9 @@ class Steps:
 
     def _run(self, state: State, kind: Hashable, compute: Compute, inputs: Inputs) -> Any:
         """`compute(*inputs)`, replayed where it is recorded. Recordings are of one state."""
-        if self._recorded is not state:
+        if self._recorded != (id(state), state.loaded):
             self.recorder.forget()
-            self._recorded = state
+            self._recorded = (id(state), state.loaded)
         if draws_within(state.generator) or draws_within(state.critic):
             return compute(*inputs)
         return self.recorder.run(kind, compute, inputs, state.tensors)

@@ -34,9 +34,9 @@ class Tally:
         for name in names:
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def tensors(self) -> list[Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
         """The sums themselves."""
-        return list(self._sums.values())
+        return dict(self._sums)
 
     def read(self) -> dict[str, tuple[float, int]]:
         """(sum, count) of each name: one copy from the device."""

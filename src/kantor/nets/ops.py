@@ -47,11 +47,12 @@ def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) 
     weight, bias = layer.weight, layer.bias
     if x.ndim != 4 or not _differentiated(x, weight):
         return None
-    dtype = x.dtype
-    if torch.is_autocast_enabled(x.device.type) and dtype != torch.float64:
+    tensors = [x, weight, bias]
+    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+        # once for this pass and its derivatives: gradients of several passes add up in the weights' own precision
         dtype = torch.get_autocast_dtype(x.device.type)
-    # once for this pass and all of its derivatives: each pass has its gradients added up in the weights' own precision
-    cast = [None if t is None else _not_a_leaf(t.to(dtype)) for t in (x, weight, bias)]
+        tensors = [None if t is None else t.to(dtype) for t in tensors]
+    cast = [None if t is None else _not_a_leaf(t) for t in tensors]
     return run(Convolution, *cast, how)
 
 

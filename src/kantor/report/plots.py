@@ -145,14 +145,17 @@ class LossPlot:
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         if isinstance(event, Finished) or (isinstance(event, Saved) and self._sparing.due()):
-            metrics = read_metrics(self.folder / "metrics.csv")
-            rows = len(metrics.get("images_seen", ()))
-            path = self.folder / "losses.png"
-            if rows and (rows != self._drawn_rows or not path.exists()):
-                with self._sparing.doing():
-                    atomic.write_bytes(path, losses_png(metrics, self.folder.resolve().name, self.reading))
-                self._drawn_rows = rows
+            with self._sparing.doing():
+                self._draw()
         return None
+
+    def _draw(self) -> None:
+        metrics = read_metrics(self.folder / "metrics.csv")
+        rows = len(metrics.get("images_seen", ()))
+        path = self.folder / "losses.png"
+        if rows and (rows != self._drawn_rows or not path.exists()):
+            atomic.write_bytes(path, losses_png(metrics, self.folder.resolve().name, self.reading))
+            self._drawn_rows = rows
 
     def state(self) -> dict[str, Any]:
         return {}

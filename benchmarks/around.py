@@ -166,7 +166,10 @@ def main() -> None:
     parts: dict[str, Callable[[], None]] = {"start": start, "feed": feed, "run": run, "pack": pack, "draw": sampled}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(parts))
-    for name in parser.parse_args().only.split(","):
+    names = parser.parse_args().only.split(",")
+    if unknown := set(names) - parts.keys():
+        parser.error(f"--only: there is no {', '.join(sorted(unknown))}; choose from {', '.join(parts)}")
+    for name in names:
         parts[name]()
 
 

@@ -1,4 +1,4 @@
-"""Does bfloat16 learn as well as float32? Trains both on several seeds and sets, and scores what they draw.
+"""Does bfloat16 learn as well as float32? Trains both on several seeds and sets, and scores what they draw: an hour or two.
 
     python benchmarks/precision.py --images 60000 --seeds 0,1,2,3,4 --sets glyphs,fashion --out docs/precision.csv
 
@@ -91,6 +91,9 @@ def main() -> None:
     parser.add_argument("--recipes", default="default")
     parser.add_argument("--out", type=Path, default=Path("docs/precision.csv"))
     options = parser.parse_args()
+    for given, known in ((options.sets, SETS), (options.recipes, RECIPES)):
+        if unknown := set(given.split(",")) - known.keys():
+            parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
     for seed in map(int, options.seeds.split(",")):
         for recipe in options.recipes.split(","):
             for name in options.sets.split(","):

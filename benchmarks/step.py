@@ -172,7 +172,7 @@ def beside_others(options: argparse.Namespace, device: torch.device) -> list[dic
 
 
 def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
-    """Cost against size and batch: both recipes in bfloat16 at size 32, 64, 128, and batch 16 to 512 at 32."""
+    """Cost against size and batch: both recipes in bfloat16 at size 32, 64, 128, and batch 16 to 512 at 32. Some minutes a round."""
     rows = []
     for preset in ("default", "wgan-gp"):
         for size, batch in [(32, 64), (64, 64), (128, 64), (32, 16), (32, 32), (32, 128), (32, 256), (32, 512)]:
@@ -189,6 +189,7 @@ def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
             spent_s = statistics.median(seconds(cycles, device) for _ in range(rounds))
             shown = (ours.state.counters.images_seen - before) / rounds
             rows.append({"preset": preset, "size": size, "batch": batch, "images_per_second": round(shown / spent_s)})
+            print(rows[-1], flush=True)
     return rows
 
 
@@ -209,7 +210,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="each contestant runs a cycle in each (default: 7)")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--device", default="auto")
@@ -217,6 +218,11 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="cost against size and batch, in place of the table")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds: at least one")
+    for text in options.peer:
+        if text.partition("=")[0] not in peers.PEERS or not Path(text.partition("=")[2] or "?").is_dir():
+            parser.error(f"--peer {text}: write NAME=FOLDER, NAME one of {', '.join(peers.PEERS)}")
     device = choose_device(options.device)
     keep_memory()
     print(f"{describe_device(device)}, torch {torch.__version__}, n = {options.rounds} rounds")

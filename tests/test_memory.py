@@ -74,7 +74,9 @@ def test_a_run_may_go_on_in_smaller_parts(tmp_path: Path, capsys: pytest.Capture
     shared = ["--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     assert exit_of(*GLYPHS, *SMALL, *shared) == 0
     again = ["train", "--resume", "latest", "--images", "2000", *shared]
+    capsys.readouterr()
     assert exit_of(*again, "--set", "train.micro_batch=8") == 0
+    assert "train.micro_batch: 0 -> 8: numbers will differ by rounding" in capsys.readouterr().out
     assert "micro_batch = 8" in next((tmp_path / "r").glob("00000-*/config.toml")).read_text()
 
 

@@ -97,7 +97,7 @@ def _what_fits(parts: Parts) -> str:
         if fits(lambda trial=trial: _round_of_cycles(trial), parts.device):  # type: ignore[misc]
             if mixes:
                 return f"--batch {count} fits (it was tried); the networks mix a batch, so it is another run"
-            return f"--set train.micro_batch={count} fits (it was tried), and takes the same steps on the same batch"
+            return f"--set train.micro_batch={count} fits (it was tried), and takes the same steps to rounding"
         count //= 2
     return "use a smaller --size or width"
 

@@ -177,6 +177,10 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         parts = build(config, store, device, config.train.precision, measuring(config, device))
         refuse_parts_of_batches(parts)
         seen = int(found.values["counters"]["images_seen"]) if found else 0
+        began_with = found.values["config"]["train"].get("micro_batch", 0) if found else config.train.micro_batch
+        if began_with != config.train.micro_batch:
+            line = f"train.micro_batch: {began_with} -> {config.train.micro_batch}"
+            terminal.note(f"{line}: numbers will differ by rounding from those of an unbroken run")
         with explained(parts):
             total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
         if total != config.train.images:

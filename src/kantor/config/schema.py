@@ -561,11 +561,6 @@ class TrainConfig(Section):
     """Length of the run in real pictures shown to the critic (1 kimg = 1000)."""
     batch: Annotated[int, Field(ge=2, le=65536)] = 64
     """Real pictures in one critic step."""
-    micro_batch: Annotated[int, Field(ge=0, le=65536)] = 0
-    """Pictures that are differentiated at once, where memory is short: gradients of the parts of a batch are added up.
-    0 takes the whole batch."""
-    record: bool = True
-    """On an NVIDIA GPU: record each kind of step once and replay it, unless networks or losses are your own."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Chooses all random numbers."""
     conditional: bool = False
@@ -574,6 +569,11 @@ class TrainConfig(Section):
     """Start from the weights of another run, checkpoint or generator.safetensors; empty starts from random ones."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of convolutions; "auto" takes bfloat16 where the hardware computes in it."""
+    micro_batch: Annotated[int, Field(ge=0, le=65536)] = 0
+    """Pictures that are differentiated at once, where memory is short: gradients of the parts of a batch are added up, which
+    is the same to rounding. 0 takes the whole batch. Refused where batch norm or minibatch stddev mixes a batch."""
+    record: bool = True
+    """On an NVIDIA GPU: record each kind of step once and replay it, unless networks or losses are your own."""
     tick_images: Positive | Auto = "auto"
     """Pictures between two rows of metrics.csv."""
     sample_images: Positive | Auto = "auto"

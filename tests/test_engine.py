@@ -114,9 +114,12 @@ def test_ema() -> None:
 
 def test_tally(monkeypatch: pytest.MonkeyPatch) -> None:
     tally, reads = Tally(CPU), []
-    tally.add("a", torch.tensor([1.0, 3.0]))
-    tally.add("a", torch.tensor(4.0))
-    tally.add("b", torch.tensor([0.1]))
+    tally.sum("a", torch.tensor([1.0, 3.0]))
+    tally.count(["a"])
+    tally.sum("a", torch.tensor(4.0))
+    tally.count(["a"])
+    tally.sum("b", torch.tensor([0.1]))
+    tally.count(["b"])
     tolist = Tensor.tolist
     monkeypatch.setattr(Tensor, "tolist", lambda tensor: reads.append(1) or tolist(tensor))
     monkeypatch.setattr(Tensor, "item", None)
@@ -125,7 +128,8 @@ def test_tally(monkeypatch: pytest.MonkeyPatch) -> None:
     other = Tally(CPU)
     other.load(tally.read())
     for one in (tally, other):
-        one.add("a", torch.tensor(1e-9))
+        one.sum("a", torch.tensor(1e-9))
+        one.count(["a"])
     assert other.read() == tally.read() == {"a": (6.000000001, 3), "b": (pytest.approx(0.1), 1)}
     tally.clear()
     assert tally.read() == {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from kantor.app.memory import fits, mixing_layer
+from kantor.app.memory import fits
+from kantor.app.mixing import mixing_layer
 from kantor.app.plan import Filled, fill, pictures_per_second
 from kantor.app.run import Parts
 from kantor.config.io import overridden
@@ -25,7 +26,7 @@ def batch_for(parts: Parts, limit_s: float) -> tuple[Config, list[Filled]]:
     Raises:
         ConfigError: a network mixes the pictures of a batch, so that the batch is part of what it computes.
     """
-    if mixes := mixing_layer(parts.config, parts):
+    if mixes := mixing_layer(parts.config, parts.spec, parts.classes):
         what = f"{mixes}, so another batch is another network"
         raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
 

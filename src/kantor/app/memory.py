@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from kantor.app.mixing import mixing_part
 from kantor.app.run import Parts
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 from kantor.engine.device import return_memory
-from kantor.errors import ConfigError, ResourceError, out_of_memory
-from kantor.nets import build_critic, build_generator, traits_of
+from kantor.errors import ResourceError, out_of_memory
 
 
 @contextlib.contextmanager
@@ -44,43 +44,12 @@ def explained(parts: Parts) -> Iterator[None]:
 def release(device: torch.device) -> None:
     """Gives back what nobody holds any more, once an error has cut a backward pass short."""
     one = torch.ones((), requires_grad=True, device=device)
-    torch.autograd.grad(
-        one * 2, one
-    )  # autograd keeps what it was about to do, with its tensors, until it is called again
+    # autograd keeps what it was about to do, with its tensors, until it is called again
+    torch.autograd.grad(one * 2, one)
     gc.collect()
     return_memory()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def mixing_layer(config: Config, parts: Parts) -> str:
-    """ "the critic mixes the pictures of a batch (batch norm)", or "" where no network does."""
-    networks = {
-        "generator": build_generator(config.generator, parts.spec, parts.classes),
-        "critic": build_critic(config.critic, parts.spec, parts.classes),
-    }
-    for name, network in networks.items():
-        traits = traits_of(network)
-        if traits.mixes_batch:
-            layer = "batch norm" if traits.normalisation == "batch" else "minibatch stddev"
-            return f"the {name} mixes the pictures of a batch ({layer})"
-    return ""
-
-
-def refuse_parts_of_batches(parts: Parts) -> None:
-    """Raises ConfigError where `train.micro_batch` would change what is computed."""
-    if parts.config.train.micro_batch and (mixes := _mixes(parts)):
-        what = f"{mixes}, so a part of a batch is not a part of the step"
-        raise ConfigError("train.micro_batch", what, "use a smaller --batch in its place")
-
-
-def _mixes(parts: Parts) -> str:
-    """What computes something else on a part of a batch; "" where nothing does."""
-    real, fake = torch.linspace(-1, 1, 4), torch.linspace(0.5, -2, 4)
-    for name, loss in (("critic", parts.objective.critic), ("generator", parts.objective.generator)):
-        if not torch.allclose(loss(real, fake)[:2], loss(real[:2], fake[:2])):  # of the user's own: ours never do
-            return f"the {name}'s loss mixes the pictures of a batch"
-    return mixing_layer(parts.config, parts)
 
 
 def _at_once(config: Config) -> int:
@@ -89,7 +58,8 @@ def _at_once(config: Config) -> int:
 
 def _what_fits(parts: Parts) -> str:
     """The largest half, quarter, eighth ... that a few cycles get along with."""
-    config, mixes = parts.config, bool(_mixes(parts))
+    config = parts.config
+    mixes = bool(mixing_part(config, parts.spec, parts.classes, parts.objective))
     field = "train.batch" if mixes else "train.micro_batch"
     count = _at_once(config) // 2
     while count >= (2 if mixes else 1):

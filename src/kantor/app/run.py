@@ -13,6 +13,7 @@ import torch
 
 from kantor.app.data import Progress, spec_of
 from kantor.app.init_from import Weights, start_from
+from kantor.app.mixing import mixing_part
 from kantor.app.pictures import Sampler, first_pictures
 from kantor.app.rehearsal import rehearse
 from kantor.app.report import write_report
@@ -99,11 +100,11 @@ class Parts:
 
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """note: is told where steps are not done in the fastest way, and why."""
-        config = self.config  # what the user wrote may read and change what a recording cannot know of
+        config, images = self.config, self.config.train.images
+        # what the user wrote may read and change what a recording cannot know of
         own = "custom" in (config.generator.kind, config.critic.kind, config.objective.kind)
         recorder = recorder_for(self.device, note) if config.train.record and not own else Recorder()
-        images = config.train.images
-        return Steps(self.config, self.objective, self.precision, images if isinstance(images, int) else 1, recorder)
+        return Steps(config, self.objective, self.precision, images if isinstance(images, int) else 1, recorder)
 
     @property
     def spec(self) -> ImageSpec:
@@ -143,6 +144,9 @@ def build(
         what = "scales the weights that clipping has just bounded, so that next to nothing would be left of a score"
         raise ConfigError("critic.equalised", what, "leave it out, or use a gradient penalty in place of clipping")
     rehearse(config, parts.spec, parts.classes, parts.objective)
+    if train.micro_batch and (mixes := mixing_part(config, parts.spec, parts.classes, parts.objective)):
+        what = f"{mixes}, so a part of a batch is not a part of the step"
+        raise ConfigError("train.micro_batch", what, "use a smaller --batch in its place")
     if parts.objective.wasserstein and not parts.objective.penalties and parts.objective.constraint is None:
         raise ConfigError(
             "objective",

@@ -16,7 +16,7 @@ from kantor.app import environment
 from kantor.app.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.data import cache_folder, default_side, open_set
 from kantor.app.init_from import read_weights, same_weights, start_from
-from kantor.app.memory import explained, refuse_parts_of_batches
+from kantor.app.memory import explained
 from kantor.app.plan import (
     DEFAULT_BUDGET_S,
     FEWEST_SCORED,
@@ -112,7 +112,6 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         filled += more
     options = _clock_after_packing(options, terminal)
     parts = build(config, store, device, precision, scores)
-    refuse_parts_of_batches(parts)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
         asked = "ema.warmup" in options.overrides or config.ema != resolve(options.preset).ema
@@ -175,7 +174,6 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
         parts = build(config, store, device, config.train.precision, measuring(config, device))
-        refuse_parts_of_batches(parts)
         seen = int(found.values["counters"]["images_seen"]) if found else 0
         began_with = found.values["config"]["train"].get("micro_batch", 0) if found else config.train.micro_batch
         if began_with != config.train.micro_batch:

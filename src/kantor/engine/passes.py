@@ -8,7 +8,6 @@ for the device or touches an optimiser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -94,9 +93,12 @@ def pictures(generator: nn.Module, z: Tensor, labels: Tensor | None, most: int, 
     Args:
         most: so many at once, at most; 0 for all.
     """
-    parts = zip(z.split(most or len(z)), labels.split(most or len(z)) if labels is not None else repeat(None))  # type: ignore[no-untyped-call]  # noqa: B905
     with torch.no_grad(), autocast(z.device, precision):
-        return torch.cat([generator(*part).to(torch.float32) for part in parts])
+        parts = [
+            generator(z[rows], None if labels is None else labels[rows]).to(torch.float32)
+            for rows in _slices(len(z), most or len(z))
+        ]
+    return torch.cat(parts)
 
 
 def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:

@@ -43,7 +43,7 @@ class Steps:
     total_images: int
     recorder: Recorder = field(default_factory=Recorder)
     rates: dict[str, float] = field(default_factory=dict)
-    _recorded: tuple[int, int] = (0, 0)
+    _recorded: tuple[State | None, int] = (None, 0)
 
     def cycle(self, state: State, feed: Feed) -> None:
         """One cycle. Counts it, and every real picture shown to the critic."""
@@ -54,9 +54,8 @@ class Steps:
         together = self._critic_steps_at_once(state)
         for first in range(0, critic_steps, together):
             reals = [feed.take(train.batch) for _ in range(min(together, critic_steps - first))]
-            for step, (batch, fake) in enumerate(
-                zip(reals, self.fakes(state, reals, draws, first), strict=True), first
-            ):
+            fakes = self.fakes(state, reals, draws, first)
+            for step, (batch, fake) in enumerate(zip(reals, fakes, strict=True), first):
                 self.critic_step(state, batch, fake, draws, step)
                 counters.images_seen += train.batch
         for step in range(generator_steps):
@@ -137,12 +136,12 @@ class Steps:
         ema.update(state.average, generator, remains)
 
     def _run(self, state: State, kind: Hashable, compute: Compute, inputs: Inputs) -> Any:
-        """`compute(*inputs)`, replayed where it is recorded. Recordings are of one state."""
-        if self._recorded != (id(state), state.loaded):
-            self.recorder.forget()
-            self._recorded = (id(state), state.loaded)
-        if draws_within(state.generator) or draws_within(state.critic):
+        """`compute(*inputs)`, replayed where it is recorded. Recordings are of the tensors of one state."""
+        if not self.recorder.records or draws_within(state.generator) or draws_within(state.critic):
             return compute(*inputs)
+        if self._recorded[0] is not state or self._recorded[1] != state.loaded:
+            self.recorder.forget()
+            self._recorded = state, state.loaded
         return self.recorder.run(kind, compute, inputs, state.tensors)
 
     def _set_rates(self, state: State, feed: Feed) -> None:

@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class Tally:
-    """Means of named numbers between two ticks. Adding never waits for the device."""
+    """Means of named numbers between two ticks. Adding never waits for the device.
+
+    It has two halves, `sum` and `count`: what the device does can be recorded and replayed, what the host does cannot.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._dtype = torch.float32 if device.type == "mps" else torch.float64
@@ -17,20 +20,15 @@ class Tally:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, name: str, values: Tensor) -> None:
-        """Counts the mean of `values` once."""
-        self.sum(name, values)
-        self.count([name])
-
     def sum(self, name: str, values: Tensor) -> None:
-        """The half of `add` that the device does: always on the same tensors, so that it can be recorded."""
+        """Adds the mean of `values`, always to the same tensor."""
         mean = values.detach().to(self._dtype).mean()
         if name not in self._sums:
             self._sums[name] = torch.zeros((), dtype=self._dtype, device=self._device)
         self._sums[name] += mean
 
     def count(self, names: Iterable[str]) -> None:
-        """The half of `add` that the host does."""
+        """Each of the names has one more mean in its sum."""
         for name in names:
             self._counts[name] = self._counts.get(name, 0) + 1
 

@@ -1,7 +1,7 @@
 """The operators that networks are made of. Networks use these and no others, so that they can be made faster here.
 
-Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros. Where nothing is
-differentiated, or a case is an exotic one, they are the stock operators. A matrix product needs no help.
+Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros.
+Where nothing is differentiated, or a case is an exotic one, they are the stock operators. A matrix product needs no help.
 
 Weights start as drawn by `initialise`, from the run's seed, on the CPU: the same on every device.
 """
@@ -44,10 +44,9 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) -> Tensor | None:
     """The layer's output with leaner derivatives; None where the stock operator has to do."""
-    weight, bias = layer.weight, layer.bias
-    if x.ndim != 4 or not _differentiated(x, weight):
+    if x.ndim != 4 or not _differentiated(x, *layer.parameters()):  # not the weight itself: it may have to be scaled
         return None
-    tensors = [x, weight, bias]
+    tensors = [x, layer.weight, layer.bias]
     if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
         # once for this pass and its derivatives: gradients of several passes add up in the weights' own precision
         dtype = torch.get_autocast_dtype(x.device.type)

@@ -1,17 +1,17 @@
 """Convolution, average pooling and (leaky) ReLU whose derivatives of any order do no work that ends in zeros.
 
 Stock operators waste a sixth of a critic step with a gradient penalty. A (leaky) ReLU has no second derivative, yet its
-double backward (like that of average pooling) hands on zeros, and everything below it is differentiated once more for them; that of a convolution takes
-the gradient of its weights as a convolution with a kernel as large as the picture. Here each derivative is an operator of
-its own with the derivatives it has and no others:
+double backward (like that of average pooling) hands on zeros, and everything below it is differentiated once more for
+them; that of a convolution takes the gradient of its weights as a convolution with a kernel as large as the picture.
+Here each derivative is an operator of its own with the derivatives it has and no others:
 
     operator               with respect to its input      with respect to its weights
     y = C(x, w)            X(gy, w)                       W(gy, x)
     gx = X(gy, w)          C(., w) for gy                 W(gy, .)
     gw = W(gy, x)          C(x, .) for gy                 X(gy, .) for x
 
-Every value and gradient is that of the stock operator; counted in multiply-adds, a critic step is 10 forward passes in
-place of 12.
+Every value and gradient is that of the stock operator; counted in multiply-adds, a WGAN-GP step
+of a critic without layer norm is 10 forward passes in place of 12.
 """
 
 from __future__ import annotations

@@ -48,8 +48,10 @@ docs: $(INSTALLED)  ## the documentation as a site, with the configuration refer
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
 	@echo "Results: open site/index.html"
 
-bench: $(INSTALLED)  ## what the benchmarks are and how they are started
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file --help; done
+bench: $(INSTALLED)  ## pictures a second beside the plain loop, and what surrounds the steps: some ten minutes
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/around.py
+	@echo "More, and longer: benchmarks/*.py; each tells with --help what it measures"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

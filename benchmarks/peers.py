@@ -156,6 +156,57 @@ def torchgan(path: Path, width: int, device: torch.device) -> Cycle:
     return cycle
 
 
+def keras(path: Path, width: int, device: torch.device) -> Cycle:
+    """The model of keras.io's example of WGAN-GP (its class and its two losses), as a graph, which is what `fit` runs.
+
+    Needs TensorFlow, and the example's source as FOLDER/wgan_gp.py; of it the definitions are used, not the training of
+    Fashion-MNIST. Pictures are channels-last, as Keras has them; kernels of 4 and "same" padding are those of torch's
+    layers with a padding of 1.
+    """
+    import ast
+
+    import tensorflow as tf
+    from tensorflow.keras import Model, Sequential, layers, optimizers
+
+    wanted = {"WGAN", "discriminator_loss", "generator_loss"}
+    parsed = ast.parse((path / "wgan_gp.py").read_text())
+    parsed.body = [node for node in parsed.body if getattr(node, "name", None) in wanted]
+    theirs: dict[str, Any] = {"tf": tf, "keras": tf.keras}
+    exec(compile(parsed, "wgan_gp.py", "exec"), theirs)
+
+    g = Sequential([layers.Input((LATENT,)), layers.Reshape((1, 1, LATENT))])
+    for i, channels in enumerate((8 * width, 4 * width, 2 * width, width)):
+        stride, padding = (1, "valid") if i == 0 else (2, "same")
+        g.add(layers.Conv2DTranspose(channels, 4, stride, padding))
+        g.add(layers.BatchNormalization())
+        g.add(layers.ReLU())
+    g.add(layers.Conv2DTranspose(3, 4, 2, "same", activation="tanh"))
+    d = Sequential([layers.Input((64, 64, 3))])
+    for channels in (width, 2 * width, 4 * width, 8 * width):
+        d.add(layers.Conv2D(channels, 4, 2, "same"))
+        d.add(layers.LeakyReLU(negative_slope=0.2))
+    d.add(layers.Conv2D(1, 4))
+    d.add(layers.Flatten())
+    model: Model = theirs["WGAN"](d, g, LATENT, CRITIC_STEPS, WEIGHT)
+    adams = [optimizers.Adam(1e-4, 0.0, 0.9) for _ in range(2)]
+    model.compile(*adams, theirs["discriminator_loss"], theirs["generator_loss"])
+    assert g.count_params() == _numbers(generator(width)) and d.count_params() == _numbers(critic(width))
+    step = tf.function(model.train_step)
+    pictures: list[Any] = []
+
+    def cycle(real: Tensor) -> None:
+        if not pictures:
+            pictures.append(tf.constant(real.permute(0, 2, 3, 1).numpy()))
+        float(step(pictures[0])["g_loss"])  # waits for it
+
+    return cycle
+
+
+def _numbers(network: nn.Module) -> int:
+    """Weights, and the running statistics that Keras counts with them."""
+    return sum(t.numel() for t in network.state_dict().values() if t.is_floating_point())
+
+
 def stand_in() -> None:
     """For what they import of torchvision."""
     names = ("torchvision", "torchvision.utils", "torchvision.models")
@@ -169,4 +220,5 @@ PEERS: dict[str, Callable[[Path, int, torch.device], Cycle]] = {
     "EmilienDupont/wgan-gp": emilien_dupont,
     "torch-mimicry": mimicry,
     "torchgan": torchgan,
+    "keras": keras,
 }

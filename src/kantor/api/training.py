@@ -82,6 +82,7 @@ def train(
     cache: str | Path | None = None,
     init_from: str | Path | Run | None = None,
     resume: str | Path | Run | None = None,
+    compile: bool = False,
     tensorboard: bool = False,
     metrics: Sequence[str] | str | None = None,
     quiet: bool = False,
@@ -114,6 +115,7 @@ def train(
         runs, name, cache: folder of run directories, name of this one, folder of packed pictures.
         init_from: start from the weights of another run, checkpoint or model file.
         resume: a run, its directory, number or "latest"; it goes on with its own data and configuration.
+        compile: compile the steps, where that is measured to be faster.
         tensorboard: write everything for TensorBoard too.
         metrics: scores while training: ["fd", "kid"]; [] or "none" measures nothing.
         quiet: print nothing.
@@ -125,7 +127,7 @@ def train(
     """
     folder = cache_folder(Path(cache) if cache is not None else None)
     given = _data_fields(data, labels, folder)
-    fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None,
+    fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None, "train.compile": "auto" if compile else None,
               "train.init_from": None if init_from is None else str(_path(init_from)), "data.crop": crop, "data.fit": fit,
               "data.size": parsing.size(size), "data.channels": channels,
               "data.max_bad": max_bad, "data.mirror": mirror or None,

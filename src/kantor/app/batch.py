@@ -31,7 +31,7 @@ def batch_for(parts: Parts, limit_s: float) -> tuple[Config, list[Filled]]:
         raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
 
     def rate_of(batch: int) -> float:
-        trial = parts.lasting(overridden(parts.config, {"train.batch": batch}))
+        trial = parts.lasting(overridden(parts.config, {"train.batch": batch, "train.compile": False}))
         rates: list[float] = []
 
         def measure() -> None:

@@ -63,7 +63,7 @@ def _what_fits(parts: Parts) -> str:
     field = "train.batch" if mixes else "train.micro_batch"
     count = _at_once(config) // 2
     while count >= (2 if mixes else 1):
-        trial = parts.lasting(overridden(config, {field: count}))
+        trial = parts.lasting(overridden(config, {field: count, "train.compile": False}))
         if fits(lambda trial=trial: _round_of_cycles(trial), parts.device):  # type: ignore[misc]
             if mixes:
                 return f"--batch {count} fits (it was tried); the networks mix a batch, so it is another run"

@@ -20,6 +20,7 @@ from kantor.engine.steps import Steps
 DEFAULT_BUDGET_S = 300.0
 CALIBRATION_S = 3.0
 FEWEST_SCORED = 5000
+SHEETS, FEWEST_SHEETS, SECONDS_A_SHEET = 60, 10, 5.0  # a pair of sheets with its frames takes some 50 ms
 RESERVE = 0.95  # of the budget; the rest is for sheets, plots and checkpoints
 
 
@@ -32,7 +33,8 @@ class Filled:
     reason: str
 
     def __str__(self) -> str:
-        value = f"{self.value:,}" if isinstance(self.value, int) else self.value
+        value = str(self.value).lower() if isinstance(self.value, bool) else self.value
+        value = f"{value:,}" if isinstance(value, int) else value
         return f"{self.field} = {value}: {self.reason}"
 
 
@@ -49,22 +51,24 @@ def length_in_images(rate: float, budget_s: float, batch: int) -> int:
     return int(images // unit * unit)
 
 
-def with_intervals(config: Config, scored: bool = False) -> Config:
+def with_intervals(config: Config, scored: bool = False, budget_s: float = math.inf) -> Config:
     """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto".
 
-    200 rows of metrics, or one every 4,000 pictures; 60 sheets, or one every 100,000; 10 checkpoints, or one every
+    200 rows of metrics, or one every 4,000 pictures; 60 sheets, or one every 100,000, or every 5 seconds of a budget; 10 checkpoints, or one every
     200,000; 8 scores, or one every 5,000 pictures in short runs, or every 500,000 in long ones; none in runs of less than
     5,000 pictures. A score draws a twentieth of the pictures that are learnt from between two of them, 500 to 5,000: it
     costs a few hundredths of the time.
 
     Args:
         scored: scores were asked for: a short run has one at its end.
+        budget_s: seconds that the run is planned to take, where that is known.
     """
     train = config.train
     assert isinstance(train.images, int)
+    sheets = min(SHEETS, max(budget_s / SECONDS_A_SHEET, FEWEST_SHEETS))
     wanted = {
         "tick_images": min(train.images / 200, 4000),
-        "sample_images": min(max(train.images / 60, 500), 100_000),
+        "sample_images": min(max(train.images / sheets, 500), 100_000),
         "snapshot_images": min(max(train.images / 10, 2000), 200_000),
         "score_images": min(max(train.images / 8, FEWEST_SCORED), 500_000),
     }

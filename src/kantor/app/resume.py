@@ -23,7 +23,7 @@ from kantor.sinks.csv import read_metrics
 MAY_CHANGE = (
     "train.tick_images", "train.sample_images", "train.snapshot_images", "train.score_images",
     "score.metrics", "score.features", "score.count", "score.best",
-    "train.micro_batch", "train.record",  # the same steps, to rounding and but for the masks of dropout
+    "train.micro_batch", "train.record", "train.compile",  # the same steps, to rounding and but for the masks of dropout
     "data.source", "data.labels",  # where they lie: what they are is told by their fingerprint
 )  # fmt: skip
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint knows of it
@@ -175,6 +175,19 @@ def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Check
         raise ModelError(path, f"has no {' and no '.join(lacking)}", "use an older one")
     _check_lines(run, found.values["listeners"])
     return found
+
+
+def rounds_otherwise(config: Config, found: checkpoints.Checkpoint | None) -> list[str]:
+    """Lines on what was changed since the checkpoint and takes the same steps, to rounding."""
+    if found is None:
+        return []
+    before, now = found.values["config"]["train"], config.train.model_dump()
+    began_with = {name: before.get(name, default) for name, default in (("micro_batch", 0), ("compile", False))}
+    return [
+        f"train.{name}: {value} -> {now[name]}: numbers will differ by rounding from those of an unbroken run"
+        for name, value in began_with.items()
+        if value != now[name]
+    ]
 
 
 def resumed_line(run: Path, found: checkpoints.Checkpoint) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from kantor.data.feed import Feed
 from kantor.data.sources.own import PREFIX
 from kantor.data.split import Part
 from kantor.data.store import Store
+from kantor.engine.compiled import Compiler, Kernels, inductor
 from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Listener, Started
 from kantor.engine.loop import Loop, Plan
@@ -79,6 +80,7 @@ class Parts:
     """What a run is made of, built from its configuration.
 
     Attributes:
+        kernels: of compiled passes, for the run and for what is measured before it.
         feed: one for the run and for what is measured before it: on a GPU it may hold the whole set.
         measuring: which scores; None for none.
     """
@@ -90,9 +92,10 @@ class Parts:
     precision: str
     feed: Feed
     measuring: Measuring | None
+    kernels: Kernels = field(default_factory=dict)
 
     def lasting(self, config: Config) -> Parts:
-        """The same with `config`, which differs in lengths, intervals, batch or running average alone."""
+        """The same with `config`, which differs in lengths, intervals, batch, ways to compute or running average alone."""
         return replace(self, config=config, measuring=self.measuring if config.train.score_images else None)
 
     def state(self) -> State:
@@ -101,10 +104,17 @@ class Parts:
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """note: is told where steps are not done in the fastest way, and why."""
         config, images = self.config, self.config.train.images
-        # what the user wrote may read and change what a recording cannot know of
-        own = "custom" in (config.generator.kind, config.critic.kind, config.objective.kind)
-        recorder = recorder_for(self.device, note) if config.train.record and not own else Recorder()
-        return Steps(config, self.objective, self.precision, images if isinstance(images, int) else 1, recorder)
+        recorder = recorder_for(self.device, note) if config.train.record and not self.own else Recorder()
+        compiler = (
+            Compiler(inductor, note, self.kernels) if config.train.compile is True and not self.own else Compiler()
+        )
+        total = images if isinstance(images, int) else 1
+        return Steps(config, self.objective, self.precision, total, recorder, compiler)
+
+    @property
+    def own(self) -> bool:
+        """Whether the user wrote a part: it may read and change what neither a recording nor a compiler can know of."""
+        return "custom" in (self.config.generator.kind, self.config.critic.kind, self.config.objective.kind)
 
     @property
     def spec(self) -> ImageSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import torch
 from kantor import atomic
 from kantor.app import environment
 from kantor.app.batch import LONGEST_SEARCH_S, batch_for
+from kantor.app.compiling import compiled_where_faster
 from kantor.app.data import cache_folder, default_side, open_set
 from kantor.app.init_from import read_weights, same_weights, start_from
 from kantor.app.memory import explained
@@ -28,7 +30,7 @@ from kantor.app.plan import (
     pictures_per_second,
     with_intervals,
 )
-from kantor.app.resume import open_again, open_checkpoint, resumed_config, resumed_line
+from kantor.app.resume import open_again, open_checkpoint, resumed_config, resumed_line, rounds_otherwise
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.app.scoring import measuring
 from kantor.config.io import resolve, to_toml
@@ -135,6 +137,9 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         filled += more
         parts = parts.lasting(config)
     with explained(parts):
+        config, more = compiled_where_faster(parts, terminal.note)
+        filled += more
+        parts = parts.lasting(config)
         config, more = _length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))
@@ -175,10 +180,11 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
         parts = build(config, store, device, config.train.precision, measuring(config, device))
         seen = int(found.values["counters"]["images_seen"]) if found else 0
-        began_with = found.values["config"]["train"].get("micro_batch", 0) if found else config.train.micro_batch
-        if began_with != config.train.micro_batch:
-            line = f"train.micro_batch: {began_with} -> {config.train.micro_batch}"
-            terminal.note(f"{line}: numbers will differ by rounding from those of an unbroken run")
+        with explained(parts):
+            config, filled = compiled_where_faster(parts, terminal.note)
+            parts = replace(parts, config=config)  # whether there will be scores is told below
+        for line in [*map(str, filled), *rounds_otherwise(config, found)]:
+            terminal.note(line)
         with explained(parts):
             total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
         if total != config.train.images:
@@ -239,6 +245,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
     config = parts.config
     total = _total(options, parts.store.count)
     filled: list[Filled] = []
+    left_s = math.inf
     if total is not None:
         config, _ = fill(config, {"train.images": (total, "as asked for")})
     elif config.train.images == "auto":
@@ -247,7 +254,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
         left_s = max(budget_s - (time.monotonic() - options.started_s), 1.0)
         reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
-    return with_intervals(config, "score.metrics" in options.overrides), filled
+    return with_intervals(config, "score.metrics" in options.overrides, left_s), filled
 
 
 def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool) -> int:

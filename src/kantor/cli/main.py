@@ -39,7 +39,6 @@ FOREIGN = {
     "--cond": "training with labels is --conditional",
     "--data": "the data are the first argument: kantor train DATA",
     "--gpus": "training on several GPUs is not there yet; leave it out",
-    "--compile": "compiled steps are not there yet; leave it out",
 }
 
 

@@ -574,6 +574,9 @@ class TrainConfig(Section):
     is the same to rounding. 0 takes the whole batch. Refused where batch norm or minibatch stddev mixes a batch."""
     record: bool = True
     """On an NVIDIA GPU: record each kind of step once and replay it, unless networks or losses are your own."""
+    compile: bool | Auto = False
+    """Compile the passes of a step into fused kernels: half a minute at the start. "auto", as `--compile` says, measures whether
+    that is faster, and keeps it where it is. Networks or losses of your own, and dropout, are not compiled."""
     tick_images: Positive | Auto = "auto"
     """Pictures between two rows of metrics.csv."""
     sample_images: Positive | Auto = "auto"

@@ -132,10 +132,9 @@ class Recorder:
         _copy(before, changed)
         result = compute(*inputs)
         ordinary = {**changed, "result": _tensors(result)}
-        if not all(_finite(tensors) for tensors in ordinary.values()):
+        if not all(finite(tensors) for tensors in ordinary.values()):
             return result  # a step that was skipped says nothing: the next one is tried
-        origin = {**before, "result": [torch.zeros_like(t) for t in _tensors(result)]}
-        worst = max(_difference(recorded[name], ordinary[name], origin[name]) for name in ordinary)
+        worst = max(difference(recorded[name], ordinary[name], before.get(name)) for name in ordinary)
         if worst <= _MOST_DIFFERENT:
             kind.replay = replay
         else:
@@ -164,15 +163,17 @@ def _tensors(value: Any) -> list[Tensor]:
     return [t for t in value if isinstance(t, Tensor)] if isinstance(value, tuple | list) else []
 
 
-def _finite(tensors: Sequence[Tensor]) -> bool:
+def finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether all numbers are. Waits for the device."""
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 @torch.no_grad()
-def _difference(mine: Sequence[Tensor], right: Sequence[Tensor], before: Sequence[Tensor]) -> float:
-    """Distance between two results as a share of how far the right one is from where it began."""
+def difference(mine: Sequence[Tensor], right: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> float:
+    """Distance between two results as a share of how far the right one is from where it began (None: from zero)."""
+    began = before or [torch.zeros_like(tensor) for tensor in right]
     apart = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(mine, right, strict=True))
-    moved = sum(float((b.double() - c.double()).square().sum()) for b, c in zip(right, before, strict=True))
+    moved = sum(float((b.double() - c.double()).square().sum()) for b, c in zip(right, began, strict=True))
     if not moved:
         return 0.0 if apart == 0 else float("inf")
     return float((apart / moved) ** 0.5)

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kantor.config.schema import Config
 from kantor.data.feed import Feed
 from kantor.engine import ema, optimizers
+from kantor.engine.compiled import Compiler
+from kantor.engine.compiled import Compute as Pass
 from kantor.engine.draws import Draws
 from kantor.engine.passes import Outcome, critic_pass, generator_pass, in_parts, pictures, rows_of
 from kantor.engine.record import Compute, Inputs, Recorder
@@ -34,6 +36,7 @@ class Steps:
 
     Attributes:
         recorder: replays steps where the device can.
+        compiler: of the passes in them, where that is asked for.
         rates: critic_lr and generator_lr of the last cycle.
     """
 
@@ -42,6 +45,7 @@ class Steps:
     precision: str
     total_images: int
     recorder: Recorder = field(default_factory=Recorder)
+    compiler: Compiler = field(default_factory=Compiler)
     rates: dict[str, float] = field(default_factory=dict)
     _recorded: tuple[State | None, int] = (None, 0)
 
@@ -72,13 +76,20 @@ class Steps:
     def fakes(self, state: State, reals: Sequence[Batch], draws: Draws, first: int) -> tuple[Tensor, ...]:
         """As many generated pictures as each batch has, float32 [N, C, H, W], for the critic steps from `first` on."""
         reseed_dropout(state.generator, draws.derived("fakes-dropout", first))
-        config, precision, most = self.config.generator, self.precision, self.config.train.micro_batch
+        generator, config = state.generator, self.config.generator
+        precision, most = self.precision, self.config.train.micro_batch
         counts = [len(real.images) for real in reals]
         latents = [draws.latents("critic-latents", first + i, n, config) for i, n in enumerate(counts)]
         labels = [real.labels for real in reals if real.labels is not None]
 
-        def compute(z: Tensor, labels: Tensor | None) -> Tensor:
-            return pictures(state.generator, z, labels, most, precision)
+        def compute(z: Tensor, labels: Tensor | None) -> Any:
+            return self._pass(
+                state,
+                "fakes",
+                [generator],
+                lambda z, labels: pictures(generator, z, labels, most, precision),
+                [z, labels],
+            )
 
         inputs = [torch.cat(latents), torch.cat(labels) if labels else None]
         return torch.split(self._run(state, "fakes", compute, inputs), counts)
@@ -92,13 +103,17 @@ class Steps:
         uniform = draws.uniform("interpolation", step, (len(fake),)) if own else None
         noise = draws.uniform("noise", step, fake.shape) if any(p.at.needs_noise for p in own.values()) else None
 
+        def score(fake: Tensor, *more: Any) -> Outcome:
+            points, batch = dict(zip(own, more, strict=False)), Batch(*more[len(own) :])
+            return critic_pass(critic, objective, due, batch, fake, points, self.precision)
+
         def compute(fake: Tensor, uniform: Tensor | None, noise: Tensor | None, *real: Tensor | None) -> Sequence[str]:
             batch = Batch(*real)  # type: ignore[arg-type]
             points = {name: p.at.points(batch.images, fake, uniform, noise) for name, p in own.items()}  # type: ignore[arg-type]
 
             def run(rows: slice) -> Outcome:
-                part = {name: value[rows] for name, value in points.items()}
-                return critic_pass(critic, objective, due, rows_of(batch, rows), fake[rows], part, self.precision)
+                part, at = rows_of(batch, rows), [value[rows] for value in points.values()]
+                return self._pass(state, ("critic", *due), [critic], score, [fake[rows], *at, *part])  # type: ignore[no-any-return]
 
             outcome = in_parts(len(fake), self.config.train.micro_batch, run)
             names = _apply(state, "critic", state.critic_optimizer, outcome)
@@ -120,12 +135,15 @@ class Steps:
         reseed_dropout(generator, draws.derived("pictures-dropout", step))
         z = draws.latents("generator-latents", step, len(real.images), self.config.generator)
 
+        def score(z: Tensor, *real: Tensor | None) -> Outcome:
+            return generator_pass(generator, critic, self.objective, z, Batch(*real), self.precision)  # type: ignore[arg-type]
+
         def compute(z: Tensor, *real: Tensor | None) -> Sequence[str]:
             batch = Batch(*real)  # type: ignore[arg-type]
 
             def run(rows: slice) -> Outcome:
                 part = rows_of(batch, rows)
-                return generator_pass(generator, critic, self.objective, z[rows], part, self.precision)
+                return self._pass(state, "generator", [generator, critic], score, [z[rows], *part])  # type: ignore[no-any-return]
 
             outcome = in_parts(len(z), self.config.train.micro_batch, run)
             return _apply(state, "generator", state.generator_optimizer, outcome)
@@ -135,9 +153,19 @@ class Steps:
         remains = ema.decay(self.config.ema, images, state.counters.images_seen)
         ema.update(state.average, generator, remains)
 
+    def compilable(self, state: State) -> bool:
+        """Whether passes are compiled, or will be."""
+        return self.compiler.compiles and not _draws(state)
+
+    def _pass(self, state: State, kind: Hashable, networks: list[nn.Module], compute: Pass, inputs: Inputs) -> Any:
+        """`compute(*inputs)`, which reads these networks, compiled where that is asked for."""
+        if not self.compilable(state):
+            return compute(*inputs)
+        return self.compiler.run(kind, networks, compute, inputs)
+
     def _run(self, state: State, kind: Hashable, compute: Compute, inputs: Inputs) -> Any:
         """`compute(*inputs)`, replayed where it is recorded. Recordings are of the tensors of one state."""
-        if not self.recorder.records or draws_within(state.generator) or draws_within(state.critic):
+        if not self.recorder.records or _draws(state):
             return compute(*inputs)
         if self._recorded[0] is not state or self._recorded[1] != state.loaded:
             self.recorder.forget()
@@ -159,6 +187,11 @@ class Steps:
         }
         optimizers.set_rate(state.critic_optimizer, self.rates["critic_lr"])
         optimizers.set_rate(state.generator_optimizer, self.rates["generator_lr"])
+
+
+def _draws(state: State) -> bool:
+    """Whether a network draws random numbers of its own (dropout): no two steps are alike then."""
+    return draws_within(state.generator) or draws_within(state.critic)
 
 
 def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome: Outcome) -> tuple[str, ...]:

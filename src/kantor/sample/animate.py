@@ -99,7 +99,7 @@ def _indexed(image: Image.Image, dither: bool) -> Image.Image:
     """At most 256 colours: the picture's own where there are no more, else well-chosen ones."""
     if image.getcolors(256) is not None:
         return image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
-    palette = _sample(image).quantize(256, Image.Quantize.MEDIANCUT, kmeans=1)
+    palette = _palette(_sample(image))
     indexed = image.quantize(palette=palette, dither=Image.Dither(3 if dither else 0))
     # the paper of a contact sheet, which the corner shows, must not flicker from frame to frame
     table = indexed.getpalette() or []
@@ -107,6 +107,27 @@ def _indexed(image: Image.Image, dither: bool) -> Image.Image:
     table[at : at + 3] = image.getpixel((0, 0))  # type: ignore[assignment]
     indexed.putpalette(table)
     return indexed
+
+
+def _palette(sample: Image.Image) -> Image.Image:
+    """256 colours for `sample`: an octree's, moved twice to the mean of the pixels nearest to them (k-means).
+
+    As near to photographs as median cut and Pillow's own k-means, in a tenth of the time.
+    """
+    if sample.getcolors(256) is not None:  # greys, above all
+        return sample.quantize(256, Image.Quantize.MEDIANCUT)
+    octree = sample.quantize(256, Image.Quantize.FASTOCTREE).getpalette() or []
+    colours = np.array(octree, np.float32).reshape(-1, 3)
+    pixels = np.asarray(sample, np.float32).reshape(-1, 3)
+    and_ones = np.column_stack([pixels, np.ones(len(pixels), np.float32)])
+    for _ in range(2):  # |c|^2 - 2pc, as one product, is least where |p - c| is
+        nearest = (and_ones @ np.column_stack([-2 * colours, (colours**2).sum(1)]).T).argmin(1)
+        count = np.bincount(nearest, minlength=len(colours))[:, None]
+        sums = np.stack([np.bincount(nearest, channel, len(colours)) for channel in pixels.T], 1)
+        colours = np.where(count, sums / np.maximum(count, 1), colours).astype(np.float32)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.rint(colours).astype(np.uint8).tobytes())
+    return palette
 
 
 def _sample(image: Image.Image) -> Image.Image:

@@ -70,8 +70,10 @@ class SampleSheets:
         path = self.folder / "samples" / name
         with atomic.resource_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(path, png_bytes(grid(pictures, caption=caption)))
-        self._frames.pop(path, None)
+        sheet = grid(pictures, caption=caption)
+        atomic.write_bytes(path, png_bytes(sheet))
+        if path.parent.name in KINDS:  # at hand now: to read it back would cost as much again
+            self._frames[path] = animate.compress(sheet)
         self._shown.clear()
 
     def _film(self, kind: str, images_seen: int) -> None:

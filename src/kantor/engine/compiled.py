@@ -1,0 +1,181 @@
+"""Passes that are compiled: networks, penalty and all derivatives as one graph of plain operators, made into fused kernels.
+
+`torch.compile` cannot differentiate twice what it has compiled. So a pass is traced as it runs, with its gradients of
+gradients (and without what `nets.pruned` leaves out), down to operators that have nothing to differentiate left: that graph
+is compiled, and takes weights, buffers and pictures as inputs.
+
+As a recording has to (`engine.record`), a compiled pass proves itself beside the ordinary one before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from kantor.engine.passes import Outcome
+from kantor.engine.record import difference, finite
+
+Result = Outcome | Tensor
+Inputs = Sequence[Tensor | None]
+Compute = Callable[..., Result]
+Kernel = Callable[..., Sequence[Tensor]]
+_MOST_DIFFERENT = 0.05  # kernels that are fused round less often, which layers in bfloat16 make much of
+
+
+def inductor(graph: torch.fx.GraphModule) -> Kernel:
+    """Compiled by torch's own compiler, which needs a C++ compiler for processors and Triton for NVIDIA's GPUs."""
+    kernel: Kernel = torch.compile(graph, fullgraph=True, dynamic=False)
+    return kernel
+
+
+class _Known(NamedTuple):
+    """A compiled kind of pass. like: a result whose tensors are of no account."""
+
+    kernel: Kernel
+    like: Result
+
+
+Kernels = dict[Hashable, _Known]
+"""By kind of pass. They hold no weights, and serve all states of networks that are built alike."""
+
+
+class Compiler:
+    """Runs passes, in kernels compiled for them once it has any.
+
+    Args:
+        compile: makes a kernel of a graph; None runs everything in the ordinary way.
+        note: is told in a line why compiling was given up.
+        kernels: that are there already; new ones are put there.
+    """
+
+    def __init__(
+        self,
+        compile: Callable[[torch.fx.GraphModule], Kernel] | None = None,
+        note: Callable[[str], None] = lambda line: None,
+        kernels: Kernels | None = None,
+    ) -> None:
+        self._compile, self._note = compile, note
+        self._known: Kernels = {} if kernels is None else kernels
+
+    @property
+    def compiles(self) -> bool:
+        return self._compile is not None
+
+    def run(self, kind: Hashable, networks: Sequence[nn.Module], compute: Compute, inputs: Inputs) -> Any:
+        """What `compute(*inputs)` gives.
+
+        Args:
+            kind: of pass. Passes of one kind run the same operators on tensors of the same shapes.
+            networks: all whose tensors `compute` reads, or changes (buffers alone).
+            compute: reads no other tensor but its inputs, draws no random numbers, decides by no values.
+        """
+        if self._compile is None:
+            return compute(*inputs)
+        kind = (kind, *(None if t is None else (tuple(t.shape), t.dtype) for t in inputs))
+        if kind not in self._known:
+            return self._first(self._compile, kind, networks, compute, inputs)
+        kernel, like = self._known[kind]
+        return _filled(like, _called(kernel, networks, inputs))
+
+    def _first(
+        self,
+        compile: Callable[[torch.fx.GraphModule], Kernel],
+        kind: Hashable,
+        networks: Sequence[nn.Module],
+        compute: Compute,
+        inputs: Inputs,
+    ) -> Result:
+        """Compiles a kind of pass, and compares what the ordinary and the compiled one give and leave in buffers."""
+        buffers = [buffer for network in networks for buffer in network.buffers()]
+        before = [buffer.clone() for buffer in buffers]
+        result = compute(*inputs)
+        after = [buffer.clone() for buffer in buffers]
+        if not finite(_tensors(result)):
+            return result  # it says nothing: the next one is tried
+        _put(before, buffers)
+        try:
+            kernel = compile(_traced(networks, compute, inputs))
+            compiled = _filled(result, _called(kernel, networks, inputs))
+        except Exception as error:  # whatever a compiler comes up with
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            self._give_up(f"steps cannot be compiled here ({lines[0][:200]})")
+            _put(after, buffers)
+            return result
+        worst = max(difference(mine, right) for mine, right in zip(_groups(compiled), _groups(result), strict=True))
+        worst = max(worst, difference([*buffers], after))
+        if worst > _MOST_DIFFERENT:
+            self._give_up(f"a compiled step differs from an ordinary one by {worst:.1%}")
+            _put(after, buffers)
+            return result
+        self._known[kind] = _Known(kernel, result)
+        return compiled  # a resumed run compiles where an unbroken one has: both must go on with the same bits
+
+    def _give_up(self, why: str) -> None:
+        self._compile = None
+        self._note(f"{why}; training goes on in the ordinary way")
+
+
+def _traced(networks: Sequence[nn.Module], compute: Compute, inputs: Inputs) -> torch.fx.GraphModule:
+    """The operators of a pass, as a function of [all weights, all buffers, all inputs] that gives `_tensors(result)`."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    whole = _Whole(networks, compute)
+    weights, buffers = dict(whole.named_parameters()), dict(whole.named_buffers())
+
+    def run(*tensors: Tensor) -> list[Tensor]:
+        values = iter(tensors)
+        replaced = {name: next(values).detach().requires_grad_(old.requires_grad) for name, old in weights.items()}
+        replaced |= {name: next(values) for name in buffers}
+        given = tuple(None if old is None else next(values) for old in inputs)
+        return [tensor.detach() for tensor in _tensors(torch.func.functional_call(whole, replaced, given))]
+
+    some = [t.detach().clone(memory_format=torch.preserve_format) for t in _arguments(networks, inputs)]
+    return make_fx(run, tracing_mode="real")(*some)
+
+
+class _Whole(nn.Module):
+    """Networks as one, so that all of their tensors can give way to others at once."""
+
+    def __init__(self, networks: Sequence[nn.Module], compute: Compute) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self._compute = compute
+
+    def forward(self, *inputs: Tensor | None) -> Result:
+        return self._compute(*inputs)
+
+
+def _arguments(networks: Sequence[nn.Module], inputs: Inputs) -> list[Tensor]:
+    weights = [parameter for network in networks for parameter in network.parameters()]
+    buffers = [buffer for network in networks for buffer in network.buffers()]
+    return [tensor.detach() for tensor in (*weights, *buffers, *inputs) if tensor is not None]
+
+
+def _called(kernel: Kernel, networks: Sequence[nn.Module], inputs: Inputs) -> Sequence[Tensor]:
+    with torch.no_grad():
+        return kernel(*_arguments(networks, inputs))
+
+
+def _groups(result: Result) -> list[list[Tensor]]:
+    """Tensors of one magnitude together."""
+    return [[result]] if isinstance(result, Tensor) else [result.gradients, [*result.values.values()]]
+
+
+def _tensors(result: Result) -> list[Tensor]:
+    return [tensor for group in _groups(result) for tensor in group]
+
+
+def _filled(like: Result, tensors: Sequence[Tensor]) -> Result:
+    """A result as `like` has it, of these tensors."""
+    if isinstance(like, Tensor):
+        return tensors[0]
+    count = len(like.gradients)
+    return Outcome(list(tensors[:count]), dict(zip(like.values, tensors[count:], strict=True)))
+
+
+def _put(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)

@@ -28,7 +28,7 @@ KINDS: list[dict[str, Any]] = [
     {"objective.kind": "relativistic", "critic.norm": "none", **R1},
     {"generator.kind": "resnet", "critic.kind": "resnet", "cycle.critic_steps": 2},
     {"generator.kind": "upsampling", "critic.kind": "upsampling", "critic.norm": "none", "generator.equalised": True},
-    {"generator.norm": "batch", "critic.minibatch_stddev": True, "critic.equalised": True, "cycle.critic_steps": 2},
+    {"generator.norm": "batch", "critic.minibatch_stddev": "batch", "critic.equalised": True, "cycle.critic_steps": 2},
 ]
 
 
@@ -230,12 +230,14 @@ def test_networks_of_ones_own_are_not_compiled() -> None:
 
 
 @pytest.mark.skipif(COMPILER is None, reason="compiling for a processor needs a C++ compiler")
-@pytest.mark.parametrize("fields", [{"cycle.critic_steps": 1}], ids=["layer norm and batch norm"])
+@pytest.mark.parametrize("fields", [{"cycle.critic_steps": 1, "critic.minibatch_stddev": "batch"}], ids=["layer norm, batch norm"])
 def test_really_compiled_steps_are_the_steps_to_rounding(fields: dict[str, Any]) -> None:
+    for part in ("critic", "generator"):  # Adam would make much of gradients that are nothing but rounding
+        fields |= {f"optimizer.{part}.kind": "sgd", f"optimizer.{part}.lr": 0.01}
     words: list[str] = []
     plain, _ = trained(Compiler(), fields, 3)
     compiled, steps = trained(Compiler(inductor, words.append), fields, 3)
     assert words == [] and len(steps.compiler._known) == 3
     theirs = compiled.model_tensors()
     for name, value in plain.model_tensors().items():
-        assert torch.allclose(theirs[name].double(), value.double(), rtol=1e-3, atol=2e-5), name
+        assert torch.allclose(theirs[name].double(), value.double(), rtol=1e-4, atol=1e-6), name

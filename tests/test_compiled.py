@@ -230,7 +230,9 @@ def test_networks_of_ones_own_are_not_compiled() -> None:
 
 
 @pytest.mark.skipif(COMPILER is None, reason="compiling for a processor needs a C++ compiler")
-@pytest.mark.parametrize("fields", [{"cycle.critic_steps": 1, "critic.minibatch_stddev": "batch"}], ids=["layer norm, batch norm"])
+@pytest.mark.parametrize(
+    "fields", [{"cycle.critic_steps": 1, "critic.minibatch_stddev": "batch"}], ids=["layer norm, batch norm"]
+)
 def test_really_compiled_steps_are_the_steps_to_rounding(fields: dict[str, Any]) -> None:
     for part in ("critic", "generator"):  # Adam would make much of gradients that are nothing but rounding
         fields |= {f"optimizer.{part}.kind": "sgd", f"optimizer.{part}.lr": 0.01}

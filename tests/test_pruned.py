@@ -242,3 +242,45 @@ def test_a_bfloat16_critic_takes_products_on_a_processor(monkeypatch: pytest.Mon
     assert taken == []
     penalised(critic(ops.Conv2d, ops.leaky_relu), x, torch.bfloat16)
     assert (16, 8, 4, 4) in taken
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [((4, 4), (2, 2), (1, 1)), ((2, 6), (1, 3), (0, 2)), ((3, 4), (3, 4), (0, 0)), ((6, 4), (2, 2), (3, 0))],
+    ids=str,
+)
+def test_pictures_by_blocks(
+    kernel: Any, stride: Any, padding: Any, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Convolutions between many channels and a picture's three, both ways round, and without gradients."""
+    calls: list[torch.Size] = []
+    whole = pruned._transposed_by_blocks
+
+    def by_blocks(x: Tensor, weight: Tensor, how: pruned.Geometry) -> Tensor:
+        calls.append(x.shape)
+        return whole(x, weight, how)
+
+    monkeypatch.setattr(pruned, "_transposed_by_blocks", by_blocks)
+    geometry = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    for make, stock_make, channels in (
+        (ops.ConvTranspose2d, nn.ConvTranspose2d, (5, 3)),
+        (ops.Conv2d, nn.Conv2d, (3, 5)),
+    ):
+        ours, stock = (cls(*channels, **geometry).double() for cls in (make, stock_make))  # type: ignore[operator]
+        stock.load_state_dict(ours.state_dict())
+        x = picture(2, channels[0], 12, 12, last=last)
+        assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))
+        assert calls, make
+        calls.clear()
+        with torch.no_grad():
+            torch.testing.assert_close(ours(x), stock(x))
+        assert bool(calls) == (make is ops.ConvTranspose2d)
+        calls.clear()
+
+
+def test_a_picture_that_the_kernel_does_not_reach_to_the_end_of() -> None:
+    ours, stock = ops.Conv2d(3, 5, 4, 2).double(), nn.Conv2d(3, 5, 4, 2).double()
+    stock.load_state_dict(ours.state_dict())
+    x = picture(2, 3, 9, 11)
+    assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))

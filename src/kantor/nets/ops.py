@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from kantor.nets.pruned import AveragePool, Convolution, Geometry, Rectifier, run
+from kantor.nets.pruned import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
 
 Axes = tuple[int, int]
 
@@ -44,7 +44,10 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) -> Tensor | None:
     """The layer's output with leaner derivatives; None where the stock operator has to do."""
-    if x.ndim != 4 or not _differentiated(x, *layer.parameters()):  # not the weight itself: it may have to be scaled
+    if x.ndim != 4 or torch.compiler.is_compiling():
+        return None
+    # asked of the parameters, not of the weight itself: it may have to be scaled
+    if not _differentiated(x, *layer.parameters()) and not (how.transposed and better_as_blocks(x, layer.weight, how)):
         return None
     tensors = [x, layer.weight, layer.bias]
     if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:

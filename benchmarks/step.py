@@ -1,10 +1,10 @@
 """How many pictures a second, beside others, and how near to what the convolutions allow.
 
     python benchmarks/step.py --rounds 7 --out docs/speed-step.csv \\
-        [--peer torch-mimicry=FOLDER --peer torchgan=FOLDER --peer EmilienDupont/wgan-gp=FOLDER]
+        [--peer torch-mimicry=FOLDER --peer torchgan=FOLDER --peer EmilienDupont/wgan-gp=FOLDER --peer keras=FOLDER]
 
 Same networks (DCGAN at 64x64, batch norm in the generator, none in the critic), same batch, five critic steps for one of
-the generator. All contestants run in turn, a cycle each a round, after two to warm up; the ratio is the median over rounds
+the generator; "compiled" is what --compile makes of ours. All contestants run in turn, a cycle each a round, after two to warm up; the ratio is the median over rounds
 of (their time / ours). A FOLDER holds the peer's source, as it comes from its repository or package.
 
 `limit` is the time that the convolutions of one of our cycles take when each is run by itself, in the faster of both memory
@@ -31,6 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.feed import Feed
+from kantor.engine.compiled import Compiler, inductor
 from kantor.engine.device import choose_device, describe_device, keep_memory
 from kantor.engine.record import recorder_for
 from kantor.engine.state import State
@@ -56,10 +57,12 @@ class Pictures:
 class Ours:
     """A run of the engine without its loop."""
 
-    def __init__(self, config: Config, size: int, precision: str, device: torch.device) -> None:
+    def __init__(self, config: Config, size: int, precision: str, device: torch.device, compile: bool = False) -> None:
         store = Pictures(size)
         self.state, self.feed = State(config, store.spec, 0, device), Feed(store, 0, device)  # type: ignore[arg-type]
-        self.steps = Steps(config, build_objective(config.objective), precision, 10**9, recorder_for(device, print))
+        compiler = Compiler(inductor if compile else None, print)
+        objective, recorder = build_objective(config.objective), recorder_for(device, print)
+        self.steps = Steps(config, objective, precision, 10**9, recorder, compiler)
 
     def cycle(self) -> None:
         self.steps.cycle(self.state, self.feed)
@@ -144,6 +147,7 @@ def beside_others(options: argparse.Namespace, device: torch.device) -> list[dic
     for precision in ("float32", "bfloat16"):
         engines[precision] = Ours(config, 64, precision, device)
         contestants["kantor", precision] = engines[precision].cycle
+        contestants["kantor compiled", precision] = Ours(config, 64, precision, device, compile=True).cycle
         loop = peers.plain(options.width, device, precision)
         contestants["plain loop", precision] = lambda loop=loop: loop(real)
     for text in options.peer:
@@ -160,9 +164,9 @@ def beside_others(options: argparse.Namespace, device: torch.device) -> list[dic
     for (name, precision), spent in times.items():
         row = {"contestant": name, "precision": precision}
         row["images_per_second"] = round(5 * options.batch / statistics.median(spent), 1)
-        for against in ("float32", "bfloat16"):
-            ratios = [a / b for a, b in zip(spent, times["kantor", against], strict=True)]
-            row[f"kantor {against} is faster by"] = (
+        for ours in [key for key in times if key[0].startswith("kantor")]:
+            ratios = [a / b for a, b in zip(spent, times[ours], strict=True)]
+            row[f"{' '.join(ours)} is faster by"] = (
                 f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             )
         if name == "kantor":

@@ -5,7 +5,7 @@
 start  seconds from nothing to the help text, and to the first row of a run (`import torch` alone for scale)
 feed   seconds to hand out a batch of 64, for sets of 1e3 to 1e6 pictures of 32x32, read from a memory map (of zeros)
 run    shares of a run's wall time: the feed, the listeners, sheets, scores, checkpoints
-pack   pictures a second of `kantor pack` and of a plain loop with Pillow, on JPEGs of 256x256 brought to 64x64
+pack   pictures a second of `kantor pack` and of a plain loop with Pillow (the same filter), on JPEGs of 256x256 brought to 64x64
 draw   pictures a second that a trained generator draws
 """
 
@@ -135,7 +135,7 @@ def pack(count: int = 6000) -> None:
             pictures = np.empty((count, 64, 64, 3), np.uint8)
             for i, path in enumerate(sorted((folder / "in").iterdir())):
                 with Image.open(path) as picture:
-                    pictures[i] = picture.convert("RGB").resize((64, 64), Image.Resampling.BOX)
+                    pictures[i] = picture.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
             np.save(folder / "plain.npy", pictures)
 
         def ours() -> None:

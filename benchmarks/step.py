@@ -34,6 +34,7 @@ from kantor.data.feed import Feed
 from kantor.engine.compiled import Compiler, inductor
 from kantor.engine.device import choose_device, describe_device, keep_memory
 from kantor.engine.record import recorder_for
+from kantor.engine.schedule import steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
@@ -197,6 +198,42 @@ def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def compiled(device: torch.device, rounds: int) -> list[dict[str, Any]]:
+    """What --compile gains, for both recipes as they are: seconds to the first cycle, and the ratio of rates."""
+    rows = []
+    for preset, size, batch, precision in [
+        ("default", 32, 32, "bfloat16"),
+        ("default", 32, 32, "float32"),
+        ("default", 64, 32, "bfloat16"),
+        ("wgan-gp", 32, 64, "bfloat16"),
+        ("wgan-gp", 64, 64, "bfloat16"),
+    ]:
+        config = resolve(preset, overrides={"train.batch": batch})
+        both = {kind: Ours(config, size, precision, device, compile=kind) for kind in (False, True)}
+        every = max((p.every for p in both[True].steps.objective.penalties.values()), default=1)
+
+        def cycles(ours: Ours, count: int = every) -> None:
+            for _ in range(count):
+                ours.cycle()
+
+        first_s = {
+            kind: seconds(lambda ours=ours, count=every + 1: cycles(ours, count), device) for kind, ours in both.items()
+        }  # type: ignore[misc]
+        times: dict[bool, list[float]] = {kind: [] for kind in both}
+        for _ in range(rounds):
+            for kind, ours in both.items():
+                times[kind].append(seconds(lambda ours=ours: cycles(ours), device))  # type: ignore[misc]
+        ratios = [plain / ours for plain, ours in zip(times[False], times[True], strict=True)]
+        shown = batch * steps_in_cycle(config.cycle, 0)[0] * every
+        row = {"preset": preset, "size": size, "batch": batch, "precision": precision}
+        row["compiling_s"] = round(first_s[True] - first_s[False], 1)
+        row["images_per_second"] = round(shown / statistics.median(times[False]))
+        row["compiled is faster by"] = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
@@ -220,6 +257,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--growth", action="store_true", help="cost against size and batch, in place of the table")
+    parser.add_argument("--compiled", action="store_true", help="what --compile gains, in place of the table")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.rounds < 1:
@@ -230,7 +268,10 @@ def main() -> None:
     device = choose_device(options.device)
     keep_memory()
     print(f"{describe_device(device)}, torch {torch.__version__}, n = {options.rounds} rounds")
-    rows = growth(device, options.rounds) if options.growth else beside_others(options, device)
+    if options.growth or options.compiled:
+        rows = (growth if options.growth else compiled)(device, options.rounds)
+    else:
+        rows = beside_others(options, device)
     print(table(rows))
     if options.out:
         write(options.out, rows)

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine_fakes import CPU, Pictures, copies, feed, parts, same
 from kantor.app import plan
-from kantor.app.plan import length_in_images, round_figure
+from kantor.app.plan import length_in_images, round_figure, round_up
 from kantor.config.schema import (
     Absent,
     AdamConfig,
@@ -145,7 +145,11 @@ def test_plan() -> None:
         range(15), [(1, 1), (1.99, 1), (2, 2), (4.9, 2), (5, 5), (9, 5)]
     ):
         assert round_figure(value * 10**exponent) == figure * 10**exponent
+        assert round_figure(value * 10**exponent) <= round_up(value * 10**exponent)
     assert round_figure(0.3) == 1
+    assert [round_up(value) for value in (0.3, 1, 1.01, 2, 2.5, 5, 6, 20, 201, 100_000.5)] == [
+        1, 1, 2, 2, 5, 5, 10, 20, 500, 200_000,
+    ]  # fmt: skip
     assert [length_in_images(*a) for a in ((100, 300, 64), (12_345.6, 300, 64), (1, 1, 64))] == [28_500, 3_510_000, 640]
 
 

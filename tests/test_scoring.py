@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,19 @@ def test_scores_have_seeds_of_their_own(run: Path) -> None:
     from kantor.app.reference import SEED_BLOCK, TRAINING_SEED
 
     assert TRAINING_SEED > 10**6 * SEED_BLOCK
+
+
+def test_sheets_are_few_enough_to_cost_next_to_nothing() -> None:
+    def sheets(images: int, budget_s: float = math.inf) -> tuple[int, float]:
+        every = with_intervals(overridden(resolve(), {"train.images": images}), False, budget_s).train.sample_images
+        assert isinstance(every, int)
+        return every, images / every
+
+    assert sheets(10_000) == (500, 20)
+    assert sheets(200_000) == (5000, 40)
+    assert sheets(200_000, 300) == (5000, 40)
+    assert sheets(60_000, 90) == (5000, 12)
+    assert sheets(10_000, 10) == (1000, 10)
+    assert sheets(25_000_000) == (100_000, 250)
+    for images in range(30_000, 6_000_000, 77_777):
+        assert 24 <= sheets(images)[1] <= 60

@@ -54,9 +54,9 @@ def length_in_images(rate: float, budget_s: float, batch: int) -> int:
 def with_intervals(config: Config, scored: bool = False, budget_s: float = math.inf) -> Config:
     """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto".
 
-    200 rows of metrics, or one every 4,000 pictures; 60 sheets, or one every 100,000, or every 5 seconds of a budget; 10 checkpoints, or one every
-    200,000; 8 scores, or one every 5,000 pictures in short runs, or every 500,000 in long ones; none in runs of less than
-    5,000 pictures. A score draws a twentieth of the pictures that are learnt from between two of them, 500 to 5,000: it
+    200 rows of metrics, or one every 4,000 pictures; up to 60 sheets, at most one in 5 seconds of a budget, or one every
+    100,000; 10 checkpoints, or one every 200,000; 8 scores, or one every 5,000 pictures in short runs, or every 500,000 in long ones;
+    none in runs of less than 5,000 pictures. A score draws a twentieth of the pictures that are learnt from between two of them, 500 to 5,000: it
     costs a few hundredths of the time.
 
     Args:
@@ -68,7 +68,7 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
     sheets = min(SHEETS, max(budget_s / SECONDS_A_SHEET, FEWEST_SHEETS))
     wanted = {
         "tick_images": min(train.images / 200, 4000),
-        "sample_images": min(max(train.images / sheets, 500), 100_000),
+        "sample_images": min(max(round_up(train.images / sheets), 500), 100_000),
         "snapshot_images": min(max(train.images / 10, 2000), 200_000),
         "score_images": min(max(train.images / 8, FEWEST_SCORED), 500_000),
     }
@@ -89,6 +89,12 @@ def intervals_line(config: Config) -> str:
         f"a row of metrics every {rows:,} pictures, a sheet of samples every {sheets:,}, a checkpoint every {saves:,}"
     )
     return f"{line}, scores every {config.train.score_images:,}" if config.train.score_images else line
+
+
+def round_up(value: float) -> int:
+    """The next higher number of the form 1, 2 or 5 times a power of ten, or `value` itself if it is one."""
+    figure = round_figure(value)
+    return figure if figure >= value else figure * 5 // 2 if str(figure)[0] == "2" else figure * 2
 
 
 def round_figure(value: float) -> int:

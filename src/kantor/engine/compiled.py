@@ -32,10 +32,18 @@ def inductor(graph: torch.fx.GraphModule) -> Kernel:
 
 
 class _Known(NamedTuple):
-    """A compiled kind of pass. like: a result whose tensors are of no account."""
+    """A compiled kind of pass. values: names of the values that follow its gradients; None where it gives one tensor."""
 
     kernel: Kernel
-    like: Result
+    values: tuple[str, ...] | None
+
+    def __call__(self, networks: Sequence[nn.Module], inputs: Inputs) -> Result:
+        with torch.no_grad():
+            tensors = list(self.kernel(*_arguments(networks, inputs)))
+        if self.values is None:
+            return tensors[0]
+        count = len(tensors) - len(self.values)
+        return Outcome(tensors[:count], dict(zip(self.values, tensors[count:], strict=True)))
 
 
 Kernels = dict[Hashable, _Known]
@@ -77,8 +85,7 @@ class Compiler:
         kind = (kind, *(None if t is None else (tuple(t.shape), t.dtype) for t in inputs))
         if kind not in self._known:
             return self._first(self._compile, kind, networks, compute, inputs)
-        kernel, like = self._known[kind]
-        return _filled(like, _called(kernel, networks, inputs))
+        return self._known[kind](networks, inputs)
 
     def _first(
         self,
@@ -97,8 +104,9 @@ class Compiler:
             return result  # it says nothing: the next one is tried
         _put(before, buffers)
         try:
-            kernel = compile(_traced(networks, compute, inputs))
-            compiled = _filled(result, _called(kernel, networks, inputs))
+            values = None if isinstance(result, Tensor) else tuple(result.values)
+            known = _Known(compile(_traced(networks, compute, inputs)), values)
+            compiled = known(networks, inputs)
         except Exception as error:  # whatever a compiler comes up with
             lines = str(error).strip().splitlines() or [type(error).__name__]
             self._give_up(f"steps cannot be compiled here ({lines[0][:200]})")
@@ -110,7 +118,7 @@ class Compiler:
             self._give_up(f"a compiled step differs from an ordinary one by {worst:.1%}")
             _put(after, buffers)
             return result
-        self._known[kind] = _Known(kernel, result)
+        self._known[kind] = known
         return compiled  # a resumed run compiles where an unbroken one has: both must go on with the same bits
 
     def _give_up(self, why: str) -> None:
@@ -154,11 +162,6 @@ def _arguments(networks: Sequence[nn.Module], inputs: Inputs) -> list[Tensor]:
     return [tensor.detach() for tensor in (*weights, *buffers, *inputs) if tensor is not None]
 
 
-def _called(kernel: Kernel, networks: Sequence[nn.Module], inputs: Inputs) -> Sequence[Tensor]:
-    with torch.no_grad():
-        return kernel(*_arguments(networks, inputs))
-
-
 def _groups(result: Result) -> list[list[Tensor]]:
     """Tensors of one magnitude together."""
     return [[result]] if isinstance(result, Tensor) else [result.gradients, [*result.values.values()]]
@@ -166,14 +169,6 @@ def _groups(result: Result) -> list[list[Tensor]]:
 
 def _tensors(result: Result) -> list[Tensor]:
     return [tensor for group in _groups(result) for tensor in group]
-
-
-def _filled(like: Result, tensors: Sequence[Tensor]) -> Result:
-    """A result as `like` has it, of these tensors."""
-    if isinstance(like, Tensor):
-        return tensors[0]
-    count = len(like.gradients)
-    return Outcome(list(tensors[:count]), dict(zip(like.values, tensors[count:], strict=True)))
 
 
 def _put(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:

@@ -61,7 +61,7 @@ class Ours:
     def __init__(self, config: Config, size: int, precision: str, device: torch.device, compile: bool = False) -> None:
         store = Pictures(size)
         self.state, self.feed = State(config, store.spec, 0, device), Feed(store, 0, device)  # type: ignore[arg-type]
-        compiler = Compiler(inductor if compile else None, print)
+        compiler = Compiler(inductor if compile else None, precision, print)
         objective, recorder = build_objective(config.objective), recorder_for(device, print)
         self.steps = Steps(config, objective, precision, 10**9, recorder, compiler)
 

@@ -257,9 +257,9 @@ def test_pictures_by_blocks(
     calls: list[torch.Size] = []
     whole = pruned._transposed_by_blocks
 
-    def by_blocks(x: Tensor, weight: Tensor, how: pruned.Geometry) -> Tensor:
+    def by_blocks(x: Tensor, *more: Any) -> Tensor:
         calls.append(x.shape)
-        return whole(x, weight, how)
+        return whole(x, *more)
 
     monkeypatch.setattr(pruned, "_transposed_by_blocks", by_blocks)
     geometry = {"kernel_size": kernel, "stride": stride, "padding": padding}
@@ -279,8 +279,11 @@ def test_pictures_by_blocks(
         calls.clear()
 
 
-def test_a_picture_that_the_kernel_does_not_reach_to_the_end_of() -> None:
-    ours, stock = ops.Conv2d(3, 5, 4, 2).double(), nn.Conv2d(3, 5, 4, 2).double()
+@pytest.mark.parametrize(("padding", "sides"), [(0, (9, 11)), (1, (9, 8)), (1, (8, 11)), ((0, 1), (5, 5))], ids=str)
+@pytest.mark.parametrize("kernel", [(4, 4), (2, 2)], ids=str)
+def test_a_picture_that_the_kernels_do_not_reach_to_the_end_of(kernel: Any, padding: Any, sides: Any) -> None:
+    geometry = {"kernel_size": kernel, "stride": 2, "padding": padding}
+    ours, stock = (cls(3, 5, **geometry).double() for cls in (ops.Conv2d, nn.Conv2d))  # type: ignore[arg-type]
     stock.load_state_dict(ours.state_dict())
-    x = picture(2, 3, 9, 11)
+    x = picture(2, 3, *sides)
     assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))

@@ -1,4 +1,4 @@
-"""`--compile`: whether compiled steps are faster here."""
+"""Compiled steps, decided before a run begins: whether they can be had and, for `--compile`, whether they are faster."""
 
 from __future__ import annotations
 
@@ -10,41 +10,51 @@ from kantor.app.run import Parts
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 
-_WORTH_IT = 1.02
+SHORTEST_S = 120.0  # of what is left of a budget: in less, compiling is not repaid
+_WORTH_IT = 1.05
 _TURNS = 2
 
 
-def compiled_where_faster(parts: Parts, note: Callable[[str], None]) -> tuple[Config, list[Filled]]:
-    """The configuration with `train.compile` decided where it is "auto": both ways are measured, in turn.
+def compiled_or_not(parts: Parts, note: Callable[[str], None], left_s: float) -> tuple[Config, list[Filled]]:
+    """The configuration with `train.compile` true or false, where it was not false to begin with.
 
-    What is compiled for it serves the run too.
+    It is decided on fresh networks, so that a run that goes on decides as it did when it began. What is compiled for it
+    serves the run too.
+
+    Args:
+        left_s: seconds that the run may take; "auto" compiles nothing where they are few.
     """
-    if parts.config.train.compile != "auto":
+    asked = parts.config.train.compile
+    if asked is False:
         return parts.config, []
-    wins, why = _faster(parts, note)
-    return fill(parts.config, {"train.compile": (wins, why)})
+    decided, why = _decided(parts, note, left_s)
+    return fill(parts.config, {"train.compile": (decided, why)}) if decided != asked else (parts.config, [])
 
 
-def _faster(parts: Parts, note: Callable[[str], None]) -> tuple[bool, str]:
+def _decided(parts: Parts, note: Callable[[str], None], left_s: float) -> tuple[bool, str]:
+    automatic = parts.config.train.compile == "auto"
     if parts.own:
         return False, "networks and losses of your own are not compiled"
-    ways = {
-        compiled: parts.lasting(overridden(parts.config, {"train.compile": compiled})) for compiled in (False, True)
-    }
+    plain, compiled = (
+        parts.lasting(overridden(parts.config, {"train.compile": way})).steps(note) for way in (False, True)
+    )
     state, feed, position = parts.state(), parts.feed, parts.feed.position
-    steps = {compiled: way.steps(note) for compiled, way in ways.items()}
-    if not steps[True].compilable(state):
+    if not compiled.compilable(state):
         return False, "networks with dropout are not compiled"
-    note("compiling the steps, for half a minute or so; then both ways are measured")
+    if automatic and left_s < SHORTEST_S:
+        return False, "two minutes are too short to gain by it; --set train.compile=true compiles in any case"
+    note("compiling the steps: half a minute or so" + (", then both ways are measured" if automatic else ""))
     trial = copy.deepcopy(state)
     for _ in range(1 + max((p.every for p in parts.objective.penalties.values()), default=1)):
-        steps[True].cycle(trial, feed)  # every kind of step
+        compiled.cycle(trial, feed)  # every kind of step
     feed.position = position
-    if not steps[True].compiler.compiles:
+    if not compiled.compiler.compiles:
         return False, "it cannot be done here"
-    rates: dict[bool, float] = dict.fromkeys(steps, 0.0)
+    if not automatic:
+        return True, "as asked for"
+    rates = [0.0, 0.0]
     for _ in range(_TURNS):
-        for compiled, way in steps.items():
-            rates[compiled] += pictures_per_second(state, feed, way, CALIBRATION_S / 2) / _TURNS
-    found = f"measured {rates[True]:,.0f} pictures a second compiled and {rates[False]:,.0f} otherwise"
-    return rates[True] > _WORTH_IT * rates[False], found
+        for i, way in enumerate((plain, compiled)):
+            rates[i] += pictures_per_second(state, feed, way, CALIBRATION_S / 2) / _TURNS
+    found = f"measured {rates[1]:,.0f} pictures a second compiled and {rates[0]:,.0f} otherwise"
+    return rates[1] > _WORTH_IT * rates[0], found

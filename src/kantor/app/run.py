@@ -106,7 +106,9 @@ class Parts:
         config, images = self.config, self.config.train.images
         recorder = recorder_for(self.device, note) if config.train.record and not self.own else Recorder()
         compiler = (
-            Compiler(inductor, note, self.kernels) if config.train.compile is True and not self.own else Compiler()
+            Compiler(inductor, self.precision, note, self.kernels)
+            if config.train.compile is True and not self.own
+            else Compiler()
         )
         total = images if isinstance(images, int) else 1
         return Steps(config, self.objective, self.precision, total, recorder, compiler)

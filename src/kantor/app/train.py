@@ -15,7 +15,7 @@ import torch
 from kantor import atomic
 from kantor.app import environment
 from kantor.app.batch import LONGEST_SEARCH_S, batch_for
-from kantor.app.compiling import compiled_where_faster
+from kantor.app.compiling import compiled_or_not
 from kantor.app.data import cache_folder, default_side, open_set
 from kantor.app.init_from import read_weights, same_weights, start_from
 from kantor.app.memory import explained
@@ -33,7 +33,7 @@ from kantor.app.plan import (
 from kantor.app.resume import open_again, open_checkpoint, resumed_config, resumed_line, rounds_otherwise
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.app.scoring import measuring
-from kantor.config.io import resolve, to_toml
+from kantor.config.io import overridden, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data import layout
 from kantor.data.sources import GLYPHS, place
@@ -125,8 +125,9 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
             parts = parts.lasting(config)
     open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
     with explained(parts):
+        ordinary = parts.lasting(overridden(config, {"train.compile": False}))  # compiled ones depend on the threads
         threads, why = _threads_of(options.config_file, device) or fastest_threads(
-            parts.state(), parts.feed, parts.steps()
+            parts.state(), parts.feed, ordinary.steps()
         )
     if why != "as set":
         filled.append(Filled("threads", threads, why))
@@ -137,7 +138,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         filled += more
         parts = parts.lasting(config)
     with explained(parts):
-        config, more = compiled_where_faster(parts, terminal.note)
+        config, more = compiled_or_not(parts, terminal.note, _left_s(options))
         filled += more
         parts = parts.lasting(config)
         config, more = _length(options, parts)
@@ -181,11 +182,10 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         parts = build(config, store, device, config.train.precision, measuring(config, device))
         seen = int(found.values["counters"]["images_seen"]) if found else 0
         with explained(parts):
-            config, filled = compiled_where_faster(parts, terminal.note)
+            config, filled = compiled_or_not(parts, terminal.note, _left_s(options))
             parts = replace(parts, config=config)  # whether there will be scores is told below
-        for line in [*map(str, filled), *rounds_otherwise(config, found)]:
-            terminal.note(line)
-        with explained(parts):
+            for line in [*map(str, filled), *rounds_otherwise(config, found)]:
+                terminal.note(line)
             total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
         if total != config.train.images:
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
@@ -249,9 +249,8 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
     if total is not None:
         config, _ = fill(config, {"train.images": (total, "as asked for")})
     elif config.train.images == "auto":
-        budget_s = options.budget_s or DEFAULT_BUDGET_S
         rate = pictures_per_second(parts.state(), parts.feed, parts.steps())
-        left_s = max(budget_s - (time.monotonic() - options.started_s), 1.0)
+        left_s = _left_s(options)
         reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
     return with_intervals(config, "score.metrics" in options.overrides, left_s), filled
@@ -278,12 +277,19 @@ def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: boo
         return total
     if options.budget_s is not None and (planned or seen >= length):
         rate = pictures_per_second(parts.state(), parts.feed, parts.steps())
-        left_s = max(options.budget_s - (time.monotonic() - options.started_s), 1.0)
+        left_s = _left_s(options)
         return max(length, seen + length_in_images(rate, left_s, parts.config.train.batch))
     if seen >= length:
         what = f"the run has reached its length of {length:,} pictures"
         raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to go on")
     return length
+
+
+def _left_s(options: TrainOptions) -> float:
+    """Seconds that this invocation has left, where its length is no other; at least one."""
+    if options.budget_s is None and (options.images or options.epochs):
+        return math.inf
+    return max((options.budget_s or DEFAULT_BUDGET_S) - (time.monotonic() - options.started_s), 1.0)
 
 
 def _total(options: TrainOptions, count: int) -> int | None:

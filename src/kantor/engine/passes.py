@@ -87,18 +87,10 @@ def generator_pass(
     return Outcome(list(gradients), {"generator_loss": losses.detach()})
 
 
-def pictures(generator: nn.Module, z: Tensor, labels: Tensor | None, most: int, precision: str) -> Tensor:
-    """Generated pictures that nothing is differentiated through, float32 [N, C, H, W].
-
-    Args:
-        most: so many at once, at most; 0 for all.
-    """
+def pictures(generator: nn.Module, z: Tensor, labels: Tensor | None, precision: str) -> Tensor:
+    """Generated pictures that nothing is differentiated through, float32 [N, C, H, W]."""
     with torch.no_grad(), autocast(z.device, precision):
-        parts = [
-            generator(z[rows], None if labels is None else labels[rows]).to(torch.float32)
-            for rows in _slices(len(z), most or len(z))
-        ]
-    return torch.cat(parts)
+        return generator(z, labels).to(torch.float32)  # type: ignore[no-any-return]
 
 
 def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:
@@ -110,7 +102,7 @@ def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:
         return run(slice(0, count))
     gradients: list[Tensor] = []
     values: list[dict[str, Tensor]] = []
-    for rows in _slices(count, most):
+    for rows in slices(count, most):
         part = run(rows)
         share = (rows.stop - rows.start) / count
         if gradients:
@@ -121,7 +113,9 @@ def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:
     return Outcome(gradients, {name: torch.cat([v[name] for v in values]) for name in values[0]})
 
 
-def _slices(count: int, most: int) -> Iterator[slice]:
+def slices(count: int, most: int) -> Iterator[slice]:
+    """range(count) in parts of at most `most`; 0 for one part."""
+    most = most or count
     for start in range(0, count, most):
         yield slice(start, min(start + most, count))
 

@@ -10,6 +10,7 @@ Where that differs, or recording fails, all goes on in the ordinary way, with a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -174,8 +175,8 @@ def difference(mine: Sequence[Tensor], right: Sequence[Tensor], before: Sequence
     began = before or [torch.zeros_like(tensor) for tensor in right]
     apart = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(mine, right, strict=True))
     moved = sum(float((b.double() - c.double()).square().sum()) for b, c in zip(right, began, strict=True))
-    if not moved:
-        return 0.0 if apart == 0 else float("inf")
+    if not moved or not math.isfinite(apart):
+        return 0.0 if apart == 0 else math.inf
     return float((apart / moved) ** 0.5)
 
 

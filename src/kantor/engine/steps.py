@@ -18,7 +18,7 @@ from kantor.engine import ema, optimizers
 from kantor.engine.compiled import Compiler
 from kantor.engine.compiled import Compute as Pass
 from kantor.engine.draws import Draws
-from kantor.engine.passes import Outcome, critic_pass, generator_pass, in_parts, pictures, rows_of
+from kantor.engine.passes import Outcome, critic_pass, generator_pass, in_parts, pictures, rows_of, slices
 from kantor.engine.record import Compute, Inputs, Recorder
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.engine.state import State
@@ -77,19 +77,19 @@ class Steps:
         """As many generated pictures as each batch has, float32 [N, C, H, W], for the critic steps from `first` on."""
         reseed_dropout(state.generator, draws.derived("fakes-dropout", first))
         generator, config = state.generator, self.config.generator
-        precision, most = self.precision, self.config.train.micro_batch
         counts = [len(real.images) for real in reals]
         latents = [draws.latents("critic-latents", first + i, n, config) for i, n in enumerate(counts)]
         labels = [real.labels for real in reals if real.labels is not None]
 
-        def compute(z: Tensor, labels: Tensor | None) -> Any:
-            return self._pass(
-                state,
-                "fakes",
-                [generator],
-                lambda z, labels: pictures(generator, z, labels, most, precision),
-                [z, labels],
-            )
+        def draw(z: Tensor, labels: Tensor | None) -> Tensor:
+            return pictures(generator, z, labels, self.precision)
+
+        def compute(z: Tensor, labels: Tensor | None) -> Tensor:
+            parts = [
+                self._pass(state, "fakes", [generator], draw, [z[rows], None if labels is None else labels[rows]])
+                for rows in slices(len(z), self.config.train.micro_batch)
+            ]
+            return torch.cat(parts)
 
         inputs = [torch.cat(latents), torch.cat(labels) if labels else None]
         return torch.split(self._run(state, "fakes", compute, inputs), counts)

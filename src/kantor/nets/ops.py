@@ -1,7 +1,8 @@
 """The operators that networks are made of. Networks use these and no others, so that they can be made faster here.
 
 Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros.
-Where nothing is differentiated, or a case is an exotic one, they are the stock operators. A matrix product needs no help.
+Where nothing is differentiated (but for layers that make pictures), or a case is an exotic one, they are the stock operators.
+A matrix product needs no help.
 
 Weights start as drawn by `initialise`, from the run's seed, on the CPU: the same on every device.
 """
@@ -46,8 +47,9 @@ def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) 
     """The layer's output with leaner derivatives; None where the stock operator has to do."""
     if x.ndim != 4 or torch.compiler.is_compiling():
         return None
+    blocks = how.transposed and better_as_blocks(x, layer.out_channels, layer.kernel_size, how)
     # asked of the parameters, not of the weight itself: it may have to be scaled
-    if not _differentiated(x, *layer.parameters()) and not (how.transposed and better_as_blocks(x, layer.weight, how)):
+    if not blocks and not _differentiated(x, *layer.parameters()):
         return None
     tensors = [x, layer.weight, layer.bias]
     if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:

@@ -16,6 +16,7 @@ of a critic without layer norm is 10 forward passes in place of 12.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -78,7 +79,7 @@ class Convolution(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         ctx.how = how
-        if how.transposed and better_as_blocks(x, weight, how):
+        if how.transposed and better_as_blocks(x, weight.shape[1], weight.shape[2:], how):
             y = _transposed_by_blocks(x, weight, how)
             return y if bias is None else y + bias.view(1, -1, 1, 1)
         plain: Tensor = _convolution(x, weight, bias, *how)
@@ -103,10 +104,8 @@ class ConvolutionInput(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(grad, weight)
         ctx.how = how
-        if not how.transposed and better_as_blocks(grad, weight, how):
-            gradient = _transposed_by_blocks(grad, weight, how)
-            if gradient.shape == like.shape:  # else the kernel missed the last rows or columns
-                return gradient
+        if not how.transposed and better_as_blocks(grad, weight.shape[1], weight.shape[2:], how):
+            return _transposed_by_blocks(grad, weight, how, like.shape)
         x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only its shape is looked at
         plain: Tensor = _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0]
         return plain
@@ -175,7 +174,7 @@ def _weight_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) 
     return product.view(-1, height, width, pixels.shape[3]).permute(0, 3, 1, 2)
 
 
-def better_as_blocks(x: Tensor, weight: Tensor, how: Geometry) -> bool:
+def better_as_blocks(x: Tensor, outputs: int, kernel: Sequence[int], how: Geometry) -> bool:
     """Whether a strided transposed convolution that makes pictures is sooner one that makes a block of pixels at a time.
 
     Processors compute 16 channels where a picture has three. With a stride of 2, three channels are twelve of a block: 3.7
@@ -183,12 +182,16 @@ def better_as_blocks(x: Tensor, weight: Tensor, how: Geometry) -> bool:
     """
     if x.device.type != "cpu" or how.groups > 1 or max(how.dilation) > 1 or max(how.output_padding) > 0:
         return False
-    fits = all(kernel % step == 0 for kernel, step in zip(weight.shape[2:], how.stride, strict=True))
-    return fits and weight.shape[1] <= 4 and max(how.stride) > 1
+    fits = all(side % step == 0 for side, step in zip(kernel, how.stride, strict=True))
+    return fits and outputs <= 4 and max(how.stride) > 1
 
 
-def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry) -> Tensor:
-    """X(x, w) of a kernel whose sides are multiples of the stride: each block of pixels meets the same neighbours of x."""
+def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry, like: torch.Size | None = None) -> Tensor:
+    """X(x, w) of a kernel whose sides are multiples of the stride: each block of pixels meets the same neighbours of x.
+
+    Args:
+        like: shape of the picture, where it is not the usual one: kernels may not have reached its last rows.
+    """
     (down, across), (top, left) = how.stride, how.padding
     inputs, outputs, height, width = weight.shape
     high, wide = height // down, width // across
@@ -198,7 +201,11 @@ def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry) -> Tensor:
     count, _, rows, columns = y.shape
     pixels = y.permute(0, 2, 3, 1).reshape(count, rows, columns, down, across, outputs).transpose(2, 3)
     picture: Tensor = pixels.reshape(count, rows * down, columns * across, outputs).permute(0, 3, 1, 2)
-    return picture[:, :, top : rows * down - top, left : columns * across - left]
+    sides = (rows * down - 2 * top, columns * across - 2 * left) if like is None else like[2:]
+    below, beyond = (max(0, sides[0] + top - rows * down), max(0, sides[1] + left - columns * across))
+    if below or beyond:
+        picture = torch.nn.functional.pad(picture, (0, beyond, 0, below))
+    return picture[:, :, top : top + sides[0], left : left + sides[1]]
 
 
 def _layout(tensor: Tensor) -> Layout:

@@ -264,7 +264,7 @@ def test_compile_may_change_on_the_way_and_a_line_says_what_that_means(
     assert traced.graphs == []
     kantor.train(resume=run, images=160, overrides={"train.compile": True}, runs=tmp_path)
     assert traced.graphs
-    assert "train.compile: False -> True: numbers will differ by rounding" in "".join(capsys.readouterr())
+    assert "train.compile: false -> true: numbers will differ by rounding" in "".join(capsys.readouterr())
 
 
 def test_a_compiler_that_fails_is_asked_once_and_the_run_says_so(
@@ -317,7 +317,7 @@ def test_little_time_is_not_spent_on_compiling(traced: Traced) -> None:
     few.steps = lambda note: Steps(few.config, few.objective, "float32", 1, compiler=Compiler(traced))
     config, filled = compiled_or_not(few, lambda line: None, 60.0)  # type: ignore[arg-type]
     assert config.train.compile is False
-    assert "two minutes are too short to gain by it" in str(filled[0])
+    assert "in the less than two minutes that are left it would not be repaid" in str(filled[0])
     assert traced.graphs == []
 
 

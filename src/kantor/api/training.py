@@ -127,7 +127,7 @@ def train(
     """
     folder = cache_folder(Path(cache) if cache is not None else None)
     given = _data_fields(data, labels, folder)
-    fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None, "train.compile": "auto" if compile else None,
+    fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None, "train.compile": "auto" if compile is True else compile or None,
               "train.init_from": None if init_from is None else str(_path(init_from)), "data.crop": crop, "data.fit": fit,
               "data.size": parsing.size(size), "data.channels": channels,
               "data.max_bad": max_bad, "data.mirror": mirror or None,

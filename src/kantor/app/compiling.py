@@ -42,8 +42,12 @@ def _decided(parts: Parts, note: Callable[[str], None], left_s: float) -> tuple[
     if not compiled.compilable(state):
         return False, "networks with dropout are not compiled"
     if automatic and left_s < SHORTEST_S:
-        return False, "two minutes are too short to gain by it; --set train.compile=true compiles in any case"
-    note("compiling the steps: half a minute or so" + (", then both ways are measured" if automatic else ""))
+        return (
+            False,
+            "in the less than two minutes that are left it would not be repaid; --set train.compile=true compiles in any case",
+        )
+    then = "; then both ways are measured" if automatic else ""
+    note("compiling the steps: half a minute to some minutes, the first time" + then)
     trial = copy.deepcopy(state)
     for _ in range(1 + max((p.every for p in parts.objective.penalties.values()), default=1)):
         compiled.cycle(trial, feed)  # every kind of step

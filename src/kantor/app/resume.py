@@ -184,7 +184,7 @@ def rounds_otherwise(config: Config, found: checkpoints.Checkpoint | None) -> li
     before, now = found.values["config"]["train"], config.train.model_dump()
     began_with = {name: before.get(name, default) for name, default in (("micro_batch", 0), ("compile", False))}
     return [
-        f"train.{name}: {value} -> {now[name]}: numbers will differ by rounding from those of an unbroken run"
+        f"train.{name}: {str(value).lower()} -> {str(now[name]).lower()}: numbers will differ by rounding from those of an unbroken run"
         for name, value in began_with.items()
         if value != now[name]
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if config.train.precision == "auto":
         config, more = fill(config, {"train.precision": (precision, why)})
         filled += more
-    options = _clock_after_packing(options, terminal)
+    options = _clock_after("packing", options, terminal)
     parts = build(config, store, device, precision, scores)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
@@ -131,6 +131,9 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         )
     if why != "as set":
         filled.append(Filled("threads", threads, why))
+    for line in filled:
+        terminal.note(str(line))
+    filled = []
     if options.batch_auto:
         limit_s = min(LONGEST_SEARCH_S, (options.budget_s or DEFAULT_BUDGET_S) / 10)
         terminal.note(f"measuring which batch is fastest, for about {words(limit_s)} at most")
@@ -138,9 +141,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         filled += more
         parts = parts.lasting(config)
     with explained(parts):
-        config, more = compiled_or_not(parts, terminal.note, _left_s(options))
-        filled += more
-        parts = parts.lasting(config)
+        options, parts = _with_compiled_steps(options, parts, terminal)
         config, more = _length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))
@@ -181,12 +182,18 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
         parts = build(config, store, device, config.train.precision, measuring(config, device))
         seen = int(found.values["counters"]["images_seen"]) if found else 0
+        planned = bool(env.get("length_from_budget"))
+        _resumed_length(options, parts, seen, planned, lambda: 1.0)  # what is refused is so before anything is compiled
         with explained(parts):
-            config, filled = compiled_or_not(parts, terminal.note, _left_s(options))
-            parts = replace(parts, config=config)  # whether there will be scores is told below
-            for line in [*map(str, filled), *rounds_otherwise(config, found)]:
+            options, parts = _with_compiled_steps(options, parts, terminal)
+            config = parts.config
+            for line in rounds_otherwise(config, found):
                 terminal.note(line)
-            total = _resumed_length(options, parts, seen, bool(env.get("length_from_budget")))
+
+            def rate() -> float:
+                return pictures_per_second(parts.state(), parts.feed, parts.steps())
+
+            total = _resumed_length(options, parts, seen, planned, rate)
         if total != config.train.images:
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
@@ -228,15 +235,25 @@ def _threads_of(config_file: Path | None, device: torch.device) -> tuple[int, st
     return threads, f"as in {config_file.parent}"
 
 
-def _clock_after_packing(options: TrainOptions, terminal: Terminal) -> TrainOptions:
-    """Packing counts towards the time budget, unless it took more than a quarter: then little would be learnt."""
+def _with_compiled_steps(options: TrainOptions, parts: Parts, terminal: Terminal) -> tuple[TrainOptions, Parts]:
+    """The parts with `train.compile` decided, and the options with a clock that a short budget survives."""
+    config, filled = compiled_or_not(parts, terminal.note, _left_s(options))
+    for line in filled:
+        terminal.note(str(line))
+    if config.train.compile and (options.budget_s is not None or options.resume is None):
+        options = _clock_after("compiling", options, terminal)
+    return options, replace(parts, config=config)
+
+
+def _clock_after(what: str, options: TrainOptions, terminal: Terminal) -> TrainOptions:
+    """Packing and compiling count towards the time budget, unless they took more than a quarter: then little would be learnt."""
     if options.budget_s is None and (options.images or options.epochs):
         return options
     budget_s = options.budget_s or DEFAULT_BUDGET_S
     spent_s = time.monotonic() - options.started_s
     if spent_s < budget_s / 4:
         return options
-    terminal.note(f"packing took {words(spent_s)}; the time budget of {words(budget_s)} begins now")
+    terminal.note(f"{what} took {words(spent_s)}; the time budget of {words(budget_s)} begins now")
     return replace(options, started_s=time.monotonic())
 
 
@@ -256,7 +273,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
     return with_intervals(config, "score.metrics" in options.overrides, left_s), filled
 
 
-def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool) -> int:
+def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool, rate: Callable[[], float]) -> int:
     """The length of a run that goes on.
 
     A length asked for now holds. A run whose length came from a time budget, or that has reached its length, is
@@ -265,6 +282,7 @@ def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: boo
     Args:
         seen: images seen so far.
         planned: the length came from a time budget.
+        rate: measures pictures a second.
     Raises:
         ConfigError: the run is longer already, or done.
     """
@@ -276,9 +294,8 @@ def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: boo
             raise ConfigError("--resume", f"the run has seen {seen:,} pictures, more than {total:,}", "ask for more")
         return total
     if options.budget_s is not None and (planned or seen >= length):
-        rate = pictures_per_second(parts.state(), parts.feed, parts.steps())
-        left_s = _left_s(options)
-        return max(length, seen + length_in_images(rate, left_s, parts.config.train.batch))
+        pictures = rate()
+        return max(length, seen + length_in_images(pictures, _left_s(options), parts.config.train.batch))
     if seen >= length:
         what = f"the run has reached its length of {length:,} pictures"
         raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to go on")

@@ -200,7 +200,7 @@ class _StopOnSignal:
         self.code = _SIGNALS[signal.Signals(number).name]
         self._listen(signal.SIG_DFL)
         if not self.saves:
-            show("stopped before training began; give the same command again (packing goes on where it was)")
+            show("stopped before training began; give the same command again (what is packed stays packed)")
             raise SystemExit(self.code)
 
     def _listen(self, handler: Any) -> None:

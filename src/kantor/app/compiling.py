@@ -44,7 +44,7 @@ def _decided(parts: Parts, note: Callable[[str], None], left_s: float) -> tuple[
     if automatic and left_s < SHORTEST_S:
         return (
             False,
-            "in the less than two minutes that are left it would not be repaid; --set train.compile=true compiles in any case",
+            "less than two minutes are left, too few to gain by it; --set train.compile=true compiles in any case",
         )
     then = "; then both ways are measured" if automatic else ""
     note("compiling the steps: half a minute to some minutes, the first time" + then)

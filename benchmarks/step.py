@@ -4,8 +4,8 @@
         [--peer torch-mimicry=FOLDER --peer torchgan=FOLDER --peer EmilienDupont/wgan-gp=FOLDER --peer keras=FOLDER]
 
 Same networks (DCGAN at 64x64, batch norm in the generator, none in the critic), same batch, five critic steps for one of
-the generator; "compiled" is what --compile makes of ours. All contestants run in turn, a cycle each a round, after two to warm up; the ratio is the median over rounds
-of (their time / ours). A FOLDER holds the peer's source, as it comes from its repository or package.
+the generator; "compiled" is what --compile makes of ours. All contestants run in turn, a cycle each a round, after two to
+warm up; the ratio is the median over rounds of (their time / ours). A FOLDER holds the peer's source, as it comes from its repository or package.
 
 `limit` is the time that the convolutions of one of our cycles take when each is run by itself, in the faster of both memory
 layouts, over the time of the cycle: the rest is everything else.
@@ -167,9 +167,7 @@ def beside_others(options: argparse.Namespace, device: torch.device) -> list[dic
         row["images_per_second"] = round(5 * options.batch / statistics.median(spent), 1)
         for ours in [key for key in times if key[0].startswith("kantor")]:
             ratios = [a / b for a, b in zip(spent, times[ours], strict=True)]
-            row[f"{' '.join(ours)} is faster by"] = (
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
+            row[f"{' '.join(ours)} is faster by"] = spread(ratios)
         if name == "kantor":
             row["limit"] = f"{limit(engines[precision], device, statistics.median(spent)):.0%}"
         rows.append(row)
@@ -183,7 +181,7 @@ def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
         for size, batch in [(32, 16), (32, 32), (32, 64), (32, 128), (32, 256), (32, 512), (64, 32), (128, 32)]:
             fields = {"train.batch": batch, "generator.width": 32, "critic.width": 32}
             ours = Ours(resolve(preset, overrides=fields), size, "bfloat16", device)
-            every = max((p.every for p in ours.steps.objective.penalties.values()), default=1)
+            every = ours.steps.objective.round_of_penalties
 
             def cycles(ours: Ours = ours, every: int = every) -> None:
                 for _ in range(every):
@@ -210,7 +208,7 @@ def compiled(device: torch.device, rounds: int) -> list[dict[str, Any]]:
     ]:
         config = resolve(preset, overrides={"train.batch": batch})
         both = {kind: Ours(config, size, precision, device, compile=kind) for kind in (False, True)}
-        every = max((p.every for p in both[True].steps.objective.penalties.values()), default=1)
+        every = both[True].steps.objective.round_of_penalties
 
         def cycles(ours: Ours, count: int = every) -> None:
             for _ in range(count):
@@ -228,10 +226,14 @@ def compiled(device: torch.device, rounds: int) -> list[dict[str, Any]]:
         row = {"preset": preset, "size": size, "batch": batch, "precision": precision}
         row["compiling_s"] = round(first_s[True] - first_s[False], 1)
         row["images_per_second"] = round(shown / statistics.median(times[False]))
-        row["compiled is faster by"] = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        row["compiled is faster by"] = spread(ratios)
         rows.append(row)
         print(row, flush=True)
     return rows
+
+
+def spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -49,6 +49,17 @@ def parts(
     return State(config, SPEC, 0, device), Steps(config, build_objective(config.objective), precision, 400)
 
 
+def trained(fields: dict[str, Any], cycles: int, **using: Any) -> tuple[State, Steps]:
+    """The tiny networks of preset wgan-gp after some cycles. using: attributes of the steps."""
+    state, steps = parts("wgan-gp", fields)
+    for name, value in using.items():
+        setattr(steps, name, value)
+    stream = feed()
+    for _ in range(cycles):
+        steps.cycle(state, stream)
+    return state, steps
+
+
 def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in tensors.items()}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import engine_fakes
 from engine_fakes import feed, parts, same
 from kantor.engine.record import WARM_UP, CudaGraphs, Recorder, recorder_for
 from kantor.engine.state import State
@@ -46,12 +47,7 @@ class Tape:
 
 
 def trained(recorder: Recorder, fields: dict[str, Any], cycles: int = 12) -> tuple[State, Steps]:
-    state, steps = parts("wgan-gp", fields)
-    steps.recorder = recorder
-    stream = feed()
-    for _ in range(cycles):
-        steps.cycle(state, stream)
-    return state, steps
+    return engine_fakes.trained(fields, cycles, recorder=recorder)
 
 
 @pytest.mark.parametrize("fields", FIELDS, ids=lambda f: f.get("objective.kind", "wgan-gp"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 from kantor.app.plan import CALIBRATION_S, Filled, fill, pictures_per_second
@@ -48,9 +47,8 @@ def _decided(parts: Parts, note: Callable[[str], None], left_s: float) -> tuple[
         )
     then = "; then both ways are measured" if automatic else ""
     note("compiling the steps: half a minute to some minutes, the first time" + then)
-    trial = copy.deepcopy(state)
-    for _ in range(1 + max((p.every for p in parts.objective.penalties.values()), default=1)):
-        compiled.cycle(trial, feed)  # every kind of step
+    for _ in range(1 + parts.objective.round_of_penalties):
+        compiled.cycle(state, feed)  # every kind of step
     feed.position = position
     if not compiled.compiler.compiles:
         return False, "it cannot be done here"

@@ -133,7 +133,7 @@ def pictures_per_second(state: State, feed: Feed, steps: Steps, seconds: float =
 
 
 def _rate(trial: State, feed: Feed, steps: Steps, seconds: float) -> float:
-    cycles = max((p.every for p in steps.objective.penalties.values()), default=1)
+    cycles = steps.objective.round_of_penalties
     began_s, seen = time.monotonic(), 0
     steps.cycle(trial, feed)  # the first cycle warms up
     while True:

@@ -94,7 +94,11 @@ def train(
         ),
     ] = None,
     compile_: Annotated[
-        bool, typer.Option("--compile", help="Compile the steps (half a minute), where that is measured to be faster.")
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the steps first (half a minute or more), and keep that where it is measured to be faster.",
+        ),
     ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write everything for TensorBoard too, into the run directory.")

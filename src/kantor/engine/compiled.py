@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from kantor.engine.passes import Outcome
-from kantor.engine.record import difference, finite
+from kantor.engine.record import Inputs, difference, finite, with_shapes
 
 Result = Outcome | Tensor
-Inputs = Sequence[Tensor | None]
 Compute = Callable[..., Result]
 Kernel = Callable[..., Sequence[Tensor]]
 _MOST_DIFFERENT = {"float32": 0.02, "bfloat16": 0.25}  # of all gradients, of each value, of what buffers change
@@ -88,7 +87,7 @@ class Compiler:
         """
         if self._compile is None:
             return compute(*inputs)
-        kind = (kind, *(None if t is None else (tuple(t.shape), t.dtype) for t in inputs))
+        kind = with_shapes(kind, inputs)
         if kind not in self._known:
             return self._first(self._compile, kind, networks, compute, inputs)
         return self._known[kind](networks, inputs)

@@ -102,7 +102,7 @@ class Recorder:
         """
         if self._backend is None:
             return compute(*inputs)
-        kind = (kind, *(None if t is None else (tuple(t.shape), t.dtype) for t in inputs))
+        kind = with_shapes(kind, inputs)
         known = self._kinds.setdefault(kind, _Kind())
         known.calls += 1
         if known.replay is None and known.calls <= WARM_UP:
@@ -162,6 +162,11 @@ def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     return [t for t in value if isinstance(t, Tensor)] if isinstance(value, tuple | list) else []
+
+
+def with_shapes(kind: Hashable, inputs: Inputs) -> Hashable:
+    """The kind of a step on such inputs: what is made for one of them does for the next."""
+    return kind, *(None if t is None else (tuple(t.shape), t.dtype) for t in inputs)
 
 
 def finite(tensors: Sequence[Tensor]) -> bool:

@@ -92,6 +92,11 @@ class Objective:
     wasserstein: bool
     generator_needs_real: bool = False
 
+    @property
+    def round_of_penalties(self) -> int:
+        """Critic steps in which every penalty is due at least once, and the laziest one once."""
+        return max((penalty.every for penalty in self.penalties.values()), default=1)
+
     def refuses(self, critic_traits: Traits) -> str | None:
         """Why a critic like this one cannot be trained so, with what to use instead; None where it can.
 

@@ -1,0 +1,186 @@
+"""[objective]: losses, penalties and constraints."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from kantor.config.base import Absent, Section, Weight
+from kantor.config.networks import Own
+
+
+class InterpolatesProbe(Section):
+    """Points on the lines between real and generated pictures (Gulrajani et al. 2017)."""
+
+    kind: Literal["interpolates"] = "interpolates"
+    alpha: Literal["uniform", "normal", "batch"] = "uniform"
+    """Where on the line: U(0, 1) for each picture; or, quirks of the seeds, N(0, 1) for each, or one U(0, 1) for the batch."""
+    sign: Literal["plus", "minus"] = "plus"
+    """"minus" takes the negative of the real pictures, a quirk of a seed: see docs/quirks.md."""
+
+
+class RealProbe(Section):
+    """The real pictures."""
+
+    kind: Literal["real"] = "real"
+
+
+class FakeProbe(Section):
+    """The generated pictures."""
+
+    kind: Literal["fake"] = "fake"
+
+
+class PerturbedProbe(Section):
+    """Real pictures with noise (Kodali et al. 2017)."""
+
+    kind: Literal["perturbed"] = "perturbed"
+    std: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """Amplitude of the noise in standard deviations of the batch."""
+
+
+class PenaltyConfig(Section):
+    """A penalty on the gradient of the critic's score with respect to the picture."""
+
+    at: Annotated[InterpolatesProbe | RealProbe | FakeProbe | PerturbedProbe, Field(discriminator="kind")] = (
+        InterpolatesProbe()
+    )
+    """Where the gradient is taken."""
+    of: Literal["two-sided", "one-sided", "zero-centred"] = "two-sided"
+    """(norm - target)^2, max(0, norm - target)^2 or norm^2."""
+    target: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """The norm that is wanted: the critic's Lipschitz constant."""
+    over: Literal["picture", "columns"] = "picture"
+    """The norm is that of the whole picture's gradient; or of each column's, a quirk of a seed: see docs/quirks.md."""
+    weight: Weight = 10.0
+    """Weight of the penalty in the critic's loss."""
+    every: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Lazy: applied at every k-th critic step at k times the weight."""
+
+
+class SquaredDrift(Section):
+    """Keeps scores near zero: weight x mean(score squared) (Karras et al. 2018)."""
+
+    kind: Literal["squared"] = "squared"
+    weight: Weight = 0.001
+    """Weight of the drift term in the critic's loss."""
+    of: Literal["mean-real", "mean-both", "half-sum-real"] = "mean-real"
+    """Of real scores, of all scores; or half the sum of a batch's, a quirk of a seed: see docs/quirks.md."""
+
+
+class WeightClipping(Section):
+    """Keeps every weight of the critic within a bound (Arjovsky et al. 2017)."""
+
+    kind: Literal["weight-clipping"] = "weight-clipping"
+    bound: Annotated[float, Field(gt=0, le=1e6)] = 0.01
+    """The bound on each weight."""
+    scope: Literal["all", "kernels"] = "all"
+    """Which weights: all of them, biases and norms included, or those of convolutions alone."""
+    when: Literal["after", "before"] = "after"
+    """After each critic step, as in the paper, or before it, as in its code."""
+
+
+class GradientClipping(Section):
+    """Scales the critic's gradients down to a norm: a quirk of a seed, and no bound on the critic (docs/quirks.md)."""
+
+    kind: Literal["gradient-clipping"] = "gradient-clipping"
+    bound: Annotated[float, Field(gt=0, le=1e6)] = 0.05
+    """The largest norm of all gradients together."""
+
+
+Constraint = Annotated[Absent | WeightClipping | GradientClipping, Field(discriminator="kind")]
+
+
+class _ObjectiveConfig(Section):
+    penalties: dict[str, PenaltyConfig] = {}
+    """Gradient penalties by name."""
+    drift: Annotated[Absent | SquaredDrift, Field(discriminator="kind")] = Absent()
+    """Drift term."""
+    constraint: Constraint = Absent()
+    """What keeps the critic Lipschitz, other than a penalty."""
+    l1: Weight = 0.0
+    """Weight of the mean distance between a generated picture and the real one of its condition, in the generator's loss."""
+
+    @field_validator("penalties")
+    @classmethod
+    def _distinct(cls, penalties: dict[str, PenaltyConfig]) -> dict[str, PenaltyConfig]:
+        """R1 beside r1 is a slip that would go unseen: one more penalty, of another kind."""
+        if len({name.lower() for name in penalties}) < len(penalties):
+            raise ValueError("it must be written as the penalty that is there: names differ in capitals alone")
+        return penalties
+
+
+class Dcgan(_ObjectiveConfig):
+    """Non-saturating GAN (Goodfellow et al. 2014)."""
+
+    kind: Literal["dcgan"] = "dcgan"
+
+
+class Wgan(_ObjectiveConfig):
+    """Wasserstein GAN with weight clipping (Arjovsky et al. 2017)."""
+
+    kind: Literal["wgan"] = "wgan"
+    constraint: Constraint = WeightClipping()
+    """What keeps the critic Lipschitz, other than a penalty."""
+
+
+class WganGp(_ObjectiveConfig):
+    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017)."""
+
+    kind: Literal["wgan-gp"] = "wgan-gp"
+    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig()}
+    """Gradient penalties by name."""
+
+
+class WganLp(_ObjectiveConfig):
+    """Wasserstein GAN with one-sided penalty (Petzka et al. 2018)."""
+
+    kind: Literal["wgan-lp"] = "wgan-lp"
+    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig(of="one-sided")}
+    """Gradient penalties by name."""
+
+
+class Dragan(_ObjectiveConfig):
+    """Non-saturating GAN with a penalty around real pictures (Kodali et al. 2017)."""
+
+    kind: Literal["dragan"] = "dragan"
+    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig(at=PerturbedProbe())}
+    """Gradient penalties by name."""
+
+
+class Lsgan(_ObjectiveConfig):
+    """Least-squares GAN (Mao et al. 2017)."""
+
+    kind: Literal["lsgan"] = "lsgan"
+
+
+class Hinge(_ObjectiveConfig):
+    """Hinge GAN (Lim and Ye 2017)."""
+
+    kind: Literal["hinge"] = "hinge"
+
+
+class Relativistic(_ObjectiveConfig):
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024)."""
+
+    kind: Literal["relativistic"] = "relativistic"
+    penalties: dict[str, PenaltyConfig] = {
+        "r1": PenaltyConfig(at=RealProbe(), of="zero-centred", weight=0.5),
+        "r2": PenaltyConfig(at=FakeProbe(), of="zero-centred", weight=0.5),
+    }
+    """Gradient penalties by name."""
+
+
+class CustomObjective(_ObjectiveConfig):
+    """Losses of your own, registered from Python: see docs/extend.md."""
+
+    kind: Literal["custom"] = "custom"
+    name: Own = "mine"
+    """The name that they were registered under."""
+
+
+ObjectiveConfig = Annotated[
+    Dcgan | Wgan | WganGp | WganLp | Dragan | Lsgan | Hinge | Relativistic | CustomObjective,
+    Field(discriminator="kind"),
+]

@@ -109,8 +109,8 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, dict):
         told = (f"`{name}`: at `{p.at.kind}`, `{p.of}`, weight {p.weight:g}" for name, p in value.items())
         return "; ".join(told) or "none"
-    if isinstance(value, tuple):
-        value = list(value)
+    if isinstance(value, list | tuple):
+        value = [one.model_dump(exclude_defaults=True) if isinstance(one, BaseModel) else one for one in value]
     return f"`{json.dumps(value)}`"
 
 

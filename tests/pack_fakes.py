@@ -36,6 +36,7 @@ class Fake:
     side_files: tuple[str, ...] = ()
     path: str = "fake"
     exact: bool = True
+    note: str = ""
 
     def items(self) -> Iterator[Item | Rejected]:
         for name in self.side_files:

@@ -174,3 +174,94 @@ def test_the_digest_is_of_the_weights(first: Path, tmp_path: Path) -> None:
         read_weights(str(copy / "generator.safetensors"), tmp_path, print).digest
         != read_weights(str(first), tmp_path, print).digest
     )
+
+
+SMALL_STACK = """
+[data]
+size = "16"
+[generator]
+kind = "stack"
+latent_dim = 6
+base = [4, 4, 2]
+norm = "pixel"
+layers = [{ width = 2, upsample = true }, { width = 2, upsample = true }, { kernel = 3 }]
+[critic]
+kind = "stack"
+layers = [{ width = 2, kernel = 3 }, { width = 2, kernel = 4, stride = 2 }]
+[train]
+precision = "float32"
+"""
+GROWN_STACK = """
+[data]
+size = "32"
+[generator]
+kind = "stack"
+latent_dim = 6
+base = [4, 4, 2]
+norm = "pixel"
+layers = [{ width = 2, upsample = true }, { width = 2, upsample = true },
+          { width = 2, grown = true }, { width = 2, upsample = true, grown = true }, { kernel = 3 }]
+[critic]
+kind = "stack"
+layers = [{ width = 2, kernel = 3, grown = true }, { width = 2, kernel = 4, stride = 2, grown = true },
+          { width = 2, kernel = 4, stride = 2 }]
+[train]
+precision = "float32"
+"""
+FADES = "fade_images = 100,000: layers that the other model lacks are faded in"
+
+
+@pytest.fixture(scope="module")
+def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stacks")
+    return stack_run(SMALL_STACK, folder)
+
+
+def stack_run(text: str, folder: Path, **more: Any) -> Path:
+    (folder / "mine.toml").write_text(text)
+    fields = {"data.glyphs.count": 60, **more.pop("overrides", {})}
+    options: dict[str, Any] = {"images": 16, "batch": 8, "quiet": True, "device": "cpu", "overrides": fields, **more}
+    cache = folder / "cache"
+    return kantor.train("glyphs", runs=folder, cache=cache, config=folder / "mine.toml", **options).path
+
+
+def test_a_stack_grows_out_of_a_smaller_one(
+    small_stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still_rates = {"optimizer.generator.lr": 1e-30, "optimizer.critic.lr": 1e-30}
+    run = stack_run(GROWN_STACK, tmp_path, init_from=small_stack, overrides=still_rates, quiet=False)
+    out = capsys.readouterr().out
+    assert f"generator.{FADES}" in out
+    assert f"critic.{FADES}" in out
+    assert "generator: took 10 of 14 tensors from" in out  # two new layers; the last one's weights go to both
+    assert "fresh: layers.2.conv.weight, layers.2.conv.bias, layers.3.conv.weight, layers.3.conv.bias\n" in out
+    assert "critic: took 6 of 10 tensors from" in out
+    assert (run / "config.toml").read_text().count("fade_images = 100000") == 2
+    old, new = newest(small_stack), newest(run)
+    heirs = {
+        "generator/base": "generator/base", "generator/layers.1.conv": "generator/layers.1.conv",
+        "generator/layers.4.conv": "generator/layers.2.conv", "generator/old_picture.conv": "generator/layers.2.conv",
+        "critic/old_first.conv": "critic/layers.0.conv", "critic/layers.2.conv": "critic/layers.1.conv",
+        "critic/score": "critic/score",
+    }  # fmt: skip
+    for here, there in heirs.items():
+        for name in ("weight", "bias"):
+            torch.testing.assert_close(new[f"{here}.{name}"], old[f"{there}.{name}"], rtol=0, atol=1e-20)
+    kantor.train(resume=run, images=32, cache=tmp_path / "cache", quiet=True, device="cpu")
+    pictures = kantor.load(run / "generator.safetensors").generate([1, 2, 3])
+    assert pictures.shape == (3, 32, 32, 3)
+
+
+def test_growing_as_asked(small_stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the user says about fading holds; a model file has no critic, which then starts whole; the same again does not fade."""
+    model = small_stack / "generator.safetensors"
+    told = stack_run(GROWN_STACK, tmp_path, init_from=model, overrides={"generator.fade_images": 500}, quiet=False)
+    text = (told / "config.toml").read_text()
+    assert "fade_images = 500" in text
+    assert "100000" not in text
+    capsys.readouterr()
+    again = stack_run(GROWN_STACK, tmp_path, init_from=told, quiet=False)
+    out = capsys.readouterr().out
+    assert "faded in" not in out
+    assert "generator: took 12 of 12 tensors" in out
+    assert "average/fade" not in newest(again)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from engine_fakes import feed, parts, same
-from kantor.config.schema import AdamConfig, DcganCritic
+from kantor.config.schema import AdamConfig, BatchNormConfig, DcganCritic
 from kantor.engine import optimizers
 from kantor.nets import build_critic, ops
-from kantor.nets.layers import Dropout, MinibatchStddev, reseed_dropout
+from kantor.nets.layers import Dropout, MinibatchStddev, normalisation, reseed_dropout
 from kantor.types import ImageSpec
 
 
@@ -42,6 +42,46 @@ def test_minibatch_stddev_of_equal_pictures_has_a_finite_slope() -> None:
     (bend,) = torch.autograd.grad(slope.square().sum(), x)
     assert torch.isfinite(slope).all()
     assert torch.isfinite(bend).all()
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_batch_norm_against_numpy(scale: bool) -> None:
+    """(x - mean) / sqrt(variance + eps), a factor and a shift; statistics <- decay x old + (1 - decay) x new."""
+    layer = normalisation("batch", 3, BatchNormConfig(decay=0.6, scale=scale, eps=0.05)).double()
+    names = {name for name, _ in layer.named_parameters()}
+    assert names == ({"weight", "bias"} if scale else {"bias"})
+    assert layer.state_dict().keys() == names | {"running_mean", "running_var", "num_batches_tracked"}
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([1.0, -2.0, 0.5]))
+        if scale:
+            layer.weight.copy_(torch.tensor([2.0, 3.0, -1.0]))
+    shift = layer.bias.detach().numpy()[:, None, None]
+    factor = np.array([2.0, 3.0, -1.0])[:, None, None] if scale else 1.0
+    x = 3 * numbers(4, 3, 5, 2) + 1
+    mean, variance = (getattr(x.numpy(), name)(axis=(0, 2, 3), keepdims=True) for name in ("mean", "var"))
+    wanted = (x.numpy() - mean) / np.sqrt(variance + 0.05) * factor + shift
+    np.testing.assert_allclose(layer(x).detach().numpy(), wanted, rtol=1e-10)
+    unbiased = variance * 40 / 39
+    np.testing.assert_allclose(layer.running_mean, 0.4 * mean.ravel(), rtol=1e-10)
+    np.testing.assert_allclose(layer.running_var, 0.6 + 0.4 * unbiased.ravel(), rtol=1e-10)
+    means, variances = layer.running_mean.numpy()[:, None, None], layer.running_var.numpy()[:, None, None]
+    quiet = (x.numpy() - means) / np.sqrt(variances + 0.05) * factor + shift
+    np.testing.assert_allclose(layer.eval()(x).detach().numpy(), quiet, rtol=1e-10)
+
+
+def test_batch_norm_without_a_factor_has_its_derivatives() -> None:
+    layer = normalisation("batch", 2, BatchNormConfig(scale=False)).double()
+    x = numbers(3, 2, 2, 2).requires_grad_()
+    assert torch.autograd.gradcheck(layer, x)
+    assert torch.autograd.gradgradcheck(layer, x)
+    torch.testing.assert_close(torch.autograd.grad(layer(x).sum(), layer.bias)[0], torch.full((2,), 12.0).double())
+
+
+def test_batch_norm_is_torchs_where_nothing_is_said() -> None:
+    """To the bit, running statistics too."""
+    x, ours, theirs = numbers(4, 3, 5, 2).float(), normalisation("batch", 3), nn.BatchNorm2d(3)
+    assert torch.equal(ours(x), theirs(x))
+    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
 
 
 def test_dropout_keeps_the_mean_and_drops_the_share() -> None:

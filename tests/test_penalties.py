@@ -108,7 +108,7 @@ def test_r1_and_r2_of_a_quadratic_critic() -> None:
     for probe, batch in ((Real(), real), (Fake(), fake)):
         penalty = GradientPenalty(at=probe, of=zero_centred, weight=0.5, every=1)
         points = penalty.at.points(real, fake, uniform(3))
-        got = penalty.scale * penalty.of(gradient_at(lambda x: a * quadratic(x), points))
+        got = penalty.weight * penalty.every * penalty.of(gradient_at(lambda x: a * quadratic(x), points))
         squares = batch.flatten(1).square().sum(1)
         torch.testing.assert_close(got, 0.5 * a.detach() ** 2 * squares)
         torch.testing.assert_close(torch.autograd.grad(got.mean(), a)[0], a.detach() * squares.mean())
@@ -352,7 +352,7 @@ def test_penalty_changes_the_weights_under_autocast() -> None:
 def test_lazy_weight_is_right_on_average(every: int, weight: float, cycles: int) -> None:
     penalty = GradientPenalty(at=Real(), of=zero_centred, weight=weight, every=every)
     steps = range(every * cycles)
-    total = sum(penalty.scale * penalty.due(step) for step in steps)
+    total = sum(penalty.weight * penalty.every * penalty.due(step) for step in steps)
     assert total / len(steps) == pytest.approx(weight)
     assert penalty.due(0)
     assert sum(penalty.due(step) for step in steps) == cycles

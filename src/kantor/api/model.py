@@ -11,7 +11,7 @@ from typing import Any, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.app.generate import class_numbers, load_model
+from kantor.app.generate import class_numbers, load_model, refuse_colourist
 from kantor.app.walk import way
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
@@ -147,5 +147,7 @@ def load(
     Raises:
         ModelError: there is no such model, or it is damaged.
     """
-    network, card, _ = load_model(str(getattr(model, "path", model)), Path(runs), raw, checkpoint)
+    name = str(getattr(model, "path", model))
+    network, card, _ = load_model(name, Path(runs), raw, checkpoint)
+    refuse_colourist(name, card)
     return Model(network.to(choose_device(device)), card.spec, card.class_names, card.images_seen, card)

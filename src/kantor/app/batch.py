@@ -26,7 +26,7 @@ def batch_for(parts: Parts, limit_s: float) -> tuple[Config, list[Filled]]:
     Raises:
         ConfigError: a network mixes the pictures of a batch, so that the batch is part of what it computes.
     """
-    if mixes := mixing_layer(parts.config, parts.spec, parts.classes):
+    if mixes := mixing_layer(parts.config, parts.spec, parts.classes, parts.condition):
         what = f"{mixes}, so another batch is another network"
         raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from kantor import atomic
 from kantor.app import cache as caching
 from kantor.app.plan import Filled, fill
-from kantor.config.schema import Config, parse_size
+from kantor.config.schema import AugmentConfig, Config, parse_size
 from kantor.data import layout
+from kantor.data.edges import require_edges
 from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
-from kantor.data.sources import GLYPHS, Many, Source, open_source, place, stacked
+from kantor.data.pairs import Pairs
+from kantor.data.sources import GLYPHS, Many, Source, open_source, place, whole
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
 from kantor.data.verdict import too_many
@@ -59,9 +61,46 @@ def absolute_source(config: Config) -> Config:
 def open_set(
     config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
 ) -> tuple[Store | Part, Config, list[Filled]]:
-    """The set that a run trains on: `packed_set` without what is held out of it."""
+    """The set that a run trains on: `packed_set` without what is held out of it; `Pairs` where there is a condition."""
+    if config.data.condition != "none":
+        _check_condition(config)
     store, config, filled = packed_set(config, side, cache, progress, note)
-    return trained_on(store, config, note), config, filled
+    part = trained_on(store, config, note)
+    if config.data.condition != "none":
+        part = Pairs(part, _conditions(config, side, cache, progress, note))
+    return part, config, filled
+
+
+def condition_channels(config: Config) -> int:
+    """Of what networks are given beside latent and picture: outlines have one; 0 where there is nothing."""
+    return 1 if config.data.condition == "edges" else 0
+
+
+def _check_condition(config: Config) -> None:
+    """Raises ConfigError where pictures and outlines cannot be had, or would not stay together; ResourceError where what
+    finds outlines is not installed."""
+    data = config.data
+    require_edges()
+    if data.edges != "none":
+        what = "makes outlines of the pictures, and data.condition wants both"
+        raise ConfigError(f"data.edges = {data.edges}", what, "leave one of the two out")
+    if data.augment != AugmentConfig():
+        what = "changes pictures, and their outlines would stay as they were"
+        raise ConfigError("data.augment", what, "leave it out; --mirror turns both")
+    if data.source != GLYPHS and is_packed(place(data.source)):
+        what = "is a packed set, of which no outlines can be made in step with it"
+        raise ConfigError(data.source, what, "name the pictures themselves: they are packed twice, into the cache")
+
+
+def _conditions(
+    config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
+) -> Store | Part:
+    """The outlines of the same pictures, without those held out: a set of its own in the cache."""
+    outlines = {"edges": "canny", "channels": "gray", "condition": "none"}
+    config = config.model_copy(update={"data": config.data.model_copy(update=outlines)})
+    note("outlines of the same pictures:")
+    store, _, _ = packed_set(config, side, cache, progress, note)
+    return split(store, config.data.holdout)[0] if config.data.holdout else store
 
 
 def packed_set(
@@ -77,7 +116,7 @@ def packed_set(
         The set, the configuration with size and channels filled, and what was filled.
     """
     config = absolute_source(config)
-    if config.data.source != GLYPHS and is_packed(Path(config.data.source)) and not config.data.stack:
+    if _ready(config):
         store = Store.open(Path(config.data.source))
         store.verify()
         config, filled = _as_packed(config, store)
@@ -88,6 +127,14 @@ def packed_set(
         store = caching.alone(packing, note)
         caching.mark_used(path)
     return store, config, filled
+
+
+def _ready(config: Config) -> bool:
+    """Whether the source is a packed set whose pictures are the ones asked for: not to be stacked or outlined."""
+    path = Path(config.data.source)
+    if config.data.source == GLYPHS or config.data.stack or not is_packed(path):
+        return False
+    return config.data.edges == "none" or "edges" in Store.open(path).manifest["settings"]
 
 
 def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:
@@ -195,9 +242,9 @@ def _opened(config: Config, more: Sequence[str]) -> Source:
     paths = [config.data.source, *more]
     names = [Path(path).name for path in paths]
     prefixes = [f"{i}-{name}" if names.count(name) > 1 else name for i, name in enumerate(names)]
-    parts = [open_source(config.data.model_copy(update={"source": path, "stack": 0})) for path in paths]
-    many = Many(", ".join(paths), parts, prefixes)
-    return stacked(many, config.data) if config.data.stack else many
+    plain = {"stack": 0, "choose": "first"}
+    parts = [open_source(config.data.model_copy(update={"source": path, **plain})) for path in paths]
+    return whole(Many(", ".join(paths), parts, prefixes), config.data)
 
 
 def report_lines(report: PackReport, listed: str) -> list[str]:

@@ -56,6 +56,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     """
     seeds = _seeds(options)
     network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
+    refuse_colourist(options.model, card)
     columns = None
     if options.grid is not None:
         columns, rows = parse_grid(options.grid)
@@ -70,7 +71,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     if options.out is not None and not str(options.out).strip("."):
         raise ConfigError("--out", "is the current folder", "name a folder, such as --out pictures")
     folder = options.out or home / "generated"
-    _refuse_album(folder)
+    refuse_album(folder, _OURS)
     names = [folder / f"seed-{seed:08d}.png" for seed in seeds]
     sheet = folder / "sheet.png"
     if not options.overwrite and (taken := [path for path in [sheet, *names] if path.exists() or path.is_symlink()]):
@@ -128,6 +129,13 @@ def load_model(
     return (*read_generator(run / directory.GENERATOR), run)
 
 
+def refuse_colourist(where: str, card: Card) -> None:
+    """Raises ModelError where a model makes its pictures of outlines: seeds alone give it nothing to colour."""
+    if card.condition:
+        do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
+        raise ModelError(where, "this model colours outlines, and draws none of its own", do)
+
+
 def is_checkpoint(path: Path) -> bool:
     """Whether a path looks like RUN/checkpoints/000001024."""
     return path.parent.name == directory.CHECKPOINTS and bool(_NUMBER.fullmatch(path.name))
@@ -165,12 +173,14 @@ def _from_checkpoint(run: Path, path: Path, raw: bool) -> tuple[nn.Module, Card]
     spec, names = _spec_and_classes(run, found.values)
     part = "generator/" if raw else "average/"
     tensors = {name.removeprefix(part): value for name, value in found.model.items() if name.startswith(part)}
-    network = build_generator(config.generator, spec, len(names))
+    condition = int(found.values.get("condition", 0))
+    network = build_generator(config.generator, spec, len(names), condition=condition)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(path, "does not fit the run's configuration", "choose another checkpoint") from error
-    card = Card(spec, config.generator, config.objective.kind, names, int(found.values["counters"]["images_seen"]))
+    seen = int(found.values["counters"]["images_seen"])
+    card = Card(spec, config.generator, config.objective.kind, names, seen, condition)
     return network.eval().requires_grad_(False), card
 
 
@@ -189,10 +199,14 @@ def _seeds(options: GenerateOptions) -> list[int]:
     return parse_seeds(options.seeds) if options.seeds is not None else list(range(options.count or 64))
 
 
-def _refuse_album(folder: Path) -> None:
-    """Raises ConfigError where drawn pictures would lie among others, such as those that the run learnt from."""
+def refuse_album(folder: Path, ours: re.Pattern[str]) -> None:
+    """Raises ConfigError where drawn pictures would lie among others, such as those that the run learnt from.
+
+    Args:
+        ours: names of files that may be there.
+    """
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.is_dir() or (entry.suffix.lower() in PICTURES and not _OURS.fullmatch(entry.name)):
+        if entry.is_dir() or (entry.suffix.lower() in PICTURES and not ours.fullmatch(entry.name)):
             what = f"holds {entry.name}, and drawn pictures would mix with what is there"
             raise ConfigError(f"--out {folder}", what, "choose a new folder")
 

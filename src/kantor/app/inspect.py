@@ -63,7 +63,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             source = open_source(config)
             listing = scan(source, config)
             sizes, kinds = _probed(source, config, listing)
-            wanted = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0})
+            wanted = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"})
             thumbnails = Path(place) / "thumbnails"
             pack(source, wanted, ImageSpec(SIDE, SIDE, 3), thumbnails, progress=progress, listing=listing)
             store = Store.open(thumbnails)

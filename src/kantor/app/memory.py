@@ -59,7 +59,7 @@ def _at_once(config: Config) -> int:
 def _what_fits(parts: Parts) -> str:
     """The largest half, quarter, eighth ... that a few cycles get along with."""
     config = parts.config
-    mixes = bool(mixing_part(config, parts.spec, parts.classes, parts.objective))
+    mixes = bool(mixing_part(config, parts.spec, parts.classes, parts.condition, parts.objective))
     field = "train.batch" if mixes else "train.micro_batch"
     count = _at_once(config) // 2
     while count >= (2 if mixes else 1):

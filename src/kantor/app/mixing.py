@@ -10,11 +10,11 @@ from kantor.objectives.objective import Objective
 from kantor.types import ImageSpec
 
 
-def mixing_layer(config: Config, spec: ImageSpec, classes: int) -> str:
+def mixing_layer(config: Config, spec: ImageSpec, classes: int, condition: int) -> str:
     """ "the critic mixes the pictures of a batch (batch norm)", or "" where no network does."""
     networks = {
-        "generator": build_generator(config.generator, spec, classes),
-        "critic": build_critic(config.critic, spec, classes),
+        "generator": build_generator(config.generator, spec, classes, condition=condition),
+        "critic": build_critic(config.critic, spec, classes, condition=condition),
     }
     for name, network in networks.items():
         traits = traits_of(network)
@@ -24,10 +24,10 @@ def mixing_layer(config: Config, spec: ImageSpec, classes: int) -> str:
     return ""
 
 
-def mixing_part(config: Config, spec: ImageSpec, classes: int, objective: Objective) -> str:
+def mixing_part(config: Config, spec: ImageSpec, classes: int, condition: int, objective: Objective) -> str:
     """The same of networks and losses. Ours mix nothing; one of the user's own may be relative to a mean."""
     real, fake = torch.linspace(-1, 1, 4), torch.linspace(0.5, -2, 4)
     for name, loss in (("critic", objective.critic), ("generator", objective.generator)):
         if not torch.allclose(loss(real, fake)[:2], loss(real[:2], fake[:2])):
             return f"the {name}'s loss mixes the pictures of a batch"
-    return mixing_layer(config, spec, classes)
+    return mixing_layer(config, spec, classes, condition)

@@ -43,9 +43,10 @@ def pack_source(
         raise ConfigError(f"--format {kind}", "takes one SOURCE", "pack them together first, then write that set")
     if more and config.data.labels not in ("auto", "none"):
         raise ConfigError("--labels", "a file of labels is for one SOURCE", "use sub-folders, or --labels none")
+    remade = config.data.stack or config.data.edges != "none"  # other pictures are made of those
     paths = [Path(source) for source in (config.data.source, *more) if source != GLYPHS]
     for path in paths:
-        if is_packed(path) and (kind == "npy" or more) and (more or not config.data.stack):
+        if is_packed(path) and (kind == "npy" or more) and (more or not remade):
             raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its pictures")
     out = target(out, paths)
     lines: list[str] = []

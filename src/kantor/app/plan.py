@@ -51,8 +51,8 @@ def length_in_images(rate: float, budget_s: float, batch: int) -> int:
     return int(images // unit * unit)
 
 
-def with_intervals(config: Config, scored: bool = False, budget_s: float = math.inf) -> Config:
-    """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto".
+def with_intervals(config: Config, scored: bool = False, budget_s: float = math.inf, pictures: int = 1) -> Config:
+    """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto" or "epoch".
 
     200 rows of metrics, or one every 4,000 pictures; up to 60 sheets, at most one in 5 seconds of a budget, or one every
     100,000; 10 checkpoints, or one every 200,000; 8 scores, or one every 5,000 pictures in short runs, or every 500,000 in long ones;
@@ -62,6 +62,7 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
     Args:
         scored: scores were asked for: a short run has one at its end.
         budget_s: seconds that the run is planned to take, where that is known.
+        pictures: of the set: what "epoch" stands for.
     """
     train = config.train
     assert isinstance(train.images, int)
@@ -74,6 +75,8 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
     }
     auto = [name for name in wanted if getattr(train, name) == "auto"]
     values: dict[str, Any] = {f"train.{name}": max(round_figure(wanted[name]), train.batch) for name in auto}
+    epochs = [name for name in wanted if getattr(train, name) == "epoch"]
+    values |= {f"train.{name}": max(pictures, train.batch) for name in epochs}
     if "score_images" in auto and (train.images < FEWEST_SCORED or not config.score.metrics):
         values["train.score_images"] = train.images if scored and config.score.metrics else 0
     if config.score.count == "auto":

@@ -17,6 +17,7 @@ from torch import nn
 from kantor import atomic
 from kantor.app import cache as caching
 from kantor.app.pictures import at_size
+from kantor.data.pairs import Pairs
 from kantor.data.split import Part
 from kantor.data.store import Store
 from kantor.errors import ModelError, ResourceError
@@ -60,6 +61,11 @@ class Reals:
     def labels(self, places: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.store.labels(self.rows[places])
 
+    def conditions(self, places: NDArray[np.int64]) -> Pictures:
+        """uint8 [n, H, W, K]: what stands beside some of the rows of `Pairs`."""
+        assert isinstance(self.store, Pairs)
+        return at_size(self.store.conditions(self.rows[places]), self.spec)
+
     def digest(self) -> str:
         """Of the set, the rows and the size."""
         told = hashlib.sha256(np.sort(self.rows).tobytes()).hexdigest()
@@ -75,6 +81,7 @@ class Drawn:
         config: of the generator: latent_dim and latent.
         first: the first seed.
         classes: the label of each picture; None where the model has none.
+        conditions: the first seed's picture is made of the first one's condition, and so on, again and again.
     """
 
     network: nn.Module
@@ -83,6 +90,7 @@ class Drawn:
     first: int = 0
     classes: NDArray[np.int64] | None = None
     truncation: float = 1.0
+    conditions: Reals | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -92,7 +100,8 @@ class Drawn:
         seeds = [self.first + int(place) for place in places]
         z = latents(seeds, self.config.latent_dim, self.config.latent, self.truncation)
         labels = None if self.classes is None else self.classes[places].tolist()
-        return draw(self.network, z, labels)
+        given = None if self.conditions is None else self.conditions.conditions(places % len(self.conditions))
+        return draw(self.network, z, labels, given)
 
     def labels(self, places: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return None if self.classes is None else self.classes[places]

@@ -10,33 +10,42 @@ from torch import Tensor, nn
 
 from kantor.config.schema import Config
 from kantor.engine.optimizers import trained
+from kantor.engine.passes import given
 from kantor.errors import ConfigError
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import input_gradient
-from kantor.types import ImageSpec
+from kantor.types import Batch, ImageSpec
 
 _COUNT = 4
 
 
-def rehearse(config: Config, spec: ImageSpec, classes: int, objective: Objective) -> None:
+def rehearse(config: Config, spec: ImageSpec, classes: int, condition: int, objective: Objective) -> None:
     """One pass and one step's gradients, on the processor, of networks that are the user's own.
 
     Raises:
         ConfigError: saying what the network does, and what it should.
     """
     labels = torch.arange(_COUNT) % classes if classes else None
+    shape = (_COUNT, condition, spec.height, spec.width)
     with torch.random.fork_rng(devices=[]):
+        beside = torch.rand(shape) * 2 - 1 if condition else None
         if config.generator.kind == "custom":
-            _try_generator(build_generator(config.generator, spec, classes), config, spec, labels)
+            network = build_generator(config.generator, spec, classes, condition=condition)
+            _try_generator(network, config, spec, labels, beside)
         if config.critic.kind == "custom":
-            _try_critic(build_critic(config.critic, spec, classes), config, spec, labels, objective)
+            network = build_critic(config.critic, spec, classes, condition=condition)
+            _try_critic(network, config, spec, labels, beside, objective)
 
 
-def _try_generator(network: nn.Module, config: Config, spec: ImageSpec, labels: Tensor | None) -> None:
+def _try_generator(
+    network: nn.Module, config: Config, spec: ImageSpec, labels: Tensor | None, condition: Tensor | None
+) -> None:
     where = f"generator.name = {config.generator.name}"  # type: ignore[union-attr]
     z = torch.randn(_COUNT, config.generator.latent_dim)
-    pictures = _called(where, "forward(latents, labels, condition)", lambda: network(z, labels))
+    pictures = _called(
+        where, "forward(latents, labels, condition)", lambda: network(z, *given(Batch(z, labels, condition)))
+    )
     wanted = [_COUNT, spec.channels, spec.height, spec.width]
     _require(where, pictures, wanted, "pictures [N, C, H, W]")
     least, most = float(pictures.detach().min()), float(pictures.detach().max())
@@ -48,14 +57,21 @@ def _try_generator(network: nn.Module, config: Config, spec: ImageSpec, labels: 
 
 
 def _try_critic(
-    network: nn.Module, config: Config, spec: ImageSpec, labels: Tensor | None, objective: Objective
+    network: nn.Module,
+    config: Config,
+    spec: ImageSpec,
+    labels: Tensor | None,
+    condition: Tensor | None,
+    objective: Objective,
 ) -> None:
     where = f"critic.name = {config.critic.name}"  # type: ignore[union-attr]
     x = (torch.rand(_COUNT, spec.channels, spec.height, spec.width) * 2 - 1).contiguous(
         memory_format=torch.channels_last
     )
     x.requires_grad_()
-    scores = _called(where, "forward(pictures, labels, condition)", lambda: network(x, labels))
+    scores = _called(
+        where, "forward(pictures, labels, condition)", lambda: network(x, *given(Batch(x, labels, condition)))
+    )
     _require(where, scores, [_COUNT], "scores [N]")
     _require_all_used(where, network, scores.sum())
     if objective.penalties:

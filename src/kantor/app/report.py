@@ -16,6 +16,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
+from kantor.app.data import condition_channels
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.errors import printable
@@ -129,18 +130,19 @@ def _model(config: Config) -> list[tuple[str, str]]:
     if config.data.size != "auto" and config.data.channels != "auto":
         spec = ImageSpec(int(height), int(width or height), _CHANNELS[config.data.channels])
         note = ", class embeddings aside" if config.train.conditional else ""
-        rows.append(("generator", _network(config.generator, build_generator, spec) + note))
-        rows.append(("critic", _network(config.critic, build_critic, spec) + note))
+        condition = condition_channels(config)
+        rows.append(("generator", _network(config.generator, build_generator, spec, condition) + note))
+        rows.append(("critic", _network(config.critic, build_critic, spec, condition) + note))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):
         rows.append((f"{part}'s optimiser", f"{optimizer.kind}, rate {optimizer.lr:g}, {optimizer.schedule.kind}"))
     return [*rows, ("batch", str(config.train.batch)), ("seed", str(config.train.seed))]
 
 
-def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec) -> str:
+def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec, condition: int) -> str:
     if chosen.kind == "custom":  # whoever looks at the page need not have the code that builds it
         return f"{chosen.name}, of the user's own"
     with torch.device("meta"):  # to be counted, not to be run
-        count = sum(p.numel() for p in build(chosen, spec).parameters())
+        count = sum(p.numel() for p in build(chosen, spec, condition=condition).parameters())
     norm = "no normalisation" if chosen.norm == "none" else f"{chosen.norm} normalisation"
     return f"{chosen.kind}, width {chosen.width}, {norm}, {count:,} parameters"
 

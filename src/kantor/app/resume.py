@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kantor.app.data import Progress, absolute_source, open_set
 from kantor.config.io import difference, layered, overridden, read_toml
 from kantor.config.schema import Config
+from kantor.data.pairs import Pairs, paired_fingerprint
 from kantor.data.sources import GLYPHS
 from kantor.data.sources.own import OWN, PREFIX
 from kantor.data.split import Part, split
@@ -112,8 +114,11 @@ def open_again(
         DataError: the pictures are others, or gone.
     """
     source = config.data.source
-    kept = copy_of_gone(config, expected, cache, note)
-    if kept is not None:
+    if config.data.condition != "none":
+        kept_pairs = _pairs_of_gone(config, expected, cache, note)
+        if kept_pairs is not None:
+            return kept_pairs
+    elif (kept := copy_of_gone(config, expected, cache, note)) is not None:
         return split(kept, config.data.holdout)[0] if config.data.holdout else kept
     if _is_gone(source) and not source.startswith(PREFIX):
         do = "bring them back, or say where they lie now: --resume RUN with that folder or file as DATA"
@@ -136,14 +141,37 @@ def copy_of_gone(config: Config, expected: str | None, cache: Path, note: Callab
     `expected`; None where they are not gone, or there is no copy."""
     if not _is_gone(config.data.source):
         return None
-    for path in sorted((cache / "packs").glob("[0-9a-f]*")):
+    for store in _kept(cache):
+        found = split(store, config.data.holdout)[0] if config.data.holdout else store
         with contextlib.suppress(DataError):
-            store = Store.open(path)
-            found = split(store, config.data.holdout)[0] if config.data.holdout else store
             if found.fingerprint == expected:
                 store.verify()
                 note(f"{config.data.source} is no longer there; its packed copy in the cache serves")
                 return store
+    return None
+
+
+def _kept(cache: Path) -> Iterator[Store]:
+    """The packed sets in the cache."""
+    for path in sorted((cache / "packs").glob("[0-9a-f]*")):
+        with contextlib.suppress(DataError):
+            yield Store.open(path)
+
+
+def _pairs_of_gone(config: Config, expected: str | None, cache: Path, note: Callable[[str], None]) -> Pairs | None:
+    """As `copy_of_gone`, of pictures and their conditions, which lie in two packed sets."""
+    if not _is_gone(config.data.source):
+        return None
+    stores = list(_kept(cache))
+    for pictures, conditions in itertools.product(stores, stores):
+        if paired_fingerprint(pictures.fingerprint, conditions.fingerprint) == expected:
+            sides = (pictures, conditions)
+            with contextlib.suppress(DataError):
+                for store in sides:
+                    store.verify()
+                note(f"{config.data.source} is no longer there; its packed copies in the cache serve")
+                held = config.data.holdout
+                return Pairs(*(split(store, held)[0] if held else store for store in sides))
     return None
 
 

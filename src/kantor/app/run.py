@@ -11,14 +11,14 @@ from typing import Protocol
 
 import torch
 
-from kantor.app.data import Progress, spec_of
+from kantor.app.data import Progress, condition_channels, spec_of
 from kantor.app.init_from import Weights, start_from
 from kantor.app.mixing import mixing_part
 from kantor.app.pictures import Sampler, first_pictures
 from kantor.app.rehearsal import rehearse
 from kantor.app.report import write_report
 from kantor.app.scoring import Measuring, Scorer
-from kantor.config.schema import Config
+from kantor.config.schema import AugmentConfig, Config
 from kantor.data.feed import Feed
 from kantor.data.sources.own import PREFIX
 from kantor.data.split import Part
@@ -67,12 +67,14 @@ class Terminal:
         packing: shows how far packing is: (done, total, bad).
         console: a listener for the run in this folder.
         stop_asked: "signal" once the user wants it to end.
+        ask: a question that is answered with yes or no; where nobody can be asked, with no.
     """
 
     note: Callable[[str], None]
     packing: Progress
     console: Callable[[Path], ConsoleListener]
     stop_asked: Callable[[], str]
+    ask: Callable[[str], bool] = lambda question: False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Parts:
         return replace(self, config=config, measuring=self.measuring if config.train.score_images else None)
 
     def state(self) -> State:
-        return State(self.config, self.spec, self.classes, self.device)
+        return State(self.config, self.spec, self.classes, self.device, self.condition)
 
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """note: is told where steps are not done in the fastest way, and why."""
@@ -123,6 +125,11 @@ class Parts:
         return spec_of(self.config, self.store)
 
     @property
+    def condition(self) -> int:
+        """Channels of what networks are given beside latent and picture; 0 for nothing."""
+        return condition_channels(self.config)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Of the classes that are trained with."""
         return tuple(self.store.class_names) if self.config.train.conditional else ()
@@ -137,8 +144,10 @@ def build(
 ) -> Parts:
     """The parts, once everything that can be refused has been looked at."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)
-    train = config.train
-    feed = Feed(store, train.seed, device, train.conditional, config.data.mirror, spec_of(config, store))
+    train, data = config.train, config.data
+    changed = None if data.augment == AugmentConfig() else data.augment
+    shown = spec_of(config, store)
+    feed = Feed(store, train.seed, device, train.conditional, data.mirror, shown, changed, data.dequantise)
     parts = Parts(config, store, device, build_objective(config.objective), precision, feed, measuring)
     if config.train.conditional and not store.labelled:
         raise ConfigError(
@@ -148,24 +157,41 @@ def build(
             if config.data.source.startswith(PREFIX)
             else "put every picture into a sub-folder, one a class, and none beside them",
         )
-    critic = build_critic(config.critic, parts.spec, parts.classes)
+    critic = build_critic(config.critic, parts.spec, parts.classes, condition=parts.condition)
     if refusal := parts.objective.refuses(traits_of(critic)):
         what, _, do = refusal.rpartition("; ")
         raise ConfigError("critic.norm", what, do)
+    _refuse_quirks(config, parts.objective)
     if parts.objective.constraint is not None and config.critic.equalised:
         what = "scales the weights that clipping has just bounded, so that next to nothing would be left of a score"
         raise ConfigError("critic.equalised", what, "leave it out, or use a gradient penalty in place of clipping")
-    rehearse(config, parts.spec, parts.classes, parts.objective)
-    if train.micro_batch and (mixes := mixing_part(config, parts.spec, parts.classes, parts.objective)):
+    rehearse(config, parts.spec, parts.classes, parts.condition, parts.objective)
+    if train.micro_batch and (
+        mixes := mixing_part(config, parts.spec, parts.classes, parts.condition, parts.objective)
+    ):
         what = f"{mixes}, so a part of a batch is not a part of the step"
         raise ConfigError("train.micro_batch", what, "use a smaller --batch in its place")
-    if parts.objective.wasserstein and not parts.objective.penalties and parts.objective.constraint is None:
+    bounded = parts.objective.penalties or config.objective.constraint.kind != "none"
+    if parts.objective.wasserstein and not bounded:
         raise ConfigError(
             "objective",
             "a Wasserstein critic with neither a penalty nor weight clipping has no bound",
             "set a penalty's weight above 0, or objective.constraint.kind=weight-clipping",
         )
     return parts
+
+
+def _refuse_quirks(config: Config, objective: Objective) -> None:
+    """What a quirk of a seed cannot be combined with."""
+    if config.cycle.split_updates and (objective.penalties or objective.generator_needs_real or objective.drift):
+        what = "makes a critic's step of two halves, and penalties, drift and relativistic losses need both at once"
+        raise ConfigError("cycle.split_updates", what, "leave it out, or use a loss with weight clipping")
+    if config.train.micro_batch and objective.drift is not None and objective.drift.of == "half-sum-real":
+        what = "depends on the size of the batch, so that parts of it make another sum"
+        raise ConfigError("objective.drift.of", f'"half-sum-real" {what}', "leave train.micro_batch out")
+    if objective.l1 and config.data.condition == "none":
+        what = "needs the real picture that a generated one should resemble"
+        raise ConfigError("objective.l1", what, "train on pairs with --set data.condition=edges, or leave it out")
 
 
 class Run:
@@ -223,7 +249,7 @@ class Run:
         """Goes on to the end, the budget or a signal; tells which: "done", "time-budget" or "signal"."""
         parts, train = self.parts, self.parts.config.train
         plan = self._plan()
-        sampler = Sampler(parts.config, parts.spec, parts.classes)
+        sampler = Sampler(parts.config, parts.spec, parts.classes, parts.store)
         stop = self.terminal.stop_asked
         loop = Loop(
             self.state,
@@ -283,11 +309,12 @@ class Run:
             "fingerprint": parts.store.fingerprint,
             "spec": list(parts.spec),
             "class_names": list(names),
+            "condition": parts.condition,
         }
         value = checkpoints.Checkpoint(self.state.model_tensors(), self.state.optimizer_tensors(), values)
         model, folder, best = self.path / directory.GENERATOR, self.path / directory.CHECKPOINTS, self._best
         if best.keeps(seen) or not model.exists():
-            card = Card(parts.spec, parts.config.generator, parts.config.objective.kind, names, seen)
+            card = Card(parts.spec, parts.config.generator, parts.config.objective.kind, names, seen, parts.condition)
             try:  # before the checkpoint: it may be ahead, not behind
                 write_generator(model, self.state.average, card)
             except UserError:

@@ -14,6 +14,7 @@ from torch import nn
 from kantor.app.materials import modes_of, provenance, reading_modes
 from kantor.app.reference import TRAINING_SEED, Drawn, chosen, classes_like, gathered
 from kantor.config.schema import Config
+from kantor.data.pairs import Pairs
 from kantor.data.split import Part
 from kantor.data.store import Store
 from kantor.engine.events import Scored
@@ -100,7 +101,9 @@ class Scorer:
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
         """Draws pictures, the same seeds each time, and measures."""
         began_s = time.monotonic()
-        fakes = Drawn(generator, self._config.generator, self._count, TRAINING_SEED, self._labels)
+        conditions = self._reals if isinstance(self._reals.store, Pairs) else None
+        network = self._config.generator
+        fakes = Drawn(generator, network, self._count, TRAINING_SEED, self._labels, conditions=conditions)
         material = Material(
             self._network,
             gathered(fakes, self._network),

@@ -133,7 +133,7 @@ def _losses(device: torch.device) -> Errors:
         "hinge loss of the critic": (losses.hinge_critic(real, fake), (1 - r).relu() + (1 + f).relu()),
         "relativistic loss of the critic": (losses.relativistic_critic(real, fake), soft(f - r)),
         "relativistic loss of the generator": (losses.relativistic_generator(real, fake), soft(r - f)),
-        "drift": (Drift(0.001)(real), 0.001 * r**2),
+        "drift": (Drift(0.001)(real, fake), 0.001 * r**2),
     }
     for name, (found, wanted) in closed.items():
         yield f"{name} against its formula", _off(found, wanted), 1e-6

@@ -12,7 +12,7 @@ from torch import nn
 
 from kantor.app import environment
 from kantor.app.data import CHANNELS, Progress, look, packed_set, size_text
-from kantor.app.generate import is_checkpoint, load_model
+from kantor.app.generate import is_checkpoint, load_model, refuse_colourist
 from kantor.app.reference import SEED_BLOCK, Drawn, Reals, chosen, classes_like
 from kantor.app.resume import copy_of_gone
 from kantor.config.io import layered, overridden, read_toml
@@ -94,6 +94,7 @@ def find_subject(options: EvaluateOptions) -> Subject:
             raise ConfigError("--truncation", f"{text} is a set of pictures", "leave it out, or name a model")
         return Subject(text)
     network, card, home = load_model(text, options.runs, options.raw, options.checkpoint)
+    refuse_colourist(text, card)
     run = home if (home / directory.CONFIG).is_file() else None
     if run is None or (Path(text).is_file() and Path(text).name != directory.GENERATOR):
         return Subject(text, network, card)

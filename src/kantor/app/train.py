@@ -14,10 +14,11 @@ import torch
 
 from kantor import atomic
 from kantor.app import environment
+from kantor.app.again import begun_before
 from kantor.app.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.compiling import compiled_or_not
 from kantor.app.data import cache_folder, default_side, open_set
-from kantor.app.init_from import read_weights, same_weights, start_from
+from kantor.app.init_from import read_weights, same_weights, start_from, with_fading
 from kantor.app.memory import explained
 from kantor.app.plan import (
     DEFAULT_BUDGET_S,
@@ -64,7 +65,7 @@ class TrainOptions:
     preset: str = "default"
     config_file: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int | None = None
+    epochs: float | None = None
     images: int | None = None
     budget_s: float | None = None
     device: str = "auto"
@@ -100,19 +101,28 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         what = "would be taken for the number of a run, or for the newest"
         raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
     config = resolve(options.preset, options.config_file, options.overrides)
+    if config.train.images == "auto" and config.train.epochs and not _length_given(options):
+        options = replace(options, epochs=config.train.epochs)
     _check_paths(config, options.runs)
     scores = measuring(config, device)  # before pictures are packed: it refuses scores that are none
     weights = None
+    faded: list[Filled] = []
     if config.train.init_from:
         weights = read_weights(config.train.init_from, options.runs, terminal.note)
         config, _ = fill(config, {"train.init_from": (str(weights.path), "as asked for")})
+        config, faded = with_fading(config, weights, options.overrides.keys())
     cache = cache_folder(options.cache)
     store, config, filled = open_set(config, default_side(device.type), cache, terminal.packing, terminal.note)
+    filled = [*faded, *filled]
     precision, why = choose_precision(config.train.precision, device)
     if config.train.precision == "auto":
         config, more = fill(config, {"train.precision": (precision, why)})
         filled += more
     options = _clock_after("packing", options, terminal)
+    if (twin := begun_before(config, store.fingerprint, options.runs)) is not None:
+        terminal.note(twin.line)
+        if terminal.ask(f"go on with {twin.path}?"):
+            return _resume(replace(options, resume=str(twin.path)), device, terminal)
     parts = build(config, store, device, precision, scores)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
@@ -203,7 +213,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if config.train.score_images == 0 and "train.score_images" not in options.overrides and (asked or short):
             again = {"train.score_images", "score.count"} - options.overrides.keys()
             config, _ = fill(config, dict.fromkeys(sorted(again), ("auto", "")))
-        config = with_intervals(config, asked)
+        config = with_intervals(config, asked, pictures=store.count)
         weights = same_weights(config, env) if found is None else None
         going_on = Run(
             run,
@@ -270,7 +280,7 @@ def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
         left_s = _left_s(options)
         reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
         config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
-    return with_intervals(config, "score.metrics" in options.overrides, left_s), filled
+    return with_intervals(config, "score.metrics" in options.overrides, left_s, parts.store.count), filled
 
 
 def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool, rate: Callable[[], float]) -> int:
@@ -309,10 +319,14 @@ def _left_s(options: TrainOptions) -> float:
     return max((options.budget_s or DEFAULT_BUDGET_S) - (time.monotonic() - options.started_s), 1.0)
 
 
+def _length_given(options: TrainOptions) -> bool:
+    return (options.epochs, options.images, options.budget_s) != (None, None, None)
+
+
 def _total(options: TrainOptions, count: int) -> int | None:
     if options.images is not None and options.epochs is not None:
         raise ConfigError("--images", "and --epochs both say how long", "give one of them")
-    total = options.epochs * count if options.epochs is not None else options.images
+    total = round(options.epochs * count) if options.epochs is not None else options.images
     if total is not None and total > 2**53:
         raise ConfigError(f"--epochs {options.epochs}", f"{total:,} pictures would take for ever", "write fewer")
     return total

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
-from kantor.app.generate import class_numbers, load_model, split_classes
+from kantor.app.generate import class_numbers, load_model, refuse_colourist, split_classes
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
@@ -60,6 +60,7 @@ def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambd
     seeds, kind = parse_seeds(options.seeds), options.out.suffix.lower()
     _check(options, seeds, kind)
     network, card, _ = load_model(options.model, options.runs, options.raw, options.checkpoint)
+    refuse_colourist(options.model, card)
     network.to(choose_device(options.device))
     strip = kind == ".png"
     frames = options.columns - 1 if strip else options.frames
@@ -108,7 +109,7 @@ def way(
         classes: names or numbers: none (the classes in turn), one for all, or one a seed.
     """
     dim, kind = card.generator.latent_dim, card.generator.latent
-    z = walk(latents(seeds, dim, kind, truncation), frames, straight or kind == "uniform", loop, easing)
+    z = walk(latents(seeds, dim, kind, truncation), frames, straight or kind != "normal", loop, easing)
     numbers = class_numbers(classes, card, len(seeds))
     if numbers is None:
         return z, None

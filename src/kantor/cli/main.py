@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from kantor import __version__
-from kantor.cli import doctor, evaluate, generate, pack, presets, report, selftest, train, walk
+from kantor.cli import doctor, evaluate, generate, pack, paint, presets, report, selftest, sonify, train, walk
 from kantor.errors import UserError, out_of_memory, printable
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, pack, generate, walk, evaluate, report, presets, doctor, selftest):
+for module in (train, pack, generate, walk, paint, sonify, evaluate, report, presets, doctor, selftest):
     module.add_to(app)
 
 _OF_THE_SYSTEM = {  # what it refuses is no bug of ours; a file that is not there may be

@@ -20,7 +20,10 @@ Crop = Annotated[
     int | None, typer.Option(min=1, help="Cut a square of this side from the middle first.", show_default=False)
 ]
 Fit = Annotated[
-    str | None, typer.Option(help="Other shapes: cover (cut), contain (pad) or stretch.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Other shapes: cover (cut), contain (pad), stretch; replicate or mirror (pad).", show_default=False
+    ),
 ]
 Channels = Annotated[str | None, typer.Option(help="auto, gray, rgb or rgba.", show_default=False)]
 Labels = Annotated[

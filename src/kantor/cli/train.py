@@ -180,9 +180,18 @@ def _run(options: dict[str, Any]) -> int:
         return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
 
     with show_progress("packing") as packing:
-        terminal = Terminal(show, packing, console, asked.reason)
+        terminal = Terminal(show, packing, console, asked.reason, _ask)
         _, reason = job(TrainOptions(**options), terminal)
     return asked.code if reason == "signal" else 0
+
+
+def _ask(question: str) -> bool:
+    """Asked where somebody sits at a terminal; else the answer is no."""
+    try:
+        seated = sys.stdin.isatty() and sys.stdout.isatty()
+    except (AttributeError, ValueError):  # closed by whoever called us
+        return False
+    return seated and typer.confirm(question, default=False)
 
 
 class _StopOnSignal:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.data import convert, formats
+from kantor.data.borders import padded
+from kantor.data.edges import outlines
 from kantor.data.formats import MAX_PIXELS, Colour, DecodeSettings, Undecodable
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
@@ -42,7 +44,7 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
         try:
             if isinstance(data, np.ndarray):
                 array = _checked(data, settings)
-                if array.dtype == np.uint8 and array.shape == settings.spec and not settings.crop:
+                if array.dtype == np.uint8 and array.shape == settings.spec and _as_it_is(settings):
                     return np.ascontiguousarray(array, dtype=np.uint8), ()
                 picture = _from_array(array, notes)
             else:
@@ -82,6 +84,11 @@ def probe(data: bytes | Pixels) -> tuple[int, int, Kind]:
             raise Undecodable(formats.reason(error, data)) from error
 
 
+def _as_it_is(settings: DecodeSettings) -> bool:
+    """Whether an array of the right shape needs nothing done to it."""
+    return not (settings.crop or (settings.pads and settings.pad) or settings.edges != "none")
+
+
 def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[Any]:
     """The array as [H, W, C], refused where it is no picture."""
     if array.ndim == 2:
@@ -118,18 +125,20 @@ def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:
 
 
 def _fitted(picture: Image.Image, settings: DecodeSettings, notes: list[str]) -> NDArray[np.uint8]:
-    """Cropped, in the channels wanted, resized: uint8 [H, W, C]."""
+    """Cropped, in the channels wanted, padded, resized: uint8 [H, W, C]."""
     formats.check_size(*picture.size, None)
     height, width, channels = settings.spec
     if settings.crop:
         left, top = (picture.width - settings.crop) // 2, (picture.height - settings.crop) // 2
         picture = picture.crop((left, top, left + settings.crop, top + settings.crop))
     picture = _in_channels(picture, channels, settings.background, notes)
+    if settings.pads:
+        picture = padded(picture, settings)
     picture = _resized(picture, width, height, settings, notes)
     array = np.array(picture, dtype=np.uint8).reshape(height, width, channels)
     if channels == 4:
         array[array[:, :, 3] == 0, :3] = settings.background  # what nobody sees should not be learnt as black
-    return array
+    return array if settings.edges == "none" else outlines(array[:, :, 0], settings.edges_sigma)[:, :, None]
 
 
 def _in_channels(picture: Image.Image, channels: int, background: Colour, notes: list[str]) -> Image.Image:

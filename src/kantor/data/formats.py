@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from kantor.data.signatures import kind_of, what_else
+from kantor.data.signatures import cut_short, kind_of, what_else
 from kantor.errors import printable
 from kantor.types import ImageSpec
 
-Fit = Literal["cover", "contain", "stretch"]
+Fit = Literal["cover", "contain", "stretch", "replicate", "mirror"]
 Colour = tuple[int, int, int]
 
 MAX_PIXELS = 64_000_000
@@ -50,9 +50,13 @@ class DecodeSettings:
     Attributes:
         spec: height, width and channels of the result.
         crop: side of the square cut from the middle first; 0 cuts nothing.
-        fit: "cover" fills the size and cuts what hangs over, "contain" pads, "stretch" distorts.
+        fit: "cover" fills the size and cuts what hangs over, "contain" pads, "stretch" distorts; "replicate" and
+            "mirror" pad with what lies at the border.
         background: RGB behind transparent and around padded pictures.
         min_size: shorter sides are refused, in pixels.
+        pad: side that the last two pad to at least, before resizing.
+        edges: "canny" gives outlines in the place of the picture; the spec is then of one channel.
+        edges_sigma: how far the picture is blurred for them, in pixels of the result.
     """
 
     spec: ImageSpec
@@ -60,6 +64,14 @@ class DecodeSettings:
     fit: Fit = "cover"
     background: Colour = (255, 255, 255)
     min_size: int = 8
+    pad: int = 0
+    edges: Literal["none", "canny"] = "none"
+    edges_sigma: float = 1.0
+
+    @property
+    def pads(self) -> bool:
+        """Whether pictures are padded before they are resized, in pixels of their own."""
+        return self.fit in ("replicate", "mirror")
 
 
 def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
@@ -71,7 +83,7 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
     turn = orientation(image)
     if _animated(image):
         notes.append("animated: first frame")
-    if image.format == "JPEG" and not settings.crop:
+    if image.format == "JPEG" and not settings.crop and not settings.pads:
         _draft(image, settings, turned=turn >= 5)
     deep = _bits(image, data) == 16
     image.load()
@@ -228,19 +240,8 @@ def reason(error: Exception, data: bytes | NDArray[Any]) -> str:
     if isinstance(data, np.ndarray):
         return f"cannot be converted ({printable(str(error))[:80]})"
     kind = kind_of(data)
-    if _cut_short(data, kind, str(error)):
+    if cut_short(data, kind, str(error)):
         return f"truncated at byte {len(data)}"
     if isinstance(error, UnidentifiedImageError):
         return f"damaged {kind} header"
     return f"damaged {kind} ({printable(str(error))[:80] or type(error).__name__})"
-
-
-def _cut_short(data: bytes, kind: str | None, message: str) -> bool:
-    """Whether the file ends before it should."""
-    if kind == "WEBP":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if kind == "PNG":
-        return b"IEND" not in data[-64:]
-    if kind == "JPEG":
-        return b"\xff\xd9" not in data[-64:]
-    return "truncated" in message.lower()

@@ -72,3 +72,10 @@ def is_packed(path: Path) -> bool:
             return b'"kantor_pack"' in file.read(1 << 20)
     except OSError:
         return False
+
+
+def duplicates(indices: list[NDArray[np.void]]) -> int:
+    """Rows whose source is the same as an earlier one, by 64 bits of its SHA-256."""
+    words = [np.ascontiguousarray(index["sha256"]).view("<u8").reshape(-1, 4)[:, 0] for index in indices]
+    every = np.concatenate(words)
+    return len(every) - len(np.unique(every))

@@ -152,7 +152,10 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
         "fit": config.fit,
         "background": config.background.lower(),
         "min_size": config.min_size,
-        **({"stack": config.stack} if config.stack else {}),  # sets packed without it stay as they were
+        # sets packed without these stay as they were
+        **({"stack": config.stack} if config.stack else {}),
+        **({"pad": config.pad} if config.pad else {}),
+        **({"edges": [config.edges, config.edges_sigma]} if config.edges != "none" else {}),
     }
 
 
@@ -174,6 +177,8 @@ def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: List
     if labels not in ("auto", "none") and Path(labels).is_file():
         labels = hashlib.sha256(Path(labels).read_bytes()).hexdigest()
     values = [layout.VERSION, listing.digest, place, list(spec), pixel_settings(config), labels, config.limit, glyphs]
+    if config.choose == "random" and config.limit:
+        values.append([config.choose, config.choose_seed])
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -202,7 +207,9 @@ def choose_spec(
     if config.size == "auto":
         height, width, reasons["size"] = _choose_size(source.exact, config.crop, default_side, seen)
     channels = _CHANNELS.get(config.channels, 3)
-    if config.channels == "auto":
+    if config.channels == "auto" and config.edges != "none":
+        channels, reasons["channels"] = 1, "outlines are grey"
+    elif config.channels == "auto":
         channels, reasons["channels"] = _choose_channels(seen)
     return ImageSpec(height, width, channels), reasons
 

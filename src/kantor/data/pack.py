@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kantor.atomic import locked, remove_locked, resource_errors, stranger
 from kantor.config.schema import DataConfig
 from kantor.data import layout
 from kantor.data.decode import DecodeSettings
+from kantor.data.edges import require_edges
 from kantor.data.listing import (
     Listing,
     Watched,
@@ -98,8 +96,10 @@ def pack(
         DataError: too many bad pictures, none at all, or the source changed meanwhile; nothing is at `out`.
         ConfigError: `out` exists.
         BusyError: another process packs the same set.
-        ResourceError: disk full, no permission.
+        ResourceError: disk full, no permission; outlines are asked for, and scikit-image is missing.
     """
+    if config.edges != "none":
+        require_edges()
     started_s = time.monotonic()
     listing = listing or scan(source, config)
     require_pictures(source, listing)
@@ -142,7 +142,9 @@ def _pool(
     source: Source, config: DataConfig, spec: ImageSpec, items: int, workers: int | None, timeout_s: float
 ) -> Pool:
     red, green, blue = bytes.fromhex(config.background[1:])
-    settings = DecodeSettings(spec, config.crop, config.fit, (red, green, blue), config.min_size)
+    settings = DecodeSettings(
+        spec, config.crop, config.fit, (red, green, blue), config.min_size, config.pad, config.edges, config.edges_sigma
+    )
     workers = min(workers or cores(), max(1, items // 64))  # a process takes longer to start than a few pictures
     return Pool(source, settings, math.prod(spec), workers, timeout_s)
 
@@ -157,7 +159,7 @@ def _fill(
     commit_s: float,
 ) -> None:
     """Adds what the journal lacks of the listing."""
-    journal, limit = partial.journal, config.limit
+    journal, limit = partial.journal, config.limit if config.choose == "first" else 0  # by chance: all that are listed
     total, watched = listing.items + listing.bad, Watched(source)
     rest = itertools.islice(watched, journal.entries, None)
     for outcomes in pool.decode(rest, chunk=max(1, min(128, total // 8))):
@@ -209,17 +211,10 @@ def _manifest(
         "notes": journal.notes,
         "rejected": journal.rejected,
         "bad": journal.bad,
-        "duplicates": _duplicates([index for index, _ in shards]),
+        "duplicates": layout.duplicates([index for index, _ in shards]),
         "near_constant": journal.near_constant,
     }
     return {**manifest, "digest": layout.digest(manifest)}
-
-
-def _duplicates(indices: list[NDArray[np.void]]) -> int:
-    """Rows whose source is the same as an earlier one, by 64 bits of its SHA-256."""
-    words = [np.ascontiguousarray(index["sha256"]).view("<u8").reshape(-1, 4)[:, 0] for index in indices]
-    every = np.concatenate(words)
-    return len(every) - len(np.unique(every))
 
 
 def _require_free(out: Path, overwrite: bool) -> None:

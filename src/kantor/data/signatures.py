@@ -63,3 +63,14 @@ def what_else(data: bytes) -> str:
     word = re.match(rb"\s*(<?[!-;=?-~]{1,15})", data.removeprefix(b"\xef\xbb\xbf"))
     start = f"`{word[1].decode('ascii')}`" if word else "bytes " + data[:4].hex(" ")
     return f"not an image (starts with {start})"
+
+
+def cut_short(data: bytes, kind: str | None, message: str) -> bool:
+    """Whether a file of `kind` ends before it should. message: what the decoder says."""
+    if kind == "WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if kind == "PNG":
+        return b"IEND" not in data[-64:]
+    if kind == "JPEG":
+        return b"\xff\xd9" not in data[-64:]
+    return "truncated" in message.lower()

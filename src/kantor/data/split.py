@@ -6,16 +6,27 @@ set. Exact copies are on the same side, and more pictures added later leave the 
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.store import Store
+from kantor.types import ImageSpec
 
 
 class Part:
-    """Some rows of a packed set, as a set of their own: see `Store` for what the attributes are."""
+    """Some rows of a packed set, or of a part of one, as a set of their own: see `Store` for what the attributes are."""
 
-    def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
+    path: Path
+    spec: ImageSpec
+    manifest: dict[str, Any]
+    class_names: list[str]
+    labelled: bool
+    fingerprint: str
+
+    def __init__(self, store: Store | Part, rows: NDArray[np.int64]) -> None:
         self._store, self._rows = store, rows
         self.path, self.spec, self.manifest = store.path, store.spec, store.manifest
         self.class_names, self.labelled, self.fingerprint = store.class_names, store.labelled, store.fingerprint

@@ -27,11 +27,12 @@ class Draws:
         return torch.Generator(self.device).manual_seed(self.derived(purpose, step))
 
     def latents(self, purpose: str, step: int, count: int, config: object) -> Tensor:
-        """float32 [count, latent_dim], standard normal or uniform in [-1, 1]."""
+        """float32 [count, latent_dim], standard normal, uniform in [-1, 1], or ("unit") in [0, 1]."""
         rng, shape = self._rng(purpose, step), (count, config.latent_dim)  # type: ignore[attr-defined]
         if config.latent == "normal":  # type: ignore[attr-defined]
             return torch.randn(shape, generator=rng, device=self.device)
-        return torch.rand(shape, generator=rng, device=self.device) * 2 - 1
+        uniform = torch.rand(shape, generator=rng, device=self.device)
+        return uniform if config.latent == "unit" else uniform * 2 - 1  # type: ignore[attr-defined]
 
     def uniform(self, purpose: str, step: int, shape: tuple[int, ...]) -> Tensor:
         """float32 in [0, 1)."""

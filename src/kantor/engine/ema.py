@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kantor.config.schema import Absent, EmaConfig
+from kantor.config.schema import Absent, EmaConfig, StepEmaConfig
 
 
-def decay(config: Absent | EmaConfig, images: float, images_seen: int) -> float:
-    """What remains of an old weight after a step of `images` pictures: 0.5 ** (images / half-life).
+def decay(config: Absent | EmaConfig | StepEmaConfig, images: float, images_seen: int) -> float:
+    """What remains of an old weight after a step of `images` pictures: 0.5 ** (images / half-life), or as configured.
 
     With a warm-up the half-life is at most that share of the pictures seen so far (Karras et al. 2020, "ema_rampup").
     """
     if config.kind == "none":
         return 0.0
+    if config.kind == "per-step":
+        return config.decay
     half_life: float = config.half_life_images
     if config.warmup:
         half_life = min(half_life, config.warmup * images_seen)

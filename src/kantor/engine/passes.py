@@ -57,7 +57,7 @@ def critic_pass(
                 slopes[name] = scores.input_gradient(penalty.at.batch)
             else:
                 at = points[name].detach().requires_grad_()
-                slopes[name] = input_gradient(critic(at, real.labels).to(torch.float32), at)
+                slopes[name] = input_gradient(critic(at, *given(real)).to(torch.float32), at)
     losses = objective.critic(scores.real, scores.fake)
     values = {"critic_loss": losses, "critic_real": scores.real, "critic_fake": scores.fake}
     loss = losses.mean()
@@ -66,31 +66,61 @@ def critic_pass(
         loss = loss + penalty.every * amounts.mean()
         values |= {f"penalty/{name}": amounts, f"gradient_norm/{name}": gradient_norm(slopes[name])}
     if objective.drift is not None:
-        loss = loss + objective.drift(scores.real).mean()
+        loss = loss + objective.drift(scores.real, scores.fake).mean()
     gradients = torch.autograd.grad(loss, optimizers.trained(critic))
+    return Outcome(list(gradients), {name: value.detach() for name, value in values.items()})
+
+
+def half_pass(
+    critic: nn.Module, objective: Objective, images: Tensor, like: Batch, real_scores: Tensor | None, precision: str
+) -> Outcome:
+    """Half of the critic's loss and its gradient: of real or of generated pictures alone.
+
+    Args:
+        images: [N, C, H, W], real or generated.
+        like: their labels and condition.
+        real_scores: of the real half, [N], where `images` are generated; None where they are real.
+    """
+    with autocast(images.device, precision):
+        scores = critic(images, *given(like)).to(torch.float32)
+    if real_scores is None:
+        losses, values = objective.critic(scores, torch.zeros_like(scores)), {"critic_real": scores}
+    else:
+        losses = objective.critic(real_scores, scores)
+        values = {"critic_loss": losses, "critic_fake": scores}
+    gradients = torch.autograd.grad(losses.mean(), optimizers.trained(critic))
     return Outcome(list(gradients), {name: value.detach() for name, value in values.items()})
 
 
 def generator_pass(
     generator: nn.Module, critic: nn.Module, objective: Objective, z: Tensor, real: Batch, precision: str
 ) -> Outcome:
-    """The generator's loss on pictures of `z` and its gradient; the labels are those of `real`."""
+    """The generator's loss on pictures of `z` and its gradient; labels and condition are those of `real`."""
     with autocast(z.device, precision):
-        fake = generator(z, real.labels)
-        fake_scores = critic(fake, real.labels).to(torch.float32)
+        fake = generator(z, *given(real))
+        fake_scores = critic(fake, *given(real)).to(torch.float32)
         real_scores = fake_scores.detach()  # most objectives do not look at it
         if objective.generator_needs_real:
             with torch.no_grad():  # nothing of the generator's depends on them
-                real_scores = critic(real.images, real.labels).to(torch.float32)
+                real_scores = critic(real.images, *given(real)).to(torch.float32)
     losses = objective.generator(real_scores, fake_scores)
+    if objective.l1:
+        losses = losses + objective.l1 * (fake.to(torch.float32) - real.images).abs().mean(dim=(1, 2, 3))
     gradients = torch.autograd.grad(losses.mean(), optimizers.trained(generator))
     return Outcome(list(gradients), {"generator_loss": losses.detach()})
 
 
-def pictures(generator: nn.Module, z: Tensor, labels: Tensor | None, precision: str) -> Tensor:
+def pictures(
+    generator: nn.Module, z: Tensor, labels: Tensor | None, condition: Tensor | None, precision: str
+) -> Tensor:
     """Generated pictures that nothing is differentiated through, float32 [N, C, H, W]."""
     with torch.no_grad(), autocast(z.device, precision):
-        return generator(z, labels).to(torch.float32)  # type: ignore[no-any-return]
+        return generator(z, *given(Batch(z, labels, condition))).to(torch.float32)  # type: ignore[no-any-return]
+
+
+def given(batch: Batch) -> tuple[Tensor | None, ...]:
+    """What networks are given beside latents or pictures: labels, and of paired pictures the condition."""
+    return batch[1:] if batch.condition is not None else batch[1:2]
 
 
 def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:
@@ -120,7 +150,7 @@ def slices(count: int, most: int) -> Iterator[slice]:
         yield slice(start, min(start + most, count))
 
 
-def rows_of(batch: Batch, rows: slice) -> Batch:
+def rows_of(batch: Batch, rows: slice | Tensor) -> Batch:
     """Some pictures of a batch."""
     return Batch(*(None if part is None else part[rows] for part in batch))  # type: ignore[arg-type]
 
@@ -141,13 +171,13 @@ class _Scores:
             self._inputs = {"real": real.images, "fake": fake}
             for part in watched:
                 self._inputs[part].requires_grad_()
-            self.real = critic(real.images, real.labels).to(torch.float32)
-            self.fake = critic(fake, real.labels).to(torch.float32)
+            self.real = critic(real.images, *given(real)).to(torch.float32)
+            self.fake = critic(fake, *given(real)).to(torch.float32)
             return
         images = torch.cat([real.images, fake])
-        labels = None if real.labels is None else torch.cat([real.labels, real.labels])
+        twice = Batch(images, *(None if part is None else torch.cat([part, part]) for part in real[1:]))
         self._inputs = {"both": images.requires_grad_() if watched else images}
-        self._all = critic(images, labels).to(torch.float32)
+        self._all = critic(images, *given(twice)).to(torch.float32)
         self.real, self.fake = self._all[:count], self._all[count:]
 
     def input_gradient(self, part: str) -> Tensor:

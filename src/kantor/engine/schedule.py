@@ -28,11 +28,24 @@ class Moment:
     seed: int
 
 
-def steps_in_cycle(config: CycleConfig, cycle: int) -> tuple[int, int]:
-    """(critic steps, generator steps) of a cycle, counted from 0."""
-    if isinstance(config, OverdoseCycle) and (cycle < config.first_cycles or cycle % config.every_cycles == 0):
+def steps_in_cycle(config: CycleConfig, cycle: int, epoch: int = 0, epoch_cycle: int = 0) -> tuple[int, int]:
+    """(critic steps, generator steps) of a cycle.
+
+    Args:
+        cycle: counted from 0 over the run.
+        epoch: counted from 0.
+        epoch_cycle: counted from 0 in each epoch.
+    """
+    if isinstance(config, OverdoseCycle) and _overdose(config, cycle, epoch, epoch_cycle):
         return config.overdose_steps, config.generator_steps
     return config.critic_steps, config.generator_steps
+
+
+def _overdose(config: OverdoseCycle, cycle: int, epoch: int, epoch_cycle: int) -> bool:
+    if config.counted == "run":  # as Arjovsky et al. 2017 in their code
+        return cycle < config.first_cycles or cycle % config.every_cycles == 0
+    first = epoch == 0 and epoch_cycle < config.first_cycles
+    return first or (epoch_cycle + 1) % config.every_cycles == 0
 
 
 def learning_rate(config: OptimizerConfig, moment: Moment, name: str) -> float:
@@ -46,17 +59,18 @@ def learning_rate(config: OptimizerConfig, moment: Moment, name: str) -> float:
         case "constant":
             return lr
         case "pieces":
-            return next(
-                (r for until, r in zip(schedule.until, schedule.rates, strict=False) if moment.epoch < until),
-                schedule.rates[-1],
-            )
+            pieces = zip(schedule.until, schedule.rates, strict=False)
+            rate = next((r for until, r in pieces if moment.epoch < until), schedule.rates[-1])
+            return _between(*rate, moment, name) if isinstance(rate, tuple) else rate
         case "linear":
             fall = max(0.0, moment.share - schedule.hold) / (1 - schedule.hold)
             return lr * (1 - min(1.0, fall) * (1 - schedule.final))
         case "inverse-random":
-            return 1 / (1 / lr + _uniform(moment, name) / schedule.low)
+            return _between(lr, schedule.low, moment, name)
         case "jumps":
-            return schedule.rate if _uniform(moment, name) < schedule.probability else lr
+            if _uniform(moment, f"{name}/jump" if schedule.low else name) < schedule.probability:
+                return schedule.rate
+            return _between(lr, schedule.low, moment, name) if schedule.low else lr
 
 
 def check_schedules(*configs: OptimizerConfig) -> None:
@@ -70,6 +84,11 @@ def check_schedules(*configs: OptimizerConfig) -> None:
                     f"{len(rates)} rates and {len(until)} epochs do not make a schedule",
                     "give ascending epochs in `until` and one rate more in `rates`",
                 )
+
+
+def _between(high: float, low: float, moment: Moment, name: str) -> float:
+    """Uniform in the inverse rate: 1 / (1/high + U(0, 1/low)), between 1 / (1/high + 1/low) and high."""
+    return 1 / (1 / high + _uniform(moment, name) / low)
 
 
 def _uniform(moment: Moment, name: str) -> float:

@@ -30,6 +30,7 @@ class Counters:
         tick_elapsed_s: elapsed_s at the last tick.
         tick_images: images_seen at the last tick.
         skipped_ticks: ticks in a row in which every step was skipped.
+        epoch, epoch_cycle: the epoch that the last cycle began in, and cycles begun in it so far.
     """
 
     cycle: int = 0
@@ -41,10 +42,15 @@ class Counters:
     tick_elapsed_s: float = 0.0
     tick_images: int = 0
     skipped_ticks: int = 0
+    epoch: int = 0
+    epoch_cycle: int = 0
 
 
 class State:
     """Networks, optimisers, counters and the partial tally.
+
+    Args:
+        condition: channels of what networks are given beside latent and picture; 0 for nothing.
 
     Attributes:
         generator, critic: in training mode.
@@ -52,12 +58,16 @@ class State:
         loaded: how often `load` has put other tensors in the place of its own.
     """
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int, device: torch.device) -> None:
+    def __init__(self, config: Config, spec: ImageSpec, classes: int, device: torch.device, condition: int = 0) -> None:
         seed = config.train.seed
         memory = torch.channels_last
         self.device = device
-        self.generator = build_generator(config.generator, spec, classes, seed).to(device=device, memory_format=memory)  # type: ignore[call-overload]
-        self.critic = build_critic(config.critic, spec, classes, seed).to(device=device, memory_format=memory)  # type: ignore[call-overload]
+        self.generator = build_generator(config.generator, spec, classes, seed, condition).to(  # type: ignore[call-overload]
+            device=device, memory_format=memory
+        )
+        self.critic = build_critic(config.critic, spec, classes, seed, condition).to(
+            device=device, memory_format=memory
+        )  # type: ignore[call-overload]
         self.average: nn.Module = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = optimizers.build_optimizer(config.optimizer.generator, self.generator)
         self.critic_optimizer = optimizers.build_optimizer(config.optimizer.critic, self.critic)

@@ -36,6 +36,7 @@ class Card:
         spec: of its pictures.
         class_names: of a conditional model, in the order of its labels; else empty.
         images_seen: real pictures that the critic had been shown.
+        condition: channels of the picture that it starts from; 0 where it starts from a latent alone.
     """
 
     spec: ImageSpec
@@ -43,6 +44,7 @@ class Card:
     objective: str
     class_names: tuple[str, ...]
     images_seen: int
+    condition: int = 0
 
 
 class _CardJson(BaseModel):
@@ -53,6 +55,7 @@ class _CardJson(BaseModel):
     objective: str
     class_names: tuple[str, ...]
     images_seen: int
+    condition: int = 0
     digest: str
 
 
@@ -65,6 +68,8 @@ def write_generator(path: Path, network: nn.Module, card: Card) -> None:
         "spec": list(card.spec),
         "generator": card.generator.model_dump(mode="json"),
     }
+    if not card.condition:  # as before there was any
+        del text["condition"]
     text["digest"] = _digest(tensors, text)
     atomic.write_bytes(path, to_bytes(tensors, {"kantor": json.dumps(text, sort_keys=True)}))
 
@@ -84,9 +89,11 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
         config = TypeAdapter(GeneratorConfig).validate_python(text.generator)
     except ValidationError as error:
         raise ModelError(path, "describes a generator that this version does not know", "check the file") from error
-    card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen)
+    card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen, text.condition)
     if not (all(8 <= side <= 1024 for side in card.spec[:2]) and card.spec.channels in (1, 3, 4)):
         raise ModelError(path, f"describes pictures of {card.spec}", "check the file")
+    if card.condition not in (0, 1, 3, 4):
+        raise ModelError(path, f"describes a condition of {card.condition} channels", "check the file")
     try:
         return _built(path, config, card, text, tensors), card
     except ConfigError as error:  # a network of the user's own
@@ -96,18 +103,18 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
 def _built(path: Path, config: Any, card: Card, text: _CardJson, tensors: dict[str, Tensor]) -> nn.Module:
     """The generator with its weights, once all that the file says has been checked."""
     with torch.device("meta"):  # before anything is allocated: the file must hold all that it describes
-        expected = build_generator(config, card.spec, len(card.class_names)).state_dict()
+        expected = build_generator(config, card.spec, len(card.class_names), condition=card.condition).state_dict()
     _compare(path, expected, tensors)
     if _digest(tensors, text.model_dump(mode="json")) != text.digest:
         raise ModelError(path, "is damaged: its contents do not match its digest", "take another copy")
-    network = build_generator(config, card.spec, len(card.class_names))
+    network = build_generator(config, card.spec, len(card.class_names), condition=card.condition)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 
 
 def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
     """SHA-256 over the card, without its digest, and all tensors."""
-    card = {key: value for key, value in text.items() if key != "digest"}
+    card = {key: value for key, value in text.items() if key != "digest" and (key != "condition" or value)}
     digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(f"{name}:{tensor_digest(tensors[name])}".encode())

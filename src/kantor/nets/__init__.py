@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import nn
 
 from kantor.config.schema import CriticConfig, GeneratorConfig
 from kantor.errors import ConfigError, UserError
-from kantor.nets import dcgan, ops, resnet, upsampling
+from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
+from kantor.nets.conditioned import Conditioned
 from kantor.random import derive
 from kantor.registry import Registry
 from kantor.types import ImageSpec, Traits
@@ -20,9 +22,12 @@ CRITICS: Registry[Callable[..., nn.Module]] = Registry("critic")
 GENERATORS.register("dcgan")(dcgan.Generator)
 GENERATORS.register("upsampling")(upsampling.Generator)
 GENERATORS.register("resnet")(resnet.Generator)
+GENERATORS.register("stack")(stack.Generator)
+GENERATORS.register("unet")(unet.Generator)
 CRITICS.register("dcgan")(dcgan.Critic)
 CRITICS.register("upsampling")(upsampling.Critic)
 CRITICS.register("resnet")(resnet.Critic)
+CRITICS.register("stack")(stack.Critic)
 
 _FOREIGN_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
@@ -30,16 +35,46 @@ OWN_GENERATORS: dict[str, Callable[..., nn.Module]] = {}
 OWN_CRITICS: dict[str, Callable[..., nn.Module]] = {}
 
 
-def build_generator(config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
-    """A generator with fresh weights, on the CPU. classes: 0 where labels are not used."""
+def build_generator(
+    config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
+) -> nn.Module:
+    """A generator with fresh weights, on the CPU.
+
+    Args:
+        classes: 0 where labels are not used.
+        condition: channels of the picture that it starts from; 0 for none.
+    Raises:
+        ConfigError: one that needs a condition has none, or the other way round.
+    """
+    _match(config, condition)
     build = _builder("generator", config, GENERATORS, OWN_GENERATORS)
+    if config.kind == "unet":
+        build = functools.partial(build, condition=condition)
     return _initialised("generator", build, config, spec, classes, seed)
 
 
-def build_critic(config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0) -> nn.Module:
-    """A critic with fresh weights, on the CPU. classes: 0 where labels are not used."""
+def _match(config: GeneratorConfig, condition: int) -> None:
+    if config.kind == "unet" and not condition:
+        what = "starts from outlines, and data.condition is none"
+        raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
+    if condition and config.kind not in ("unet", "custom"):
+        what = "does not look at outlines, and data.condition asks for that"
+        raise ConfigError(f"generator.kind = {config.kind}", what, "use --set generator.kind=unet")
+
+
+def build_critic(
+    config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
+) -> nn.Module:
+    """A critic with fresh weights, on the CPU. Of any kind, it sees the condition as more channels of the picture.
+
+    Args:
+        classes: 0 where labels are not used.
+        condition: channels of the condition; 0 for none.
+    """
     build = _builder("critic", config, CRITICS, OWN_CRITICS)
-    return _initialised("critic", build, config, spec, classes, seed)
+    seen = spec._replace(channels=spec.channels + condition)
+    network = _initialised("critic", build, config, seen, classes, seed)
+    return Conditioned(network, traits_of(network)) if condition else network
 
 
 def _own(part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int) -> nn.Module:
@@ -74,6 +109,13 @@ def _builder(
         do = f"import the Python module that calls kantor.{part}({config.name!r}) first, and go on from Python"
         raise ConfigError(f"{part}.name", f"{config.name} is not built in, and nobody has registered it", do)
     return own[config.name]
+
+
+def fade(network: nn.Module, images_seen: int) -> None:
+    """Tells a network that grew out of a smaller one how far its new layers are faded in by now."""
+    fade_in = getattr(network, "fade_in", None)
+    if fade_in is not None:
+        fade_in(images_seen)
 
 
 def traits_of(network: nn.Module) -> Traits:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.schema import DcganCritic, DcganGenerator
+from kantor.errors import ConfigError
 from kantor.nets import ops
 from kantor.nets.layers import (
     LabelledLatent,
@@ -38,12 +39,12 @@ class Generator(nn.Module):
         self.sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
         widths = [*channels(config.width, config.max_width, len(self.sizes) - 1)[::-1], spec.channels]
         self.latent = LabelledLatent(config.latent_dim, classes)
-        layers = [ops.conv_transpose(self.latent.dim, widths[0], self.sizes[0])]
+        layers = [ops.conv_transpose(self.latent.dim, widths[0], self.sizes[0], bias=config.bias)]
         for i, (small, large) in enumerate(pairwise(self.sizes)):
             kernel, stride = step(large, small)
-            layers.append(ops.conv_transpose(widths[i], widths[i + 1], kernel, stride, (1, 1)))
+            layers.append(ops.conv_transpose(widths[i], widths[i + 1], kernel, stride, (1, 1), config.bias))
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(normalisation(config.norm, width) for width in widths[:-1])
+        self.norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[:-1])
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.latent(z, labels)[:, :, None, None]
@@ -62,22 +63,32 @@ class Critic(nn.Module):
     def __init__(self, config: DcganCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
         sizes = ladder(spec.height, spec.width, round_up=False)
-        norm = config.norm if len(sizes) > 2 else "none"  # small pictures leave no layer between first and last
+        if config.activated_score and config.norm == "layer":
+            what = "layer norm makes every score 0: it would take its own mean from a single number"
+            raise ConfigError("critic.activated_score", what, 'choose norm = "batch" or "none"')
+        # small pictures leave no layer between first and last
+        norm = config.norm if len(sizes) > 2 or config.activated_score else "none"
         self.traits = traits(norm, config.minibatch_stddev)
         widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]
         layers, norms = [], []
         for i, (large, small) in enumerate(pairwise(sizes)):
             kernel, stride = step(large, small)
             layers.append(ops.conv(widths[i], widths[i + 1], kernel, stride, (1, 1)))
-            norms.append(normalisation(norm if i else "none", widths[i + 1]))
+            norms.append(normalisation(norm if i else "none", widths[i + 1], config.batch_norm))
         self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
         self.dropouts = nn.ModuleList(dropout(config.dropout if i else 0.0) for i in range(len(layers)))
         self.stddev, more = minibatch_stddev(config.minibatch_stddev)
         self.score = ops.conv(widths[-1] + more, 1, sizes[-1])
+        self.activated_score, self.bare_first = config.activated_score, config.bare_first
+        self.score_norm = normalisation(norm if config.activated_score else "none", 1, config.batch_norm)
         self.projection = Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        for drop, layer, norm in zip(self.dropouts, self.layers, self.norms, strict=True):
-            x = ops.leaky_relu(norm(layer(drop(x))))
-        score: Tensor = self.score(self.stddev(x)).flatten() + self.projection(x, labels)
-        return score
+        for number, (drop, layer, norm) in enumerate(zip(self.dropouts, self.layers, self.norms, strict=True)):
+            x = norm(layer(drop(x)))
+            x = x if self.bare_first and number == 0 else ops.leaky_relu(x)
+        score = self.score(self.stddev(x))
+        if self.activated_score:
+            score = ops.leaky_relu(self.score_norm(score))
+        total: Tensor = score.flatten() + self.projection(x, labels)
+        return total

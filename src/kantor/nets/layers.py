@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from kantor.config.schema import BatchNormConfig
 from kantor.nets import ops
 from kantor.random import derive
 from kantor.types import Traits
@@ -101,13 +102,28 @@ def minibatch_stddev(group: Literal["none", "batch"] | int) -> tuple[nn.Module, 
     return (nn.Identity(), 0) if group == "none" else (MinibatchStddev(group), 1)
 
 
-def normalisation(name: str, channels: int) -> nn.Module:
-    """The layer of this name: "none", "batch", "layer" or "pixel"."""
+class ShiftedBatchNorm(nn.BatchNorm2d):
+    """Batch norm with a learnt shift for each channel and no learnt factor (center=True, scale=False of TensorFlow)."""
+
+    def __init__(self, channels: int, eps: float, momentum: float) -> None:
+        super().__init__(channels, eps, momentum)
+        del self.weight
+        self.register_buffer("weight", torch.ones(channels), persistent=False)
+
+
+def normalisation(name: str, channels: int, batch_norm: BatchNormConfig = BatchNormConfig()) -> nn.Module:  # noqa: B008
+    """The layer of this name: "none", "batch", "layer" or "pixel".
+
+    Args:
+        batch_norm: how "batch" works.
+    """
     match name:
         case "none":
             return nn.Identity()
         case "batch":
-            return nn.BatchNorm2d(channels)
+            momentum = round(1 - batch_norm.decay, 12)  # 0.1 for 0.9, as torch has it: not a bit less
+            kind = nn.BatchNorm2d if batch_norm.scale else ShiftedBatchNorm
+            return kind(channels, batch_norm.eps, momentum)
         case "layer":
             return LayerNorm(channels)
         case "pixel":

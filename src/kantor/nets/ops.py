@@ -82,8 +82,10 @@ def conv(
     return Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
 
 
-def conv_transpose(inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0)) -> nn.Module:
-    return ConvTranspose2d(inputs, outputs, kernel, stride, padding)
+def conv_transpose(
+    inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0), bias: bool = True
+) -> nn.Module:
+    return ConvTranspose2d(inputs, outputs, kernel, stride, padding, bias=bias)
 
 
 def average_pool(x: Tensor, kernel: Axes) -> Tensor:
@@ -115,7 +117,8 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
     Args:
         init: "normal": deviation `std` (DCGAN: 0.02); "truncated-normal": the same, cut at two deviations, as
             TensorFlow draws it; "he": normal, deviation sqrt(2 / inputs) (He et al. 2015, equation 10); "glorot":
-            uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16); "one": normal, deviation 1.
+            uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16); "tflib": as the code of
+            Gulrajani et al. 2017, see `tflib_limit`; "one": normal, deviation 1.
     """
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -138,6 +141,9 @@ def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generat
             weight.normal_(0.0, math.sqrt(2.0 / fan_in(module)), generator=rng)
         case "glorot":
             nn.init.xavier_uniform_(weight, generator=rng)
+        case "tflib":
+            limit = tflib_limit(module)
+            weight.uniform_(-limit, limit, generator=rng)
         case "one":
             weight.normal_(0.0, 1.0, generator=rng)
         case _:
@@ -156,6 +162,23 @@ def fan_in(module: nn.Module) -> float:
     overlap = math.prod(module.kernel_size) / math.prod(module.stride)
     alone = module.stride == (1, 1) and module.padding == (0, 0)
     return module.in_channels / module.groups * (1.0 if alone else overlap)
+
+
+def tflib_limit(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """Of the uniform distribution that weights start from in the code of Gulrajani et al. 2017 (tflib/ops).
+
+    Convolutions: deviation sqrt(4 / (inputs + outputs)), of He, where a stride divides the outputs of a strided
+    convolution and the inputs of a transposed one by its area. Dense layers: as Glorot found.
+    """
+    if isinstance(module, nn.Linear):
+        return math.sqrt(6.0 / (module.in_features + module.out_features))
+    area, stride = math.prod(module.kernel_size), math.prod(module.stride)
+    inputs, outputs = module.in_channels * area / module.groups, module.out_channels * area / module.groups
+    if isinstance(module, nn.ConvTranspose2d):
+        inputs /= stride
+    else:
+        outputs /= stride
+    return math.sqrt(3.0) * math.sqrt(4.0 / (inputs + outputs))
 
 
 class _Scaled(nn.Module):

@@ -45,10 +45,9 @@ class Generator(nn.Module):
         self.smallest = sizes[0]
         self.base = ops.linear(self.latent.dim, widths[0] * sizes[0][0] * sizes[0][1])
         self.blocks = nn.ModuleList(
-            UpBlock(a, b, size, config.norm, config.block_bias)
-            for (a, b), size in zip(pairwise(widths), sizes[1:], strict=True)
+            UpBlock(a, b, size, config) for (a, b), size in zip(pairwise(widths), sizes[1:], strict=True)
         )
-        self.norm = normalisation(config.norm, widths[-1])
+        self.norm = normalisation(config.norm, widths[-1], config.batch_norm)
         self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
@@ -76,7 +75,7 @@ class Critic(nn.Module):
         else:
             self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
         flat = [((widths[-1], widths[-1]), None)] * config.flat_blocks
-        blocks = [DownBlock(a, b, size, config.norm, config.block_bias) for (a, b), size in [*steps, *flat]]
+        blocks = [DownBlock(a, b, size, config) for (a, b), size in [*steps, *flat]]
         self.blocks = nn.ModuleList(blocks)
         self.traits = traits(config.norm if blocks else "none", config.minibatch_stddev)
         self.dropouts = nn.ModuleList(dropout(config.dropout) for _ in blocks)
@@ -100,11 +99,12 @@ class Critic(nn.Module):
 class UpBlock(nn.Module):
     """Two convolutions beside a shortcut; the first of each way works on the enlarged picture."""
 
-    def __init__(self, inputs: int, outputs: int, size: Size, norm: str, bias: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, size: Size, config: ResnetGenerator) -> None:
         super().__init__()
         self.size = size
-        self.norm1, self.norm2 = normalisation(norm, inputs), normalisation(norm, outputs)
-        self.conv1 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1), bias)
+        self.norm1 = normalisation(config.norm, inputs, config.batch_norm)
+        self.norm2 = normalisation(config.norm, outputs, config.batch_norm)
+        self.conv1 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1), config.block_bias)
         self.conv2 = ops.conv(outputs, outputs, (3, 3), (1, 1), (1, 1))
         self.shortcut = ops.conv(inputs, outputs, (1, 1))
 
@@ -119,11 +119,12 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """Two convolutions beside a shortcut, both pooled to `size`; None keeps the size, and the shortcut bare."""
 
-    def __init__(self, inputs: int, outputs: int, size: Size | None, norm: str, bias: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, size: Size | None, config: ResnetCritic) -> None:
         super().__init__()
         self.size = size
-        self.norm1, self.norm2 = normalisation(norm, inputs), normalisation(norm, inputs)
-        self.conv1 = ops.conv(inputs, inputs, (3, 3), (1, 1), (1, 1), bias)
+        self.norm1 = normalisation(config.norm, inputs, config.batch_norm)
+        self.norm2 = normalisation(config.norm, inputs, config.batch_norm)
+        self.conv1 = ops.conv(inputs, inputs, (3, 3), (1, 1), (1, 1), config.block_bias)
         self.conv2 = ops.conv(inputs, outputs, (3, 3), (1, 1), (1, 1))
         self.shortcut = ops.conv(inputs, outputs, (1, 1)) if size else nn.Identity()
 

@@ -45,7 +45,7 @@ class Generator(nn.Module):
         self.layers = nn.ModuleList(
             ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in zip(inputs, widths, strict=False)
         )
-        self.norms = nn.ModuleList(normalisation(config.norm, w) for w in [widths[0], *widths])
+        self.norms = nn.ModuleList(normalisation(config.norm, w, config.batch_norm) for w in [widths[0], *widths])
         self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
@@ -69,7 +69,7 @@ class Critic(nn.Module):
         widths = channels(config.width, config.max_width, len(self.sizes))
         self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
         self.layers = nn.ModuleList(ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in pairwise(widths))
-        self.norms = nn.ModuleList(normalisation(config.norm, w) for w in widths[1:])
+        self.norms = nn.ModuleList(normalisation(config.norm, w, config.batch_norm) for w in widths[1:])
         self.dropouts = nn.ModuleList(dropout(config.dropout) for _ in self.layers)
         self.stddev, more = minibatch_stddev(config.minibatch_stddev)
         self.score = ops.conv(widths[-1] + more, 1, self.sizes[-1])

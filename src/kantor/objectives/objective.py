@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from kantor.objectives.penalties import (
     Perturbed,
     Probe,
     Real,
+    by_columns,
     one_sided,
     two_sided,
     zero_centred,
@@ -38,17 +40,24 @@ from kantor.objectives.penalties import (
 from kantor.registry import own_name
 from kantor.types import Traits
 
-Constraint = Callable[[Sequence[Tensor]], None]
-
 
 @dataclass(frozen=True)
 class Drift:
-    """weight x real^2: real scores [N] -> [N], part of the critic's loss (Karras et al. 2018, app. A.1)."""
+    """weight x score^2, part of the critic's loss: (real scores [N], fake scores [N]) -> [N].
+
+    Attributes:
+        of: "mean-real" takes real scores (Karras et al. 2018, app. A.1), "mean-both" the mean of real and fake ones'
+            squares; "half-sum-real" is half the batch's sum in the place of its mean, a quirk (docs/quirks.md).
+    """
 
     weight: float
+    of: Literal["mean-real", "mean-both", "half-sum-real"] = "mean-real"
 
-    def __call__(self, real_scores: Tensor) -> Tensor:
-        return self.weight * at_least_float32(real_scores).square()
+    def __call__(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        squares = at_least_float32(real_scores).square()
+        if self.of == "mean-both":
+            squares = (squares + at_least_float32(fake_scores).square()) / 2
+        return self.weight * squares * (len(squares) / 2 if self.of == "half-sum-real" else 1.0)
 
 
 @dataclass(frozen=True)
@@ -57,15 +66,38 @@ class WeightClipping:
 
     To be called with all of the critic's parameters after each of its steps, as in algorithm 1 of Arjovsky et al.
     2017. Their code clamps before the step, so that its generator meets weights one step out of bounds.
+
+    Attributes:
+        scope: "kernels" leaves all but the weights of convolutions, tensors of four dimensions, as they are.
+        when: "after" a critic step, or "before" it.
+    """
+
+    bound: float
+    scope: Literal["all", "kernels"] = "all"
+    when: Literal["after", "before"] = "after"
+
+    @torch.no_grad()
+    def __call__(self, parameters: Sequence[Tensor]) -> None:
+        tensors = [p for p in parameters if self.scope == "all" or p.ndim == 4]
+        torch._foreach_clamp_min_(tensors, -self.bound)
+        torch._foreach_clamp_max_(tensors, self.bound)
+
+
+@dataclass(frozen=True)
+class GradientClipping:
+    """Scales gradients in place so that the norm of them all together is at most `bound`.
+
+    It bounds steps, not slopes: no constraint of a Wasserstein critic, but what published code has in its place
+    (docs/quirks.md).
     """
 
     bound: float
 
     @torch.no_grad()
-    def __call__(self, parameters: Sequence[Tensor]) -> None:
-        tensors = list(parameters)
-        torch._foreach_clamp_min_(tensors, -self.bound)
-        torch._foreach_clamp_max_(tensors, self.bound)
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        tensors = list(gradients)
+        factor = (self.bound / torch.nn.utils.get_total_norm(tensors)).clamp(max=1.0)  # stays on the device
+        torch._foreach_mul_(tensors, factor)
 
 
 @dataclass(frozen=True)
@@ -77,8 +109,10 @@ class Objective:
         critic: (real scores [N], fake scores [N]) -> [N].
         generator: (real scores [N], fake scores [N]) -> [N]; ignores the first unless `generator_needs_real`.
         penalties: gradient penalties by name, none of weight 0.
-        drift: real scores [N] -> [N], weight included, or None.
-        constraint: called with the critic's parameters after each critic step, or None.
+        drift: (real scores [N], fake scores [N]) -> [N], weight included, or None.
+        constraint: called with the critic's parameters at each critic step, or None.
+        gradient_clipping: called with the critic's gradients at each critic step, or None.
+        l1: weight of the mean distance to the real picture in the generator's loss; of paired pictures alone.
         wasserstein: mean(real scores) - mean(fake scores) estimates a distance, so the curve means something.
         generator_needs_real: the generator's step has to score real pictures too.
     """
@@ -88,9 +122,11 @@ class Objective:
     generator: Loss
     penalties: Mapping[str, GradientPenalty]
     drift: Drift | None
-    constraint: Constraint | None
+    constraint: WeightClipping | None
     wasserstein: bool
     generator_needs_real: bool = False
+    gradient_clipping: GradientClipping | None = None
+    l1: float = 0.0
 
     @property
     def round_of_penalties(self) -> int:
@@ -142,8 +178,12 @@ def build_objective(config: schema.ObjectiveConfig) -> Objective:
         critic=losses.critic,
         generator=losses.generator,
         penalties={name: _penalty(p) for name, p in config.penalties.items() if p.weight > 0},
-        drift=Drift(drift.weight) if isinstance(drift, schema.SquaredDrift) and drift.weight > 0 else None,
-        constraint=WeightClipping(clipping.bound) if isinstance(clipping, schema.WeightClipping) else None,
+        drift=Drift(drift.weight, drift.of) if isinstance(drift, schema.SquaredDrift) and drift.weight > 0 else None,
+        constraint=WeightClipping(clipping.bound, clipping.scope, clipping.when)
+        if isinstance(clipping, schema.WeightClipping)
+        else None,
+        gradient_clipping=GradientClipping(clipping.bound) if isinstance(clipping, schema.GradientClipping) else None,
+        l1=config.l1,
         wasserstein=losses.wasserstein,
         generator_needs_real=losses.generator_needs_real,
     )
@@ -230,7 +270,15 @@ def _losses_of(config: schema.ObjectiveConfig) -> _Losses:
 
 
 def _penalty(config: schema.PenaltyConfig) -> GradientPenalty:
-    return GradientPenalty(_probe(config), _FORMULAS[config.of], config.weight, config.every)
+    of: Callable[..., Tensor] = _FORMULAS[config.of]
+    if config.target != 1.0:
+        if config.of == "zero-centred":
+            do = "leave it out, or choose two-sided or one-sided"
+            raise ConfigError("penalty.target", "a zero-centred penalty pulls the norm to 0, and to no other", do)
+        of = partial(of, target=config.target)
+    if config.over == "columns":
+        of = partial(by_columns, of=of)
+    return GradientPenalty(_probe(config), of, config.weight, config.every)
 
 
 def _probe(config: schema.PenaltyConfig) -> Probe:
@@ -241,5 +289,5 @@ def _probe(config: schema.PenaltyConfig) -> Probe:
             return Fake()
         case schema.PerturbedProbe(std=std):
             return Perturbed(std)
-        case schema.InterpolatesProbe():
-            return Interpolates()
+        case schema.InterpolatesProbe(alpha=alpha, sign=sign):
+            return Interpolates(alpha, sign == "minus")

@@ -6,6 +6,7 @@ over channels, height and width first, so a norm never runs over one axis only, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
@@ -44,13 +45,29 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class Interpolates:
-    """u real + (1 - u) fake, one u for each sample (Gulrajani et al. 2017, algorithm 1)."""
+    """u real + (1 - u) fake, one u for each sample (Gulrajani et al. 2017, algorithm 1).
+
+    Attributes:
+        alpha: how u comes of the uniform number of each sample: "uniform" is that number. Quirks of published code,
+            for comparison: "normal" is N(0, 1), so that a point may lie beyond both ends (docs/quirks.md names its
+            source), "batch" is one number, the first, for the whole batch.
+        minus: the negative of the real pictures, a third quirk: (1 - u) fake - u real.
+    """
 
     batch: ClassVar[Literal["real", "fake"] | None] = None
     needs_noise: ClassVar[bool] = False
 
+    alpha: Literal["uniform", "normal", "batch"] = "uniform"
+    minus: bool = False
+
     def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        return torch.lerp(fake.to(real.dtype), real, _per_sample(uniform, real))
+        share = _per_sample(self._share(uniform), real)
+        return torch.lerp(fake.to(real.dtype), -real if self.minus else real, share)
+
+    def _share(self, uniform: Tensor) -> Tensor:
+        if self.alpha == "normal":  # the inverse of the normal distribution, which is infinite at 0 and 1
+            return math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-7, 1 - 1e-7))
+        return uniform[:1].expand_as(uniform) if self.alpha == "batch" else uniform
 
 
 @dataclass(frozen=True)
@@ -132,19 +149,28 @@ def gradient_norm(grad: Tensor) -> Tensor:
     return norm
 
 
-def two_sided(grad: Tensor) -> Tensor:
-    """(norm - 1)^2: [N, C, H, W] -> [N] (Gulrajani et al. 2017, eq. 3)."""
-    return (gradient_norm(grad) - 1).square()
+def two_sided(grad: Tensor, target: float = 1.0) -> Tensor:
+    """(norm - target)^2: [N, C, H, W] -> [N] (Gulrajani et al. 2017, eq. 3, where the target is 1)."""
+    return (gradient_norm(grad) - target).square()
 
 
-def one_sided(grad: Tensor) -> Tensor:
-    """max(0, norm - 1)^2: [N, C, H, W] -> [N] (Petzka et al. 2018)."""
-    return (gradient_norm(grad) - 1).relu().square()
+def one_sided(grad: Tensor, target: float = 1.0) -> Tensor:
+    """max(0, norm - target)^2: [N, C, H, W] -> [N] (Petzka et al. 2018, where the target is 1)."""
+    return (gradient_norm(grad) - target).relu().square()
 
 
 def zero_centred(grad: Tensor) -> Tensor:
     """norm^2: [N, C, H, W] -> [N] (Mescheder et al. 2018, eqs. 9 and 10, without their gamma / 2)."""
     return at_least_float32(grad.flatten(1)).square().sum(1)
+
+
+def by_columns(grad: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """The mean of `of` over columns, each channel's and each column's gradient a sample: [N, C, H, W] -> [N].
+
+    What published code computes that takes a norm over one axis (docs/quirks.md): no bound on the critic's slope.
+    """
+    columns = grad.transpose(2, 3).flatten(0, 2)
+    return of(columns).view(len(grad), -1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -166,8 +192,3 @@ class GradientPenalty:
     def due(self, critic_step: int) -> bool:
         """Whether it is applied at this critic step, counted from 0; step 0 is."""
         return critic_step % self.every == 0
-
-    @property
-    def scale(self) -> float:
-        """The weight at a step at which it is due."""
-        return self.weight * self.every

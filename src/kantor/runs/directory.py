@@ -67,6 +67,11 @@ def _is_run(path: Path) -> bool:
         return False
 
 
+def listed(runs: Path) -> list[Path]:
+    """All runs in a folder, by number."""
+    return [path for path in _numbered(runs) if _is_run(path)] if runs.is_dir() else []
+
+
 def _numbered(runs: Path) -> list[Path]:
     """What is named like a run, by number."""
     with atomic.resource_errors(runs):

@@ -20,7 +20,10 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
 
 @torch.inference_mode()
 def draw(
-    generator: nn.Module, z: NDArray[np.float32], labels: Sequence[int] | NDArray[np.float32] | None = None
+    generator: nn.Module,
+    z: NDArray[np.float32],
+    labels: Sequence[int] | NDArray[np.float32] | None = None,
+    conditions: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Pictures of a generator in evaluation mode.
 
@@ -29,6 +32,7 @@ def draw(
     Args:
         z: float32 [N, D].
         labels: N classes, shares of the classes float32 [N, classes], or None.
+        conditions: uint8 [N, H, W, K], where the generator starts from pictures.
     Returns:
         uint8 [N, H, W, C].
     """
@@ -46,5 +50,13 @@ def draw(
         elif labels is not None:
             padded = [*labels[start : start + count], *[0] * (BATCH - count)]
             classes = torch.tensor(padded, dtype=torch.int64, device=device)
-        sheets.append(to_uint8(generator(torch.from_numpy(part).to(device), classes))[:count])
+        condition = None if conditions is None else _padded(conditions[start : start + count]).to(device)
+        sheets.append(to_uint8(generator(torch.from_numpy(part).to(device), classes, condition))[:count])
     return np.concatenate(sheets)
+
+
+def _padded(pictures: NDArray[np.uint8]) -> Tensor:
+    """uint8 [n, H, W, K] -> float32 [BATCH, K, H, W] in [-1, 1], as networks were given them while they learnt."""
+    whole = np.zeros((BATCH, *pictures.shape[1:]), np.uint8)
+    whole[: len(pictures)] = pictures
+    return torch.from_numpy(whole).permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)

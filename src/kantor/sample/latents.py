@@ -27,7 +27,7 @@ _PART = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 def latents(
     seeds: Sequence[int] | int,
     dim: int,
-    kind: Literal["normal", "uniform"] = "normal",
+    kind: Literal["normal", "uniform", "unit"] = "normal",
     truncation: float = 1.0,
 ) -> NDArray[np.float32]:
     """The latents that belong to `seeds`; each depends on its own seed alone.
@@ -37,7 +37,7 @@ def latents(
     Args:
         seeds: one seed or N of them, from 0 to 2^64 - 1.
         dim: coordinates of a latent.
-        kind: "normal" N(0, 1), or "uniform" in (-1, 1).
+        kind: "normal" N(0, 1), "uniform" in (-1, 1), or "unit" in (0, 1).
         truncation: scales towards the centre of the distribution; 1 leaves everything as it is.
     Returns:
         float32 [N, dim].
@@ -52,8 +52,9 @@ def latents(
     result = np.empty((len(keys), dim), np.float32)
     for start in range(0, len(keys), _CHUNK):
         u = _uniforms(keys[start : start + _CHUNK], dim + dim % 2)
-        z = 2 * u - 1 if kind == "uniform" else _box_muller(u)
-        result[start : start + _CHUNK] = truncation * z[:, :dim]
+        centre = 0.5 if kind == "unit" else 0.0
+        z = _box_muller(u) if kind == "normal" else u if kind == "unit" else 2 * u - 1
+        result[start : start + _CHUNK] = centre + truncation * (z[:, :dim] - centre)
     return result
 
 

@@ -8,8 +8,10 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kantor.data.borders import FITS
 from kantor.data.signatures import is_encoded_picture
 from kantor.data.sources import idx, names, shards
+from kantor.data.sources.chosen import Chosen
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
@@ -30,8 +32,8 @@ if TYPE_CHECKING:  # worker processes import this room, and need not load pydant
     from kantor.config.schema import DataConfig
 
 __all__ = [
-    "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Own", "Parquet", "Rejected", "Source", "Stacked", "Tar", "TfRecord",
-    "Zip", "open_source", "stacked",
+    "Chosen", "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Own", "Parquet", "Rejected", "Source", "Stacked", "Tar", "TfRecord",
+    "Zip", "open_source", "whole",
 ]  # fmt: skip
 
 GLYPHS = "glyphs"
@@ -49,20 +51,37 @@ _UNREAD = {
 def open_source(config: DataConfig) -> Source:
     """The source that `config.source` names, told by what it is rather than by its extension.
 
-    A packed set is opened only to be stacked. A note on what was chosen stands in the source's `note`, "" where there
-    is none.
+    A packed set is opened only to be stacked or outlined. A note on what was chosen stands in the source's `note`, ""
+    where there is none.
 
     Raises:
         DataError: it is missing, unreadable, or of a kind that is not read.
-        ConfigError: stacked pictures are asked for, and channels that they do not have.
+        ConfigError: settings that do not go together.
     """
-    if config.stack and config.channels not in ("auto", "rgb"):
+    _check(config)
+    return whole(_plain(config), config)
+
+
+def whole(source: Source, config: DataConfig) -> Source:
+    """`source` with its pictures stacked, and some chosen by chance, as `config` says."""
+    if config.stack:
+        source = _stacked(source, config)
+    return Chosen(source, config.limit, config.choose_seed) if config.choose == "random" and config.limit else source
+
+
+def _check(config: DataConfig) -> None:
+    """Raises ConfigError where settings do not go together."""
+    if config.stack and config.edges == "none" and config.channels not in ("auto", "rgb"):
         do = "leave --channels out, or leave data.stack out"
         raise ConfigError("data.channels", f"stacked pictures are rgb, and {config.channels} is asked for", do)
-    return stacked(_plain(config), config) if config.stack else _plain(config)
+    if config.edges != "none" and config.channels not in ("auto", "gray"):
+        do = "leave --channels out, or leave data.edges out"
+        raise ConfigError("data.channels", f"outlines are grey, and {config.channels} is asked for", do)
+    if config.pad and config.fit not in FITS:
+        raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad so")
 
 
-def stacked(source: Source, config: DataConfig) -> Stacked:
+def _stacked(source: Source, config: DataConfig) -> Stacked:
     """`config.stack` pictures, each made of three of `source`."""
     red, green, blue = bytes.fromhex(config.background[1:])
     return Stacked(source, config.stack, background=(red, green, blue))
@@ -85,8 +104,8 @@ def _plain(config: DataConfig) -> Source:
     except (OSError, ValueError) as error:
         what = f"cannot be read ({getattr(error, 'strerror', None) or error})"
         raise DataError(name, what, "check the path and its permissions") from error
-    if config.stack and is_packed(path):
-        return packed(str(path), labels)
+    if (config.stack or config.edges != "none") and is_packed(path):
+        return packed(str(path), labels, config.stack > 0)
     if stat.S_ISDIR(mode):
         return _folder(name, path, labels)
     if not stat.S_ISREG(mode):

@@ -231,10 +231,10 @@ class Packed:
         return np.asarray(picture, np.uint8)
 
 
-def packed(path: str, labels: str) -> Packed:
-    """A packed set to be stacked. Raises ConfigError where its pictures are stacked ones already."""
+def packed(path: str, labels: str, stack: bool = True) -> Packed:
+    """A packed set as a source. Raises ConfigError where its pictures are to be stacked, and are stacked ones already."""
     found = Packed(path, labels)
-    if found.store.manifest["settings"].get("stack"):
+    if stack and found.store.manifest["settings"].get("stack"):
         raise ConfigError("data.stack", f"{path} is a set of stacked pictures already", "leave data.stack out")
     return found
 

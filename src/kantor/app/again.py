@@ -1,0 +1,52 @@
+"""Whether a run of the very same configuration is there already, so that going on with it can be offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kantor.app import environment
+from kantor.app.resume import MAY_CHANGE
+from kantor.config.io import difference, layered, read_toml
+from kantor.config.schema import Config
+from kantor.errors import UserError
+from kantor.runs import checkpoint as checkpoints
+from kantor.runs import directory
+
+_LENGTHS = ("train.images", "train.epochs", "ema.warmup")  # the last is filled where weights are taken over
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that was begun earlier, and where it stands."""
+
+    path: Path
+    images_seen: int
+
+    @property
+    def line(self) -> str:
+        return (
+            f"{self.path} has the same configuration and has seen {self.images_seen:,} pictures; "
+            f"--resume {self.path.name.partition('-')[0].lstrip('0') or '0'} goes on with it"
+        )
+
+
+def begun_before(config: Config, fingerprint: str, runs: Path) -> Begun | None:
+    """The newest run in `runs` with this configuration, but for lengths and intervals, on these pictures.
+
+    Args:
+        config: before lengths and intervals are filled.
+        fingerprint: of the packed pictures.
+    """
+    for run in reversed(directory.listed(runs)):
+        try:
+            known = environment.read(run / directory.ENVIRONMENT)
+            if known.get("data_fingerprint") != fingerprint:
+                continue
+            old = layered(Config(), read_toml(run / directory.CONFIG), str(run))
+            newest, _ = checkpoints.last(run / directory.CHECKPOINTS)
+        except UserError:  # of another version, or damaged: no concern of a new run
+            continue
+        if newest is not None and not difference(old, config).keys() - {*MAY_CHANGE, *_LENGTHS}:
+            return Begun(run, int(newest.name))
+    return None

@@ -1,0 +1,119 @@
+"""Convolutions padded as TensorFlow pads them ("SAME"), which is uneven where a kernel is even or a stride does not divide.
+
+The layers of `nets.stack` are made of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import DownLayer, UpLayer
+from kantor.nets import ops
+from kantor.nets.layers import upsample
+
+Size = tuple[int, int]
+Pads = tuple[int, int]
+
+
+def same_padding(size: int, kernel: int, stride: int) -> Pads:
+    """Pixels of zeros (before, behind) an axis, so that a convolution gives ceil(size / stride) of it.
+
+    Behind gets the odd one: a kernel of 4 at a stride of 1 is padded by (1, 2).
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def transposed_padding(size: int, kernel: int) -> Pads:
+    """The same for a transposed convolution with a stride of 1, which is a convolution with its kernel turned round.
+
+    A transposed convolution is the gradient of a convolution: where that reaches `before` pixels to the near side of
+    its output, this one reaches as many to the far side. So an even kernel is padded the other way round: 4 by (2, 1).
+    """
+    before, behind = same_padding(size, kernel, 1)
+    return behind, before
+
+
+class Padding(NamedTuple):
+    """What the convolution pads on its own (rows, columns), and what is done before it (left, right, top, bottom)."""
+
+    inside: Size
+    outside: tuple[int, int, int, int]
+
+    def apply(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, self.outside) if any(self.outside) else x
+
+
+def padding(rows: Pads, columns: Pads) -> Padding:
+    """Even padding costs nothing inside the convolution; uneven padding is done before it."""
+    if rows[0] == rows[1] and columns[0] == columns[1]:
+        return Padding((rows[0], columns[0]), (0, 0, 0, 0))
+    return Padding((0, 0), (*columns, *rows))
+
+
+def size_behind(layer: UpLayer | DownLayer, size: Size) -> Size:
+    """What a layer makes of a picture of this size."""
+    if isinstance(layer, DownLayer):
+        return -(-size[0] // layer.stride), -(-size[1] // layer.stride)
+    factor = layer.stride * (1 + layer.upsample)
+    height, width = size[0] * factor, size[1] * factor
+    return (min(height, layer.crop), min(width, layer.crop)) if layer.crop else (height, width)
+
+
+class UpStep(nn.Module):
+    """A layer of a stacked generator: [N, inputs, H, W] -> [N, outputs, factor H, factor W], cut to `crop`.
+
+    Where it multiplies the size, a transposed convolution is the gradient of the "SAME" convolution that divides the
+    larger picture: what that one's padding met is cut off.
+    """
+
+    def __init__(
+        self,
+        layer: UpLayer,
+        inputs: int,
+        outputs: int,
+        size: Size,
+        norm: nn.Module,
+        activation: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.doubled = (size[0] * 2, size[1] * 2) if layer.upsample else None
+        size = self.doubled or size
+        kernel, stride = (layer.kernel, layer.kernel), (layer.stride, layer.stride)
+        if layer.stride == 1:
+            rows, columns = (transposed_padding(side, layer.kernel) for side in size)
+            self.padding = padding(rows, columns)
+            self.conv = ops.conv(inputs, outputs, kernel, stride, self.padding.inside)
+        else:
+            rows, columns = (same_padding(side * layer.stride, layer.kernel, layer.stride) for side in size)
+            self.padding = Padding((rows[0], columns[0]), (0, 0, 0, 0))
+            self.conv = ops.conv_transpose(inputs, outputs, kernel, stride, self.padding.inside)
+        self.size = size_behind(layer.model_copy(update={"upsample": False}), size)
+        self.norm, self.activation = norm, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.doubled:
+            x = upsample(x, self.doubled)
+        x = self.conv(self.padding.apply(x))
+        if x.shape[2:] != torch.Size(self.size):  # the far edges: padding of a transposed convolution, and `crop`
+            x = x[:, :, : self.size[0], : self.size[1]]
+        return self.activation(self.norm(x))
+
+
+class DownStep(nn.Module):
+    """A layer of a stacked critic: [N, inputs, H, W] -> [N, width, ceil(H / stride), ceil(W / stride)]."""
+
+    def __init__(self, layer: DownLayer, inputs: int, size: Size, norm: nn.Module) -> None:
+        super().__init__()
+        kernel, stride = (layer.kernel, layer.kernel), (layer.stride, layer.stride)
+        rows, columns = (same_padding(side, layer.kernel, layer.stride) for side in size)
+        self.padding = padding(rows, columns)
+        self.conv = ops.conv(inputs, layer.width, kernel, stride, self.padding.inside)
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.leaky_relu(self.norm(self.conv(self.padding.apply(x))))

@@ -1,0 +1,150 @@
+"""Networks of layers as the configuration lists them, for one size of picture: those of the seeds and of small papers.
+
+Padding is TensorFlow's "SAME" throughout (`nets.same`). `width` and `max_width` mean nothing here: every layer has a
+width of its own. Layers marked `grown` can be faded in (`nets.growing`); the two pictures are mixed behind the output
+activation, so that at the start exactly the smaller network's pictures come out, each pixel doubled.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import StackCritic, StackGenerator, UpLayer
+from kantor.errors import ConfigError
+from kantor.nets import growing, ops
+from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
+from kantor.nets.same import DownStep, Size, UpStep, size_behind
+from kantor.types import ImageSpec
+
+LARGEST = 2048
+"""Pixels a side that no layer exceeds, whatever a file asks for."""
+
+ACTIVATIONS = {"relu": ops.relu, "leaky-relu": ops.leaky_relu}
+
+
+class Generator(growing.Fading):
+    """A dense layer, then convolutions from its few pixels to a picture. `width` and `max_width` are not used.
+
+    (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
+    """
+
+    def __init__(self, config: StackGenerator, spec: ImageSpec, classes: int = 0) -> None:
+        fading = bool(config.fade_images) and any(layer.grown for layer in config.layers)
+        super().__init__(growing.growth_of(config), config.fade_images if fading else 0)
+        sizes = _sizes(config, spec)
+        if fading:
+            growing.check_generator(config, self.growth, sizes)
+        self.traits = traits(config.norm if len(config.layers) > 1 else "none")
+        self.smallest, self.sigmoid = sizes[0], config.output == "sigmoid"
+        self.activation = ACTIVATIONS[config.activation]
+        self.first = self.activation if config.base_activation else nn.Identity()
+        self.latent = LabelledLatent(config.latent_dim, classes)
+        self.base = ops.linear(self.latent.dim, config.base[2] * sizes[0][0] * sizes[0][1])
+        widths = [config.base[2], *(layer.width for layer in config.layers[:-1])]
+        hidden = [
+            UpStep(layer, a, b, size, normalisation(config.norm, b, config.batch_norm), self.activation)
+            for layer, a, b, size in zip(config.layers, widths, widths[1:], sizes, strict=False)
+        ]
+        last = UpStep(config.layers[-1], widths[-1], spec.channels, sizes[-2], nn.Identity(), nn.Identity())
+        self.layers = nn.ModuleList([*hidden, last])
+        self.split = self.growth.split if fading else None
+        self.beside = self.growth.beside if fading else frozenset()
+        if self.split is not None:
+            layer, inputs = growing.old_picture(config, self.growth)
+            self.old_picture = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
+            self.factor = sizes[-1][0] // sizes[self.split][0]
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        x = self.first(self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest)))
+        old = None
+        for number, layer in enumerate(self.layers):
+            if number == self.split:
+                old = self._output(self.old_picture(x))
+            y = layer(x)
+            x = self._mixed(x, y) if number in self.beside else y
+        picture = self._output(x)
+        if old is None:
+            return picture
+        return self._mixed(nn.functional.interpolate(old, scale_factor=float(self.factor)), picture)
+
+    def _output(self, x: Tensor) -> Tensor:
+        return 2 * torch.sigmoid(x) - 1 if self.sigmoid else torch.tanh(x)
+
+
+class Critic(growing.Fading):
+    """Convolutions from a picture to a dense layer, which gives the score. `width` and `max_width` are not used.
+
+    (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
+    """
+
+    def __init__(self, config: StackCritic, spec: ImageSpec, classes: int = 0) -> None:
+        fading = bool(config.fade_images) and any(layer.grown for layer in config.layers)
+        super().__init__(growing.growth_of(config), config.fade_images if fading else 0)
+        if fading:
+            growing.check_critic(config, self.growth, spec[:2])
+        norms = [config.norm if number or config.norm_first else "none" for number in range(len(config.layers))]
+        self.traits = traits(norms[-1], config.minibatch_stddev)
+        size, inputs, layers = spec[:2], spec.channels, []
+        for layer, norm in zip(config.layers, norms, strict=True):
+            layers.append(DownStep(layer, inputs, size, normalisation(norm, layer.width, config.batch_norm)))
+            size, inputs = size_behind(layer, size), layer.width
+        self.layers = nn.ModuleList(layers)
+        self.dropouts = nn.ModuleList(dropout(config.dropout if number else 0.0) for number in range(len(layers)))
+        self.unit = config.range == "unit"
+        self.split = self.growth.split if fading else None
+        self.beside = self.growth.beside if fading else frozenset()
+        if self.split is not None:
+            first = growing.old_first(config, self.growth)
+            self.halved = (spec.height // 2, spec.width // 2)
+            old_norm = normalisation(norms[0], first.width, config.batch_norm)
+            self.old_first = DownStep(first, spec.channels, self.halved, old_norm)
+        self.stddev, more = minibatch_stddev(config.minibatch_stddev)
+        self.score = ops.linear((inputs + more) * size[0] * size[1], 1)
+        self.projection = Projection(inputs, classes)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        x = (x + 1) / 2 if self.unit else x
+        old = None if self.split is None else self.old_first(pool(x, self.halved))
+        for number, (drop, layer) in enumerate(zip(self.dropouts, self.layers, strict=True)):
+            if old is not None and number == self.split:
+                x = self._mixed(old, x)
+            y = layer(drop(x))
+            x = self._mixed(x, y) if number in self.beside else y
+        if old is not None and self.split == len(self.layers):
+            x = self._mixed(old, x)
+        score: Tensor = self.score(self.stddev(x).flatten(1)).flatten() + self.projection(x, labels)
+        return score
+
+
+def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
+    """Of what reaches each layer, and of the picture.
+
+    Raises:
+        ConfigError: they do not end at the size of the picture, or a layer cannot be built.
+    """
+    sizes: list[Size] = [config.base[:2]]
+    for number, layer in enumerate(config.layers):
+        _check_layer(layer, sizes[-1], f"generator.layers.{number}")
+        sizes.append(size_behind(layer, sizes[-1]))
+    if sizes[-1] != spec[:2]:
+        height, width = sizes[-1]
+        asked = f"{spec.height}" if spec.height == spec.width else f"{spec.height}x{spec.width}"
+        size = f"{height}" if height == width else f"{height}x{width}"
+        raise ConfigError(
+            "generator.layers",
+            f"make pictures of {height}x{width}, but data.size is {asked}",
+            f"choose --size {size}, or another preset such as upsampling networks with --set generator.kind=upsampling",
+        )
+    return sizes
+
+
+def _check_layer(layer: UpLayer, size: Size, where: str) -> None:
+    if layer.stride > layer.kernel:
+        what = f"a kernel of {layer.kernel} leaves gaps at a stride of {layer.stride}"
+        raise ConfigError(where, what, "choose a kernel no smaller than the stride")
+    whole = size_behind(layer.model_copy(update={"crop": 0}), size)
+    if layer.crop > max(whole):
+        raise ConfigError(where, f"crops {whole[0]}x{whole[1]} to {layer.crop}", "choose a crop no larger, or 0")
+    if max(whole) > LARGEST:
+        raise ConfigError(where, f"makes {whole[0]}x{whole[1]} pixels", f"stay below {LARGEST} a side")

@@ -1,0 +1,67 @@
+"""A generator that starts from a picture: down to a few pixels, up again, and across (Ronneberger et al. 2015).
+
+As in Isola et al. 2017 the way up meets at each size what the way down saw there, so that a line of the condition stays
+where it is; unlike theirs a latent joins at the bottom, so that the same lines can have many colours.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from kantor.config.schema import UnetGenerator
+from kantor.nets import ops
+from kantor.nets.layers import LabelledLatent, channels, ladder, normalisation, step, traits, upsample
+from kantor.types import ImageSpec
+
+
+class Generator(nn.Module):
+    """Strided convolutions down, nearest-neighbour upsampling and convolutions up, each beside its mirror image.
+
+    (z [N, D], labels [N] or None, condition [N, K, H, W] in [-1, 1]) -> [N, C, H, W] in [-1, 1].
+
+    Args:
+        condition: K, channels of the condition.
+    """
+
+    def __init__(self, config: UnetGenerator, spec: ImageSpec, classes: int, condition: int) -> None:
+        super().__init__()
+        self.traits = traits(config.norm)
+        self.sizes = ladder(spec.height, spec.width, round_up=True)
+        widths = channels(config.width, config.max_width, len(self.sizes))
+        self.entry = ops.conv(condition, widths[0], (3, 3), (1, 1), (1, 1))
+        self.down = nn.ModuleList(
+            ops.conv(above, below, *step(large, small), (1, 1))
+            for (above, below), (large, small) in zip(pairwise(widths), pairwise(self.sizes), strict=True)
+        )
+        self.down_norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[1:])
+        self.latent = LabelledLatent(config.latent_dim, classes)
+        height, width = self.sizes[-1]
+        self.base = ops.linear(self.latent.dim, widths[-1] * height * width)
+        self.up = nn.ModuleList(
+            ops.conv(below + above, above, (3, 3), (1, 1), (1, 1)) for above, below in pairwise(widths)
+        )
+        self.up_norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[:-1])
+        self.picture = ops.conv(widths[0], spec.channels, (3, 3), (1, 1), (1, 1))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        if condition is None:
+            raise ValueError("this generator starts from a picture, its condition")
+        x = ops.leaky_relu(self.entry(condition))
+        seen = []
+        for size, layer, norm in zip(self.sizes[1:], self.down, self.down_norms, strict=True):
+            seen.append(x)
+            x = ops.leaky_relu(norm(layer(_even(x, size))))
+        x = x + self.base(self.latent(z, labels)).unflatten(1, (-1, *self.sizes[-1]))
+        for rung in reversed(range(len(seen))):
+            beside = torch.cat([upsample(x, self.sizes[rung]), seen[rung]], dim=1)
+            x = ops.leaky_relu(self.up_norms[rung](self.up[rung](beside)))
+        return torch.tanh(self.picture(x))
+
+
+def _even(x: Tensor, smaller: tuple[int, int]) -> Tensor:
+    """A last row or column of zeros where half an odd number is rounded up: strided convolutions round down."""
+    below, beyond = (n % 2 if n > small else 0 for n, small in zip(x.shape[2:], smaller, strict=True))
+    return nn.functional.pad(x, (0, beyond, 0, below)) if below or beyond else x

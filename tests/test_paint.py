@@ -390,7 +390,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("paint")
     words = [*TINY, "--set", "data.glyphs.count=60", "--images", 40, "--runs", home / "runs", "--cache", home / "cache"]
     assert exit_of("train", *words, "--preset", "painter-lines", "--name", "lines") == 0
-    assert exit_of("train", *words, "--preset", "painter-colours", "--name", "colours") == 0
+    scores = ["--metrics", "fd", "--set", "score.features=random", "--set", "score.count=100"]
+    assert exit_of("train", *words, *scores, "--preset", "painter-colours", "--name", "colours") == 0
     assert exit_of("train", *words, "--name", "plain") == 0
     assert exit_of("train", *words, "--preset", "painter-lines", "--size", 20, "--name", "large") == 0
     return home
@@ -429,6 +430,16 @@ def test_paint(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(list(Path("usual").iterdir())) == 33
     sheet = picture(Path("usual/sheet.png"))
     assert sheet.shape[1] > 3 * sheet.shape[0]
+
+
+def test_scores_while_training(here: Path) -> None:
+    """What is made of real outlines is measured against real pictures, at the end at the latest."""
+    run = next((here / "runs").glob("*-colours"))
+    header, *rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    assert float(rows[-1][header.index("fd@random")]) > 0
+    sheets = [run / "samples" / "reals.png", *(run / "samples" / "fixed").iterdir()]
+    assert all(picture(sheet).shape[1] > 100 for sheet in sheets)
+    assert "unet" in (run / "report.html").read_text()
 
 
 def test_checkpoints_paint_too(here: Path) -> None:
@@ -477,6 +488,7 @@ REFUSED = [
     (("generate", "colours"), 4, "colours outlines, and draws none of its own; use `kantor paint"),
     (("walk", "colours", "--seeds", "1,2", "--out", "w.gif"), 4, "use `kantor paint"),
     (("evaluate", "colours"), 4, "use `kantor paint"),
+    (("sonify", "colours", "--out", "o"), 4, "use `kantor paint"),
     (("paint", "plain", "colours", "--out", "o"), 4, "plain: draws 16x16 RGB pictures, and lines are grey; name one"),
     (("paint", "lines", "plain", "--out", "o"), 4, "plain: this model does not colour outlines; name one"),
     (("paint", "colours", "lines", "--out", "o"), 4, "are swapped; write kantor paint lines colours"),

@@ -11,7 +11,7 @@ from PIL import Image
 from kantor.errors import ConfigError
 from kantor.sample import animate
 from kantor.sample.animate import choose, gif_bytes
-from kantor.sample.grid import CHECKER, PAPER, grid, parse_grid, png_bytes
+from kantor.sample.grid import CHECKER, INK, PAPER, grid, parse_colour, parse_grid, png_bytes
 
 
 def pictures(n, h=8, w=8, c=3, seed=0):
@@ -93,6 +93,18 @@ class TestGrid:
         sheet = grid(pictures(1), caption="32,000 pictures seen · epoch 1.6", scale=1)
         assert sheet.shape[1] > 100 and (sheet[:, -1] == PAPER).all() and (sheet[:, 0] == PAPER).all()
 
+    @pytest.mark.parametrize("paper", [(255, 255, 255), (0, 0, 0), (10, 200, 30)])
+    def test_paper_of_another_colour(self, paper):
+        p = pictures(5, 32, 32)
+        sheet, warm = grid(p, 3, 4, "32,000 pictures", 2, paper), grid(p, 3, 4, "32,000 pictures", 2)
+        assert sheet.shape == warm.shape
+        other = (sheet != warm).any(2)
+        assert (sheet[:4] == paper).all() and (sheet[72:140, 140:] == paper).all()  # the edge and the empty place
+        assert not other[4:68, 4:68].any()
+        strip = sheet[140:].astype(int)
+        words = np.abs(strip - INK if sum(paper) > 500 else strip - PAPER).max(2) < 40
+        assert words.sum() > 20  # they can be read on it
+
     @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 8, 8, 2), (8, 8, 3)])
     def test_other_shapes_are_refused(self, shape):
         with pytest.raises(ValueError, match=r"pictures must be"):
@@ -106,6 +118,15 @@ def test_parse_grid():
         with pytest.raises(ConfigError, match="columns x rows") as caught:
             parse_grid(wrong)
         assert caught.value.where == "--grid"
+
+
+def test_parse_colour():
+    assert parse_colour("#ffffff") == (255, 255, 255)
+    assert parse_colour("#0A80fe") == (10, 128, 254)
+    for wrong in ("white", "ffffff", "#fff", "#ffffffff", "#gggggg", "#ffffff\n", " #ffffff", ""):
+        with pytest.raises(ConfigError, match="#rrggbb") as caught:
+            parse_colour(wrong)
+        assert caught.value.where == "--paper" and caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from kantor.engine.events import Finished, Saved, Started, Tick
-from kantor.report.plots import GAP, SMALL, WASSERSTEIN, LossPlot, losses_png, smooth, without_abandoned
+from kantor.report.curves import smooth, without_abandoned
+from kantor.report.panels import _LABEL_PT, GAP, SCORES, SMALL, WASSERSTEIN, _apart, measured_panels
+from kantor.report.plots import LossPlot, _places, losses_png
 from kantor.sinks.csv import COLUMNS, MetricsCsv
 from kantor.sinks.sparing import Sparing
 
@@ -38,7 +40,10 @@ def test_any_number_of_rows(n):
     picture = decode(losses_png(metrics(n), "00000-fish"))
     assert picture.shape[1] == 1400
     for panel in (WASSERSTEIN, *SMALL):
-        assert has_colour(picture, panel.colour) or n == 0
+        for line in panel.lines:
+            assert has_colour(picture, line.colour) == (n > 0 or panel is WASSERSTEIN), (
+                line
+            )  # whose title is there in any case
 
 
 def test_columns_that_are_missing_or_empty():
@@ -46,10 +51,10 @@ def test_columns_that_are_missing_or_empty():
     table["penalty"][:] = np.nan
     table["generator_loss"][5:9] = np.nan
     table["critic_loss"][3] = np.inf
-    del table["gradient_norm"], table["wasserstein_estimate"], table["epoch"]
+    del table["gradient_norm"], table["wasserstein_estimate"], table["epoch"], table["critic_fake"]
     picture = decode(losses_png(table, "x"))
-    colours = {panel.column: has_colour(picture, panel.colour) for panel in SMALL}
-    assert colours == {"critic_loss": True, "generator_loss": True, "penalty": False, "gradient_norm": False}
+    colours = {line.column for panel in SMALL for line in panel.lines if has_colour(picture, line.colour)}
+    assert colours == {"critic_real", "critic_loss", "generator_loss"}
     assert has_colour(picture, GAP.colour)
     losses_png({}, "nothing at all")
     losses_png({"images_seen": np.array([400.0])}, "nothing but a count")
@@ -63,6 +68,49 @@ def test_constant_and_negative_values():
 
 def test_equal_metrics_give_equal_bytes():
     assert losses_png(metrics(50), "a") == losses_png(metrics(50), "a")
+
+
+def test_both_curves_of_the_scores_lie_in_one_panel():
+    """Scores of 10 and -10 share an axis: blue is above orange everywhere, by the larger part of the panel."""
+    table = {
+        "images_seen": np.arange(1, 301) * 400.0,
+        "critic_real": np.full(300, 10.0),
+        "critic_fake": np.full(300, -10.0),
+    }
+    picture = decode(losses_png(table, "x"))
+    blue, orange = (np.argwhere(np.abs(picture - np.array(rgb)).max(2) <= 2) for rgb in ((86, 180, 233), (230, 159, 0)))
+    assert blue[:, 0].max() < orange[:, 0].min()
+    assert 80 < np.median(orange[:, 0]) - np.median(blue[:, 0]) < 250  # a small panel is about 200 pixels high
+    assert blue[:, 1].min() < 120 and blue[:, 1].max() > 1200  # alone in its row, it is as wide as the gap above it
+    np.testing.assert_array_equal(np.unique(blue[:, 1])[[0, -1]], np.unique(orange[:, 1])[[0, -1]])
+
+
+def test_labels_of_two_curves_do_not_touch():
+    for here in np.linspace(-1, 101, 35):
+        for there in np.linspace(-1, 101, 35):
+            first, second = _apart([here, there], 100.0)
+            assert abs(first - second) >= _LABEL_PT - 1e-9
+            assert min(first, second) >= _LABEL_PT / 2 - 1e-9 and max(first, second) <= 100 - _LABEL_PT / 2 + 1e-9
+            assert here == there or (first > second) == (here > there)
+    assert _apart([20.0, 80.0], 100.0) == [20.0, 80.0]
+    assert _apart([1.0], 100.0) == [1.0]
+
+
+def test_panels_stand_two_in_a_row_and_the_scores_alone_in_the_first_where_they_are_odd():
+    def rows(panels):
+        return [
+            (panel.title, row, column if isinstance(column, int) else "both") for panel, row, column in _places(panels)
+        ]
+
+    scores, critic, generator, penalty, _ = SMALL
+    assert rows([scores, critic]) == [("Scores", 0, 0), ("Critic loss", 0, 1)]
+    assert rows([scores, critic, generator]) == [("Scores", 0, "both"), ("Critic loss", 1, 0), ("Generator loss", 1, 1)]
+    assert rows([critic, generator, penalty])[-1] == ("Penalty", 1, "both")
+    assert len({(row, column) for _, row, column in rows(list(SMALL))}) == 5
+    assert {row for _, row, _ in rows(list(SMALL))} == {0, 1, 2}
+    with_distance = [*measured_panels({"fd@kantor-small": np.ones(2)}), *SMALL]
+    assert rows(with_distance)[1] == ("Scores", 0, 1)
+    assert SCORES is scores
 
 
 def test_names_are_not_formulas():

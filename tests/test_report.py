@@ -17,10 +17,11 @@ from commands import TINY, exit_of
 from kantor.app.report import PAGE, write_report
 from kantor.config.io import resolve
 from kantor.report import words
+from kantor.report.curves import without_abandoned
 from kantor.report.page import curve_svg
-from kantor.report.plots import losses_png, without_abandoned
+from kantor.report.plots import losses_png
 from kantor.report.reading import Reading, reading_of
-from kantor.report.table import loss_table
+from kantor.report.table import epoch_table, loss_table
 from kantor.sinks.csv import COLUMNS, read_metrics
 
 VOID = {"meta", "img", "br", "line", "polyline"}
@@ -149,6 +150,66 @@ def test_table_means_and_last_row() -> None:
     assert loss_table({}) == []
 
 
+def test_table_of_epochs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of("report", run, "--table", "--epochs") == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["epoch", "kimg", "critic", "loss"]
+    assert lines[0].split()[-1] == "seconds"
+    assert len({len(line) for line in lines}) == 1
+    assert max(map(len, lines)) <= 110
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2"]  # 64 pictures of 40
+    assert "(60%)" in lines[2]
+    assert re.fullmatch(r"1\.60 epochs in 0:\d\d:\d\d, \S+ s an epoch", last)
+    assert exit_of("report", run, "--epochs") == 2
+    assert capsys.readouterr().err == "error: --epochs: is about the table of losses, not the page; add --table\n"
+
+
+def test_an_epoch_is_the_mean_over_its_rows() -> None:
+    """Four rows an epoch of 1000 pictures, the last of them right at its end, 62 s a row: 248 s an epoch."""
+    count = 60
+    rows = np.arange(1, count + 1.0)
+    metrics = {
+        "images_seen": 250 * rows, "epoch": rows / 4, "seconds": 62 * rows, "critic_loss": rows, "critic_real": rows**2,
+        "critic_fake": -rows, "generator_loss": np.where(rows % 4, rows, np.nan), "penalty": np.full(count, np.nan),
+    }  # fmt: skip
+    head, *lines, last = epoch_table(metrics)
+    assert head.split() == ["epoch", "kimg", "critic", "loss", "real", "fake", "generator", "loss", "seconds"]
+    assert last == "15 epochs in 1:02:00, 248 s an epoch"
+    for k, line in enumerate(lines, 1):
+        of = rows[4 * k - 4 : 4 * k]
+        wanted = [k, k, of.mean(), (of**2).mean(), -of.mean(), of[:3].mean(), 248]
+        np.testing.assert_allclose([float(cell) for cell in line.split()], wanted, rtol=1e-3)
+    assert len(lines) == 15
+
+
+def test_epochs_that_end_between_rows_or_never() -> None:
+    """A row is 0.4 epochs and 10 s: the ends of epochs lie between rows, and so do their times."""
+    rows = np.arange(1, 7.0)
+    metrics = {"images_seen": 40 * rows, "epoch": 0.4 * rows, "seconds": 10 * rows, "critic_loss": rows}
+    lines = epoch_table(metrics)
+    assert [line.split() for line in lines[1:-1]] == [
+        ["1", "0.1", "1.5", "25.0"], ["2", "0.2", "4", "25.0"], ["3", "(40%)", "0.2", "6", "10.0"],
+    ]  # fmt: skip
+    assert lines[-1] == "2.40 epochs in 0:01:00, 25 s an epoch"
+    assert len({len(line) for line in lines[:-1]}) == 1
+    tiny = {"images_seen": 100 * rows, "epoch": 2.5 * rows, "seconds": 5 * rows, "critic_loss": rows}
+    assert [line.split()[0] for line in epoch_table(tiny)[1:-1]] == ["3", "5", "8", "10", "13", "15"]
+    assert [line.split()[-1] for line in epoch_table(tiny)[1:-1]] == ["2.0", "2.0", "2.0", "2.0", "2.0", "2.0"]
+    assert epoch_table({}) == epoch_table({"images_seen": rows}) == []
+    assert epoch_table({"images_seen": rows, "epoch": rows / 6})[-1].split() == ["1", "0.0"]
+
+
+def test_epochs_that_a_roll_back_undid_do_not_count() -> None:
+    seen = np.array([500.0, 1000, 1500, 2000, 1500, 2000])
+    metrics = {"images_seen": seen, "epoch": seen / 1000, "seconds": np.array([5.0, 10, 15, 20, 17, 24])}
+    metrics["critic_loss"] = np.array([1.0, 1, 50, 50, 2, 2])
+    assert [line.split() for line in epoch_table(metrics)[1:-1]] == [
+        ["1", "1.0", "1", "10.0"],
+        ["2", "2.0", "2", "14.0"],
+    ]
+    assert epoch_table(metrics)[-1] == "2 epochs in 0:00:24, 12 s an epoch"
+
+
 RNG = np.random.default_rng(0)
 
 
@@ -191,6 +252,42 @@ def test_sentences_carry_the_figures() -> None:
     assert "200 pictures a second" in lines[1]
 
 
+def test_the_norm_is_judged_by_the_target_of_its_penalty() -> None:
+    half = reading("paper-mnist28-wgan-gp")
+    assert half.gradient_norm.startswith("Drawn to 0.5; somewhat above it")
+    for norm, verdict in (
+        (0.51, "0.51: as it should be"),
+        (0.3, "0.3: further below 0.5"),
+        (0.75, "0.75: above 0.5, as is usual"),
+        (1.05, "1.05: further above 0.5"),
+    ):
+        assert verdict in words.gradient_words(np.full(40, norm), half)
+    kept = reading("wgan-gp", **{"objective.kind": "wgan-lp", "objective.penalties.gradient.target": 20.0})
+    assert kept.gradient_norm.startswith("Kept to 20 at most")
+    assert "15: as it should be" in words.gradient_words(np.full(40, 15.0), kept)
+    assert "41: further above 20" in words.gradient_words(np.full(40, 41.0), kept)
+    assert reading("wgan-gp").gradient_norm.startswith("Drawn to 1;")
+    other = {"of": "two-sided", "target": 0.5, "at.kind": "real"}
+    two_targets = reading("wgan-gp", **{f"objective.penalties.second.{name}": value for name, value in other.items()})
+    assert two_targets.drawn_to == "" and "Drawn" not in two_targets.gradient_norm
+    columns = reading("wgan-gp", **{"objective.penalties.gradient.over": "columns"})
+    assert columns.drawn_to == "" and "Drawn" not in columns.gradient_norm  # the curve shows the norm of whole pictures
+
+
+def test_every_objective_says_how_to_read_the_scores() -> None:
+    assert (
+        reading("wgan-gp").scores
+        == reading("wgan").scores
+        == "Their distance is the estimate; their height has no meaning."
+    )
+    for preset in "default", "dcgan":
+        assert reading(preset).scores.startswith("Their distance is the gap")
+    for kind in "hinge", "lsgan", "dragan":
+        assert (
+            len(reading("dcgan", **{"objective.kind": kind, "critic.norm": "layer"}).scores) <= 66
+        )  # as wide as its panel
+
+
 def test_a_rising_gap_is_judged_by_its_objective() -> None:
     """As docs/losses.md has it: slowly rising is healthy for a relativistic critic, up to a gap of 3."""
     rising = np.linspace(0.1, 0.9, 100)
@@ -224,6 +321,7 @@ def test_numbers_beyond_all_bounds(name: str, value: float) -> None:
         broken = metrics | {name: metrics[name].copy()}
         broken[name][part] = value
         assert max(map(len, loss_table(broken)), default=0) <= 110
+        assert max(map(len, epoch_table(broken)), default=0) <= 130
         kept, _ = without_abandoned(broken)
         text = " ".join(words.health(kept)) + words.gap_words(kept["critic_gap"], reading("default"))
         assert len(text) < 600

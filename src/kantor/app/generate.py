@@ -20,7 +20,7 @@ from kantor.nets import build_generator
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.sample.draw import draw
-from kantor.sample.grid import grid, parse_grid, png_bytes
+from kantor.sample.grid import PAPER, grid, parse_colour, parse_grid, png_bytes
 from kantor.sample.latents import latents, parse_seeds
 from kantor.types import ImageSpec
 
@@ -39,6 +39,7 @@ class GenerateOptions:
     out: Path | None = None
     grid: str | None = None
     gutter: int = 2
+    paper: str | None = None
     scale: int | None = None
     truncation: float = 1.0
     raw: bool = False
@@ -55,6 +56,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
         The sheet, its folder and the number of pictures.
     """
     seeds = _seeds(options)
+    paper = PAPER if options.paper is None else parse_colour(options.paper)
     network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
     refuse_colourist(options.model, card)
     columns = None
@@ -84,7 +86,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     scale = options.scale or 1
     for path, picture in zip(names, pictures, strict=True):
         atomic.write_bytes(path, png_bytes(picture.repeat(scale, 0).repeat(scale, 1)))
-    atomic.write_bytes(sheet, png_bytes(grid(pictures, columns, options.gutter, scale=options.scale)))
+    atomic.write_bytes(sheet, png_bytes(grid(pictures, columns, options.gutter, scale=options.scale, paper=paper)))
     return sheet, folder, len(seeds)
 
 

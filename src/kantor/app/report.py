@@ -23,10 +23,10 @@ from kantor.errors import printable
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import name_of
 from kantor.report import scores, words
+from kantor.report.curves import without_abandoned
 from kantor.report.page import Curve, Page, Picture, page_html
-from kantor.report.plots import without_abandoned
 from kantor.report.reading import reading_of
-from kantor.report.table import loss_table
+from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
 from kantor.runs.events import is_count, read_events
 from kantor.sinks.csv import read_metrics
@@ -55,10 +55,11 @@ def report(text: str, runs: Path) -> Path:
     return write_report(directory.find(text, runs))
 
 
-def table(text: str, runs: Path) -> list[str]:
-    """The losses of the run that `text` names, line by line."""
+def table(text: str, runs: Path, epochs: bool = False) -> list[str]:
+    """The losses of the run that `text` names, line by line; with `epochs`, a line is an epoch."""
     run = directory.find(text, runs)
-    lines = loss_table(read_metrics(run / directory.METRICS))
+    metrics = read_metrics(run / directory.METRICS)
+    lines = epoch_table(metrics) if epochs else loss_table(metrics)
     return lines or [f"{run}: nothing has been measured yet"]
 
 

@@ -30,6 +30,9 @@ def generate(
     ] = None,
     grid: Annotated[str | None, typer.Option(help="Columns x rows of the sheet: 16x4.", show_default=False)] = None,
     gutter: Annotated[int, typer.Option(min=0, max=256, help="Pixels between the pictures of the sheet.")] = 2,
+    paper: Annotated[
+        str | None, typer.Option(help="Colour of the sheet: #rrggbb. [#ecebe7]", show_default=False)
+    ] = None,
     scale: Annotated[
         int | None,
         typer.Option(min=1, max=64, help="Enlarge every picture by so much, pixels as squares.", show_default=False),
@@ -55,6 +58,7 @@ def generate(
         out,
         grid,
         gutter,
+        paper,
         scale,
         truncation,
         raw,

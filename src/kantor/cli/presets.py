@@ -26,6 +26,7 @@ def presets(
         for line in preset_text(name).rstrip().splitlines():
             tell(line)
         return
+    width = max(map(len, preset_names()))
     for preset in preset_names():
         first = preset_text(preset).splitlines()[0].removeprefix("# ")
-        tell(f"{preset:12} {first}")
+        tell(f"{preset:{width}} {first}")

@@ -52,6 +52,8 @@ def none_usable(journal: Journal, source: Source, whose: str) -> DataError:
             source.path, f"none of {whose} pictures can be used: {_first(journal)}", "mend or replace them"
         )
     what = f"none of {whose} pictures can be used: {reason}"
+    if "smaller than the crop" in reason:
+        return DataError(source.path, what, "use a smaller --crop, or --crop 0 to cut nothing")
     return DataError(source.path, what, f"{do}, all of them" if do else "mend or replace them")
 
 

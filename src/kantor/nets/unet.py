@@ -1,7 +1,8 @@
 """A generator that starts from a picture: down to a few pixels, up again, and across (Ronneberger et al. 2015).
 
 As in Isola et al. 2017 the way up meets at each size what the way down saw there, so that a line of the condition stays
-where it is; unlike theirs a latent joins at the bottom, so that the same lines can have many colours.
+where it is. Unlike theirs a latent joins at the bottom, so that the same lines can have many colours; it is the same for all
+places, so that a picture has one ground and not a patchwork.
 """
 
 from __future__ import annotations
@@ -38,8 +39,7 @@ class Generator(nn.Module):
         )
         self.down_norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[1:])
         self.latent = LabelledLatent(config.latent_dim, classes)
-        height, width = self.sizes[-1]
-        self.base = ops.linear(self.latent.dim, widths[-1] * height * width)
+        self.base = ops.linear(self.latent.dim, widths[-1])
         self.up = nn.ModuleList(
             ops.conv(below + above, above, (3, 3), (1, 1), (1, 1)) for above, below in pairwise(widths)
         )
@@ -54,7 +54,7 @@ class Generator(nn.Module):
         for size, layer, norm in zip(self.sizes[1:], self.down, self.down_norms, strict=True):
             seen.append(x)
             x = ops.leaky_relu(norm(layer(_even(x, size))))
-        x = x + self.base(self.latent(z, labels)).unflatten(1, (-1, *self.sizes[-1]))
+        x = x + self.base(self.latent(z, labels))[:, :, None, None]
         for rung in reversed(range(len(seen))):
             beside = torch.cat([upsample(x, self.sizes[rung]), seen[rung]], dim=1)
             x = ops.leaky_relu(self.up_norms[rung](self.up[rung](beside)))

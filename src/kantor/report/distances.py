@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.report.plots import INK, SOFT_INK, png_of
+from kantor.report.panels import INK, SOFT_INK
+from kantor.report.plots import png_of
 
 KINDS = {
     "real-real": ("real to nearest real", "#0072b2"),

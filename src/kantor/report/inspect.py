@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kantor.errors import printable
-from kantor.report.plots import INK, RULE, SOFT_INK, png_of
+from kantor.report.panels import INK, RULE, SOFT_INK
+from kantor.report.plots import png_of
 
 MOST_BARS = 20
 

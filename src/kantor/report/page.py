@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.report.plots import smooth
+from kantor.report.curves import smooth
 
 Column = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from kantor.config.schema import ObjectiveConfig
 
-_NEAR_ONE = 1.3
+NEAR = 1.3
+"""Up to so many times its target, a gradient norm is near it."""
 
 
 @dataclass(frozen=True)
@@ -15,27 +16,31 @@ class Reading:
     """How to read the curves of an objective.
 
     Attributes:
-        gap, critic_loss, generator_loss, penalty, gradient_norm: one sentence on each curve, gap also on the Wasserstein
-            estimate, which is the same number.
+        gap, critic_loss, scores, generator_loss, penalty, gradient_norm: one sentence on each panel, gap also on the
+            Wasserstein estimate, which is the same number.
         rising: on a gap that still rises at the end; too_far: the gap from which that is bad news.
-        steep: the gradient norm from which it is further above 1 than is usual.
+        steep: the gradient norm, in multiples of its target, from which it is further above it than is usual.
         drawn_to: "two-sided", "one-sided" or "zero-centred", as the penalties are; "" where there is none, or several.
+        target: the norm that the penalties draw to, or keep below.
     """
 
     gap: str = "Healthy: noisy, within bounds. Growing on and on: the critic wins."
     critic_loss: str = "What the critic minimises, its penalty aside."
+    scores: str = "The distance between both is the gap."
     generator_loss: str = "It may wander: no measure of quality."
     penalty: str = "Times its weight. Calm is good, jumps later on are not."
     gradient_norm: str = "Of the critic's score. Calm is good, jumps are not."
     rising: str = "watch whether the pictures get worse"
     too_far: float = 0.0
-    steep: float = _NEAR_ONE
+    steep: float = NEAR
     drawn_to: str = ""
+    target: float = 1.0
 
 
 WASSERSTEIN = Reading(
     gap="Healthy: it rises quickly at the start, then falls slowly as the pictures get better.",
     critic_loss="Minus the Wasserstein estimate; its penalty is not in it.",
+    scores="Their distance is the estimate; their height has no meaning.",
     penalty="Times its weight. It goes with the estimate, well below it.",
     rising="the critic is still finding differences",
     too_far=float("inf"),
@@ -50,6 +55,7 @@ _CLIPPED = replace(
 _RELATIVISTIC = Reading(
     gap="Healthy: wild at first, then small; it rises slowly and levels off.",
     critic_loss="0.69 is an even match; less is healthy, 0 is not.",
+    scores="Their distance is the gap; their height has no meaning.",
     generator_loss="0.69 is an even match, more is usual.",
     penalty="Times its weight. Later on it goes with the gap, calmly.",
     rising="that is healthy while it is slow and the pictures get better",
@@ -57,6 +63,7 @@ _RELATIVISTIC = Reading(
 )
 _NON_SATURATING = Reading(
     critic_loss="1.39 is an even match; at 0 the critic has won.",
+    scores="Their distance is the gap. Both at 0: an even match.",
     generator_loss="0.69 is an even match, more is usual.",
 )
 _OF_KIND = {
@@ -66,15 +73,19 @@ _OF_KIND = {
     "relativistic": _RELATIVISTIC,
     "dcgan": _NON_SATURATING,
     "dragan": _NON_SATURATING,
-    "hinge": Reading(critic_loss="2 is an even match; at 0 the critic has won."),
+    "hinge": Reading(
+        critic_loss="2 is an even match; at 0 the critic has won.",
+        scores="Their distance is the gap. Beyond 1 and −1 nothing is gained.",
+    ),
     "lsgan": Reading(
         critic_loss="0.25 is an even match; at 0 the critic has won.",
+        scores="Drawn to 1 and 0. Both at 0.5: an even match.",
         generator_loss="0.13 is an even match, more is usual.",
     ),
 }
 _GRADIENT = {
-    "two-sided": "Drawn to 1",
-    "one-sided": "Kept to 1 at most",
+    "two-sided": "Drawn to {:g}",
+    "one-sided": "Kept to {:g} at most",
     "zero-centred": "Drawn to 0",
 }
 
@@ -84,12 +95,15 @@ def reading_of(objective: ObjectiveConfig) -> Reading:
     reading = _OF_KIND.get(objective.kind, Reading())
     if reading is WASSERSTEIN and objective.constraint.kind != "none":
         reading = _CLIPPED
-    kinds = {penalty.of for penalty in objective.penalties.values() if penalty.weight}
+    active = [penalty for penalty in objective.penalties.values() if penalty.weight]
+    kinds = {(penalty.of, penalty.target, penalty.over) for penalty in active}
     if len(kinds) == 1:
-        (kind,) = kinds
-        above = reading.steep > _NEAR_ONE and kind != "zero-centred"
+        ((kind, target, over),) = kinds
+        if over == "columns":  # the curve is the norm of whole pictures
+            return reading
+        above = reading.steep > NEAR and kind != "zero-centred"
         rest = (
             "; somewhat above it while the estimate is large." if above else ". Calm is good, jumps later on are not."
         )
-        reading = replace(reading, gradient_norm=_GRADIENT[kind] + rest, drawn_to=kind)
+        reading = replace(reading, gradient_norm=_GRADIENT[kind].format(target) + rest, drawn_to=kind, target=target)
     return reading

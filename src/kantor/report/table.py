@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.report.plots import without_abandoned
+from kantor.report.curves import without_abandoned
 from kantor.report.words import figure
 
 COLUMNS = {
@@ -21,6 +21,15 @@ COLUMNS = {
     "images_per_second": "images/s",
 }
 ROWS = 24
+EPOCH_COLUMNS = {
+    "critic_loss": "critic loss",
+    "critic_real": "real",
+    "critic_fake": "fake",
+    "generator_loss": "generator loss",
+    "penalty": "penalty",
+    "gradient_norm": "gradient norm",
+}
+"""Means over an epoch; real and fake are the critic's scores."""
 
 
 def loss_table(metrics: Mapping[str, NDArray[np.float64]], rows: int = ROWS) -> list[str]:
@@ -44,9 +53,62 @@ def loss_table(metrics: Mapping[str, NDArray[np.float64]], rows: int = ROWS) -> 
             column = [figure(part[-1] / (1000 if name == "images_seen" else 1), 1) for part in parts]
         else:
             column = [_mean(part, whole=name == "images_per_second") for part in parts]
-        width = max(len(title), *map(len, column))
-        cells.append([text.rjust(width) for text in [title, *column]])
-    return ["  ".join(line) for line in zip(*cells, strict=True)]
+        cells.append([title, *column])
+    return _side_by_side(cells)
+
+
+def epoch_table(metrics: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """A head, a line an epoch and a line on the whole run; nothing where no row says its epoch.
+
+    The k-th line is the mean over rows with k - 1 < epoch <= k; an epoch in which no row ends (rows are longer than
+    epochs) has no line. An epoch's seconds are those between its two ends, which may lie between two rows. The last one
+    is shown with its share where it is not whole. Rows that a roll-back undid do not count.
+    """
+    kept, _ = without_abandoned(metrics)
+    at = kept.get("epoch", np.zeros(0))
+    rows = np.isfinite(at) & (at > 0)
+    at = at[rows]
+    if not len(at):
+        return []
+    numbers, which = np.unique(np.ceil(at), return_inverse=True)
+    groups = [np.flatnonzero(which == i) for i in range(len(numbers))]
+    last = at.max()
+    share = 1 - (numbers[-1] - last)
+    part = f" ({np.floor(100 * share):.0f}%)" if share < 1 else ""
+    names = ["epoch", *map(figure, numbers)]
+    cells = [
+        [*(name + " " * len(part) for name in names[:-1]), names[-1] + part],
+        ["kimg", *(figure(kept["images_seen"][rows][one[-1]] / 1000, 1) for one in groups)],
+    ]
+    for name, title in EPOCH_COLUMNS.items():
+        values = kept.get(name, np.zeros(0))
+        if np.isfinite(values).any():
+            cells.append([title, *(_mean(values[rows][one], whole=False) for one in groups)])
+    seconds = kept.get("seconds", np.full(len(rows), np.nan))[rows]
+    timed = np.isfinite(seconds)
+    if not timed.any():
+        return _side_by_side(cells)
+    ends = np.interp([numbers - 1, np.minimum(numbers, last)], np.append(0, at[timed]), np.append(0, seconds[timed]))
+    cells.append(["seconds", *(figure(took, 1 if took < _SHORT_S else 0) for took in ends[1] - ends[0])])
+    return [*_side_by_side(cells), _pace(last, ends[1, -1])]
+
+
+_SHORT_S = 100
+
+
+def _pace(epochs: float, seconds: float) -> str:
+    """ "15 epochs in 1:02:03, 248 s an epoch"."""
+    minutes, rest = divmod(round(seconds), 60)
+    each = seconds / epochs
+    count = figure(epochs) if float(epochs).is_integer() else figure(epochs, 2)
+    per = f"{each:.3g}" if each < _SHORT_S else figure(each)
+    return f"{count} epoch{'' if epochs == 1 else 's'} in {figure(minutes // 60)}:{minutes % 60:02}:{rest:02}, {per} s an epoch"
+
+
+def _side_by_side(columns: list[list[str]]) -> list[str]:
+    """Lines of the columns, each of them flush right."""
+    aligned = [[text.rjust(max(map(len, column))) for text in column] for column in columns]
+    return ["  ".join(line) for line in zip(*aligned, strict=True)]
 
 
 def _mean(values: NDArray[np.float64], whole: bool) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.report.reading import Reading
+from kantor.report.reading import NEAR, Reading
 
 Column = NDArray[np.float64]
 _FEW = 12
+_BELOW = 0.8
+"""A gradient norm of less than this times its target is further below it than is usual."""
 _LONG = 1e12
 
 
@@ -55,14 +57,15 @@ def gradient_words(values: Column, reading: Reading) -> str:
     median = _late_median(values)
     verdict = ""
     if reading.drawn_to in ("two-sided", "one-sided"):
-        if median > reading.steep:
-            verdict = ": further above 1 than is usual"
-        elif median > 1.3:
-            verdict = ": above 1, as is usual while the estimate is large"
-        elif median >= 0.8 or reading.drawn_to == "one-sided":
+        ratio = median / reading.target
+        if ratio > reading.steep:
+            verdict = f": further above {reading.target:g} than is usual"
+        elif ratio > NEAR:
+            verdict = f": above {reading.target:g}, as is usual while the estimate is large"
+        elif ratio >= _BELOW or reading.drawn_to == "one-sided":
             verdict = ": as it should be"
         else:
-            verdict = ": further below 1 than is usual"
+            verdict = f": further below {reading.target:g} than is usual"
     return f"{reading.gradient_norm} Its median over the last quarter is {median:.3g}{verdict}."
 
 

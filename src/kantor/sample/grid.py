@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kantor.errors import ConfigError
 
-PAPER = (236, 235, 231)  # a light warm grey: both black and white pictures stand out from it
+Colour = tuple[int, int, int]
+PAPER: Colour = (236, 235, 231)  # a light warm grey: both black and white pictures stand out from it
 INK = (74, 76, 82)
 CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent pictures
 COMFORTABLE_CELL = 64
@@ -29,6 +30,7 @@ def grid(
     gutter: int = 2,
     caption: str | None = None,
     scale: int | None = None,
+    paper: Colour = PAPER,
 ) -> NDArray[np.uint8]:
     """One sheet of all pictures, row by row.
 
@@ -38,6 +40,7 @@ def grid(
         gutter: pixels between pictures and around them. 0, with scale=1 and no caption, leaves the bare pixels.
         caption: a line under the pictures; the sheet grows where it is too narrow for it.
         scale: every pixel becomes a square of so many; None enlarges small pictures until they can be looked at.
+        paper: RGB between the pictures, around them and of empty places, 0 to 255 each.
     Returns:
         uint8 [h, w, 3].
     Raises:
@@ -51,12 +54,12 @@ def grid(
     scale = scale or _scale(height, width, rows, columns, gutter)
     height, width = height * scale, width * scale
     sheet = np.empty((gutter + rows * (height + gutter), gutter + columns * (width + gutter), 3), np.uint8)
-    sheet[:] = PAPER
+    sheet[:] = paper
     for i, picture in enumerate(pictures):
         row, column = divmod(i, columns)
         top, left = gutter + row * (height + gutter), gutter + column * (width + gutter)
         sheet[top : top + height, left : left + width] = _on_paper(picture.repeat(scale, 0).repeat(scale, 1))
-    return _captioned(sheet, caption, gutter) if caption else sheet
+    return _captioned(sheet, caption, gutter, paper) if caption else sheet
 
 
 def parse_grid(text: str, where: str = "--grid") -> tuple[int, int]:
@@ -70,6 +73,18 @@ def parse_grid(text: str, where: str = "--grid") -> tuple[int, int]:
         do = "write columns x rows, such as 16x4"
         raise ConfigError(where, f'"{text}" is no size of a grid', do)
     return int(match[1]), int(match[2])
+
+
+def parse_colour(text: str, where: str = "--paper") -> Colour:
+    """ "#ffffff" -> (255, 255, 255).
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ConfigError(where, f'"{text}" is no colour', "write it as #rrggbb, such as '#ffffff'")
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 _RUNS = 3  # zlib's Z_RLE: of sheets as small as by a search for matches, in a fifth of the time
@@ -122,7 +137,7 @@ def _on_paper(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return mixed
 
 
-def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int) -> NDArray[np.uint8]:
+def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int, paper: Colour) -> NDArray[np.uint8]:
     """The sheet with a strip of text below. The letters grow with the sheet: it will be looked at whole."""
     height, width, _ = sheet.shape
     size = min(max(width / 46, 12), 40)
@@ -132,10 +147,11 @@ def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int) -> NDArray[n
     font = _font(size)
     strip = round(size * 1.9)
     full_width = max(width, math.ceil(font.getlength(caption)) + 2 * margin)
-    image = Image.new("RGB", (full_width, height + strip), PAPER)
+    image = Image.new("RGB", (full_width, height + strip), paper)
     image.paste(Image.fromarray(sheet), ((full_width - width) // 2, 0))
     middle = height + (strip - gutter) / 2
-    ImageDraw.Draw(image).text((margin, middle), caption, fill=INK, font=font, anchor="lm")
+    ink = INK if sum(paper) > sum(INK) + 255 else PAPER  # words on dark paper are light
+    ImageDraw.Draw(image).text((margin, middle), caption, fill=ink, font=font, anchor="lm")
     return np.asarray(image)
 
 

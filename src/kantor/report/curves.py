@@ -1,0 +1,54 @@
+"""Columns of metrics.csv as they are drawn: without what was undone, and calm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column = NDArray[np.float64]
+
+_MOST_IMAGES = 2.0**53
+_DRAWABLE = 1e150
+"""Differences and sums of larger numbers overflow."""
+
+
+def without_abandoned(metrics: Mapping[str, Column]) -> tuple[dict[str, Column], Column]:
+    """Leaves out rows that a roll-back undid, and what was never measured: numbers beyond all bounds.
+
+    Returns:
+        The columns of the rows that count, images_seen rising, and where the run was rolled back to: [roll-backs].
+    """
+    seen = metrics.get("images_seen", np.zeros(0))
+    count = (seen >= 0) & (seen <= _MOST_IMAGES)  # NaN is neither
+    seen = seen[count]
+    later_least = np.minimum.accumulate(np.append(seen, np.inf)[::-1])[::-1][1:]
+    keep = seen < later_least
+    back = seen[1:][np.diff(seen) <= 0]
+    return {name: np.clip(column[count][keep], -_DRAWABLE, _DRAWABLE) for name, column in metrics.items()}, back
+
+
+def smooth(values: Column, window: int) -> Column:
+    """Centred moving mean over `window` rows after a median over five, so that a lone spike leaves no plateau.
+
+    The window is narrower at the start, where curves are steep. NaN is left out; NaN where there is nothing else.
+    """
+    calm = _median_of_five(values)
+    finite = np.isfinite(calm)
+    sums = np.append(0, np.cumsum(np.where(finite, calm, 0)))
+    counts = np.append(0, np.cumsum(finite))
+    at = np.arange(len(calm))
+    half = np.minimum(window // 2, at)
+    first, last = at - half, np.minimum(at + half + 1, len(calm))
+    count = counts[last] - counts[first]
+    return np.where(count > 0, (sums[last] - sums[first]) / np.maximum(count, 1), np.nan)
+
+
+def _median_of_five(values: Column) -> Column:
+    padded = np.pad(values, 2, constant_values=np.nan)
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)  # NaN go last
+    count = np.isfinite(windows).sum(1)
+    rows = np.arange(len(values))
+    middle = (windows[rows, np.maximum(count - 1, 0) // 2] + windows[rows, np.minimum(count // 2, 4)]) / 2
+    return np.where(count > 0, middle, np.nan)

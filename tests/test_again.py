@@ -8,7 +8,8 @@ from unittest import mock
 
 import pytest
 
-from kantor.app.plan import with_intervals
+from engine_fakes import feed, parts
+from kantor.app.plan import pictures_per_second, with_intervals
 from kantor.app.run import Terminal
 from kantor.app.train import TrainOptions, train
 from kantor.config.io import overridden, read_toml, resolve
@@ -91,3 +92,14 @@ def test_an_epoch_is_at_least_a_batch() -> None:
     config = overridden(resolve(), {"train.images": 10_000, "train.tick_images": "epoch", "train.batch": 64})
     assert with_intervals(config, pictures=10).train.tick_images == 64
     assert with_intervals(config, pictures=700).train.tick_images == 700
+
+
+def test_a_rate_is_measured_in_ordinary_cycles() -> None:
+    """An overdose may take longer than all that there is time for."""
+    state, steps = parts("wgan", {"cycle": {"kind": "overdose", "critic_steps": 2, "overdose_steps": 10_000}})
+    stream, taken = feed(), []
+    take = stream.take
+    with mock.patch.object(stream, "take", lambda n: (taken.append(n), take(n))[1]):
+        assert pictures_per_second(state, stream, steps, 0.01) > 0
+    assert 0 < len(taken) < 10_000
+    assert steps.config.cycle.overdose_steps == 10_000  # type: ignore[union-attr]

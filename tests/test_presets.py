@@ -110,7 +110,7 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_what_a_preset_says_about_itself(name: str) -> None:
     config, text = resolve(name), preset_text(name)
-    assert re.fullmatch(r"# .{1,100}\.", text.splitlines()[0])  # what `kantor presets` lists
+    assert re.fullmatch(r"# .{1,110}\.", text.splitlines()[0])  # what `kantor presets` lists
     assert all(len(line) <= 140 for line in text.splitlines())
     if name.endswith("-as-coded"):
         assert resolve(name.removesuffix("-as-coded")) != config

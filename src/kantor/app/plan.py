@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -127,7 +127,13 @@ def fastest_threads(state: State, feed: Feed, steps: Steps) -> tuple[int, str]:
 
 
 def pictures_per_second(state: State, feed: Feed, steps: Steps, seconds: float = CALIBRATION_S) -> float:
-    """Rate of training, measured for some seconds on a copy that is thrown away."""
+    """Rate of training, measured for some seconds on a copy that is thrown away.
+
+    In ordinary cycles: an overdose of critic steps may take longer than all that there is time for.
+    """
+    if steps.config.cycle.kind == "overdose":
+        usual = overridden(steps.config, {"cycle.overdose_steps": steps.config.cycle.critic_steps})
+        steps = replace(steps, config=usual)
     trial, position = copy.deepcopy(state), feed.position
     try:
         return _rate(trial, feed, steps, seconds)

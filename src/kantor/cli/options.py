@@ -17,7 +17,8 @@ from kantor.sinks.progress import PlainProgress
 
 Size = Annotated[str | None, typer.Option(help="Size of a picture: 64, or height x width: 48x96.", show_default=False)]
 Crop = Annotated[
-    int | None, typer.Option(min=0, help="Cut a square of this side from the middle first; 0 cuts nothing.", show_default=False)
+    int | None,
+    typer.Option(min=0, help="Cut a square of this side from the middle first; 0 cuts nothing.", show_default=False),
 ]
 Fit = Annotated[
     str | None,

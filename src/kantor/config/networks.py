@@ -98,9 +98,9 @@ class DcganCritic(_CriticConfig):
 
     kind: Literal["dcgan"] = "dcgan"
     bare_first: bool = False
-    """No activation behind the first layer, a quirk of a seed: see docs/quirks.md."""
+    """No activation behind the first layer, a quirk of published code: see docs/quirks.md."""
     activated_score: bool = False
-    """`norm` and leaky ReLU on the score itself, a quirk of a seed: see docs/quirks.md."""
+    """`norm` and leaky ReLU on the score itself, a quirk of published code: see docs/quirks.md."""
 
 
 class UpsamplingCritic(_CriticConfig):

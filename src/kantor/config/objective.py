@@ -15,9 +15,9 @@ class InterpolatesProbe(Section):
 
     kind: Literal["interpolates"] = "interpolates"
     alpha: Literal["uniform", "normal", "batch"] = "uniform"
-    """Where on the line: U(0, 1) for each picture; or, quirks of the seeds, N(0, 1) for each, or one U(0, 1) for the batch."""
+    """Where on the line: U(0, 1) for each picture; or, quirks of published code, N(0, 1) for each, or one U(0, 1) for the batch."""
     sign: Literal["plus", "minus"] = "plus"
-    """"minus" takes the negative of the real pictures, a quirk of a seed: see docs/quirks.md."""
+    """"minus" takes the negative of the real pictures, a quirk of published code: see docs/quirks.md."""
 
 
 class RealProbe(Section):
@@ -52,7 +52,7 @@ class PenaltyConfig(Section):
     target: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """The norm that is wanted: the critic's Lipschitz constant."""
     over: Literal["picture", "columns"] = "picture"
-    """The norm is that of the whole picture's gradient; or of each column's, a quirk of a seed: see docs/quirks.md."""
+    """The norm is that of the whole picture's gradient; or of each column's, a quirk of published code: see docs/quirks.md."""
     weight: Weight = 10.0
     """Weight of the penalty in the critic's loss."""
     every: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -66,7 +66,7 @@ class SquaredDrift(Section):
     weight: Weight = 0.001
     """Weight of the drift term in the critic's loss."""
     of: Literal["mean-real", "mean-both", "half-sum-real"] = "mean-real"
-    """Of real scores, of all scores; or half the sum of a batch's, a quirk of a seed: see docs/quirks.md."""
+    """Of real scores, of all scores; or half the sum of a batch's, a quirk of published code: see docs/quirks.md."""
 
 
 class WeightClipping(Section):
@@ -82,7 +82,7 @@ class WeightClipping(Section):
 
 
 class GradientClipping(Section):
-    """Scales the critic's gradients down to a norm: a quirk of a seed, and no bound on the critic (docs/quirks.md)."""
+    """Scales the critic's gradients down to a norm: a quirk of published code, and no bound on the critic (docs/quirks.md)."""
 
     kind: Literal["gradient-clipping"] = "gradient-clipping"
     bound: Annotated[float, Field(gt=0, le=1e6)] = 0.05

@@ -17,10 +17,10 @@ class _Cycle(Section):
     generator_batch: Annotated[int, Field(ge=0, le=65536)] = 0
     """Pictures in a generator step; 0: as many as in a critic step."""
     reuse: Literal["none", "pictures", "everything"] = "none"
-    """Each critic step of a cycle has new pictures; or, quirks of the seeds, all have the same real ones, or the same real ones
+    """Each critic step of a cycle has new pictures; or, quirks of published code, all have the same real ones, or the same real ones
     and latents, which the generator's step has too (docs/quirks.md)."""
     split_updates: bool = False
-    """Two critic steps in the place of one, on real and on generated pictures apart: a quirk of a seed (docs/quirks.md)."""
+    """Two critic steps in the place of one, on real and on generated pictures apart: a quirk of published code (docs/quirks.md)."""
 
 
 class ConstantCycle(_Cycle):
@@ -42,7 +42,7 @@ class OverdoseCycle(_Cycle):
     every_cycles: Positive = 500
     """Each such cycle is an overdose."""
     counted: Literal["run", "epoch"] = "run"
-    """Cycles are counted from the start of the run; or, a quirk of a seed, from 1 in each epoch, and the first of them are
+    """Cycles are counted from the start of the run; or, a quirk of published code, from 1 in each epoch, and the first of them are
     overdoses in the first epoch alone (docs/quirks.md)."""
 
 

@@ -10,7 +10,8 @@ import torch
 from pydantic import TypeAdapter
 
 from kantor.config import schema
-from kantor.objectives.objective import Drift, Objective, WeightClipping, build_objective
+from kantor.objectives.bounds import Drift, WeightClipping
+from kantor.objectives.objective import Objective, build_objective
 from kantor.objectives.penalties import (
     Fake,
     GradientPenalty,

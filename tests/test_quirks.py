@@ -27,7 +27,8 @@ from kantor.engine import ema
 from kantor.engine.draws import Draws
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.errors import ConfigError
-from kantor.objectives.objective import Drift, GradientClipping, WeightClipping, build_objective
+from kantor.objectives.bounds import Drift, GradientClipping, WeightClipping
+from kantor.objectives.objective import build_objective
 from kantor.objectives.penalties import Interpolates, by_columns, input_gradient, two_sided
 from kantor.types import Batch
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +17,7 @@ from commands import TINY, exit_of
 from kantor.app.generate import split_classes
 from kantor.app.walk import way
 from kantor.sample.film import film_bytes, shown
-from kantor.sample.walk import arc, ease, walk
+from kantor.sample.walk import arc, ease, loop_of_four, walk
 
 
 def points(count: int, dim: int = 5) -> np.ndarray:
@@ -125,6 +127,35 @@ def test_a_strip_shows_the_pictures_of_its_seeds(model: Path, tmp_path: Path) ->
         seen = sheet[top : top + 16 * scale : scale, left : left + 16 * scale : scale]
         wanted = np.asarray(Image.open(tmp_path / "g" / f"seed-{seed:08d}.png"))
         np.testing.assert_array_equal(seen, wanted)
+
+
+def test_the_shortest_and_the_longest_round_trip() -> None:
+    """Against all round trips of four of seven points, in every order."""
+    points = np.random.default_rng(3).normal(size=(7, 2))
+    lengths = np.linalg.norm(points[:, None] - points[None], axis=2)
+
+    def total(trip: Any) -> float:
+        return float(sum(lengths[trip[i], trip[(i + 1) % 4]] for i in range(4)))
+
+    every = [total(trip) for trip in itertools.permutations(range(7), 4)]
+    assert total(loop_of_four(lengths, False)) == pytest.approx(min(every))
+    assert total(loop_of_four(lengths, True)) == pytest.approx(max(every))
+
+
+def test_smooth_and_rough_ways(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for trip in ("smooth", "rough"):
+        strip = tmp_path / f"{trip}.png"
+        assert exit_of("walk", model, "--seeds", trip, "--class", "B", "--columns", 6, "--loop", "--out", strip) == 0
+        out = capsys.readouterr().out
+        seeds = re.search(rf"the {trip} way leads along seeds (\d+,\d+,\d+,\d+)", out)
+        assert seeds, out
+        again = tmp_path / f"{trip}-again.png"
+        assert (
+            exit_of("walk", model, "--seeds", seeds[1], "--class", "B", "--columns", 6, "--loop", "--out", again) == 0
+        )
+        assert again.read_bytes() == strip.read_bytes()
+    assert exit_of("walk", model, "--seeds", "smooth", "--out", tmp_path / "no.png") == 2
+    assert "name a --class" in capsys.readouterr().err
 
 
 def test_a_film_of_classes(model: Path, tmp_path: Path) -> None:

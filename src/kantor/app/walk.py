@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from kantor.sample.draw import BATCH, draw
 from kantor.sample.film import COMFORTABLE_SIDE, film_bytes, require_video, shown
 from kantor.sample.grid import grid, png_bytes
 from kantor.sample.latents import latents, parse_seeds
-from kantor.sample.walk import Easing, walk
+from kantor.sample.walk import Easing, loop_of_four, walk
 
 MOST_FRAMES = 10_000
 MOST_WEBP_BYTES = 2_000_000_000
+FOUND = ("smooth", "rough")
+CANDIDATES, LEG = 16, 5  # seeds that a way is looked for among, and steps of a trial leg: 720 pictures
 KINDS = (".gif", ".webp", ".mp4", ".png")
 
 
@@ -49,19 +52,28 @@ class WalkOptions:
     overwrite: bool = False
 
 
-def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambda *_: None) -> tuple[Path, int]:
+def make_walk(
+    options: WalkOptions,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    note: Callable[[str], None] = lambda line: None,
+) -> tuple[Path, int]:
     """Draws the walk and writes it.
 
     Args:
         progress: called with (pictures drawn, of how many).
+        note: is told which seeds were chosen, where they are to be found.
     Returns:
         The file, and the number of pictures in it.
     """
-    seeds, kind = parse_seeds(options.seeds), options.out.suffix.lower()
+    kind, find = options.out.suffix.lower(), options.seeds.strip().lower()
+    seeds = [0, 1, 2, 3] if find in FOUND else parse_seeds(options.seeds)
     _check(options, seeds, kind)
     network, card, _ = load_model(options.model, options.runs, options.raw, options.checkpoint)
     refuse_colourist(options.model, card)
     network.to(choose_device(options.device))
+    if find in FOUND:
+        seeds = found_seeds(network, card, options, find == "rough")
+        note(f"the {find} way leads along seeds {','.join(map(str, seeds))}")
     strip = kind == ".png"
     frames = options.columns - 1 if strip else options.frames
     classes = split_classes(options.classes, card)
@@ -80,6 +92,27 @@ def make_walk(options: WalkOptions, progress: Callable[[int, int], None] = lambd
     atomic.make_folder(options.out.absolute().parent)
     atomic.write_bytes(options.out, data)
     return options.out, count
+
+
+def found_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) -> list[int]:
+    """Four of the first seeds between which pictures change least on a round trip, or most.
+
+    How far it is from one to another: the sum of root mean square changes of pixels over `LEG` equal steps.
+    """
+    if card.class_names and len(options.classes) != 1:
+        raise ConfigError("--seeds", "in a model with classes the way is looked for in one of them", "name a --class")
+    lengths = np.zeros((CANDIDATES, CANDIDATES))
+    pairs = list(itertools.combinations(range(CANDIDATES), 2))
+    trips = [
+        way(card, pair, options.classes, LEG, options.straight, False, "linear", options.truncation) for pair in pairs
+    ]
+    z = np.concatenate([z for z, _ in trips])
+    labels = None if trips[0][1] is None else np.concatenate([one for _, one in trips if one is not None])
+    pictures = draw(network, z, labels).astype(np.float32).reshape(len(pairs), LEG + 1, -1)
+    steps = np.sqrt(np.square(np.diff(pictures, axis=1)).mean(axis=2)).sum(axis=1)
+    for (a, b), length in zip(pairs, steps, strict=True):
+        lengths[a, b] = lengths[b, a] = length
+    return list(loop_of_four(lengths, rough))
 
 
 def _check(options: WalkOptions, seeds: list[int], kind: str) -> None:

@@ -16,7 +16,12 @@ def add_to(app: typer.Typer) -> None:
 
 def walk(
     model: Model,
-    seeds: Annotated[str, typer.Option(help="The pictures on the way: 3,9,12.")],
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="The pictures on the way: 3,9,12; or smooth, or rough: four with little or much change between."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="A film: .gif, .webp or .mp4; or a strip of pictures: .png.")],
     class_: Annotated[
         list[str] | None,
@@ -50,5 +55,5 @@ def walk(
         device, runs, overwrite,
     )  # fmt: skip
     with show_progress("drawing") as progress:
-        path, count = job.make_walk(options, progress)
+        path, count = job.make_walk(options, progress, show)
     show(f"{count:,} pictures: {path}")

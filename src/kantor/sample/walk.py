@@ -36,6 +36,22 @@ def walk(
     return np.concatenate(legs if loop else [*legs, points[-1:]])
 
 
+def loop_of_four(lengths: NDArray[np.float64], longest: bool) -> tuple[int, int, int, int]:
+    """Four of N points whose round trip is the shortest, or the longest, in the order of the trip.
+
+    Args:
+        lengths: [N, N], symmetric: how far it is from one to another; N > 3.
+    """
+    best: tuple[float, tuple[int, int, int, int]] | None = None
+    for a, b, c, d in itertools.combinations(range(len(lengths)), 4):
+        for trip in ((a, b, c, d), (a, b, d, c), (a, c, b, d)):
+            total = sum(lengths[trip[i], trip[(i + 1) % 4]] for i in range(4))
+            if best is None or (total > best[0] if longest else total < best[0]):
+                best = total, trip
+    assert best is not None, "fewer than four points"
+    return best[1]
+
+
 def ease(t: NDArray[np.float64], easing: Easing) -> NDArray[np.float64]:
     """[F] in [0, 1] -> the same range; "smooth" is 3 t^2 - 2 t^3, whose slope is zero at both ends."""
     return t if easing == "linear" else t * t * (3 - 2 * t)

@@ -106,7 +106,7 @@ def quirks(generator_steps: int, seeds: int) -> list[Trial]:
 def painter(minutes: float, seeds: int) -> list[Trial]:
     ratios = {f"wgan-gp {c}:{g}": ("painter-wgan-gp", [f"cycle.critic_steps={c}", f"cycle.generator_steps={g}"])
               for c, g in ((5, 1), (5, 3), (1, 1))}  # fmt: skip
-    ratios["clipping 5:1"] = ("wgan", ["cycle.critic_steps=5"])
+    ratios["clipping 5:1"] = ("wgan", ["cycle.critic_steps=5", "critic.norm=layer"])
     narrow = ("generator.width=16", "critic.width=16", "data.size=32", "data.channels=rgb", "train.batch=64")
     return [
         Trial(name, preset, EMOJI, ("--time-budget", f"{minutes:g}m"), [*narrow, *fields], seed)

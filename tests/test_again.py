@@ -54,6 +54,25 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     assert any("resum" in line or "goes on" in line for line in going_on.notes)
 
 
+@pytest.mark.parametrize(
+    ("more", "seen"),
+    [
+        ({"fields": {"train.images": 80}}, 80),
+        ({"fields": {"train.epochs": 3}}, 120),
+        ({"epochs": 2}, 80),
+        ({"images": 40}, None),  # it is as long already: no question
+        ({"fields": {"train.images": 20}}, None),
+    ],
+)
+def test_going_on_to_the_length_that_is_asked_for(tmp_path: Path, more: dict[str, Any], seen: int | None) -> None:
+    run = Told().train(tmp_path, images=40)
+    going_on = Told(answer=True)
+    found = going_on.train(tmp_path, **more)
+    assert (found == run) == (seen is not None) == bool(going_on.asked)
+    if seen is not None:
+        assert read_toml(run / "config.toml")["train"]["images"] == seen
+
+
 @pytest.mark.parametrize("fields", [{"train.seed": 1}, {"critic.width": 5}, {"data.glyphs.seed": 3}])
 def test_another_configuration_is_another_run(tmp_path: Path, fields: dict[str, Any]) -> None:
     Told().train(tmp_path, images=40)

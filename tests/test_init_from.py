@@ -97,6 +97,11 @@ def test_the_average_goes_on_from_that_of_the_other(first: Path, tmp_path: Path)
     torch.testing.assert_close(newest(asked)[name], wanted["generator/base.weight"])
 
 
+def test_an_average_without_a_warm_up_needs_none_switched_off(first: Path, tmp_path: Path) -> None:
+    run = still(tmp_path, init_from=first, overrides={"ema": {"kind": "per-step", "decay": 0.999}})
+    torch.testing.assert_close(newest(run)["average/base.weight"], newest(first)["average/base.weight"])
+
+
 def test_embeddings_belong_to_their_classes(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), np.uint8)
     for names in (("apple", "bear"), ("car", "apple")):
@@ -259,6 +264,12 @@ def test_growing_as_asked(small_stack: Path, tmp_path: Path, capsys: pytest.Capt
     text = (told / "config.toml").read_text()
     assert "fade_images = 500" in text
     assert "100000" not in text
+    (tmp_path / "whole").mkdir()
+    none = {"generator.fade_images": 0, "critic.fade_images": 0}
+    whole = stack_run(GROWN_STACK, tmp_path / "whole", init_from=small_stack, overrides=none)
+    repeated = stack_run((whole / "config.toml").read_text(), tmp_path / "whole")  # says 0 too
+    assert newest(repeated).keys() == newest(whole).keys()
+    assert not any("fade" in name for name in newest(repeated))
     capsys.readouterr()
     again = stack_run(GROWN_STACK, tmp_path, init_from=told, quiet=False)
     out = capsys.readouterr().out

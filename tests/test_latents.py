@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
+from kantor.engine.draws import Draws
 from kantor.errors import ConfigError
 from kantor.random import philox, uniforms
 from kantor.sample.latents import latents, parse_seeds
@@ -91,6 +94,22 @@ def test_neighbours_are_independent():
 def test_large_seeds_differ():
     seeds = [0, 1, 2**32, 2**32 + 1, 2**63, 2**63 + 1, 2**64 - 1]
     assert len(np.unique(latents(seeds, 4), axis=0)) == len(seeds)
+
+
+def test_between_zero_and_one():
+    """The documented uniforms themselves; truncation leads to their middle."""
+    for seed in (0, 17):
+        u = uniforms(seed, 1, 6)
+        np.testing.assert_allclose(latents(seed, 6, "unit")[0], u, rtol=2e-7)
+        np.testing.assert_allclose(latents(seed, 6, "unit", 0.5)[0], 0.25 + u / 2, rtol=2e-7)
+    assert (latents(3, 8, "unit", 0.0) == 0.5).all()
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [("unit", 0, 1), ("uniform", -1, 1)])
+def test_latents_of_training_have_their_range(kind, low, high):
+    config = SimpleNamespace(latent_dim=64, latent=kind)
+    z = Draws(0, 0, 0, torch.device("cpu")).latents("critic-latents", 0, 500, config).numpy()
+    assert stats.kstest(z.ravel(), "uniform", args=(low, high - low)).pvalue > 0.01
 
 
 def test_truncation_scales_towards_the_centre():

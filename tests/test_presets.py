@@ -12,12 +12,13 @@ import torch
 
 from engine_fakes import CPU
 from kantor.app.run import build
-from kantor.config.io import overridden, preset_names, preset_text, resolve
+from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
 from kantor.config.schema import Config, parse_size
 from kantor.export.weights import Card, read_generator, write_generator
 from kantor.nets import build_critic, build_generator, traits_of
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
+from stacks import COLOUR128, FISH32, FISH64, MNIST28
 
 CHANNELS = {"auto": 3, "rgb": 3, "gray": 1}
 TRAINABLE = {  # (generator, critic), from the seeds' own summaries and code
@@ -112,10 +113,74 @@ def test_what_a_preset_says_about_itself(name: str) -> None:
     config, text = resolve(name), preset_text(name)
     assert re.fullmatch(r"# .{1,110}\.", text.splitlines()[0])  # what `kantor presets` lists
     assert all(len(line) <= 140 for line in text.splitlines())
-    if name.endswith("-as-coded"):
-        assert resolve(name.removesuffix("-as-coded")) != config
     if config.objective.kind == "wgan-gp":  # no critic of these mixes a batch by batch norm
         assert traits_of(build_critic(config.critic, spec_of(config))).normalisation != "batch"
+
+
+LAYERS = {"fish32": FISH32, "fish64": FISH64, "colour-wgan128": COLOUR128, "paper-mnist28-wgan-gp": MNIST28}
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "fish32-as-coded", "fish64-as-coded", "colour-wgan128-as-coded"])
+def test_layers_of_a_preset_are_those_of_its_seed(name: str) -> None:
+    """test_stack.py compares these with the seed, layer by layer."""
+    config, (generator, critic) = resolve(name), LAYERS[name.removesuffix("-as-coded")]
+    assert config.generator.layers == generator.layers  # type: ignore[union-attr]
+    assert config.generator.base == generator.base  # type: ignore[union-attr]
+    assert config.critic.layers == critic.layers  # type: ignore[union-attr]
+    for part, theirs in ((config.generator, generator), (config.critic, critic)):
+        for field in (
+            "kind",
+            "norm",
+            "base_activation",
+            "activation",
+            "output",
+            "norm_first",
+            "range",
+            "minibatch_stddev",
+        ):
+            assert getattr(part, field, None) == getattr(theirs, field, None)
+
+
+GP = "objective.penalties.gradient"
+TWINS = {  # what a twin has otherwise, and nothing else
+    "fish32": {f"{GP}.at.alpha": "normal", "objective.drift.of": "half-sum-real", "cycle.reuse": "pictures"},
+    "fish64": {
+        f"{GP}.at.alpha": "normal", "objective.drift.of": "half-sum-real", "cycle.reuse": "pictures",
+        "critic.dropout": 0.4,
+    },
+    "celeba64-dcgan": {"critic.bare_first": True, "critic.activated_score": True},
+    "celeba64-wgan": {
+        "critic.bare_first": True, "critic.activated_score": True, "cycle.counted": "epoch", "cycle.first_cycles": 24,
+        "objective.constraint.kind": "gradient-clipping", "objective.constraint.scope": None,
+        "objective.constraint.when": None,
+    },
+    "celeba64-wgan-gp": {
+        "critic.bare_first": True, "critic.activated_score": True, f"{GP}.at.alpha": "batch", f"{GP}.at.sign": "minus",
+        f"{GP}.over": "columns",
+    },
+    "colour-wgan128": {
+        "generator.latent": "normal", "train.epochs": 300.0, "cycle.split_updates": True,
+        "objective.constraint.scope": "kernels",
+    },
+    "mnist64-dcgan": {"generator.latent": "normal", "cycle.reuse": "everything"},
+    "mnist64-wgan": {
+        "generator.latent": "normal", "cycle.reuse": "everything", "objective.constraint.when": "before",
+    },
+    "ohmygan-celeba64-dcgan": {"generator.latent": "normal", "cycle.reuse": "everything"},
+    "ohmygan-celeba64-wgan": {
+        "generator.latent": "normal", "cycle.reuse": "everything", "objective.constraint.when": "before",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_what_a_twin_has_otherwise(name: str) -> None:
+    changed = {field: new for field, (_, new) in difference(resolve(name), resolve(f"{name}-as-coded")).items()}
+    assert changed == TWINS[name]
+
+
+def test_every_twin_is_looked_at() -> None:
+    assert {f"{name}-as-coded" for name in TWINS} == {name for name in preset_names() if name.endswith("-as-coded")}
 
 
 def test_hyper_parameters_of_the_seeds() -> None:

@@ -21,6 +21,13 @@ FIELDS: list[dict[str, Any]] = [
     {"objective.kind": "relativistic", "critic.norm": "layer"},
     {"objective.kind": "dragan", "critic.norm": "none", "train.micro_batch": 3, "generator.norm": "none"},
     {"objective.kind": "wgan", "optimizer.critic.kind": "rmsprop", "optimizer.generator.kind": "sgd"},
+    {
+        "objective.kind": "wgan",
+        "cycle.split_updates": True,
+        "objective.constraint.when": "before",
+        "cycle.generator_batch": 6,
+    },
+    {"objective.kind": "wgan", "objective.constraint.kind": "gradient-clipping", "cycle.reuse": "everything"},
 ]
 
 

@@ -160,6 +160,12 @@ def test_counting() -> None:
         ("dcgan", {}),
         ("default", {"critic.minibatch_stddev": 2, "critic.dropout": 0.5, "objective.kind": "dragan"}),
         ("wgan-gp", {"generator.kind": "resnet", "critic.kind": "resnet", "optimizer.critic.kind": "sgd"}),
+        ("wgan", {"cycle.split_updates": True, "objective.constraint.when": "before", "cycle.generator_batch": 6}),
+        ("wgan", {"objective.constraint.kind": "gradient-clipping", "cycle.reuse": "everything"}),
+        (
+            "wgan-gp",
+            {"objective.penalties.gradient.at.alpha": "normal", "objective.penalties.gradient.over": "columns"},
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )

@@ -44,9 +44,11 @@ def begun_before(config: Config, fingerprint: str, runs: Path) -> Begun | None:
             if known.get("data_fingerprint") != fingerprint:
                 continue
             old = layered(Config(), read_toml(run / directory.CONFIG), str(run))
-            newest, _ = checkpoints.last(run / directory.CHECKPOINTS)
+            if difference(old, config).keys() - {*MAY_CHANGE, *_LENGTHS}:
+                continue
+            newest, _ = checkpoints.last(run / directory.CHECKPOINTS)  # which reads it whole
         except UserError:  # of another version, or damaged: no concern of a new run
             continue
-        if newest is not None and not difference(old, config).keys() - {*MAY_CHANGE, *_LENGTHS}:
+        if newest is not None:
             return Begun(run, int(newest.name))
     return None

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from kantor import atomic
 from kantor.app import cache as caching
 from kantor.app.plan import Filled, fill
@@ -20,6 +22,7 @@ from kantor.data.listing import Listing, choose_spec, scan
 from kantor.data.pack import PackReport, cache_key, pack
 from kantor.data.pairs import Pairs
 from kantor.data.sources import GLYPHS, Many, Source, open_source, place, whole
+from kantor.data.sources.chosen import drawn
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
 from kantor.data.verdict import too_many
@@ -140,8 +143,13 @@ def _ready(config: Config) -> bool:
 def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:
     """The set without what is held out of it. Too few pictures are an error, few are worth a word."""
     part: Store | Part = store
+    data = config.data
+    if 0 < data.limit < store.count:  # a set packed earlier; one packed for this run has no more
+        few = drawn(store.count, data.limit, data.choose_seed) if data.choose == "random" else np.arange(data.limit)
+        part = Part(store, few)
+        note(f"{data.limit:,} of {store.count:,} pictures are used")
     if config.data.holdout:
-        part, held = split(store, config.data.holdout)
+        part, held = split(part, config.data.holdout)
         note(f"{held.count:,} of {store.count:,} pictures are held out")
     _enough(part, config, note)
     return part

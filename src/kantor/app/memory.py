@@ -53,7 +53,8 @@ def release(device: torch.device) -> None:
 
 
 def _at_once(config: Config) -> int:
-    return min(config.train.micro_batch or config.train.batch, config.train.batch)
+    most = max(config.train.batch, config.cycle.generator_batch)
+    return min(config.train.micro_batch or most, most)
 
 
 def _what_fits(parts: Parts) -> str:

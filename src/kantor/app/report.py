@@ -145,7 +145,8 @@ def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec, cond
     with torch.device("meta"):  # to be counted, not to be run
         count = sum(p.numel() for p in build(chosen, spec, condition=condition).parameters())
     norm = "no normalisation" if chosen.norm == "none" else f"{chosen.norm} normalisation"
-    return f"{chosen.kind}, width {chosen.width}, {norm}, {count:,} parameters"
+    shape = f"{len(chosen.layers)} layers" if chosen.kind == "stack" else f"width {chosen.width}"
+    return f"{chosen.kind}, {shape}, {norm}, {count:,} parameters"
 
 
 def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -186,6 +186,9 @@ def _refuse_quirks(config: Config, objective: Objective) -> None:
     if config.cycle.split_updates and (objective.penalties or objective.generator_needs_real or objective.drift):
         what = "makes a critic's step of two halves, and penalties, drift and relativistic losses need both at once"
         raise ConfigError("cycle.split_updates", what, "leave it out, or use a loss with weight clipping")
+    if config.cycle.reuse == "everything" and config.cycle.generator_batch not in (0, config.train.batch):
+        what = "gives the generator the critic's latents, of which there are as many as a batch has"
+        raise ConfigError("cycle.reuse", f'"everything" {what}', "leave cycle.generator_batch out")
     if config.train.micro_batch and objective.drift is not None and objective.drift.of == "half-sum-real":
         what = "depends on the size of the batch, so that parts of it make another sum"
         raise ConfigError("objective.drift.of", f'"half-sum-real" {what}', "leave train.micro_batch out")

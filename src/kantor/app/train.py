@@ -14,7 +14,7 @@ import torch
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.again import begun_before
+from kantor.app.again import Begun, begun_before
 from kantor.app.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.compiling import compiled_or_not
 from kantor.app.data import cache_folder, default_side, open_set
@@ -34,7 +34,7 @@ from kantor.app.plan import (
 from kantor.app.resume import open_again, open_checkpoint, resumed_config, resumed_line, rounds_otherwise
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.app.scoring import measuring
-from kantor.config.io import overridden, resolve, to_toml
+from kantor.config.io import leaves, overridden, read_toml, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data import layout
 from kantor.data.sources import GLYPHS, place
@@ -104,13 +104,18 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if config.train.images == "auto" and config.train.epochs and not _length_given(options):
         options = replace(options, epochs=config.train.epochs)
     _check_paths(config, options.runs)
+    for network in ("generator", "critic"):
+        field = f"optimizer.{network}.lr"
+        if field in options.overrides and getattr(config.optimizer, network).schedule.kind == "pieces":
+            do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
+            raise ConfigError(f"--set {field}", "has no effect: the rates of the schedule hold", do)
     scores = measuring(config, device)  # before pictures are packed: it refuses scores that are none
     weights = None
     faded: list[Filled] = []
     if config.train.init_from:
         weights = read_weights(config.train.init_from, options.runs, terminal.note)
         config, _ = fill(config, {"train.init_from": (str(weights.path), "as asked for")})
-        config, faded = with_fading(config, weights, options.overrides.keys())
+        config, faded = with_fading(config, weights, _asked(options))
     cache = cache_folder(options.cache)
     store, config, filled = open_set(config, default_side(device.type), cache, terminal.packing, terminal.note)
     filled = [*faded, *filled]
@@ -121,13 +126,14 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     options = _clock_after("packing", options, terminal)
     if (twin := begun_before(config, store.fingerprint, options.runs)) is not None:
         terminal.note(twin.line)
-        if terminal.ask(f"go on with {twin.path}?"):
-            return _resume(replace(options, resume=str(twin.path)), device, terminal)
+        going_on = _going_on(options, config, twin, store.count)
+        if going_on is not None and terminal.ask(f"go on with {twin.path}?"):
+            return _resume(going_on, device, terminal)
     parts = build(config, store, device, precision, scores)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
-        asked = "ema.warmup" in options.overrides or config.ema != resolve(options.preset).ema
-        if taken.whole and config.ema.kind != "none" and not asked:
+        asked = "ema.warmup" in _asked(options) or config.ema != resolve(options.preset).ema
+        if taken.whole and config.ema.kind == "half-life" and not asked:
             config, more = fill(
                 config, {"ema.warmup": (0.0, "the running average goes on from that of the other model")}
             )
@@ -172,6 +178,26 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         return run, Run(
             run, parts, terminal, cache, options.started_s, options.budget_s, None, weights, options.tensorboard
         ).train()
+
+
+def _asked(options: TrainOptions) -> set[str]:
+    """Fields that the user gave: by flags, and in a file, such as a run's config.toml that is to be repeated."""
+    written = read_toml(options.config_file) if options.config_file is not None else {}
+    return {*options.overrides, *leaves(written)}
+
+
+def _going_on(options: TrainOptions, config: Config, twin: Begun, count: int) -> TrainOptions | None:
+    """The options that go on with a run to the length asked for now; None where it is as long already."""
+    lengths = ("train.images", "train.epochs")
+    overrides = {name: value for name, value in options.overrides.items() if name not in lengths}
+    images = config.train.images
+    if isinstance(images, int) and options.epochs is None and options.images is None:
+        options = replace(options, images=images)
+    options = replace(options, resume=str(twin.path), overrides=overrides, config_file=None)
+    total = _total(options, count)
+    if total is not None:
+        return options if total > twin.images_seen else None
+    return options if options.budget_s is not None else replace(options, budget_s=DEFAULT_BUDGET_S)
 
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:

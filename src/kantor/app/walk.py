@@ -103,15 +103,18 @@ def found_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) -> 
         raise ConfigError("--seeds", "in a model with classes the way is looked for in one of them", "name a --class")
     lengths = np.zeros((CANDIDATES, CANDIDATES))
     pairs = list(itertools.combinations(range(CANDIDATES), 2))
-    trips = [
-        way(card, pair, options.classes, LEG, options.straight, False, "linear", options.truncation) for pair in pairs
-    ]
-    z = np.concatenate([z for z, _ in trips])
-    labels = None if trips[0][1] is None else np.concatenate([one for _, one in trips if one is not None])
-    pictures = draw(network, z, labels).astype(np.float32).reshape(len(pairs), LEG + 1, -1)
-    steps = np.sqrt(np.square(np.diff(pictures, axis=1)).mean(axis=2)).sum(axis=1)
-    for (a, b), length in zip(pairs, steps, strict=True):
-        lengths[a, b] = lengths[b, a] = length
+    for start in range(0, len(pairs), BATCH // (LEG + 1)):  # as many as are drawn at once
+        some = pairs[start : start + BATCH // (LEG + 1)]
+        trips = [
+            way(card, pair, options.classes, LEG, options.straight, False, "linear", options.truncation)
+            for pair in some
+        ]
+        z = np.concatenate([z for z, _ in trips])
+        labels = None if trips[0][1] is None else np.concatenate([one for _, one in trips if one is not None])
+        pictures = draw(network, z, labels).astype(np.float32).reshape(len(some), LEG + 1, -1)
+        steps = np.sqrt(np.square(np.diff(pictures, axis=1)).mean(axis=2)).sum(axis=1)
+        for (a, b), length in zip(some, steps, strict=True):
+            lengths[a, b] = lengths[b, a] = length
     return list(loop_of_four(lengths, rough))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from kantor.config.base import Count, Section, Size, share
 
@@ -22,6 +22,15 @@ Degrees = Annotated[float, Field(ge=0, le=180)]
 Factor = Annotated[float, Field(gt=0, le=10)]
 
 
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("from and to: the second number must be no smaller than the first")
+    return value
+
+
+Range = Annotated[tuple[Factor, Factor], AfterValidator(_rising)]
+
+
 class AugmentConfig(Section):
     """Each real picture is shown otherwise each time: turned, moved, in other colours. All at once, on the device."""
 
@@ -33,11 +42,11 @@ class AugmentConfig(Section):
     """Moved up or down by up to this share of the height."""
     shear: Annotated[float, Field(ge=0, le=80)] = 0.0
     """Slanted by up to so many degrees, either way."""
-    zoom: tuple[Factor, Factor] = (1.0, 1.0)
+    zoom: Range = (1.0, 1.0)
     """From and to: pixels move together by this factor, for width and height apart; above 1 the picture shrinks."""
-    brightness: tuple[Factor, Factor] = (1.0, 1.0)
+    brightness: Range = (1.0, 1.0)
     """From and to: values from black are multiplied by this."""
-    colour: tuple[Factor, Factor] = (1.0, 1.0)
+    colour: Range = (1.0, 1.0)
     """From and to: each channel is multiplied by a number of its own, most often near the middle (triangular)."""
 
 

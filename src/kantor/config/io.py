@@ -116,8 +116,13 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def difference(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """Dotted fields whose values differ, with both values; a field that one of them lacks counts as None."""
-    a, b = dict(_leaves(old.model_dump(mode="json"))), dict(_leaves(new.model_dump(mode="json")))
+    a, b = leaves(old.model_dump(mode="json")), leaves(new.model_dump(mode="json"))
     return {name: (a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
+
+
+def leaves(tree: Tree) -> dict[str, Any]:
+    """Dotted fields of a tree with their values."""
+    return dict(_leaves(tree))
 
 
 def _validated(tree: Tree, where: str) -> Config:

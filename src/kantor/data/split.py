@@ -53,7 +53,7 @@ class Part:
         return self._store.digests()[self._rows]
 
 
-def split(store: Store, share: float) -> tuple[Part, Part]:
+def split(store: Store | Part, share: float) -> tuple[Part, Part]:
     """(pictures to train on, pictures held out); `share` of all are held out, as near as chance has it."""
     first = np.ascontiguousarray(store.digests()[:, :8]).view(">u8")[:, 0]
     held = first.astype(np.float64) / 2.0**64 < share

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from commands import exit_of
 from engine_fakes import CPU
 from kantor.app.run import build
 from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
@@ -251,3 +253,20 @@ def test_the_papers_penalty_is_met_in_the_other_range() -> None:
     plain = build_critic(config.critic.model_copy(update={"range": "signed"}), ImageSpec(28, 28, 1)).double()
     plain.load_state_dict(critic.state_dict())
     torch.testing.assert_close(critic(signed), plain((signed + 1) / 2))
+
+
+def test_from_records_cut_as_in_the_seed_to_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """kantor pack --format tfrecord --crop 108 --size 64, and training from it, which cuts no more."""
+    (tmp_path / "faces").mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (150, 130, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "faces" / f"{number}.png")
+    packed = tmp_path / "celeba64"
+    words = ["--format", "tfrecord", "--crop", 108, "--size", 64, "--out", packed]
+    assert exit_of("pack", tmp_path / "faces", *words) == 0
+    train = ["train", packed, "--preset", "celeba64-dcgan", "--images", 4, "--batch", 2, "--device", "cpu"]
+    train += ["--set", "generator.width=4", "--set", "critic.width=4", "--runs", tmp_path / "runs", "--cache", tmp_path]
+    assert exit_of(*train) == 3
+    assert "smaller than the crop of 108; use a smaller --crop, or --crop 0" in capsys.readouterr().err
+    assert exit_of(*train, "--crop", 0) == 0
+    assert (tmp_path / "runs" / "00000-celeba64-dcgan" / "generator.safetensors").exists()

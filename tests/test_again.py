@@ -45,7 +45,7 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     again = Told()
     other = again.train(tmp_path, images=60)  # a length of its own is no other configuration
     assert other != run
-    assert again.asked == [f"go on with {run}?"]
+    assert again.asked == [f"go on with {run} (y), or begin a new run (N)?"]
     (line,) = [line for line in again.notes if "same configuration" in line]
     assert "has seen 40 pictures; --resume 0 goes on with it" in line
     going_on = Told(answer=True)

@@ -153,7 +153,7 @@ def test_find_what_is_not_there(tmp_path: Path, text: str, monkeypatch: pytest.M
     else:
         create(runs, "birds")
     what = "there is no run of this number in" if text == "3" else r"config\.toml"
-    with pytest.raises(ModelError, match=f"{what}.*choose one of: 00000-") as caught:
+    with pytest.raises(ModelError, match=f'{what}.*(choose one of: 00000-|did you mean "birds")') as caught:
         directory.find(text, runs)
     assert caught.value.exit_code == 4 and str(caught.value).isprintable()
     with pytest.raises(ModelError, match="train one first"):

@@ -213,7 +213,9 @@ layers = [{ width = 2, kernel = 3, grown = true }, { width = 2, kernel = 4, stri
 [train]
 precision = "float32"
 """
-FADES = "fade_images = 100,000: layers that the other model lacks are faded in"
+FADES = (
+    "fade_images = 100,000: layers that the other model lacks are faded in; at first pictures look as they did there"
+)
 
 
 @pytest.fixture(scope="module")

@@ -269,4 +269,4 @@ def test_from_records_cut_as_in_the_seed_to_training(tmp_path: Path, capsys: pyt
     assert exit_of(*train) == 3
     assert "smaller than the crop of 108; use a smaller --crop, or --crop 0" in capsys.readouterr().err
     assert exit_of(*train, "--crop", 0) == 0
-    assert (tmp_path / "runs" / "00000-celeba64-dcgan" / "generator.safetensors").exists()
+    assert (tmp_path / "runs" / "00000-celeba64-celeba64-dcgan" / "generator.safetensors").exists()

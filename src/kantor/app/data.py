@@ -101,8 +101,7 @@ def _conditions(
     """The outlines of the same pictures, without those held out: a set of its own in the cache."""
     outlines = {"edges": "canny", "channels": "gray", "condition": "none"}
     config = config.model_copy(update={"data": config.data.model_copy(update=outlines)})
-    note("outlines of the same pictures:")
-    store, _, _ = packed_set(config, side, cache, progress, note)
+    store, _, _ = packed_set(config, side, cache, progress, lambda line: note(f"outlines: {line}"))
     return split(store, config.data.holdout)[0] if config.data.holdout else store
 
 
@@ -164,7 +163,8 @@ def _enough(store: Store | Part, config: Config, note: Callable[[str], None]) ->
             "shows some of them more than once; expect little variety"
         )
     elif store.count < FEW:
-        note(f"{store.count} pictures are few: after some hundred epochs expect copies of them (--mirror doubles them)")
+        more = "" if config.data.mirror else " (--mirror doubles them)"
+        note(f"{store.count} pictures are few: after some hundred epochs expect copies of them{more}")
 
 
 def _packed_into(

@@ -110,7 +110,10 @@ def with_fading(config: Config, weights: Weights, asked: Collection[str]) -> tup
     for part in sorted(_grown({part: growth_of(s) for part, s in stacks.items()}, weights), reverse=True):
         name = f"{part}.fade_images"
         if not stacks[part].fade_images and name not in asked:
-            values[name] = (FADE_IMAGES, "layers that the other model lacks are faded in")
+            values[name] = (
+                FADE_IMAGES,
+                "layers that the other model lacks are faded in; at first pictures look as they did there",
+            )
     return fill(config, values)
 
 

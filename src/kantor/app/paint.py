@@ -79,7 +79,7 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     count = len(seeds) * max(1, len(drawings))
     if count > MOST:
         raise ConfigError("--seeds", f"{count:,} paintings in all", f"stay below {MOST:,}")
-    columns = _columns(options.grid, count)
+    columns = _columns(options.grid, count) or (len(seeds) if drawings else None)  # a drawing a row
     if not str(options.out).strip("."):
         raise ConfigError("--out", "is the current folder", "name a folder, such as --out paintings")
     refuse_album(options.out, _OURS)

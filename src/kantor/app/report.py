@@ -102,11 +102,21 @@ def read_page(run: Path) -> Page:
                 f"kantor train --config {quote(str(run / directory.CONFIG))}",
             ),
             ("Go on with this run:", f"kantor train --resume {quote(str(run))} --time-budget 10m"),
-            ("Draw pictures from it:", f"kantor generate {quote(str(run))} --grid 8x8"),
-            ("Score it:", f"kantor evaluate {quote(str(run))}"),
-            ("Walk between them:", f"kantor walk {quote(str(run))} --seeds 3,9,12 --loop --out walk.gif"),
+            *_uses(config, run),
         ],
     )
+
+
+def _uses(config: Config, run: Path) -> list[tuple[str, str]]:
+    """What can be done with the model of a run."""
+    model = quote(str(run))
+    if config.data.condition != "none":
+        return [("Colour lines with it, of a model or your own:", f"kantor paint LINES {model} --out paintings")]
+    return [
+        ("Draw pictures from it:", f"kantor generate {model} --grid 8x8"),
+        ("Score it:", f"kantor evaluate {model}"),
+        ("Walk between them:", f"kantor walk {model} --seeds 3,9,12 --loop --out walk.gif"),
+    ]
 
 
 def _data(config: Config, env: Mapping[str, Any], events: list[dict[str, Any]]) -> list[tuple[str, str]]:

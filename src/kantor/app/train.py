@@ -35,16 +35,18 @@ from kantor.app.resume import open_again, open_checkpoint, resumed_config, resum
 from kantor.app.run import Parts, Run, Terminal, build
 from kantor.app.scoring import measuring
 from kantor.config.io import leaves, overridden, read_toml, resolve, to_toml
-from kantor.config.schema import Config
+from kantor.config.schema import Config, parse_size
 from kantor.data import layout
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.own import PREFIX
 from kantor.engine.device import choose_device, choose_precision, keep_memory, return_memory
 from kantor.errors import ConfigError, DataError
+from kantor.nets import build_generator
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
 from kantor.sinks.pace import words
 from kantor.sinks.tensorboard import require_tensorboard
+from kantor.types import ImageSpec
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         if field in options.overrides and getattr(config.optimizer, network).schedule.kind == "pieces":
             do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
             raise ConfigError(f"--set {field}", "has no effect: the rates of the schedule hold", do)
+    if config.generator.kind == "stack" and config.data.size != "auto":  # which is of one size
+        with torch.device("meta"):
+            build_generator(config.generator, ImageSpec(*parse_size(config.data.size), 3))
     scores = measuring(config, device)  # before pictures are packed: it refuses scores that are none
     weights = None
     faded: list[Filled] = []
@@ -127,7 +132,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if (twin := begun_before(config, store.fingerprint, options.runs)) is not None:
         terminal.note(twin.line)
         going_on = _going_on(options, config, twin, store.count)
-        if going_on is not None and terminal.ask(f"go on with {twin.path}?"):
+        if going_on is not None and terminal.ask(f"go on with {twin.path} (y), or begin a new run (N)?"):
             return _resume(going_on, device, terminal)
     parts = build(config, store, device, precision, scores)
     if weights:  # what does not fit is refused before there is a run directory
@@ -163,7 +168,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         terminal.note(str(line))
     terminal.note(intervals_line(config))
     parts = parts.lasting(config)
-    name = options.name or _name(config)
+    name = options.name or _name(config, options.preset)
     if store.labelled and not config.train.conditional:
         terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
     env = environment.describe(device, store.fingerprint, config.train.seed)
@@ -371,7 +376,9 @@ def _check_paths(config: Config, runs: Path) -> None:
         )
 
 
-def _name(config: Config) -> str:
+def _name(config: Config, preset: str) -> str:
+    """Data and preset; the objective where it is another than the preset's, or the preset is the usual one."""
     source = Path(config.data.source.removeprefix(PREFIX))
     name = source.name.partition(".")[0] if source.is_file() else source.name
-    return f"{name or 'data'}-{name_of(config.objective)}"
+    usual = preset == "default" or resolve(preset).objective.kind != config.objective.kind
+    return f"{name or 'data'}-{name_of(config.objective) if usual else preset}"

@@ -41,6 +41,7 @@ def sonify(
     """
     from kantor.app import sonify as job
 
+    mode = {"grey": "gray", "color": "colour"}.get(mode, mode)
     options = job.SonifyOptions(source, out, mode, format, count, resolution, runs, overwrite)
     with show_progress("making sounds") as progress:
         number, notes = job.make_sounds(options, progress)

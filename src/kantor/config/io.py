@@ -86,7 +86,7 @@ def preset_names() -> list[str]:
 def preset_text(name: str) -> str:
     """A preset as it stands in its file, comments included."""
     if name not in preset_names():
-        do = f"{nearest(name, preset_names())} (there are {', '.join(preset_names())})"
+        do = f"{nearest(name, preset_names())}; kantor presets lists all"
         raise ConfigError(f"--preset {name}", "there is no preset of this name", do)
     return (resources.files("kantor.config") / "presets" / f"{name}.toml").read_text("utf-8")
 

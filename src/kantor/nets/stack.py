@@ -134,7 +134,7 @@ def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
         raise ConfigError(
             "generator.layers",
             f"make pictures of {height}x{width}, but data.size is {asked}",
-            f"choose --size {size}, or networks of any size: --set generator.kind=upsampling --set critic.kind=dcgan",
+            f"choose --size {size}, a preset of another size, or networks of any: --set generator.kind=upsampling --set critic.kind=dcgan",
         )
     return sizes
 

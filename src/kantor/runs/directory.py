@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kantor import atomic
-from kantor.errors import DataError, ModelError, printable
+from kantor.errors import DataError, ModelError, nearest, printable
 
 CONFIG, ENVIRONMENT = "config.toml", "environment.json"
 METRICS, EVENTS, LOG, GENERATOR = "metrics.csv", "events.jsonl", "log.txt", "generator.safetensors"
@@ -56,6 +56,9 @@ def find(text: str, runs: Path) -> Path:
         else:
             what = "is no run directory (it has no config.toml)"
         known = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
+        close = nearest(path.name, [name for e in numbered for name in (e.name, e.name.partition("-")[2])])
+        if number is None and close.startswith("did you mean"):
+            known = close
         raise ModelError(text, what, known)
     return path
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TextIO
 
+from kantor.config.io import read_toml
 from kantor.engine.events import (
     Best,
     Event,
@@ -24,8 +25,8 @@ from kantor.engine.events import (
     Started,
     Tick,
 )
-from kantor.errors import printable
-from kantor.runs.directory import GENERATOR
+from kantor.errors import UserError, printable
+from kantor.runs.directory import CONFIG, GENERATOR
 from kantor.sinks.images import sheet_name
 from kantor.sinks.pace import Pace, Trend, rate_words, words
 
@@ -164,7 +165,10 @@ class Console:
         if where:
             self._say(f"results: {where}")
             if event.reason == "done":
-                self._say(f"to draw: {self._program} generate {quote(where)}")
+                if self._folder and _colours_lines(self._folder):
+                    self._say(f"to paint: {self._program} paint LINES {quote(where)} --out paintings")
+                else:
+                    self._say(f"to draw: {self._program} generate {quote(where)}")
             else:
                 self._say(f"to go on: {self._program} train --resume {quote(where)}")
 
@@ -259,3 +263,11 @@ class _Out:
             action()
         except (OSError, ValueError):  # a closed pipe; a closed file raises ValueError
             self.dead = True
+
+
+def _colours_lines(run: Path) -> bool:
+    """Whether the run's generator starts from outlines, and draws nothing without them."""
+    try:
+        return bool(read_toml(run / CONFIG).get("data", {}).get("condition", "none") != "none")
+    except UserError:
+        return False

@@ -77,6 +77,10 @@ def _check(config: DataConfig) -> None:
     if config.edges != "none" and config.channels not in ("auto", "gray"):
         do = "leave --channels out, or leave data.edges out"
         raise ConfigError("data.channels", f"outlines are grey, and {config.channels} is asked for", do)
+    if config.choose == "random" and not config.limit:
+        raise ConfigError(
+            "data.choose", "chooses some of the pictures, and all are used", "say how many: data.limit=3000"
+        )
     if config.pad and config.fit not in FITS:
         raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad so")
 

@@ -27,7 +27,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 DIGITS, EMOJI, FASHION = (ROOT / "data" / name for name in ("digits", "emoji", "fashion-mnist"))
-WIDEST = 560
+WIDEST = 400
 FIELDS = ["name", "data", "seed", "images_seen", "elapsed_s", "fd", "fd_low", "fd_high", "recall", "estimate",
           "gradient_norm"]  # fmt: skip
 
@@ -161,19 +161,19 @@ def carried_out(trial: Trial, runs: Path) -> dict[str, object]:
 
 
 def keep(run: Path, trial: Trial) -> None:
-    """The grid at a size for a page."""
+    """The upper half of the grid, at a size for a page."""
     assert trial.picture is not None
     trial.picture.parent.mkdir(parents=True, exist_ok=True)
     sheet = run / "generated" / "sheet.png"
     if not sheet.exists():
         sheet = sorted((run / "samples" / "fixed").glob("*.png"))[-1]
     with Image.open(sheet) as picture:
-        small = picture.convert("RGB")
+        small = picture.convert("RGB").crop((0, 0, picture.width, picture.height // 2 + 1))
         if small.width > WIDEST:
             small = small.resize((WIDEST, round(small.height * WIDEST / small.width)), Image.Resampling.LANCZOS)
         elif small.width * 2 <= WIDEST:
             small = small.resize((small.width * 2, small.height * 2), Image.Resampling.NEAREST)
-        small.quantize(255).save(trial.picture, optimize=True)
+        small.quantize(64).save(trial.picture, optimize=True)
 
 
 def main() -> None:

@@ -43,8 +43,9 @@ def train_until(
     **more: Any,
 ) -> tuple[Path, str]:
     """Trains the tiny networks of a preset; a signal is pretended after `cycles` cycles of this invocation."""
+    from kantor.app.length import TrainOptions
     from kantor.app.run import Terminal
-    from kantor.app.train import TrainOptions, train
+    from kantor.app.train import train
 
     looks = iter(range(10_000))  # the first look comes before the first cycle
     terminal = Terminal(

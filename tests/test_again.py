@@ -9,9 +9,10 @@ from unittest import mock
 import pytest
 
 from engine_fakes import feed, parts
+from kantor.app.length import TrainOptions
 from kantor.app.plan import pictures_per_second, with_intervals
 from kantor.app.run import Terminal
-from kantor.app.train import TrainOptions, train
+from kantor.app.train import train
 from kantor.config.io import overridden, read_toml, resolve
 from resume_child import FIELDS, Quiet
 

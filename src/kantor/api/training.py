@@ -18,8 +18,8 @@ from kantor.api.memory import keep
 from kantor.api.model import Model, Pictures, load
 from kantor.app import parsing
 from kantor.app.data import Progress, cache_folder
+from kantor.app.length import TrainOptions
 from kantor.app.run import Terminal
-from kantor.app.train import TrainOptions
 from kantor.app.train import train as _train
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.again import Begun, begun_before
+from kantor.app.again import begun_before
 from kantor.app.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.compiling import compiled_or_not
 from kantor.app.data import cache_folder, default_side, open_set
 from kantor.app.init_from import read_weights, same_weights, start_from, with_fading
+from kantor.app.length import (
+    TrainOptions,
+    clock_after,
+    going_on,
+    left_s,
+    length,
+    length_given,
+    resumed_length,
+    total_images,
+)
 from kantor.app.memory import explained
 from kantor.app.plan import (
     DEFAULT_BUDGET_S,
@@ -27,7 +33,6 @@ from kantor.app.plan import (
     fastest_threads,
     fill,
     intervals_line,
-    length_in_images,
     pictures_per_second,
     with_intervals,
 )
@@ -49,44 +54,13 @@ from kantor.sinks.tensorboard import require_tensorboard
 from kantor.types import ImageSpec
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """What the user asked for.
-
-    Attributes:
-        overrides: dotted field to value, from flags and --set.
-        epochs, images: totals of the run; None where not given.
-        budget_s: seconds for this invocation, or None.
-        resume: a run directory, its number or "latest"; None starts a new run.
-        name: of the run; None takes the data's.
-        tensorboard: write everything for TensorBoard too.
-        batch_auto: measure which batch is fastest.
-        started_s: time.monotonic() when the invocation began.
-    """
-
-    preset: str = "default"
-    config_file: Path | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    epochs: float | None = None
-    images: int | None = None
-    budget_s: float | None = None
-    device: str = "auto"
-    runs: Path = Path("runs")
-    name: str | None = None
-    resume: str | None = None
-    cache: Path | None = None
-    batch_auto: bool = False
-    tensorboard: bool = False
-    started_s: float = field(default_factory=time.monotonic)
-
-
 def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     """Trains a new run, or goes on with one.
 
     Returns:
         The run directory, and why it ended: "done", "time-budget" or "signal".
     """
-    _total(options, 0)  # before pictures are packed: it refuses a length that is given twice
+    total_images(options, 0)  # before pictures are packed: it refuses a length that is given twice
     device = choose_device(options.device)
     if options.tensorboard:
         require_tensorboard()
@@ -103,7 +77,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         what = "would be taken for the number of a run, or for the newest"
         raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
     config = resolve(options.preset, options.config_file, options.overrides)
-    if config.train.images == "auto" and config.train.epochs and not _length_given(options):
+    if config.train.images == "auto" and config.train.epochs and not length_given(options):
         options = replace(options, epochs=config.train.epochs)
     _check_paths(config, options.runs)
     for network in ("generator", "critic"):
@@ -128,12 +102,12 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if config.train.precision == "auto":
         config, more = fill(config, {"train.precision": (precision, why)})
         filled += more
-    options = _clock_after("packing", options, terminal)
+    options = clock_after("packing", options, terminal)
     if (twin := begun_before(config, store.fingerprint, options.runs)) is not None:
         terminal.note(twin.line)
-        going_on = _going_on(options, config, twin, store.count)
-        if going_on is not None and terminal.ask(f"go on with {twin.path} (y), or begin a new run (N)?"):
-            return _resume(going_on, device, terminal)
+        onwards = going_on(options, config, twin, store.count)
+        if onwards is not None and terminal.ask(f"go on with {twin.path} (y), or begin a new run (N)?"):
+            return _resume(onwards, device, terminal)
     parts = build(config, store, device, precision, scores)
     if weights:  # what does not fit is refused before there is a run directory
         taken = start_from(parts.state(), weights, parts.class_names)
@@ -163,7 +137,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         parts = parts.lasting(config)
     with explained(parts):
         options, parts = _with_compiled_steps(options, parts, terminal)
-        config, more = _length(options, parts)
+        config, more = length(options, parts)
     for line in [*filled, *more]:
         terminal.note(str(line))
     terminal.note(intervals_line(config))
@@ -191,20 +165,6 @@ def _asked(options: TrainOptions) -> set[str]:
     return {*options.overrides, *leaves(written)}
 
 
-def _going_on(options: TrainOptions, config: Config, twin: Begun, count: int) -> TrainOptions | None:
-    """The options that go on with a run to the length asked for now; None where it is as long already."""
-    lengths = ("train.images", "train.epochs")
-    overrides = {name: value for name, value in options.overrides.items() if name not in lengths}
-    images = config.train.images
-    if isinstance(images, int) and options.epochs is None and options.images is None:
-        options = replace(options, images=images)
-    options = replace(options, resume=str(twin.path), overrides=overrides, config_file=None)
-    total = _total(options, count)
-    if total is not None:
-        return options if total > twin.images_seen else None
-    return options if options.budget_s is not None else replace(options, budget_s=DEFAULT_BUDGET_S)
-
-
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
     run = directory.find(str(options.resume), options.runs)
     source = str(options.overrides.get("data.source", GLYPHS))
@@ -224,7 +184,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         parts = build(config, store, device, config.train.precision, measuring(config, device))
         seen = int(found.values["counters"]["images_seen"]) if found else 0
         planned = bool(env.get("length_from_budget"))
-        _resumed_length(options, parts, seen, planned, lambda: 1.0)  # what is refused is so before anything is compiled
+        resumed_length(options, parts, seen, planned, lambda: 1.0)  # what is refused is so before anything is compiled
         with explained(parts):
             options, parts = _with_compiled_steps(options, parts, terminal)
             config = parts.config
@@ -234,19 +194,19 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             def rate() -> float:
                 return pictures_per_second(parts.state(), parts.feed, parts.steps())
 
-            total = _resumed_length(options, parts, seen, planned, rate)
+            total = resumed_length(options, parts, seen, planned, rate)
         if total != config.train.images:
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
-        length = parts.config.train.images
+        planned_length = parts.config.train.images
         asked = "score.metrics" in options.overrides
-        short = isinstance(length, int) and length < FEWEST_SCORED <= total  # for scores, then
+        short = isinstance(planned_length, int) and planned_length < FEWEST_SCORED <= total  # for scores, then
         if config.train.score_images == 0 and "train.score_images" not in options.overrides and (asked or short):
             again = {"train.score_images", "score.count"} - options.overrides.keys()
             config, _ = fill(config, dict.fromkeys(sorted(again), ("auto", "")))
         config = with_intervals(config, asked, pictures=store.count)
         weights = same_weights(config, env) if found is None else None
-        going_on = Run(
+        lengthened = Run(
             run,
             parts.lasting(config),
             terminal,
@@ -262,7 +222,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if found:
             terminal.note(resumed_line(run, found))
         with explained(parts.lasting(config)):
-            return run, going_on.train()
+            return run, lengthened.train()
 
 
 def _threads_of(config_file: Path | None, device: torch.device) -> tuple[int, str] | None:
@@ -278,89 +238,12 @@ def _threads_of(config_file: Path | None, device: torch.device) -> tuple[int, st
 
 def _with_compiled_steps(options: TrainOptions, parts: Parts, terminal: Terminal) -> tuple[TrainOptions, Parts]:
     """The parts with `train.compile` decided, and the options with a clock that a short budget survives."""
-    config, filled = compiled_or_not(parts, terminal.note, _left_s(options))
+    config, filled = compiled_or_not(parts, terminal.note, left_s(options))
     for line in filled:
         terminal.note(str(line))
     if config.train.compile and (options.budget_s is not None or options.resume is None):
-        options = _clock_after("compiling", options, terminal)
+        options = clock_after("compiling", options, terminal)
     return options, replace(parts, config=config)
-
-
-def _clock_after(what: str, options: TrainOptions, terminal: Terminal) -> TrainOptions:
-    """Packing and compiling count towards the time budget, unless they took more than a quarter: then little would be learnt."""
-    if options.budget_s is None and (options.images or options.epochs):
-        return options
-    budget_s = options.budget_s or DEFAULT_BUDGET_S
-    spent_s = time.monotonic() - options.started_s
-    if spent_s < budget_s / 4:
-        return options
-    terminal.note(f"{what} took {words(spent_s)}; the time budget of {words(budget_s)} begins now")
-    return replace(options, started_s=time.monotonic())
-
-
-def _length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
-    """The length of the run in images, and the intervals that follow from it."""
-    config = parts.config
-    total = _total(options, parts.store.count)
-    filled: list[Filled] = []
-    left_s = math.inf
-    if total is not None:
-        config, _ = fill(config, {"train.images": (total, "as asked for")})
-    elif config.train.images == "auto":
-        rate = pictures_per_second(parts.state(), parts.feed, parts.steps())
-        left_s = _left_s(options)
-        reason = f"what {words(left_s)} allow at {rate:,.0f} pictures a second"
-        config, filled = fill(config, {"train.images": (length_in_images(rate, left_s, config.train.batch), reason)})
-    return with_intervals(config, "score.metrics" in options.overrides, left_s, parts.store.count), filled
-
-
-def _resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool, rate: Callable[[], float]) -> int:
-    """The length of a run that goes on.
-
-    A length asked for now holds. A run whose length came from a time budget, or that has reached its length, is
-    lengthened by what a new time budget allows.
-
-    Args:
-        seen: images seen so far.
-        planned: the length came from a time budget.
-        rate: measures pictures a second.
-    Raises:
-        ConfigError: the run is longer already, or done.
-    """
-    length = parts.config.train.images
-    assert isinstance(length, int)
-    total = _total(options, parts.store.count)
-    if total is not None:
-        if total < seen and total != length:  # the same call again is no fault: a run may overshoot by some of a cycle
-            raise ConfigError("--resume", f"the run has seen {seen:,} pictures, more than {total:,}", "ask for more")
-        return total
-    if options.budget_s is not None and (planned or seen >= length):
-        pictures = rate()
-        return max(length, seen + length_in_images(pictures, _left_s(options), parts.config.train.batch))
-    if seen >= length:
-        what = f"the run has reached its length of {length:,} pictures"
-        raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to go on")
-    return length
-
-
-def _left_s(options: TrainOptions) -> float:
-    """Seconds that this invocation has left, where its length is no other; at least one."""
-    if options.budget_s is None and (options.images or options.epochs):
-        return math.inf
-    return max((options.budget_s or DEFAULT_BUDGET_S) - (time.monotonic() - options.started_s), 1.0)
-
-
-def _length_given(options: TrainOptions) -> bool:
-    return (options.epochs, options.images, options.budget_s) != (None, None, None)
-
-
-def _total(options: TrainOptions, count: int) -> int | None:
-    if options.images is not None and options.epochs is not None:
-        raise ConfigError("--images", "and --epochs both say how long", "give one of them")
-    total = round(options.epochs * count) if options.epochs is not None else options.images
-    if total is not None and total > 2**53:
-        raise ConfigError(f"--epochs {options.epochs}", f"{total:,} pictures would take for ever", "write fewer")
-    return total
 
 
 def _check_paths(config: Config, runs: Path) -> None:

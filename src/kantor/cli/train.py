@@ -168,8 +168,8 @@ def train(
 
 
 def _run(options: dict[str, Any]) -> int:
+    from kantor.app.length import TrainOptions
     from kantor.app.run import Terminal
-    from kantor.app.train import TrainOptions
     from kantor.app.train import train as job
     from kantor.sinks.console import Console
 

@@ -13,7 +13,8 @@ from kantor.errors import UserError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 
-_LENGTHS = ("train.images", "train.epochs", "ema.warmup")  # the last is filled where weights are taken over
+LENGTHS = ("train.images", "train.epochs")
+_FILLED_LATER = "ema.warmup"  # where weights are taken over
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Begun:
     def line(self) -> str:
         return (
             f"{self.path} has the same configuration and has seen {self.images_seen:,} pictures; "
-            f"--resume {self.path.name.partition('-')[0].lstrip('0') or '0'} goes on with it"
+            f"--resume {int(self.path.name.partition('-')[0])} goes on with it"
         )
 
 
@@ -44,7 +45,7 @@ def begun_before(config: Config, fingerprint: str, runs: Path) -> Begun | None:
             if known.get("data_fingerprint") != fingerprint:
                 continue
             old = layered(Config(), read_toml(run / directory.CONFIG), str(run))
-            if difference(old, config).keys() - {*MAY_CHANGE, *_LENGTHS}:
+            if difference(old, config).keys() - {*MAY_CHANGE, *LENGTHS, _FILLED_LATER}:
                 continue
             newest, _ = checkpoints.last(run / directory.CHECKPOINTS)  # which reads it whole
         except UserError:  # of another version, or damaged: no concern of a new run

@@ -23,7 +23,7 @@ from kantor.data.pack import PackReport, cache_key, pack
 from kantor.data.pairs import Pairs
 from kantor.data.sources import GLYPHS, Many, Source, open_source, place, whole
 from kantor.data.sources.chosen import drawn
-from kantor.data.split import Part, split
+from kantor.data.split import Part, split, without_held
 from kantor.data.store import Store, is_packed
 from kantor.data.verdict import too_many
 from kantor.errors import ConfigError, DataError
@@ -102,7 +102,7 @@ def _conditions(
     outlines = {"edges": "canny", "channels": "gray", "condition": "none"}
     config = config.model_copy(update={"data": config.data.model_copy(update=outlines)})
     store, _, _ = packed_set(config, side, cache, progress, lambda line: note(f"outlines: {line}"))
-    return split(store, config.data.holdout)[0] if config.data.holdout else store
+    return without_held(store, config.data.holdout)
 
 
 def packed_set(
@@ -149,7 +149,7 @@ def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Sto
         note(f"{data.limit:,} of {store.count:,} pictures are used")
     if config.data.holdout:
         part, held = split(part, config.data.holdout)
-        note(f"{held.count:,} of {store.count:,} pictures are held out")
+        note(f"{held.count:,} of {part.count + held.count:,} pictures are held out")
     _enough(part, config, note)
     return part
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from kantor import atomic
+from kantor.app.replacing import require_free_files
 from kantor.config.io import layered
 from kantor.config.schema import Config
 from kantor.data.sources.names import PICTURES
@@ -76,8 +77,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     refuse_album(folder, _OURS)
     names = [folder / f"seed-{seed:08d}.png" for seed in seeds]
     sheet = folder / "sheet.png"
-    if not options.overwrite and (taken := [path for path in [sheet, *names] if path.exists() or path.is_symlink()]):
-        raise ConfigError(taken[0], "exists already", "choose another --out, or add --overwrite")
+    require_free_files([sheet, *names], options.overwrite)
     labels = class_numbers(split_classes(options.classes, card), card, len(seeds))
     network.to(choose_device(options.device))
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
@@ -113,7 +113,7 @@ def load_model(
         if raw or images_seen is not None:
             raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
         return (*read_generator(path), path.parent)
-    if is_checkpoint(path):
+    if directory.is_checkpoint(path):
         return (*_from_checkpoint(path.parent.parent, path, raw), path.parent.parent)
     if not path.exists() and path.suffix == ".safetensors":
         raise ModelError(text, "does not exist", "name a run directory, or its generator.safetensors")
@@ -136,11 +136,6 @@ def refuse_colourist(where: str, card: Card) -> None:
     if card.condition:
         do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
         raise ModelError(where, "this model colours outlines, and draws none of its own", do)
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a path looks like RUN/checkpoints/000001024."""
-    return path.parent.name == directory.CHECKPOINTS and bool(_NUMBER.fullmatch(path.name))
 
 
 def _holds_pictures(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kantor.app.generate import is_checkpoint, load_model
+from kantor.app.generate import load_model
 from kantor.app.plan import Filled, fill
 from kantor.config.schema import Config, StackCritic, StackGenerator
 from kantor.engine.state import State
@@ -70,7 +70,7 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
         network, card, _ = load_model(text, runs)
         tensors = network.state_dict()
         return Weights(path.resolve(), {"generator": tensors, "average": tensors}, card.class_names)
-    if not is_checkpoint(path):
+    if not directory.is_checkpoint(path):
         run = directory.find(text, runs)
         newest, faults = checkpoints.last(run / directory.CHECKPOINTS)
         for fault in faults if newest else ():

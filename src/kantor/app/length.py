@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kantor.app.again import Begun
+from kantor.app.again import LENGTHS, Begun
 from kantor.app.plan import DEFAULT_BUDGET_S, Filled, fill, length_in_images, pictures_per_second, with_intervals
 from kantor.app.run import Parts, Terminal
 from kantor.config.schema import Config
@@ -129,8 +129,7 @@ def resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool
 
 def going_on(options: TrainOptions, config: Config, twin: Begun, count: int) -> TrainOptions | None:
     """The options that go on with a run to the length asked for now; None where it is as long already."""
-    lengths = ("train.images", "train.epochs")
-    overrides = {name: value for name, value in options.overrides.items() if name not in lengths}
+    overrides = {name: value for name, value in options.overrides.items() if name not in LENGTHS}
     images = config.train.images
     if isinstance(images, int) and options.epochs is None and options.images is None:
         options = replace(options, images=images)

@@ -12,8 +12,9 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app.data import size_text
-from kantor.app.generate import class_numbers, is_checkpoint, load_model, refuse_album
+from kantor.app.generate import class_numbers, load_model, refuse_album
 from kantor.app.pictures import beside
+from kantor.app.replacing import require_free_files
 from kantor.data.decode import DecodeSettings, Undecodable, decode
 from kantor.data.sources.names import PICTURES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
@@ -95,7 +96,7 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     sheet = options.out / "sheet.png"
     files = {options.out / f"{stem}.png": i for i, stem in enumerate(lines.stems)}
     theirs_too = {options.out / f"{name}.png": i for i, name in enumerate(lines.own)}
-    _require_free([sheet, *files, *theirs_too], options.overwrite)
+    require_free_files([sheet, *files, *theirs_too], options.overwrite)
     colourist.to(choose_device(options.device))
     z = latents(lines.seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
     painted = draw(colourist, z, class_numbers((), card, count), lines.pictures)
@@ -118,12 +119,6 @@ def _columns(text: str | None, count: int) -> int | None:
         what = f"has room for {columns * rows} of {count} paintings"
         raise ConfigError(f"--grid {text}", what, "make it larger")
     return columns
-
-
-def _require_free(files: list[Path], overwrite: bool) -> None:
-    taken = next((path for path in files if path.exists() or path.is_symlink()), None)
-    if taken is not None and not overwrite:
-        raise ConfigError(taken, "exists already", "choose another --out, or add --overwrite")
 
 
 # --- the two models -------------------------------------------------------------------------------------------------
@@ -171,22 +166,14 @@ def _drawings(text: str, runs: Path) -> list[Path]:
     try:
         if path.is_file() and path.suffix.lower() in PICTURES:
             return [path]
-        if not path.is_dir() or (path / directory.CONFIG).exists() or is_checkpoint(path):
+        if not path.is_dir() or (path / directory.CONFIG).exists() or directory.is_checkpoint(path):
             return []
-        if text == path.name and _is_run(text, runs):  # as for `evaluate`: fish is the run, fish/ the folder
+        if directory.names_a_run(text, runs):
             return []
         entries = [entry for entry in path.iterdir() if entry.suffix.lower() in PICTURES and not is_clutter(entry.name)]
         return sorted(entry for entry in entries if entry.is_file())
     except OSError as error:
         raise DataError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
-
-
-def _is_run(text: str, runs: Path) -> bool:
-    try:
-        directory.find(text, runs)
-    except ModelError:
-        return False
-    return True
 
 
 def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> Lines:

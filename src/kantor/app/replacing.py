@@ -1,4 +1,4 @@
-"""What --overwrite may replace: folders that hold nothing but what the command itself writes."""
+"""What --overwrite may replace: files of the command, and folders that hold nothing but what it writes."""
 
 from __future__ import annotations
 
@@ -39,3 +39,10 @@ def require_free(out: Path, overwrite: bool, ours: str) -> None:
     if (name := atomic.stranger(out, ours)) is not None:
         what = f"holds {name}, which this command does not write, so it will not be replaced"
         raise ConfigError(out, what, "choose another --out")
+
+
+def require_free_files(files: Iterable[Path], overwrite: bool) -> None:
+    """Raises ConfigError where one of the files is there already, and may not be replaced."""
+    taken = None if overwrite else next((path for path in files if path.exists() or path.is_symlink()), None)
+    if taken is not None:
+        raise ConfigError(taken, "exists already", "choose another --out, or add --overwrite")

@@ -14,7 +14,7 @@ from kantor.config.schema import Config
 from kantor.data.pairs import Pairs, paired_fingerprint
 from kantor.data.sources import GLYPHS
 from kantor.data.sources.own import OWN, PREFIX
-from kantor.data.split import Part, split
+from kantor.data.split import Part, without_held
 from kantor.data.store import Store
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.runs import checkpoint as checkpoints
@@ -119,7 +119,7 @@ def open_again(
         if kept_pairs is not None:
             return kept_pairs
     elif (kept := copy_of_gone(config, expected, cache, note)) is not None:
-        return split(kept, config.data.holdout)[0] if config.data.holdout else kept
+        return without_held(kept, config.data.holdout)
     if _is_gone(source) and not source.startswith(PREFIX):
         do = "bring them back, or say where they lie now: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the pictures of the run are no longer there", do)
@@ -142,7 +142,7 @@ def copy_of_gone(config: Config, expected: str | None, cache: Path, note: Callab
     if not _is_gone(config.data.source):
         return None
     for store in _kept(cache):
-        found = split(store, config.data.holdout)[0] if config.data.holdout else store
+        found = without_held(store, config.data.holdout)
         with contextlib.suppress(DataError):
             if found.fingerprint == expected:
                 store.verify()
@@ -170,8 +170,7 @@ def _pairs_of_gone(config: Config, expected: str | None, cache: Path, note: Call
                 for store in sides:
                     store.verify()
                 note(f"{config.data.source} is no longer there; its packed copies in the cache serve")
-                held = config.data.holdout
-                return Pairs(*(split(store, held)[0] if held else store for store in sides))
+                return Pairs(*(without_held(store, config.data.holdout) for store in sides))
     return None
 
 

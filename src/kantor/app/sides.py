@@ -12,7 +12,7 @@ from torch import nn
 
 from kantor.app import environment
 from kantor.app.data import CHANNELS, Progress, look, packed_set, size_text
-from kantor.app.generate import is_checkpoint, load_model, refuse_colourist
+from kantor.app.generate import load_model, refuse_colourist
 from kantor.app.reference import SEED_BLOCK, Drawn, Reals, chosen, classes_like
 from kantor.app.resume import copy_of_gone
 from kantor.config.io import layered, overridden, read_toml
@@ -21,7 +21,7 @@ from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.own import PREFIX
 from kantor.data.split import Part, split
 from kantor.data.store import Store, is_packed
-from kantor.errors import ConfigError, ModelError
+from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.metrics.evaluate import FEWEST
 from kantor.runs import directory
@@ -84,7 +84,7 @@ class Subject:
 def find_subject(options: EvaluateOptions) -> Subject:
     """A model where `subject` names one, else pictures."""
     text = options.subject
-    if not _names_a_run(text, options.runs) and (
+    if not directory.names_a_run(text, options.runs) and (
         text == GLYPHS or text.startswith(PREFIX) or _are_pictures(place(text))
     ):
         for flag, given in (("--raw", options.raw), ("--checkpoint", options.checkpoint is not None)):
@@ -104,22 +104,11 @@ def find_subject(options: EvaluateOptions) -> Subject:
     return Subject(run.name, network, card, run, path, config)
 
 
-def _names_a_run(text: str, runs: Path) -> bool:
-    """Whether a run is called so: `fish` is the run, where there is one, and `fish/` the folder."""
-    if text != Path(text).name:
-        return False
-    try:
-        directory.find(text, runs)
-    except ModelError:
-        return False
-    return True
-
-
 def _are_pictures(path: Path) -> bool:
     """Whether something that is no model lies there."""
     try:
         if path.is_dir():
-            return not (path / directory.CONFIG).is_file() and not is_checkpoint(path)
+            return not (path / directory.CONFIG).is_file() and not directory.is_checkpoint(path)
         return path.is_file() and path.suffix != ".safetensors"
     except OSError:
         return False

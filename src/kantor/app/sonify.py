@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
+from kantor.app.replacing import require_free_files
 from kantor.data.decode import DecodeSettings, Undecodable, decode
 from kantor.data.listing import is_bad
 from kantor.data.sources import names
@@ -71,8 +72,7 @@ def make_sounds(
     require_sound(options.format)
     stems, pictures = _drawn(options) if _is_model(options) else _pictures(options)
     paths = [options.out / f"{stem}.{options.format}" for stem in stems]
-    if not options.overwrite and (taken := [path for path in paths if path.exists() or path.is_symlink()]):
-        raise ConfigError(taken[0], "exists already", "choose another --out, or add --overwrite")
+    require_free_files(paths, options.overwrite)
     voice, out = Voice(), list[Rejected]()
     for done, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
         if isinstance(picture, Rejected):
@@ -101,7 +101,7 @@ def _is_model(options: SonifyOptions) -> bool:
     try:
         if path.is_file():
             return path.suffix == ".safetensors"
-        if path.is_dir() and _is_checkpoint(path):
+        if path.is_dir() and directory.is_checkpoint(path):
             return True
         found = path.is_dir()
     except OSError as error:
@@ -115,10 +115,6 @@ def _is_model(options: SonifyOptions) -> bool:
                 what = "is not a regular file" if path.exists() else "does not exist"
                 raise DataError(text, what, "check the path") from None
     return not found
-
-
-def _is_checkpoint(path: Path) -> bool:
-    return path.parent.name == directory.CHECKPOINTS and bool(re.fullmatch("[0-9]{1,18}", path.name))
 
 
 def _drawn(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.generate import class_numbers, load_model, refuse_colourist, split_classes
+from kantor.app.replacing import require_free_files
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
@@ -129,8 +130,7 @@ def _check(options: WalkOptions, seeds: list[int], kind: str) -> None:
     if total > MOST_FRAMES:
         do = f"stay below {MOST_FRAMES:,}: fewer seeds, or a smaller --{flag}"
         raise ConfigError("--seeds", f"{total:,} pictures in all", do)
-    if (options.out.exists() or options.out.is_symlink()) and not options.overwrite:
-        raise ConfigError(options.out, "exists already", "choose another --out, or add --overwrite")
+    require_free_files([options.out], options.overwrite)
     if kind == ".mp4":
         require_video()
 

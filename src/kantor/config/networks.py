@@ -9,7 +9,13 @@ from pydantic import Field
 from kantor.config.base import Count, Section, Width
 from kantor.registry import OWN_NAME
 
-Initialiser = Literal["normal", "truncated-normal", "he", "glorot", "tflib", "own"]
+Initialiser = Annotated[
+    Literal["normal", "truncated-normal", "he", "glorot", "tflib", "own"],
+    Field(
+        description="Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; "
+        'as in the code of WGAN-GP ("tflib"); or as the layers draw them on their own.'
+    ),
+]
 
 
 class BatchNormConfig(Section):
@@ -29,8 +35,6 @@ class NetworkConfig(Section):
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
     """No layer gets more channels than this."""
     init: Initialiser = "normal"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
     init_std: Annotated[float, Field(gt=0, le=10)] = 0.02
     """Standard deviation of the initial weights, where `init` is "normal" or "truncated-normal"."""
     equalised: bool = False
@@ -70,8 +74,6 @@ class UpsamplingGenerator(_GeneratorConfig):
 
     kind: Literal["upsampling"] = "upsampling"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "pixel"
@@ -83,8 +85,6 @@ class ResnetGenerator(_GeneratorConfig):
 
     kind: Literal["resnet"] = "resnet"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 128
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "batch"
@@ -108,8 +108,6 @@ class UpsamplingCritic(_CriticConfig):
 
     kind: Literal["upsampling"] = "upsampling"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
 
 
 class ResnetCritic(_CriticConfig):
@@ -117,8 +115,6 @@ class ResnetCritic(_CriticConfig):
 
     kind: Literal["resnet"] = "resnet"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
     norm: Literal["batch", "layer", "none"] = "layer"
     """Normalisation before each convolution of a block. Batch norm does not go with a gradient penalty."""
     first: Literal["convolution", "block"] = "convolution"
@@ -172,8 +168,6 @@ class StackGenerator(_GeneratorConfig):
 
     kind: Literal["stack"] = "stack"
     init: Initialiser = "glorot"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
     base: tuple[Kernel, Kernel, Annotated[int, Field(ge=1, le=4096)]] = (4, 4, 128)
     """Height, width and channels of what the dense layer gives."""
     base_activation: bool = False
@@ -197,8 +191,6 @@ class StackCritic(_CriticConfig):
 
     kind: Literal["stack"] = "stack"
     init: Initialiser = "glorot"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
     norm_first: bool = False
     """Normalisation behind the first layer too."""
     range: Literal["signed", "unit"] = "signed"
@@ -216,8 +208,6 @@ class UnetGenerator(_GeneratorConfig):
 
     kind: Literal["unet"] = "unet"
     init: Initialiser = "he"
-    """Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; as in the code
-    of WGAN-GP ("tflib"); or as the layers draw them on their own."""
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     """Numbers in a latent."""
     norm: Literal["batch", "pixel", "none"] = "pixel"

@@ -58,3 +58,8 @@ def split(store: Store | Part, share: float) -> tuple[Part, Part]:
     first = np.ascontiguousarray(store.digests()[:, :8]).view(">u8")[:, 0]
     held = first.astype(np.float64) / 2.0**64 < share
     return Part(store, np.flatnonzero(~held)), Part(store, np.flatnonzero(held))
+
+
+def without_held(store: Store | Part, share: float) -> Store | Part:
+    """The set without the share that is held out of it: itself for 0."""
+    return split(store, share)[0] if share else store

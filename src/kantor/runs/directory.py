@@ -63,6 +63,22 @@ def find(text: str, runs: Path) -> Path:
     return path
 
 
+def names_a_run(text: str, runs: Path) -> bool:
+    """Whether a run is called so: `fish` is the run, where there is one, and `fish/` the folder."""
+    if text != Path(text).name:
+        return False
+    try:
+        find(text, runs)
+    except ModelError:
+        return False
+    return True
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path looks like RUN/checkpoints/000001024."""
+    return path.parent.name == CHECKPOINTS and bool(re.fullmatch("[0-9]{1,18}", path.name))
+
+
 def _is_run(path: Path) -> bool:
     try:
         return (path / CONFIG).is_file()

@@ -28,12 +28,12 @@ from PIL import Image
 
 import kantor
 from kantor.config.io import resolve
-from kantor.data.feed import Feed
+from kantor.data.loading.feed import Feed
 from kantor.engine.device import keep_memory
 from kantor.engine.events import Bus
 from kantor.engine.loop import Loop
 from kantor.nets import build_generator
-from kantor.sample.draw import draw
+from kantor.sample.generate import draw
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 

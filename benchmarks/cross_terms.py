@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from kantor.app.data import open_set
-from kantor.app.run import build
+from kantor.app.dataset.prepare import open_set
+from kantor.app.training.run import build
 from kantor.config.io import resolve
 
 FIELDS = {

@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kantor.app.data import cache_folder, open_set
+from kantor.app.dataset.prepare import cache_folder, open_set
 from kantor.config.io import parse_override, resolve
 from kantor.config.schema import Config
-from kantor.data.feed import Feed
-from kantor.data.store import Store
+from kantor.data.loading.feed import Feed
+from kantor.data.loading.store import Store
 from kantor.engine.device import choose_precision
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
-from kantor.sample.draw import draw
+from kantor.sample.generate import draw
 from kantor.sample.grid import grid, png_bytes
 from kantor.sample.latents import latents
 

@@ -22,8 +22,8 @@ from PIL import Image, ImageFilter
 
 from kantor.data.sources.glyphs import HUES, LETTERS, TYPEFACES, GlyphParameters, Glyphs, draw
 from kantor.metrics.evaluate import Material, evaluate
+from kantor.metrics.extract import Gathered, gather
 from kantor.metrics.extractors import extractor
-from kantor.metrics.gather import Gathered, gather
 from kantor.metrics.modes import by_classifiers
 
 Pictures = NDArray[np.uint8]

@@ -30,10 +30,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kantor.config.io import resolve
 from kantor.config.schema import Config
-from kantor.data.feed import Feed
+from kantor.data.loading.feed import Feed
 from kantor.engine.compiled import Compiler, inductor
+from kantor.engine.cuda_graphs import recorder_for
 from kantor.engine.device import choose_device, describe_device, keep_memory
-from kantor.engine.record import recorder_for
 from kantor.engine.schedule import steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
@@ -133,7 +133,7 @@ def _made(described: Any, order: torch.memory_format, device: torch.device) -> A
 
 def limit(ours: Ours, device: torch.device, cycle_s: float) -> float:
     """Share of a cycle that its convolutions would take by themselves."""
-    no_products = mock.patch("kantor.nets.pruned._better_as_product", lambda *_: False)
+    no_products = mock.patch("kantor.nets.double_backward._better_as_product", lambda *_: False)
     with no_products, Convolutions() as seen:
         ours.steps.cycle(ours.state, ours.feed)
     return convolution_seconds(seen.calls, device) / cycle_s

@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import nasty
+from support import nasty
 
 KINDS = (
     ("png", "RGBA"), ("jpg", "RGB"), ("webp", "RGBA"), ("gif", "P"), ("jpg", "CMYK"), ("bmp", "RGB"), ("tiff", "RGB"),

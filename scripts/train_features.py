@@ -40,7 +40,7 @@ from kantor.data.sources.glyphs import BACKGROUNDS, HUES, LETTERS, TYPEFACES, Gl
 from kantor.data.sources.idx import read
 from kantor.errors import DataError, UserError
 from kantor.metrics.features import Extractor, resized
-from kantor.metrics.small import (
+from kantor.metrics.small_network import (  # fmt: skip
     FEATURES,
     GARMENTS,
     NAME,
@@ -49,7 +49,7 @@ from kantor.metrics.small import (
     Network,
     Unit,
     kantor_small,
-)  # fmt: skip
+)
 from kantor.random import derive
 
 RECIPE = "1"

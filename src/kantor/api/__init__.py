@@ -12,9 +12,9 @@ from typing import Any
 from kantor.api.evaluation import evaluate
 from kantor.api.model import Model, load
 from kantor.api.training import Run, train
-from kantor.app.pack import pack_source
+from kantor.app.dataset.pack import pack_source
 from kantor.config.io import preset_names, preset_text
-from kantor.data.sources.own import register as source
+from kantor.data.sources.python_object import register as source
 from kantor.engine.events import Save, Stop
 from kantor.errors import ConfigError
 from kantor.metrics.extractors import onnx as onnx_extractor

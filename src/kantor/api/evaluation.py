@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kantor.api.memory import keep
+from kantor.api.in_memory import keep
 from kantor.api.model import HasPath, Model
-from kantor.app import evaluated, parsing
-from kantor.app.data import cache_folder
-from kantor.app.evaluate import EvaluateOptions, Subject, evaluate_subject
+from kantor.app import units
+from kantor.app.dataset.prepare import cache_folder
+from kantor.app.evaluation import write
+from kantor.app.evaluation.evaluate import EvaluateOptions, Subject, evaluate_subject
 from kantor.errors import ConfigError
 from kantor.metrics.score import Scores
 
@@ -58,7 +59,7 @@ def evaluate(
     folder = cache_folder(Path(cache) if cache is not None else None)
     if count < 1:
         raise ConfigError("count", f"{count} pictures cannot be scored", "give 12 or more")
-    fields = {"size": parsing.size(size), "crop": crop, "fit": fit, "channels": channels}
+    fields = {"size": units.size(size), "crop": crop, "fit": fit, "channels": channels}
     given = Subject("a model in memory", model.network, model._card) if isinstance(model, Model) else None
     options = EvaluateOptions(
         subject=given.name if given else _named(getattr(model, "path", model), folder),
@@ -78,7 +79,7 @@ def evaluate(
     )
     found = evaluate_subject(options, lambda _: None, lambda *_: None, lambda _: lambda *_: None, given)
     if out is not None:
-        evaluated.write(found, Path(out), overwrite)
+        write.write(found, Path(out), overwrite)
     return found.scores
 
 

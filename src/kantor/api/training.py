@@ -14,19 +14,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.api.memory import keep
+from kantor.api.in_memory import keep
 from kantor.api.model import Model, Pictures, load
-from kantor.app import parsing
-from kantor.app.data import Progress, cache_folder
-from kantor.app.length import TrainOptions
-from kantor.app.run import Terminal
-from kantor.app.train import train as _train
+from kantor.app import units
+from kantor.app.dataset.prepare import Progress, cache_folder
+from kantor.app.training.length import TrainOptions
+from kantor.app.training.run import Terminal
+from kantor.app.training.start import train as _train
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
 from kantor.runs import directory
 from kantor.runs.events import read_events
 from kantor.sinks.console import Console
-from kantor.sinks.csv import read_metrics
+from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.progress import PlainProgress
 
 
@@ -129,11 +129,11 @@ def train(
     given = _data_fields(data, labels, folder)
     fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None, "train.compile": "auto" if compile is True else compile or None,
               "train.init_from": None if init_from is None else str(_path(init_from)), "data.crop": crop, "data.fit": fit,
-              "data.size": parsing.size(size), "data.channels": channels,
+              "data.size": units.size(size), "data.channels": channels,
               "data.max_bad": max_bad, "data.mirror": mirror or None,
-              "score.metrics": parsing.names(metrics) if isinstance(metrics, str) else metrics}  # fmt: skip
+              "score.metrics": units.names(metrics) if isinstance(metrics, str) else metrics}  # fmt: skip
     given |= {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
-    budget_s = parsing.duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
+    budget_s = units.duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
     if budget_s is not None and not 0 < budget_s < math.inf:
         raise ConfigError("time_budget", f"{time_budget} is no time", 'give seconds, or text such as "10m"')
     if resume is not None and (preset != "default" or batch == "auto"):
@@ -141,7 +141,7 @@ def train(
         raise ConfigError("resume", what, "leave preset and batch out")
     options = TrainOptions(
         preset=preset, config_file=Path(config) if config is not None else None, overrides=given, epochs=epochs,
-        images=parsing.count(images, "images") if isinstance(images, str) else images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
+        images=units.count(images, "images") if isinstance(images, str) else images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
         resume=None if resume is None else str(_path(resume)), cache=folder, tensorboard=tensorboard, batch_auto=batch == "auto", started_s=time.monotonic(),
     )  # fmt: skip
     with _Interrupt() as interrupt:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kantor.app.data import cache_folder
+from kantor.app.dataset.prepare import cache_folder
 from kantor.app.environment import versions
 from kantor.config.io import resolve
-from kantor.data.feed import to_float
+from kantor.data.loading.feed import to_float
 from kantor.engine.device import choose_device, choose_precision, describe_device
-from kantor.engine.draws import Draws
 from kantor.engine.state import State
+from kantor.engine.step_random import Draws
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
 from kantor.types import Batch, ImageSpec

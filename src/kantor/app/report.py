@@ -16,21 +16,21 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.data import condition_channels
+from kantor.app.dataset.prepare import condition_channels
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.errors import printable
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import name_of
-from kantor.report import scores, words
+from kantor.report import scores, sentences
 from kantor.report.curves import without_abandoned
+from kantor.report.loss_guide import reading_of
 from kantor.report.page import Curve, Page, Picture, page_html
-from kantor.report.reading import reading_of
 from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
 from kantor.runs.events import is_count, read_events
-from kantor.sinks.csv import read_metrics
-from kantor.sinks.images import read_sheet, sheets
+from kantor.sinks.metrics_csv import read_metrics
+from kantor.sinks.samples import read_sheet, sheets
 from kantor.types import ImageSpec
 
 PAGE = "report.html"
@@ -92,7 +92,7 @@ def read_page(run: Path) -> Page:
         curves=_curves(config, metrics),
         scores=score_rows,
         score_about=score_about,
-        health=words.health(metrics),
+        health=sentences.health(metrics),
         history=[*_history(config, events, metrics), *([f"Sheets that cannot be read: {damaged}."] if damaged else [])],
         changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
         config=to_toml(config),
@@ -170,12 +170,12 @@ def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
     kimg = metrics.get("images_seen", np.zeros(0)) / 1000
     reading = reading_of(config.objective)
     wanted: dict[str, tuple[str, Callable[[Any], str]]] = {
-        "wasserstein_estimate": ("Wasserstein estimate", lambda y: words.gap_words(y, reading)),
-        "critic_gap": ("Critic gap", lambda y: words.gap_words(y, reading)),
+        "wasserstein_estimate": ("Wasserstein estimate", lambda y: sentences.gap_words(y, reading)),
+        "critic_gap": ("Critic gap", lambda y: sentences.gap_words(y, reading)),
         "critic_loss": ("Critic loss", lambda _: reading.critic_loss),
         "generator_loss": ("Generator loss", lambda _: reading.generator_loss),
-        "penalty": ("Penalty", lambda y: words.penalty_words(y, reading)),
-        "gradient_norm": ("Gradient norm", lambda y: words.gradient_words(y, reading)),
+        "penalty": ("Penalty", lambda y: sentences.penalty_words(y, reading)),
+        "gradient_norm": ("Gradient norm", lambda y: sentences.gradient_words(y, reading)),
     }
     found = {name: metrics[name] for name in wanted if name in metrics and np.isfinite(metrics[name]).any()}
     if "wasserstein_estimate" in found:
@@ -194,7 +194,7 @@ def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str,
     seconds = metrics.get("seconds", np.zeros(0))
     if len(seconds) and np.isfinite(seconds[-1]):
         minutes, rest = divmod(round(float(seconds[-1])), 60)
-        lines.append(f"Time in training: {words.figure(minutes)} min {rest} s.")
+        lines.append(f"Time in training: {sentences.figure(minutes)} min {rest} s.")
     lines.append(f"Saved {saves} time{'s' if saves != 1 else ''}.")
     if best := [event for event in events if event.get("event") == "best"]:
         name, value = printable(str(best[-1].get("name")))[:99], best[-1].get("value")

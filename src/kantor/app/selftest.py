@@ -32,7 +32,7 @@ from kantor.metrics.transport import exact_w2
 from kantor.nets import build_critic, build_generator
 from kantor.nets.layers import MinibatchStddev
 from kantor.objectives import losses, penalties
-from kantor.objectives.bounds import Drift, WeightClipping
+from kantor.objectives.constraints import Drift, WeightClipping
 from kantor.objectives.objective import build_objective
 from kantor.random import permute
 from kantor.sample.latents import latents

@@ -90,17 +90,18 @@ def evaluate(
 
     Every number comes with a 95% interval and with what real pictures get in its place.
     """
-    from kantor.app import evaluated, parsing
-    from kantor.app.evaluate import EvaluateOptions, evaluate_subject
-    from kantor.app.replacing import require_free
+    from kantor.app import units
+    from kantor.app.evaluation import write
+    from kantor.app.evaluation.evaluate import EvaluateOptions, evaluate_subject
+    from kantor.app.output_paths import require_free
 
     options = EvaluateOptions(
-        model, against, None if metrics is None else [metrics], features, parsing.count(count, "--count"), seed,
+        model, against, None if metrics is None else [metrics], features, units.count(count, "--count"), seed,
         data_overrides(size, crop, fit, channels, None, max_bad), held_out, raw, checkpoint, truncation, compare, device,
         runs, cache,
     )  # fmt: skip
     if out is not None:
-        require_free(out, overwrite, evaluated.OURS)
+        require_free(out, overwrite, write.OURS)
 
     def note(line: str) -> None:
         if not as_json:
@@ -109,19 +110,19 @@ def evaluate(
     with show_progress("packing") as packing:
         looking = (lambda _: lambda *_: None) if as_json else (lambda what: PlainProgress(what, show))
         found = evaluate_subject(options, note, (lambda *_: None) if as_json else packing, looking)
-    folder = out or (evaluated.next_folder(found.subject.run) if found.subject.run else None)
-    written = evaluated.write(found, folder, overwrite) if folder else []
+    folder = out or (write.next_folder(found.subject.run) if found.subject.run else None)
+    written = write.write(found, folder, overwrite) if folder else []
     if as_json:
         told = found.scores.as_json()
         if found.compared is not None:
             told["comparison"] = {name: one.as_json() for name, one in found.compared.items()}
         tell(json.dumps(told, allow_nan=False))
         return
-    for line in [*evaluated.about(found), *evaluated.table(found)]:
+    for line in [*write.about(found), *write.table(found)]:
         tell(line)
     if compare is not None:
         tell("")
-        for line in evaluated.comparison(found, compare):
+        for line in write.comparison(found, compare):
             tell(line)
     if written:
         show(f"written: {', '.join(path.name for path in written)} in {folder}")

@@ -48,7 +48,7 @@ def generate(
 
     A seed is always the same picture of a model, however many are drawn together.
     """
-    from kantor.app import generate as job
+    from kantor.app.sampling import generate as job
 
     options = job.GenerateOptions(
         model,

@@ -52,14 +52,14 @@ def pack(
 
     A bad picture never stops it: each is listed with its reason in rejected.jsonl. Killed, it goes on where it was.
     """
-    from kantor.app.pack import pack_source
+    from kantor.app.dataset.pack import pack_source
 
     overrides = data_overrides(size, crop, fit, channels, labels, max_bad)
     overrides |= {"data.source": source[0]} | dict(parse_override(text) for text in set_ or [])
     if inspect:
         if len(source) > 1:
             raise ConfigError("--inspect", "looks at one SOURCE", "name one at a time")
-        from kantor.app.inspect import inspect as look
+        from kantor.app.dataset.inspect import inspect as look
 
         with show_progress("packing") as progress:
             found = look(overrides, out, overwrite, progress)

@@ -47,7 +47,7 @@ def paint(
 
     Writes each painting with its lines, and a sheet of all.
     """
-    from kantor.app import paint as job
+    from kantor.app.sampling import paint as job
 
     options = job.PaintOptions(lines, colours, out, seeds, truncation, grid, gutter, device, runs, overwrite)
     sheet, folder, count = job.paint(options)

@@ -39,7 +39,7 @@ def sonify(
 
     Left and right are left and right, pitch and loudness are brightness, and each colour has a timbre.
     """
-    from kantor.app import sonify as job
+    from kantor.app.sampling import sonify as job
 
     mode = {"grey": "gray", "color": "colour"}.get(mode, mode)
     options = job.SonifyOptions(source, out, mode, format, count, resolution, runs, overwrite)

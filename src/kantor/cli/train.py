@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kantor.app import parsing
+from kantor.app import units
 from kantor.cli import completion
 from kantor.cli.options import (
     Cache,
@@ -133,20 +133,20 @@ def train(
     overrides: dict[str, Any] = data_overrides(size, crop, fit, channels, labels, max_bad)
     given = {
         "data.source": data,
-        "train.batch": parsing.whole(batch, "--batch", 2) if batch not in (None, "auto") else None,
+        "train.batch": units.whole(batch, "--batch", 2) if batch not in (None, "auto") else None,
         "train.seed": seed,
         "train.conditional": conditional or None,
         "train.compile": "auto" if compile_ else None,
         "data.mirror": mirror or None,
         "train.init_from": init_from,
-        "score.metrics": parsing.names(metrics) if metrics is not None else None,
+        "score.metrics": units.names(metrics) if metrics is not None else None,
     }
     overrides |= {field: value for field, value in given.items() if value is not None}
     overrides |= dict(parse_override(text) for text in set_ or [])
     if kimg is not None and images is not None:
         raise ConfigError("--kimg", "and --images both say how long", "give one of them")
     length = f"{kimg}k" if kimg is not None else images
-    total = parsing.count(length, "--kimg" if kimg is not None else "--images") if length is not None else None
+    total = units.count(length, "--kimg" if kimg is not None else "--images") if length is not None else None
     return _run(
         {
             "preset": preset,
@@ -154,7 +154,7 @@ def train(
             "overrides": overrides,
             "epochs": epochs,
             "images": total,
-            "budget_s": parsing.duration_s(time_budget, "--time-budget") if time_budget else None,
+            "budget_s": units.duration_s(time_budget, "--time-budget") if time_budget else None,
             "device": device,
             "runs": runs,
             "name": name,
@@ -168,9 +168,9 @@ def train(
 
 
 def _run(options: dict[str, Any]) -> int:
-    from kantor.app.length import TrainOptions
-    from kantor.app.run import Terminal
-    from kantor.app.train import train as job
+    from kantor.app.training.length import TrainOptions
+    from kantor.app.training.run import Terminal
+    from kantor.app.training.start import train as job
     from kantor.sinks.console import Console
 
     asked = _StopOnSignal()

@@ -48,7 +48,7 @@ def walk(
 
     The seeds are those of generate, and the pictures of the seeds themselves are in the walk.
     """
-    from kantor.app import walk as job
+    from kantor.app.sampling import walk as job
 
     options = job.WalkOptions(
         model, seeds, out, class_ or (), frames, straight, loop, easing, fps, columns, truncation, raw, checkpoint,

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kantor.engine.cuda_graphs import Inputs, difference, finite, with_shapes
 from kantor.engine.passes import Outcome
-from kantor.engine.record import Inputs, difference, finite, with_shapes
 
 Result = Outcome | Tensor
 Compute = Callable[..., Result]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kantor.data.feed import Feed
+from kantor.data.loading.feed import Feed
 from kantor.engine.events import (
     Bus,
     Event,

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.schema import Config
-from kantor.data.feed import Feed
+from kantor.data.loading.feed import Feed
 from kantor.engine import ema, optimizers
 from kantor.engine.compiled import Compiler
 from kantor.engine.compiled import Compute as Pass
-from kantor.engine.draws import Draws
+from kantor.engine.cuda_graphs import Compute, Inputs, Recorder
 from kantor.engine.passes import Outcome, critic_pass, generator_pass, half_pass, in_parts, pictures, rows_of, slices
-from kantor.engine.record import Compute, Inputs, Recorder
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.engine.state import State
+from kantor.engine.step_random import Draws
 from kantor.nets import fade, traits_of
 from kantor.nets.layers import draws_within, reseed_dropout
 from kantor.objectives.objective import Objective

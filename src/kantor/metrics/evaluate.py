@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kantor.errors import ConfigError, nearest
+from kantor.metrics.inputs import CriticScores, Material
 from kantor.metrics.manifold import COVERAGE_K
-from kantor.metrics.material import CriticScores, Material
-from kantor.metrics.measures import METRICS
-from kantor.metrics.memorising import PIXELS
+from kantor.metrics.memorisation import PIXELS
+from kantor.metrics.metrics import METRICS
 from kantor.metrics.score import Score
 from kantor.metrics.sliced import SMALLEST
 

@@ -57,7 +57,7 @@ def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
     if colon:
         raise ConfigError(text, f"{name} takes no file", f"give {name} alone; only inception takes one")
     if name == "kantor-small":
-        from kantor.metrics.small import kantor_small
+        from kantor.metrics.small_network import kantor_small
 
         return kantor_small(device)
     return random_features(device) if name == "random" else _own(name, OWN[name], device)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kantor.metrics.extract import Gathered
 from kantor.metrics.features import Activations, Extractor
-from kantor.metrics.gather import Gathered
-from kantor.metrics.memorising import nearest
+from kantor.metrics.memorisation import nearest
 
 NEIGHBOURS = 5
 CHANNEL = "digit of channel {}"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from kantor.nets.pruned import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
+from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
 
 Axes = tuple[int, int]
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from kantor.config.schema import StackCritic, StackGenerator, UpLayer
 from kantor.errors import ConfigError
-from kantor.nets import growing, ops
+from kantor.nets import ops, progressive
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
-from kantor.nets.same import DownStep, Size, UpStep, size_behind
+from kantor.nets.same_padding import DownStep, Size, UpStep, size_behind
 from kantor.types import ImageSpec
 
 LARGEST = 2048
@@ -23,7 +23,7 @@ LARGEST = 2048
 ACTIVATIONS = {"relu": ops.relu, "leaky-relu": ops.leaky_relu}
 
 
-class Generator(growing.Fading):
+class Generator(progressive.Fading):
     """A dense layer, then convolutions from its few pixels to a picture. `width` and `max_width` are not used.
 
     (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
@@ -31,10 +31,10 @@ class Generator(growing.Fading):
 
     def __init__(self, config: StackGenerator, spec: ImageSpec, classes: int = 0) -> None:
         fading = bool(config.fade_images) and any(layer.grown for layer in config.layers)
-        super().__init__(growing.growth_of(config), config.fade_images if fading else 0)
+        super().__init__(progressive.growth_of(config), config.fade_images if fading else 0)
         sizes = _sizes(config, spec)
         if fading:
-            growing.check_generator(config, self.growth, sizes)
+            progressive.check_generator(config, self.growth, sizes)
         self.traits = traits(config.norm if len(config.layers) > 1 else "none")
         self.smallest, self.sigmoid = sizes[0], config.output == "sigmoid"
         self.activation = ACTIVATIONS[config.activation]
@@ -51,7 +51,7 @@ class Generator(growing.Fading):
         self.split = self.growth.split if fading else None
         self.beside = self.growth.beside if fading else frozenset()
         if self.split is not None:
-            layer, inputs = growing.old_picture(config, self.growth)
+            layer, inputs = progressive.old_picture(config, self.growth)
             self.old_picture = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
             self.factor = sizes[-1][0] // sizes[self.split][0]
 
@@ -72,7 +72,7 @@ class Generator(growing.Fading):
         return 2 * torch.sigmoid(x) - 1 if self.sigmoid else torch.tanh(x)
 
 
-class Critic(growing.Fading):
+class Critic(progressive.Fading):
     """Convolutions from a picture to a dense layer, which gives the score. `width` and `max_width` are not used.
 
     (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
@@ -80,9 +80,9 @@ class Critic(growing.Fading):
 
     def __init__(self, config: StackCritic, spec: ImageSpec, classes: int = 0) -> None:
         fading = bool(config.fade_images) and any(layer.grown for layer in config.layers)
-        super().__init__(growing.growth_of(config), config.fade_images if fading else 0)
+        super().__init__(progressive.growth_of(config), config.fade_images if fading else 0)
         if fading:
-            growing.check_critic(config, self.growth, spec[:2])
+            progressive.check_critic(config, self.growth, spec[:2])
         norms = [config.norm if number or config.norm_first else "none" for number in range(len(config.layers))]
         self.traits = traits(norms[-1], config.minibatch_stddev)
         size, inputs, layers = spec[:2], spec.channels, []
@@ -95,7 +95,7 @@ class Critic(growing.Fading):
         self.split = self.growth.split if fading else None
         self.beside = self.growth.beside if fading else frozenset()
         if self.split is not None:
-            first = growing.old_first(config, self.growth)
+            first = progressive.old_first(config, self.growth)
             self.halved = (spec.height // 2, spec.width // 2)
             old_norm = normalisation(norms[0], first.width, config.batch_norm)
             self.old_first = DownStep(first, spec.channels, self.halved, old_norm)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kantor.config import schema
 from kantor.errors import ConfigError
-from kantor.objectives.bounds import Drift, GradientClipping, WeightClipping
+from kantor.objectives.constraints import Drift, GradientClipping, WeightClipping
 from kantor.objectives.losses import (
     Loss,
     hinge_critic,

@@ -12,6 +12,7 @@ import numpy as np
 from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Saved
 from kantor.report.curves import Column, without_abandoned
+from kantor.report.loss_guide import Reading
 from kantor.report.panels import (
     GAP,
     INK,
@@ -25,10 +26,9 @@ from kantor.report.panels import (
     has,
     measured_panels,
 )
-from kantor.report.reading import Reading
-from kantor.report.words import figure as figure_text
-from kantor.sinks.csv import read_metrics
-from kantor.sinks.sparing import Sparing
+from kantor.report.sentences import figure as figure_text
+from kantor.sinks.metrics_csv import read_metrics
+from kantor.sinks.throttle import Sparing
 
 if TYPE_CHECKING:  # matplotlib takes half a second to load
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.report.curves import without_abandoned
-from kantor.report.words import figure
+from kantor.report.sentences import figure
 
 COLUMNS = {
     "images_seen": "kimg",

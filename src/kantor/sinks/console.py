@@ -27,8 +27,8 @@ from kantor.engine.events import (
 )
 from kantor.errors import UserError, printable
 from kantor.runs.directory import CONFIG, GENERATOR
-from kantor.sinks.images import sheet_name
-from kantor.sinks.pace import Pace, Trend, rate_words, words
+from kantor.sinks.eta import Pace, Trend, rate_words, words
+from kantor.sinks.samples import sheet_name
 
 if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
     from rich.console import Group

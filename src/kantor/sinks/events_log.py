@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kantor.engine.events import Best, Event, Finished, Found, Request, Saved, Scored, Started
-from kantor.sinks.csv import LinesListener
+from kantor.sinks.metrics_csv import LinesListener
 
 
 class EventsLog(LinesListener):

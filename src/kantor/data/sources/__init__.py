@@ -8,24 +8,24 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kantor.data.borders import FITS
-from kantor.data.signatures import is_encoded_picture
+from kantor.data.decoding.padding import FITS
+from kantor.data.decoding.signatures import is_encoded_picture
+from kantor.data.loading.store import is_packed
 from kantor.data.sources import idx, names, shards
-from kantor.data.sources.chosen import Chosen
+from kantor.data.sources.concatenated import Many
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
-from kantor.data.sources.many import Many
 from kantor.data.sources.npy import Npy
 from kantor.data.sources.npz import Npz
-from kantor.data.sources.own import PREFIX, Own
 from kantor.data.sources.parquet import Parquet
+from kantor.data.sources.python_object import PREFIX, Own
+from kantor.data.sources.random_subset import Chosen
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.data.sources.stacked import Stacked, packed
 from kantor.data.sources.tar import Tar, is_tar
 from kantor.data.sources.tfrecord import TfRecord, is_tfrecord
 from kantor.data.sources.zip import Zip
-from kantor.data.store import is_packed
 from kantor.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # worker processes import this room, and need not load pydantic

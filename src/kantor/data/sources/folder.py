@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from kantor.data.formats import Undecodable
-from kantor.data.signatures import is_encoded_picture
+from kantor.data.decoding.formats import Undecodable
+from kantor.data.decoding.signatures import is_encoded_picture
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.source import MAX_BYTES, Item, Rejected

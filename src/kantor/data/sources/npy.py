@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data import convert
+from kantor.data.decoding import array_hints
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
@@ -195,5 +195,5 @@ def _recipe(header: Header, path: str, look: bool) -> str:
         some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
     else:
         some = np.zeros(0, header.dtype)
-    code, condition, rest = convert.recipe(some).partition(" if ")
+    code, condition, rest = array_hints.recipe(some).partition(" if ")
     return _SAVE.format(code) + condition + rest

@@ -11,11 +11,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.formats import Undecodable
+from kantor.data.decoding.formats import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import npy
 from kantor.data.sources import zip as zip_source
-from kantor.data.sources.held import Held
+from kantor.data.sources.open_file import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 

@@ -9,9 +9,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from kantor.data.formats import Undecodable
+from kantor.data.decoding.formats import Undecodable
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.held import Held, cannot_open
+from kantor.data.sources.open_file import Held, cannot_open
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError, ResourceError
 

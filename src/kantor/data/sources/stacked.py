@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decode import decode, probe
-from kantor.data.formats import Colour, DecodeSettings, Undecodable
+from kantor.data.decoding.decode import decode, probe
+from kantor.data.decoding.formats import Colour, DecodeSettings, Undecodable
+from kantor.data.loading.store import Store
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.source import Item, Rejected, Source, prepare, read_here, release
-from kantor.data.store import Store
 from kantor.errors import ConfigError, DataError
 from kantor.random import philox
 from kantor.types import ImageSpec
@@ -121,7 +121,7 @@ class Stacked:
             return (height, width), kind != "gray"
         if self.here:
             return self._keep()
-        from kantor.data.pack_pool import Pool  # which imports sources
+        from kantor.data.packing.pool import Pool  # which imports sources
 
         count = min(_LOOK_AT, len(self._items))
         some = [self._items[i * len(self._items) // count] for i in range(count)]
@@ -137,7 +137,7 @@ class Stacked:
 
     def _keep(self) -> tuple[tuple[int, int], bool]:
         """As `_look`, of all inner pictures, which are read in order."""
-        from kantor.data.pack_worker import load_here
+        from kantor.data.packing.worker import load_here
 
         self._kept, coloured, first = [], False, None
         for item in self._items:

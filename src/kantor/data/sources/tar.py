@@ -12,10 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from kantor.data.formats import Undecodable
+from kantor.data.decoding.formats import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
-from kantor.data.sources.held import Held
+from kantor.data.sources.open_file import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 

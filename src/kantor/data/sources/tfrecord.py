@@ -13,15 +13,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data import tfrecords
-from kantor.data.examples import Values, parse_example
-from kantor.data.formats import Undecodable
-from kantor.data.signatures import is_encoded_picture, is_whole_file
+from kantor.data.decoding import tfrecords
+from kantor.data.decoding.formats import Undecodable
+from kantor.data.decoding.signatures import is_encoded_picture, is_whole_file
+from kantor.data.decoding.tf_examples import Values, parse_example
+from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import too_large
-from kantor.data.sources.held import Held
+from kantor.data.sources.open_file import Held
 from kantor.data.sources.source import Item, Rejected
-from kantor.data.tfrecords import Malformed
 from kantor.errors import DataError
 
 PICTURES = ("image/encoded", "image", "image_raw", "encoded", "image/data", "jpeg", "png", "jpg", "picture")

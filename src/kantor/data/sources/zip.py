@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from kantor.data.formats import Undecodable
+from kantor.data.decoding.formats import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
-from kantor.data.sources.held import Held, cannot_open
+from kantor.data.sources.open_file import Held, cannot_open
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 

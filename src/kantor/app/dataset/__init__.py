@@ -1,0 +1,1 @@
+"""From what a user calls data to a packed dataset."""

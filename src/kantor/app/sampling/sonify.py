@@ -1,0 +1,259 @@
+"""Pictures as sound files."""
+
+from __future__ import annotations
+
+import errno
+import io
+import re
+import shutil
+import subprocess
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor import atomic
+from kantor.app.output_paths import require_free_files
+from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
+from kantor.data.packing.scan import is_bad
+from kantor.data.sources import names
+from kantor.data.sources.folder import Folder
+from kantor.data.sources.source import Item, Rejected
+from kantor.errors import ConfigError, DataError, ModelError, nearest
+from kantor.runs import directory
+from kantor.sample.sound import CHANNELS, KINDS, MODES, RATE, RESOLUTION, require_sound, sonify, sound_bytes
+from kantor.types import ImageSpec
+
+COUNT = 8
+SPEECH_SECONDS = 10.0
+_LONGEST_SPEECH = 60
+_NAMED = 5
+_SENTENCES = {
+    "colour": "{}, colour scan. Top left to bottom right.",
+    "gray": "{}, grey scan. Top left to bottom right.",
+    "stacked": "{}, all rows at once. Left to right.",
+}
+Found = NDArray[np.uint8] | Rejected
+"""A picture, or why it is none."""
+
+
+@dataclass(frozen=True)
+class SonifyOptions:
+    """What the user asked for; the fields are those of `kantor sonify`."""
+
+    source: str
+    out: Path
+    mode: str = "colour"
+    format: str = "wav"
+    count: int | None = None
+    resolution: int = RESOLUTION
+    runs: Path = Path("runs")
+    overwrite: bool = False
+
+
+def make_sounds(
+    options: SonifyOptions, progress: Callable[[int, int, int], None] = lambda *_: None
+) -> tuple[int, list[str]]:
+    """Makes a sound of each picture and writes them.
+
+    Args:
+        progress: called with (pictures done, of how many, unreadable).
+    Returns:
+        The number of sounds, and notes for the user.
+    Raises:
+        DataError: there are no pictures, or none that can be read; ModelError: there is no such model.
+    """
+    for flag, name, known in (("mode", options.mode, MODES), ("format", options.format, KINDS)):
+        if name not in known:
+            raise ConfigError(f"--{flag} {name}", f"there is no such {flag}", nearest(name, known))
+    require_sound(options.format)
+    stems, pictures = _drawn(options) if _is_model(options) else _pictures(options)
+    paths = [options.out / f"{stem}.{options.format}" for stem in stems]
+    require_free_files(paths, options.overwrite)
+    voice, out = Voice(), list[Rejected]()
+    for done, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
+        if isinstance(picture, Rejected):
+            out.append(picture)
+        else:
+            title = _SENTENCES[options.mode].format(_spoken_name(path))
+            spoken = voice.say([title, *(CHANNELS if options.mode == "colour" else ())])
+            samples = sonify(picture, options.mode, options.resolution, title, spoken)
+            atomic.make_folder(path.parent)
+            atomic.write_bytes(path, sound_bytes(samples, options.format))
+        progress(done + 1, len(paths), len(out))
+    if len(out) == len(paths):
+        raise _none_readable(options.source, out)
+    bad = [one for one in out if is_bad(one)]  # the others are readmes and the like
+    notes = [f"left out: {one.name} ({one.reason})" for one in bad[:_NAMED]]
+    notes += [f"left out: {len(bad) - _NAMED} more"] if len(bad) > _NAMED else []
+    return len(paths) - len(out), notes + ([voice.note] if voice.note else [])
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------
+
+
+def _is_model(options: SonifyOptions) -> bool:
+    """Whether the source is no picture and no folder of them. `fish` is a run, where there is one; `fish/` a folder."""
+    text, path = options.source, Path(options.source)
+    try:
+        if path.is_file():
+            return path.suffix == ".safetensors"
+        if path.is_dir() and directory.is_checkpoint(path):
+            return True
+        found = path.is_dir()
+    except OSError as error:
+        raise DataError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
+    if text == path.name or not found or (path / directory.CONFIG).is_file():
+        try:
+            directory.find(text, options.runs)
+            return True
+        except ModelError:
+            if not found and names.extension(text) in names.PICTURES:
+                what = "is not a regular file" if path.exists() else "does not exist"
+                raise DataError(text, what, "check the path") from None
+    return not found
+
+
+def _drawn(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
+    """Pictures of a generator, seeds 0, 1, 2 ..., classes in turn."""
+    from kantor.app.sampling.generate import class_numbers, load_model, refuse_colourist  # loads torch
+    from kantor.engine.device import choose_device
+    from kantor.sample.generate import BATCH, draw
+    from kantor.sample.latents import latents
+
+    network, card, _ = load_model(options.source, options.runs)
+    refuse_colourist(options.source, card)
+    network.to(choose_device("auto"))
+    seeds = range(options.count or COUNT)
+    stems = [f"seed-{seed:08d}" for seed in seeds]
+    labels = class_numbers((), card, len(seeds))
+
+    def drawn() -> Iterator[Found]:
+        for start in range(0, len(seeds), BATCH):
+            part = slice(start, start + BATCH)
+            z = latents(seeds[part], card.generator.latent_dim, card.generator.latent)
+            yield from draw(network, z, labels and labels[part])
+
+    return stems, drawn()
+
+
+def _pictures(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
+    """A picture, or those of a folder; the names of their sounds, without endings, and what was found."""
+    path = Path(options.source)
+    if path.is_file():
+        folder, entries = Folder(str(path.parent), "none"), list[Item | Rejected]([Item(path.name, 0)])
+    else:
+        folder = Folder(options.source, "none")
+        entries = [entry for entry in folder.items() if isinstance(entry, Item) or is_bad(entry)]
+        entries = entries[: options.count]
+    square = ImageSpec(options.resolution, options.resolution, 3)
+    settings = DecodeSettings(square, fit="stretch", background=(0, 0, 0), min_size=1)
+
+    def read() -> Iterator[Found]:
+        for entry in entries:
+            if isinstance(entry, Item):
+                try:
+                    yield decode(folder.load(entry), settings)[0]
+                except Undecodable as error:
+                    yield Rejected(entry.name, str(error))
+            else:
+                yield entry
+
+    return _stems([entry.name for entry in entries]), read()
+
+
+def _stems(files: Sequence[str]) -> list[str]:
+    """Names of files without endings, or with them where two would be one: a.png and a.jpg, or A.png and a.png."""
+    short = [str(Path(file).with_suffix("")) if names.extension(file) else file for file in files]
+    often = [stem.casefold() for stem in short]
+    clashing = {stem for stem, after in zip(sorted(often), sorted(often)[1:], strict=False) if stem == after}
+    taken, stems = set[str](), list[str]()
+    for file, stem in zip(files, short, strict=True):
+        base = file if stem.casefold() in clashing else stem
+        name, number = base, 2
+        while name.casefold() in taken:
+            name, number = f"{base}-{number}", number + 1
+        taken.add(name.casefold())
+        stems.append(name)
+    return stems
+
+
+def _none_readable(source: str, bad: Sequence[Rejected]) -> DataError:
+    """The error where no picture could be read; of a single file, `source` says which."""
+    if Path(source).is_file():
+        return DataError(source, bad[0].reason, "name a picture, a folder of pictures, or a run")
+    found = ", ".join(f"{one.name} ({one.reason})" for one in bad[:2]) + (", ..." if len(bad) > 2 else "")
+    return DataError(source, f"none of its pictures can be read: {found}", "mend or replace them")
+
+
+# --- speech -------------------------------------------------------------------------------------------------------
+
+
+def _spoken_name(path: Path) -> str:
+    """The name of a file as words: "fish/seed-00000003.wav" is "seed 3". Nothing in it means anything to espeak."""
+    words = re.sub(r"[\W_]+", " ", path.stem).strip()[:100]
+    return re.sub(r"\b0+(?=\d)", "", words) or "picture"
+
+
+class Voice:
+    """Speaks by espeak-ng, where that is installed. After a failure it stays silent.
+
+    Attributes:
+        note: why nothing (more) is said, or "".
+    """
+
+    def __init__(self) -> None:
+        self._program = shutil.which("espeak-ng") or shutil.which("espeak")
+        self._said: dict[str, NDArray[np.float32]] = {}
+        self.note = "" if self._program else "spoken headers are left out: espeak-ng is not installed"
+
+    def say(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Text -> float32 [N] in [-1, 1] at RATE, as far as it can be spoken."""
+        return {text: said for text in texts if (said := self._say(text)) is not None}
+
+    def _say(self, text: str) -> NDArray[np.float32] | None:
+        if text not in self._said and self._program and not self.note:
+            try:
+                self._said[text] = _speech(self._program, text)
+            except subprocess.TimeoutExpired:
+                self.note = f"spoken headers are left out: {self._name} took more than {SPEECH_SECONDS:g} s"
+            except (OSError, subprocess.SubprocessError, wave.Error, EOFError, ValueError) as error:
+                self.note = f"spoken headers are left out: {self._name} failed ({_why(error)})"
+        said = self._said.get(text)
+        if text not in CHANNELS:  # each title is said once
+            self._said.pop(text, None)
+        return said
+
+    @property
+    def _name(self) -> str:
+        return Path(self._program or "").name
+
+
+def _speech(program: str, text: str) -> NDArray[np.float32]:
+    """What a program like espeak makes of a text: float32 [N] at RATE."""
+    words = [program, "--stdout", "-v", "en", "-s", "220", "--", text]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SPEECH_SECONDS, check=True)
+    with wave.open(io.BytesIO(done.stdout)) as file:
+        rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
+        data = file.readframes(min(file.getnframes(), _LONGEST_SPEECH * rate))  # a pipe's header names no true length
+    if width not in (1, 2) or not 1000 <= rate <= 200_000:
+        raise ValueError(f"{8 * width} bits at {rate} Hz")
+    data = data[: len(data) // (width * channels) * width * channels]
+    numbers = np.frombuffer(data, np.uint8 if width == 1 else "<i2").astype(np.float32)
+    heard = (numbers - 128) / 128 if width == 1 else numbers / 32768
+    heard = np.asarray(heard.reshape(-1, channels).mean(axis=1))
+    if not len(heard):
+        raise ValueError("it said nothing")
+    wanted = np.arange(len(heard) * RATE // rate) * (rate / RATE)
+    return np.asarray(np.interp(wanted, np.arange(len(heard)), heard), np.float32)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"exit code {error.returncode}"
+    if isinstance(error, OSError):
+        return error.strerror or errno.errorcode.get(error.errno or 0, "cannot be run")
+    return str(error) or "no sound"

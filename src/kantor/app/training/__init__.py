@@ -1,0 +1,1 @@
+"""New runs, resumed ones, and what is decided before they start."""

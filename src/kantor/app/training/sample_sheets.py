@@ -1,0 +1,88 @@
+"""Which pictures the sample sheets show."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kantor.config.schema import Config
+from kantor.data.loading.feed import shrink, to_float
+from kantor.data.loading.pairs import Pairs
+from kantor.data.loading.split import Part
+from kantor.data.loading.store import Store
+from kantor.random import derive
+from kantor.sample.generate import draw, to_uint8
+from kantor.sample.latents import latents
+from kantor.types import ImageSpec
+
+Pictures = NDArray[np.uint8]
+SHEET_PIXELS = 1024 * 1024
+
+
+class Sampler:
+    """Draws both sheets: seeds 0, 1, 2 ... every time, and seeds that depend on images_seen.
+
+    Of pairs a sheet shows each condition with the picture made of it: on the fixed sheet those of pictures spread evenly
+    over the set, on the other those of pictures that depend on images_seen.
+
+    Args:
+        store: the set, whose conditions are shown where it has some.
+
+    Attributes:
+        count: pictures in a sheet: a square number, 64 for small pictures, fewer for large ones; of pairs, half of it.
+    """
+
+    def __init__(self, config: Config, spec: ImageSpec, classes: int, store: Store | Part | None = None) -> None:
+        self._config, self._spec, self._classes = config, spec, classes
+        self._pairs = store if isinstance(store, Pairs) else None
+        side = int(math.sqrt(SHEET_PIXELS / (spec.height * spec.width)))
+        self.count = min(8, max(2, side)) ** 2 // (2 if self._pairs else 1)
+
+    def __call__(self, generator: nn.Module, images_seen: int) -> tuple[Pictures, Pictures]:
+        first = derive(self._config.train.seed, "sheet", images_seen) % 2**31
+        if self._pairs is None:
+            return self._sheet(generator, 0), self._sheet(generator, first)
+        places = (first + np.arange(self.count) * 7919) % self._pairs.count  # a prime: neighbours may be alike
+        fixed = _spread(self._pairs, self.count)
+        return self._sheet(generator, 0, np.resize(fixed, self.count)), self._sheet(generator, first, places)
+
+    def _sheet(self, generator: nn.Module, first: int, rows: NDArray[np.int64] | None = None) -> Pictures:
+        network = self._config.generator
+        z = latents(range(first, first + self.count), network.latent_dim, network.latent)
+        labels = [i % self._classes for i in range(self.count)] if self._classes else None
+        if rows is None or self._pairs is None:
+            return draw(generator, z, labels)
+        conditions = at_size(self._pairs.conditions(rows), self._spec)
+        return beside(conditions, draw(generator, z, labels, conditions))
+
+
+def first_pictures(store: Store | Part, count: int, spec: ImageSpec) -> Pictures:
+    """Pictures of the set, spread evenly, brought down to `spec` as the feed does it: uint8 [count or fewer, H, W, C];
+    of pairs each with its condition on its left, [.., H, 2W, C]."""
+    rows = _spread(store, count)
+    pictures = at_size(store.images(rows), spec)
+    return beside(at_size(store.conditions(rows), spec), pictures) if isinstance(store, Pairs) else pictures
+
+
+def _spread(store: Store | Part, count: int) -> NDArray[np.int64]:
+    return np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64)
+
+
+def beside(conditions: Pictures, pictures: Pictures) -> Pictures:
+    """Each grey condition on the left of its picture: [N, H, W, 1] and [N, H, W, C] -> [N, H, 2W, C]."""
+    channels = pictures.shape[3]
+    shown = np.repeat(conditions, channels, axis=3)
+    if channels == 4:
+        shown[..., 3] = 255
+    return np.concatenate([shown, pictures], axis=2)
+
+
+def at_size(pictures: Pictures, spec: ImageSpec) -> Pictures:
+    """uint8 [N, H, W, C] brought down to `spec` as the feed does it."""
+    if pictures.shape[1:3] == spec[:2]:
+        return pictures
+    return to_uint8(shrink(to_float(torch.from_numpy(pictures)), spec.height, spec.width))

@@ -1,0 +1,1 @@
+"""Bytes and arrays to uint8 images of one size."""

@@ -1,0 +1,247 @@
+"""Encoded files to upright pictures of mode L, RGB or RGBA, and what is wrong with files that are none.
+
+Pillow decodes; around it stands what it leaves open: limits checked before decoding, 16-bit grey scaled instead of
+clipped, checksums of PNG, plain reasons.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from kantor.data.decoding.signatures import cut_short, kind_of, what_else
+from kantor.errors import printable
+from kantor.types import ImageSpec
+
+Fit = Literal["cover", "contain", "stretch", "replicate", "mirror"]
+Colour = tuple[int, int, int]
+
+MAX_PIXELS = 64_000_000
+MAX_ASPECT = 100
+
+DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_TURNS = {  # Exif orientation: what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Undecodable(Exception):
+    """A picture that cannot be used; str() is a short plain reason."""
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How pictures are brought to one size.
+
+    Attributes:
+        spec: height, width and channels of the result.
+        crop: side of the square cut from the middle first; 0 cuts nothing.
+        fit: "cover" fills the size and cuts what hangs over, "contain" pads, "stretch" distorts; "replicate" and
+            "mirror" pad with what lies at the border.
+        background: RGB behind transparent and around padded pictures.
+        min_size: shorter sides are refused, in pixels.
+        pad: side that the last two pad to at least, before resizing.
+        edges: "canny" gives outlines in the place of the picture; the spec is then of one channel.
+        edges_sigma: how far the picture is blurred for them, in pixels of the result.
+    """
+
+    spec: ImageSpec
+    crop: int = 0
+    fit: Fit = "cover"
+    background: Colour = (255, 255, 255)
+    min_size: int = 8
+    pad: int = 0
+    edges: Literal["none", "canny"] = "none"
+    edges_sigma: float = 1.0
+
+    @property
+    def pads(self) -> bool:
+        """Whether pictures are padded before they are resized, in pixels of their own."""
+        return self.fit in ("replicate", "mirror")
+
+
+def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """The first frame, upright, as a picture of mode L, RGB or RGBA."""
+    image = open_image(data)
+    check_size(*image.size, settings)
+    if image.format == "PNG":
+        _check_png(data)
+    turn = orientation(image)
+    if _animated(image):
+        notes.append("animated: first frame")
+    if image.format == "JPEG" and not settings.crop and not settings.pads:
+        _draft(image, settings, turned=turn >= 5)
+    deep = _bits(image, data) == 16
+    image.load()
+    check_size(*image.size, None)
+    _note_profile(image, notes)
+    if deep and image.mode not in DEEP:
+        notes.append("16-bit")  # colours: Pillow keeps the high byte of each
+    picture = _plain(image, notes)
+    if turn in _TURNS:
+        notes.append("Exif rotation")
+        if image.format != "TIFF":  # Pillow has turned a TIFF already
+            picture = picture.transpose(_TURNS[turn])
+    return picture
+
+
+def open_image(data: bytes) -> Image.Image:
+    """The picture with its header read and nothing decoded; too many pixels are refused."""
+    kind = kind_of(data)
+    if kind is None:
+        raise Undecodable(what_else(data))
+    image = Image.open(io.BytesIO(data), formats=[kind])
+    check_size(*image.size, None)
+    return image
+
+
+def _plain(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Any mode to L, RGB or RGBA."""
+    if image.mode in DEEP or image.mode == "F":
+        return _from_numbers(np.asarray(image), notes)
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
+    named = {"P": "palette", "PA": "palette", "1": "1-bit", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "Lab"}
+    if image.mode in named:
+        notes.append(named[image.mode])
+    if image.mode == "1":
+        return image.convert("L")
+    return image.convert("RGBA" if has_alpha(image) else "RGB")
+
+
+def _from_numbers(values: NDArray[Any], notes: list[str]) -> Image.Image:
+    """Grey of 16 bits, 32 bits or fractions: 0-65535 and 0-1 keep their meaning, others go from least to greatest."""
+    if values.dtype.kind in "ui":
+        if values.min() >= 0 and values.max() <= 65535:
+            notes.append("16-bit")
+            return Image.fromarray(eight_bits(values))
+        notes.append("32-bit stretched")
+    elif not np.isfinite(values).all():
+        raise Undecodable("holds numbers that are not finite")
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind == "f":
+        if low >= 0 and high <= 1:
+            notes.append("fractions 0-1")
+            low, high = 0.0, 1.0
+        else:
+            notes.append("fractions stretched")
+    scaled = (values.astype(np.float64) - low) * (255 / ((high - low) or 1.0))
+    return Image.fromarray((scaled + 0.5).astype(np.uint8))
+
+
+def has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or (
+        "transparency" in image.info and image.mode in ("1", "L", "P", "RGB")
+    )
+
+
+def orientation(image: Image.Image) -> int:
+    """Exif orientation, 1 where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged Exif says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _animated(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # the second frame is damaged; only the first is used
+        return False
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Bits a channel, as far as it matters: 16 or 8."""
+    if image.format == "PNG":
+        return data[24]
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(258, 8) if image.format == "TIFF" else 8
+    return 16 if 16 in (bits if isinstance(bits, tuple) else (bits,)) else 8
+
+
+def _note_profile(image: Image.Image, notes: list[str]) -> None:
+    if "icc_profile" not in image.info:
+        return
+    profile = image.info["icc_profile"] or b""
+    if len(profile) < 132 or profile[36:40] != b"acsp" or int.from_bytes(profile[:4], "big") > len(profile):
+        notes.append("broken ICC profile")
+    elif profile[16:20] == b"RGB " and b"sRGB" not in profile.replace(b"\0", b""):
+        notes.append("colour profile ignored")
+
+
+def _draft(image: Image.Image, settings: DecodeSettings, turned: bool) -> None:
+    """Lets the JPEG decoder shrink a large picture by 2, 4 or 8, never below twice the size that is needed."""
+    height, width = settings.spec.height, settings.spec.width
+    if turned:
+        height, width = width, height
+    scale = max(width / image.width, height / image.height)
+    image.draft(None, (int(2 * scale * image.width) + 1, int(2 * scale * image.height) + 1))
+
+
+def check_size(width: int, height: int, settings: DecodeSettings | None) -> None:
+    if width * height > MAX_PIXELS:
+        raise Undecodable(f"{height}x{width} pixels are more than the limit of {MAX_PIXELS // 10**6} million")
+    if settings is None:
+        return
+    if min(width, height) < settings.min_size:
+        raise Undecodable(f"{height}x{width} is smaller than the smallest side allowed, {settings.min_size}")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise Undecodable(f"{height}x{width} is more than {MAX_ASPECT} times as long as wide")
+    if settings.crop > min(width, height):
+        raise Undecodable(f"{height}x{width} is smaller than the crop of {settings.crop}")
+
+
+def eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """0-65535 to 0-255: value / 257, rounded."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _check_png(data: bytes) -> None:
+    """Walks the chunks: Pillow passes over the checksums of the pixels' chunks."""
+    at = 8
+    while at < len(data):
+        if at + 12 > len(data):
+            raise Undecodable(f"truncated at byte {len(data)}")
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        end = at + 12 + length
+        if end > len(data):
+            raise Undecodable(f"truncated at byte {len(data)}")
+        critical = not name[0] & 0x20
+        if critical and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            shown = printable(name.decode("latin-1"))
+            raise Undecodable(f"damaged between bytes {at} and {end} (checksum of {shown})")
+        if name == b"IEND":
+            return
+        at = end
+    raise Undecodable(f"truncated at byte {len(data)}")
+
+
+def reason(error: Exception, data: bytes | NDArray[Any]) -> str:
+    """An exception of the decoder in plain words."""
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        pixels = re.search(r"\((\d+) pixels\)", str(error))
+        found = f"{pixels[1]} pixels are" if pixels else "it has"
+        return f"{found} more than the limit of {MAX_PIXELS // 10**6} million"
+    if isinstance(data, np.ndarray):
+        return f"cannot be converted ({printable(str(error))[:80]})"
+    kind = kind_of(data)
+    if cut_short(data, kind, str(error)):
+        return f"truncated at byte {len(data)}"
+    if isinstance(error, UnidentifiedImageError):
+        return f"damaged {kind} header"
+    return f"damaged {kind} ({printable(str(error))[:80] or type(error).__name__})"

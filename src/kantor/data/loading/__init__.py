@@ -1,0 +1,1 @@
+"""Packed datasets, in order, on the training device."""

@@ -1,0 +1,172 @@
+"""Reads a packed set: pictures and labels by row, from files mapped into memory."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.loading import layout
+from kantor.data.loading.layout import HEADER_BYTES, INDEX, LABELS, is_packed, shard_file
+from kantor.errors import DataError
+from kantor.random import permute
+from kantor.types import ImageSpec
+
+__all__ = ["Store", "is_packed"]
+
+_LARGEST_MANIFEST = 64 << 20
+_SAMPLE = 1000
+_AGAIN = "pack it again"
+
+
+class Store:
+    """A packed set. Open it with `Store.open`.
+
+    Attributes:
+        count: pictures.
+        class_names: name of each label, as text that every file can hold; empty where the set has no labels.
+        fingerprint: equal for sets with equal pictures, labels and settings.
+        shard_sizes: rows of each shard.
+        manifest: everything that manifest.json says.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+        height, width = manifest["size"]
+        self.spec = ImageSpec(height, width, manifest["channels"])
+        self.count: int = manifest["count"]
+        self._names: list[str] = manifest["class_names"]
+        self.class_names = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in self._names]
+        self.fingerprint: str = manifest["fingerprint"]
+        self.shard_sizes: list[int] = [shard["rows"] for shard in manifest["shards"]]
+        self.labelled: bool = manifest["labelled"]
+        self._settings: dict[str, Any] = manifest["settings"]
+        self._ends = np.cumsum(self.shard_sizes)
+        self._images = [self._map(n, "images", np.dtype(np.uint8), self.spec) for n in self._numbers()]
+        self._index = [self._map(n, "index", INDEX) for n in self._numbers()]
+        self._labels: NDArray[np.int64] | None = None
+        if self.labelled:
+            self._labels = np.concatenate([self._map(n, "labels", LABELS) for n in self._numbers()])
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """Opens the packed set in folder `path`. Checks sizes and shapes, not every byte: see `verify`.
+
+        Raises:
+            DataError: no packed set, of a newer version, or damaged; names the file.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        try:
+            store = cls(path, manifest)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(path / layout.MANIFEST, f"is damaged ({error})", _AGAIN) from error
+        if store.count != sum(store.shard_sizes) or store.count < 1:
+            raise DataError(path / layout.MANIFEST, "is damaged (its counts disagree)", _AGAIN)
+        return store
+
+    def __len__(self) -> int:
+        return self.count
+
+    def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8 [n, H, W, C] of `rows` [n].
+
+        Raises:
+            IndexError: a row is not in 0 .. count.
+        """
+        if len(self._images) == 1:
+            return np.asarray(self._images[0][self._checked(rows)])
+        out = np.empty((len(rows), *self.spec), np.uint8)
+        shard = np.searchsorted(self._ends, self._checked(rows), side="right")
+        for number in np.unique(shard):
+            here = shard == number
+            out[here] = self._images[number][rows[here] - (self._ends[number] - self.shard_sizes[number])]
+        return out
+
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """int64 [n] of `rows` [n], or None where the set has no labels."""
+        return None if self._labels is None else self._labels[self._checked(rows)]
+
+    def whole(self) -> NDArray[np.uint8]:
+        """uint8 [count, H, W, C]: all pictures, in new memory."""
+        return np.concatenate(self._images)
+
+    def digests(self) -> NDArray[np.uint8]:
+        """uint8 [count, 32]: the SHA-256 of each row's source."""
+        index = np.concatenate(self._index)
+        return np.ascontiguousarray(index["sha256"]).view(np.uint8).reshape(-1, 32)
+
+    def verify(self, limit_bytes: int = 1 << 30) -> None:
+        """Checks index and labels whole, and the CRC-32 of every picture, of 1,000 beyond `limit_bytes`.
+
+        Raises:
+            DataError: names the file, and the picture at fault.
+        """
+        labels = [None] * len(self._index) if self._labels is None else np.split(self._labels, self._ends[:-1])
+        found = layout.fingerprint(self.spec, self._settings, self._names, zip(self._index, labels, strict=True))
+        if found != self.fingerprint:
+            files = "index-*.npy or labels-*.npy" if self.labelled else "index-*.npy"
+            raise DataError(self.path, f"is damaged ({files})", _AGAIN)
+        rows = np.arange(self.count)
+        if self.count * np.prod(self.spec) > limit_bytes:
+            rows = np.sort(permute(np.arange(min(_SAMPLE, self.count)), self.count, seed=0))
+        shards = np.searchsorted(self._ends, rows, side="right")
+        for row, number in zip(rows.tolist(), shards.tolist(), strict=True):
+            inside = row - int(self._ends[number]) + self.shard_sizes[number]
+            if zlib.crc32(self._images[number][inside].data) != self._index[number][inside]["crc32"]:
+                file = self.path / shard_file("images", number)
+                raise DataError(file, f"picture {inside} is damaged", _AGAIN)
+
+    def _numbers(self) -> range:
+        return range(len(self.shard_sizes))
+
+    def _checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        if len(rows) and (rows.min() < 0 or rows.max() >= self.count):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of a set with {self.count} pictures")
+        return rows
+
+    def _map(self, number: int, kind: str, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> NDArray[Any]:
+        """One file, read-only, after checks of its length and header."""
+        path, shape = self.path / shard_file(kind, number), (self.shard_sizes[number], *shape)
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                header = file.read(HEADER_BYTES)
+        except FileNotFoundError:
+            raise DataError(path, "is missing", _AGAIN) from None
+        except OSError as error:
+            raise DataError(path, f"cannot be read ({error.strerror})", "check the disk and permissions") from error
+        wanted = HEADER_BYTES + dtype.itemsize * int(np.prod(shape))
+        if size != wanted:
+            what = "is cut short" if size < wanted else "is too long"
+            raise DataError(path, f"{what}: {size} bytes, not {wanted}", _AGAIN)
+        if header != layout.npy_header(dtype, shape):
+            raise DataError(path, "is damaged (its header)", _AGAIN)
+        return np.memmap(path, dtype, "r", HEADER_BYTES, shape).view(np.ndarray)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest, of a version that we know, unchanged since it was written."""
+    file = path / layout.MANIFEST
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_LARGEST_MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(path, "is not a packed set (it has no manifest.json)", "make one with `kantor pack`") from None
+    except OSError as error:
+        raise DataError(file, f"cannot be read ({error.strerror})", "check the disk and permissions") from error
+    try:
+        manifest = json.loads(data)
+        version = manifest["kantor_pack"]
+        whole = manifest["digest"] == layout.digest(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DataError(file, "is damaged", _AGAIN) from None
+    if isinstance(version, int) and version > layout.VERSION:
+        raise DataError(file, f"was written by a newer Kantor (format {version})", "update Kantor, or pack it again")
+    if not whole or version != layout.VERSION:
+        raise DataError(file, "is damaged", _AGAIN)
+    return dict(manifest)

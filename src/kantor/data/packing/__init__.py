@@ -1,0 +1,1 @@
+"""From a source to a packed dataset on disk."""

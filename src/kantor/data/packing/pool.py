@@ -1,0 +1,272 @@
+"""Worker processes that decode pictures, and survive whatever a picture does to them.
+
+Plain child processes, not `multiprocessing`: that would import the user's main script anew in each child, which
+fails for scripts without a main guard, and one death would break the whole pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.packing.worker import load_here, read_frame, write_frame
+from kantor.data.sources.source import Item, Rejected, Source, read_here
+
+if TYPE_CHECKING:
+    from kantor.data.decoding.decode import DecodeSettings
+
+_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from kantor.data.packing.worker import main; main()"
+_WATCH_S = 0.1
+_CHUNK_BYTES = 16 << 20
+_AHEAD_BYTES = 256 << 20  # of what is read here and waits for its worker
+
+Loaded = dict[int, "bytes | NDArray[Any] | str"]  # by position; text: why it could not be loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A decoded picture.
+
+    Attributes:
+        sha256: of the source's bytes, 32 bytes.
+        crc32: of `pixels`.
+        flat: nearly one colour.
+        pixels: uint8 [H, W, C] as bytes.
+    """
+
+    item: Item
+    sha256: bytes
+    crc32: int
+    flat: bool
+    notes: tuple[str, ...]
+    pixels: bytes
+
+
+class WorkerDied(Exception):
+    """The worker is gone; str is the plain reason."""
+
+
+class Worker:
+    """One child process. Used by one thread at a time; `silence_s` is counted up by the pool's watchdog."""
+
+    def __init__(self, source: Source | None, settings: DecodeSettings | None) -> None:
+        self.silence_s, self.busy, self.timed_out = 0.0, False, False
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if "KANTOR_DEBUG" in os.environ else subprocess.DEVNULL,  # libtiff prints there
+            env=environment,
+        )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._tasks, self._replies = self.process.stdin, self.process.stdout
+        with contextlib.suppress(OSError):
+            pickle.dump((source, settings), self._tasks)
+            self._tasks.flush()
+        if read_frame(self._replies) is None:
+            self.close()
+            raise RuntimeError("a worker process did not start; set KANTOR_DEBUG=1 to see why")
+
+    def ask(self, task: str, items: Sequence[Item], given: Loaded | None = None) -> Iterator[tuple[Any, bytes]]:
+        """Sends a task and yields frames until they answer for all `items`.
+
+        Args:
+            given: what has been loaded here, of a worker without a source.
+        Raises:
+            WorkerDied: it crashed, was killed, or fell silent for too long.
+        """
+        self.silence_s, self.busy = 0.0, True
+        replies = len(items)
+        blob = pickle.dumps({item.position: given[item.position] for item in items}) if given is not None else b""
+        try:
+            with contextlib.suppress(OSError):
+                write_frame(self._tasks, {"do": task, "items": [astuple(item) for item in items]}, blob)
+            while replies > 0:
+                frame = read_frame(self._replies)
+                self.silence_s = 0.0
+                if frame is None:
+                    raise WorkerDied("the decoder crashed")
+                replies -= len(frame[0])
+                yield frame
+        finally:
+            self.busy = False
+
+    def close(self) -> None:
+        self.process.kill()
+        for stream in (self._tasks, self._replies):
+            with contextlib.suppress(OSError):
+                stream.close()
+        self.process.wait()
+
+
+class Pool:
+    """Decodes listings in `workers` processes, in order.
+
+    Args:
+        settings: None where only `probe` is used.
+        row_bytes: size of a decoded picture.
+        timeout_s: a picture that takes longer is left out.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: DecodeSettings | None,
+        row_bytes: int,
+        workers: int,
+        timeout_s: float = 10.0,
+    ) -> None:
+        self._source, self._settings, self._row_bytes, self._timeout_s = source, settings, row_bytes, timeout_s
+        self._workers = workers
+        self._here = read_here(source)
+        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # the last used first: small sets start one
+        for _ in range(workers):
+            self._idle.put(None)
+        self._alive: set[Worker] = set()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pack")
+        self._stop = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, daemon=True)
+        self._watchdog.start()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()  # before the kills, so that no thread starts a worker anew
+        for worker in list(self._alive):
+            worker.process.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._alive:
+            worker.close()
+
+    def decode(self, entries: Iterable[Item | Rejected], chunk: int = 128) -> Iterator[list[Row | Rejected]]:
+        """The outcome of each entry, in order, some at a time. At most a few chunks are under way."""
+        chunk = max(1, min(chunk, _CHUNK_BYTES // self._row_bytes))
+        pending: deque[tuple[Future[list[Row | Rejected]], int]] = deque()
+        ahead = 0
+        for some, given, size in self._given(entries, chunk):
+            pending.append((self._threads.submit(self._decode_chunk, some, given), size))
+            ahead += size
+            while len(pending) > 2 * self._workers or (ahead > _AHEAD_BYTES and len(pending) > 1):
+                future, done = pending.popleft()
+                ahead -= done
+                yield future.result()
+        for future, _ in pending:
+            yield future.result()
+
+    def probe(self, items: Sequence[Item]) -> list[tuple[int, int, str]]:
+        """(height, width, kind) of those items that can be read."""
+        found: list[tuple[int, int, str]] = []
+        for some, given, _ in self._given(items, 8):
+            lot = [item for item in some if isinstance(item, Item)]
+            try:
+                found += self._probe(lot, given)
+            except WorkerDied:  # one by one, to lose only the picture that caused it
+                for item in lot:
+                    with contextlib.suppress(WorkerDied):
+                        found += self._probe([item], given)
+        return found
+
+    def _probe(self, items: list[Item], given: Loaded | None) -> list[tuple[int, int, str]]:
+        with self._borrowed() as worker:
+            replies = [reply for frame, _ in worker.ask("probe", items, given) for reply in frame]
+        return [(reply[0], reply[1], reply[2]) for reply in replies if reply is not None]
+
+    def _given(
+        self, entries: Iterable[Item | Rejected], chunk: int
+    ) -> Iterator[tuple[list[Item | Rejected], Loaded | None, int]]:
+        """The entries in chunks; where the source can be read here only, with what they are, and how many bytes."""
+        part: list[Item | Rejected] = []
+        given: Loaded = {}
+        size = 0
+        for entry in entries:
+            part.append(entry)
+            if self._here and isinstance(entry, Item):
+                data = given[entry.position] = load_here(self._source, entry)
+                size += data.nbytes if isinstance(data, np.ndarray) else len(data)
+            if len(part) == chunk or size > _CHUNK_BYTES:
+                yield part, given if self._here else None, size
+                part, given, size = [], {}, 0
+        if part:
+            yield part, given if self._here else None, size
+
+    def _decode_chunk(self, entries: list[Item | Rejected], given: Loaded | None) -> list[Row | Rejected]:
+        items = [entry for entry in entries if isinstance(entry, Item)]
+        outcomes: list[Row | Rejected] = []
+        one_by_one = False  # after a death, to find the picture that caused it
+        while len(outcomes) < len(items):
+            rest = items[len(outcomes) :]
+            task = rest[:1] if one_by_one else rest
+            try:
+                with self._borrowed() as worker:
+                    for frame, blob in worker.ask("decode", task, given):
+                        outcomes += self._unpack(items[len(outcomes) :], frame, blob)
+            except WorkerDied as death:
+                if one_by_one:
+                    outcomes.append(Rejected(items[len(outcomes)].name, str(death)))
+                one_by_one = True
+        answers = iter(outcomes)
+        return [next(answers) if isinstance(entry, Item) else entry for entry in entries]
+
+    def _unpack(self, items: list[Item], frame: list[Any], blob: bytes) -> list[Row | Rejected]:
+        outcomes: list[Row | Rejected] = []
+        at = 0
+        for item, reply in zip(items, frame, strict=False):
+            if len(reply) == 1:
+                outcomes.append(Rejected(item.name, reply[0]))
+                continue
+            sha256, crc32, flat, notes = reply
+            pixels = blob[at : at + self._row_bytes]
+            outcomes.append(Row(item, bytes.fromhex(sha256), crc32, flat, tuple(notes), pixels))
+            at += self._row_bytes
+        return outcomes
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[Worker]:
+        """A worker for this thread; one that dies is replaced by the next to need it."""
+        worker = self._idle.get()
+        try:
+            if worker is None:
+                if self._stop.is_set():
+                    raise RuntimeError("the pool is closed")
+                worker = Worker(None if self._here else self._source, self._settings)
+                self._alive.add(worker)
+            yield worker
+        except WorkerDied as death:
+            assert worker is not None
+            self._alive.discard(worker)
+            worker.close()
+            reason = f"took longer than {self._timeout_s:g} s" if worker.timed_out else str(death)
+            worker = None
+            raise WorkerDied(reason) from None
+        finally:
+            self._idle.put(worker)
+
+    def _watch(self) -> None:
+        """Kills workers that fell silent. Counts its own ticks: time in which we were stopped does not count."""
+        while not self._stop.wait(_WATCH_S):
+            for worker in list(self._alive):
+                worker.silence_s += _WATCH_S
+                if worker.busy and worker.silence_s > self._timeout_s:
+                    worker.timed_out = True
+                    worker.process.kill()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

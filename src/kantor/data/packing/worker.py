@@ -1,0 +1,221 @@
+"""What runs in a worker process of `pack`: reads and decodes foreign pictures, far from the rest.
+
+Started as its own program (see `pack_pool`), it speaks in frames over its standard input and output: two lengths,
+JSON, raw bytes. Imports little, so that it starts in a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pickle
+import signal
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode, probe
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, prepare
+from kantor.errors import UserError
+
+FRAME = struct.Struct("<II")
+MEMORY_BYTES = 4 << 30
+NEAR_CONSTANT = 2.0
+_FLUSH_S = 0.05
+_SLOW_S = 1.0
+_FLUSH_BYTES = 4 << 20
+
+
+def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
+    """Sends JSON with bytes behind it."""
+    text = json.dumps(value).encode()
+    stream.write(FRAME.pack(len(text), len(blob)) + text + blob)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
+    """Receives (JSON, bytes); None where the other side has gone."""
+    head = stream.read(FRAME.size)
+    if len(head) < FRAME.size:
+        return None
+    length, blob_length = FRAME.unpack(head)
+    data = stream.read(length + blob_length)
+    if len(data) < length + blob_length:
+        return None
+    return json.loads(data[:length]), data[length:]
+
+
+class Given:
+    """A source of pictures that the parent has loaded: (position -> what `Source.load` gave, or why it did not)."""
+
+    path, note, exact = "", "", False
+
+    def __init__(self, loaded: dict[int, Any]) -> None:
+        self._loaded = loaded
+
+    def items(self) -> Iterator[Item | Rejected]:
+        """Nothing: the parent lists."""
+        return iter(())
+
+    def load(self, item: Item) -> Any:
+        """bytes or array.
+
+        Raises:
+            Undecodable: the parent could not load it.
+        """
+        data = self._loaded[item.position]
+        if isinstance(data, str):
+            raise Undecodable(data)
+        return data
+
+
+def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | str:
+    """What `source.load` gives, or as text why it fails, to be sent to a worker that has no source.
+
+    Raises:
+        UserError: the source as a whole cannot be read on.
+    """
+    try:
+        data = source.load(item)
+    except UserError:
+        raise
+    except Exception as error:  # as in _decode
+        return _reason(error)
+    size = data.nbytes if isinstance(data, np.ndarray) else len(data)
+    return data if size <= MAX_BYTES else f"larger than {MAX_BYTES >> 20} MB"
+
+
+def main() -> None:
+    """Serves tasks until the parent goes."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up between the frames
+    tasks = sys.stdin.buffer
+    _die_with_parent()
+    source, settings = pickle.load(tasks)  # noqa: S301 - from our own parent, not from a file
+    if source is not None:
+        with contextlib.suppress(Exception):  # what is wrong is told of each picture
+            prepare(source)
+    _limit_memory()
+    write_frame(replies, "ready")
+    while (task := read_frame(tasks)) is not None:
+        items = [Item(*fields) for fields in task[0]["items"]]
+        if source is None:
+            given = Given(pickle.loads(task[1]))  # noqa: S301 - as above
+        if task[0]["do"] == "probe":
+            write_frame(replies, [_probe(source or given, item) for item in items])
+        else:
+            _decode_all(source or given, settings, items, replies)
+
+
+def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], replies: IO[bytes]) -> None:
+    """Replies in several frames, so that silence of some length means that one picture takes that long.
+
+    Where reading took long, an empty frame says that it is over: decoding has its time of its own.
+    """
+
+    def loaded(started_s: float) -> None:
+        if time.monotonic() - started_s > _SLOW_S:
+            write_frame(replies, [])
+
+    done: list[list[Any]] = []
+    blob = bytearray()
+    flushed_s = time.monotonic()
+    for item in items:
+        outcome, pixels = _decode(source, settings, item, loaded)
+        done.append(outcome)
+        blob += pixels
+        if time.monotonic() - flushed_s > _FLUSH_S or len(blob) > _FLUSH_BYTES or len(items) == 1:
+            write_frame(replies, done, bytes(blob))
+            done, blob, flushed_s = [], bytearray(), time.monotonic()
+    if done:
+        write_frame(replies, done, bytes(blob))
+
+
+def _decode(
+    source: Source, settings: DecodeSettings, item: Item, loaded: Callable[[float], None]
+) -> tuple[list[Any], bytes]:
+    """([SHA-256, CRC-32, near-constant, notes], pixels), or ([reason], nothing).
+
+    Args:
+        loaded: called with the time before loading, after it.
+    """
+    started_s = time.monotonic()
+    try:
+        data = source.load(item)
+        loaded(started_s)
+        picture, notes = decode(data, settings)
+        pixels = np.ascontiguousarray(picture).tobytes()
+        return [_sha256(data), zlib.crc32(pixels), is_flat(picture), list(notes)], pixels
+    except Exception as error:  # whatever a foreign file provokes is the file's fault, and is listed
+        return [_reason(error)], b""
+
+
+def is_flat(picture: NDArray[np.uint8]) -> bool:
+    """Whether a picture [H, W, C] shows next to nothing: no channel's standard deviation reaches 2 of 255."""
+    return all(picture[:, :, channel].std() < NEAR_CONSTANT for channel in range(picture.shape[2]))
+
+
+def _probe(source: Source, item: Item) -> tuple[int, int, str] | None:
+    try:
+        return probe(source.load(item))
+    except Exception:  # as in _decode; the picture is listed when it is packed
+        return None
+
+
+def _sha256(data: bytes | NDArray[Any]) -> str:
+    if isinstance(data, np.ndarray):
+        kind = f"{data.dtype.str}{data.shape}".encode()
+        return hashlib.sha256(kind + np.ascontiguousarray(data).tobytes()).hexdigest()
+    return hashlib.sha256(data).hexdigest()
+
+
+_REASONS = {
+    errno.ENOENT: "no longer there",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk reports an error",
+}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Undecodable):
+        return str(error)[:300]
+    if isinstance(error, UserError):
+        return error.what
+    if isinstance(error, MemoryError):
+        return "needs too much memory"
+    if isinstance(error, OSError) and error.errno is not None:
+        return _REASONS.get(error.errno, (error.strerror or "cannot be read").lower())
+    return f"cannot be decoded ({type(error).__name__}: {error})"[:300]
+
+
+def _die_with_parent() -> None:
+    """A worker that hangs in a decoder does not see that its input has ended; Linux can tell it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    used = 0
+    with contextlib.suppress(OSError), open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - starts faster
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, hard))

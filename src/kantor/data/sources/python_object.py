@@ -1,0 +1,210 @@
+"""Pictures that the user's own Python gives: anything with len() and [i], such as a PyTorch data set."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kantor.data.decoding.array_hints import channels_first
+from kantor.data.decoding.formats import Undecodable
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected
+from kantor.errors import ConfigError, DataError
+from kantor.registry import own_name
+
+PREFIX = "python:"
+_AS_ARRAYS = ("L", "RGB", "RGBA")
+
+
+class Pictures(Protocol):
+    """What can be registered: [i] is a picture, (picture, class), [picture, class] or {"image": ..., "label": ...}, the
+    same one whenever it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Any: ...
+
+
+OWN: dict[str, Pictures] = {}
+
+
+def register(name: str, pictures: Pictures) -> None:
+    """Lets `python:NAME` stand for `pictures` wherever data are named.
+
+    Args:
+        pictures: has len(), and [i] for 0 <= i < len(): an encoded file (bytes), a Pillow picture, or an array
+            [H, W] or [H, W, C] of uint8 or uint16; or a pair of that and its class, a name or a number. Numbers are
+            looked up in `pictures.classes`, where that is a list of names.
+    Raises:
+        ConfigError: it has no len() or no [i].
+    """
+    own_name(name, "source")
+    if isinstance(pictures, type) or not (hasattr(pictures, "__len__") and hasattr(pictures, "__getitem__")):
+        do = "give an object of it" if isinstance(pictures, type) else "give it both, or put the pictures in a list"
+        found = f"the class {pictures.__name__}" if isinstance(pictures, type) else type(pictures).__name__
+        raise ConfigError(name, f"{found} has no len() or no [i]", do)
+    OWN[name] = pictures
+
+
+class Own:
+    """Pictures by index, from an object of the user's own.
+
+    It is read in the user's own process and thread (`here`): it may hold what no other process could be given, and
+    only decoding is left to workers. It has no times or sizes to tell whether it has changed, so listing it reads
+    every picture once and takes the hash of what was read; a second listing of the same `Own` is the first again.
+
+    Args:
+        path: "python:NAME".
+        labels: "auto" or "none".
+    """
+
+    exact = False
+    note = ""
+    here = True
+
+    def __init__(self, path: str, labels: str = "auto") -> None:
+        name = path.removeprefix(PREFIX)
+        if name not in OWN:
+            do = f"import the Python module that calls kantor.source({name!r}, ...) first, and go on from Python"
+            raise DataError(path, "nobody has registered it", do)
+        if labels not in ("auto", "none"):
+            raise DataError(labels, "pictures from Python bring their own classes", "use labels auto or none")
+        self.path, self._labels, self._pictures = path, labels, OWN[name]
+        self._entries: list[Item | Rejected] = []
+        self._listed = False
+
+    def items(self) -> Iterator[Item | Rejected]:
+        """In order of the index. A picture whose reading fails is rejected with the exception's words.
+
+        Raises:
+            DataError: some have a class, and some have none.
+        """
+        if not self._listed:
+            self._entries = [self._entry(i) for i in range(len(self._pictures))]
+            self._listed = True
+            self._require_all_or_none()
+        return iter(self._entries)
+
+    def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
+        """As it was registered, a Pillow picture as an array or, of rarer modes, as a file.
+
+        Raises:
+            Undecodable: it is not what was listed.
+        """
+        data = _as_data(self._read(item.position)[0])
+        if _hash(data) != item.mtime_ns:
+            do = "let it give the same one each time, without changes by chance"
+            raise Undecodable(f"[i] gave another picture the second time that it was asked; {do}")
+        return data
+
+    def _require_all_or_none(self) -> None:
+        items = [entry for entry in self._entries if isinstance(entry, Item)]
+        without = [item.name for item in items if item.label is None]
+        if 0 < len(without) < len(items):
+            what = f"{len(without)} of {len(items)} pictures have no class, the first is [{without[0]}]"
+            raise DataError(self.path, what, "give each its class, or leave classes out with --labels none")
+
+    def _entry(self, i: int) -> Item | Rejected:
+        try:
+            picture, label = self._read(i)
+            data = _as_data(picture)
+            label_name = None if self._labels == "none" else self._class_name(label)
+        except Exception as error:  # the user's own code, or the files that it reads
+            plain = isinstance(error, Undecodable)
+            return Rejected(str(i), (str(error) if plain else f"{type(error).__name__}: {error}")[:300])
+        size = data.nbytes if isinstance(data, np.ndarray) else len(data)
+        return Item(str(i), i, size, _hash(data), label_name)
+
+    def _read(self, i: int) -> tuple[Any, Any]:
+        """The picture and its class, None where there is none."""
+        given = self._pictures[i]
+        if isinstance(given, Mapping):
+            if "image" not in given:
+                keys = ", ".join(map(str, given)) or "none"
+                raise Undecodable(f'a dict without "image" (its keys: {keys}); give the picture this key')
+            return given["image"], given.get("label")
+        if isinstance(given, list) and len(given) == 2 and _is_picture(given[0]):
+            return given[0], given[1]
+        if not isinstance(given, tuple):
+            return given, None
+        if len(given) != 2:
+            raise Undecodable(f"{len(given)} values instead of a picture, or a picture and its class")
+        return given[0], given[1]
+
+    def _class_name(self, label: Any) -> str | None:
+        if label is None or isinstance(label, str):
+            return label
+        try:
+            number = operator.index(label)
+        except TypeError:
+            raise Undecodable(f"its class is of type {type(label).__name__}, neither a name nor a number") from None
+        names = _class_names(self._pictures)
+        return str(names[number]) if 0 <= number < len(names) else str(number)
+
+
+def _class_names(pictures: Pictures) -> Sequence[str]:
+    """Names of numbered classes: `classes` of torchvision's data sets, `features["label"].names` of Hugging Face's."""
+    features = getattr(pictures, "features", None)
+    named = getattr(features.get("label"), "names", None) if isinstance(features, Mapping) else None
+    return getattr(pictures, "classes", None) or named or ()
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, bytes | np.ndarray | Image.Image | Path) or _is_tensor(value)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is one of PyTorch's, which is not loaded for those who have none."""
+    return hasattr(value, "detach") and hasattr(value, "numpy")
+
+
+def _as_data(picture: Any) -> bytes | NDArray[Any]:
+    if isinstance(picture, bytes | np.ndarray):
+        return picture
+    if isinstance(picture, Path):
+        return _file_of(picture)
+    if _is_tensor(picture):
+        return _array_of(picture)
+    if not isinstance(picture, Image.Image):
+        do = (
+            "bytes of a file, a Pillow picture, or a numpy array [H, W] or [H, W, C] of uint8 or uint16; also a uint8 "
+            "tensor, or the Path of a file"
+        )
+        raise Undecodable(f"{type(picture).__name__} is no kind of picture; give {do}")
+    if picture.mode in _AS_ARRAYS and "transparency" not in picture.info:
+        return np.asarray(picture)
+    file = io.BytesIO()
+    picture.save(file, "TIFF" if picture.mode in ("CMYK", "YCbCr", "LAB", "F", "I") else "PNG")
+    return file.getvalue()
+
+
+def _file_of(path: Path) -> bytes:
+    """Raises OSError where it cannot be read."""
+    if path.stat().st_size > MAX_BYTES:
+        raise Undecodable(f"{path.name} is larger than {MAX_BYTES >> 20} MB")
+    return path.read_bytes()
+
+
+def _array_of(tensor: Any) -> NDArray[Any]:
+    """uint8 [H, W] or [H, W, C] of a tensor [H, W], [H, W, C] or [C, H, W]."""
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    if array.dtype not in (np.uint8, np.uint16):
+        low = float(array.min()) if array.size else 0.0
+        code = "((x + 1) * 127.5)" if low < 0 else "(x * 255)" if array.size and float(array.max()) <= 1 else "x"
+        do = f"convert it: {code}.round().clamp(0, 255).to(torch.uint8)"
+        raise Undecodable(f"a tensor of {array.dtype} is not a picture; {do}")
+    return array.transpose(1, 2, 0) if channels_first(array.shape) else array
+
+
+def _hash(data: bytes | NDArray[Any]) -> int:
+    """63 bits of SHA-256 of what the picture is."""
+    if isinstance(data, np.ndarray):
+        data = f"{data.dtype.str}{data.shape}".encode() + np.ascontiguousarray(data).tobytes()
+    return int.from_bytes(hashlib.sha256(data).digest()[:8]) >> 1

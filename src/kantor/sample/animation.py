@@ -1,0 +1,77 @@
+"""Films: frames that come one by one, as GIF, WebP or MP4."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kantor.errors import ResourceError
+from kantor.sample.gif import compress, join
+from kantor.sample.grid import grid
+
+Frames = Iterator[NDArray[np.uint8]]
+COMFORTABLE_SIDE = 256
+
+
+def shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [H, W, C] -> RGB, transparent parts on a checkerboard, small pictures enlarged by whole factors."""
+    scale = max(1, COMFORTABLE_SIDE // max(picture.shape[:2]))
+    return grid(picture[None], 1, gutter=0, scale=scale)
+
+
+def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True) -> bytes:
+    """A film that runs for ever.
+
+    Args:
+        frames: uint8 RGB [H, W, 3], all of one size, at least one.
+        kind: ".gif", ".webp" or ".mp4".
+        fps: frames a second.
+        loop: the last frame leads to the first: it is not held.
+        dither: of a GIF: smooth gradients out of dots, which enlarged pictures need not and do not look better for.
+    Raises:
+        ResourceError: MP4 needs a package that is not there.
+    """
+    if kind == ".gif":
+        return join([compress(frame, dither) for frame in frames], fps, 1 / fps if loop else 1.0)
+    return _webp(frames, fps) if kind == ".webp" else _mp4(frames, fps)
+
+
+def _webp(frames: Frames, fps: float) -> bytes:
+    buffer = io.BytesIO()
+    images = (Image.fromarray(frame) for frame in frames)
+    first, milliseconds = next(images), max(1, round(1000 / fps))
+    first.save(buffer, "WEBP", save_all=True, append_images=images, duration=milliseconds, loop=0, quality=90, method=4)
+    return buffer.getvalue()
+
+
+def require_video() -> None:
+    """Raises ResourceError where MP4 cannot be written."""
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        do = "pip install 'kantor[video]', or name a .gif or .webp"
+        raise ResourceError(".mp4", "films of this kind need one more package (av)", do) from error
+
+
+def _mp4(frames: Frames, fps: float) -> bytes:
+    import av
+
+    buffer = io.BytesIO()
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    with av.open(buffer, "w", format="mp4") as container:
+        stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
+        stream.pix_fmt = "yuv420p"  # the one that every player shows
+        stream.options = {"crf": "16"} if codec == "libx264" else {"q": "3"}
+        for frame in frames:
+            even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = even.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()

@@ -1,0 +1,125 @@
+"""Contact sheets of samples and the films made of them."""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kantor import atomic
+from kantor.engine.events import Event, Finished, Request, Sampled, Saved, Started
+from kantor.sample import gif
+from kantor.sample.grid import grid, png_bytes
+from kantor.sinks.throttle import Sparing
+
+KINDS = ("fixed", "random")
+MOST_PIXELS = 1 << 26
+"""Of a sheet: 64 pictures of 1024x1024."""
+_NUMBER = re.compile("[0-9]{1,18}")
+
+
+class SampleSheets:
+    """Keeps samples/ and the two films in the folder of a run.
+
+    On a start writes samples/reals.png; on samples, samples/fixed/000012800.png and samples/random/000012800.png;
+    on saves (though no oftener than `sparing` allows) and at the end, animation-fixed.gif and animation-random.gif from
+    the sheets on the disk. Sheets past the
+    present point (of a run that was killed, or rolled back) stay but are not shown, until they are written again.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path, sparing: Sparing | None = None) -> None:
+        self.folder, self._sparing = folder, sparing or Sparing()
+        self._frames: dict[Path, gif.Frame] = {}
+        self._shown: dict[str, list[Path]] = {}
+
+    def on(self, event: Event) -> Iterable[Event | Request] | None:
+        match event:
+            case Started():
+                if not event.resumed:
+                    self._write("reals.png", event.reals, "pictures of the set")
+            case Sampled():
+                name = sheet_name(event.images_seen)
+                caption = f"{event.images_seen:,} pictures seen · epoch {event.epoch:.1f}"
+                self._write(f"fixed/{name}", event.fixed, caption)
+                self._write(f"random/{name}", event.random, caption)
+            case Saved() | Finished() if isinstance(event, Finished) or self._sparing.due():
+                with self._sparing.doing():
+                    for kind in KINDS:
+                        self._film(kind, event.images_seen)
+        return None
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        pass
+
+    def _write(self, name: str, pictures: NDArray[np.uint8], caption: str) -> None:
+        if not len(pictures):
+            return
+        path = self.folder / "samples" / name
+        with atomic.resource_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        sheet = grid(pictures, caption=caption)
+        atomic.write_bytes(path, png_bytes(sheet))
+        if path.parent.name in KINDS:  # at hand now: to read it back would cost as much again
+            self._frames[path] = gif.compress(sheet)
+        self._shown.clear()
+
+    def _film(self, kind: str, images_seen: int) -> None:
+        paths = [p for p in sheets(self.folder, kind) if int(p.stem) <= images_seen]
+        chosen = [paths[i] for i in gif.choose(len(paths))]
+        path = self.folder / f"animation-{kind}.gif"
+        if self._shown.get(kind) == chosen and path.exists():
+            return
+        frames = [frame for p in chosen if (frame := self._frame(p))]
+        if not frames:
+            return
+        atomic.write_bytes(path, gif.join(frames))
+        self._shown[kind] = chosen
+        # with more than 200 sheets the choice thins out in steps: what it dropped never comes back
+        dropped = set(paths) - set(chosen)
+        self._frames = {p: frame for p, frame in self._frames.items() if p not in dropped}
+
+    def _frame(self, path: Path) -> gif.Frame | None:
+        """The sheet at `path`, compressed; None where it is gone or was damaged by others."""
+        if path not in self._frames:
+            sheet = read_sheet(path)
+            if sheet is None:
+                return None
+            self._frames[path] = gif.compress(np.asarray(sheet))
+        return self._frames[path]
+
+
+def sheet_name(images_seen: int) -> str:
+    """12800 -> "000012800.png": sorts as it grows."""
+    return f"{images_seen:09d}.png"
+
+
+def sheets(folder: Path, kind: str) -> list[Path]:
+    """The sheets in samples/KIND of the run `folder`, in order of pictures seen."""
+    found = (path for path in (folder / "samples" / kind).glob("*.png") if _NUMBER.fullmatch(path.stem))
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def read_sheet(path: Path) -> Image.Image | None:
+    """The picture at `path`, as RGB; None where it is gone, damaged, or larger than any sheet."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of large pictures: what is too large is told below
+            with Image.open(path, formats=("PNG",)) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    return None
+                return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
+        return None  # Pillow's ways to say so

@@ -1,0 +1,136 @@
+"""`pack --inspect`: everything about a set, and nothing done to it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from support import nasty
+from support.commands import exit_of
+
+
+def picture(number: int, height: int, width: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """6 square and 3 wide pictures in two classes; a copy, a blank, a broken one and a text."""
+    path = tmp_path / "in"
+    for kind in ("a", "b"):
+        (path / kind).mkdir(parents=True)
+    for i in range(9):
+        picture(i, 40, 40 if i < 6 else 90).save(path / ("a" if i % 2 else "b") / f"{i}.png")
+    shutil.copy(path / "a" / "1.png", path / "a" / "copy.png")
+    Image.new("L", (50, 50), 128).save(path / "b" / "flat.png")
+    (path / "b" / "broken.png").write_bytes(nasty.encode(nasty.photo(), "PNG")[:50])
+    (path / "a" / "notes.txt").write_text("hello")
+    return path
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(folder)
+    out = tmp_path / "new" / "look"
+    assert exit_of("pack", folder, "--inspect", "--out", out) == 0
+    assert snapshot(folder) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    found = json.loads((out / "inspect.json").read_text("utf-8"))
+    assert found["pictures"] == 11
+    assert found["sizes"] == {
+        "40x40": 7,
+        "40x90": 3,
+        "50x50": 1,
+        "40x48": 1,
+    }  # the last is the broken one: its head is whole
+    assert found["kinds"] == {"colour": 11, "grey": 1}
+    assert found["classes"] == {"a": 5, "b": 6}
+    assert found["duplicates"] == [["a/1.png", "a/copy.png"]]
+    assert found["near_constant"] == ["b/flat.png"]
+    assert found["rejected"] == 2
+    assert set(found["rejected_because"]) == {
+        "not a picture (.txt)",
+        *(r for r in found["rejected_because"] if "trunc" in r),
+    }
+    rejected = [json.loads(line)["name"] for line in (out / "rejected.jsonl").read_text().splitlines()]
+    assert sorted(rejected) == ["a/notes.txt", "b/broken.png"]
+    for name in ("contact-sheet.png", "duplicates.png", "near-constant.png", "figures.png"):
+        with Image.open(out / name) as opened:
+            opened.load()
+            assert min(opened.size) > 60
+    text = capsys.readouterr().out
+    assert "11 pictures can be used" in text
+    assert "say: 11 colour, 1 grey; shorter sides from 40 to 50" in text
+    assert "exact copies of other pictures: 1, see duplicates.png; the first: a/1.png = a/copy.png" in text
+    assert "--size 32" in text
+
+
+def test_arrays_and_packed_sets(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (30, 12, 10), np.uint8))
+    assert exit_of("pack", tmp_path / "x.npy", "--inspect", "--out", tmp_path / "a") == 0
+    assert exit_of("pack", tmp_path / "x.npy", "--out", tmp_path / "set") == 0
+    assert exit_of("pack", tmp_path / "set", "--inspect", "--out", tmp_path / "b") == 0
+    one, two = (json.loads((tmp_path / name / "inspect.json").read_text()) for name in "ab")
+    assert one["sizes"] == two["sizes"] == {"12x10": 30}
+    assert one["kinds"] == two["kinds"] == {"grey": 30}
+    assert not (tmp_path / "a" / "duplicates.png").exists()
+
+
+def test_nothing_is_replaced_unasked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "look"
+    assert exit_of("pack", folder, "--inspect", "--out", out) == 0
+    capsys.readouterr()
+    assert exit_of("pack", folder, "--inspect", "--out", out) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert exit_of("pack", folder, "--inspect", "--out", out, "--overwrite") == 0
+    (out / "my-notes.txt").write_text("mine")
+    assert exit_of("pack", folder, "--inspect", "--out", out, "--overwrite") == 2
+    assert (out / "my-notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "says"),
+    [
+        (lambda p: p.mkdir(), 3, "no pictures"),
+        (lambda p: None, 3, "no such file"),
+        (lambda p: p.write_bytes(b""), 3, "empty file"),
+        (lambda p: (p.mkdir(), (p / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")), 3, "a.png"),
+    ],
+)
+def test_bad_input(make: Any, code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path / "in")
+    assert exit_of("pack", tmp_path / "in", "--inspect", "--out", tmp_path / "out") == code
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_not_inside_the_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of("pack", folder, "--inspect", "--out", folder / "look") == 2
+    assert "lies inside the folder of pictures" in capsys.readouterr().err
+
+
+def test_what_was_left_out_is_told_and_kept_with_the_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--size", "16", "--batch", "4", "--images", "8", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    small = ["--set", "generator.width=4", "--set", "critic.width=4", "--device", "cpu"]
+    assert exit_of("train", folder, *words, *small) == 0
+    out = capsys.readouterr().out
+    assert "left out 2 files" in out
+    assert "  a/notes.txt: not a picture (.txt)\n" in out
+    (kept,) = (tmp_path / "r").glob("*/rejected.jsonl")
+    assert {json.loads(line)["name"] for line in kept.read_text().splitlines()} == {"a/notes.txt", "b/broken.png"}
+    assert exit_of("train", folder, "--runs", folder / "runs") == 2
+    assert "add --runs ../runs" in capsys.readouterr().err

@@ -1,0 +1,321 @@
+"""Scores while a run goes on: files, the best moment, resumes, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kantor
+from kantor.app.evaluation.during_training import measuring
+from kantor.app.sampling.generate import load_model
+from kantor.app.training.auto import with_intervals
+from kantor.config.io import overridden, read_toml, resolve
+from kantor.engine.events import Best, Event, Progressed, Save, Scored, Stop, Tick
+from kantor.errors import ConfigError
+from kantor.runs import checkpoint as checkpoints
+from kantor.sinks.best_model import BestScore
+from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv, read_metrics
+from support.commands import TINY, exit_of
+
+SCORED = [
+    *TINY, "--set", "data.glyphs.count=120", "--set", "train.score_images=100", "--set", "score.count=100",
+    "--set", "score.features=random", "--set", "train.tick_images=30",
+]  # fmt: skip
+NAMES = ("fd@random", "kid@random", "precision@random", "recall@random")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    runs = tmp_path_factory.mktemp("scored")
+    assert exit_of("train", *SCORED, "--images", 400, "--runs", runs, "--cache", cache, "--name", "a") == 0
+    return runs / "00000-a"
+
+
+def events(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = map(json.loads, (run / "events.jsonl").read_text().splitlines())
+    return [event for event in lines if event["event"] == kind]
+
+
+def best_of(run: Path) -> tuple[int, float]:
+    scored = [(e["images_seen"], e["scores"]["fd@random"]["value"]) for e in events(run, "scored")]
+    return min(scored, key=lambda pair: pair[1])
+
+
+def test_scores_come_at_multiples_and_at_the_end(run: Path) -> None:
+    scored = events(run, "scored")
+    assert [event["images_seen"] for event in scored] == [100, 200, 300, 400]
+    for event in scored:
+        assert {*event["scores"]} == {*NAMES}
+        low, high = event["scores"]["fd@random"]["interval"]
+        assert low <= event["scores"]["fd@random"]["value"] <= high
+        assert event["provenance"]["drawn"] == event["provenance"]["reals"] == 100
+        assert event["provenance"]["extractor"] == "random" and len(event["provenance"]["extractor_sha256"]) == 64
+
+
+def test_metrics_have_them_in_the_row_of_their_moment(run: Path) -> None:
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert tuple(rows[0]) == (*COLUMNS, *NAMES)
+    assert [int(row["images_seen"]) for row in rows if row["fd@random"]] == [100, 200, 300, 400]
+    found = read_metrics(run / "metrics.csv")["fd@random"]
+    assert np.isfinite(found).sum() == 4
+    assert found[-1] == pytest.approx(events(run, "scored")[-1]["scores"]["fd@random"]["value"])
+
+
+def test_the_best_moment_is_kept(run: Path) -> None:
+    seen, value = best_of(run)
+    told = events(run, "best")[-1]
+    assert (told["images_seen"], told["name"]) == (seen, "fd@random") and told["value"] == pytest.approx(value)
+    assert load_model(str(run), run.parent)[1].images_seen == seen
+    kept = run / "checkpoints" / f"{seen:09d}"
+    assert checkpoints.load(kept).values["counters"]["images_seen"] == seen
+
+
+def test_the_page_shows_them(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    assert "Fréchet distance @random" in page and "95% interval" in page and "Best fd@random" in page
+    assert "No score was measured" not in page
+
+
+def test_a_run_that_is_stopped_and_resumed_has_the_same_scores(run: Path, cache: Path, tmp_path: Path) -> None:
+    def stop(event: Event) -> Stop | None:
+        return Stop("enough") if isinstance(event, Progressed) and event.images_seen >= 232 else None
+
+    stopped = kantor.train(config=run / "config.toml", runs=tmp_path, cache=cache, quiet=True, on_event=stop)
+    assert stopped.reason == "enough" and len(events(stopped.path, "scored")) == 2
+    assert exit_of("train", "--resume", stopped.path, "--cache", cache) == 0
+    ours, theirs = events(stopped.path, "scored"), events(run, "scored")
+    assert [e["scores"] for e in ours] == [e["scores"] for e in theirs]
+    assert (stopped.path / "generator.safetensors").read_bytes() == (run / "generator.safetensors").read_bytes()
+
+
+def test_features_of_the_reals_are_kept(run: Path, cache: Path) -> None:
+    assert min(path.stat().st_size for path in (cache / "features").glob("*.safetensors")) > 100 * 128 * 4
+
+
+def test_a_generator_that_is_gone_is_written_by_the_next_save(run: Path, cache: Path, tmp_path: Path) -> None:
+    words = [*SCORED, "--runs", tmp_path, "--cache", cache]
+    assert exit_of("train", *words, "--images", 200, "--name", "c") == 0
+    (tmp_path / "00000-c" / "generator.safetensors").unlink()
+    assert exit_of("train", "--resume", tmp_path / "00000-c", "--cache", cache, "--images", 240) == 0
+    assert load_model(str(tmp_path / "00000-c"), tmp_path)[1].images_seen in (200, 240)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "columns"), [("none", ()), ("modes", ("modes@kantor-small", "modes_kl@kantor-small"))]
+)
+def test_the_user_says_what_is_measured(metrics: str, columns: tuple[str, ...], cache: Path, tmp_path: Path) -> None:
+    words = [*SCORED, "--set", "score.features=kantor-small", "--runs", tmp_path, "--cache", cache, "--images", 100]
+    assert exit_of("train", *words, "--metrics", metrics, "--name", "d") == 0
+    found = tuple(read_metrics(tmp_path / "00000-d" / "metrics.csv"))
+    assert found == (*COLUMNS, *columns)
+    assert load_model(str(tmp_path / "00000-d"), tmp_path)[1].images_seen == 100
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"score.metrics": ["fid50k_full"]}, "its word here is fd"),
+        ({"score.metrics": ["kidd"]}, 'did you mean "kid"'),
+        ({"score.metrics": ["nn"]}, "not measured while training"),
+        ({"score.features": "kantor-smal"}, 'did you mean "kantor-small"'),
+        ({"score.features": "inception"}, "weights are not part"),
+        ({"score.best": "swd"}, "choose one of: fd, kid, precision, recall, none"),
+        ({"score.metrics": ["msssim"], "score.best": "msssim"}, "cannot tell what is better"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_there_is_a_run(fields: dict[str, Any], message: str) -> None:
+    import torch
+
+    with pytest.raises(ConfigError, match=message):
+        measuring(resolve(overrides=fields), torch.device("cpu"))
+
+
+def test_names_of_others_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of("train", *TINY, "--metrics", "fid50k_full", "--runs", tmp_path) == 2
+    assert "its word here is fd" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("images", "score_images", "count"),
+    [
+        (64, 0, 500),
+        (4999, 0, 500),
+        (16_000, 5000, 500),
+        (130_000, 10_000, 500),
+        (10**6, 100_000, 5000),
+        (10**8, 500_000, 5000),
+    ],
+)
+def test_intervals_that_cost_little(images: int, score_images: int, count: int) -> None:
+    config = with_intervals(overridden(resolve(), {"train.images": images}))
+    assert (config.train.score_images, config.score.count) == (score_images, count)
+
+
+def test_no_scores_without_metrics() -> None:
+    config = with_intervals(overridden(resolve(), {"train.images": 10**6, "score.metrics": []}))
+    assert config.train.score_images == 0
+
+
+def scored(seen: int, value: float, name: str = "fd@x", **told: Any) -> Scored:
+    return Scored(seen, {name: value}, {}, {"n": 1, **told}, 0.1)
+
+
+def test_the_best_is_the_lowest_or_the_highest() -> None:
+    lowest = BestScore("fd@x")
+    assert list(lowest.on(scored(1, 5.0)) or ()) == [Best(1, "fd@x", 5.0), Save()]
+    assert lowest.on(scored(2, 6.0)) is None and lowest.keeps(1) and not lowest.keeps(2)
+    assert lowest.on(scored(3, float("nan"))) is None
+    assert lowest.on(scored(4, 4.0)) and lowest.images_seen == 4
+    highest = BestScore("recall@x")
+    assert highest.on(scored(1, 0.1, "recall@x")) and highest.on(scored(2, 0.2, "recall@x"))
+    assert highest.on(scored(3, 0.1, "recall@x")) is None
+
+
+def test_unlike_scores_begin_anew() -> None:
+    best = BestScore("fd@x")
+    best.on(scored(1, 1.0))
+    again = BestScore("fd@x")
+    again.load(json.loads(json.dumps(best.state())))
+    assert again.on(scored(2, 2.0)) is None
+    assert again.on(scored(3, 2.0, n=2)) and again.images_seen == 3
+
+
+def test_without_a_name_the_newest_is_kept() -> None:
+    best = BestScore("")
+    best.load({"value": 1.0, "images_seen": 7, "provenance": {}})
+    assert best.on(scored(1, 1.0)) is None and best.keeps(1) and best.keeps(2)
+
+
+def tick(seen: int) -> Tick:
+    return Tick(seen, 0, 0.0, 1.0, 1.0, {})
+
+
+def test_a_score_waits_for_its_row_in_a_checkpoint(tmp_path: Path) -> None:
+    from kantor.engine.events import Started
+
+    first = MetricsCsv(tmp_path / "m.csv", ["fd@x"])
+    first.on(Started(0, 10, 5, np.zeros((0, 8, 8, 3), np.uint8)))
+    first.on(tick(1))
+    first.on(scored(2, 7.0))
+    state = json.loads(json.dumps(first.state()))
+    first.close()
+    second = MetricsCsv(tmp_path / "m.csv", ["fd@x", "kid@x"])  # more is measured now: the file keeps its columns
+    second.load(state)
+    second.on(Started(2, 10, 5, np.zeros((0, 8, 8, 3), np.uint8), resumed=True))
+    second.on(tick(3))
+    second.on(tick(4))
+    second.close()
+    found = read_metrics(tmp_path / "m.csv")
+    assert found["fd@x"].tolist()[1] == 7.0 and np.isnan(found["fd@x"][[0, 2]]).all() and "kid@x" not in found
+
+
+def test_a_score_that_fails_costs_nothing_else(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise ConfigError("extractor random", "gives features that are not finite", "check its weights")
+
+    monkeypatch.setattr("kantor.app.evaluation.during_training.evaluate", fails)
+    words = [*SCORED, "--runs", tmp_path, "--cache", cache, "--images", 200]
+    assert exit_of("train", *words, "--name", "e") == 0
+    out = capsys.readouterr().out
+    assert "no score was measured: extractor random: gives features that are not finite" in out
+    assert [e["name"] for e in events(tmp_path / "00000-e", "found")] == ["score-failed"] * 2
+    assert load_model(str(tmp_path / "00000-e"), tmp_path)[1].images_seen == 200
+
+
+def test_what_is_measured_may_change_on_resume(cache: Path, tmp_path: Path) -> None:
+    words = [*SCORED, "--runs", tmp_path, "--cache", cache]
+    assert exit_of("train", *words, "--images", 100, "--name", "f") == 0
+    run = tmp_path / "00000-f"
+    more = ["--metrics", "fd,dc", "--set", "score.best=coverage", "--images", 200]
+    assert exit_of("train", "--resume", run, "--cache", cache, *more) == 0
+    assert read_toml(run / "config.toml")["score"]["best"] == "coverage"
+    assert events(run, "best")[-1]["name"] == "coverage@random"
+
+
+def test_the_newest_is_kept_again_where_that_is_asked_for(cache: Path, tmp_path: Path) -> None:
+    words = [*SCORED, "--runs", tmp_path, "--cache", cache]
+    assert exit_of("train", *words, "--images", 200, "--name", "g") == 0
+    run = tmp_path / "00000-g"
+    assert exit_of("train", "--resume", run, "--cache", cache, "--images", 300, "--set", "score.best=none") == 0
+    assert load_model(str(run), tmp_path)[1].images_seen == 300
+    assert exit_of("train", "--resume", run, "--cache", cache, "--images", 340, "--metrics", "none") == 0
+    assert load_model(str(run), tmp_path)[1].images_seen == 340
+
+
+def test_a_short_run_is_scored_once_where_scores_are_asked_for(cache: Path, tmp_path: Path) -> None:
+    words = [*TINY, "--set", "data.glyphs.count=120", "--set", "score.features=random", "--set", "score.count=100",
+             "--runs", tmp_path, "--cache", cache]  # fmt: skip
+    assert exit_of("train", *words, "--images", 40, "--name", "h") == 0
+    run = tmp_path / "00000-h"
+    assert events(run, "scored") == []
+    assert exit_of("train", "--resume", run, "--cache", cache, "--images", 80, "--metrics", "fd") == 0
+    assert [event["images_seen"] for event in events(run, "scored")] == [80]
+    assert exit_of("train", *words, "--images", 40, "--metrics", "kid", "--name", "i") == 0
+    assert [event["images_seen"] for event in events(tmp_path / "00001-i", "scored")] == [40]
+
+
+def test_a_best_moment_that_could_not_be_written_is_none() -> None:
+    best = BestScore("fd@x")
+    best.on(scored(5, 1.0))
+    best.lost()
+    assert best.keeps(9) and best.on(scored(10, 2.0)) and best.keeps(10) and not best.keeps(11)
+    best.on(scored(20, 1.5))
+    best.lost()  # that of 10 is still on the disk
+    assert best.images_seen == 10 and not best.keeps(21) and best.on(scored(30, 1.9))
+
+
+def test_other_numbers_measured_beside_it_leave_the_best_alone() -> None:
+    best = BestScore("fd@x")
+    best.on(scored(1, 10.0))
+    assert best.on(scored(2, 50.0, modes="letter x hue")) is None
+    of_modes = BestScore("modes@x")
+    of_modes.on(scored(1, 50.0, "modes@x", modes="class"))
+    assert of_modes.on(scored(2, 10.0, "modes@x", modes="letter x hue"))
+
+
+def test_a_lengthened_run_is_scored_as_a_new_one_of_that_length(cache: Path, tmp_path: Path) -> None:
+    def stop(event: Event) -> Stop | None:
+        return Stop("enough") if isinstance(event, Progressed) and event.images_seen > 60 else None
+
+    words = [*TINY, "--set", "data.glyphs.count=120", "--runs", tmp_path, "--cache", cache, "--images", 40]
+    assert exit_of("train", *words, "--name", "j") == 0
+    kantor.train(resume=tmp_path / "00000-j", images=10**6, cache=cache, quiet=True, on_event=stop)
+    config = read_toml(tmp_path / "00000-j" / "config.toml")
+    assert (config["train"]["score_images"], config["score"]["count"]) == (100_000, 5000)
+
+
+def test_scores_have_seeds_of_their_own(run: Path) -> None:
+    """What is kept was chosen by them, and must not be judged by the same pictures."""
+    from kantor.app.evaluation.image_sets import SEED_BLOCK, TRAINING_SEED
+
+    assert TRAINING_SEED > 10**6 * SEED_BLOCK
+
+
+def test_sheets_are_few_enough_to_cost_next_to_nothing() -> None:
+    def sheets(images: int, budget_s: float = math.inf) -> tuple[int, float]:
+        every = with_intervals(overridden(resolve(), {"train.images": images}), False, budget_s).train.sample_images
+        assert isinstance(every, int)
+        return every, images / every
+
+    assert sheets(10_000) == (500, 20)
+    assert sheets(200_000) == (5000, 40)
+    assert sheets(200_000, 300) == (5000, 40)
+    assert sheets(60_000, 90) == (5000, 12)
+    assert sheets(10_000, 10) == (1000, 10)
+    assert sheets(25_000_000) == (100_000, 250)
+    for images in range(30_000, 6_000_000, 77_777):
+        assert 24 <= sheets(images)[1] <= 60

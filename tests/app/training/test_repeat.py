@@ -1,0 +1,125 @@
+"""Lengths and intervals in epochs, and the offer to go on with a run that is there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from kantor.app.training.auto import pictures_per_second, with_intervals
+from kantor.app.training.length import TrainOptions
+from kantor.app.training.run import Terminal
+from kantor.app.training.start import train
+from kantor.config.io import overridden, read_toml, resolve
+from support.engine_fakes import feed, parts
+from support.resume_child import FIELDS, Quiet
+
+
+class Told:
+    """A terminal that keeps what it is told and gives one answer to everything."""
+
+    def __init__(self, answer: bool = False) -> None:
+        self.notes: list[str] = []
+        self.asked: list[str] = []
+        self.answer = answer
+
+    def train(self, tmp_path: Path, fields: dict[str, Any] | None = None, **more: Any) -> Path:
+        terminal = Terminal(self.notes.append, lambda *_: None, lambda _: Quiet(), lambda: "", self._ask)  # type: ignore[arg-type,return-value]
+        overrides = FIELDS | {"train.precision": "float32"} | (fields or {})
+        options = TrainOptions(
+            "wgan-gp", overrides=overrides, device="cpu", runs=tmp_path / "runs", cache=tmp_path / "cache", **more
+        )
+        with mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"):
+            return train(options, terminal)[0]
+
+    def _ask(self, question: str) -> bool:
+        self.asked.append(question)
+        return self.answer
+
+
+def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
+    first = Told()
+    run = first.train(tmp_path, images=40)
+    assert not first.asked
+    again = Told()
+    other = again.train(tmp_path, images=60)  # a length of its own is no other configuration
+    assert other != run
+    assert again.asked == [f"go on with {run} (y), or begin a new run (N)?"]
+    (line,) = [line for line in again.notes if "same configuration" in line]
+    assert "has seen 40 pictures; --resume 0 goes on with it" in line
+    going_on = Told(answer=True)
+    assert going_on.train(tmp_path, images=80) == other  # the newest
+    assert read_toml(other / "config.toml")["train"]["images"] == 80
+    assert any("resum" in line or "goes on" in line for line in going_on.notes)
+
+
+@pytest.mark.parametrize(
+    ("more", "seen"),
+    [
+        ({"fields": {"train.images": 80}}, 80),
+        ({"fields": {"train.epochs": 3}}, 120),
+        ({"epochs": 2}, 80),
+        ({"images": 40}, None),  # it is as long already: no question
+        ({"fields": {"train.images": 20}}, None),
+    ],
+)
+def test_going_on_to_the_length_that_is_asked_for(tmp_path: Path, more: dict[str, Any], seen: int | None) -> None:
+    run = Told().train(tmp_path, images=40)
+    going_on = Told(answer=True)
+    found = going_on.train(tmp_path, **more)
+    assert (found == run) == (seen is not None) == bool(going_on.asked)
+    if seen is not None:
+        assert read_toml(run / "config.toml")["train"]["images"] == seen
+
+
+@pytest.mark.parametrize("fields", [{"train.seed": 1}, {"critic.width": 5}, {"data.glyphs.seed": 3}])
+def test_another_configuration_is_another_run(tmp_path: Path, fields: dict[str, Any]) -> None:
+    Told().train(tmp_path, images=40)
+    other = Told()
+    other.train(tmp_path, fields, images=40)
+    assert not other.asked
+    assert not any("same configuration" in line for line in other.notes)
+
+
+def test_a_run_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    run = Told().train(tmp_path, images=40)
+    (run / "config.toml").write_text("what = [")
+    other = Told()
+    other.train(tmp_path, images=40)
+    assert not other.asked
+
+
+def test_a_length_in_epochs_from_the_configuration(tmp_path: Path) -> None:
+    """Forty pictures, two and a half times; a length from the command line goes before it."""
+    fields = {"train.epochs": 2.5, "train.sample_images": "epoch", "train.snapshot_images": "epoch"}
+    train_section = read_toml(Told().train(tmp_path, fields) / "config.toml")["train"]
+    assert train_section["images"] == 100
+    assert train_section["sample_images"] == train_section["snapshot_images"] == 40
+    assert train_section["tick_images"] == 12  # as asked for
+    assert read_toml(Told().train(tmp_path, fields, images=20) / "config.toml")["train"]["images"] == 20
+    assert read_toml(Told().train(tmp_path, fields, epochs=1) / "config.toml")["train"]["images"] == 40
+
+
+def test_sheets_of_an_epoch_are_one_an_epoch(tmp_path: Path) -> None:
+    run = Told().train(tmp_path, {"train.sample_images": "epoch"}, epochs=3)
+    names = sorted(path.stem for path in (run / "samples" / "fixed").glob("*.png"))
+    assert [int(name) for name in names] == [0, 40, 80, 120]
+
+
+def test_an_epoch_is_at_least_a_batch() -> None:
+    config = overridden(resolve(), {"train.images": 10_000, "train.tick_images": "epoch", "train.batch": 64})
+    assert with_intervals(config, pictures=10).train.tick_images == 64
+    assert with_intervals(config, pictures=700).train.tick_images == 700
+
+
+def test_a_rate_is_measured_in_ordinary_cycles() -> None:
+    """An overdose may take longer than all that there is time for."""
+    state, steps = parts("wgan", {"cycle": {"kind": "overdose", "critic_steps": 2, "overdose_steps": 10_000}})
+    stream, taken = feed(), []
+    take = stream.take
+    with mock.patch.object(stream, "take", lambda n: (taken.append(n), take(n))[1]):
+        assert pictures_per_second(state, stream, steps, 0.01) > 0
+    assert 0 < len(taken) < 10_000
+    assert steps.config.cycle.overdose_steps == 10_000  # type: ignore[union-attr]

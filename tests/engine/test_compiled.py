@@ -1,0 +1,344 @@
+"""Compiled passes: traced with all their derivatives, they give what the ordinary ones give and do the same work."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import kantor
+from kantor.app.training import run as run_module
+from kantor.app.training.compiling import compiled_or_not
+from kantor.engine.compiled import Compiler, Kernel, Kernels, inductor
+from kantor.engine.cuda_graphs import Recorder
+from kantor.engine.state import State
+from kantor.engine.steps import Steps
+from support import engine_fakes
+from support.dispatch import HostWaits, MultiplyAdds
+from support.engine_fakes import feed, large, parts, same
+from support.tape import FIELDS, Tape
+
+R1 = {"objective.penalties": {"r1": {"at": {"kind": "real"}, "every": 2}}}
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+KINDS: list[dict[str, Any]] = [
+    *FIELDS,
+    {"objective.kind": "relativistic", "critic.norm": "none", **R1},
+    {"generator.kind": "resnet", "critic.kind": "resnet", "cycle.critic_steps": 2},
+    {"generator.kind": "upsampling", "critic.kind": "upsampling", "critic.norm": "none", "generator.equalised": True},
+    {"generator.norm": "batch", "critic.minibatch_stddev": "batch", "critic.equalised": True, "cycle.critic_steps": 2},
+]
+
+
+class Traced:
+    """In the place of a compiler: runs the graph, operator by operator."""
+
+    def __init__(self) -> None:
+        self.graphs: list[torch.fx.GraphModule] = []
+
+    def __call__(self, graph: torch.fx.GraphModule) -> Kernel:
+        self.graphs.append(graph)
+        return graph
+
+
+def trained(compiler: Compiler, fields: dict[str, Any], cycles: int = 5) -> tuple[State, Steps]:
+    return engine_fakes.trained(fields, cycles, compiler=compiler)
+
+
+@pytest.mark.parametrize("fields", KINDS, ids=str)
+def test_a_traced_run_is_the_run(fields: dict[str, Any]) -> None:
+    """Bit for bit, buffers and sums too: the graph has the very operators that are run."""
+    words: list[str] = []
+    plain, _ = trained(Compiler(), fields)
+    compiler = Traced()
+    compiled, _ = trained(Compiler(compiler, note=words.append), fields)
+    assert words == []
+    assert len(compiler.graphs) >= 2
+    assert same(compiled.model_tensors(), plain.model_tensors())
+    assert compiled.values() == plain.values()
+
+
+def test_each_kind_of_pass_is_compiled_once_for_all_states() -> None:
+    fields = {"objective.kind": "relativistic", "critic.norm": "none", "generator.norm": "pixel", **R1}
+    compiler = Traced()
+    kernels: Kernels = {}
+    first, _ = trained(Compiler(compiler, kernels=kernels), fields)
+    assert len(compiler.graphs) == len(kernels) == 4  # pictures, critic with and without the penalty, generator
+    again, _ = trained(Compiler(compiler, kernels=kernels), fields)
+    assert len(compiler.graphs) == 4
+    assert same(first.model_tensors(), again.model_tensors())
+
+
+def test_the_graph_has_no_work_that_ends_in_zeros() -> None:
+    """10F, as in the ordinary step: what `nets.pruned` leaves out is not traced either."""
+    state, steps, real, draws = large("wgan-gp")
+    (fake,) = steps.fakes(state, [real], draws, 0)
+
+    def work() -> int:
+        with MultiplyAdds() as seen:
+            steps.critic_step(state, real, fake, draws, 0)
+        return seen.total
+
+    ordinary = work()
+    steps.compiler = Compiler(Traced())
+    work()
+    assert work() == ordinary
+
+
+def test_compiled_steps_do_not_wait_for_the_device() -> None:
+    state, steps = trained(Compiler(Traced()), FIELDS[1], 2)
+    stream = feed()
+    stream.take(4)
+    with HostWaits() as waits:
+        steps.cycle(state, stream)
+    assert waits.found == []
+
+
+def test_compiled_passes_are_recorded_too() -> None:
+    tape = Tape()
+    plain, _ = trained(Compiler(), FIELDS[0], 8)
+    state, _ = engine_fakes.trained(FIELDS[0], 8, compiler=Compiler(Traced()), recorder=Recorder(tape))
+    assert tape.replayed > tape.recorded >= 3
+    assert same(state.model_tensors(), plain.model_tensors())
+
+
+def spoilt(spoil: Callable[[list[torch.Tensor]], None]) -> Callable[[torch.fx.GraphModule], Kernel]:
+    """A compiler whose critic and generator passes go wrong; drawing pictures (one tensor) goes well."""
+
+    def compile(graph: torch.fx.GraphModule) -> Kernel:
+        def run(*tensors: torch.Tensor) -> list[torch.Tensor]:
+            results = [*graph(*tensors)]
+            if len(results) > 1:
+                spoil(results)
+            return results
+
+        return run
+
+    return compile
+
+
+def scale_gradients(results: list[torch.Tensor]) -> None:
+    for gradient in results[:3]:
+        gradient.mul_(1.1)
+
+
+def turn_one_gradient(results: list[torch.Tensor]) -> None:
+    results[0].neg_()
+
+
+def shift_a_value(results: list[torch.Tensor]) -> None:
+    results[-1].add_(100)
+
+
+def lose_a_number(results: list[torch.Tensor]) -> None:
+    results[1].select(0, 0).fill_(math.nan)
+
+
+SPOILT = [turn_one_gradient, shift_a_value, lose_a_number]
+
+
+@pytest.mark.parametrize(  # a tenth of the gradients is within what rounding does to bfloat16
+    ("precision", "spoil"), [("float32", s) for s in (scale_gradients, *SPOILT)] + [("bfloat16", s) for s in SPOILT]
+)
+def test_a_compiled_pass_that_differs_is_not_used(spoil: Any, precision: str) -> None:
+    words: list[str] = []
+    plain, _ = trained(Compiler(), KINDS[-1])
+    kernels: Kernels = {}
+    state, steps = trained(Compiler(spoilt(spoil), precision, words.append, kernels), KINDS[-1])
+    assert [kind[0] for kind in kernels] == ["fakes"]
+    assert len(words) == 1
+    assert "a compiled step differs from an ordinary one by" in words[0]
+    assert "training goes on in the ordinary way" in words[0]
+    assert not steps.compiler.compiles
+    assert same(state.model_tensors(), plain.model_tensors())
+
+
+@pytest.mark.parametrize("cycles", [0, 20])
+def test_a_buffer_that_a_compiled_pass_forgets_is_noticed(cycles: int) -> None:
+    """Also late in a run, when running statistics hardly move."""
+    words: list[str] = []
+
+    def compile(graph: torch.fx.GraphModule) -> Kernel:
+        return lambda *tensors: graph(*[t.clone() for t in tensors])
+
+    plain, steps = trained(Compiler(), KINDS[-1], cycles)  # batch norm
+    state, late = trained(Compiler(), KINDS[-1], cycles)
+    late.compiler = Compiler(compile, "bfloat16", words.append)
+    for one, its in ((plain, steps), (state, late)):
+        its.cycle(one, feed())
+    assert "differs" in words[0]
+    assert same(state.model_tensors(), plain.model_tensors())
+
+
+def nearly(graph: torch.fx.GraphModule) -> Kernel:
+    """A compiler that rounds in its own way."""
+
+    def run(*tensors: torch.Tensor) -> list[torch.Tensor]:
+        return [t * (1 + 1e-5) for t in graph(*tensors)]
+
+    return run
+
+
+def test_what_cannot_be_compiled_is_run_as_before() -> None:
+    def compile(graph: torch.fx.GraphModule) -> Kernel:
+        raise RuntimeError("no C++ compiler was found\nand much more")
+
+    words: list[str] = []
+    plain, _ = trained(Compiler(), KINDS[-1])
+    state, _ = trained(Compiler(compile, note=words.append), KINDS[-1])
+    assert words == ["steps cannot be compiled here (no C++ compiler was found); training goes on in the ordinary way"]
+    assert same(state.model_tensors(), plain.model_tensors())
+
+
+def test_networks_with_dropout_are_not_compiled() -> None:
+    compiler = Traced()
+    _, steps = trained(Compiler(compiler), {"critic.dropout": 0.5})
+    assert compiler.graphs == []
+    assert not steps.compilable(trained(Compiler(), {"critic.dropout": 0.5}, 0)[0])
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
+    compiler = Traced()
+    monkeypatch.setattr(run_module, "inductor", compiler)
+    yield compiler
+
+
+TRAIN: dict[str, Any] = {
+    "size": 16, "batch": 8, "images": 160,
+    "overrides": {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rates", "decided"), [((200.0, 100.0), True), ((104.0, 100.0), False)])
+def test_the_faster_way_is_kept_and_written_down(
+    rates: tuple[float, float], decided: bool, traced: Traced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:  # fmt: skip
+    def rate(state: State, stream: Any, steps: Steps, seconds: float) -> float:
+        return rates[0 if steps.compiler.compiles else 1]
+
+    monkeypatch.setattr("kantor.app.training.compiling.pictures_per_second", rate)
+    run = kantor.train(**TRAIN, compile=True, runs=tmp_path)
+    assert run.reason == "done"
+    said = (
+        f"train.compile = {str(decided).lower()}: measured {rates[0]:.0f} pictures a second compiled and 100 otherwise"
+    )
+    assert said in "".join(capsys.readouterr())
+    assert f"compile = {str(decided).lower()}" in (run.path / "config.toml").read_text()
+    assert len(traced.graphs) == 4  # what was compiled to be measured serves the run
+
+
+ON = {**TRAIN, "overrides": {**TRAIN["overrides"], "train.compile": True, "train.snapshot_images": 80}}
+
+
+@pytest.mark.parametrize("own", [{}, {"generator.norm": "batch", "generator.kind": "dcgan"}], ids=["", "batch norm"])
+def test_a_resumed_run_has_the_bits_of_compiled_steps(
+    own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled steps round otherwise: where one of them was an ordinary one instead, the weights would tell."""
+    monkeypatch.setattr(run_module, "inductor", nearly)
+    on = {**ON, "overrides": {**ON["overrides"], **own}}
+    whole = kantor.train(**on, runs=tmp_path / "whole")
+    half = kantor.train(**{**on, "images": 80}, runs=tmp_path / "half")
+    again = kantor.train(resume=half, images=160, runs=tmp_path / "half")
+    plain = kantor.train(**{**on, "overrides": {**on["overrides"], "train.compile": False}}, runs=tmp_path / "plain")
+    weights = [(run.path / "generator.safetensors").read_bytes() for run in (again, whole, plain)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_compile_may_change_on_the_way_and_a_line_says_what_that_means(
+    traced: Traced, tmp_path: Path, capsys: Any
+) -> None:
+    run = kantor.train(**{**TRAIN, "images": 80}, runs=tmp_path)
+    assert traced.graphs == []
+    kantor.train(resume=run, images=160, overrides={"train.compile": True}, runs=tmp_path)
+    assert traced.graphs
+    assert "train.compile: false -> true: numbers will differ by rounding" in "".join(capsys.readouterr())
+
+
+def test_a_compiler_that_fails_is_asked_once_and_the_run_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    asked: list[torch.fx.GraphModule] = []
+
+    def fails(graph: torch.fx.GraphModule) -> Kernel:
+        asked.append(graph)
+        raise RuntimeError("no C++ compiler was found")
+
+    monkeypatch.setattr(run_module, "inductor", fails)
+    run = kantor.train(**ON, runs=tmp_path)
+    said = "".join(capsys.readouterr())
+    assert len(asked) == 1 and said.count("no C++ compiler was found") == 1
+    assert "train.compile = false: it cannot be done here" in said
+    assert "compile = false" in (run.path / "config.toml").read_text()
+
+
+def own_critic(config: Any, spec: Any, classes: int) -> torch.nn.Module:
+    network = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(spec.height * spec.width * spec.channels, 1), torch.nn.Flatten(0)
+    )
+    network.traits = kantor.Traits(mixes_batch=False, piecewise_linear=True, normalisation="none")  # type: ignore[assignment]
+    network.forward = lambda x, labels=None: torch.nn.Sequential.forward(network, x)  # type: ignore[method-assign, assignment]
+    return network  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"critic.kind": "custom", "critic.name": "flat"}, "networks and losses of your own are not compiled"),
+        ({"critic.dropout": 0.3}, "networks with dropout are not compiled"),
+    ],
+)
+def test_what_is_not_compiled_is_said(
+    fields: dict[str, Any], reason: str, traced: Traced, tmp_path: Path, capsys: Any
+) -> None:
+    kantor.critic("flat")(own_critic)
+    for asked in (True, "auto"):
+        kantor.train(**{**TRAIN, "overrides": {**TRAIN["overrides"], **fields, "train.compile": asked}}, runs=tmp_path)
+        assert f"train.compile = false: {reason}" in "".join(capsys.readouterr())
+    assert traced.graphs == []
+
+
+def test_little_time_is_not_spent_on_compiling(traced: Traced) -> None:
+    state, steps = parts("wgan-gp", {"train.compile": "auto"})
+    few = SimpleNamespace(config=steps.config, own=False, feed=feed(), objective=steps.objective, state=lambda: state)
+    few.lasting = lambda config: few
+    few.steps = lambda note: Steps(few.config, few.objective, "float32", 1, compiler=Compiler(traced))
+    config, filled = compiled_or_not(few, lambda line: None, 60.0)  # type: ignore[arg-type]
+    assert config.train.compile is False
+    assert "less than two minutes are left, too few to gain by it" in str(filled[0])
+    assert traced.graphs == []
+
+
+def test_with_classes(traced: Traced, tmp_path: Path) -> None:
+    runs = [
+        kantor.train(
+            **{**TRAIN, "overrides": {**TRAIN["overrides"], "train.compile": compiled}},
+            conditional=True,
+            runs=tmp_path / str(compiled),
+        )
+        for compiled in (True, False)
+    ]
+    weights = [(run.path / "generator.safetensors").read_bytes() for run in runs]
+    assert traced.graphs and weights[0] == weights[1]
+
+
+@pytest.mark.skipif(COMPILER is None, reason="compiling for a processor needs a C++ compiler")
+@pytest.mark.parametrize(
+    "fields", [{"cycle.critic_steps": 1, "critic.minibatch_stddev": "batch"}], ids=["layer norm, batch norm"]
+)
+def test_really_compiled_steps_are_the_steps_to_rounding(fields: dict[str, Any]) -> None:
+    for part in ("critic", "generator"):  # Adam would make much of gradients that are nothing but rounding
+        fields |= {f"optimizer.{part}.kind": "sgd", f"optimizer.{part}.lr": 0.01}
+    words: list[str] = []
+    plain, _ = trained(Compiler(), fields, 3)
+    compiled, steps = trained(Compiler(inductor, note=words.append), fields, 3)
+    assert words == [] and len(steps.compiler._known) == 3
+    theirs = compiled.model_tensors()
+    for name, value in plain.model_tensors().items():
+        assert torch.allclose(theirs[name].double(), value.double(), rtol=1e-4, atol=1e-6), name

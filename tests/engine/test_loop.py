@@ -1,0 +1,136 @@
+"""What the loop announces, when it saves, and how it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kantor.engine.events import Bus, Event, Finished, Found, Progressed, Sampled, Save, Saved, Started, Stop, Tick
+from kantor.engine.loop import Loop, Plan, _penalties_together
+from kantor.errors import DivergedError, ResourceError
+from kantor.types import Batch
+from support.engine_fakes import copies, feed, parts, same
+
+SHEETS = np.zeros((1, 8, 8, 3), np.uint8)
+
+
+class Ear:
+    """Keeps what it hears; answers with `answer`."""
+
+    loop: Loop
+
+    def __init__(self, answer: Callable[[Event], Iterable[Any] | None] = lambda event: None) -> None:
+        self.heard: list[Event] = []
+        self.answer = answer
+
+    def on(self, event: Event) -> Iterable[Any] | None:
+        self.heard.append(event)
+        return self.answer(event)
+
+    def names(self) -> list[str]:
+        return [f"{type(e).__name__} {e.images_seen}" for e in self.heard]
+
+
+def run(ear: Ear, save: Callable[[], Path] = Path, stop: Callable[[], str] = str, **more: Any) -> str:
+    state, steps = parts("default")
+    stream = more.pop("stream", feed())
+    lengths = {"total_images": 24, "tick_images": 8, "sample_images": 12, "snapshot_images": 16, **more}
+    plan = Plan(started_s=time.monotonic(), **lengths)
+    ear.loop = Loop(state, stream, steps, plan, Bus({"ear": ear}), lambda *_: (SHEETS, SHEETS), save, stop)  # type: ignore[dict-item]
+    return ear.loop.run(Started(0, 24, 10, SHEETS))
+
+
+def test_lazy_penalties_are_added_up_as_the_loss_weighs_them() -> None:
+    """R1 of 166 in the mean, at every step or at every eighth, beside another penalty at every step."""
+    means = {"critic_loss": 0.1, "penalty/r1": 166.0, "penalty/gradient": 1.3}
+    means |= {"gradient_norm/r1": 0.5, "gradient_norm/gradient": 0.9}
+    wanted = {"critic_loss": 0.1, "penalty": pytest.approx(167.3), "gradient_norm": pytest.approx(0.7)}
+    assert _penalties_together(means) == wanted
+    assert _penalties_together({"critic_loss": 0.1}) == {"critic_loss": 0.1}
+
+
+def test_events_in_order() -> None:
+    ear = Ear()
+    assert run(ear) == "done"
+    assert [n for n in ear.names() if "Prog" not in n] == [
+        "Started 0", "Sampled 0", "Tick 8", "Sampled 12", "Tick 16", "Saved 16", "Tick 24", "Sampled 24", "Saved 24",
+        "Finished 24",
+    ]  # fmt: skip
+    assert [e.images_seen for e in ear.heard if isinstance(e, Progressed)] == [4, 8, 12, 16, 20, 24]
+    ticks = [e for e in ear.heard if isinstance(e, Tick)]
+    assert [t.epoch for t in ticks] == [0.8, 1.6, 2.4]
+    for tick in ticks:
+        values = tick.values
+        assert values["critic_gap"] == values["critic_real"] - values["critic_fake"] != 0
+        assert values["critic_lr"] == values["generator_lr"] == pytest.approx(1e-3)
+        assert "wasserstein_estimate" not in values
+        assert values["skipped_steps"] == 0
+
+
+@pytest.mark.parametrize(("kind", "end"), [(Started, 0), (Tick, 8), (Progressed, 4), (Sampled, 0), (Saved, 20)])
+def test_a_request_to_stop(kind: type[Event], end: int) -> None:
+    """Saved and ended at the end of a cycle, whatever event it answers."""
+    ear = Ear(lambda event: [Stop("enough")] if isinstance(event, kind) else None)
+    assert run(ear) == "enough"
+    assert ear.names()[-2:] == [f"Saved {end}", f"Finished {end}"]
+    assert ear.heard[-1] == Finished(end, "enough")
+
+
+def test_a_request_to_save_and_a_signal() -> None:
+    ear = Ear(lambda event: [Save()] if event == Progressed(4) else None)
+    stops = iter(["", "", "", "signal"])
+    assert run(ear, stop=lambda: next(stops)) == "signal"
+    assert [n for n in ear.names() if "Saved" in n or "Fin" in n] == ["Saved 4", "Saved 12", "Finished 12"]
+
+
+def full_disk(times: int) -> Callable[[], Path]:
+    left = iter(range(times))
+
+    def save() -> Path:
+        if next(left, None) is not None:
+            raise ResourceError("runs", "the disk is full", "free some space")
+        return Path("x")
+
+    return save
+
+
+def test_a_save_that_fails() -> None:
+    ear = Ear()
+    assert run(ear, full_disk(1)) == "done"
+    found = [e for e in ear.heard if isinstance(e, Found)]
+    assert [(f.name, f.images_seen) for f in found] == [("save-failed", 16)]
+    assert "the disk is full" in found[0].message
+    assert ear.names()[-2:] == ["Saved 24", "Finished 24"]
+    with pytest.raises(ResourceError, match="disk is full"):
+        run(Ear(), full_disk(2))
+
+
+def test_a_listener_that_fails_is_reported_once() -> None:
+    def fail(event: Event) -> None:
+        if isinstance(event, Tick):
+            raise OSError("no space")
+
+    ear = Ear(fail)
+    assert run(ear) == "done"
+    assert [(e.name, e.images_seen) for e in ear.heard if isinstance(e, Found)] == [("output-failed", 8)]
+
+
+def test_hopeless() -> None:
+    """Nothing but skipped steps for three ticks: an error, and not a weight has moved."""
+    stream, ear = feed(), Ear()
+    take = stream.take
+    stream.take = lambda n: Batch(take(n).images * float("nan"))  # type: ignore[method-assign]
+    fresh, _ = parts("default")
+    with pytest.raises(DivergedError, match="such steps change no weight") as error:
+        run(ear, stream=stream, snapshot_images=1000, total_images=99)
+    assert error.value.exit_code == 6
+    assert [e.images_seen for e in ear.heard if isinstance(e, Tick)] == [8, 16, 24]
+    assert [e.name for e in ear.heard if isinstance(e, Found)] == ["non-finite-steps"] * 2
+    assert not any(isinstance(e, Saved) for e in ear.heard)
+    assert same(copies(ear.loop.state.model_tensors()), fresh.model_tensors())
+    assert not any(moment.any() for moment in ear.loop.state.optimizer_tensors().values())

@@ -1,0 +1,247 @@
+"""Steps against the same steps written out in plain torch, with separate passes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from kantor.engine.step_random import Draws
+from support.dispatch import HostWaits
+from support.engine_fakes import CPU, feed, parts
+
+SGD = {f"optimizer.{network}": {"kind": "sgd", "lr": 0.1} for network in ("critic", "generator")}
+ADAM = {
+    f"optimizer.{n}": {"kind": "adam", "lr": 0.01, "eps": 1e-3, "betas": (0.5, 0.9)} for n in ("critic", "generator")
+}
+
+
+def plain_step(network: nn.Module, loss: Tensor, fields: dict[str, Any]) -> None:
+    parameters = list(network.parameters())
+    optimizer: torch.optim.Optimizer = torch.optim.SGD(parameters, 0.1, foreach=False)
+    if fields is ADAM:
+        optimizer = torch.optim.Adam(parameters, 0.01, (0.5, 0.9), 1e-3, foreach=False)
+    loss.backward(inputs=parameters)
+    optimizer.step()
+
+
+def assert_close(mine: nn.Module, plain: nn.Module, before: nn.Module) -> None:
+    for a, b, c in zip(mine.parameters(), plain.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+        assert a.ndim < 4 or (a - c).abs().max() > 1e-5  # the last bias has no gradient: it cancels out
+
+
+def slopes(critic: nn.Module, x: Tensor) -> Tensor:
+    """Squared norm of each picture's gradient, [N], one picture at a time."""
+    squares = []
+    for picture in x.detach().split(1):
+        point = picture.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(point)[0], point, create_graph=True)
+        squares.append((slope**2).sum())
+    return torch.stack(squares)
+
+
+def latents(draws: Draws, purpose: str, step: int) -> Tensor:
+    seed = draws._rng(purpose, step).initial_seed()
+    return torch.randn(4, 4, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("fields", [SGD, ADAM], ids=["sgd", "adam"])
+def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
+    state, steps = parts("wgan-gp", fields, {"critic.norm": "none", "critic.init": "he"})
+    real, draws = feed().take(4), Draws(0, 3, 0, CPU)
+    generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
+    steps.critic_step(state, real, *steps.fakes(state, [real], draws, 2), draws, 2)
+
+    fake = generator(latents(draws, "critic-latents", 2)).detach()
+    u = torch.rand(4, generator=draws._rng("interpolation", 2)).view(4, 1, 1, 1)
+    norms = slopes(critic, u * real.images + (1 - u) * fake).sqrt()
+    real_scores, fake_scores = critic(real.images), critic(fake)
+    penalty = 10 * ((norms - 1) ** 2).mean()
+    plain_step(critic, fake_scores.mean() - real_scores.mean() + penalty, fields)
+    assert_close(state.critic, critic, before)
+    tally = {name: total / count for name, (total, count) in state.tally.read().items()}
+    wanted = {
+        "critic_loss": fake_scores.mean() - real_scores.mean(),
+        "critic_real": real_scores.mean(),
+        "critic_fake": fake_scores.mean(),
+        "penalty/gradient": penalty,
+        "gradient_norm/gradient": norms.mean(),
+        "skipped_critic": 0.0,
+    }
+    assert tally == {
+        name: pytest.approx(float(torch.as_tensor(value).detach()), rel=1e-4, abs=1e-6)
+        for name, value in wanted.items()
+    }
+
+    generator, before = copy.deepcopy(state.generator), copy.deepcopy(state.generator)
+    steps.generator_step(state, real, draws, 0, len(real.images))
+    loss = -state.critic(generator(latents(draws, "generator-latents", 0))).mean()
+    plain_step(generator, loss, fields)
+    for name in ("layers.0.weight", "layers.2.weight"):  # a bias before batch norm has no gradient but rounding
+        mine, plain, old = (n.state_dict()[name] for n in (state.generator, generator, before))
+        torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-6)
+        assert not torch.equal(mine, old)
+        assert torch.equal(state.average.state_dict()[name], mine)  # this preset has no running average
+
+
+@pytest.mark.parametrize("only", ["both", "r1", "r2"])
+@pytest.mark.parametrize("fields", [SGD, ADAM], ids=["sgd", "adam"])
+def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
+    """R1 and R2 every fourth step at four times the weight; joint passes against separate ones."""
+    weights = {name: 0.3 if only in ("both", name) else 0.0 for name in ("r1", "r2")}
+    penalties = {f"objective.penalties.{n}.{k}": v for n in weights for k, v in (("weight", weights[n]), ("every", 4))}
+    state, steps = parts("default", fields, penalties, {"critic.init": "he"})
+    draws, stream = Draws(0, 0, 0, CPU), feed()
+    for step in range(5):
+        real = stream.take(4)
+        generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
+        state.critic_optimizer.state.clear()  # each step on its own
+        steps.critic_step(state, real, *steps.fakes(state, [real], draws, step), draws, step)
+        fake = generator(latents(draws, "critic-latents", step)).detach()
+        loss = softplus(critic(fake) - critic(real.images)).mean()
+        if step % 4 == 0:
+            loss = loss + 4 * weights["r1"] * slopes(critic, real.images).mean()
+            loss = loss + 4 * weights["r2"] * slopes(critic, fake).mean()
+        plain_step(critic, loss, fields)
+        assert_close(state.critic, critic, before)
+    counts = {name: count for name, (_, count) in state.tally.read().items() if name.startswith("penalty/")}
+    assert counts == {f"penalty/{name}": 2 for name, weight in weights.items() if weight}
+
+    generator, before, average = (copy.deepcopy(n) for n in (state.generator, state.generator, state.average))
+    state.counters.images_seen = 400
+    steps.generator_step(state, real, draws, 0, len(real.images))
+    made = generator(latents(draws, "generator-latents", 0))
+    plain_step(generator, softplus(state.critic(real.images) - state.critic(made)).mean(), fields)
+    assert_close(state.generator, generator, before)
+    remains = 0.5 ** (4 / 20)  # the warm-up holds the half-life at a twentieth of 400
+    for mine, old, new in zip(*(n.parameters() for n in (state.average, average, generator)), strict=True):
+        torch.testing.assert_close(mine, remains * old + (1 - remains) * new, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("preset", "passes"), [("default", [8]), ("dcgan", [4, 4]), ("wgan-gp", [8, 4])])
+def test_one_pass_unless_the_critic_mixes_the_batch(preset: str, passes: list[int]) -> None:
+    state, steps = parts(preset, SGD)
+    real, draws, seen = feed().take(4), Draws(0, 0, 0, CPU), []
+    critic, generator = copy.deepcopy(state.critic), copy.deepcopy(state.generator)
+    state.critic.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    steps.critic_step(state, real, *steps.fakes(state, [real], draws, 0), draws, 0)
+    assert seen == passes
+    fake = generator(draws.latents("critic-latents", 0, 4, steps.config.generator)).detach()
+    for name, pictures in (("critic_real", real.images), ("critic_fake", fake)):
+        assert state.tally.read()[name][0] == pytest.approx(critic(pictures).mean().item(), rel=1e-4, abs=1e-6)
+
+
+def test_counting() -> None:
+    state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "cycle.generator_steps": 2})
+    stream, counters = feed(), state.counters
+    for n in (1, 2):
+        steps.cycle(state, stream)
+        assert (counters.cycle, counters.images_seen, counters.critic_steps, counters.generator_steps) == (
+            n,
+            12 * n,
+            3 * n,
+            2 * n,
+        )
+    assert stream.position == 24
+    assert state.tally.read()["skipped_critic"][1] + state.tally.read()["skipped_generator"][1] == 10
+
+
+@pytest.mark.parametrize(
+    "preset, fields",
+    [
+        ("default", {}),
+        ("wgan", {}),
+        ("wgan-gp", {}),
+        ("dcgan", {}),
+        ("default", {"critic.minibatch_stddev": 2, "critic.dropout": 0.5, "objective.kind": "dragan"}),
+        ("wgan-gp", {"generator.kind": "resnet", "critic.kind": "resnet", "optimizer.critic.kind": "sgd"}),
+        ("wgan", {"cycle.split_updates": True, "objective.constraint.when": "before", "cycle.generator_batch": 6}),
+        ("wgan", {"objective.constraint.kind": "gradient-clipping", "cycle.reuse": "everything"}),
+        (
+            "wgan-gp",
+            {"objective.penalties.gradient.at.alpha": "normal", "objective.penalties.gradient.over": "columns"},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_cycle_never_waits_for_the_device(preset: str, fields: dict[str, Any], precision: str) -> None:
+    state, steps = parts(preset, fields, precision=precision)
+    stream = feed(mirror=True)
+    with HostWaits() as waits:
+        for _ in range(2):
+            steps.cycle(state, stream)
+        assert waits.found == []
+
+
+def test_the_watch_sees_what_waits() -> None:
+    x = torch.arange(4.0)
+    waiting = {
+        "_local_scalar_dense": lambda: float(x.sum()),
+        "nonzero": lambda: x.nonzero(),
+        "index": lambda: x[x > 1],
+        "masked_select": lambda: x.masked_select(x > 1),
+    }
+    for name, call in waiting.items():
+        with HostWaits() as waits:
+            call()
+        assert name in waits.found
+    with HostWaits() as waits:
+        _ = x[torch.tensor([1, 2])], x.sum() * 2, torch.where(x > 1, x, 0.0)
+    assert waits.found == []
+
+
+def test_pictures_for_several_critic_steps_are_drawn_at_once() -> None:
+    """The same pictures as one by one, unless the generator mixes a batch; never more than some at once."""
+    for norm, passes in (("pixel", [12, 4]), ("batch", [4, 4, 4, 4])):
+        state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "generator.norm": norm})
+        seen: list[int] = []
+        single = copy.deepcopy(state.generator)
+        state.generator.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(len(inputs[0])))
+        shown: list[Tensor] = []
+
+        def note(*args: Any, inner: Any = steps.critic_step, shown: Any = shown) -> None:
+            shown.append(args[2])
+            inner(*args)
+
+        steps.critic_step = note  # type: ignore[method-assign]
+        steps.cycle(state, feed())
+        assert seen == passes
+        for step, fake in enumerate(shown):
+            z = Draws(0, 0, 0, CPU).latents("critic-latents", step, 4, steps.config.generator)
+            torch.testing.assert_close(fake, single(z).detach())
+    state, steps = parts("wgan-gp", {"generator.norm": "pixel", "train.batch": 300})
+    assert steps._critic_steps_at_once(state) == 1
+
+
+def test_r2_on_pictures_drawn_at_once() -> None:
+    """A part of a larger batch is what a gradient is taken with respect to."""
+    fields = {"cycle.critic_steps": 3, "objective.penalties.r1.weight": 0.0, "critic.minibatch_stddev": 2}
+    state, steps = parts("default", fields, {"objective.penalties.r2.every": 1})
+    steps.cycle(state, feed())
+    total, count = state.tally.read()["gradient_norm/r2"]
+    assert count == 3 and total > 0
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 4, 9])
+@pytest.mark.parametrize("preset", ["wgan-gp", "default", "dragan"])
+def test_a_batch_in_parts_takes_the_same_step(preset: str, micro_batch: int) -> None:
+    """Seven pictures in parts, the last of them smaller, against all at once."""
+    fields = {"generator.norm": "pixel", "critic.norm": "none", "train.batch": 7, **SGD}
+    if preset == "dragan":
+        preset, fields = "wgan-gp", fields | {"objective.kind": "dragan"}
+    whole, steps = parts(preset, fields)
+    split, in_parts = parts(preset, fields, {"train.micro_batch": micro_batch})
+    steps.cycle(whole, feed())
+    in_parts.cycle(split, feed())
+    for name, value in whole.model_tensors().items():
+        torch.testing.assert_close(split.model_tensors()[name], value, rtol=1e-4, atol=1e-6)
+    tally = whole.tally.read()
+    for name, (total, count) in split.tally.read().items():
+        assert count == tally[name][1]
+        assert total == pytest.approx(tally[name][0], rel=1e-4, abs=1e-6)

@@ -1,0 +1,107 @@
+"""How much work a step does, counted exactly from the operators that are run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from kantor.engine.state import State
+from kantor.engine.step_random import Draws
+from kantor.engine.steps import Steps
+from kantor.nets import double_backward, ops
+from kantor.types import Batch
+from support.dispatch import MultiplyAdds
+from support.engine_fakes import BATCH, large
+
+
+@pytest.fixture(autouse=True)
+def no_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are exact without them: a block at the edge of a picture reaches over it."""
+    for module in (ops, double_backward):
+        monkeypatch.setattr(module, "better_as_blocks", lambda *_: False)
+
+
+def counted(call: Any, *args: Any) -> int:
+    with MultiplyAdds() as work:
+        call(*args)
+    return work.total
+
+
+def of_layers(network: nn.Module, *args: Any) -> list[int]:
+    """Multiply-adds of each convolution in one forward pass over a batch, in the order in which they are met."""
+    found: list[int] = []
+
+    def note(layer: nn.Conv2d, inputs: Any, output: torch.Tensor) -> None:
+        found.append(output.numel() * layer.weight[0].numel())
+
+    hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, nn.Conv2d)]  # type: ignore[arg-type]
+    network(*args)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def critic_step(state: State, steps: Steps, real: Batch, draws: Draws) -> int:
+    (fake,) = steps.fakes(state, [real], draws, 0)
+    return counted(steps.critic_step, state, real, fake, draws, 0)
+
+
+def test_a_wgan_gp_critic_step_is_ten_forward_passes_and_twelve_with_stock_operators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state, steps, real, draws = large("wgan-gp")
+    layers = of_layers(state.critic, real.images)
+    f, first, score = sum(layers), layers[0], layers[-1]
+    assert f == counted(state.critic, real.images)
+    ours = critic_step(state, steps, real, draws)
+    # real and fake: 2F + 2F for the weights + 2F for the inputs, but for the pictures themselves; interpolates: F, their
+    # gradient F, and of the penalty on it F through the layers below the score and F for the weights
+    assert ours == 10 * f - 2 * first - score
+    monkeypatch.setattr(ops, "_differentiated", lambda *_: False)
+    stock = critic_step(state, steps, real, draws)
+    # and once more through the interpolates, for zeros: weights and inputs of all layers below the score
+    assert stock == 12 * f - 3 * first - 2 * score
+    assert stock / ours > 1.18
+
+
+@pytest.mark.parametrize("kind", ["upsampling", "resnet"])
+def test_other_critics_without_a_norm_need_as_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, steps, real, draws = large("wgan-gp", critic__kind=kind, critic__norm="none")
+    f = sum(of_layers(state.critic, real.images))
+    assert 9.5 * f < critic_step(state, steps, real, draws) < 10 * f
+    monkeypatch.setattr(ops, "_differentiated", lambda *_: False)
+    assert 11.3 * f < critic_step(state, steps, real, draws) < 12 * f
+
+
+def test_lazy_penalties_cost_their_share() -> None:
+    state, steps, real, draws = large("default")
+    every = steps.config.objective.penalties["r1"].every
+    layers = of_layers(state.critic, real.images)
+    f, first, score = sum(layers), layers[0], layers[-1]
+    work = [critic_step(state, steps, real, draws) for _ in range(2 * every)]
+    plain = 6 * f - 2 * first
+    # on the scores at hand: their gradient 2F, of the penalty on it 2F through the layers and 2F for the weights
+    assert work == ([plain + 6 * f - 2 * score] + [plain] * (every - 1)) * 2
+    share = (sum(work) / len(work) - plain) / plain
+    assert every == 8 and share < 0.14
+
+
+def test_one_penalty_alone_looks_at_its_own_pictures_only() -> None:
+    state, steps, real, draws = large("default", objective__penalties__r2__weight=0.0)
+    layers = of_layers(state.critic, real.images)
+    f, first, score = sum(layers), layers[0], layers[-1]
+    assert critic_step(state, steps, real, draws) == 6 * f - 2 * first + 3 * f - score
+
+
+@pytest.mark.parametrize("preset", ["wgan-gp", "default"])
+def test_a_generator_step_has_no_gradients_that_nobody_uses(preset: str) -> None:
+    state, steps, real, draws = large(preset, generator__kind="upsampling", generator__norm="pixel")
+    z = draws.latents("generator-latents", 0, BATCH, steps.config.generator)
+    generator, critic = counted(state.generator, z), counted(state.critic, real.images)
+    base = BATCH * state.generator.base.weight.numel()  # type: ignore[operator, union-attr]
+    needs_real = steps.objective.generator_needs_real
+    wanted = 3 * generator - base + 2 * critic + needs_real * critic  # no gradient of latents, none of critic's weights
+    assert counted(steps.generator_step, state, real, draws, 0, BATCH) == wanted

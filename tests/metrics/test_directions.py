@@ -1,0 +1,221 @@
+"""Every score moves the right way: on sets that are spoilt in a known manner."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+
+from kantor.data.sources.glyphs import HUES, LETTERS, Glyphs, draw
+from kantor.metrics.evaluate import METRICS, CriticScores, Material, evaluate
+from kantor.metrics.extract import Gathered, gather
+from kantor.metrics.extractors import extractor
+from kantor.metrics.modes import by_classifiers, by_neighbours
+from kantor.metrics.score import Score
+
+N = 500
+Pictures = np.ndarray
+
+
+@lru_cache
+def glyphs(seed: int, letters: str = LETTERS, hues: tuple[str, ...] = tuple(HUES), count: int = N) -> Pictures:
+    source, found, index = Glyphs(10**6, seed), [], 0
+    while len(found) < count:
+        shown = source.parameters(index)
+        index += 1
+        if shown.letter in letters and shown.hue in hues:
+            found.append(draw(shown, 32, 32))
+    return np.stack(found)
+
+
+@lru_cache
+def looked_at(kind: str, *more: object) -> tuple[Gathered, Pictures]:
+    pictures = SETS[kind](*more)
+    return gather([pictures], extractor("kantor-small")), pictures
+
+
+def blurred(radius: float) -> Pictures:
+    return np.stack([np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(radius))) for p in glyphs(1)])
+
+
+def noisy(sigma: float, seed: int = 1) -> Pictures:
+    noise = np.random.default_rng(0).normal(0, sigma, (N, 32, 32, 3))
+    return (glyphs(seed) + noise).round().clip(0, 255).astype(np.uint8)
+
+
+SETS = {
+    "reals": lambda: glyphs(0),
+    "fresh": lambda: glyphs(1),
+    "blurred": blurred,
+    "noisy": noisy,
+    "lacking": lambda letters: glyphs(1, LETTERS[:letters]),
+    "collapsed": lambda: glyphs(1, "A", ("red",)),
+    "one": lambda: np.repeat(glyphs(1)[:1], N, 0),
+    "copies": lambda: noisy(2, seed=0),
+    "held": lambda: glyphs(2),
+}
+
+
+def material_of(fakes: Gathered, pictures: Pictures, held: bool = False) -> Material:
+    """Beside the reals, which are what was learnt from too."""
+    reals, theirs = looked_at("reals")
+    return Material(
+        extractor("kantor-small"),
+        fakes,
+        reals,
+        lambda places: pictures[places],
+        lambda places: theirs[places],
+        training=reals,
+        held_out=looked_at("held")[0] if held else None,
+        modes=by_classifiers(extractor("kantor-small"), ("letter", "hue"), "letter x hue"),
+    )
+
+
+def measured(metrics: str, kind: str, *more: object, held: bool = False) -> dict[str, Score]:
+    found = evaluate(material_of(*looked_at(kind, *more), held), metrics.split(","))
+    return {name.partition("@")[0] + ("@pixels" * name.endswith("copied@pixels")): one for name, one in found.items()}
+
+
+def value(metrics: str, name: str, kind: str, *more: object) -> float:
+    return measured(metrics, kind, *more)[name].value
+
+
+@pytest.mark.parametrize("metric", ["fd", "kid", "w2", "sinkhorn"])
+def test_distances_grow_with_damage(metric: str) -> None:
+    fresh = value(metric, metric, "fresh")
+    for kind, strengths in (("blurred", (0.7, 1.5, 3.0)), ("noisy", (20, 40, 70)), ("lacking", (30, 18, 6))):
+        found = [value(metric, metric, kind, strength) for strength in strengths]
+        assert fresh < found[0] < found[1] < found[2], (kind, fresh, found)
+    assert value(metric, metric, "one") > (10 if metric in ("fd", "kid") else 1.4) * max(fresh, 0)
+
+
+@pytest.mark.parametrize("metric", ["fd", "kid", "w2", "sinkhorn", "swd"])
+def test_fresh_pictures_score_as_real_ones_do(metric: str) -> None:
+    found = measured(metric, "fresh")[metric]
+    other = measured(metric, "collapsed")[metric]
+    assert found.reals is not None and found.interval is not None
+    assert abs(found.value - found.reals) < (0.1 if metric == "swd" else 0.05) * (other.value - found.reals)
+    assert found.interval[0] <= found.value <= found.interval[1]
+
+
+@pytest.mark.parametrize(("fakes", "reals"), [(500, 500), (120, 500), (500, 120)])
+def test_real_pictures_get_what_a_perfect_generator_gets(fakes: int, reals: int) -> None:
+    """The distance of fresh pictures is all bias, which goes with the numbers on both sides."""
+    fresh, pictures = looked_at("fresh")
+    other, theirs = looked_at("reals")
+    material = Material(
+        extractor("kantor-small"), fresh.first(fakes), other.first(reals), lambda i: pictures[i], lambda i: theirs[i],
+        modes=by_classifiers(extractor("kantor-small"), ("letter", "hue"), ""), replicates=2,
+    )  # fmt: skip
+    found = evaluate(material, ["fd", "is", "modes"])
+    for name, tolerance in (("fd", 0.2), ("is", 0.2), ("modes", 0.15)):
+        score = found[f"{name}@kantor-small"]
+        assert score.value == pytest.approx(score.reals, rel=tolerance), name
+
+
+def test_the_gap_of_a_critic_has_the_interval_of_two_means() -> None:
+    dice = np.random.default_rng(0)
+    critic = CriticScores(dice.normal(0, 2, 400), dice.normal(-1, 1, 400), dice.normal(-0.5, 2, 400))
+    fresh, _ = looked_at("fresh")
+    material = Material(
+        extractor("kantor-small"),
+        fresh,
+        fresh,
+        lambda i: SETS["fresh"]()[i],
+        lambda i: SETS["fresh"]()[i],
+        critic=critic,
+    )
+    found = evaluate(material, ["critic"])["held_out_gap@critic"]
+    assert found.value == pytest.approx(0.5, abs=0.4) and found.interval is not None
+    half = 1.96 * np.hypot(critic.reals.std(), critic.held_out.std()) / 20
+    assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=0.2)
+
+
+def test_distance_to_itself_is_nothing() -> None:
+    found = measured("fd,kid", "reals")
+    assert found["fd"].value == pytest.approx(0, abs=1e-4)
+    assert found["kid"].value < 0  # unbiased: less than chance would give
+
+
+def test_fine_detail_is_seen_by_the_finest_level() -> None:
+    fresh = measured("swd", "fresh")
+    blur, noise = measured("swd", "blurred", 1.0), measured("swd", "noisy", 30)
+    for spoilt in (blur, noise):
+        assert spoilt["swd_32"].value > 2 * fresh["swd_32"].value
+    assert noise["swd_32"].value - fresh["swd_32"].value > noise["swd_16"].value - fresh["swd_16"].value
+
+
+def test_collapse_costs_variety_and_noise_costs_quality() -> None:
+    fresh, collapsed = measured("pr,dc", "fresh"), measured("pr,dc", "collapsed")
+    noise = measured("pr,dc", "noisy", 60)
+    assert collapsed["precision"].value > 0.8 * fresh["precision"].value
+    assert collapsed["recall"].value < 0.2 < 0.6 < fresh["recall"].value
+    assert collapsed["coverage"].value < 0.3 < fresh["coverage"].value
+    assert (
+        noise["precision"].value < 0.5 * fresh["precision"].value
+        and noise["density"].value < 0.5 * fresh["density"].value
+    )
+
+
+def test_likeness_within_a_set() -> None:
+    fresh, collapsed = measured("msssim", "fresh")["msssim"], measured("msssim", "collapsed")["msssim"]
+    assert collapsed.value > fresh.value + 0.1
+    assert fresh.value == pytest.approx(fresh.reals, abs=0.05)
+    assert measured("msssim", "one")["msssim"].value == pytest.approx(1, abs=1e-4)
+
+
+def test_modes_that_are_missing_are_counted() -> None:
+    fresh, half = measured("modes", "fresh"), measured("modes", "lacking", 18)
+    assert fresh["modes"].of == 36 * 12
+    assert half["modes"].value < 0.75 * fresh["modes"].value
+    assert (
+        half["modes_kl"].value > fresh["modes_kl"].value + 0.3
+    )  # half of the letters: log 2 more, but for what is mistaken
+    assert measured("modes", "one")["modes"].value == 1
+
+
+def test_classes_are_told_by_the_nearest_reals() -> None:
+    reals, _ = looked_at("reals")
+    source = Glyphs(N, 0)
+    labels = np.asarray([LETTERS.index(source.parameters(int(i)).letter) for i in reals.order])
+    modes = by_neighbours(reals, labels, LETTERS, np.full(36, 1 / 36))
+    fresh, _ = looked_at("fresh")
+    other = Glyphs(N, 1)
+    truth = np.asarray([LETTERS.index(other.parameters(int(i)).letter) for i in fresh.order])
+    assert np.mean(modes.find(fresh, False) == truth) > 0.7  # of 36
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_copies_are_found(held: bool) -> None:
+    copies, fresh = measured("nn", "copies", held=held), measured("nn", "fresh", held=held)
+    assert copies["copied@pixels"].value > 0.95 and copies["copied"].value > 0.5
+    assert copies["copying_z"].value < -10
+    assert fresh["copied@pixels"].value < 0.05 and fresh["copied"].value < 0.05
+    assert abs(fresh["copying_z"].value) < 5
+
+
+def test_every_score_is_tried_here() -> None:
+    assert {*METRICS} - {"is", "critic"} == {"fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "w2", "sinkhorn"}
+
+
+def test_sure_and_varied_classes_score_high() -> None:
+    fresh, noise, one = (measured("is", *kind)["is"].value for kind in (("fresh",), ("noisy", 80), ("one",)))
+    assert fresh > noise > one == pytest.approx(1)
+
+
+def test_does_not_depend_on_order_or_batches() -> None:
+    names = "fd,kid,pr,dc,swd,msssim,nn,modes,w2,sinkhorn,is"
+    once = measured(names, "fresh")
+    pictures = glyphs(1)[::-1]
+    again = gather(np.array_split(pictures, 11), extractor("kantor-small"))
+    material = material_of(again, pictures)
+    torch.manual_seed(99)  # nothing comes from torch's own dice
+    found = evaluate(material, names.split(","))
+    for name, score in found.items():
+        short = name.partition("@")[0] + ("@pixels" * name.endswith("copied@pixels"))
+        if "copying" not in short and short != "copied":
+            assert score.value == pytest.approx(once[short].value, rel=1e-5, abs=1e-7), name
+            assert score.interval == pytest.approx(once[short].interval, rel=1e-4, abs=1e-6), name

@@ -1,0 +1,165 @@
+"""Scores: names, JSON, provenance, comparisons; extractors' resize; gathering."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from kantor.errors import ConfigError, DataError
+from kantor.metrics.extract import Gathered, gather, thumbnails
+from kantor.metrics.features import Activations, Extractor, rebatched, resized, to_float, with_channels
+from kantor.metrics.score import Score, Scores
+
+ALIKE = {"extractor": "small", "drawn": 100, "seed": 1, "model": "a"}
+
+
+def scores(value: float, half: float = 0.1, **told: object) -> Scores:
+    return Scores({"fd@small": Score(value, (value - half, value + half), 0.5)}, {**ALIKE, **told})
+
+
+def flat(size: tuple[int, int] | None = (8, 8), channels: int = 3) -> Extractor:
+    return Extractor("flat", "d", lambda x: Activations(x.flatten(1), {"classes": x.mean((2, 3))}), size, channels)
+
+
+def pictures(n: int, h: int = 8, w: int = 8, c: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, h, w, c), np.uint8)
+
+
+def test_short_names_are_enough_where_they_are_clear() -> None:
+    found = Scores({"fd@a": Score(1.0), "kid@a": Score(2.0), "kid@b": Score(3.0)})
+    assert found["fd"].value == found["fd@a"].value == 1
+    assert "fd" in found and "kid" not in found and "kid@b" in found
+    with pytest.raises(KeyError, match="several"):
+        found["kid"]
+    with pytest.raises(KeyError):
+        found["nothing"]
+
+
+def test_json_comes_back() -> None:
+    before = Scores({"fd@a": Score(1.5, (1.0, 2.0), 0.2), "modes@a": Score(3, of=10), "t@c": Score(math.inf)}, ALIKE)
+    data = before.as_json()
+    assert data["metrics"]["fd@a"] == {"value": 1.5, "interval": [1.0, 2.0], "reals": 0.2}
+    assert data["metrics"]["t@c"] == {"value": None}
+    after = Scores.from_json(data)
+    assert after["fd"] == before["fd"] and after["modes"].of == 10 and after.provenance == ALIKE
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "verdict"),
+    [(1.0, 2.0, "better"), (2.0, 1.0, "worse"), (1.0, 1.05, "no clear difference")],
+)
+def test_comparisons_have_a_verdict(mine: float, other: float, verdict: str) -> None:
+    found = scores(mine).compare(scores(other, seed=2, model="b"))["fd@small"]
+    assert found.verdict == verdict and found.difference == pytest.approx(mine - other)
+    assert found.interval is not None and found.interval[0] < found.difference < found.interval[1]
+
+
+def test_each_level_has_a_verdict() -> None:
+    mine, other = (Scores({"swd_32@pixels": Score(v, (v - 1, v + 1))}, ALIKE) for v in (10.0, 20.0))
+    assert mine.compare(other)["swd_32"].verdict == "better"
+
+
+def test_intervals_of_a_difference_add_up_in_squares() -> None:
+    found = scores(1.0, 0.3).compare(scores(3.0, 0.4))["fd@small"]
+    assert found.interval == pytest.approx((-2.5, -1.5))
+
+
+def test_unlike_provenance_is_no_comparison() -> None:
+    with pytest.raises(ConfigError, match=r"not measured alike.*drawn: 100 and 200"):
+        scores(1.0).compare(scores(1.0, drawn=200))
+    with pytest.raises(ConfigError, match="extra"):
+        scores(1.0).compare(scores(1.0, extra=1))
+
+
+@given(st.integers(1, 40), st.lists(st.integers(0, 17), max_size=8))
+def test_batches_of_any_size_become_batches_of_one(size: int, lengths: list[int]) -> None:
+    whole = np.arange(sum(lengths)).astype(np.uint8)[:, None, None, None]
+    parts = np.split(whole, np.cumsum(lengths)[:-1]) if lengths else []
+    found = list(rebatched(iter(parts), size))
+    assert all(len(one) == size for one in found[:-1]) and all(0 < len(one) <= size for one in found)
+    np.testing.assert_array_equal(np.concatenate(found) if found else whole[:0], whole)
+
+
+def test_resize_is_pillows() -> None:
+    """On floats, which is what clean-fid does; both ways, any shape."""
+    x = pictures(2, 70, 50)
+    for height, width in ((32, 32), (7, 99)):
+        ours = resized(to_float(torch.from_numpy(x)), height, width).numpy()
+        for i, j in np.ndindex(2, 3):
+            channel = Image.fromarray(x[i, :, :, j].astype(np.float32), mode="F")
+            theirs = np.asarray(channel.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 255)
+            np.testing.assert_allclose(ours[i, j], theirs, atol=1e-3)
+
+
+def test_resize_leaves_no_stripes_that_are_not_there() -> None:
+    """Stripes of one pixel are grey once they are too fine: without antialiasing they come out as coarse ones."""
+    stripes = np.zeros((1, 64, 64, 1), np.uint8)
+    stripes[:, :, ::2] = 255
+    x = to_float(torch.from_numpy(stripes))
+    assert float(resized(x, 24, 24)[..., 3:-3].std()) < 3
+    aliased = torch.nn.functional.interpolate(x, (24, 24), mode="bicubic", align_corners=False)
+    assert float(aliased.std()) > 50
+
+
+def test_channels() -> None:
+    grey = torch.rand(2, 1, 4, 4) * 255
+    assert torch.equal(with_channels(grey, 3), grey.expand(-1, 3, -1, -1))
+    colour = torch.rand(2, 3, 4, 4) * 255
+    assert with_channels(colour, 1).shape == (2, 1, 4, 4)
+    clear = torch.cat([colour, torch.zeros(2, 1, 4, 4)], 1)
+    assert torch.allclose(with_channels(clear, 3), torch.full((2, 3, 4, 4), 127.5))
+    opaque = torch.cat([colour, torch.full((2, 1, 4, 4), 255.0)], 1)
+    torch.testing.assert_close(with_channels(opaque, 3), colour)
+
+
+def test_features_do_not_depend_on_batches_or_order() -> None:
+    x = pictures(150, 20, 12)
+    once = gather([x], flat())
+    parts = gather(np.array_split(x, 7), flat())
+    mixed = gather([x[::-1]], flat())
+    for other in (parts, mixed):
+        assert torch.equal(once.features, other.features) and torch.equal(
+            once.logits["classes"], other.logits["classes"]
+        )
+        np.testing.assert_array_equal(once.thumbs, other.thumbs)
+    np.testing.assert_array_equal(once.order, parts.order)
+    np.testing.assert_array_equal(149 - mixed.order, once.order)
+    np.testing.assert_array_equal(x[once.order], once.thumbs)
+
+
+def test_gathered_comes_back_from_tensors() -> None:
+    before = gather([pictures(30)], flat())
+    after = Gathered.of(before.tensors())
+    assert torch.equal(before.features, after.features) and after.logits.keys() == before.logits.keys()
+    np.testing.assert_array_equal(before.order, after.order)
+    assert len(before.first(5)) == 5 and torch.equal(before.first(5).features, before.features[:5])
+
+
+def test_large_pictures_are_compared_small() -> None:
+    assert thumbnails(pictures(2, 100, 50)).shape == (2, 32, 16, 3)
+    same = pictures(2, 32, 20)
+    assert thumbnails(same) is same
+
+
+def test_no_pictures_no_scores() -> None:
+    with pytest.raises(DataError, match="none to be scored"):
+        gather([], flat())
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda x: Activations(x), "shape"),
+        (lambda x: Activations(x.flatten(1) * math.nan), "not finite"),
+        (lambda x: Activations(x.flatten(1)[:5]), "shape"),
+    ],
+)
+def test_features_that_are_none(network: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        gather([pictures(3)], Extractor("own", "", network, (8, 8)))  # type: ignore[arg-type]

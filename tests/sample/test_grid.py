@@ -1,0 +1,202 @@
+"""Contact sheets and films."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kantor.errors import ConfigError
+from kantor.sample import gif
+from kantor.sample.gif import choose, gif_bytes
+from kantor.sample.grid import CHECKER, INK, PAPER, grid, parse_colour, parse_grid, png_bytes
+
+
+def pictures(n, h=8, w=8, c=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, h, w, c), np.uint8)
+
+
+def gif_frames(data):
+    image = Image.open(io.BytesIO(data))
+    frames = []
+    for i in range(image.n_frames):
+        image.seek(i)
+        frames.append((np.asarray(image.convert("RGB")), image.info["duration"]))
+    return frames, image
+
+
+class TestGrid:
+    def test_places_every_picture_in_rows(self):
+        p = pictures(5, 4, 6)
+        sheet = grid(p, columns=3, gutter=1, scale=1)
+        assert sheet.shape == (1 + 2 * 5, 1 + 3 * 7, 3) and sheet.dtype == np.uint8
+        for i in range(5):
+            r, c = divmod(i, 3)
+            np.testing.assert_array_equal(sheet[1 + r * 5 : 5 + r * 5, 1 + c * 7 : 7 + c * 7], p[i])
+        assert (sheet[6:10, 15:21] == PAPER).all()  # the empty place
+        assert (sheet[0] == PAPER).all() and (sheet[:, 0] == PAPER).all()
+
+    def test_raw_is_the_bare_pixels(self):
+        p = pictures(4)
+        expected = np.concatenate([np.concatenate(p[:2], 1), np.concatenate(p[2:], 1)])
+        np.testing.assert_array_equal(grid(p, 2, gutter=0, scale=1), expected)
+
+    def test_enlarges_by_whole_pixels(self):
+        p = pictures(1, 2, 2)
+        sheet = grid(p, gutter=0, scale=3)
+        np.testing.assert_array_equal(sheet, p[0].repeat(3, 0).repeat(3, 1))
+
+    def test_small_pictures_are_made_visible(self):
+        assert grid(pictures(1, 32, 32), gutter=0).shape == (64, 64, 3)
+        assert grid(pictures(1, 28, 28), gutter=0).shape == (84, 84, 3)
+        assert grid(pictures(1, 64, 64), gutter=0).shape == (64, 64, 3)
+        assert grid(pictures(1, 8, 64), gutter=0).shape == (8, 64, 3)
+
+    def test_large_sheets_stay_below_2048(self):
+        sheet = grid(pictures(2500, 32, 32), columns=50)
+        assert max(sheet.shape) <= 2048
+
+    def test_grey_becomes_rgb(self):
+        p = pictures(1, c=1)
+        np.testing.assert_array_equal(grid(p, gutter=0, scale=1), p[0].repeat(3, 2))
+
+    def test_rgba_lies_on_a_checkerboard(self):
+        p = np.zeros((1, 8, 8, 4), np.uint8)
+        p[..., :3] = (200, 100, 50)
+        p[0, :, :4, 3] = 255
+        sheet = grid(p, gutter=0, scale=1)
+        assert (sheet[:, :4] == (200, 100, 50)).all()
+        assert (sheet[0, 4] == CHECKER[1]).all() and (sheet[4, 4] == CHECKER[0]).all()
+        p[..., 3] = 128
+        mixed = 200 * 128 / 255 + CHECKER[0][0] * 127 / 255
+        assert grid(p, gutter=0, scale=1)[0, 0, 0] == round(mixed)
+
+    @pytest.mark.parametrize(
+        ("n", "h", "w", "columns"),
+        [(64, 8, 8, 8), (12, 8, 8, 4), (1, 8, 8, 1), (3, 8, 8, 3), (5, 8, 8, 3), (8, 8, 16, 2)],
+    )
+    def test_default_columns_make_it_about_square(self, n, h, w, columns):
+        assert grid(pictures(n, h, w), gutter=0, scale=1).shape[1] == columns * w
+
+    def test_the_caption_is_written_below_and_changes_nothing_else(self):
+        p = pictures(16, 32, 32)
+        bare, titled = grid(p), grid(p, caption="32,000 pictures seen · epoch 1.6")
+        np.testing.assert_array_equal(titled[: len(bare)], bare)
+        strip = titled[len(bare) :]
+        dark = (strip < 150).all(2)
+        assert 12 <= len(strip) <= 40 and 0.01 < dark.mean() < 0.3
+        assert (strip[-1] == PAPER).all() and (strip[:, -1] == PAPER).all()  # nothing is cut off
+
+    def test_a_narrow_sheet_grows_for_its_caption(self):
+        sheet = grid(pictures(1), caption="32,000 pictures seen · epoch 1.6", scale=1)
+        assert sheet.shape[1] > 100 and (sheet[:, -1] == PAPER).all() and (sheet[:, 0] == PAPER).all()
+
+    @pytest.mark.parametrize("paper", [(255, 255, 255), (0, 0, 0), (10, 200, 30)])
+    def test_paper_of_another_colour(self, paper):
+        p = pictures(5, 32, 32)
+        sheet, warm = grid(p, 3, 4, "32,000 pictures", 2, paper), grid(p, 3, 4, "32,000 pictures", 2)
+        assert sheet.shape == warm.shape
+        other = (sheet != warm).any(2)
+        assert (sheet[:4] == paper).all() and (sheet[72:140, 140:] == paper).all()  # the edge and the empty place
+        assert not other[4:68, 4:68].any()
+        strip = sheet[140:].astype(int)
+        words = np.abs(strip - INK if sum(paper) > 500 else strip - PAPER).max(2) < 40
+        assert words.sum() > 20  # they can be read on it
+
+    @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 8, 8, 2), (8, 8, 3)])
+    def test_other_shapes_are_refused(self, shape):
+        with pytest.raises(ValueError, match=r"pictures must be"):
+            grid(np.zeros(shape, np.uint8))
+
+
+def test_parse_grid():
+    assert parse_grid("16x4") == (16, 4)
+    assert parse_grid(" 3 X 2 ") == (3, 2)
+    for wrong in ("16", "0x4", "4x0", "-1x2", "axb", "16x4x2", ""):
+        with pytest.raises(ConfigError, match="columns x rows") as caught:
+            parse_grid(wrong)
+        assert caught.value.where == "--grid"
+
+
+def test_parse_colour():
+    assert parse_colour("#ffffff") == (255, 255, 255)
+    assert parse_colour("#0A80fe") == (10, 128, 254)
+    for wrong in ("white", "ffffff", "#fff", "#ffffffff", "#gggggg", "#ffffff\n", " #ffffff", ""):
+        with pytest.raises(ConfigError, match="#rrggbb") as caught:
+            parse_colour(wrong)
+        assert caught.value.where == "--paper" and caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
+def test_png_round_trip(shape):
+    p = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data = png_bytes(p)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(data))), p.reshape(p.shape[:2] + shape[2:]).squeeze()
+    )
+    assert data == png_bytes(p.copy()) and b"tIME" not in data and b"tEXt" not in data
+
+
+class TestGif:
+    def test_flat_colours_are_exact(self):
+        rng = np.random.default_rng(0)
+        palette = rng.integers(0, 256, (200, 3), np.uint8)
+        frames = [palette[rng.integers(0, 200, (20, 30))] for _ in range(4)]
+        frames.append(np.zeros((20, 30, 3), np.uint8))
+        got, _ = gif_frames(gif_bytes(frames))
+        for (frame, _), expected in zip(got, frames, strict=True):
+            np.testing.assert_array_equal(frame, expected)
+
+    def test_times_and_loop(self):
+        got, image = gif_frames(gif_bytes([pictures(1, seed=i)[0] for i in range(3)], fps=5, hold_last_s=2))
+        assert [duration for _, duration in got] == [200, 200, 2000]
+        assert image.info["loop"] == 0
+
+    def test_photos_come_out_close(self):
+        y, x = np.mgrid[0:200, 0:200] / 200
+        photo = (np.stack([x, y, (x + y) / 2], 2) * 255).astype(np.uint8)
+        for dither in (False, True):
+            [(frame, _)], _ = gif_frames(gif_bytes([photo], dither=dither))
+            error = np.abs(frame.astype(float) - photo)
+            assert error.mean() < 5
+        assert (frame[0, 0] == photo[0, 0]).all()
+
+    def test_same_bytes(self):
+        frames = [pictures(1, 40, 40, seed=i)[0] for i in range(3)]
+        assert gif_bytes(frames) == gif_bytes([f.copy() for f in frames])
+
+    def test_long_films_are_thinned_evenly(self):
+        frames = [np.full((2, 2, 3), i % 256, np.uint8) for i in range(450)]
+        got, _ = gif_frames(gif_bytes(frames))
+        assert len(got) <= 200
+        assert got[0][0][0, 0, 0] == 0 and got[-1][0][0, 0, 0] == 449 % 256
+
+    def test_large_frames_are_scaled_down(self):
+        _, image = gif_frames(gif_bytes([np.zeros((320, 1280, 3), np.uint8)]))
+        assert image.size == (640, 160)
+
+    def test_frames_of_other_sizes(self):
+        got, image = gif_frames(gif_bytes([np.full((8, 8, 3), 9, np.uint8), np.full((4, 12, 3), 200, np.uint8)]))
+        assert image.size == (12, 8) and len(got) == 2
+        assert (got[1][0][:4, :12] == 200).all()
+
+    def test_no_frames(self):
+        with pytest.raises(ValueError, match="at least one"):
+            gif_bytes([])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 199, 200, 201, 399, 400, 5000])
+def test_choose(count):
+    chosen = choose(count)
+    assert len(chosen) <= 200 and chosen == sorted(set(chosen))
+    if count:
+        assert chosen[0] == 0 and chosen[-1] == count - 1
+        assert len(chosen) > 95 or len(chosen) == count
+        assert len(set(np.diff(chosen[:-1]))) <= 1
+
+
+def test_the_choice_is_stable_while_a_film_grows():
+    assert len(set(choose(302)) - set(choose(301))) == 1
+    assert gif.LIMIT == 200

@@ -1,0 +1,40 @@
+"""Sources with faults of their own, importable in worker processes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.data.sources.source import Item
+from support.pack_fakes import Fake, picture
+
+
+@dataclass
+class Slow(Fake):
+    """Takes `ready_s` before its first picture can be read, and `read_s` to read each."""
+
+    ready_s: float = 0.0
+    read_s: float = 0.0
+    here: bool = False
+    ready: bool = False
+    note: str = ""
+
+    def prepare(self) -> None:
+        time.sleep(self.ready_s)
+        self.ready = True
+
+    def load(self, item: Item) -> bytes | NDArray[np.uint8]:
+        assert self.ready or self.here
+        time.sleep(self.read_s)
+        return picture(item.position)
+
+
+class Floats(Fake):
+    """Its pictures are fractions."""
+
+    def load(self, item: Item) -> bytes | NDArray[np.uint8]:
+        found = super().load(item)
+        return found if isinstance(found, bytes) else found / 255

@@ -1,0 +1,81 @@
+"""A set in memory and tiny networks, for tests of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kantor.config.io import resolve
+from kantor.data.loading.feed import Feed, to_float
+from kantor.engine.state import State
+from kantor.engine.step_random import Draws
+from kantor.engine.steps import Steps
+from kantor.objectives.objective import build_objective
+from kantor.types import Batch, ImageSpec
+
+CPU = torch.device("cpu")
+SPEC = ImageSpec(16, 16, 3)
+TINY = {"generator.width": 4, "critic.width": 4, "generator.latent_dim": 4, "train.batch": 4}
+
+
+class Pictures:
+    """A packed set in memory: ten pictures of three classes."""
+
+    spec, count, shard_sizes = SPEC, 10, [10]
+    pixels = np.random.default_rng(0).integers(0, 256, (10, *SPEC), np.uint8)
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        return self.pixels[rows]
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        return rows % 3
+
+
+def feed(**more: Any) -> Feed:
+    return Feed(Pictures(), 7, **{"device": CPU, **more})  # type: ignore[arg-type]
+
+
+def parts(
+    preset: str, *more: dict[str, Any], precision: str = "float32", device: torch.device = CPU
+) -> tuple[State, Steps]:
+    """A state and its steps for the tiny networks of a preset; `more` overrides its fields."""
+    overrides = TINY.copy()
+    for fields in more:
+        overrides |= fields
+    config = resolve(preset, overrides=overrides)
+    return State(config, SPEC, 0, device), Steps(config, build_objective(config.objective), precision, 400)
+
+
+def trained(fields: dict[str, Any], cycles: int, **using: Any) -> tuple[State, Steps]:
+    """The tiny networks of preset wgan-gp after some cycles. using: attributes of the steps."""
+    state, steps = parts("wgan-gp", fields)
+    for name, value in using.items():
+        setattr(steps, name, value)
+    stream = feed()
+    for _ in range(cycles):
+        steps.cycle(state, stream)
+    return state, steps
+
+
+def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+LARGE, BATCH = ImageSpec(64, 64, 3), 2
+NARROW = {"generator.width": 4, "critic.width": 8, "train.batch": BATCH, "critic.norm": "none"}
+
+
+def large(preset: str, **more: Any) -> tuple[State, Steps, Batch, Draws]:
+    """Narrow networks for 64x64 pictures, and two of these."""
+    config = resolve(preset, overrides=NARROW | {k.replace("__", "."): v for k, v in more.items()})
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *LARGE), np.uint8)
+    steps = Steps(config, build_objective(config.objective), "float32", 1)
+    return State(config, LARGE, 0, CPU), steps, Batch(to_float(torch.from_numpy(pixels))), Draws(0, 0, 0, CPU)

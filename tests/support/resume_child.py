@@ -1,0 +1,66 @@
+"""A training process to be killed: resume_child.py RUNS CACHE (RUN TO RESUME | new)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+IMAGES = 64
+FIELDS: dict[str, Any] = {
+    "data.glyphs.count": 40,
+    "data.size": "16",
+    "generator.width": 4,
+    "critic.width": 4,
+    "generator.latent_dim": 4,
+    "train.batch": 4,
+    "train.tick_images": 12,
+    "train.sample_images": 20,
+    "train.snapshot_images": 16,
+}
+
+
+class Quiet:
+    """A console without a word."""
+
+    def on(self, event: object) -> None: ...
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+def train_until(
+    cycles: int | None,
+    preset: str,
+    precision: str,
+    runs: Path,
+    cache: Path,
+    resume: Path | None = None,
+    notes: list[str] | None = None,
+    **more: Any,
+) -> tuple[Path, str]:
+    """Trains the tiny networks of a preset; a signal is pretended after `cycles` cycles of this invocation."""
+    from kantor.app.training.length import TrainOptions
+    from kantor.app.training.run import Terminal
+    from kantor.app.training.start import train
+
+    looks = iter(range(10_000))  # the first look comes before the first cycle
+    terminal = Terminal(
+        (notes if notes is not None else []).append,
+        lambda *_: None,
+        lambda folder: Quiet(),  # type: ignore[arg-type,return-value]
+        lambda: "signal" if cycles is not None and next(looks) >= cycles else "",
+    )
+    fields = {} if resume else FIELDS | {"train.precision": precision}
+    more = {"overrides": fields, "images": None if resume else IMAGES} | more
+    resumed = str(resume) if resume else None
+    with mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"):  # which takes a second each
+        return train(TrainOptions(preset, device="cpu", runs=runs, cache=cache, resume=resumed, **more), terminal)
+
+
+if __name__ == "__main__":
+    runs, cache, resume = sys.argv[1:]
+    train_until(None, "default", "float32", Path(runs), Path(cache), None if resume == "new" else Path(resume))

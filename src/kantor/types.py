@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kantor.errors import ConfigError, nearest
 
 if TYPE_CHECKING:  # the command line must not load torch to know what a picture is
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    Pictures = NDArray[np.uint8]  # [N, H, W, C]
+else:
+    Pictures = Any
 
 
 NORMALISATIONS = ("none", "batch", "layer", "pixel")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kantor.app.training import auto
+from kantor.app.training import trial
 from kantor.app.training.auto import length_in_images, round_figure, round_up
 from kantor.config.schema import (
     Absent,
@@ -267,14 +267,14 @@ def test_threads_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     count = [3]
     monkeypatch.setattr(torch, "get_num_threads", lambda: count[0])
     monkeypatch.setattr(torch, "set_num_threads", lambda n: count.__setitem__(0, n))
-    monkeypatch.setattr(auto, "pictures_per_second", lambda *_: rates[count[0]])
+    monkeypatch.setattr(trial, "pictures_per_second", lambda *_: rates[count[0]])
     state = SimpleNamespace(device=CPU)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert auto.fastest_threads(state, None, None) == (3, "as set")  # type: ignore[arg-type]
+    assert trial.fastest_threads(state, None, None) == (3, "as set")  # type: ignore[arg-type]
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert auto.fastest_threads(state, None, None)[0] == count[0] == 1  # type: ignore[arg-type]
+    assert trial.fastest_threads(state, None, None)[0] == count[0] == 1  # type: ignore[arg-type]
     rates[1], count[0] = 50.0, 3
-    assert auto.fastest_threads(state, None, None)[0] == count[0] == 3  # type: ignore[arg-type]
+    assert trial.fastest_threads(state, None, None)[0] == count[0] == 3  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")

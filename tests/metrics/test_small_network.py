@@ -15,8 +15,9 @@ from kantor.data.sources import glyphs
 from kantor.data.sources.idx import read
 from kantor.errors import ResourceError
 from kantor.metrics import small_network
-from kantor.metrics.features import Extractor, Pictures, state_digest
+from kantor.metrics.features import Extractor, state_digest
 from kantor.metrics.small_network import kantor_small
+from kantor.types import Pictures
 from support.paths import DATA
 
 COUNT = 600

@@ -11,16 +11,16 @@ from typing import Any, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.app.sampling.generate import class_numbers, load_model, refuse_colourist
+from kantor.app.load_model import load_model, refuse_colourist
+from kantor.app.sampling.generate import class_numbers
 from kantor.app.sampling.walk import way
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.sample.generate import draw
 from kantor.sample.latents import latents
 from kantor.sample.walk import Easing
-from kantor.types import ImageSpec
+from kantor.types import ImageSpec, Pictures
 
-Pictures = NDArray[np.uint8]
 Classes = Sequence[str | int] | str | int | None
 
 

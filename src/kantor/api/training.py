@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.api.in_memory import keep
-from kantor.api.model import Model, Pictures, load
+from kantor.api.model import Model, load
 from kantor.app import units
 from kantor.app.dataset.prepare import Progress, cache_folder
 from kantor.app.training.length import TrainOptions
@@ -28,6 +28,7 @@ from kantor.runs.events import read_events
 from kantor.sinks.console import Console
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.progress import PlainProgress
+from kantor.types import Pictures
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from kantor.objectives.objective import name_of
 from kantor.report import scores, sentences
 from kantor.report.curves import without_abandoned
 from kantor.report.loss_guide import reading_of
-from kantor.report.page import Curve, Page, Picture, page_html
+from kantor.report.page import Curve, EmbeddedImage, Page, page_html
 from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
 from kantor.runs.events import is_count, read_events
@@ -217,7 +217,7 @@ def _moments(paths: list[Path]) -> list[Path]:
     return [paths[i] for i in places]
 
 
-def _picture(path: Path, side: int, what: str) -> Picture | None:
+def _picture(path: Path, side: int, what: str) -> EmbeddedImage | None:
     """A sheet, not larger than `side` pixels, as WebP; None where it is damaged."""
     image = read_sheet(path)
     if image is None:
@@ -227,4 +227,4 @@ def _picture(path: Path, side: int, what: str) -> Picture | None:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=88, method=4)
     caption = f"{what}, {int(path.stem):,} pictures seen" if re.fullmatch("[0-9]{1,18}", path.stem) else what
-    return Picture(caption, buffer.getvalue(), image.width)
+    return EmbeddedImage(caption, buffer.getvalue(), image.width)

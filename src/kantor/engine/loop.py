@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kantor.data.loading.feed import Feed
 from kantor.engine.events import (
@@ -31,8 +29,8 @@ from kantor.engine.events import (
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.errors import DivergedError, UserError, printable
+from kantor.types import Pictures
 
-Pictures = NDArray[np.uint8]
 FIRST_SAMPLE_IMAGES = 1000
 HOPELESS_TICKS = 3
 

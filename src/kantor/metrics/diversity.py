@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from kantor.errors import ConfigError, DataError
 from kantor.metrics.bootstrap import REPLICATES, Interval, counts, interval
-from kantor.metrics.features import Pictures, Portions
+from kantor.metrics.features import Portions
 from kantor.random import derive
+from kantor.types import Pictures
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

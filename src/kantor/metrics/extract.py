@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kantor.errors import DataError
-from kantor.metrics.features import BATCH, Extractor, Pictures, rebatched, resized, to_float
+from kantor.metrics.features import BATCH, Extractor, rebatched, resized, to_float
+from kantor.types import Pictures
 
 THUMBNAIL = 32
 """Pixels are compared at this height or width at most."""

@@ -9,13 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from kantor.errors import ConfigError
-
-Pictures = NDArray[np.uint8]
+from kantor.types import Pictures
 
 
 class Portions(Protocol):

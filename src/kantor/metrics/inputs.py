@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from kantor.metrics.bootstrap import REPLICATES
 from kantor.metrics.extract import Gathered
-from kantor.metrics.features import Extractor, Pictures
+from kantor.metrics.features import Extractor
 from kantor.metrics.memorisation import Memory, remember
 from kantor.metrics.modes import Modes
+from kantor.types import Pictures
 
 MOST_PAIRED = 2048
 """Pictures whose pairs are compared, and whose patches are."""

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from kantor.errors import ConfigError
 from kantor.metrics.bootstrap import Interval, counts, interval
-from kantor.metrics.features import Pictures, Portions
+from kantor.metrics.features import Portions
 from kantor.random import derive, philox
+from kantor.types import Pictures
 
 Floats = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ _DRAWABLE = 1e150  # differences of larger numbers overflow
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """caption: under it; data: a WebP or PNG; width: pixels."""
 
     caption: str
@@ -53,9 +53,9 @@ class Page:
     title: str
     lead: str
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]]
-    latest: Picture | None
-    over_time: Sequence[Picture]
-    reals: Picture | None
+    latest: EmbeddedImage | None
+    over_time: Sequence[EmbeddedImage]
+    reals: EmbeddedImage | None
     curves: Sequence[Curve]
     scores: Sequence[tuple[str, str, str, str, str]]
     score_about: str
@@ -207,12 +207,12 @@ def _section(heading: str, content: str) -> str:
     return f"<section>\n<h2>{_text(heading)}</h2>\n{content}\n</section>" if content else ""
 
 
-def _figure(picture: Picture) -> str:
+def _figure(picture: EmbeddedImage) -> str:
     kind = "png" if picture.data.startswith(b"\x89PNG") else "webp"
     source = f"data:image/{kind};base64,{base64.b64encode(picture.data).decode()}"
     words = _text(picture.caption)
-    image = f'<img src="{source}" alt="a sheet of pictures" width="{picture.width}">'
-    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
+    tag = f'<img src="{source}" alt="a sheet of pictures" width="{picture.width}">'
+    return f"<figure>{tag}<figcaption>{words}</figcaption></figure>"
 
 
 def _side_by_side(page: Page) -> str:
@@ -222,7 +222,7 @@ def _side_by_side(page: Page) -> str:
     return f'{missing}<div class="grid pair">{figures}</div>'
 
 
-def _grid(pictures: Sequence[Picture]) -> str:
+def _grid(pictures: Sequence[EmbeddedImage]) -> str:
     return f'<div class="grid wide">{"".join(map(_figure, pictures))}</div>'
 
 

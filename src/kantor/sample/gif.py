@@ -61,14 +61,14 @@ def choose(count: int, limit: int = LIMIT) -> list[int]:
 
 def compress(picture: NDArray[np.uint8], dither: bool = False) -> Frame:
     """uint8 RGB [H, W, 3] -> a frame, its long side 640 px at most. `dither` as in `gif_bytes`."""
-    image = _reduced(Image.fromarray(np.ascontiguousarray(picture)))
-    indexed = _indexed(image, dither)
+    reduced = _reduced(Image.fromarray(np.ascontiguousarray(picture)))
+    indexed = _indexed(reduced, dither)
     buffer = io.BytesIO()
     indexed.save(buffer, "GIF", optimize=False, interlace=0)
     table, coded = _image_data(buffer.getvalue())
     bits = (len(table) // 3).bit_length() - 2
-    descriptor = struct.pack("<BHHHHB", 0x2C, 0, 0, image.width, image.height, 0x80 | bits)
-    return Frame(image.width, image.height, descriptor + table + coded)
+    descriptor = struct.pack("<BHHHHB", 0x2C, 0, 0, reduced.width, reduced.height, 0x80 | bits)
+    return Frame(reduced.width, reduced.height, descriptor + table + coded)
 
 
 def join(frames: Sequence[Frame], fps: float = 5, hold_last_s: float = 2) -> bytes:

@@ -99,8 +99,8 @@ def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[:, :, 0]
     buffer = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    image.save(buffer, "PNG", compress_level=6, compress_type=_RUNS)
+    encoded = Image.fromarray(np.ascontiguousarray(picture))
+    encoded.save(buffer, "PNG", compress_level=6, compress_type=_RUNS)
     return buffer.getvalue()
 
 

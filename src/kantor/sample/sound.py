@@ -185,8 +185,8 @@ def _square(picture: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     if picture.shape[2] == 1:
         picture = picture.repeat(3, axis=2)
     if picture.shape[:2] != (side, side):
-        image = Image.fromarray(np.ascontiguousarray(picture))
-        picture = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
+        opened = Image.fromarray(np.ascontiguousarray(picture))
+        picture = np.asarray(opened.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
     return picture.astype(np.float64)
 
 

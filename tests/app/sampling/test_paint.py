@@ -19,7 +19,8 @@ from torch.nn import functional as F
 import kantor
 from kantor.app.dataset.prepare import open_set
 from kantor.app.evaluation.image_sets import Drawn, chosen
-from kantor.app.training.sample_sheets import Sampler, beside, first_pictures
+from kantor.app.images import beside
+from kantor.app.training.sample_sheets import Sampler, first_pictures
 from kantor.config.io import preset_text, resolve
 from kantor.config.schema import Config, DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
 from kantor.data.loading.feed import Feed, to_float

@@ -8,10 +8,11 @@ from unittest import mock
 
 import pytest
 
-from kantor.app.training.auto import pictures_per_second, with_intervals
+from kantor.app.training.auto import with_intervals
 from kantor.app.training.length import TrainOptions
 from kantor.app.training.run import Terminal
 from kantor.app.training.start import train
+from kantor.app.training.trial import pictures_per_second
 from kantor.config.io import overridden, read_toml, resolve
 from support.engine_fakes import feed, parts
 from support.resume_child import FIELDS, Quiet

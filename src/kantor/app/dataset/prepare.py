@@ -14,7 +14,7 @@ import numpy as np
 
 from kantor import atomic
 from kantor.app.dataset import cache as caching
-from kantor.app.training.auto import Filled, fill
+from kantor.app.decisions import Filled, fill
 from kantor.config.schema import AugmentConfig, Config, parse_size
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout

@@ -16,18 +16,18 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app.dataset import cache as caching
-from kantor.app.training.sample_sheets import at_size
+from kantor.app.images import at_size
 from kantor.data.loading.pairs import Pairs
 from kantor.data.loading.split import Part
 from kantor.data.loading.store import Store
 from kantor.errors import ModelError, ResourceError
 from kantor.metrics.extract import Gathered, gather
-from kantor.metrics.features import Extractor, Pictures
+from kantor.metrics.features import Extractor
 from kantor.random import derive
 from kantor.runs.checkpoint import from_bytes, to_bytes
 from kantor.sample.generate import draw
 from kantor.sample.latents import latents
-from kantor.types import ImageSpec
+from kantor.types import ImageSpec, Pictures
 
 SEED_BLOCK = 1_000_000
 """--seed 1 draws other pictures than --seed 0: each has so many seeds of its own."""

@@ -12,9 +12,9 @@ from torch import nn
 
 from kantor.app import environment
 from kantor.app.dataset.prepare import CHANNELS, Progress, look, packed_set, size_text
+from kantor.app.dataset.recover import copy_of_gone
 from kantor.app.evaluation.image_sets import SEED_BLOCK, Drawn, Reals, chosen, classes_like
-from kantor.app.sampling.generate import load_model, refuse_colourist
-from kantor.app.training.resume import copy_of_gone
+from kantor.app.load_model import load_model, refuse_colourist
 from kantor.config.io import layered, overridden, read_toml
 from kantor.config.schema import Config, DataConfig, parse_size
 from kantor.data.loading.split import Part, split

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from kantor import atomic
 from kantor.app.dataset.prepare import size_text
+from kantor.app.images import beside
+from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, load_model, refuse_album
-from kantor.app.training.sample_sheets import beside
+from kantor.app.sampling.generate import class_numbers, refuse_album
 from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
 from kantor.data.sources.names import PICTURES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
@@ -25,9 +25,8 @@ from kantor.runs import directory
 from kantor.sample.generate import draw
 from kantor.sample.grid import COMFORTABLE_CELL, grid, parse_grid, png_bytes
 from kantor.sample.latents import latents, parse_seeds
-from kantor.types import ImageSpec
+from kantor.types import ImageSpec, Pictures
 
-Pictures = NDArray[np.uint8]
 USUAL_SEEDS = "0-15"
 MOST = 10_000
 _OURS = re.compile(r"(.+-)?seed-[0-9]{8,20}(-lines)?\.png|sheet\.png")

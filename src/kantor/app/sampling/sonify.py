@@ -119,7 +119,8 @@ def _is_model(options: SonifyOptions) -> bool:
 
 def _drawn(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
     """Pictures of a generator, seeds 0, 1, 2 ..., classes in turn."""
-    from kantor.app.sampling.generate import class_numbers, load_model, refuse_colourist  # loads torch
+    from kantor.app.load_model import load_model, refuse_colourist
+    from kantor.app.sampling.generate import class_numbers
     from kantor.engine.device import choose_device
     from kantor.sample.generate import BATCH, draw
     from kantor.sample.latents import latents

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
+from kantor.app.load_model import load_model, refuse_colourist
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, load_model, refuse_colourist, split_classes
+from kantor.app.sampling.generate import class_numbers, split_classes
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from kantor.app.training.auto import Filled, fill, pictures_per_second
+from kantor.app.decisions import Filled, fill
 from kantor.app.training.memory import fits
 from kantor.app.training.mixing import mixing_layer
 from kantor.app.training.run import Parts
+from kantor.app.training.trial import pictures_per_second
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 from kantor.errors import ConfigError, ResourceError

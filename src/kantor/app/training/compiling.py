@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kantor.app.training.auto import CALIBRATION_S, Filled, fill, pictures_per_second
+from kantor.app.decisions import Filled, fill
 from kantor.app.training.run import Parts
+from kantor.app.training.trial import CALIBRATION_S, pictures_per_second
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 

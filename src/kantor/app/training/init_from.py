@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kantor.app.sampling.generate import load_model
-from kantor.app.training.auto import Filled, fill
+from kantor.app.decisions import Filled, fill
+from kantor.app.load_model import load_model
 from kantor.config.schema import Config, StackCritic, StackGenerator
 from kantor.engine.state import State
 from kantor.errors import ModelError

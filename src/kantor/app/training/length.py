@@ -9,16 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kantor.app.decisions import Filled, fill
 from kantor.app.training.again import LENGTHS, Begun
-from kantor.app.training.auto import (
-    DEFAULT_BUDGET_S,
-    Filled,
-    fill,
-    length_in_images,
-    pictures_per_second,
-    with_intervals,
-)
+from kantor.app.training.auto import DEFAULT_BUDGET_S, length_in_images, with_intervals
 from kantor.app.training.run import Parts, Terminal
+from kantor.app.training.trial import pictures_per_second
 from kantor.config.schema import Config
 from kantor.errors import ConfigError
 from kantor.sinks.eta import words

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kantor.app.images import at_size, beside
 from kantor.config.schema import Config
-from kantor.data.loading.feed import shrink, to_float
 from kantor.data.loading.pairs import Pairs
 from kantor.data.loading.split import Part
 from kantor.data.loading.store import Store
 from kantor.random import derive
-from kantor.sample.generate import draw, to_uint8
+from kantor.sample.generate import draw
 from kantor.sample.latents import latents
-from kantor.types import ImageSpec
+from kantor.types import ImageSpec, Pictures
 
-Pictures = NDArray[np.uint8]
 SHEET_PIXELS = 1024 * 1024
 
 
@@ -70,19 +68,3 @@ def first_pictures(store: Store | Part, count: int, spec: ImageSpec) -> Pictures
 
 def _spread(store: Store | Part, count: int) -> NDArray[np.int64]:
     return np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64)
-
-
-def beside(conditions: Pictures, pictures: Pictures) -> Pictures:
-    """Each grey condition on the left of its picture: [N, H, W, 1] and [N, H, W, C] -> [N, H, 2W, C]."""
-    channels = pictures.shape[3]
-    shown = np.repeat(conditions, channels, axis=3)
-    if channels == 4:
-        shown[..., 3] = 255
-    return np.concatenate([shown, pictures], axis=2)
-
-
-def at_size(pictures: Pictures, spec: ImageSpec) -> Pictures:
-    """uint8 [N, H, W, C] brought down to `spec` as the feed does it."""
-    if pictures.shape[1:3] == spec[:2]:
-        return pictures
-    return to_uint8(shrink(to_float(torch.from_numpy(pictures)), spec.height, spec.width))

@@ -11,18 +11,11 @@ import torch
 from kantor import atomic
 from kantor.app import environment
 from kantor.app.dataset.prepare import cache_folder, default_side, open_set
+from kantor.app.dataset.recover import open_again
+from kantor.app.decisions import Filled, fill
 from kantor.app.evaluation.during_training import measuring
 from kantor.app.training.again import begun_before
-from kantor.app.training.auto import (
-    DEFAULT_BUDGET_S,
-    FEWEST_SCORED,
-    Filled,
-    fastest_threads,
-    fill,
-    intervals_line,
-    pictures_per_second,
-    with_intervals,
-)
+from kantor.app.training.auto import DEFAULT_BUDGET_S, FEWEST_SCORED, intervals_line, with_intervals
 from kantor.app.training.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.training.compiling import compiled_or_not
 from kantor.app.training.init_from import read_weights, same_weights, start_from, with_fading
@@ -37,8 +30,9 @@ from kantor.app.training.length import (
     total_images,
 )
 from kantor.app.training.memory import explained
-from kantor.app.training.resume import open_again, open_checkpoint, resumed_config, resumed_line, rounds_otherwise
+from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounds_otherwise
 from kantor.app.training.run import Parts, Run, Terminal, build
+from kantor.app.training.trial import fastest_threads, pictures_per_second
 from kantor.config.io import leaves, overridden, read_toml, resolve, to_toml
 from kantor.config.schema import Config, parse_size
 from kantor.data.loading import layout

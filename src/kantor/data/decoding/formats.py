@@ -91,12 +91,12 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
     _note_profile(image, notes)
     if deep and image.mode not in DEEP:
         notes.append("16-bit")  # colours: Pillow keeps the high byte of each
-    picture = _plain(image, notes)
+    upright = _plain(image, notes)
     if turn in _TURNS:
         notes.append("Exif rotation")
         if image.format != "TIFF":  # Pillow has turned a TIFF already
-            picture = picture.transpose(_TURNS[turn])
-    return picture
+            upright = upright.transpose(_TURNS[turn])
+    return upright
 
 
 def open_image(data: bytes) -> Image.Image:

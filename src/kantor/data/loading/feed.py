@@ -122,10 +122,10 @@ class Feed:
 
     def _batch(self, rows: np.ndarray) -> Batch:
         if self._resident is not None:
-            pictures = self._resident[self._moved(rows)]
+            pixels = self._resident[self._moved(rows)]
         else:
-            pictures = self._moved(self.store.images(rows))
-        images = dequantised(pictures, self._dice("dequantise")) if self._dequantise else to_float(pictures)
+            pixels = self._moved(self.store.images(rows))
+        images = dequantised(pixels, self._dice("dequantise")) if self._dequantise else to_float(pixels)
         if self._augment is not None:
             images = augment(images, self._augment, self._dice("augment"))
         images = shrink(images, self._spec.height, self._spec.width)

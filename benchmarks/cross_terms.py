@@ -2,7 +2,7 @@
 
 python benchmarks/cross_terms.py --group batch     or --group 4
 
-Trains WGAN-GP on letters for 60 cycles with three seeds, then compares, for each of 32 real pictures, the gradient of
+Trains WGAN-GP on letters for 60 cycles with three seeds, then compares, for each of 32 real images, the gradient of
 the sum of all scores with the gradient of its own score.
 """
 

@@ -1,6 +1,6 @@
 """WGAN-GP as others train it: the plain published loop, and peers from their own source, on the same two networks.
 
-Every peer gets pictures that are float and in memory already; ours reads bytes from its packed set. What the peers
+Every peer gets images that are float and in memory already; ours reads bytes from its packed set. What the peers
 import of torchvision is not used by their steps, and an empty module stands in for it.
 """
 
@@ -160,7 +160,7 @@ def keras(path: Path, width: int, device: torch.device) -> Cycle:
     """The model of keras.io's example of WGAN-GP (its class and its two losses), as a graph, which is what `fit` runs.
 
     Needs TensorFlow, and the example's source as FOLDER/wgan_gp.py; of it the definitions are used, not the training of
-    Fashion-MNIST. Pictures are channels-last, as Keras has them; kernels of 4 and "same" padding are those of torch's
+    Fashion-MNIST. Images are channels-last, as Keras has them; kernels of 4 and "same" padding are those of torch's
     layers with a padding of 1.
     """
     import ast
@@ -192,12 +192,12 @@ def keras(path: Path, width: int, device: torch.device) -> Cycle:
     model.compile(*adams, theirs["discriminator_loss"], theirs["generator_loss"])
     assert g.count_params() == _numbers(generator(width)) and d.count_params() == _numbers(critic(width))
     step = tf.function(model.train_step)
-    pictures: list[Any] = []
+    images: list[Any] = []
 
     def cycle(real: Tensor) -> None:
-        if not pictures:
-            pictures.append(tf.constant(real.permute(0, 2, 3, 1).numpy()))
-        float(step(pictures[0])["g_loss"])  # waits for it
+        if not images:
+            images.append(tf.constant(real.permute(0, 2, 3, 1).numpy()))
+        float(step(images[0])["g_loss"])  # waits for it
 
     return cycle
 

@@ -2,9 +2,9 @@
 
     python benchmarks/recipe.py --images 120000 --seeds 0,1,2 --out docs/recipe.csv [--variants NAME,NAME]
 
-`sure` is the share of pictures that the classifier is sure of (above 0.9), `classes` of how many letters there are at
+`sure` is the share of images that the classifier is sure of (above 0.9), `classes` of how many letters there are at
 least a tenth of what there should be, `light` the share with a light background. The score is the Fréchet distance (Heusel et al. 2017, equation 6) between 3,000 generated and all 20,000 real
-pictures in the 128 features of a small classifier of letters that the command trains first (seed 0, five passes, kept
+images in the 128 features of a small classifier of letters that the command trains first (seed 0, five passes, kept
 beside the CSV's name in the cache folder). Real against real, halves of 10,000, is printed for scale. Numbers are
 comparable only within this command. A row is written as soon as it is known; rows that are there are not run again.
 """
@@ -68,7 +68,7 @@ FIELDS = ("variant", "seed", "images", "seconds", "frechet", "sure", "classes", 
 
 
 class Classifier(nn.Module):
-    """Letters from pictures [N, 3, 32, 32] in [-1, 1]; `features` gives 128 numbers."""
+    """Letters from images [N, 3, 32, 32] in [-1, 1]; `features` gives 128 numbers."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -79,8 +79,8 @@ class Classifier(nn.Module):
         self.head = nn.Linear(128, classes)
 
 
-def floats(pictures: np.ndarray) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+def floats(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def trained_classifier(store: Store, path: Path) -> Classifier:
@@ -104,8 +104,8 @@ def trained_classifier(store: Store, path: Path) -> Classifier:
 
 
 @torch.no_grad()
-def features(classifier: Classifier, pictures: np.ndarray) -> Tensor:
-    return torch.cat([classifier.features(floats(part)) for part in np.array_split(pictures, -(-len(pictures) // 500))])
+def features(classifier: Classifier, images: np.ndarray) -> Tensor:
+    return torch.cat([classifier.features(floats(part)) for part in np.array_split(images, -(-len(images) // 500))])
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -118,16 +118,16 @@ def frechet(a: Tensor, b: Tensor) -> float:
     return float(mean + first.trace() + second.trace() - 2 * cross)
 
 
-def light(pictures: np.ndarray) -> float:
-    """Share of pictures whose corners are light: 0.31 of the real ones. Tells whether a background was dropped."""
-    corners = pictures[:, [0, 0, -1, -1], [0, -1, 0, -1]].astype(float).mean((1, 2))
+def light(images: np.ndarray) -> float:
+    """Share of images whose corners are light: 0.31 of the real ones. Tells whether a background was dropped."""
+    corners = images[:, [0, 0, -1, -1], [0, -1, 0, -1]].astype(float).mean((1, 2))
     return float((corners > 128).mean())
 
 
 def score(classifier: Classifier, real: Tensor, config: Config, state: State) -> dict[str, float]:
     network = config.generator
-    pictures = draw(state.average, latents(range(1000, 4000), network.latent_dim, network.latent))
-    made = features(classifier, pictures)
+    images = draw(state.average, latents(range(1000, 4000), network.latent_dim, network.latent))
+    made = features(classifier, images)
     chances = classifier.head(made).softmax(1)
     counts = torch.bincount(chances.argmax(1), minlength=chances.shape[1])
     sure = (chances.max(1).values > 0.9).float().mean().item()
@@ -135,7 +135,7 @@ def score(classifier: Classifier, real: Tensor, config: Config, state: State) ->
         "frechet": frechet(made, real),
         "sure": sure,
         "classes": int((counts > len(made) / 360).sum()),
-        "light": light(pictures),
+        "light": light(images),
     }
 
 

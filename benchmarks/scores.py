@@ -3,7 +3,7 @@
 python benchmarks/scores.py [--count 10000] [--features 128]
 
 Ours measure the Fréchet distance with and without its interval, and KID over all pairs with its interval; torchmetrics'
-FID and KID (100 subsets of 1,000 pictures) come without. KID's spread is that of the number over rounds of new subsets:
+FID and KID (100 subsets of 1,000 images) come without. KID's spread is that of the number over rounds of new subsets:
 ours has none, since it takes all pairs.
 """
 
@@ -68,7 +68,7 @@ def main() -> None:
             began_s = time.perf_counter()
             values[name].append(way())
             seconds[name].append(time.perf_counter() - began_s)
-    print(f"{options.count:,} pictures a side, {options.features} features, {torch.get_num_threads()} threads")
+    print(f"{options.count:,} images a side, {options.features} features, {torch.get_num_threads()} threads")
     for name in ways:
         of = "fd, torchmetrics" if name.startswith("fd") else "kid, torchmetrics"
         ratios = [b / a for a, b in zip(seconds[name][1:], seconds[of][1:], strict=True)]

@@ -1,10 +1,10 @@
-"""Evidence for docs/seeds.md and docs/quirks.md: every preset of a seed on real pictures, quirks one by one, the painter's ratios.
+"""Evidence for docs/seeds.md and docs/quirks.md: every preset of a seed on real images, quirks one by one, the painter's ratios.
 
-python benchmarks/seeds.py presets     each preset for five minutes on one thread: pictures, time, score, a grid
+python benchmarks/seeds.py presets     each preset for five minutes on one thread: images, time, score, a grid
 python benchmarks/seeds.py quirks      each quirk beside what README and paper say, on small networks, three seeds
 python benchmarks/seeds.py painter     the painter's three observations, three seeds
 
-Pictures come from `bash scripts/data.sh data emoji`. Results are written to docs/seeds-*.csv and docs/images/seeds; what is there
+Images come from `bash scripts/data.sh data emoji`. Results are written to docs/seeds-*.csv and docs/images/seeds; what is there
 already is not done again, so that a run that was stopped goes on.
 """
 
@@ -42,7 +42,7 @@ class Trial:
     length: Sequence[str]
     fields: Sequence[str] = ()
     seed: int = 0
-    picture: Path | None = None
+    image: Path | None = None
 
 
 def presets(minutes: float) -> list[Trial]:
@@ -59,7 +59,7 @@ def presets(minutes: float) -> list[Trial]:
     ]
     return [
         Trial(name, name, DIGITS if "mnist" in name else EMOJI, length, small.get(name, ()),
-              picture=DOCS / "images" / "seeds" / f"{name}.png")
+              image=DOCS / "images" / "seeds" / f"{name}.png")
         for name in names
     ]  # fmt: skip
 
@@ -75,7 +75,7 @@ QUIRKS = {  # name: (preset, fields)
     "wgan-gp: half-sum drift": (
         "wgan-gp", ["objective.drift.kind=squared", "objective.drift.of=half-sum-real", "objective.drift.weight=0.001"]),
     "wgan-gp: mean drift": ("wgan-gp", ["objective.drift.kind=squared", "objective.drift.weight=0.001"]),
-    "wgan-gp: one batch for all critic steps": ("wgan-gp", ["cycle.reuse=pictures"]),
+    "wgan-gp: one batch for all critic steps": ("wgan-gp", ["cycle.reuse=images"]),
     "wgan-gp: bare first layer, activated score": (
         "wgan-gp", ["critic.norm=none", "critic.bare_first=true", "critic.activated_score=true"]),
     "wgan-gp: critic without norm": ("wgan-gp", ["critic.norm=none"]),
@@ -90,7 +90,7 @@ QUIRKS = {  # name: (preset, fields)
     "dcgan: same latents for both networks": ("dcgan", ["cycle.reuse=everything"]),
     "dcgan: bare first layer, activated score": ("dcgan", ["critic.bare_first=true", "critic.activated_score=true"]),
 }  # fmt: skip
-"""Reused pictures count once: those runs are as long in generator steps as the others."""
+"""Reused images count once: those runs are as long in generator steps as the others."""
 
 
 def quirks(generator_steps: int, seeds: int) -> list[Trial]:
@@ -155,25 +155,25 @@ def carried_out(trial: Trial, runs: Path) -> dict[str, object]:
             row |= {"fd": round(fd["value"], 3), "fd_low": round(fd["interval"][0], 3)}
             row |= {"fd_high": round(fd["interval"][1], 3), "recall": round(recall["value"], 3)}
         kantor("generate", str(run), "--grid", "8x4", "--gutter", "2")
-    if trial.picture is not None:
+    if trial.image is not None:
         keep(run, trial)
     return row
 
 
 def keep(run: Path, trial: Trial) -> None:
     """The upper half of the grid, at a size for a page."""
-    assert trial.picture is not None
-    trial.picture.parent.mkdir(parents=True, exist_ok=True)
+    assert trial.image is not None
+    trial.image.parent.mkdir(parents=True, exist_ok=True)
     sheet = run / "generated" / "sheet.png"
     if not sheet.exists():
         sheet = sorted((run / "samples" / "fixed").glob("*.png"))[-1]
-    with Image.open(sheet) as picture:
-        small = picture.convert("RGB").crop((0, 0, picture.width, picture.height // 2 + 1))
+    with Image.open(sheet) as image:
+        small = image.convert("RGB").crop((0, 0, image.width, image.height // 2 + 1))
         if small.width > WIDEST:
             small = small.resize((WIDEST, round(small.height * WIDEST / small.width)), Image.Resampling.LANCZOS)
         elif small.width * 2 <= WIDEST:
             small = small.resize((small.width * 2, small.height * 2), Image.Resampling.NEAREST)
-        small.quantize(64).save(trial.picture, optimize=True)
+        small.quantize(64).save(trial.image, optimize=True)
 
 
 def main() -> None:

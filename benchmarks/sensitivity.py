@@ -26,33 +26,33 @@ from kantor.metrics.extract import Gathered, gather
 from kantor.metrics.extractors import extractor
 from kantor.metrics.modes import by_classifiers
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 METRICS = ("fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes")
 SHOWN = ("fd", "kid", "precision", "recall", "coverage", "swd", "msssim", "copied", "modes")
 FILE = Path(__file__).parents[1] / "docs" / "scores-sensitivity.csv"
 
 
-def letters(seed: int, count: int, wanted: Callable[[GlyphParameters], bool] = lambda _: True) -> Pictures:
+def letters(seed: int, count: int, wanted: Callable[[GlyphParameters], bool] = lambda _: True) -> Images:
     source = Glyphs(10**7, seed)
     shown = filter(wanted, map(source.parameters, itertools.count()))
     return np.stack([draw(one, 32, 32) for one in itertools.islice(shown, count)])
 
 
-def blurred(pictures: Pictures, radius: float) -> Pictures:
-    return np.stack([np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(radius))) for p in pictures])
+def blurred(images: Images, radius: float) -> Images:
+    return np.stack([np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(radius))) for p in images])
 
 
-def noisy(pictures: Pictures, sigma: float, seed: int) -> Pictures:
-    noise = np.random.default_rng(seed).normal(0, sigma, pictures.shape)
-    return (pictures + noise).round().clip(0, 255).astype(np.uint8)
+def noisy(images: Images, sigma: float, seed: int) -> Images:
+    noise = np.random.default_rng(seed).normal(0, sigma, images.shape)
+    return (images + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def grey(pictures: Pictures) -> Pictures:
-    levels = (pictures @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)
+def grey(images: Images) -> Images:
+    levels = (images @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)
     return np.repeat(levels[..., None], 3, 3)
 
 
-def sets(seed: int, n: int) -> dict[str, Callable[[], Pictures]]:
+def sets(seed: int, n: int) -> dict[str, Callable[[], Images]]:
     plain = lambda: letters(seed, n)  # noqa: E731
     some = sorted(TYPEFACES)[:3]
     return {
@@ -67,17 +67,17 @@ def sets(seed: int, n: int) -> dict[str, Callable[[], Pictures]]:
         "half of the hues": lambda: letters(seed, n, lambda p: p.hue in list(HUES)[::2]),
         "three typefaces missing": lambda: letters(seed, n, lambda p: p.typeface not in some),
         "a tenth, ten times": lambda: np.tile(letters(seed, n // 10), (10, 1, 1, 1)),
-        "one picture": lambda: np.repeat(letters(seed, 1), n, 0),
+        "one image": lambda: np.repeat(letters(seed, 1), n, 0),
         "copies, noise 2": lambda: noisy(letters(0, n), 2, seed),
     }
 
 
-def measured(features: str, pictures: Pictures, reals: Gathered, theirs: Pictures, seed: int) -> dict[str, float]:
+def measured(features: str, images: Images, reals: Gathered, theirs: Images, seed: int) -> dict[str, float]:
     network = extractor(features)
     modes = by_classifiers(network, ("letter", "hue"), "") if "letter" in network.classes else None
-    fakes = gather([pictures], network)
+    fakes = gather([images], network)
     material = Material(
-        network, fakes, reals, lambda i: pictures[i], lambda i: theirs[i], training=reals, modes=modes, seed=seed, replicates=1
+        network, fakes, reals, lambda i: images[i], lambda i: theirs[i], training=reals, modes=modes, seed=seed, replicates=1
     )  # fmt: skip
     found = evaluate(material, METRICS, note=lambda _: None)
     return {name: score.value for name, score in found.items()}

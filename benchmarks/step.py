@@ -1,4 +1,4 @@
-"""How many pictures a second, beside others, and how near to what the convolutions allow.
+"""How many images a second, beside others, and how near to what the convolutions allow.
 
     python benchmarks/step.py --rounds 7 --out docs/speed-step.csv \\
         [--peer torch-mimicry=FOLDER --peer torchgan=FOLDER --peer EmilienDupont/wgan-gp=FOLDER --peer keras=FOLDER]
@@ -41,7 +41,7 @@ from kantor.objectives.objective import build_objective
 from kantor.types import ImageSpec
 
 
-class Pictures:
+class Images:
     """A packed set in memory."""
 
     def __init__(self, size: int, count: int = 2048) -> None:
@@ -59,7 +59,7 @@ class Ours:
     """A run of the engine without its loop."""
 
     def __init__(self, config: Config, size: int, precision: str, device: torch.device, compile: bool = False) -> None:
-        store = Pictures(size)
+        store = Images(size)
         self.state, self.feed = State(config, store.spec, 0, device), Feed(store, 0, device)  # type: ignore[arg-type]
         compiler = Compiler(inductor if compile else None, precision, print)
         objective, recorder = build_objective(config.objective), recorder_for(device, print)

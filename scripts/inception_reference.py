@@ -5,8 +5,8 @@ python scripts/inception_reference.py CHECKOUT          writes the file
 python scripts/inception_reference.py CHECKOUT --check  says whether it is up to date, by its exit code
 python scripts/inception_reference.py CHECKOUT --ours   prints how far Kantor's network is from it, layer by layer
 
-The public weights are not needed: both networks are filled by one formula, `weights`, and look at pictures made by
-another, `pictures`. These have 299 x 299 pixels already, since the ports resize otherwise than Kantor does. All is in
+The public weights are not needed: both networks are filled by one formula, `weights`, and look at images made by
+another, `images`. These have 299 x 299 pixels already, since the ports resize otherwise than Kantor does. All is in
 float64. Of each layer that has a name, the file holds the mean, the mean square and five entries of its output.
 """
 
@@ -58,7 +58,7 @@ def _weight(name: str, shape: tuple[int, ...]) -> Tensor:
     return u - 0.5
 
 
-def pictures() -> NDArray[np.uint8]:
+def images() -> NDArray[np.uint8]:
     """uint8 [2, 3, 299, 299]: noise, and squares of 23 x 23 pixels."""
     noise = (256 * uniforms("noise", 3 * 299 * 299)).astype(np.uint8).reshape(3, 299, 299)
     squares = (256 * uniforms("squares", 3 * 13 * 13)).astype(np.uint8).reshape(3, 13, 13)
@@ -117,7 +117,7 @@ def public(checkout: Path) -> Any:
 def measured(network: Any) -> dict[str, Tensor]:
     """Each layer's output, the features "pool3", and the "logits" without bias."""
     results: list[Any] = []
-    found = outputs(network, lambda: results.append(network(torch.from_numpy(pictures()))))
+    found = outputs(network, lambda: results.append(network(torch.from_numpy(images()))))
     with torch.inference_mode():  # the port rounds its results to float32: the last steps again, in float64
         found["pool3"] = found["AvgPool"].flatten(1)
         found["logits"] = found["pool3"] @ network.fc.weight.T
@@ -156,7 +156,7 @@ def ours() -> dict[str, Tensor]:
         shapes = {name: value.shape for name, value in Inception().state_dict().items()}
     network = from_state(weights(shapes), "the formula", torch.float64)
     results: list[Any] = []
-    found = outputs(network, lambda: results.append(network(torch.from_numpy(pictures()).double())))
+    found = outputs(network, lambda: results.append(network(torch.from_numpy(images()).double())))
     found |= {"pool3": results[0].features, "logits": results[0].logits["classes"]}
     return {name: value for name, value in found.items() if name != "AvgPool"}
 

@@ -1,8 +1,8 @@
-"""Makes a folder as people have them: pictures of many sizes, formats and modes, broken files among them.
+"""Makes a folder as people have them: images of many sizes, formats and modes, broken files among them.
 
     python scripts/messy_folder.py FOLDER_OF_PNG... --out messy
 
-The pictures are those of the folders (for the gallery: Debian's openclipart-png, unpacked with dpkg-deb -x); each
+The images are those of the folders (for the gallery: Debian's openclipart-png, unpacked with dpkg-deb -x); each
 becomes a PNG, JPEG, WebP, GIF, BMP or TIFF, in turn RGBA, RGB, palette, grey or CMYK, some turned by an Exif tag.
 The broken ones come from tests/nasty.py.
 """
@@ -35,20 +35,20 @@ def pixels(data: bytes) -> int:
 
 
 def rewritten(data: bytes, kind: str, mode: str, turned: bool) -> bytes:
-    """The picture in another format and mode; on white where the mode has no transparency."""
-    picture = Image.open(io.BytesIO(data)).convert("RGBA")
+    """The image in another format and mode; on white where the mode has no transparency."""
+    image = Image.open(io.BytesIO(data)).convert("RGBA")
     if mode not in ("RGBA", "LA"):
-        paper = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(paper, picture).convert("RGB")
-    picture = picture.quantize() if mode == "P" else picture.convert(mode)
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image).convert("RGB")
+    image = image.quantize() if mode == "P" else image.convert(mode)
     options = {}
     if turned and kind in ("jpg", "jpeg"):
-        picture = picture.transpose(Image.Transpose.ROTATE_90)
+        image = image.transpose(Image.Transpose.ROTATE_90)
         exif = Image.Exif()
         exif[274] = 6  # a viewer turns it back, clockwise
         options["exif"] = exif
     out = io.BytesIO()
-    picture.save(out, FORMATS.get(kind, kind.upper()), **options)
+    image.save(out, FORMATS.get(kind, kind.upper()), **options)
     return out.getvalue()
 
 
@@ -67,7 +67,7 @@ def main() -> None:
         (options.out / f"{number:05d} {path.stem}.{kind}").write_bytes(data)
     for name, make in nasty.BROKEN.items():
         (options.out / f"broken {name}").write_bytes(make())
-    print(f"{len(files)} pictures and {len(nasty.BROKEN)} broken files in {options.out}")  # noqa: T201
+    print(f"{len(files)} images and {len(nasty.BROKEN)} broken files in {options.out}")  # noqa: T201
 
 
 if __name__ == "__main__":

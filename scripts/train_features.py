@@ -2,17 +2,17 @@
 
     make data && make features
 
-The network has to see what goes wrong in drawn pictures, so it learns several things of each picture at once:
+The network has to see what goes wrong in drawn images, so it learns several things of each image at once:
 
 - what it shows: one of 36 letters (glyphs, drawn here), 10 garments (Fashion-MNIST) or 10 handwritten digits;
 - of glyphs also the typeface, the ground and how the letter lies (turn, size, place);
-- colours: the hue's name, and ink and paper as RGB; grey pictures are shown as they are, inverted, and in two tints;
-- damage: half of the pictures are damaged in one of ten ways, at a strength from barely to badly; which and how much
+- colours: the hue's name, and ink and paper as RGB; grey images are shown as they are, inverted, and in two tints;
+- damage: half of the images are damaged in one of ten ways, at a strength from barely to badly; which and how much
   must be read from the features by a linear map, so that features move in proportion to the damage.
 
 Correlations between features are discouraged, so that their covariance is well-conditioned. Batch norm is folded into
 the convolutions and weights are rounded to float16 before the accuracies are measured: on 2,000 glyphs of another seed,
-on Fashion-MNIST's test pictures, and on the last 100 of each handwritten digit, which training never sees.
+on Fashion-MNIST's test images, and on the last 100 of each handwritten digit, which training never sees.
 Arithmetic is bfloat16 where it is safe: on processors without it the training is several times slower. The seed fixes
 all draws; weights differ in rounding between machines and numbers of threads, and so does their digest.
 """
@@ -59,7 +59,7 @@ TEST_GLYPHS_SEED = 1
 BATCH = 256
 SHARES = {"glyphs": 128, "garments": 72, "digits": 56}  # of a batch
 HELD_OUT = 100  # handwritten digits of each class
-UNKNOWN = -1  # a label that a picture does not have
+UNKNOWN = -1  # a label that an image does not have
 PALETTE = tuple(HUES.values())
 
 
@@ -72,22 +72,22 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-# ---------------------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------------------------- images
 
 
 @dataclass
 class Shown:
-    """Pictures and what is known of them, as tensors with N rows.
+    """Images and what is known of them, as tensors with N rows.
 
     Attributes:
-        pictures: uint8 or float32 [N, C, 32, 32] in [0, 255].
+        images: uint8 or float32 [N, C, 32, 32] in [0, 255].
         classes, hue, typeface, background: int64 [N], UNKNOWN where there is none.
         colours: float32 [N, 12], RGB of ink and of paper in [0, 1], and how the paper's changes across and down; NaN where
             unknown.
         pose: float32 [N, 4], turn, size and offset, each of about unit spread; NaN where unknown.
     """
 
-    pictures: Tensor
+    images: Tensor
     classes: Tensor
     hue: Tensor
     typeface: Tensor
@@ -96,7 +96,7 @@ class Shown:
     pose: Tensor
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def at(self, index: Tensor) -> Shown:
         return Shown(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
@@ -106,24 +106,24 @@ def joined(parts: list[Shown]) -> Shown:
     return Shown(*(torch.cat([getattr(p, name) for p in parts]) for name in Shown.__dataclass_fields__))
 
 
-def plain(pictures: Tensor, classes: Tensor) -> Shown:
-    """Of pictures of which only the class is known."""
-    unknown = torch.full((len(pictures),), UNKNOWN)
-    colours, pose = (torch.full((len(pictures), width), math.nan) for width in (12, 4))
-    return Shown(pictures, classes, unknown, unknown, unknown, colours, pose)
+def plain(images: Tensor, classes: Tensor) -> Shown:
+    """Of images of which only the class is known."""
+    unknown = torch.full((len(images),), UNKNOWN)
+    colours, pose = (torch.full((len(images), width), math.nan) for width in (12, 4))
+    return Shown(images, classes, unknown, unknown, unknown, colours, pose)
 
 
 def drawn(count: int, seed: int, finer: bool) -> Shown:
-    """Glyphs; with `finer`, a quarter of them drawn larger and shrunk, as an extractor shrinks larger pictures."""
+    """Glyphs; with `finer`, a quarter of them drawn larger and shrunk, as an extractor shrinks larger images."""
     source = Glyphs(count, seed)
     shown = [source.parameters(i) for i in range(count)]
-    pictures = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
+    images = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
     for i, one in enumerate(shown):
         side = (28, 48, 64)[i // 4 % 3] if finer and i % 4 == 0 else SIDE
-        picture = torch.from_numpy(draw(one, side, side)).permute(2, 0, 1)
-        pictures[i] = picture if side == SIDE else resized(picture[None].float(), SIDE, SIDE)[0].round().byte()
+        image = torch.from_numpy(draw(one, side, side)).permute(2, 0, 1)
+        images[i] = image if side == SIDE else resized(image[None].float(), SIDE, SIDE)[0].round().byte()
     return Shown(
-        pictures,
+        images,
         classes=torch.tensor([LETTERS.index(one.letter) for one in shown]),
         hue=torch.tensor([list(HUES).index(one.hue) for one in shown]),
         typeface=torch.tensor([TYPEFACES.index(one.typeface) for one in shown]),
@@ -146,20 +146,20 @@ def pose(one: GlyphParameters) -> tuple[float, float, float, float]:
 def garments(folder: Path, part: str) -> Shown:
     """Fashion-MNIST, grey, resized to 32x32: part "train" (60,000) or "t10k" (10,000)."""
     start = folder / "fashion-mnist" / part
-    pictures, labels = (read(there(f"{start}-{kind}-ubyte.gz")) for kind in ("images-idx3", "labels-idx1"))
-    return plain(in_size(pictures), torch.from_numpy(labels.astype(np.int64)) + len(LETTERS))
+    images, labels = (read(there(f"{start}-{kind}-ubyte.gz")) for kind in ("images-idx3", "labels-idx1"))
+    return plain(in_size(images), torch.from_numpy(labels.astype(np.int64)) + len(LETTERS))
 
 
 def digits(folder: Path, held_out: bool) -> Shown:
     """Handwritten digits, grey, those held out or the others (about 9,000)."""
-    pictures, labels = [], []
+    images, labels = [], []
     for digit in range(10):
         data = json.loads(there(folder / "mnist" / f"{digit}.json").read_text())["data"]
         these = (np.asarray(data, np.float32).reshape(-1, 28, 28) * 255).round().astype(np.uint8)
         these = these[-HELD_OUT:] if held_out else these[:-HELD_OUT]
-        pictures.append(these)
+        images.append(these)
         labels += [len(LETTERS) + len(GARMENTS) + digit] * len(these)
-    return plain(in_size(np.concatenate(pictures)), torch.tensor(labels))
+    return plain(in_size(np.concatenate(images)), torch.tensor(labels))
 
 
 def there(path: Path | str) -> Path:
@@ -168,9 +168,9 @@ def there(path: Path | str) -> Path:
     return Path(path)
 
 
-def in_size(pictures: NDArray[np.uint8]) -> Tensor:
+def in_size(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [N, 28, 28] -> uint8 [N, 1, 32, 32]."""
-    x = torch.from_numpy(pictures)[:, None]
+    x = torch.from_numpy(images)[:, None]
     return torch.cat([resized(part.float(), SIDE, SIDE).round().byte() for part in x.split(1000)])
 
 
@@ -199,7 +199,7 @@ def hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def tinted(grey: Shown, g: torch.Generator) -> Shown:
-    """Grey pictures, 1 channel -> 3: 45 % as they are, 15 % inverted, 40 % between two colours."""
+    """Grey images, 1 channel -> 3: 45 % as they are, 15 % inverted, 40 % between two colours."""
     count = len(grey)
     luma = torch.tensor([0.299, 0.587, 0.114])
     which = uniform(g, count)
@@ -213,26 +213,26 @@ def tinted(grey: Shown, g: torch.Generator) -> Shown:
     white, black = torch.ones(count, 3), torch.zeros(count, 3)
     ink = torch.where(tint[:, None], ink, torch.where(inverted[:, None], black, white))
     paper = torch.where(tint[:, None], paper, torch.where(inverted[:, None], white, black))
-    cover = grey.pictures.float() / 255
-    pictures = 255 * (paper[:, :, None, None] + (ink - paper)[:, :, None, None] * cover)
+    cover = grey.images.float() / 255
+    images = 255 * (paper[:, :, None, None] + (ink - paper)[:, :, None, None] * cover)
     colours = torch.cat([ink, paper, torch.zeros(count, 6)], 1)
-    return replace(grey, pictures=pictures, hue=torch.where(tint, name, UNKNOWN), colours=colours)
+    return replace(grey, images=images, hue=torch.where(tint, name, UNKNOWN), colours=colours)
 
 
 def greyed(shown: Shown, g: torch.Generator, share: float = 0.15) -> Shown:
-    """Some coloured pictures without their colours."""
+    """Some coloured images without their colours."""
     some = uniform(g, len(shown)) < share
-    x = shown.pictures.float()
+    x = shown.images.float()
     luma = torch.tensor([0.299, 0.587, 0.114])
     x = torch.where(some[:, None, None, None], (x * luma.view(1, 3, 1, 1)).sum(1, keepdim=True), x)
     grey = (shown.colours.unflatten(1, (4, 3)) @ luma).repeat_interleave(3, 1)
     colours = torch.where(some[:, None], grey, shown.colours)
     hue = torch.where(some, UNKNOWN, shown.hue)
-    return replace(shown, pictures=x, hue=hue, colours=colours)
+    return replace(shown, images=x, hue=hue, colours=colours)
 
 
 # ------------------------------------------------------------------------------------------------------------ damage
-# Each takes float [N, 3, 32, 32] in [0, 255], strengths [N] in (0, 1], other pictures like the first, and a generator.
+# Each takes float [N, 3, 32, 32] in [0, 255], strengths [N] in (0, 1], other images like the first, and a generator.
 
 Damage = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 
@@ -266,7 +266,7 @@ def coarse(x: Tensor, s: Tensor, other: Tensor, g: torch.Generator) -> Tensor:
 
 
 def cut(x: Tensor, s: Tensor, other: Tensor, g: torch.Generator) -> Tensor:
-    """A rectangle of 4 to 18 pixels a side in one colour, or in that of the picture's corner."""
+    """A rectangle of 4 to 18 pixels a side in one colour, or in that of the image's corner."""
     sides = (4 + 14 * s)[:, None] * uniform(g, len(x), 2, low=0.75, high=1.25)
     centre = uniform(g, len(x), 2, low=6, high=SIDE - 6)
     place = torch.arange(SIDE) + 0.5
@@ -291,7 +291,7 @@ def cast(x: Tensor, s: Tensor, other: Tensor, g: torch.Generator) -> Tensor:
 
 
 def blended(x: Tensor, s: Tensor, other: Tensor, g: torch.Generator) -> Tensor:
-    """With 8 to 50 % of another picture."""
+    """With 8 to 50 % of another image."""
     share = (0.08 + 0.42 * s).view(-1, 1, 1, 1)
     return x + (other - x) * share
 
@@ -333,23 +333,23 @@ BLENDED = DAMAGES.index(blended)
 
 
 def damaged(shown: Shown, g: torch.Generator) -> tuple[Shown, Tensor, Tensor]:
-    """Half of the pictures damaged: the pictures, the kind of damage [N] (UNKNOWN: none), strengths [N, kinds]."""
+    """Half of the images damaged: the images, the kind of damage [N] (UNKNOWN: none), strengths [N, kinds]."""
     count, kinds = len(shown), len(DAMAGES)
     kind = torch.randint(2 * kinds, (count,), generator=g)
     kind = torch.where(kind < kinds, kind, UNKNOWN)
     strength = uniform(g, count).clamp(min=0.02)
-    pictures = shown.pictures.clone()
-    others = shown.pictures[torch.randperm(count, generator=g)]
+    images = shown.images.clone()
+    others = shown.images[torch.randperm(count, generator=g)]
     for index, damage in enumerate(DAMAGES):
         mine = kind == index
         if mine.any():
-            pictures[mine] = damage(shown.pictures[mine], strength[mine], others[mine], g)
-    pictures = pictures.clamp(0, 255).round()
+            images[mine] = damage(shown.images[mine], strength[mine], others[mine], g)
+    images = images.clamp(0, 255).round()
     spoilt = (kind >= 0) & SPOILS_COLOUR[kind]
     hue = torch.where(spoilt, UNKNOWN, shown.hue)
     colours = torch.where(spoilt[:, None], math.nan, shown.colours)
     strengths = F.one_hot(kind.clamp(min=0), kinds) * torch.where(kind >= 0, strength, 0.0)[:, None]
-    return replace(shown, pictures=pictures, hue=hue, colours=colours), kind, strengths
+    return replace(shown, images=images, hue=hue, colours=colours), kind, strengths
 
 
 # ---------------------------------------------------------------------------------------------------------- training
@@ -403,13 +403,13 @@ class Feed:
             if name == "glyphs":
                 parts.append(greyed(part, g))
                 continue
-            x = part.pictures.float()
+            x = part.images.float()
             if name == "digits":
                 x = torch.where(uniform(g, share, 1, 1, 1) < 0.6, moved(x, g), x)
             else:
                 x = torch.where(uniform(g, share, 1, 1, 1) < 0.5, x.flip(3), x)
                 x = torch.where(uniform(g, share, 1, 1, 1) < 0.3, moved(x, g), x)
-            part.pictures = x
+            part.images = x
             parts.append(tinted(part, g))
         return joined(parts)
 
@@ -418,14 +418,14 @@ class Feed:
         g = generator("reference")
         parts = []
         for pool in (self.glyphs, self.garments, self.digits):
-            x = pool.pictures[torch.randint(len(pool), (count,), generator=g)].float()
+            x = pool.images[torch.randint(len(pool), (count,), generator=g)].float()
             parts.append(x.expand(-1, 3, -1, -1))
         return torch.cat(parts)
 
 
 def loss_of(learner: Learner, shown: Shown, kind: Tensor, strengths: Tensor) -> tuple[Tensor, dict[str, float]]:
-    features, said = learner(shown.pictures)
-    share = torch.where(kind >= 0, 0.5 * (1 - strengths.sum(1)), 1.0)  # a badly damaged picture need not be named
+    features, said = learner(shown.images)
+    share = torch.where(kind >= 0, 0.5 * (1 - strengths.sum(1)), 1.0)  # a badly damaged image need not be named
     share = torch.where(kind == BLENDED, 0.0, share)
     # To be told at any strength, the faintest damage would have to move features as far as the gravest.
     grave = torch.where(kind >= 0, strengths.sum(1), 0.5)
@@ -444,7 +444,7 @@ def loss_of(learner: Learner, shown: Shown, kind: Tensor, strengths: Tensor) -> 
 
 
 def known(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy over the pictures that have a label, as a mean over all of them."""
+    """Cross entropy over the images that have a label, as a mean over all of them."""
     return F.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum") / len(labels)
 
 
@@ -486,13 +486,13 @@ def train(feed: Feed, steps: int) -> Learner:
 
 @torch.no_grad()
 def settle(learner: Learner, feed: Feed, start: int, batches: int = 60) -> None:
-    """Statistics of batch norm, over the training pictures, of the final weights."""
+    """Statistics of batch norm, over the training images, of the final weights."""
     norms = [m for m in learner.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
     for number in range(start, start + batches):
-        learner(damaged(feed.clean(number), generator("damage", number))[0].pictures)
+        learner(damaged(feed.clean(number), generator("damage", number))[0].images)
 
 
 # ---------------------------------------------------------------------------------------------------------- shipping
@@ -531,7 +531,7 @@ def units(network: Network) -> list[tuple[str, Unit]]:
 
 @torch.no_grad()
 def measured(learner: Learner, network: Network, folder: Path) -> dict[str, str]:
-    """Accuracies on pictures held out, in percent."""
+    """Accuracies on images held out, in percent."""
     extractor = Extractor(NAME, "", network, (SIDE, SIDE))
     found = {}
 
@@ -539,15 +539,15 @@ def measured(learner: Learner, network: Network, folder: Path) -> dict[str, str]
         found[name] = f"{100 * (logits.argmax(1) == labels).float().mean():.2f}"
 
     def logits(shown: Shown) -> dict[str, Tensor]:
-        pictures = shown.pictures.permute(0, 2, 3, 1).contiguous().numpy()
-        return dict(extractor(pictures).logits)
+        images = shown.images.permute(0, 2, 3, 1).contiguous().numpy()
+        return dict(extractor(images).logits)
 
     glyphs = drawn(2000, TEST_GLYPHS_SEED, finer=False)
     said = logits(glyphs)
     share("glyphs: class of 56", said["classes"], glyphs.classes)
     share("glyphs: letter", said["letter"], glyphs.classes)
     share("glyphs: hue", said["hue"], glyphs.hue)
-    inner = learner(glyphs.pictures.float())[1]
+    inner = learner(glyphs.images.float())[1]
     share("glyphs: typeface (not shipped)", inner["typeface"], glyphs.typeface)
     share("glyphs: background (not shipped)", inner["background"], glyphs.background)
     clothes, written = garments(folder, "t10k"), digits(folder, held_out=True)
@@ -562,7 +562,7 @@ def measured(learner: Learner, network: Network, folder: Path) -> dict[str, str]
     )
     mixed = mixed.at(torch.randperm(len(mixed), generator=generator("test"))[:4000])
     mixed, kind, _ = damaged(mixed, generator("test"))
-    share("damage of 11 (not shipped)", learner(mixed.pictures)[1]["damage"], kind + 1)
+    share("damage of 11 (not shipped)", learner(mixed.images)[1]["damage"], kind + 1)
     return found
 
 
@@ -581,7 +581,7 @@ def main() -> None:
     learner = train(feed, options.steps)
     network = folded(learner, feed.reference(3000))
     metadata = {f"accuracy, {name}": value for name, value in measured(learner, network, options.data).items()}
-    metadata |= {f"pictures, {name}": str(count) for name, count in counts.items()}
+    metadata |= {f"images, {name}": str(count) for name, count in counts.items()}
     metadata |= {"recipe": RECIPE, "steps": str(options.steps)}
     atomic.make_folder(options.out.parent)
     state = {name: value.half().contiguous() for name, value in network.state_dict().items()}

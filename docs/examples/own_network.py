@@ -1,4 +1,4 @@
-"""A network of your own: a critic that sees a picture as one long row of numbers."""
+"""A network of your own: a critic that sees an image as one long row of numbers."""
 
 from torch import nn
 

@@ -30,7 +30,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Pictures that cannot be read or used (exit 3)."""
+    """Images that cannot be read or used (exit 3)."""
 
     exit_code = 3
 

@@ -3,7 +3,7 @@
 Every draw of a training run is a function of (seed, purpose, cycle, attempt): nothing is kept between cycles, so
 a run that is resumed throws the same dice, and a roll-back (which raises `attempt`) throws others. A counter-based
 generator, Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), serves where a
-number must be the same on every machine: latents of pictures and the order of data.
+number must be the same on every machine: latents of images and the order of data.
 """
 
 from __future__ import annotations

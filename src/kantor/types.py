@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kantor.errors import ConfigError, nearest
 
-if TYPE_CHECKING:  # the command line must not load torch to know what a picture is
+if TYPE_CHECKING:  # the command line must not load torch to know what an image is
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    Pictures = NDArray[np.uint8]  # [N, H, W, C]
+    Images = NDArray[np.uint8]  # [N, H, W, C]
 else:
-    Pictures = Any
+    Images = Any
 
 
 NORMALISATIONS = ("none", "batch", "layer", "pixel")
 
 
 class ImageSpec(NamedTuple):
-    """Size of a picture. channels: 1 grey, 3 RGB, 4 RGBA."""
+    """Size of an image. channels: 1 grey, 3 RGB, 4 RGBA."""
 
     height: int
     width: int
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     Attributes:
         images: float32 [N, C, H, W] in [-1, 1].
         labels: int64 [N], or None where the set has none.
-        condition: float32 [N, K, H, W] in [-1, 1], the picture that a paired generator starts from, or None.
+        condition: float32 [N, K, H, W] in [-1, 1], the image that a paired generator starts from, or None.
     """
 
     images: Tensor

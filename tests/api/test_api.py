@@ -55,18 +55,18 @@ def test_train_load_generate(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(isinstance(event, Tick) for event in events)
     model = kantor.load(run.path)
     assert model.images_seen == 64
-    pictures = model.generate(seeds=range(40), classes=model.class_names[3])
-    assert pictures.shape == (40, 16, 16, 3)
-    assert pictures.dtype == np.uint8
-    np.testing.assert_array_equal(model.generate(17, classes=3), pictures[17:18])
-    np.testing.assert_array_equal(model.generate([17, 5], classes=[3, model.class_names[3]]), pictures[[17, 5]])
+    images = model.generate(seeds=range(40), classes=model.class_names[3])
+    assert images.shape == (40, 16, 16, 3)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(model.generate(17, classes=3), images[17:18])
+    np.testing.assert_array_equal(model.generate([17, 5], classes=[3, model.class_names[3]]), images[[17, 5]])
     np.testing.assert_array_equal(run.model().generate([3]), kantor.load("latest").generate([3]))
     way = model.walk([17, 5], frames=6, classes=3)
-    np.testing.assert_array_equal(way[[0, -1]], pictures[[17, 5]])
+    np.testing.assert_array_equal(way[[0, -1]], images[[17, 5]])
     assert (model.generate([1], truncation=0) == model.generate([2], truncation=0)).all()
 
 
-def test_a_seed_on_the_command_line_is_the_same_picture(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_seed_on_the_command_line_is_the_same_image(capsys: pytest.CaptureFixture[str]) -> None:
     from support.commands import exit_of
 
     run = kantor.train("glyphs", overrides={**TINY, "data.glyphs.count": 60}, **FEW)
@@ -75,26 +75,26 @@ def test_a_seed_on_the_command_line_is_the_same_picture(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("shape", [(40, 16, 16, 3), (40, 16, 16)])
-def test_pictures_in_memory(shape: tuple[int, ...]) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    run = kantor.train(pictures, overrides=TINY, batch=8, images=64, quiet=True, device="cpu")
+def test_images_in_memory(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    run = kantor.train(images, overrides=TINY, batch=8, images=64, quiet=True, device="cpu")
     assert run.model().spec == (16, 16, 3 if len(shape) == 4 else 1)
     again = kantor.train(resume=run.path, images=96, quiet=True, device="cpu")
     assert again.path == run.path
     assert again.metrics["images_seen"][-1] == 96
 
 
-def test_classes_of_pictures_in_memory() -> None:
+def test_classes_of_images_in_memory() -> None:
     rng = np.random.default_rng(1)
     dark = rng.integers(0, 60, (20, 16, 16), np.uint8)
-    pictures = np.concatenate([dark, 255 - dark])
+    images = np.concatenate([dark, 255 - dark])
     names = ["dark"] * 20 + ["light"] * 20
-    first = kantor.train(pictures, labels=names, conditional=True, overrides=TINY, **FEW)
+    first = kantor.train(images, labels=names, conditional=True, overrides=TINY, **FEW)
     assert first.model().class_names == ("dark", "light")
     again = kantor.train(resume=first, images=72, quiet=True, device="cpu")  # a Run serves where a directory does
     assert again.path == first.path
-    assert keep(pictures, list(np.arange(40) // 20), Path())[1] == keep(pictures, np.arange(40) // 20, Path())[1]
-    numbers = kantor.train(pictures, labels=np.arange(40) // 20, conditional=True, overrides=TINY, **FEW)
+    assert keep(images, list(np.arange(40) // 20), Path())[1] == keep(images, np.arange(40) // 20, Path())[1]
+    numbers = kantor.train(images, labels=np.arange(40) // 20, conditional=True, overrides=TINY, **FEW)
     assert kantor.load(numbers).class_names == ("0", "1")
     assert "array-" in numbers.path.name and ".npy" not in numbers.path.name
 
@@ -103,18 +103,18 @@ def test_classes_of_pictures_in_memory() -> None:
                                   lambda a: [Image.fromarray(p) for p in a],
                                   lambda a: [torch.from_numpy(p.transpose(2, 0, 1)) for p in a]])  # fmt: skip
 def test_lists_and_tensors_are_the_arrays_that_they_hold(make: Any, tmp_path: Path) -> None:
-    pictures = np.random.default_rng(2).integers(0, 256, (12, 16, 16, 3), np.uint8)
-    path, labels = keep(make(pictures), None, tmp_path)
-    np.testing.assert_array_equal(np.load(path), pictures)
+    images = np.random.default_rng(2).integers(0, 256, (12, 16, 16, 3), np.uint8)
+    path, labels = keep(make(images), None, tmp_path)
+    np.testing.assert_array_equal(np.load(path), images)
     assert labels is None
-    assert path == keep(pictures, None, tmp_path)[0]
+    assert path == keep(images, None, tmp_path)[0]
 
 
 def test_flags_are_arguments() -> None:
     Path("pictures").mkdir()
     for i in range(12):
-        Image.fromarray(np.full((40, 20, 3), 20 * i, np.uint8)).save(f"pictures/{i}.png")
-    Path("pictures/bad.png").write_bytes(b"nothing")
+        Image.fromarray(np.full((40, 20, 3), 20 * i, np.uint8)).save(f"images/{i}.png")
+    Path("images/bad.png").write_bytes(b"nothing")
     run = kantor.train(
         "pictures", size=(24, 16), fit="contain", channels="gray", crop=18, mirror=True, max_bad="20%", images="0.1k",
         batch=8, overrides=TINY, quiet=True, device="cpu",
@@ -155,7 +155,7 @@ def test_latents_of_ones_own() -> None:
     model = kantor.train("glyphs", overrides={**TINY, "data.glyphs.count": 60}, **FEW).model()
     np.testing.assert_array_equal(model.draw(model.latents([4, 9])), model.generate([4, 9]))
     assert model.generate([]).shape == (0, 16, 16, 3)
-    assert repr(model) == "<Model: 16x16 RGB, 64 pictures seen>"
+    assert repr(model) == "<Model: 16x16 RGB, 64 images seen>"
     for call, says in (
         (lambda: model.draw(np.zeros((2, 3))), r"their shape is \[2, 3\]"),
         (lambda: model.generate([1.5]), r"1.5 is no seed"),  # type: ignore[list-item]
@@ -164,7 +164,7 @@ def test_latents_of_ones_own() -> None:
         (lambda: model.generate([1], classes=np.int64(3)), "without classes"),  # type: ignore[arg-type]
         (lambda: model.generate([1], classes=np.array([3])), "without classes"),  # type: ignore[arg-type]
         (lambda: model.walk(3), "two or more"),  # type: ignore[arg-type]
-        (lambda: model.walk([1, 2], frames=0), "0 pictures"),
+        (lambda: model.walk([1, 2], frames=0), "0 images"),
         (lambda: model.walk([1, 2], easing="bouncy"), "linear"),  # type: ignore[arg-type]
     ):
         with pytest.raises(kantor.ConfigError, match=says):
@@ -207,7 +207,7 @@ def test_ctrl_c_saves_and_returns() -> None:
 
 def test_pack_and_presets() -> None:
     lines = kantor.pack("glyphs", "set", size="16", limit=30)
-    assert any("packed 30 pictures, 16x16 RGB" in line for line in lines)
+    assert any("packed 30 images, 16x16 RGB" in line for line in lines)
     run = kantor.train("set", overrides=TINY, batch=8, images=32, quiet=True, device="cpu")
     assert run.reason == "done"
     assert {"default", "dcgan", "wgan", "wgan-gp"} <= set(kantor.presets())

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one line for each error, pictures by seed."""
+"""The command line as a user meets it: exit codes, one line for each error, images by seed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def refused(result: Result, code: int, *parts: str) -> None:
     assert not Path("runs").exists()
 
 
-def pictures(folder: Path, count: int) -> Path:
+def images(folder: Path, count: int) -> Path:
     folder.mkdir()
     for i in range(count):
         (folder / f"{i}.png").write_bytes(nasty.encode(nasty.photo(seed=i), "PNG"))
@@ -87,10 +87,10 @@ def test_data_that_is_not_there(kantor: Any, tmp_path: Path) -> None:
     refused(kantor("train", "empty"), 3, "empty")
     Path("text.txt").write_text("hello")
     refused(kantor("train", "text.txt"), 3, "text.txt")
-    refused(kantor("train", pictures(tmp_path / "one", 1), *TINY, "--images", 64), 3, "one picture is not enough")
-    result = kantor("train", pictures(tmp_path / "ten", 10), *TINY, "--batch", 64, "--images", 64)
+    refused(kantor("train", images(tmp_path / "one", 1), *TINY, "--images", 64), 3, "one image is not enough")
+    result = kantor("train", images(tmp_path / "ten", 10), *TINY, "--batch", 64, "--images", 64)
     assert result[0] == 0, result[2]
-    assert "has 10 pictures, fewer than the batch of 64" in result[1]
+    assert "has 10 images, fewer than the batch of 64" in result[1]
 
 
 def test_data_that_is_no_good(kantor: Any, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_data_that_is_no_good(kantor: Any, tmp_path: Path) -> None:
     refused(kantor("train", bad, *TINY, "--images", 8), 3, "bad")
     refused(kantor("pack", bad, "--out", "set"), 3, "bad")
     assert not Path("set").exists()
-    bomb = pictures(tmp_path / "bomb", 20)
+    bomb = images(tmp_path / "bomb", 20)
     (bomb / "bomb.png").write_bytes(nasty.bomb_png())
     refused(kantor("train", bomb, *TINY, "--images", 8, "--max-bad", "0"), 3, "bomb.png", "1 of 21", "--max-bad")
     for i in range(3):
@@ -110,7 +110,7 @@ def test_data_that_is_no_good(kantor: Any, tmp_path: Path) -> None:
     refused(kantor("train", bomb, *TINY, "--images", 8), 3, "bomb.png", "4 of 24", "--max-bad")  # three would pass
     code, out, _ = kantor("train", bomb, *TINY, "--images", 8, "--max-bad", "20%")
     assert code == 0
-    assert "packed 20 pictures" in out
+    assert "packed 20 images" in out
 
 
 def test_a_messy_folder_trains(kantor: Any, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_messy_folder_trains(kantor: Any, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     usable = names["good"] | names["odd"]
-    assert f"packed {len(usable)} pictures, 16x16 RGB" in out
+    assert f"packed {len(usable)} images, 16x16 RGB" in out
     rejected = re.search(r"left out (\d+) files, listed with the reason in rejected.jsonl in the run directory", out)
     assert rejected
     lines = [json.loads(line) for line in next(Path("runs").glob("*/rejected.jsonl")).read_text("utf-8").splitlines()]
@@ -131,10 +131,10 @@ def test_a_messy_folder_trains(kantor: Any, tmp_path: Path) -> None:
 
 
 def test_pack_then_train(kantor: Any, tmp_path: Path) -> None:
-    pictures(tmp_path / "in", 8)
+    images(tmp_path / "in", 8)
     code, out, _ = kantor("pack", "in", "--out", "set", "--size", "16x24")
     assert code == 0
-    assert "packed 8 pictures, 16x24 RGB" in out
+    assert "packed 8 images, 16x24 RGB" in out
     refused(kantor("pack", "in", "--out", "set", "--size", "16"), 2, "set")
     others = [word for word in TINY if word not in ("--size", "16")]
     refused(kantor("train", "set", *TINY, "--images", 8), 2, "data.size", "16 ", "16x24", "set")
@@ -200,7 +200,7 @@ def image(path: Path) -> np.ndarray:
 
 
 def test_generate(kantor: Any, model: Path) -> None:
-    """Seed 17 is the same picture alone and among others, from the run and from the file."""
+    """Seed 17 is the same image alone and among others, from the run and from the file."""
     assert kantor("generate", model, "--seeds", "0-63", "--class", "0", "--out", "many")[0] == 0
     assert kantor("generate", model / "generator.safetensors", "--seeds", 17, "--class", 0, "--out", "one")[0] == 0
     assert len(list(Path("many").glob("seed-*.png"))) == 64
@@ -215,13 +215,13 @@ def test_generate(kantor: Any, model: Path) -> None:
     assert kantor("generate", model, "--count", 3, "--truncation", 0, "--class", 0, "--out", "mean")[0] == 0
     mean = [image(path) for path in sorted(Path("mean").glob("seed-*.png"))]
     assert len(mean) == 3
-    assert all((picture == mean[0]).all() for picture in mean)
+    assert all((image == mean[0]).all() for image in mean)
     code, out, _ = kantor("generate", model, "--count", 2, "--raw", "--checkpoint", 8, "--out", "raw")
-    assert (code, "2 pictures in raw" in out) == (0, True)
+    assert (code, "2 images in raw" in out) == (0, True)
 
 
 def test_a_sheet_on_paper_of_another_colour(kantor: Any, tmp_path: Path) -> None:
-    """16 x 4 pictures of 64 pixels with gutters of 10 are 16 x 74 + 10 by 4 x 74 + 10 pixels."""
+    """16 x 4 images of 64 pixels with gutters of 10 are 16 x 74 + 10 by 4 x 74 + 10 pixels."""
     train = ["train", "glyphs", *TINY, "--size", "64", "--set", "data.glyphs.count=8", "--images", "4"]
     assert kantor(*train, "--runs", tmp_path / "large")[0] == 0
     run = next((tmp_path / "large").glob("00000-*"))
@@ -260,8 +260,8 @@ def test_generate_refuses(kantor: Any, model: Path) -> None:
     ):
         refused(kantor("generate", model, *words, "--out", "none"), 2, *parts)
     assert not Path("none").exists()
-    refused(kantor("generate", "here"), 4, "here", "is a folder of pictures, not a model")
-    refused(kantor("generate", "here/sheet.png"), 4, "here/sheet.png", "is a picture, not a model")
+    refused(kantor("generate", "here"), 4, "here", "is a folder of images, not a model")
+    refused(kantor("generate", "here/sheet.png"), 4, "here/sheet.png", "is an image, not a model")
     refused(kantor("generate", "99"), 4, "99", "no run of this number in runs", "train one first")
     refused(kantor("generate", "99", "--runs", model.parent), 4, "99", f"choose one of: {model.name}")
     refused(kantor("generate", "a" * 300 + ".safetensors"), 4, "name too long", "check the path")

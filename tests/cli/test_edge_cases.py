@@ -38,11 +38,11 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["report", "x", "--runs", LONG], 5, "the name is too long"),
         (["pack", "fish", "--out", "/"], 2, "is no folder that could be made"),
         (["pack", "fish", "--out", ".", "--format", "tfrecord", "--overwrite"], 2, "holds"),
-        (["pack", "fish", "--out", "link/inside"], 2, "lies inside the folder of pictures"),
-        (["pack", "link", "--out", "fish/inside"], 2, "lies inside the folder of pictures"),
-        (["pack", "fish", "--out", "none/../fish/inside"], 2, "lies inside the folder of pictures"),
-        (["pack", "fish", "--inspect", "--out", "link/inside"], 2, "lies inside the folder of pictures"),
-        (["train", "fish", "--runs", "link/runs", *QUICK], 2, "lies inside the folder of pictures"),
+        (["pack", "fish", "--out", "link/inside"], 2, "lies inside the folder of images"),
+        (["pack", "link", "--out", "fish/inside"], 2, "lies inside the folder of images"),
+        (["pack", "fish", "--out", "none/../fish/inside"], 2, "lies inside the folder of images"),
+        (["pack", "fish", "--inspect", "--out", "link/inside"], 2, "lies inside the folder of images"),
+        (["train", "fish", "--runs", "link/runs", *QUICK], 2, "lies inside the folder of images"),
         (["train", "fish", *QUICK, "--seed", "-1"], 2, "--seed"),
         (["train", "fish", *TINY, "--epochs", "9999999999999999"], 2, "--epochs 9999999999999999: "),
         (["train", "fish", *TINY, "--time-budget", "99999999999999h"], 2, "is more than ten years"),
@@ -125,7 +125,7 @@ def test_links_to_nowhere_are_not_replaced(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_name_that_leads_astray(capsys: pytest.CaptureFixture[str]) -> None:
-    """Runs, their pictures and what is drawn often have one name; what is mistyped is not taken for moved pictures."""
+    """Runs, their images and what is drawn often have one name; what is mistyped is not taken for moved images."""
     for name in ("3", "latest"):
         assert exit_of("train", "fish", *QUICK, "--name", name) == 2
         assert "choose a name with letters in it" in capsys.readouterr().err
@@ -140,7 +140,7 @@ def test_a_name_that_leads_astray(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("runs/00000-fish/config.toml").read_text() == text
 
 
-def test_a_class_for_each_picture(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_for_each_image(capsys: pytest.CaptureFixture[str]) -> None:
     os.rename(os.fsdecode(b"caf\xe9"), "cafe")  # noqa: PTH104
     for old, new in zip(sorted(Path("cafe").iterdir()), ("blue", "red"), strict=True):
         old.rename(old.with_name(new))
@@ -148,7 +148,7 @@ def test_a_class_for_each_picture(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("generate", "one", "--seeds", "1,2", "--class", "red,blue", "--out", "a") == 0
     assert exit_of("generate", "one", "--seeds", "1,2", "--class", "red", "--class", "blue", "--out", "b") == 0
     assert exit_of("generate", "one", "--seeds", "1", "--class", "red", "--out", "c") == 0
-    pictures = [Path(f"{folder}/seed-00000001.png").read_bytes() for folder in "abc"]
-    assert pictures[0] == pictures[1] == pictures[2]
+    images = [Path(f"{folder}/seed-00000001.png").read_bytes() for folder in "abc"]
+    assert images[0] == images[1] == images[2]
     assert exit_of("generate", "one", "--count", "3", "--class", "red,blue", "--out", "d") == 2
     assert "2 classes for 3 seeds" in capsys.readouterr().err

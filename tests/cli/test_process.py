@@ -87,7 +87,7 @@ def test_signals(number: signal.Signals, code: int, capfd: pytest.CaptureFixture
     assert 0 < seen < 100_000
     capfd.readouterr()
     assert again("train", "--resume", "latest", "--images", str(seen + 8)) == 0
-    assert f"resumed at {seen:,} pictures" in capfd.readouterr().out
+    assert f"resumed at {seen:,} images" in capfd.readouterr().out
     assert sorted(path.name for path in (run / "checkpoints").iterdir())[-1] == f"{seen + 8:09d}"
     assert again("train", "--resume", "latest", "--batch", "8") == 2
     assert "train.batch: 4 -> 8" in capfd.readouterr().err

@@ -59,8 +59,8 @@ def test_as_many_parameters_as_the_seed(name: str) -> None:
     assert found == TRAINABLE[name]
 
 
-class Pictures:
-    """Two pictures of some size, as a packed set."""
+class Images:
+    """Two images of some size, as a packed set."""
 
     count, shard_sizes, labelled, class_names, fingerprint = 2, [2], False, (), "two"
 
@@ -77,7 +77,7 @@ class Pictures:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
-    """Two pictures a batch; critic and generator both move, and stay finite; a model file draws the same pictures."""
+    """Two images a batch; critic and generator both move, and stay finite; a model file draws the same images."""
     config = resolve(name)
     fewer: dict[str, Any] = {"train.batch": 2, "cycle.critic_steps": 1, "cycle.generator_steps": 1}
     fewer |= {"cycle.generator_batch": 2} if config.cycle.generator_batch else {}
@@ -85,7 +85,7 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     spec = spec_of(config)
     config = overridden(config, fewer | {"data.size": str(spec.height), "train.images": 100})
     packed = spec if config.data.pack_size == "auto" else ImageSpec(*parse_size(config.data.pack_size), spec.channels)
-    store: Any = Pictures(packed)
+    store: Any = Images(packed)
     if config.data.condition != "none":
         pytest.skip("pairs have a set beside the set: see test_paint.py")
     parts = build(config, store, CPU, "float32")
@@ -246,7 +246,7 @@ def test_hyper_parameters_of_the_seeds() -> None:
 
 
 def test_the_papers_penalty_is_met_in_the_other_range() -> None:
-    """The same critic of the same picture, in [0, 1] and in [-1, 1]."""
+    """The same critic of the same image, in [0, 1] and in [-1, 1]."""
     config = resolve("paper-mnist28-wgan-gp")
     critic = build_critic(config.critic, ImageSpec(28, 28, 1)).double()
     signed = torch.rand(3, 1, 28, 28, dtype=torch.float64) * 2 - 1

@@ -133,11 +133,11 @@ def test_dropout_that_would_not_resume_is_refused(layer: torch.nn.Module) -> Non
 
 def test_an_own_source_trains() -> None:
     database = sqlite3.connect("album.db")
-    database.execute("CREATE TABLE pictures (file BLOB, class TEXT)")
+    database.execute("CREATE TABLE images (file BLOB, class TEXT)")
     for i in range(24):
-        picture = io.BytesIO()
-        Image.new("RGB", (20, 16), (10 * i, 0, 90)).save(picture, "PNG")
-        database.execute("INSERT INTO pictures VALUES (?, ?)", [picture.getvalue(), ["fish", "bird"][i % 2]])
+        image = io.BytesIO()
+        Image.new("RGB", (20, 16), (10 * i, 0, 90)).save(image, "PNG")
+        database.execute("INSERT INTO images VALUES (?, ?)", [image.getvalue(), ["fish", "bird"][i % 2]])
     database.commit()
     kantor.source("album", example("own_source").Album("album.db"))
     options = {"batch": 8, "size": 16, "images": 64, "quiet": True, "device": "cpu", "conditional": True}
@@ -160,8 +160,8 @@ def test_an_own_generator_is_saved_and_loaded(capsys: pytest.CaptureFixture[str]
             return torch.tanh(self.layer(z)).reshape(-1, channels, height, width)
 
     run = train(**{"generator.kind": "custom", "generator.name": "flat", "generator.latent_dim": 8})
-    pictures = kantor.load(run.path / "generator.safetensors").generate(range(3))
-    assert pictures.shape == (3, 16, 16, 3)
+    images = kantor.load(run.path / "generator.safetensors").generate(range(3))
+    assert images.shape == (3, 16, 16, 3)
     del nets.OWN_GENERATORS["flat"]
     with pytest.raises(kantor.ModelError, match="flat is not built in"):
         kantor.load(run.path)
@@ -176,7 +176,7 @@ GOOD = (lambda real, fake: fake - real, lambda real, fake: -fake)
     ("critic", "generator", "says"),
     [
         (lambda r, f: r - f, GOOD[1], "does not fall when real scores rise"),
-        (lambda r, f: -r - f, GOOD[1], "does not fall when scores of generated pictures fall"),
+        (lambda r, f: -r - f, GOOD[1], "does not fall when scores of generated images fall"),
         (lambda r, f: 0 * r, GOOD[1], "does not fall when real scores rise"),
         (lambda r, f: (f - r).mean(), GOOD[1], r"one number a sample: \[N\]; the critic's is a tensor \[\]"),
         (lambda r, f: 0.3, GOOD[1], "the critic's is float"),
@@ -261,7 +261,7 @@ def test_faults_of_an_own_critic_are_named_before_a_run_begins(build: Any, says:
 @pytest.mark.parametrize(
     ("forward", "says"),
     [
-        (lambda self, z, y, c=None: self.layers[0](z), "give pictures"),
+        (lambda self, z, y, c=None: self.layers[0](z), "give images"),
         (lambda self, z, y, c=None: self.layers[0](z).reshape(-1, 16, 16, 3).tanh(), r"here \[4, 3, 16, 16\]"),
         (lambda self, z, y, c=None: 100 * self.layers[0](z).reshape(-1, 3, 16, 16), "end it with torch.tanh"),
     ],

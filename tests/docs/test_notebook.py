@@ -1,4 +1,4 @@
-"""The notebook in docs/ runs from top to bottom and shows its pictures."""
+"""The notebook in docs/ runs from top to bottom and shows its images."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_each_kind_of_pass_is_compiled_once_for_all_states() -> None:
     compiler = Traced()
     kernels: Kernels = {}
     first, _ = trained(Compiler(compiler, kernels=kernels), fields)
-    assert len(compiler.graphs) == len(kernels) == 4  # pictures, critic with and without the penalty, generator
+    assert len(compiler.graphs) == len(kernels) == 4  # images, critic with and without the penalty, generator
     again, _ = trained(Compiler(compiler, kernels=kernels), fields)
     assert len(compiler.graphs) == 4
     assert same(first.model_tensors(), again.model_tensors())
@@ -108,7 +108,7 @@ def test_compiled_passes_are_recorded_too() -> None:
 
 
 def spoilt(spoil: Callable[[list[torch.Tensor]], None]) -> Callable[[torch.fx.GraphModule], Kernel]:
-    """A compiler whose critic and generator passes go wrong; drawing pictures (one tensor) goes well."""
+    """A compiler whose critic and generator passes go wrong; drawing images (one tensor) goes well."""
 
     def compile(graph: torch.fx.GraphModule) -> Kernel:
         def run(*tensors: torch.Tensor) -> list[torch.Tensor]:
@@ -222,12 +222,10 @@ def test_the_faster_way_is_kept_and_written_down(
     def rate(state: State, stream: Any, steps: Steps, seconds: float) -> float:
         return rates[0 if steps.compiler.compiles else 1]
 
-    monkeypatch.setattr("kantor.app.training.compiling.pictures_per_second", rate)
+    monkeypatch.setattr("kantor.app.training.compiling.images_per_second", rate)
     run = kantor.train(**TRAIN, compile=True, runs=tmp_path)
     assert run.reason == "done"
-    said = (
-        f"train.compile = {str(decided).lower()}: measured {rates[0]:.0f} pictures a second compiled and 100 otherwise"
-    )
+    said = f"train.compile = {str(decided).lower()}: measured {rates[0]:.0f} images a second compiled and 100 otherwise"
     assert said in "".join(capsys.readouterr())
     assert f"compile = {str(decided).lower()}" in (run.path / "config.toml").read_text()
     assert len(traced.graphs) == 4  # what was compiled to be measured serves the run

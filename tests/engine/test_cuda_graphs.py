@@ -45,7 +45,7 @@ def test_each_kind_of_step_is_recorded_once() -> None:
     tape = Tape()
     cycles = WARM_UP + 4
     trained(Recorder(tape), {**fields, "objective.penalties": penalties}, cycles)
-    assert tape.recorded == 4  # pictures, critic with and without the penalty, generator: each once a cycle
+    assert tape.recorded == 4  # images, critic with and without the penalty, generator: each once a cycle
     assert tape.replayed == 4 * (cycles - WARM_UP)  # the first replay is the trial
 
 
@@ -70,7 +70,7 @@ def test_a_recording_that_differs_is_not_used() -> None:
     assert same(recorded.model_tensors(), plain.model_tensors())
 
 
-@pytest.mark.parametrize("spoilt", ["weights that stay", "weights that go back", "wrong pictures"])
+@pytest.mark.parametrize("spoilt", ["weights that stay", "weights that go back", "wrong images"])
 def test_a_recording_that_spoils_one_thing_is_not_used(spoilt: str) -> None:
     """Counters and sums move by far more than weights do, and must not hide them."""
     state, steps = parts("wgan-gp", {**FIELDS[1], "optimizer.critic.lr": 1e-5, "optimizer.generator.lr": 1e-5})
@@ -82,7 +82,7 @@ def test_a_recording_that_spoils_one_thing_is_not_used(spoilt: str) -> None:
             def again() -> None:
                 before = [p.detach().clone() for p in state.critic.parameters()]
                 replay()
-                if spoilt == "wrong pictures" and isinstance(result, Tensor):
+                if spoilt == "wrong images" and isinstance(result, Tensor):
                     result.mul_(0.9)
                 for p, old in zip(state.critic.parameters(), before, strict=True):
                     if spoilt == "weights that stay":

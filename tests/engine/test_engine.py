@@ -39,7 +39,7 @@ from kantor.engine.loop import Plan, crossed
 from kantor.engine.schedule import Moment, check_schedules, learning_rate, steps_in_cycle
 from kantor.engine.tally import Tally
 from kantor.errors import ConfigError
-from support.engine_fakes import CPU, Pictures, copies, feed, parts, same
+from support.engine_fakes import CPU, Images, copies, feed, parts, same
 
 OPTIMIZERS = [AdamConfig(), AdamConfig(betas=(0.5, 0.999)), SgdConfig(), SgdConfig(momentum=0.9)]
 OPTIMIZERS += [RmspropConfig(alpha=alpha) for alpha in (0.99, 0.9, 0.7, 1 / 3, 0.0)]
@@ -158,7 +158,7 @@ def test_feed() -> None:
     batches = [one.take(n) for n in (4, 12, 8)]  # over two ends of an epoch
     assert one.position == 24
     got = torch.cat([b.images for b in batches])
-    torch.testing.assert_close(got, torch.from_numpy(Pictures.pixels[rows] / 127.5 - 1).float().permute(0, 3, 1, 2))
+    torch.testing.assert_close(got, torch.from_numpy(Images.pixels[rows] / 127.5 - 1).float().permute(0, 3, 1, 2))
     assert torch.cat([b.labels for b in batches]).tolist() == (rows % 3).tolist()
     assert feed().take(2).labels is None
     turned = torch.cat([b.images for b in map(feed(mirror=True).take, [8] * 3)])
@@ -254,8 +254,8 @@ def test_state_there_and_back(preset: str) -> None:
     other.load(copies(state.model_tensors()), stored, values)
     again = feed()
     again.position = stream.position
-    for one, pictures in ((state, stream), (other, again)):
-        steps.cycle(one, pictures)
+    for one, images in ((state, stream), (other, again)):
+        steps.cycle(one, images)
     assert other.values() == state.values()
     assert same(other.model_tensors(), state.model_tensors())
     assert same(other.optimizer_tensors(), state.optimizer_tensors())
@@ -267,7 +267,7 @@ def test_threads_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     count = [3]
     monkeypatch.setattr(torch, "get_num_threads", lambda: count[0])
     monkeypatch.setattr(torch, "set_num_threads", lambda n: count.__setitem__(0, n))
-    monkeypatch.setattr(trial, "pictures_per_second", lambda *_: rates[count[0]])
+    monkeypatch.setattr(trial, "images_per_second", lambda *_: rates[count[0]])
     state = SimpleNamespace(device=CPU)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert trial.fastest_threads(state, None, None) == (3, "as set")  # type: ignore[arg-type]

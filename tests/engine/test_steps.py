@@ -36,10 +36,10 @@ def assert_close(mine: nn.Module, plain: nn.Module, before: nn.Module) -> None:
 
 
 def slopes(critic: nn.Module, x: Tensor) -> Tensor:
-    """Squared norm of each picture's gradient, [N], one picture at a time."""
+    """Squared norm of each image's gradient, [N], one image at a time."""
     squares = []
-    for picture in x.detach().split(1):
-        point = picture.clone().requires_grad_()
+    for image in x.detach().split(1):
+        point = image.clone().requires_grad_()
         (slope,) = torch.autograd.grad(critic(point)[0], point, create_graph=True)
         squares.append((slope**2).sum())
     return torch.stack(squares)
@@ -132,8 +132,8 @@ def test_one_pass_unless_the_critic_mixes_the_batch(preset: str, passes: list[in
     steps.critic_step(state, real, *steps.fakes(state, [real], draws, 0), draws, 0)
     assert seen == passes
     fake = generator(draws.latents("critic-latents", 0, 4, steps.config.generator)).detach()
-    for name, pictures in (("critic_real", real.images), ("critic_fake", fake)):
-        assert state.tally.read()[name][0] == pytest.approx(critic(pictures).mean().item(), rel=1e-4, abs=1e-6)
+    for name, images in (("critic_real", real.images), ("critic_fake", fake)):
+        assert state.tally.read()[name][0] == pytest.approx(critic(images).mean().item(), rel=1e-4, abs=1e-6)
 
 
 def test_counting() -> None:
@@ -196,8 +196,8 @@ def test_the_watch_sees_what_waits() -> None:
     assert waits.found == []
 
 
-def test_pictures_for_several_critic_steps_are_drawn_at_once() -> None:
-    """The same pictures as one by one, unless the generator mixes a batch; never more than some at once."""
+def test_images_for_several_critic_steps_are_drawn_at_once() -> None:
+    """The same images as one by one, unless the generator mixes a batch; never more than some at once."""
     for norm, passes in (("pixel", [12, 4]), ("batch", [4, 4, 4, 4])):
         state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "generator.norm": norm})
         seen: list[int] = []
@@ -219,7 +219,7 @@ def test_pictures_for_several_critic_steps_are_drawn_at_once() -> None:
     assert steps._critic_steps_at_once(state) == 1
 
 
-def test_r2_on_pictures_drawn_at_once() -> None:
+def test_r2_on_images_drawn_at_once() -> None:
     """A part of a larger batch is what a gradient is taken with respect to."""
     fields = {"cycle.critic_steps": 3, "objective.penalties.r1.weight": 0.0, "critic.minibatch_stddev": 2}
     state, steps = parts("default", fields, {"objective.penalties.r2.every": 1})
@@ -231,7 +231,7 @@ def test_r2_on_pictures_drawn_at_once() -> None:
 @pytest.mark.parametrize("micro_batch", [1, 3, 4, 9])
 @pytest.mark.parametrize("preset", ["wgan-gp", "default", "dragan"])
 def test_a_batch_in_parts_takes_the_same_step(preset: str, micro_batch: int) -> None:
-    """Seven pictures in parts, the last of them smaller, against all at once."""
+    """Seven images in parts, the last of them smaller, against all at once."""
     fields = {"generator.norm": "pixel", "critic.norm": "none", "train.batch": 7, **SGD}
     if preset == "dragan":
         preset, fields = "wgan-gp", fields | {"objective.kind": "dragan"}

@@ -19,7 +19,7 @@ from support.engine_fakes import BATCH, large
 
 @pytest.fixture(autouse=True)
 def no_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts are exact without them: a block at the edge of a picture reaches over it."""
+    """Counts are exact without them: a block at the edge of an image reaches over it."""
     for module in (ops, double_backward):
         monkeypatch.setattr(module, "better_as_blocks", lambda *_: False)
 
@@ -57,7 +57,7 @@ def test_a_wgan_gp_critic_step_is_ten_forward_passes_and_twelve_with_stock_opera
     f, first, score = sum(layers), layers[0], layers[-1]
     assert f == counted(state.critic, real.images)
     ours = critic_step(state, steps, real, draws)
-    # real and fake: 2F + 2F for the weights + 2F for the inputs, but for the pictures themselves; interpolates: F, their
+    # real and fake: 2F + 2F for the weights + 2F for the inputs, but for the images themselves; interpolates: F, their
     # gradient F, and of the penalty on it F through the layers below the score and F for the weights
     assert ours == 10 * f - 2 * first - score
     monkeypatch.setattr(ops, "_differentiated", lambda *_: False)
@@ -89,7 +89,7 @@ def test_lazy_penalties_cost_their_share() -> None:
     assert every == 8 and share < 0.14
 
 
-def test_one_penalty_alone_looks_at_its_own_pictures_only() -> None:
+def test_one_penalty_alone_looks_at_its_own_images_only() -> None:
     state, steps, real, draws = large("default", objective__penalties__r2__weight=0.0)
     layers = of_layers(state.critic, real.images)
     f, first, score = sum(layers), layers[0], layers[-1]

@@ -85,9 +85,9 @@ def test_round_trip(tmp_path: Path, card: Card) -> None:
     z = torch.randn(4, 5)
     with torch.no_grad():
         expected = network.eval()(z, labels_of(card, 4))
-    pictures = found(z, labels_of(card, 4))
-    assert torch.equal(pictures, expected) and pictures.shape == (4, card.spec.channels, *card.spec[:2])
-    assert pictures.std() > 0
+    images = found(z, labels_of(card, 4))
+    assert torch.equal(images, expected) and images.shape == (4, card.spec.channels, *card.spec[:2])
+    assert images.std() > 0
     assert not found.training and not any(p.requires_grad for p in found.parameters())
 
 
@@ -167,8 +167,8 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         ({"generator": {"kind": "dcgan", "width": 512, "max_width": 4096, "latent_dim": 4096}}, "tensor"),
         ({"spec": [1024, 1024, 3]}, "tensor"),
         ({"class_names": ["x"] * 200_000}, "lacks tensor latent.embedding.weight"),
-        ({"spec": [10**9, 8, 3]}, "describes pictures of 1000000000x8"),
-        ({"spec": [8, 8, 2]}, "describes pictures of"),
+        ({"spec": [10**9, 8, 3]}, "describes images of 1000000000x8"),
+        ({"spec": [8, 8, 2]}, "describes images of"),
         ({"spec": [8]}, "is no model that Kantor wrote"),
         ({"generator": 3}, "is no model that Kantor wrote"),
     ],

@@ -17,11 +17,11 @@ from kantor.metrics.modes import by_classifiers, by_neighbours
 from kantor.metrics.score import Score
 
 N = 500
-Pictures = np.ndarray
+Images = np.ndarray
 
 
 @lru_cache
-def glyphs(seed: int, letters: str = LETTERS, hues: tuple[str, ...] = tuple(HUES), count: int = N) -> Pictures:
+def glyphs(seed: int, letters: str = LETTERS, hues: tuple[str, ...] = tuple(HUES), count: int = N) -> Images:
     source, found, index = Glyphs(10**6, seed), [], 0
     while len(found) < count:
         shown = source.parameters(index)
@@ -32,16 +32,16 @@ def glyphs(seed: int, letters: str = LETTERS, hues: tuple[str, ...] = tuple(HUES
 
 
 @lru_cache
-def looked_at(kind: str, *more: object) -> tuple[Gathered, Pictures]:
-    pictures = SETS[kind](*more)
-    return gather([pictures], extractor("kantor-small")), pictures
+def looked_at(kind: str, *more: object) -> tuple[Gathered, Images]:
+    images = SETS[kind](*more)
+    return gather([images], extractor("kantor-small")), images
 
 
-def blurred(radius: float) -> Pictures:
+def blurred(radius: float) -> Images:
     return np.stack([np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(radius))) for p in glyphs(1)])
 
 
-def noisy(sigma: float, seed: int = 1) -> Pictures:
+def noisy(sigma: float, seed: int = 1) -> Images:
     noise = np.random.default_rng(0).normal(0, sigma, (N, 32, 32, 3))
     return (glyphs(seed) + noise).round().clip(0, 255).astype(np.uint8)
 
@@ -59,14 +59,14 @@ SETS = {
 }
 
 
-def material_of(fakes: Gathered, pictures: Pictures, held: bool = False) -> Material:
+def material_of(fakes: Gathered, images: Images, held: bool = False) -> Material:
     """Beside the reals, which are what was learnt from too."""
     reals, theirs = looked_at("reals")
     return Material(
         extractor("kantor-small"),
         fakes,
         reals,
-        lambda places: pictures[places],
+        lambda places: images[places],
         lambda places: theirs[places],
         training=reals,
         held_out=looked_at("held")[0] if held else None,
@@ -93,7 +93,7 @@ def test_distances_grow_with_damage(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["fd", "kid", "w2", "sinkhorn", "swd"])
-def test_fresh_pictures_score_as_real_ones_do(metric: str) -> None:
+def test_fresh_images_score_as_real_ones_do(metric: str) -> None:
     found = measured(metric, "fresh")[metric]
     other = measured(metric, "collapsed")[metric]
     assert found.reals is not None and found.interval is not None
@@ -102,12 +102,12 @@ def test_fresh_pictures_score_as_real_ones_do(metric: str) -> None:
 
 
 @pytest.mark.parametrize(("fakes", "reals"), [(500, 500), (120, 500), (500, 120)])
-def test_real_pictures_get_what_a_perfect_generator_gets(fakes: int, reals: int) -> None:
-    """The distance of fresh pictures is all bias, which goes with the numbers on both sides."""
-    fresh, pictures = looked_at("fresh")
+def test_real_images_get_what_a_perfect_generator_gets(fakes: int, reals: int) -> None:
+    """The distance of fresh images is all bias, which goes with the numbers on both sides."""
+    fresh, images = looked_at("fresh")
     other, theirs = looked_at("reals")
     material = Material(
-        extractor("kantor-small"), fresh.first(fakes), other.first(reals), lambda i: pictures[i], lambda i: theirs[i],
+        extractor("kantor-small"), fresh.first(fakes), other.first(reals), lambda i: images[i], lambda i: theirs[i],
         modes=by_classifiers(extractor("kantor-small"), ("letter", "hue"), ""), replicates=2,
     )  # fmt: skip
     found = evaluate(material, ["fd", "is", "modes"])
@@ -209,9 +209,9 @@ def test_sure_and_varied_classes_score_high() -> None:
 def test_does_not_depend_on_order_or_batches() -> None:
     names = "fd,kid,pr,dc,swd,msssim,nn,modes,w2,sinkhorn,is"
     once = measured(names, "fresh")
-    pictures = glyphs(1)[::-1]
-    again = gather(np.array_split(pictures, 11), extractor("kantor-small"))
-    material = material_of(again, pictures)
+    images = glyphs(1)[::-1]
+    again = gather(np.array_split(images, 11), extractor("kantor-small"))
+    material = material_of(again, images)
     torch.manual_seed(99)  # nothing comes from torch's own dice
     found = evaluate(material, names.split(","))
     for name, score in found.items():

@@ -30,7 +30,7 @@ from kantor.metrics.diversity import (
 )
 
 
-def pictures(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3) -> np.ndarray:
+def images(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3) -> np.ndarray:
     """uint8 [n, H, W, C], smooth with noise."""
     dice = np.random.default_rng([13, seed])
     smooth = ndimage.gaussian_filter(dice.normal(size=(n, *size, channels)), (0, 3, 3, 0)) * 500
@@ -38,8 +38,8 @@ def pictures(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int 
 
 
 def alike(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and the same with noise of different strength."""
-    x = pictures(seed, n, size, channels)
+    """Images and the same with noise of different strength."""
+    x = images(seed, n, size, channels)
     strength = np.linspace(0, 80, n)[:, None, None, None]
     noise = np.random.default_rng([17, seed]).normal(size=x.shape) * strength
     return x, (x + noise).clip(0, 255).astype(np.uint8)
@@ -121,7 +121,7 @@ def test_ms_ssim_is_near_that_of_torchmetrics(size: tuple[int, int]) -> None:
 
 
 def test_ms_ssim_of_extremes() -> None:
-    x = pictures(0, 5)
+    x = images(0, 5)
     assert ms_ssim(x, x).numpy() == pytest.approx(1, abs=1e-6)
     assert ms_ssim(x, 255 - x).numpy() == pytest.approx(0)
     black, white = np.zeros((1, 16, 16, 1), np.uint8), np.full((1, 16, 16, 1), 255, np.uint8)
@@ -155,9 +155,9 @@ def test_ms_ssim_takes_views_that_are_not_to_be_written() -> None:
 
 def test_ms_ssim_refuses_what_it_cannot_compare() -> None:
     with pytest.raises(DataError, match=r"10 x 40 pixels; leave this score out"):
-        ms_ssim(pictures(0, 2, (10, 40)), pictures(1, 2, (10, 40)))
+        ms_ssim(images(0, 2, (10, 40)), images(1, 2, (10, 40)))
     with pytest.raises(ConfigError, match="give two alike"):
-        ms_ssim(pictures(0, 2), pictures(1, 3))
+        ms_ssim(images(0, 2), images(1, 3))
     with pytest.raises(ConfigError, match="give two alike"):
         ms_ssim(torch.zeros(32, 32), torch.zeros(32, 32))
     with pytest.raises(ConfigError, match="give two alike"):
@@ -169,7 +169,7 @@ def test_ms_ssim_refuses_what_it_cannot_compare() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 60), st.integers(1, 8), st.integers(0, 2**31))
-def test_pairs_are_of_two_pictures_of_one_class(n: int, classes: int, seed: int) -> None:
+def test_pairs_are_of_two_images_of_one_class(n: int, classes: int, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, classes, n) * 3 - 4
     if len(np.unique(labels)) == n:
         with pytest.raises(ConfigError, match="are of one class"):
@@ -202,7 +202,7 @@ def test_pairs_are_even_and_a_function_of_seed_and_count() -> None:
 
 
 def test_pair_similarity_sees_collapse() -> None:
-    x = pictures(0, 40)
+    x = images(0, 40)
     found = pair_similarity(x, 0, 200)
     first, second = pairs_of(40, 0, 200)
     assert found[0] == pytest.approx(float(ms_ssim(x[first], x[second]).mean()))
@@ -214,8 +214,8 @@ def test_pair_similarity_sees_collapse() -> None:
     assert pair_similarity(within, 0, 200, classes)[0] > pair_similarity(within, 0, 200)[0] + 0.3 > 0.3
 
 
-def test_pairs_share_pictures_and_the_interval_knows() -> None:
-    """Of few pictures: the mean over many draws lies in most intervals, though a thousand pairs were looked at."""
+def test_pairs_share_images_and_the_interval_knows() -> None:
+    """Of few images: the mean over many draws lies in most intervals, though a thousand pairs were looked at."""
     shades = np.linspace(0, 255, 24)[:, None, None, None] * np.ones((24, 16, 16, 1))
     some = [
         np.random.default_rng(i).normal(shades[np.random.default_rng(i).integers(24, size=20)], 40) for i in range(40)
@@ -238,7 +238,7 @@ def test_score_of_sure_and_even_classes_is_their_number() -> None:
         assert inception_style_score(certain, 0)[0] == pytest.approx(classes, rel=1e-9)
 
 
-def test_score_of_pictures_all_the_same_is_one() -> None:
+def test_score_of_images_all_the_same_is_one() -> None:
     logits = torch.randn(7, generator=torch.Generator().manual_seed(0)).repeat(50, 1)
     score, (low, high) = inception_style_score(logits, 0)
     assert (score, low, high) == pytest.approx((1, 1, 1))

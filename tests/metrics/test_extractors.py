@@ -20,7 +20,7 @@ from kantor.metrics.extractors import extractor, onnx, register
 from kantor.metrics.features import BATCH, Activations, state_digest
 from kantor.metrics.random_features import Network, random_features
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 3), dtype=np.uint8)
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +62,10 @@ def test_random_features_have_the_same_bits_everywhere() -> None:
     )
 
 
-def test_random_features_of_a_known_picture() -> None:
+def test_random_features_of_a_known_image() -> None:
     y, x = np.mgrid[:32, :32]
-    picture = np.stack([8 * x, 8 * y, 4 * (x + y)], -1).astype(np.uint8)[None]
-    features = random_features()(picture).features
+    image = np.stack([8 * x, 8 * y, 4 * (x + y)], -1).astype(np.uint8)[None]
+    features = random_features()(image).features
     assert features.shape == (1, 128)
     expected = torch.tensor([-0.857374, 1.043842, -0.874458, 0.315829, -0.685065])
     assert torch.allclose(features[0, :5], expected, atol=1e-4)
@@ -73,9 +73,9 @@ def test_random_features_of_a_known_picture() -> None:
 
 def test_random_features_move_with_the_damage() -> None:
     y, x = np.mgrid[:32, :32]
-    picture = np.stack([8 * x, 8 * y, 4 * (x + y)], -1)
-    noise = np.random.default_rng(1).normal(size=picture.shape)
-    damaged = [np.clip(picture + strength * noise, 0, 255).astype(np.uint8) for strength in (0, 5, 20, 60)]
+    image = np.stack([8 * x, 8 * y, 4 * (x + y)], -1)
+    noise = np.random.default_rng(1).normal(size=image.shape)
+    damaged = [np.clip(image + strength * noise, 0, 255).astype(np.uint8) for strength in (0, 5, 20, 60)]
     features = random_features()(np.stack(damaged)).features
     distances = (features - features[0]).norm(dim=1)
     assert bool((distances.diff() > 0.1).all())
@@ -139,16 +139,16 @@ def test_a_function_of_ones_own() -> None:
     register("mine", lambda x: (seen.append(x), means(x))[1])
     mine = extractor("mine")
     assert (mine.name, mine.digest, mine.kept, mine.size, mine.channels) == ("mine", "", False, None, 3)
-    found = mine(PICTURES).features
-    assert torch.allclose(found, torch.from_numpy(PICTURES).float().mean((1, 2)))
+    found = mine(IMAGES).features
+    assert torch.allclose(found, torch.from_numpy(IMAGES).float().mean((1, 2)))
     assert seen[0].shape == (BATCH, 3, 8, 12) and seen[0].dtype == torch.float32
 
 
 @pytest.mark.parametrize("ends", [(0, 255), (0, 1), (-1, 1), [0.0, 1.0]])
 def test_the_range_of_the_input(ends: Any) -> None:
     register("mine", lambda x: torch.stack([x.amin((1, 2, 3)), x.amax((1, 2, 3))], 1), input_range=ends)
-    pictures = np.stack([np.zeros((4, 4, 1), np.uint8), np.full((4, 4, 1), 255, np.uint8)])
-    found = extractor("mine")(pictures).features
+    images = np.stack([np.zeros((4, 4, 1), np.uint8), np.full((4, 4, 1), 255, np.uint8)])
+    found = extractor("mine")(images).features
     assert torch.allclose(found, torch.tensor([[ends[0]] * 2, [ends[1]] * 2]).float(), atol=1e-6)
 
 
@@ -157,21 +157,21 @@ def test_the_range_of_the_input(ends: Any) -> None:
 def test_size_and_channels(size: Any, expected: tuple[int, int], channels: int) -> None:
     shapes: list[list[int]] = []
     register("mine", lambda x: (shapes.append(list(x.shape)), means(x))[1], size, channels)
-    assert extractor("mine")(PICTURES).features.shape == (5, channels)
+    assert extractor("mine")(IMAGES).features.shape == (5, channels)
     assert shapes == [[BATCH, channels, *expected]]
 
 
 def test_arrays_will_do() -> None:
     for kind in (np.float64, np.float16, np.int64):
         register("mine", lambda x, kind=kind: x.numpy().mean((2, 3)).astype(kind))
-        found = extractor("mine")(PICTURES).features
+        found = extractor("mine")(IMAGES).features
         assert found.dtype == torch.float32
-        assert torch.allclose(found, torch.from_numpy(PICTURES).float().mean((1, 2)), atol=1)
+        assert torch.allclose(found, torch.from_numpy(IMAGES).float().mean((1, 2)), atol=1)
 
 
 def test_positions_of_one_pixel_are_left_out() -> None:
     register("mine", lambda x: x.mean((2, 3), keepdim=True))
-    assert extractor("mine")(PICTURES).features.shape == (5, 3)
+    assert extractor("mine")(IMAGES).features.shape == (5, 3)
 
 
 def test_a_module_of_ones_own() -> None:
@@ -179,7 +179,7 @@ def test_a_module_of_ones_own() -> None:
     register("mine", module, input_range=(0, 1))
     first = extractor("mine")
     assert len(first.digest) == 64 and not first.kept
-    assert first(PICTURES).features.shape == (5, 4) and module.modes == [False]
+    assert first(IMAGES).features.shape == (5, 4) and module.modes == [False]
     with torch.no_grad():
         module.layer.weight += 1
     assert extractor("mine").digest != first.digest
@@ -202,21 +202,21 @@ def test_classifiers_of_ones_own() -> None:
     register("mine", both, classes={"classes": ["a", "b"], "colour": ("r", "g", "b")})
     mine = extractor("mine")
     assert mine.classes == {"classes": ("a", "b"), "colour": ("r", "g", "b")}
-    assert {name: one.shape for name, one in mine(PICTURES).logits.items()} == {"classes": (5, 2), "colour": (5, 3)}
+    assert {name: one.shape for name, one in mine(IMAGES).logits.items()} == {"classes": (5, 2), "colour": (5, 3)}
     register("mine", both, classes=["a", "b"])
     assert extractor("mine").classes == {"classes": ("a", "b")}
     register("mine", both, classes=["a", "b", "c"])
     with pytest.raises(ConfigError, match=r"logits 'classes' have shape \[64, 2\]; it named 3 classes: give \[64, 3\]"):
-        extractor("mine")(PICTURES)
+        extractor("mine")(IMAGES)
     register("mine", means, classes=["a"])
     with pytest.raises(ConfigError, match="gives no logits 'classes'"):
-        extractor("mine")(PICTURES)
+        extractor("mine")(IMAGES)
 
 
 def test_the_last_registration_counts() -> None:
     register("mine", means)
     register("mine", lambda x: means(x)[:, :1])
-    assert extractor("mine")(PICTURES).features.shape == (5, 1)
+    assert extractor("mine")(IMAGES).features.shape == (5, 1)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_the_last_registration_counts() -> None:
         ({"name": 3}, "a name is missing"),
         ({"name": "random"}, "random: is the name of Kantor's own features; choose another"),
         ({"name": "inception"}, "choose another"),
-        ({"network": Small}, "mine: the class Small cannot be called with pictures; give a torch module or a function"),
+        ({"network": Small}, "mine: the class Small cannot be called with images; give a torch module or a function"),
         ({"network": 3}, "int cannot be called"),
-        ({"channels": 4}, "channels is 4; use 3, or 1 for grey pictures"),
+        ({"channels": 4}, "channels is 4; use 3, or 1 for grey images"),
         ({"size": 0}, "size is 0; use (height, width)"),
         ({"size": (3, 4, 5)}, "size is (3, 4, 5)"),
         ({"size": 3.0}, "size is 3.0"),
@@ -256,19 +256,19 @@ def broken(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (broken, "extractor mine: fails with KeyError on pictures [64, 3, 8, 12] ('a\\nb'); it is called with float32"),
+        (broken, "extractor mine: fails with KeyError on images [64, 3, 8, 12] ('a\\nb'); it is called with float32"),
         (lambda x: "text", "extractor mine: gives str; "),
         (lambda x: None, "gives NoneType; "),
         (lambda x: np.array(["a"] * 64), "gives ndarray; "),
-        (lambda x: x, "gives features of shape [64, 3, 8, 12] for 64 pictures"),
-        (lambda x: means(x)[:5], "gives features of shape [5, 3] for 64 pictures"),
+        (lambda x: x, "gives features of shape [64, 3, 8, 12] for 64 images"),
+        (lambda x: means(x)[:5], "gives features of shape [5, 3] for 64 images"),
         (lambda x: means(x) / 0, "gives features that are not finite"),
     ],
 )
 def test_networks_that_fail_are_told_in_one_line(network: Any, words: str) -> None:
     register("mine", network)
     with pytest.raises(ConfigError) as caught:
-        extractor("mine")(PICTURES)
+        extractor("mine")(IMAGES)
     assert words in str(caught.value).replace("\\\\n", "\\n")
     assert "\n" not in str(caught.value)
 
@@ -279,7 +279,7 @@ def test_lack_of_memory_is_passed_on() -> None:
 
     register("mine", hungry)
     with pytest.raises(MemoryError):
-        extractor("mine")(PICTURES)
+        extractor("mine")(IMAGES)
 
 
 # -- ONNX ----------------------------------------------------------------------------------------------------------
@@ -329,11 +329,11 @@ def test_a_network_in_an_onnx_file(model: Any, batch: int | str) -> None:
     register("mine", onnx(path), size=(8, 12))
     mine = extractor("mine")
     assert mine.digest == hashlib.sha256(path.read_bytes()).hexdigest() and mine.kept
-    assert torch.allclose(mine(PICTURES).features, torch.from_numpy(PICTURES).float().mean((1, 2)), atol=1e-3)
+    assert torch.allclose(mine(IMAGES).features, torch.from_numpy(IMAGES).float().mean((1, 2)), atol=1e-3)
     register("mine", onnx(str(path)), input_range=(0, 1))
     assert extractor("mine").digest != mine.digest
-    found = extractor("mine")(PICTURES).features
-    assert torch.allclose(found, torch.from_numpy(PICTURES).float().mean((1, 2)) / 255, atol=1e-5)
+    found = extractor("mine")(IMAGES).features
+    assert torch.allclose(found, torch.from_numpy(IMAGES).float().mean((1, 2)) / 255, atol=1e-5)
 
 
 def test_onnx_files_that_are_refused(model: Any, tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_onnx_weights_beside_the_file_are_refused(tmp_path: Path, monkeypatch: p
         onnx("net.onnx")
 
 
-def test_an_onnx_network_of_other_pictures_says_so(model: Any) -> None:
+def test_an_onnx_network_of_other_images_says_so(model: Any) -> None:
     register("mine", onnx(model()), size=16)
-    with pytest.raises(ConfigError, match=r"^extractor mine: fails with InvalidArgument on pictures \[64, 3, 16, 16\]"):
-        extractor("mine")(PICTURES)
+    with pytest.raises(ConfigError, match=r"^extractor mine: fails with InvalidArgument on images \[64, 3, 16, 16\]"):
+        extractor("mine")(IMAGES)

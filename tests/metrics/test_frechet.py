@@ -43,7 +43,7 @@ def test_moments_are_numpys() -> None:
 
 @pytest.mark.parametrize("n", [40, 300])
 def test_agrees_with_the_matrix_root_of_scipy(n: int) -> None:
-    """Also with fewer pictures than features, where covariances have no full rank."""
+    """Also with fewer images than features, where covariances have no full rank."""
     x, y = gaussian(n, 60, 1, 1.3, 0.2), gaussian(n, 60, 2)
     a, b = moments(x), moments(y)
     root = scipy.linalg.sqrtm(a.covariance.numpy() @ b.covariance.numpy())
@@ -143,7 +143,7 @@ def test_kid_is_unbiased_where_the_frechet_distance_is_not() -> None:
     assert np.mean([frechet(x, y, replicates=1)[0] for x, y in draws]) > 0.1
 
 
-def test_resampled_sets_have_as_many_pictures() -> None:
+def test_resampled_sets_have_as_many_images() -> None:
     found = counts(50, 0, 20)
     assert found.shape == (20, 50)
     assert (found.sum(1) == 50).all()

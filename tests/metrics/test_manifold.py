@@ -58,7 +58,7 @@ def test_collapse_costs_recall_and_noise_costs_precision() -> None:
     assert noisy["precision"] < 0.3 and noisy["density"] < 0.2 and noisy["recall"] > 0.7
 
 
-def test_one_picture_over_and_over() -> None:
+def test_one_image_over_and_over() -> None:
     reals = normal(200, 8, 0)
     found = means(reals[:1].expand(200, 8).clone(), reals)
     assert found["precision"] == 1 and found["recall"] == pytest.approx(1 / 200)
@@ -80,7 +80,7 @@ def test_nearest_is_that_of_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose(distances, apart.topk(3, largest=False).values, rtol=1e-12)
 
 
-def test_equal_pictures_are_skipped_where_asked() -> None:
+def test_equal_images_are_skipped_where_asked() -> None:
     y = torch.cat([normal(5, 4, 0), normal(5, 4, 0)])
     distances, rows = nearest(y, y, 1, skip_equal=True)
     assert (distances > 0).all()
@@ -96,13 +96,13 @@ def test_nothing_is_near_where_there_is_nothing_else() -> None:
 
 
 def test_pixel_distances_are_grey_levels() -> None:
-    pictures = np.zeros((2, 4, 5, 3), np.uint8)
-    pictures[1] = 10
-    points = as_points(pictures)
+    images = np.zeros((2, 4, 5, 3), np.uint8)
+    images[1] = 10
+    points = as_points(images)
     assert float((points[0] - points[1]).norm()) == pytest.approx(10, rel=1e-5)
 
 
-def test_copies_are_found_and_fresh_pictures_are_not() -> None:
+def test_copies_are_found_and_fresh_images_are_not() -> None:
     training, held, fresh = normal(2000, 6, 0), normal(500, 6, 1), normal(500, 6, 2)
     yardstick = nearest(held, training)[0][:, 0]
     copies = training[:500] + normal(500, 6, 3, 0.01)
@@ -127,7 +127,7 @@ def test_rank_test_is_scipys(ties: bool) -> None:
 
 
 def gathered(points: torch.Tensor) -> Gathered:
-    """Points as pictures of one row: their thumbnails and their features agree."""
+    """Points as images of one row: their thumbnails and their features agree."""
     pixels = (points * 20 + 128).round().clip(0, 255).to(torch.uint8).numpy()
     return Gathered(points, pixels[:, None, :, None], np.arange(len(points)))
 
@@ -144,13 +144,13 @@ def test_copies_and_collapse_are_at_0_in_the_histograms() -> None:
 
 
 @pytest.mark.parametrize("h", [20, 100, 1000])
-def test_fresh_pictures_are_copied_as_often_as_expected(h: int) -> None:
+def test_fresh_images_are_copied_as_often_as_expected(h: int) -> None:
     dice = np.random.default_rng(h)
     found = [copying(dice.normal(10, 1, 2000), dice.normal(10, 1, h)) for _ in range(200)]
     assert np.mean([one.copied.mean() for one in found]) == pytest.approx(found[0].expected, rel=0.25)
 
 
-def test_classes_of_many_equal_pictures() -> None:
+def test_classes_of_many_equal_images() -> None:
     """More copies than are looked at: each is told by its like, and a real one by others than itself."""
     reals = torch.cat([normal(40, 6, 0), normal(1, 6, 1).repeat(40, 1) + 3])
     labels = np.repeat([0, 1], 40)

@@ -27,7 +27,7 @@ def flat(size: tuple[int, int] | None = (8, 8), channels: int = 3) -> Extractor:
     return Extractor("flat", "d", lambda x: Activations(x.flatten(1), {"classes": x.mean((2, 3))}), size, channels)
 
 
-def pictures(n: int, h: int = 8, w: int = 8, c: int = 3, seed: int = 0) -> np.ndarray:
+def images(n: int, h: int = 8, w: int = 8, c: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, h, w, c), np.uint8)
 
 
@@ -88,7 +88,7 @@ def test_batches_of_any_size_become_batches_of_one(size: int, lengths: list[int]
 
 def test_resize_is_pillows() -> None:
     """On floats, which is what clean-fid does; both ways, any shape."""
-    x = pictures(2, 70, 50)
+    x = images(2, 70, 50)
     for height, width in ((32, 32), (7, 99)):
         ours = resized(to_float(torch.from_numpy(x)), height, width).numpy()
         for i, j in np.ndindex(2, 3):
@@ -119,7 +119,7 @@ def test_channels() -> None:
 
 
 def test_features_do_not_depend_on_batches_or_order() -> None:
-    x = pictures(150, 20, 12)
+    x = images(150, 20, 12)
     once = gather([x], flat())
     parts = gather(np.array_split(x, 7), flat())
     mixed = gather([x[::-1]], flat())
@@ -134,20 +134,20 @@ def test_features_do_not_depend_on_batches_or_order() -> None:
 
 
 def test_gathered_comes_back_from_tensors() -> None:
-    before = gather([pictures(30)], flat())
+    before = gather([images(30)], flat())
     after = Gathered.of(before.tensors())
     assert torch.equal(before.features, after.features) and after.logits.keys() == before.logits.keys()
     np.testing.assert_array_equal(before.order, after.order)
     assert len(before.first(5)) == 5 and torch.equal(before.first(5).features, before.features[:5])
 
 
-def test_large_pictures_are_compared_small() -> None:
-    assert thumbnails(pictures(2, 100, 50)).shape == (2, 32, 16, 3)
-    same = pictures(2, 32, 20)
+def test_large_images_are_compared_small() -> None:
+    assert thumbnails(images(2, 100, 50)).shape == (2, 32, 16, 3)
+    same = images(2, 32, 20)
     assert thumbnails(same) is same
 
 
-def test_no_pictures_no_scores() -> None:
+def test_no_images_no_scores() -> None:
     with pytest.raises(DataError, match="none to be scored"):
         gather([], flat())
 
@@ -162,4 +162,4 @@ def test_no_pictures_no_scores() -> None:
 )
 def test_features_that_are_none(network: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        gather([pictures(3)], Extractor("own", "", network, (8, 8)))  # type: ignore[arg-type]
+        gather([images(3)], Extractor("own", "", network, (8, 8)))  # type: ignore[arg-type]

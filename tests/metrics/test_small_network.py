@@ -17,14 +17,14 @@ from kantor.errors import ResourceError
 from kantor.metrics import small_network
 from kantor.metrics.features import Extractor, state_digest
 from kantor.metrics.small_network import kantor_small
-from kantor.types import Pictures
+from kantor.types import Images
 from support.paths import DATA
 
 COUNT = 600
 LETTER, HUE, GARMENT, DIGIT = 0.97, 0.97, 0.86, 0.96  # shares named rightly; measured: 1.00, 1.00, 0.89, 0.99
 
 
-def drawn(count: int, seed: int, side: int = 32) -> tuple[Pictures, list[glyphs.GlyphParameters]]:
+def drawn(count: int, seed: int, side: int = 32) -> tuple[Images, list[glyphs.GlyphParameters]]:
     source = glyphs.Glyphs(count, seed)
     shown = [source.parameters(i) for i in range(count)]
     return np.stack([glyphs.draw(one, side, side) for one in shown]), shown
@@ -35,7 +35,7 @@ def right(logits: torch.Tensor, labels: list[int] | NDArray[np.uint8]) -> float:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> tuple[Pictures, list[glyphs.GlyphParameters]]:
+def images() -> tuple[Images, list[glyphs.GlyphParameters]]:
     return drawn(COUNT, seed=1)
 
 
@@ -93,9 +93,9 @@ def test_sizes_and_channels(side: int, channels: int):
 
 
 @pytest.mark.parametrize("place", [0, 1, 37, 63, 64, 99])
-def test_features_do_not_depend_on_neighbours(place: int, pictures: tuple[Pictures, list[glyphs.GlyphParameters]]):
-    among = kantor_small()(pictures[0][:100])
-    alone = kantor_small()(pictures[0][place : place + 1])
+def test_features_do_not_depend_on_neighbours(place: int, images: tuple[Images, list[glyphs.GlyphParameters]]):
+    among = kantor_small()(images[0][:100])
+    alone = kantor_small()(images[0][place : place + 1])
     assert torch.equal(alone.features[0], among.features[place])
     assert torch.equal(alone.logits["classes"][0], among.logits["classes"][place])
 
@@ -106,16 +106,16 @@ def test_extremes_stay_finite_and_bounded():
     assert kantor_small()(np.concatenate([blank, noise])).features.abs().max() < 100
 
 
-def test_letters_and_hues_held_out(pictures: tuple[Pictures, list[glyphs.GlyphParameters]]):
-    found = kantor_small()(pictures[0])
-    letters = [small_network.LETTERS.index(one.letter) for one in pictures[1]]
+def test_letters_and_hues_held_out(images: tuple[Images, list[glyphs.GlyphParameters]]):
+    found = kantor_small()(images[0])
+    letters = [small_network.LETTERS.index(one.letter) for one in images[1]]
     assert right(found.logits["letter"], letters) > LETTER
     assert right(found.logits["classes"], letters) > LETTER
-    assert right(found.logits["hue"], [small_network.HUES.index(one.hue) for one in pictures[1]]) > HUE
+    assert right(found.logits["hue"], [small_network.HUES.index(one.hue) for one in images[1]]) > HUE
 
 
-def test_scale_is_as_described(pictures: tuple[Pictures, list[glyphs.GlyphParameters]]):
-    variance = kantor_small()(pictures[0]).features.var(0)
+def test_scale_is_as_described(images: tuple[Images, list[glyphs.GlyphParameters]]):
+    variance = kantor_small()(images[0]).features.var(0)
     assert 0.3 < variance.mean() < 3 and variance.min() > 0.005
 
 
@@ -142,25 +142,25 @@ def test_digits_held_out():
     assert right(found.logits["classes"], labels + 46) > DIGIT
 
 
-def blurred(pictures: Pictures, strength: int) -> Pictures:
+def blurred(images: Images, strength: int) -> Images:
     """A binomial filter, `strength` times."""
-    x = np.pad(pictures.astype(np.float32), ((0, 0), (strength,) * 2, (strength,) * 2, (0, 0)), "edge")
+    x = np.pad(images.astype(np.float32), ((0, 0), (strength,) * 2, (strength,) * 2, (0, 0)), "edge")
     for _ in range(strength):
         x = (x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]) / 4
         x = (x[:, :, :-2] + 2 * x[:, :, 1:-1] + x[:, :, 2:]) / 4
     return x.round().astype(np.uint8)
 
 
-def noisy(pictures: Pictures, strength: int) -> Pictures:
-    noise = np.random.default_rng(0).normal(0, 10 * strength, pictures.shape)
-    return (pictures + noise).clip(0, 255).round().astype(np.uint8)
+def noisy(images: Images, strength: int) -> Images:
+    noise = np.random.default_rng(0).normal(0, 10 * strength, images.shape)
+    return (images + noise).clip(0, 255).round().astype(np.uint8)
 
 
 @pytest.mark.parametrize("damage", [blurred, noisy])
-def test_features_move_with_damage(damage, pictures: tuple[Pictures, list[glyphs.GlyphParameters]]):
-    clean, other = (kantor_small()(x).features.mean(0) for x in (pictures[0][:300], drawn(300, seed=3)[0]))
+def test_features_move_with_damage(damage, images: tuple[Images, list[glyphs.GlyphParameters]]):
+    clean, other = (kantor_small()(x).features.mean(0) for x in (images[0][:300], drawn(300, seed=3)[0]))
     shifts = [
-        float((kantor_small()(damage(pictures[0][:300], strength)).features.mean(0) - clean).norm())
+        float((kantor_small()(damage(images[0][:300], strength)).features.mean(0) - clean).norm())
         for strength in (1, 2, 4)
     ]
     assert float((other - clean).norm()) < shifts[0] < shifts[1] < shifts[2]

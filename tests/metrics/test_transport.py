@@ -272,10 +272,10 @@ def test_sliced_does_not_mind_order_and_depends_on_its_seed() -> None:
         sliced_w(x, y[:80], 16, 0)
 
 
-# patches of pictures
+# patches of images
 
 
-def pictures(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3, noise: float = 8.0) -> np.ndarray:
+def images(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3, noise: float = 8.0) -> np.ndarray:
     """uint8 [n, H, W, C]: smooth shapes, each of its own brightness, and noise."""
     dice = np.random.default_rng([11, seed])
     rough = dice.normal(size=(n, -(-size[0] // 4), -(-size[1] // 4), channels)) * 40
@@ -312,7 +312,7 @@ def scipy_pyramid(x: np.ndarray, levels: int) -> list[np.ndarray]:
 )
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pyramid_agrees_with_scipy(size: tuple[int, int], heights: list[int], channels: int) -> None:
-    x = pictures(0, 3, size, channels)
+    x = images(0, 3, size, channels)
     levels = laplacian_pyramid(x)
     assert [level.shape[2] for level in levels] == heights
     expected = scipy_pyramid(x.transpose(0, 3, 1, 2).astype(np.float64), len(levels))
@@ -322,7 +322,7 @@ def test_pyramid_agrees_with_scipy(size: tuple[int, int], heights: list[int], ch
 
 
 def test_patches_lie_where_seed_and_rank_say() -> None:
-    x = pictures(0, 30, (33, 45))
+    x = images(0, 30, (33, 45))
     whole = laplacian_descriptors(x, 3, 8)
     assert {height: list(found.shape) for height, found in whole.items()} == {h: [240, 3, 7, 7] for h in (33, 17)}
     for start, stop in [(0, 7), (7, 8), (8, 30)]:
@@ -363,7 +363,7 @@ def plain_swd(fakes: np.ndarray, reals: np.ndarray, seed: int, patches: int, dir
 
 @pytest.mark.parametrize(("size", "channels"), [((32, 32), 3), ((33, 48), 1), ((64, 64), 4)])
 def test_swd_equals_a_plain_one(size: tuple[int, int], channels: int) -> None:
-    fakes, reals = pictures(0, 40, size, channels, noise=20), pictures(1, 40, size, channels)
+    fakes, reals = images(0, 40, size, channels, noise=20), images(1, 40, size, channels)
     found = swd(fakes, reals, 5, patches=10, directions=24)
     expected = plain_swd(fakes, reals, 5, 10, 24)
     assert list(found.levels.values()) == pytest.approx(expected, rel=1e-4)
@@ -374,25 +374,25 @@ def test_swd_equals_a_plain_one(size: tuple[int, int], channels: int) -> None:
 
 
 def test_swd_of_a_set_with_itself_is_zero() -> None:
-    x = pictures(0, 50)
+    x = images(0, 50)
     assert swd(x, x, 0, 8, 16).levels == {32: 0.0, 16: 0.0}
     assert swd(x, x, 0, 8, 16).interval[0] == 0
 
 
 def test_swd_sees_noise_at_the_finest_level_and_blur() -> None:
-    reals = pictures(0, 300)
-    same = swd(pictures(1, 300), reals, 0, 16, 32)
-    noisy = [swd(pictures(1, 300, noise=noise), reals, 0, 16, 32) for noise in (12, 18, 30)]
+    reals = images(0, 300)
+    same = swd(images(1, 300), reals, 0, 16, 32)
+    noisy = [swd(images(1, 300, noise=noise), reals, 0, 16, 32) for noise in (12, 18, 30)]
     fine = [same.levels[32], *(one.levels[32] for one in noisy)]
     assert fine == sorted(fine)
     assert max(one.levels[16] for one in noisy) < 1.1 * same.levels[16]
     assert noisy[-1].intervals[32][0] > same.intervals[32][1]
-    blurred = ndimage.gaussian_filter(pictures(1, 300).astype(float), (0, 1, 1, 0)).astype(np.uint8)
+    blurred = ndimage.gaussian_filter(images(1, 300).astype(float), (0, 1, 1, 0)).astype(np.uint8)
     assert swd(blurred, reals, 0, 16, 32).intervals[32][0] > same.intervals[32][1]
 
 
 def test_swd_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    fakes, reals = pictures(0, 40), pictures(1, 40)
+    fakes, reals = images(0, 40), images(1, 40)
     whole = swd(fakes, reals, 0, 8, 16)
     monkeypatch.setattr(sliced, "PIXELS", 32 * 32 * 3 * 7)
     assert swd(fakes, reals, 0, 8, 16) == whole
@@ -400,8 +400,8 @@ def test_swd_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_swd_with_a_channel_that_never_changes() -> None:
-    """Opaque pictures have an alpha of 255 everywhere."""
-    fakes, reals = pictures(0, 40, channels=4), pictures(1, 40, channels=4)
+    """Opaque images have an alpha of 255 everywhere."""
+    fakes, reals = images(0, 40, channels=4), images(1, 40, channels=4)
     fakes[..., 3] = reals[..., 3] = 255
     found = swd(fakes, reals, 0, 8, 16)
     assert 0 < found.mean < 1000
@@ -409,9 +409,9 @@ def test_swd_with_a_channel_that_never_changes() -> None:
     assert swd(grey, grey, 0, 8, 16).mean == 0
 
 
-def test_resampled_sets_are_what_resampled_pictures_give() -> None:
-    """Of grey pictures the short cut is no approximation: the same numbers as from the resampled patches themselves."""
-    fakes, reals = pictures(0, 30, channels=1, noise=20), pictures(1, 30, channels=1)
+def test_resampled_sets_are_what_resampled_images_give() -> None:
+    """Of grey images the short cut is no approximation: the same numbers as from the resampled patches themselves."""
+    fakes, reals = images(0, 30, channels=1, noise=20), images(1, 30, channels=1)
     fake, real = (laplacian_descriptors(x, 0, 12)[32] for x in (fakes, reals))
     lines, drawn = sliced._lines(49, 6, 0).float(), counts(30, 0, 5)
     y = np.sort(sliced._projected(sliced._normalised(real.clone(), 30)[0], lines), axis=1)
@@ -426,17 +426,17 @@ def test_resampled_sets_are_what_resampled_pictures_give() -> None:
 
 
 def test_swd_intervals_cover_the_mean_of_draws() -> None:
-    reals = pictures(0, 64)
+    reals = images(0, 64)
 
     def draw(i: int) -> tuple[float, Interval]:
-        found = swd(pictures(i + 1, 64, noise=14), reals, 0, 8, 16)
+        found = swd(images(i + 1, 64, noise=14), reals, 0, 8, 16)
         return found.levels[32], found.intervals[32]
 
     assert covered(draw, 40) >= 0.85
 
 
 def test_swd_takes_views_that_are_not_to_be_written() -> None:
-    x, y = pictures(0, 20), pictures(1, 20)
+    x, y = images(0, 20), images(1, 20)
     expected = swd(x, y, 0, 8, 16)
     x.flags.writeable = False
     assert swd(x, y[::-1].copy()[::-1], 0, 8, 16) == expected
@@ -444,8 +444,8 @@ def test_swd_takes_views_that_are_not_to_be_written() -> None:
 
 def test_swd_refuses_what_it_cannot_compare() -> None:
     with pytest.raises(ConfigError, match="equally many of one size"):
-        swd(pictures(0, 4), pictures(1, 5), 0)
+        swd(images(0, 4), images(1, 5), 0)
     with pytest.raises(ConfigError, match="equally many of one size"):
-        swd(pictures(0, 4, (16, 16)), pictures(1, 4), 0)
+        swd(images(0, 4, (16, 16)), images(1, 4), 0)
     with pytest.raises(ConfigError, match="15 x 40 pixels"):
-        swd(pictures(0, 4, (15, 40)), pictures(1, 4, (15, 40)), 0)
+        swd(images(0, 4, (15, 40)), images(1, 4, (15, 40)), 0)

@@ -30,7 +30,7 @@ def twins(kind: str, geometry: dict[str, Any], dtype: torch.dtype = torch.float6
     return ours, stock
 
 
-def picture(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0, last: bool = True) -> Tensor:
+def image(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0, last: bool = True) -> Tensor:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
     return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
@@ -58,7 +58,7 @@ def test_convolutions_have_the_derivatives_of_torchs(kind: str, geometry: dict[s
     ours, stock = twins(kind, geometry)
     memory = torch.channels_last if last else torch.contiguous_format
     ours, stock = (layer.to(memory_format=memory) for layer in (ours, stock))  # type: ignore[call-overload]
-    x = picture(3, 4, 9, 8, last=last)
+    x = image(3, 4, 9, 8, last=last)
     assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))
 
 
@@ -82,14 +82,14 @@ def test_of_any_shape(
         dilation = 1
     geometry = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     ours, stock = twins(kind, geometry | {"bias": bias})
-    x = picture(count, 4, height, width)
+    x = image(count, 4, height, width)
     assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcheck_of_first_and_second_order(kind: str) -> None:
     layer, _ = twins(kind, {"kernel_size": (3, 2), "stride": 2, "padding": 1})
-    x = picture(2, 4, 5, 4).requires_grad_()
+    x = image(2, 4, 5, 4).requires_grad_()
 
     def call(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         out: Tensor = torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,))
@@ -106,13 +106,13 @@ def pooled(x: Tensor) -> Tensor:
 
 def test_pooling_is_torchs() -> None:
     for last in (True, False):
-        x = picture(2, 3, 7, 6, last=last)
+        x = image(2, 3, 7, 6, last=last)
         assert_same(derivatives(pooled, [], x), derivatives(lambda t: nn.functional.avg_pool2d(t, (2, 1)), [], x))
 
 
 @pytest.mark.parametrize("activation", [ops.relu, ops.leaky_relu, pooled])
 def test_gradcheck_of_activations(activation: Callable[[Tensor], Tensor]) -> None:
-    x = picture(2, 3, 4, 4)
+    x = image(2, 3, 4, 4)
     x = (x + x.sign() * 0.1).requires_grad_()  # away from the kink
     assert torch.autograd.gradcheck(activation, (x,))
     assert torch.autograd.gradgradcheck(activation, (x,))
@@ -154,7 +154,7 @@ def penalised(network: nn.Module, x: Tensor, precision: torch.dtype | None) -> l
 def test_under_autocast_gradients_are_as_near_to_float32_as_torchs() -> None:
     ours = critic(ops.Conv2d, ops.leaky_relu)
     stock = critic(nn.Conv2d, lambda t: nn.functional.leaky_relu(t, 0.2))
-    x = picture(8, 3, 16, 16, dtype=torch.float32)
+    x = image(8, 3, 16, 16, dtype=torch.float32)
     exact = penalised(stock, x, None)
     assert_same(penalised(ours, x, None), exact, 1e-4, 1e-6)
     for mine, theirs, true in zip(
@@ -166,7 +166,7 @@ def test_under_autocast_gradients_are_as_near_to_float32_as_torchs() -> None:
 
 
 def test_exotic_cases_are_torchs() -> None:
-    x = picture(2, 4, 8, 8)
+    x = image(2, 4, 8, 8)
     for geometry in (
         {"kernel_size": 3, "padding": "same"},
         {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
@@ -184,8 +184,8 @@ def test_exotic_cases_are_torchs() -> None:
 def test_a_frozen_layer_passes_gradients_on() -> None:
     layer, stock = twins("conv", GEOMETRIES[1])
     layer.requires_grad_(False)
-    x = picture(2, 4, 8, 8)
-    assert layer(picture(2, 4, 8, 8)).grad_fn is None
+    x = image(2, 4, 8, 8)
+    assert layer(image(2, 4, 8, 8)).grad_fn is None
     stock.requires_grad_(False)
     assert_same(derivatives(layer, [], x), derivatives(stock, [], x))
 
@@ -193,7 +193,7 @@ def test_a_frozen_layer_passes_gradients_on() -> None:
 def test_layers_with_an_equalised_rate() -> None:
     """Their weights are not leaves."""
     ours, stock = twins("conv", GEOMETRIES[1])
-    x = picture(2, 4, 8, 8)
+    x = image(2, 4, 8, 8)
     for layer in (ours, stock):
         ops.equalise(nn.Sequential(layer))
     assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))
@@ -201,7 +201,7 @@ def test_layers_with_an_equalised_rate() -> None:
 
 def test_backward_fills_grad() -> None:
     ours, stock = twins("conv", GEOMETRIES[1])
-    x = picture(2, 4, 8, 8)
+    x = image(2, 4, 8, 8)
     for layer in (ours, stock):
         layer(x).square().sum().backward()
     assert_same([p.grad for p in ours.parameters()], [p.grad for p in stock.parameters()])  # type: ignore[misc]
@@ -223,9 +223,9 @@ def test_weight_gradients_as_products(
     geometry = {"kernel_size": kernel, "stride": stride, "padding": tuple(min(padding, k // 2) for k in kernel)}
     count, height, width = sizes
     ours, stock = twins(kind, geometry, torch.bfloat16)
-    x = picture(count, 4, height, width, dtype=torch.bfloat16, last=last)
+    x = image(count, 4, height, width, dtype=torch.bfloat16, last=last)
     y = ours(x)
-    pull = picture(*y.shape, dtype=torch.bfloat16, seed=1, last=last)
+    pull = image(*y.shape, dtype=torch.bfloat16, seed=1, last=last)
     how = double_backward.Geometry(ours.stride, ours.padding, ours.dilation, kind == "transposed", (0, 0), 1)
     mine = double_backward._weight_product(pull, x, ours.weight.shape, how)
     exact = stock.double()
@@ -237,7 +237,7 @@ def test_a_bfloat16_critic_takes_products_on_a_processor(monkeypatch: pytest.Mon
     taken: list[torch.Size] = []
     inner = double_backward._weight_product
     monkeypatch.setattr(double_backward, "_weight_product", lambda *args: (taken.append(args[2]), inner(*args))[1])
-    x = picture(8, 3, 16, 16, dtype=torch.float32)
+    x = image(8, 3, 16, 16, dtype=torch.float32)
     penalised(critic(ops.Conv2d, ops.leaky_relu), x, None)
     assert taken == []
     penalised(critic(ops.Conv2d, ops.leaky_relu), x, torch.bfloat16)
@@ -250,10 +250,8 @@ def test_a_bfloat16_critic_takes_products_on_a_processor(monkeypatch: pytest.Mon
     [((4, 4), (2, 2), (1, 1)), ((2, 6), (1, 3), (0, 2)), ((3, 4), (3, 4), (0, 0)), ((6, 4), (2, 2), (3, 0))],
     ids=str,
 )
-def test_pictures_by_blocks(
-    kernel: Any, stride: Any, padding: Any, last: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Convolutions between many channels and a picture's three, both ways round, and without gradients."""
+def test_images_by_blocks(kernel: Any, stride: Any, padding: Any, last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions between many channels and an image's three, both ways round, and without gradients."""
     calls: list[torch.Size] = []
     whole = double_backward._transposed_by_blocks
 
@@ -269,7 +267,7 @@ def test_pictures_by_blocks(
     ):
         ours, stock = (cls(*channels, **geometry).double() for cls in (make, stock_make))  # type: ignore[operator]
         stock.load_state_dict(ours.state_dict())
-        x = picture(2, channels[0], 12, 12, last=last)
+        x = image(2, channels[0], 12, 12, last=last)
         assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))
         assert calls, make
         calls.clear()
@@ -281,9 +279,9 @@ def test_pictures_by_blocks(
 
 @pytest.mark.parametrize(("padding", "sides"), [(0, (9, 11)), (1, (9, 8)), (1, (8, 11)), ((0, 1), (5, 5))], ids=str)
 @pytest.mark.parametrize("kernel", [(4, 4), (2, 2)], ids=str)
-def test_a_picture_that_the_kernels_do_not_reach_to_the_end_of(kernel: Any, padding: Any, sides: Any) -> None:
+def test_a_image_that_the_kernels_do_not_reach_to_the_end_of(kernel: Any, padding: Any, sides: Any) -> None:
     geometry = {"kernel_size": kernel, "stride": 2, "padding": padding}
     ours, stock = (cls(3, 5, **geometry).double() for cls in (ops.Conv2d, nn.Conv2d))  # type: ignore[arg-type]
     stock.load_state_dict(ours.state_dict())
-    x = picture(2, 3, *sides)
+    x = image(2, 3, *sides)
     assert_same(derivatives(ours, list(ours.parameters()), x), derivatives(stock, list(stock.parameters()), x))

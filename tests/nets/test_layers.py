@@ -23,7 +23,7 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize(("group", "count", "size"), [("batch", 6, 6), (4, 8, 4), (4, 6, 3), (4, 7, 1), (8, 4, 4)])
 def test_minibatch_stddev_against_numpy(group: str | int, count: int, size: int) -> None:
-    """Group g holds the pictures g, g + groups, g + 2 groups ..., as in the code of ProGAN."""
+    """Group g holds the images g, g + groups, g + 2 groups ..., as in the code of ProGAN."""
     x = numbers(count, 3, 2, 5)
     got = MinibatchStddev(group)(x)  # type: ignore[arg-type]
     assert got.shape == (count, 4, 2, 5)
@@ -35,7 +35,7 @@ def test_minibatch_stddev_against_numpy(group: str | int, count: int, size: int)
         np.testing.assert_allclose(got[g::groups, 3].numpy(), wanted, rtol=1e-12)
 
 
-def test_minibatch_stddev_of_equal_pictures_has_a_finite_slope() -> None:
+def test_minibatch_stddev_of_equal_images_has_a_finite_slope() -> None:
     """A generator that has collapsed must not make the critic's gradient infinite."""
     x = numbers(1, 2, 3, 3).repeat(4, 1, 1, 1).requires_grad_()
     (slope,) = torch.autograd.grad(MinibatchStddev("batch")(x)[:, 2].sum(), x, create_graph=True)

@@ -85,10 +85,10 @@ def test_generator(case: tuple[str, ImageSpec, str, int]) -> None:
     _, spec, norm, classes = case
     z, labels = numbers(3, LATENT), LABELS if classes else None
     network = generator(case, init="he")
-    pictures = network(z, labels)
-    assert pictures.shape == (3, spec.channels, spec.height, spec.width)
-    assert pictures.abs().max() <= 1
-    assert pictures.flatten(1).std(dim=1).min() > 1e-3
+    images = network(z, labels)
+    assert images.shape == (3, spec.channels, spec.height, spec.width)
+    assert images.abs().max() <= 1
+    assert images.flatten(1).std(dim=1).min() > 1e-3
     assert (network(100 * z, labels).abs() <= 1).all()
     check_registry_rules(lambda seed: generator(case, seed, init="he"), z, labels)
     assert network.traits.normalisation == norm
@@ -105,7 +105,7 @@ def test_critic(case: tuple[str, ImageSpec, str, int]) -> None:
     assert network(x, labels).shape == (3,)
     check_registry_rules(lambda seed: critic(case, seed, init="he"), x, labels)
     norms = [m for m in network.modules() if type(m).__name__ in ("BatchNorm2d", "LayerNorm")]
-    norm = norm if norms else "none"  # a critic of small pictures has no layer between its first and its last
+    norm = norm if norms else "none"  # a critic of small images has no layer between its first and its last
     assert norms or (case[0] == "dcgan" and max(spec[:2]) <= 15) or case[2] == "none"
     assert network.traits.normalisation == norm
     assert others_change(network, x, labels) == network.traits.mixes_batch == (norm == "batch")
@@ -127,7 +127,7 @@ def test_critic(case: tuple[str, ImageSpec, str, int]) -> None:
     ("kind", "options"), [*itertools.product(CONFIGS, OPTIONS), *(("resnet", o) for o in RESNET_OPTIONS)], ids=str
 )
 def test_critic_with_options(kind: str, options: dict[str, object], spec: ImageSpec) -> None:
-    """The same questions of every option: 6 pictures, so that groups of 4 have to become groups of 3."""
+    """The same questions of every option: 6 images, so that groups of 4 have to become groups of 3."""
     x = numbers(6, spec.channels, spec.height, spec.width).tanh()
 
     def make(seed: int) -> nn.Module:
@@ -252,7 +252,7 @@ def test_dcgan_critic_with_quirks_step_by_step(norm: str, bare_first: bool, acti
 
 
 def test_dcgan_critic_with_a_norm_on_the_score_alone() -> None:
-    """Small pictures leave no layer between first and last, and the score's norm mixes the batch all the same."""
+    """Small images leave no layer between first and last, and the score's norm mixes the batch all the same."""
     network = build_critic(DcganCritic(norm="batch", activated_score=True), ImageSpec(8, 8, 1))
     assert network.traits.mixes_batch
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 1

@@ -53,7 +53,7 @@ def test_same_padding_is_the_least_that_gives_every_output() -> None:
 
 @pytest.mark.parametrize(("kernel", "stride", "size"), [(4, 1, (5, 6)), (5, 2, (7, 8)), (3, 4, (9, 8)), (4, 2, (6, 6))])
 def test_a_layer_of_a_critic_against_sums(kernel: int, stride: int, size: tuple[int, int]) -> None:
-    """out[i, j] = sum of x[i stride + a - before, j stride + b - before] w[a, b], where that is in the picture."""
+    """out[i, j] = sum of x[i stride + a - before, j stride + b - before] w[a, b], where that is in the image."""
     layer = DownStep(down(3, kernel, stride), 2, size, nn.Identity()).double()
     x, weight = numbers(2, 2, *size).double(), layer.conv.weight.detach()
     got = layer(x).detach().numpy()
@@ -106,7 +106,7 @@ def table(network: nn.Module, inputs: Tensor) -> list[tuple[tuple[int, ...], int
     return [(shape, parameters(layer.conv)) for shape, layer in zip(shapes, network.layers, strict=True)]
 
 
-FIVE, FOUR, PICTURE = 409_728, 262_272, 9_603
+FIVE, FOUR, IMAGE = 409_728, 262_272, 9_603
 
 
 def test_fish_generators() -> None:
@@ -115,10 +115,10 @@ def test_fish_generators() -> None:
     upward = [
         ((128, 8, 8), FIVE), ((128, 8, 8), FOUR), ((128, 16, 16), FIVE), ((128, 32, 32), FIVE),
     ]  # fmt: skip
-    assert table(small, numbers(2, 256)) == [*upward, ((3, 32, 32), PICTURE)]
+    assert table(small, numbers(2, 256)) == [*upward, ((3, 32, 32), IMAGE)]
     assert parameters(small) == 3_606_403
     large = build_generator(FISH64[0], LARGE)
-    more = [((128, 32, 32), FIVE), ((128, 64, 64), FIVE), ((3, 64, 64), PICTURE)]
+    more = [((128, 32, 32), FIVE), ((128, 64, 64), FIVE), ((3, 64, 64), IMAGE)]
     assert table(large, numbers(2, 256)) == [*upward, *more]
     assert parameters(large) == 4_425_859
 
@@ -160,7 +160,7 @@ def test_the_papers_mnist_networks() -> None:
 
 
 def test_the_papers_mnist_networks_step_by_step() -> None:
-    """Sigmoid brought to [-1, 1], activation behind the dense layer, the picture brought to [0, 1]."""
+    """Sigmoid brought to [-1, 1], activation behind the dense layer, the image brought to [0, 1]."""
     spec, do = ImageSpec(28, 28, 1), nn.functional
     generator, critic = build_generator(thin(MNIST28[0]), spec), build_critic(thin(MNIST28[1]), spec)
     z = 3 * numbers(2, 6)
@@ -170,12 +170,12 @@ def test_the_papers_mnist_networks_step_by_step() -> None:
         x = do.conv_transpose2d(x, layer.conv.weight, layer.conv.bias, 2, 1)[:, :, :side, :side]
         x = (x[:, :, :7, :7] if step == 0 else x).relu() if step < 2 else x
     torch.testing.assert_close(generator(z), 2 * x.sigmoid() - 1)
-    picture = generator(z).detach()
-    x = (picture + 1) / 2
+    image = generator(z).detach()
+    x = (image + 1) / 2
     for layer in critic.layers:
         rows = same_padding(x.shape[2], 5, 2)
         x = do.leaky_relu(do.conv2d(do.pad(x, (*rows, *rows)), layer.conv.weight, layer.conv.bias, 2), 0.2)
-    torch.testing.assert_close(critic(picture), critic.score(x.flatten(1)).flatten())
+    torch.testing.assert_close(critic(image), critic.score(x.flatten(1)).flatten())
 
 
 def test_the_fish_generator_step_by_step() -> None:
@@ -288,7 +288,7 @@ def test_dropout_is_behind_every_activation_but_the_last() -> None:
 @pytest.mark.parametrize(
     ("layers", "spec", "where", "words"),
     [
-        (FISH32[0].layers, ImageSpec(48, 48, 3), "generator.layers", "make pictures of 32x32, but data.size is 48"),
+        (FISH32[0].layers, ImageSpec(48, 48, 3), "generator.layers", "make images of 32x32, but data.size is 48"),
         (FISH32[0].layers, ImageSpec(32, 48, 3), "generator.layers", "but data.size is 32x48"),
         ([up(kernel=2, stride=3)], ImageSpec(24, 24, 3), "generator.layers.0", "leaves gaps"),
         ([up(), up(crop=9)], ImageSpec(8, 8, 3), "generator.layers.1", "crops 8x8 to 9"),
@@ -338,7 +338,7 @@ def grown() -> tuple[State, State]:
 
 
 def test_just_grown_is_the_smaller_network(grown: tuple[State, State]) -> None:
-    """Pictures with each pixel doubled, to the bit; scores of means of 2x2 pixels."""
+    """Images with each pixel doubled, to the bit; scores of means of 2x2 pixels."""
     small, large = grown
     z, x = numbers(3, 6), numbers(3, 3, 64, 64).tanh()
     doubled = small.generator(z).repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -375,7 +375,7 @@ def test_in_the_end_it_is_the_plain_network(grown: tuple[State, State]) -> None:
     plain = state(FISH64, LARGE, 3, **more)
     start_from(plain, weights_of(large), ())
     assert large.generator.state_dict().keys() - plain.generator.state_dict().keys() == {
-        "fade", "old_picture.conv.weight", "old_picture.conv.bias",
+        "fade", "old_image.conv.weight", "old_image.conv.bias",
     }  # fmt: skip
     z, x = numbers(3, 6), numbers(3, 3, 64, 64).tanh()
     assert torch.equal(plain.generator.eval()(z), large.generator(z))
@@ -426,7 +426,7 @@ def test_a_grown_generator_goes_through_a_file(grown: tuple[State, State], tmp_p
 @pytest.mark.parametrize(
     ("layers", "where"),
     [
-        ([up(4), up(6, grown=True), up(upsample=True)], "generator.layers.2"),  # the picture's layer enlarges
+        ([up(4), up(6, grown=True), up(upsample=True)], "generator.layers.2"),  # the image's layer enlarges
         ([up(4), up(6, grown=True), up(4, upsample=True), up()], "generator.layers.1"),  # another width beside
         ([up(4), up(4, upsample=True, grown=True), up(4), up()], "generator.layers.2"),  # an old layer behind new ones
         ([up(4, upsample=True), up(grown=True)], "generator.layers.1"),

@@ -181,7 +181,7 @@ def test_a_penalty_refuses_batch_norm_with_the_reason_and_the_remedy(kind: str) 
         assert reason is None
         return
     assert reason is not None
-    for part in ("batch norm", "other pictures of its batch", "Gulrajani et al. 2017", "--set critic.norm=layer"):
+    for part in ("batch norm", "other images of its batch", "Gulrajani et al. 2017", "--set critic.norm=layer"):
         assert part in reason
     assert "\n" not in reason
 
@@ -204,7 +204,7 @@ def test_a_penalty_of_weight_0_refuses_nothing() -> None:
 
 
 def test_the_refusal_is_true() -> None:
-    """With batch norm a picture's gradient changes when another picture of the batch does; with layer norm not."""
+    """With batch norm an image's gradient changes when another image of the batch does; with layer norm not."""
     torch.manual_seed(0)
     x = torch.randn(4, 3, 5, 4)
     other = x.clone()

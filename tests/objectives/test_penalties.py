@@ -205,7 +205,7 @@ def test_perturbed_points() -> None:
 
 
 def test_perturbed_is_the_same_on_every_scale_of_pixels() -> None:
-    """[-1, 1] or [0, 255]: the points move with the pictures."""
+    """[-1, 1] or [0, 255]: the points move with the images."""
     real, u, noise = uniform(4, 3, 5, 2, seed=1), uniform(4, seed=2), uniform(4, 3, 5, 2, seed=3)
     small = Perturbed().points(real, real, u, noise)
     torch.testing.assert_close(Perturbed().points(255 * real - 3, real, u, noise), 255 * small - 3)
@@ -237,7 +237,7 @@ FORMULAS = [two_sided, one_sided, zero_centred]
 
 
 def smooth_critic(weights: tuple[Tensor, ...]) -> Critic:
-    """3x3 convolution, tanh, dense, tanh, dense, all with biases: curved in the picture and in the weights."""
+    """3x3 convolution, tanh, dense, tanh, dense, all with biases: curved in the image and in the weights."""
     kernel, kernel_bias, dense, dense_bias, last = weights
 
     def critic(x: Tensor) -> Tensor:
@@ -248,7 +248,7 @@ def smooth_critic(weights: tuple[Tensor, ...]) -> Critic:
 
 
 def smooth_weights() -> tuple[Tensor, ...]:
-    shapes = [(2, 3, 3, 3), (2,), (4, 3), (3,), (3,)]  # 4x3 pictures leave 2x1 pixels of 2 channels
+    shapes = [(2, 3, 3, 3), (2,), (4, 3), (3,), (3,)]  # 4x3 images leave 2x1 pixels of 2 channels
     return tuple(normal(*s, seed=i).requires_grad_() for i, s in enumerate(shapes))
 
 

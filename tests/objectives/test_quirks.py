@@ -73,7 +73,7 @@ def test_norms_over_the_height_alone() -> None:
 
 
 def test_a_slope_of_one_in_zero_to_one_is_half_in_minus_one_to_one() -> None:
-    """paper-mnist28: target 0.5 and weight 40 here are target 1 and weight 10 where pictures lie in [0, 1]."""
+    """paper-mnist28: target 0.5 and weight 40 here are target 1 and weight 10 where images lie in [0, 1]."""
     weight = normal(6, seed=4)
 
     def critic(unit: Tensor) -> Tensor:  # what the paper's code has
@@ -147,7 +147,7 @@ def test_clipped_before_the_step() -> None:
 
 
 def test_two_updates_in_the_place_of_one() -> None:
-    """Colour WGAN, as coded: a step on real pictures, clipped, then one on generated ones, clipped."""
+    """Colour WGAN, as coded: a step on real images, clipped, then one on generated ones, clipped."""
     fields = {"critic.norm": "none", "cycle.split_updates": True, "objective.constraint.scope": "kernels"}
     state, steps = parts("wgan", fields, {"optimizer.critic.lr": 0.01, "critic.init": "he"})
     real, draws = feed().take(4), Draws(0, 0, 0, CPU)
@@ -201,7 +201,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_new_pictures_for_each_critic_step(monkeypatch: pytest.MonkeyPatch, norm: str) -> None:
+def test_new_images_for_each_critic_step(monkeypatch: pytest.MonkeyPatch, norm: str) -> None:
     seen = Watched(monkeypatch, {"cycle.critic_steps": 3, "generator.norm": norm})
     assert seen.feed.position == seen.state.counters.images_seen == 12
     assert not torch.equal(seen.real[0], seen.real[1])
@@ -225,7 +225,7 @@ def test_one_batch_and_its_latents_for_everything(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(0, 4), (8, 8), (3, 3)])
-def test_pictures_in_a_generator_step(monkeypatch: pytest.MonkeyPatch, count: int, wanted: int) -> None:
+def test_images_in_a_generator_step(monkeypatch: pytest.MonkeyPatch, count: int, wanted: int) -> None:
     seen = Watched(
         monkeypatch, {"cycle.generator_batch": count, "objective.kind": "relativistic", "critic.norm": "none"}
     )
@@ -251,12 +251,12 @@ def test_overdose_counted_in_epochs_as_on_celeba() -> None:
 def test_cycles_of_an_epoch_are_counted() -> None:
     state, steps = parts("wgan-gp", {"cycle": {"kind": "overdose", "counted": "epoch", "critic_steps": 1, "first_cycles": 2,
                                                "overdose_steps": 2, "every_cycles": 3}})  # fmt: skip
-    stream, critic_steps = feed(), []  # ten pictures, four a step
+    stream, critic_steps = feed(), []  # ten images, four a step
     for _ in range(7):
         before = state.counters.critic_steps
         steps.cycle(state, stream)
         critic_steps.append(state.counters.critic_steps - before)
-    # pictures seen before each cycle: 0, 8, 16, 20, 24, 28, 36 and epochs 0, 0, 1, 2, 2, 2, 3
+    # images seen before each cycle: 0, 8, 16, 20, 24, 28, 36 and epochs 0, 0, 1, 2, 2, 2, 3
     assert critic_steps == [2, 2, 1, 1, 1, 2, 1]
 
 

@@ -30,18 +30,18 @@ def decode(data):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
-def has_colour(picture, colour):
+def has_colour(image, colour):
     rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
-    return bool((np.abs(picture - rgb).max(2) <= 2).any())
+    return bool((np.abs(image - rgb).max(2) <= 2).any())
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 2000])
 def test_any_number_of_rows(n):
-    picture = decode(losses_png(metrics(n), "00000-fish"))
-    assert picture.shape[1] == 1400
+    image = decode(losses_png(metrics(n), "00000-fish"))
+    assert image.shape[1] == 1400
     for panel in (WASSERSTEIN, *SMALL):
         for line in panel.lines:
-            assert has_colour(picture, line.colour) == (n > 0 or panel is WASSERSTEIN), (
+            assert has_colour(image, line.colour) == (n > 0 or panel is WASSERSTEIN), (
                 line
             )  # whose title is there in any case
 
@@ -52,10 +52,10 @@ def test_columns_that_are_missing_or_empty():
     table["generator_loss"][5:9] = np.nan
     table["critic_loss"][3] = np.inf
     del table["gradient_norm"], table["wasserstein_estimate"], table["epoch"], table["critic_fake"]
-    picture = decode(losses_png(table, "x"))
-    colours = {line.column for panel in SMALL for line in panel.lines if has_colour(picture, line.colour)}
+    image = decode(losses_png(table, "x"))
+    colours = {line.column for panel in SMALL for line in panel.lines if has_colour(image, line.colour)}
     assert colours == {"critic_real", "critic_loss", "generator_loss"}
-    assert has_colour(picture, GAP.colour)
+    assert has_colour(image, GAP.colour)
     losses_png({}, "nothing at all")
     losses_png({"images_seen": np.array([400.0])}, "nothing but a count")
     losses_png({name: np.full(3, np.nan) for name in COLUMNS}, "no numbers")
@@ -77,8 +77,8 @@ def test_both_curves_of_the_scores_lie_in_one_panel():
         "critic_real": np.full(300, 10.0),
         "critic_fake": np.full(300, -10.0),
     }
-    picture = decode(losses_png(table, "x"))
-    blue, orange = (np.argwhere(np.abs(picture - np.array(rgb)).max(2) <= 2) for rgb in ((86, 180, 233), (230, 159, 0)))
+    image = decode(losses_png(table, "x"))
+    blue, orange = (np.argwhere(np.abs(image - np.array(rgb)).max(2) <= 2) for rgb in ((86, 180, 233), (230, 159, 0)))
     assert blue[:, 0].max() < orange[:, 0].min()
     assert 80 < np.median(orange[:, 0]) - np.median(blue[:, 0]) < 250  # a small panel is about 200 pixels high
     assert blue[:, 1].min() < 120 and blue[:, 1].max() > 1200  # alone in its row, it is as wide as the gap above it

@@ -76,9 +76,9 @@ def test_training_leaves_a_page_that_needs_nothing_else(run: Path) -> None:
     assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe")]
     assert not re.search(r"https?://", page.text)
-    for heading in ("Pictures it makes", "Curves", "Settings", "Do it again"):
+    for heading in ("Images it makes", "Curves", "Settings", "Do it again"):
         assert heading in page.text
-    assert "64 pictures seen" in page.text
+    assert "64 images seen" in page.text
     assert "generator.width" in page.text
     assert "kantor train --config" in page.text
 
@@ -110,7 +110,7 @@ def test_a_run_that_has_only_begun(run: Path) -> None:
 
 
 def test_faults_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (run / "samples" / "reals.png").write_bytes(b"no picture")
+    (run / "samples" / "reals.png").write_bytes(b"no image")
     assert exit_of("report", run) == 0
     assert "Sheets that cannot be read: 1." in (run / PAGE).read_text()
     Image.new("RGB", (20, 20)).save(run / "samples" / "reals.png")
@@ -158,7 +158,7 @@ def test_table_of_epochs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].split()[-1] == "seconds"
     assert len({len(line) for line in lines}) == 1
     assert max(map(len, lines)) <= 110
-    assert [line.split()[0] for line in lines[1:]] == ["1", "2"]  # 64 pictures of 40
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2"]  # 64 images of 40
     assert "(60%)" in lines[2]
     assert re.fullmatch(r"1\.60 epochs in 0:\d\d:\d\d, \S+ s an epoch", last)
     assert exit_of("report", run, "--epochs") == 2
@@ -166,7 +166,7 @@ def test_table_of_epochs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_epoch_is_the_mean_over_its_rows() -> None:
-    """Four rows an epoch of 1000 pictures, the last of them right at its end, 62 s a row: 248 s an epoch."""
+    """Four rows an epoch of 1000 images, the last of them right at its end, 62 s a row: 248 s an epoch."""
     count = 60
     rows = np.arange(1, count + 1.0)
     metrics = {
@@ -250,7 +250,7 @@ def test_sentences_carry_the_figures() -> None:
     assert "Drawn to 0" in drawn_to_zero and drawn_to_zero.endswith("is 0.3.")
     lines = sentences.health({"skipped_steps": np.array([0, 3.0]), "images_per_second": np.array([100.0, 200, 300])})
     assert lines[0].startswith("3 steps were skipped")
-    assert "200 pictures a second" in lines[1]
+    assert "200 images a second" in lines[1]
 
 
 def test_the_norm_is_judged_by_the_target_of_its_penalty() -> None:
@@ -272,7 +272,7 @@ def test_the_norm_is_judged_by_the_target_of_its_penalty() -> None:
     two_targets = reading("wgan-gp", **{f"objective.penalties.second.{name}": value for name, value in other.items()})
     assert two_targets.drawn_to == "" and "Drawn" not in two_targets.gradient_norm
     columns = reading("wgan-gp", **{"objective.penalties.gradient.over": "columns"})
-    assert columns.drawn_to == "" and "Drawn" not in columns.gradient_norm  # the curve shows the norm of whole pictures
+    assert columns.drawn_to == "" and "Drawn" not in columns.gradient_norm  # the curve shows the norm of whole images
 
 
 def test_every_objective_says_how_to_read_the_scores() -> None:
@@ -296,7 +296,7 @@ def test_a_rising_gap_is_judged_by_its_objective() -> None:
     assert "at 3 and more the critic wins" in sentences.gap_words(5 * rising, reading("default"))
     assert "still finding differences" in sentences.gap_words(99 * rising, reading("wgan-gp"))
     assert "usual for long where weights are clipped" in sentences.gap_words(rising, reading("wgan"))
-    assert "watch whether the pictures get worse" in sentences.gap_words(rising, reading("dcgan"))
+    assert "watch whether the images get worse" in sentences.gap_words(rising, reading("dcgan"))
     assert "get better with more training" in sentences.gap_words(rising[::-1], reading("wgan-gp"))
 
 

@@ -134,7 +134,7 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert directory.find("fish", runs) == made[2], "the newest of several"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fish").mkdir()
-    assert directory.find("fish", runs) == made[2], "beside a folder of pictures of the same name"
+    assert directory.find("fish", runs) == made[2], "beside a folder of images of the same name"
     assert directory.find(str(made[0]), Path("elsewhere")) == made[0]
     monkeypatch.chdir(runs)
     assert directory.find("00002-fish", Path("elsewhere")) == Path("00002-fish")

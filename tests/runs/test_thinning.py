@@ -71,7 +71,7 @@ def test_a_renamed_one_neither_counts_nor_goes(tmp_path: Path) -> None:
     path, faults = last(tmp_path)
     assert path == tmp_path / "000004900"
     assert [str(fault) for fault in faults] == [
-        f"{tmp_path}/000009999: holds the state after 100 pictures; rename it to 000000100"
+        f"{tmp_path}/000009999: holds the state after 100 images; rename it to 000000100"
     ]
 
 

@@ -14,7 +14,7 @@ from kantor.sample.gif import choose, gif_bytes
 from kantor.sample.grid import CHECKER, INK, PAPER, grid, parse_colour, parse_grid, png_bytes
 
 
-def pictures(n, h=8, w=8, c=3, seed=0):
+def images(n, h=8, w=8, c=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, h, w, c), np.uint8)
 
 
@@ -28,8 +28,8 @@ def gif_frames(data):
 
 
 class TestGrid:
-    def test_places_every_picture_in_rows(self):
-        p = pictures(5, 4, 6)
+    def test_places_every_image_in_rows(self):
+        p = images(5, 4, 6)
         sheet = grid(p, columns=3, gutter=1, scale=1)
         assert sheet.shape == (1 + 2 * 5, 1 + 3 * 7, 3) and sheet.dtype == np.uint8
         for i in range(5):
@@ -39,27 +39,27 @@ class TestGrid:
         assert (sheet[0] == PAPER).all() and (sheet[:, 0] == PAPER).all()
 
     def test_raw_is_the_bare_pixels(self):
-        p = pictures(4)
+        p = images(4)
         expected = np.concatenate([np.concatenate(p[:2], 1), np.concatenate(p[2:], 1)])
         np.testing.assert_array_equal(grid(p, 2, gutter=0, scale=1), expected)
 
     def test_enlarges_by_whole_pixels(self):
-        p = pictures(1, 2, 2)
+        p = images(1, 2, 2)
         sheet = grid(p, gutter=0, scale=3)
         np.testing.assert_array_equal(sheet, p[0].repeat(3, 0).repeat(3, 1))
 
-    def test_small_pictures_are_made_visible(self):
-        assert grid(pictures(1, 32, 32), gutter=0).shape == (64, 64, 3)
-        assert grid(pictures(1, 28, 28), gutter=0).shape == (84, 84, 3)
-        assert grid(pictures(1, 64, 64), gutter=0).shape == (64, 64, 3)
-        assert grid(pictures(1, 8, 64), gutter=0).shape == (8, 64, 3)
+    def test_small_images_are_made_visible(self):
+        assert grid(images(1, 32, 32), gutter=0).shape == (64, 64, 3)
+        assert grid(images(1, 28, 28), gutter=0).shape == (84, 84, 3)
+        assert grid(images(1, 64, 64), gutter=0).shape == (64, 64, 3)
+        assert grid(images(1, 8, 64), gutter=0).shape == (8, 64, 3)
 
     def test_large_sheets_stay_below_2048(self):
-        sheet = grid(pictures(2500, 32, 32), columns=50)
+        sheet = grid(images(2500, 32, 32), columns=50)
         assert max(sheet.shape) <= 2048
 
     def test_grey_becomes_rgb(self):
-        p = pictures(1, c=1)
+        p = images(1, c=1)
         np.testing.assert_array_equal(grid(p, gutter=0, scale=1), p[0].repeat(3, 2))
 
     def test_rgba_lies_on_a_checkerboard(self):
@@ -78,11 +78,11 @@ class TestGrid:
         [(64, 8, 8, 8), (12, 8, 8, 4), (1, 8, 8, 1), (3, 8, 8, 3), (5, 8, 8, 3), (8, 8, 16, 2)],
     )
     def test_default_columns_make_it_about_square(self, n, h, w, columns):
-        assert grid(pictures(n, h, w), gutter=0, scale=1).shape[1] == columns * w
+        assert grid(images(n, h, w), gutter=0, scale=1).shape[1] == columns * w
 
     def test_the_caption_is_written_below_and_changes_nothing_else(self):
-        p = pictures(16, 32, 32)
-        bare, titled = grid(p), grid(p, caption="32,000 pictures seen · epoch 1.6")
+        p = images(16, 32, 32)
+        bare, titled = grid(p), grid(p, caption="32,000 images seen · epoch 1.6")
         np.testing.assert_array_equal(titled[: len(bare)], bare)
         strip = titled[len(bare) :]
         dark = (strip < 150).all(2)
@@ -90,13 +90,13 @@ class TestGrid:
         assert (strip[-1] == PAPER).all() and (strip[:, -1] == PAPER).all()  # nothing is cut off
 
     def test_a_narrow_sheet_grows_for_its_caption(self):
-        sheet = grid(pictures(1), caption="32,000 pictures seen · epoch 1.6", scale=1)
+        sheet = grid(images(1), caption="32,000 images seen · epoch 1.6", scale=1)
         assert sheet.shape[1] > 100 and (sheet[:, -1] == PAPER).all() and (sheet[:, 0] == PAPER).all()
 
     @pytest.mark.parametrize("paper", [(255, 255, 255), (0, 0, 0), (10, 200, 30)])
     def test_paper_of_another_colour(self, paper):
-        p = pictures(5, 32, 32)
-        sheet, warm = grid(p, 3, 4, "32,000 pictures", 2, paper), grid(p, 3, 4, "32,000 pictures", 2)
+        p = images(5, 32, 32)
+        sheet, warm = grid(p, 3, 4, "32,000 images", 2, paper), grid(p, 3, 4, "32,000 images", 2)
         assert sheet.shape == warm.shape
         other = (sheet != warm).any(2)
         assert (sheet[:4] == paper).all() and (sheet[72:140, 140:] == paper).all()  # the edge and the empty place
@@ -107,7 +107,7 @@ class TestGrid:
 
     @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 8, 8, 2), (8, 8, 3)])
     def test_other_shapes_are_refused(self, shape):
-        with pytest.raises(ValueError, match=r"pictures must be"):
+        with pytest.raises(ValueError, match=r"images must be"):
             grid(np.zeros(shape, np.uint8))
 
 
@@ -150,7 +150,7 @@ class TestGif:
             np.testing.assert_array_equal(frame, expected)
 
     def test_times_and_loop(self):
-        got, image = gif_frames(gif_bytes([pictures(1, seed=i)[0] for i in range(3)], fps=5, hold_last_s=2))
+        got, image = gif_frames(gif_bytes([images(1, seed=i)[0] for i in range(3)], fps=5, hold_last_s=2))
         assert [duration for _, duration in got] == [200, 200, 2000]
         assert image.info["loop"] == 0
 
@@ -164,7 +164,7 @@ class TestGif:
         assert (frame[0, 0] == photo[0, 0]).all()
 
     def test_same_bytes(self):
-        frames = [pictures(1, 40, 40, seed=i)[0] for i in range(3)]
+        frames = [images(1, 40, 40, seed=i)[0] for i in range(3)]
         assert gif_bytes(frames) == gif_bytes([f.copy() for f in frames])
 
     def test_long_films_are_thinned_evenly(self):

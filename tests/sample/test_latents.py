@@ -1,4 +1,4 @@
-"""Seeds of pictures: a promise for ever."""
+"""Seeds of images: a promise for ever."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kantor.errors import ConfigError
 from kantor.random import philox, uniforms
 from kantor.sample.latents import latents, parse_seeds
 
-# Never change these: they are what "seed 17 is the same picture for ever" means.
+# Never change these: they are what "seed 17 is the same image for ever" means.
 GOLDEN = {
     0: [1.13636732, -0.675882995, 1.24059176, 0.224251136, 1.02197874],
     17: [1.65750134, 0.504387856, 0.297503203, 0.506996334, 0.374479741],

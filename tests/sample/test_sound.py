@@ -1,4 +1,4 @@
-"""Pictures as sound: what is heard when, where and how loud, measured in the samples; and the command."""
+"""Images as sound: what is heard when, where and how loud, measured in the samples; and the command."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def black(side: int = 64) -> NDArray[np.uint8]:
 
 
 def with_dot(y: int, x: int, colour: tuple[int, int, int] = RED) -> NDArray[np.uint8]:
-    picture = black()
-    picture[y, x] = colour
-    return picture
+    image = black()
+    image[y, x] = colour
+    return image
 
 
 def heard(data: bytes) -> NDArray[np.float64]:
@@ -68,7 +68,7 @@ def angle(samples: NDArray[np.floating]) -> float:
 
 @pytest.mark.parametrize(("y", "x"), [(0, 0), (0, 63), (63, 0), (31, 17), (63, 63)])
 def test_a_dot_is_heard_when_and_where_it_is_seen(y: int, x: int) -> None:
-    """The difference to a black picture is that dot alone, in its place on the clock and between the ears."""
+    """The difference to a black image is that dot alone, in its place on the clock and between the ears."""
     both = heard(wav_bytes(sonify(with_dot(y, x)))), heard(wav_bytes(sonify(black())))
     assert len(both[0]) == HEADER + ROW + 63 * (ROW // 8)
     alone = both[0] - both[1]
@@ -81,9 +81,9 @@ def test_a_dot_is_heard_when_and_where_it_is_seen(y: int, x: int) -> None:
 
 
 def test_two_dots_are_heard_left_and_right() -> None:
-    picture = black()
-    picture[10, 2:10], picture[40, 54:62] = RED, RED
-    sound = heard(wav_bytes(sonify(picture)))[HEADER:]
+    image = black()
+    image[10, 2:10], image[40, 54:62] = RED, RED
+    sound = heard(wav_bytes(sonify(image)))[HEADER:]
     for y, x in ((10, 2), (40, 54)):
         start = y * (ROW // 8) + x * STEP
         part = sound[start : start + 8 * STEP]
@@ -94,9 +94,9 @@ def test_two_dots_are_heard_left_and_right() -> None:
 
 def test_the_header_ranks_the_colours_by_timbre() -> None:
     """Blue first: a sine. Red second: a triangle, odd partials by their squares. Green third: a sawtooth, all partials."""
-    picture = black()
-    picture[:40], picture[40:60], picture[60:] = BLUE, RED, GREEN
-    sound = heard(wav_bytes(sonify(picture)))[:HEADER].sum(axis=1)
+    image = black()
+    image[:40], image[40:60], image[60:] = BLUE, RED, GREEN
+    sound = heard(wav_bytes(sonify(image)))[:HEADER].sum(axis=1)
     red, green, blue = (sound[i * 38400 + 2400 : (i + 1) * 38400 - 2400] for i in range(3))
     for tone, gain, partials in (
         (blue, -12, {2: 0, 3: 0}),
@@ -122,9 +122,9 @@ def test_colours_are_called_right_and_ties_are_shared() -> None:
 
 def test_values_are_told_by_level_and_pitch() -> None:
     """A dot at 50.2 % of the brightest is int(0.498 * 28) = 13 dB below it, at 400 + 440 * 0.502 Hz."""
-    picture = with_dot(2, 5)
-    picture[50, 5] = (128, 0, 0)
-    alone = sonify(picture) - sonify(black())
+    image = with_dot(2, 5)
+    image[50, 5] = (128, 0, 0)
+    alone = sonify(image) - sonify(black())
     starts = [HEADER + y * (ROW // 8) + 5 * STEP for y in (2, 50)]
     bright, dim = (alone[s : s + DOT, 0] for s in starts)
     assert pitch(dim) == pytest.approx(400 + 440 * 128 / 255.01, abs=12)  # next to it, the black dot that is missing
@@ -132,8 +132,8 @@ def test_values_are_told_by_level_and_pitch() -> None:
     assert db(lone / full) == pytest.approx(-13, abs=0.5)
 
 
-def test_a_dark_picture_sounds_like_a_bright_one() -> None:
-    """What counts is the brightest value of the picture."""
+def test_a_dark_image_sounds_like_a_bright_one() -> None:
+    """What counts is the brightest value of the image."""
     start = HEADER + 5 * (ROW // 8) + 5 * STEP
     bright, dark = (sonify(with_dot(5, 5, (v, 0, 0)))[start : start + DOT, 0] for v in (250, 25))
     assert pitch(dark) == pytest.approx(pitch(bright), abs=1)
@@ -141,10 +141,10 @@ def test_a_dark_picture_sounds_like_a_bright_one() -> None:
 
 
 def test_grey_glides_along_the_rows() -> None:
-    """Left half white in the upper half of the picture, right half white in the lower one."""
-    picture = np.zeros((64, 64, 1), np.uint8)
-    picture[:32, :32], picture[32:, 32:] = 255, 255
-    sound = heard(wav_bytes(sonify(picture, "gray")))
+    """Left half white in the upper half of the image, right half white in the lower one."""
+    image = np.zeros((64, 64, 1), np.uint8)
+    image[:32, :32], image[32:, 32:] = 255, 255
+    sound = heard(wav_bytes(sonify(image, "gray")))
     row, apart = RATE // 4, RATE * 3 // 16
     assert len(sound) == row + 63 * apart
     for y, first, second in ((10, 840, 400), (50, 400, 840)):
@@ -162,10 +162,10 @@ def test_grey_glides_along_the_rows() -> None:
 
 
 def test_stacked_rows_sound_at_once() -> None:
-    """A white column in a grey picture: 124.5 Hz, where the rest has 83 (0.5 + 0.5) Hz."""
-    picture = np.full((64, 64, 1), 128, np.uint8)
-    picture[:, 48:] = 255
-    sound = heard(wav_bytes(sonify(picture, "stacked")))
+    """A white column in a grey image: 124.5 Hz, where the rest has 83 (0.5 + 0.5) Hz."""
+    image = np.full((64, 64, 1), 128, np.uint8)
+    image[:, 48:] = 255
+    sound = heard(wav_bytes(sonify(image, "stacked")))
     assert len(sound) == 4 * RATE + 240
     column = 3000
     for x, hz in ((8, 83 * (128 / 255.01 + 0.5)), (60, 124.5)):
@@ -176,34 +176,34 @@ def test_stacked_rows_sound_at_once() -> None:
 
 @pytest.mark.parametrize("mode", ["colour", "gray", "stacked"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 4), (8, 300, 3), (300, 8, 1), (32, 32, 4), (64, 64, 3)])
-def test_nothing_clips_or_jumps_and_equal_pictures_give_equal_bytes(mode: str, shape: tuple[int, int, int]) -> None:
-    for picture in (
+def test_nothing_clips_or_jumps_and_equal_images_give_equal_bytes(mode: str, shape: tuple[int, int, int]) -> None:
+    for image in (
         np.random.default_rng(0).integers(0, 256, shape, np.uint8),
         np.zeros(shape, np.uint8),
         np.full(shape, 255, np.uint8),
     ):
-        sound = sonify(picture, mode)
+        sound = sonify(image, mode)
         assert sound.dtype == np.float32 and sound.shape[1] == 2
         assert np.isfinite(sound).all() and np.abs(sound).max() <= PEAK + 1e-6
         assert np.abs(sound[[0, -1]]).max() < 0.02  # it starts and ends in silence
-        assert wav_bytes(sound) == wav_bytes(sonify(picture.copy(), mode))
+        assert wav_bytes(sound) == wav_bytes(sonify(image.copy(), mode))
 
 
 def test_a_sine_never_jumps() -> None:
     """Between two samples, no more than a sine of 840 Hz can: dots begin and end at nought, rows glide."""
-    picture = np.random.default_rng(1).integers(0, 256, (64, 64, 1), np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (64, 64, 1), np.uint8)
     steepest = 2 * np.pi * 840 / RATE * 10 ** (-12 / 20)
     fades = 10 ** (-12 / 20) / 240
-    assert np.abs(np.diff(sonify(picture, "gray"), axis=0)).max() < 2 * (steepest + fades)
+    assert np.abs(np.diff(sonify(image, "gray"), axis=0)).max() < 2 * (steepest + fades)
 
 
 def test_what_is_transparent_is_silent() -> None:
-    picture = np.zeros((64, 64, 4), np.uint8)
-    picture[..., :3] = (255, 90, 10)
-    hidden = sonify(picture)
+    image = np.zeros((64, 64, 4), np.uint8)
+    image[..., :3] = (255, 90, 10)
+    hidden = sonify(image)
     np.testing.assert_array_equal(hidden, sonify(black()))
-    picture[5, 5, 3] = 255
-    np.testing.assert_array_equal(sonify(picture), sonify(with_dot(5, 5, (255, 90, 10))))
+    image[5, 5, 3] = 255
+    np.testing.assert_array_equal(sonify(image), sonify(with_dot(5, 5, (255, 90, 10))))
 
 
 def test_the_resolution_changes_the_dots_not_the_row() -> None:
@@ -215,7 +215,7 @@ def test_the_resolution_changes_the_dots_not_the_row() -> None:
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 2), (0, 8, 3)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"a picture must be"):
+    with pytest.raises(ValueError, match=r"an image must be"):
         sonify(np.zeros(shape, np.uint8))
 
 
@@ -254,12 +254,12 @@ def sounds(folder: str | Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
-def save(path: str, picture: NDArray[np.uint8]) -> None:
+def save(path: str, image: NDArray[np.uint8]) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
 
 
-def test_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_image(capsys: pytest.CaptureFixture[str]) -> None:
     save("fish.png", with_dot(20, 60))
     assert exit_of("sonify", "fish.png", "--out", "heard") == 0
     out = capsys.readouterr().out
@@ -267,7 +267,7 @@ def test_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("heard/fish.wav").read_bytes() == wav_bytes(sonify(with_dot(20, 60)))
 
 
-def test_a_folder_with_names_that_clash_and_broken_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_names_that_clash_and_broken_images(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("in/a.png", "in/a.bmp", "in/b.png", "in/deep/a.png", "in/A.gif", "in/a.png.png"):
         save(name, with_dot(1, 2))
     Path("in/c.png").write_bytes(nasty.truncated_png())
@@ -288,7 +288,7 @@ def test_a_folder_with_names_that_clash_and_broken_pictures(capsys: pytest.Captu
     assert lines[-1] == "6 sounds in heard"
 
 
-def test_many_broken_pictures_take_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_broken_images_take_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     save("in/z.png", black(8))
     for i in range(12):
         Path(f"in/{i}.png").write_bytes(b"")
@@ -306,7 +306,7 @@ def test_no_more_than_asked_for() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rgba.png", "grey16.png", "palette.png", "rotated.jpg", "animated.gif", "cmyk.jpg"])
-def test_foreign_pictures(kind: str) -> None:
+def test_foreign_images(kind: str) -> None:
     Path(kind).write_bytes(nasty.ODD[kind]())
     assert exit_of("sonify", kind, "--out", "heard") == 0
     assert len(sounds("heard")) == 1
@@ -328,8 +328,8 @@ def test_a_rotated_photo_is_heard_upright() -> None:
         (["7", "--out", "o"], 4, "there is no run of this number"),
         (["latest", "--out", "o"], 4, "there is no run in this folder"),
         (["nowhere.safetensors", "--out", "o"], 4, "does not exist"),
-        (["empty", "--out", "o"], 3, "there are no pictures in it (found: nothing)"),
-        (["broken", "--out", "o"], 3, "none of its pictures can be read: a.png (empty)"),
+        (["empty", "--out", "o"], 3, "there are no images in it (found: nothing)"),
+        (["broken", "--out", "o"], 3, "none of its images can be read: a.png (empty)"),
         (["text.png", "--out", "o"], 3, "text.png: not an image (starts with `hello`)"),
         (["x" * 300, "--out", "o"], 3, "cannot be looked at"),
         (["pipe.png", "--out", "o"], 3, "is not a regular file"),
@@ -388,7 +388,7 @@ def test_formats_without_their_package(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert exit_of("sonify", "a.png", "--out", "o") == 0
 
 
-def test_pictures_of_a_model(tmp_path: Path) -> None:
+def test_images_of_a_model(tmp_path: Path) -> None:
     """The same that generate draws; a run is known by path, name, number or `latest`, and wins over a folder's name."""
     few = ["--set", "data.glyphs.count=40", "--images", "8", "--cache", "cache", "--name", "letters"]
     assert exit_of("train", "glyphs", *TINY, *few, "--metrics", "none") == 0
@@ -398,8 +398,8 @@ def test_pictures_of_a_model(tmp_path: Path) -> None:
     for number, source in enumerate(["latest", "0", "letters", run, run / "generator.safetensors"]):
         assert exit_of("sonify", source, "--count", "3", "--out", f"o{number}", "--mode", "gray") == 0
         assert sounds(f"o{number}") == [f"seed-{i:08d}.wav" for i in range(3)]
-    picture = np.asarray(Image.open("drawn/seed-00000002.png").convert("RGB"))
-    assert Path("o0/seed-00000002.wav").read_bytes() == wav_bytes(sonify(picture, "gray"))
+    image = np.asarray(Image.open("drawn/seed-00000002.png").convert("RGB"))
+    assert Path("o0/seed-00000002.wav").read_bytes() == wav_bytes(sonify(image, "gray"))
     assert exit_of("sonify", "drawn", "--out", "files", "--mode", "gray") == 0
     assert sounds("files") == sounds("o0")
     assert Path("files/seed-00000002.wav").read_bytes() == Path("o0/seed-00000002.wav").read_bytes()

@@ -93,14 +93,14 @@ def test_films_have_all_their_frames(kind: str) -> None:
 def test_mp4_plays() -> None:
     av = pytest.importorskip("av", reason="the extra `video` is not installed")
     with av.open(io.BytesIO(film_bytes(frames(10), ".mp4", 12.5, loop=False))) as film:
-        pictures = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
+        images = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
         assert float(film.streams.video[0].average_rate) == 12.5
-    assert len(pictures) == 10
-    assert pictures[0].shape == (10, 12, 3)  # padded to even sides
-    assert all(abs(float(p.mean()) - 20 * i) < 4 for i, p in enumerate(pictures))
+    assert len(images) == 10
+    assert images[0].shape == (10, 12, 3)  # padded to even sides
+    assert all(abs(float(p.mean()) - 20 * i) < 4 for i, p in enumerate(images))
 
 
-def test_small_pictures_are_enlarged_and_transparent_ones_laid_on_a_checkerboard() -> None:
+def test_small_images_are_enlarged_and_transparent_ones_laid_on_a_checkerboard() -> None:
     assert shown(np.zeros((32, 16, 1), np.uint8)).shape == (256, 128, 3)
     assert shown(np.zeros((300, 300, 3), np.uint8)).shape == (300, 300, 3)
     assert len(np.unique(shown(np.zeros((32, 32, 4), np.uint8)))) > 1
@@ -114,7 +114,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("00000-*"))
 
 
-def test_a_strip_shows_the_pictures_of_its_seeds(model: Path, tmp_path: Path) -> None:
+def test_a_strip_shows_the_images_of_its_seeds(model: Path, tmp_path: Path) -> None:
     """Rows are legs with both ends in them; the ends are those that generate draws, pixel for pixel."""
     assert exit_of("generate", model, "--seeds", "3,9,12", "--out", tmp_path / "g", "--class", "B") == 0
     strip = tmp_path / "strip.png"
@@ -193,7 +193,7 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
         (["--seeds", "3,x", "--out", "a.gif"], 2, '"x" is no seed'),
         (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png"),
         (["--seeds", "3,4", "--out", "there.gif"], 2, "exists already"),
-        (["--seeds", "3,4", "--out", "a.gif", "--frames", "100000"], 2, "100,000 pictures in all"),
+        (["--seeds", "3,4", "--out", "a.gif", "--frames", "100000"], 2, "100,000 images in all"),
         (["--seeds", "0-9999", "--out", "a.png", "--columns", "64"], 2, "a smaller --columns"),
         (["--seeds", "0-99", "--out", "a.webp", "--frames", "100"], 2, "would take 4 GB of memory"),
         (["--seeds", "3,4", "--out", "a.gif", "--class", "Ä"], 2, "no such class"),
@@ -218,10 +218,10 @@ def test_bad_input(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["there.gif"]
 
 
-def test_a_picture_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_image_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     assert exit_of("walk", tmp_path / "a.png", "--seeds", "1,2", "--out", tmp_path / "w.gif") == 4
-    assert "is a picture, not a model" in capsys.readouterr().err
+    assert "is an image, not a model" in capsys.readouterr().err
 
 
 def test_mp4_without_its_package(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -211,7 +211,7 @@ class TestSampleSheets:
         sink = SampleSheets(tmp_path, Sparing(math.inf))
         for seen in (100, 200):
             sink.on(sampled(seen))
-        (tmp_path / "samples" / "fixed" / "000000100.png").write_bytes(b"no picture")
+        (tmp_path / "samples" / "fixed" / "000000100.png").write_bytes(b"no image")
         SampleSheets(tmp_path, Sparing(math.inf)).on(Saved(200, tmp_path))
         with Image.open(tmp_path / "animation-fixed.gif") as film:
             assert film.n_frames == 1
@@ -251,7 +251,7 @@ class Clock:
 
 
 def play(stream, reason="done", folder=None, steps=20, found="careful", **more):
-    """A run of 10,000 pictures at 125 a second."""
+    """A run of 10,000 images at 125 a second."""
     clock = Clock()
     console = Console(stream, folder, clock)
     console.on(started(**more))
@@ -285,10 +285,10 @@ class TestConsole:
         text = shown(stream)
         lines = text.splitlines()
         assert "\x1b" not in text
-        assert lines[0] == "training on 2,000 pictures, 10.0 kimg (5.0 epochs)"
+        assert lines[0] == "training on 2,000 images, 10.0 kimg (5.0 epochs)"
         assert lines[1] == "5% 0.5 kimg epoch 0.2 125 images/s 1 min left critic_gap 10"
         assert "50% 5.0 kimg epoch 2.5 125 images/s 40 s left critic_gap 1" in lines
-        assert lines.count(f"first pictures: {tmp_path}/samples/fixed/000001000.png") == 1
+        assert lines.count(f"first images: {tmp_path}/samples/fixed/000001000.png") == 1
         assert r"note: bad\x1b[31m\nname" in lines
         assert sum("% " in line for line in lines) == 7  # every 12 s of 80
         last = ["done: 10.0 kimg, 1 min", f"results: {tmp_path}", f"to draw: kantor generate {tmp_path}"]
@@ -436,8 +436,8 @@ def test_films_are_spared_at_saves_and_not_at_the_end(tmp_path):
             return image.n_frames
 
     def sampled(images_seen: int) -> None:
-        picture = np.full((4, 8, 8, 3), images_seen % 251, np.uint8)
-        sink.on(Sampled(images_seen, 0.0, picture, picture))
+        image = np.full((4, 8, 8, 3), images_seen % 251, np.uint8)
+        sink.on(Sampled(images_seen, 0.0, image, image))
 
     sampled(100)
     sink._film = lambda kind, seen, film=sink._film: (film(kind, seen), now_s.__setitem__(0, now_s[0] + 1))  # type: ignore[method-assign]

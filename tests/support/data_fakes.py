@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.sources.source import Item
-from support.pack_fakes import Fake, picture
+from support.pack_fakes import Fake, image
 
 
 @dataclass
 class Slow(Fake):
-    """Takes `ready_s` before its first picture can be read, and `read_s` to read each."""
+    """Takes `ready_s` before its first image can be read, and `read_s` to read each."""
 
     ready_s: float = 0.0
     read_s: float = 0.0
@@ -29,11 +29,11 @@ class Slow(Fake):
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
         assert self.ready or self.here
         time.sleep(self.read_s)
-        return picture(item.position)
+        return image(item.position)
 
 
 class Floats(Fake):
-    """Its pictures are fractions."""
+    """Its images are fractions."""
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
         found = super().load(item)

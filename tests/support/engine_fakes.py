@@ -21,8 +21,8 @@ SPEC = ImageSpec(16, 16, 3)
 TINY = {"generator.width": 4, "critic.width": 4, "generator.latent_dim": 4, "train.batch": 4}
 
 
-class Pictures:
-    """A packed set in memory: ten pictures of three classes."""
+class Images:
+    """A packed set in memory: ten images of three classes."""
 
     spec, count, shard_sizes = SPEC, 10, [10]
     pixels = np.random.default_rng(0).integers(0, 256, (10, *SPEC), np.uint8)
@@ -35,7 +35,7 @@ class Pictures:
 
 
 def feed(**more: Any) -> Feed:
-    return Feed(Pictures(), 7, **{"device": CPU, **more})  # type: ignore[arg-type]
+    return Feed(Images(), 7, **{"device": CPU, **more})  # type: ignore[arg-type]
 
 
 def parts(
@@ -74,7 +74,7 @@ NARROW = {"generator.width": 4, "critic.width": 8, "train.batch": BATCH, "critic
 
 
 def large(preset: str, **more: Any) -> tuple[State, Steps, Batch, Draws]:
-    """Narrow networks for 64x64 pictures, and two of these."""
+    """Narrow networks for 64x64 images, and two of these."""
     config = resolve(preset, overrides=NARROW | {k.replace("__", "."): v for k, v in more.items()})
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *LARGE), np.uint8)
     steps = Steps(config, build_objective(config.objective), "float32", 1)

@@ -1,4 +1,4 @@
-"""Makers of odd and broken picture files, and of a folder full of them. Nothing here is kept in the repository."""
+"""Makers of odd and broken image files, and of a folder full of them. Nothing here is kept in the repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 
 def photo(height: int = 40, width: int = 48, seed: int = 0, mode: str = "RGB") -> Image.Image:
-    """A smooth coloured picture with some noise: compresses and resizes like a photograph."""
+    """A smooth coloured image with some noise: compresses and resizes like a photograph."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     waves = [np.sin(x / rng.uniform(4, 12) + y / rng.uniform(4, 12) + rng.uniform(0, 6)) for _ in range(3)]
@@ -190,7 +190,7 @@ CLUTTER = {"notes.txt": b"hello", ".hidden.png": b"x", "Thumbs.db": b"x", "__MAC
 
 
 def good_files(count: int = 40) -> dict[str, bytes]:
-    """Fine pictures of mixed sizes and formats, by name."""
+    """Fine images of mixed sizes and formats, by name."""
     kinds = [("PNG", "png"), ("JPEG", "JPG"), ("WEBP", "webp"), ("BMP", "bmp"), ("GIF", "gif"), ("TIFF", "tif")]
     files = {}
     for i in range(count):
@@ -200,7 +200,7 @@ def good_files(count: int = 40) -> dict[str, bytes]:
 
 
 def messy_folder(path: Path, good: int = 40) -> dict[str, set[str]]:
-    """Writes good, odd and broken pictures, clutter and traps into `path`.
+    """Writes good, odd and broken images, clutter and traps into `path`.
 
     Returns:
         Names under "good" and "odd" (usable), "broken" (items that cannot be decoded), "rejected" (never opened).

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from kantor.data.sources.source import Item, Rejected
 
 
-def picture(number: int, side: int = 8) -> NDArray[np.uint8]:
+def image(number: int, side: int = 8) -> NDArray[np.uint8]:
     """uint8 [side, side, 3], another one for each number."""
     return np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
 @dataclass
 class Fake:
-    """Pictures by number; `bad` says what happens at some of them.
+    """Images by number; `bad` says what happens at some of them.
 
     Attributes:
-        delay_s: time that each picture takes.
-        classes: picture i has class str(i % classes); 0: none.
-        side_files: names that are listed as no pictures.
+        delay_s: time that each image takes.
+        classes: image i has class str(i % classes); 0: none.
+        side_files: names that are listed as no images.
     """
 
     count: int
@@ -40,7 +40,7 @@ class Fake:
 
     def items(self) -> Iterator[Item | Rejected]:
         for name in self.side_files:
-            yield Rejected(name, f"not a picture (.{name.rpartition('.')[2]})")
+            yield Rejected(name, f"not an image (.{name.rpartition('.')[2]})")
         for i in range(self.count):
             yield Item(f"{i:04d}.png", i, label=str(i % self.classes) if self.classes else None)
 
@@ -60,11 +60,11 @@ class Fake:
             case "bug":
                 raise KeyError("tag")
             case "text":
-                return b"hello, I am no picture"
+                return b"hello, I am no image"
             case "flat":
                 return np.full((8, 8, 3), 77, np.uint8)
             case "red":  # of one colour, though its channels are far apart
                 return np.full((8, 8, 3), (200, 0, 0), np.uint8)
             case "same":
-                return picture(0)
-        return picture(item.position)
+                return image(0)
+        return image(item.position)

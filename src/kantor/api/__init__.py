@@ -45,7 +45,7 @@ def generator(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def critic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: registers a critic of your own, for `critic.kind = "custom"`, `critic.name = name`.
 
-    Like `generator`; the module is (pictures [N, C, H, W], labels [N] or None, condition) -> scores [N].
+    Like `generator`; the module is (images [N, C, H, W], labels [N] or None, condition) -> scores [N].
     """
     return _own(OWN_CRITICS, name)
 
@@ -68,7 +68,7 @@ def pack(
     overwrite: bool = False,
     **fields: Any,
 ) -> list[str]:
-    """Brings pictures to one size, once, as `kantor pack` does.
+    """Brings images to one size, once, as `kantor pack` does.
 
     Args:
         source: a folder, archive or file; or several, which become one set.

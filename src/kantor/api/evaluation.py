@@ -38,19 +38,19 @@ def evaluate(
     runs: str | Path = "runs",
     cache: str | Path | None = None,
 ) -> Scores:
-    """Measures how near pictures come to real ones, as `kantor evaluate` does.
+    """Measures how near images come to real ones, as `kantor evaluate` does.
 
     Args:
         model: a `Model`, a run (as `train` gives it, its directory, name, number or "latest"), a checkpoint, or a
-            generator.safetensors; or pictures: a folder, archive or packed set, or uint8 [N, H, W, C].
-        against: the real pictures, in any of these forms; None takes those that the run learnt from.
+            generator.safetensors; or images: a folder, archive or packed set, or uint8 [N, H, W, C].
+        against: the real images, in any of these forms; None takes those that the run learnt from.
         metrics: of fd, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic; None takes the usual ones that can
             be measured.
         features: "kantor-small", "random", "inception:FILE", or a network of your own: see `kantor.extractor`.
-        count: pictures on each side, at most.
-        seed: other seeds draw other pictures.
-        held_out: compare with the pictures that were held out of training.
-        out: a folder for scores.json, the sheet of nearest pictures and the histograms; None writes nothing.
+        count: images on each side, at most.
+        seed: other seeds draw other images.
+        held_out: compare with the images that were held out of training.
+        out: a folder for scores.json, the sheet of nearest images and the histograms; None writes nothing.
     Returns:
         The scores by name: scores["fd"].value, .interval, .reals; scores.provenance; scores.compare(others).
     Raises:
@@ -58,7 +58,7 @@ def evaluate(
     """
     folder = cache_folder(Path(cache) if cache is not None else None)
     if count < 1:
-        raise ConfigError("count", f"{count} pictures cannot be scored", "give 12 or more")
+        raise ConfigError("count", f"{count} images cannot be scored", "give 12 or more")
     fields = {"size": units.size(size), "crop": crop, "fit": fit, "channels": channels}
     given = Subject("a model in memory", model.network, model._card) if isinstance(model, Model) else None
     options = EvaluateOptions(
@@ -83,6 +83,6 @@ def evaluate(
     return found.scores
 
 
-def _named(pictures: Any, cache: Path) -> str:
-    """A path or name as it is; pictures in memory as a file in the cache."""
-    return str(pictures) if isinstance(pictures, str | Path) else str(keep(pictures, None, cache)[0])
+def _named(images: Any, cache: Path) -> str:
+    """A path or name as it is; images in memory as a file in the cache."""
+    return str(images) if isinstance(images, str | Path) else str(keep(images, None, cache)[0])

@@ -1,4 +1,4 @@
-"""Pictures that are in memory: kept in the cache, so that a run can be resumed."""
+"""Images that are in memory: kept in the cache, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from kantor.errors import DataError
 _CHANNELS = (1, 3, 4)
 
 
-def keep(pictures: Any, labels: Any, cache: Path) -> tuple[Path, Path | None]:
-    """Files of the pictures and of their classes, named by what is in them.
+def keep(images: Any, labels: Any, cache: Path) -> tuple[Path, Path | None]:
+    """Files of the images and of their classes, named by what is in them.
 
     Args:
-        pictures: uint8 [N, H, W] or [N, H, W, C], an array or a tensor, which may be [N, C, H, W]; or a list of arrays,
-            tensors or Pillow pictures of one size and kind.
-        labels: a name or a number for each picture, or None.
+        images: uint8 [N, H, W] or [N, H, W, C], an array or a tensor, which may be [N, C, H, W]; or a list of arrays,
+            tensors or Pillow images of one size and kind.
+        labels: a name or a number for each image, or None.
     Raises:
         DataError: they are something else.
     """
-    array = _as_array(pictures)
+    array = _as_array(images)
     names = None if labels is None else _as_names(labels, len(array))
     digest = hashlib.sha256(repr(array.shape).encode())
     digest.update(array.data)
@@ -54,43 +54,41 @@ def _written(path: Path, data: bytes | memoryview) -> Path:
     return path
 
 
-def _as_array(pictures: Any) -> NDArray[np.uint8]:
-    tensors = hasattr(pictures, "detach")
-    if isinstance(pictures, list | tuple) and pictures:
-        tensors = all(hasattr(picture, "detach") for picture in pictures)
-        pictures = _stacked([picture.detach().cpu().numpy() for picture in pictures] if tensors else pictures)
+def _as_array(images: Any) -> NDArray[np.uint8]:
+    tensors = hasattr(images, "detach")
+    if isinstance(images, list | tuple) and images:
+        tensors = all(hasattr(image, "detach") for image in images)
+        images = _stacked([image.detach().cpu().numpy() for image in images] if tensors else images)
     elif tensors:
-        pictures = pictures.detach().cpu().numpy()
-    if tensors and pictures.ndim == 4 and pictures.shape[3] not in _CHANNELS and pictures.shape[1] in _CHANNELS:
-        pictures = pictures.transpose(0, 2, 3, 1)
-    if not isinstance(pictures, np.ndarray):
+        images = images.detach().cpu().numpy()
+    if tensors and images.ndim == 4 and images.shape[3] not in _CHANNELS and images.shape[1] in _CHANNELS:
+        images = images.transpose(0, 2, 3, 1)
+    if not isinstance(images, np.ndarray):
         do = f'register it with kantor.source("NAME", it), and train on "{PREFIX}NAME"'
+        raise DataError("data", f"images of type {type(images).__name__} have no name that a run could remember", do)
+    right = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in _CHANNELS)
+    if images.dtype != np.uint8 or not right or not images.size:
+        what = f"an array of {images.dtype}, shape {list(images.shape)}"
         raise DataError(
-            "data", f"pictures of type {type(pictures).__name__} have no name that a run could remember", do
+            "data", what, "give uint8 images [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
         )
-    right = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] in _CHANNELS)
-    if pictures.dtype != np.uint8 or not right or not pictures.size:
-        what = f"an array of {pictures.dtype}, shape {list(pictures.shape)}"
-        raise DataError(
-            "data", what, "give uint8 pictures [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
-        )
-    return np.ascontiguousarray(pictures)
+    return np.ascontiguousarray(images)
 
 
-def _stacked(pictures: Sequence[Any]) -> NDArray[Any]:
-    """Arrays or Pillow pictures of one size and kind, as one array."""
-    kinds = {(p.mode, p.size) if isinstance(p, Image.Image) else getattr(p, "shape", type(p)) for p in pictures}
-    arrays = all(isinstance(p, np.ndarray | Image.Image) for p in pictures)
-    if len(kinds) > 1 or not arrays or {p.mode for p in pictures if isinstance(p, Image.Image)} - {"L", "RGB", "RGBA"}:
-        do = f'kantor.source("NAME", the list) takes pictures of all sizes and kinds; then train on "{PREFIX}NAME"'
-        raise DataError("data", "the pictures of this list are not of one size and kind", do)
-    return np.stack([np.asarray(p) for p in pictures])
+def _stacked(images: Sequence[Any]) -> NDArray[Any]:
+    """Arrays or Pillow images of one size and kind, as one array."""
+    kinds = {(p.mode, p.size) if isinstance(p, Image.Image) else getattr(p, "shape", type(p)) for p in images}
+    arrays = all(isinstance(p, np.ndarray | Image.Image) for p in images)
+    if len(kinds) > 1 or not arrays or {p.mode for p in images if isinstance(p, Image.Image)} - {"L", "RGB", "RGBA"}:
+        do = f'kantor.source("NAME", the list) takes images of all sizes and kinds; then train on "{PREFIX}NAME"'
+        raise DataError("data", "the images of this list are not of one size and kind", do)
+    return np.stack([np.asarray(p) for p in images])
 
 
 def _as_names(labels: Any, count: int) -> list[str]:
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     if len(values) != count:
-        raise DataError("labels", f"{len(values)} labels for {count} pictures", "give one a picture")
+        raise DataError("labels", f"{len(values)} labels for {count} images", "give one an image")
     return [_name(value) for value in values]
 
 

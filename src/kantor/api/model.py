@@ -19,7 +19,7 @@ from kantor.errors import ConfigError, nearest
 from kantor.sample.generate import draw
 from kantor.sample.latents import latents
 from kantor.sample.walk import Easing
-from kantor.types import ImageSpec, Pictures
+from kantor.types import Images, ImageSpec
 
 Classes = Sequence[str | int] | str | int | None
 
@@ -37,9 +37,9 @@ class Model:
 
     Attributes:
         network: the module, which `to` moves: (latents [N, D], labels [N] or None) -> float32 [N, C, H, W] in [-1, 1].
-        spec: size of its pictures.
+        spec: size of its images.
         class_names: of a conditional model, in the order of its labels; else empty.
-        images_seen: real pictures that its critic had been shown.
+        images_seen: real images that its critic had been shown.
     """
 
     network: Any
@@ -50,7 +50,7 @@ class Model:
 
     def __repr__(self) -> str:
         classes = f", {len(self.class_names)} classes" if self.class_names else ""
-        return f"<Model: {self.spec}{classes}, {self.images_seen:,} pictures seen>"
+        return f"<Model: {self.spec}{classes}, {self.images_seen:,} images seen>"
 
     @cached_property
     def latent_dim(self) -> int:
@@ -65,14 +65,14 @@ class Model:
         seeds: Sequence[int] | int,
         classes: Classes = None,
         truncation: float = 1.0,
-    ) -> Pictures:
-        """The pictures of `seeds`.
+    ) -> Images:
+        """The images of `seeds`.
 
         Args:
-            seeds: one or many. A seed is the same picture, however many are drawn together.
+            seeds: one or many. A seed is the same image, however many are drawn together.
             classes: of a conditional model: names or numbers, one for all or one for each seed; None takes them in
                 turn.
-            truncation: below 1: more typical, less varied pictures.
+            truncation: below 1: more typical, less varied images.
         Returns:
             uint8 [N, H, W, C].
         Raises:
@@ -80,8 +80,8 @@ class Model:
         """
         return self.draw(self.latents(seeds, truncation), classes)
 
-    def draw(self, latents: NDArray[np.float32], classes: Classes = None) -> Pictures:
-        """The pictures of latents of your own.
+    def draw(self, latents: NDArray[np.float32], classes: Classes = None) -> Images:
+        """The images of latents of your own.
 
         Args:
             latents: float [N, D].
@@ -98,12 +98,12 @@ class Model:
     def walk(
         self, seeds: Sequence[int], frames: int = 60, straight: bool = False, loop: bool = False,
         easing: Easing = "linear", truncation: float = 1.0, classes: Classes = None,
-    ) -> Pictures:  # fmt: skip
-        """Pictures on the way from seed to seed, as `kantor walk` draws them.
+    ) -> Images:  # fmt: skip
+        """Images on the way from seed to seed, as `kantor walk` draws them.
 
         Args:
             seeds: two or more.
-            frames: pictures from one seed to the next, the first of them the seed's own.
+            frames: images from one seed to the next, the first of them the seed's own.
             straight: in straight lines, not along the sphere near which normal latents lie.
             loop: one more leg leads back to the first seed.
             easing: "smooth" starts and ends slowly at each seed.
@@ -116,7 +116,7 @@ class Model:
         if np.ndim(seeds) != 1 or len(seeds) < 2:
             raise ConfigError("seeds", "a walk leads from one seed to another", "name two or more")
         if frames < 1:
-            raise ConfigError("frames", f"{frames} pictures from seed to seed", "ask for 1 or more")
+            raise ConfigError("frames", f"{frames} images from seed to seed", "ask for 1 or more")
         if easing not in get_args(Easing):
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
         z, labels = way(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
@@ -143,7 +143,7 @@ def load(
         model: a run (as `train` gives it, its directory, number, or "latest"), a checkpoint in it, or a
             generator.safetensors.
         raw: the newest weights instead of their running average.
-        checkpoint: an older one of the run, by its number of pictures.
+        checkpoint: an older one of the run, by its number of images.
     Raises:
         ModelError: there is no such model, or it is damaged.
     """

@@ -28,7 +28,7 @@ from kantor.runs.events import read_events
 from kantor.sinks.console import Console
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.progress import PlainProgress
-from kantor.types import Pictures
+from kantor.types import Images
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Run:
 
 
 def train(
-    data: str | Path | Pictures | Sequence[Any] | None = None,
+    data: str | Path | Images | Sequence[Any] | None = None,
     *,
     labels: str | Path | Sequence[str | int] | NDArray[Any] | None = None,
     preset: str = "default",
@@ -101,19 +101,19 @@ def train(
 
     Args:
         data: what `kantor train` takes: a folder, archive, file, packed set or "glyphs", which None stands for; or the
-            pictures themselves: uint8 [N, H, W] or [N, H, W, C], or a list of arrays or Pillow pictures of one size.
-            They are kept in the cache, so that the run can be resumed. With `resume`: where the run's pictures lie
+            images themselves: uint8 [N, H, W] or [N, H, W, C], or a list of arrays or Pillow images of one size.
+            They are kept in the cache, so that the run can be resumed. With `resume`: where the run's images lie
             now, if they have been moved.
-        labels: "auto", "none" or a file, as on the command line; or the class of each picture in memory.
+        labels: "auto", "none" or a file, as on the command line; or the class of each image in memory.
         preset: a recipe, see `kantor.presets`; config: a configuration file; overrides: any fields of the
             configuration, whatever their order: {"critic.width": 32}.
-        epochs, images, time_budget: how long: times that each picture is shown; real pictures shown to the critic
+        epochs, images, time_budget: how long: times that each image is shown; real images shown to the critic
             (200_000 or "200k"); seconds, or text such as "10m". With none of them, five minutes.
-        size: of a picture: 64, "48x96" or (48, 96), height first. crop, fit, channels, max_bad, mirror: as the flags.
-        batch: pictures in a step; "auto" measures which is fastest.
+        size: of an image: 64, "48x96" or (48, 96), height first. crop, fit, channels, max_bad, mirror: as the flags.
+        batch: images in a step; "auto" measures which is fastest.
         seed: chooses all random numbers. conditional: train with the classes.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        runs, name, cache: folder of run directories, name of this one, folder of packed pictures.
+        runs, name, cache: folder of run directories, name of this one, folder of packed images.
         init_from: start from the weights of another run, checkpoint or model file.
         resume: a run, its directory, number or "latest"; it goes on with its own data and configuration.
         compile: compile the steps, where that is measured to be faster.
@@ -167,11 +167,11 @@ def train(
 
 
 def _data_fields(data: Any, labels: Any, cache: Path) -> dict[str, Any]:
-    """The fields of [data] that say which pictures, and which classes."""
+    """The fields of [data] that say which images, and which classes."""
     file = labels if labels is None or isinstance(labels, str | Path) else None
     if data is None or isinstance(data, str | Path):
         if labels is not None and file is None:
-            raise ConfigError("labels", "classes in a list go with pictures in memory", "name a file of labels")
+            raise ConfigError("labels", "classes in a list go with images in memory", "name a file of labels")
         source = data
     else:
         source, kept = keep(data, None if file is not None else labels, cache)

@@ -48,25 +48,25 @@ def examine(device_name: str) -> list[Finding]:
 def _disk(cache: Path) -> Finding:
     existing = next(p for p in (cache, *cache.parents) if p.exists())
     free_gb = shutil.disk_usage(existing).free / 1e9
-    return Finding(free_gb > 1, f"disk: {free_gb:.1f} GB free for packed pictures in {cache}")
+    return Finding(free_gb > 1, f"disk: {free_gb:.1f} GB free for packed images in {cache}")
 
 
 def _step(preset: str, device: torch.device, precision: str) -> Finding:
-    """Two cycles on random pictures: weights must change and stay finite."""
+    """Two cycles on random images: weights must change and stay finite."""
     config = resolve(preset, overrides={"train.batch": 16})
     spec = ImageSpec(32, 32, 3)
-    pictures = np.random.default_rng(0).integers(0, 256, (16, *spec), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (16, *spec), np.uint8)
     try:
         state = State(config, spec, 0, device)
         before = state.critic.state_dict()["score.weight"].clone()
         steps = Steps(config, build_objective(config.objective), precision, 1)
-        real = Batch(to_float(torch.from_numpy(pictures).to(device)))
+        real = Batch(to_float(torch.from_numpy(images).to(device)))
         began_s = time.monotonic()
         for cycle in range(2):
             draws = Draws(0, cycle, 0, device)
             (fake,) = steps.fakes(state, [real], draws, 0)
             steps.critic_step(state, real, fake, draws, 0)
-            steps.generator_step(state, real, draws, 0, len(pictures))
+            steps.generator_step(state, real, draws, 0, len(images))
         tally = state.tally.read()
         elapsed_s = (time.monotonic() - began_s) / 2
     except (RuntimeError, NotImplementedError) as error:

@@ -7,20 +7,20 @@ import torch
 
 from kantor.data.loading.feed import shrink, to_float
 from kantor.sample.generate import to_uint8
-from kantor.types import ImageSpec, Pictures
+from kantor.types import Images, ImageSpec
 
 
-def beside(conditions: Pictures, pictures: Pictures) -> Pictures:
-    """Each grey condition on the left of its picture: [N, H, W, 1] and [N, H, W, C] -> [N, H, 2W, C]."""
-    channels = pictures.shape[3]
+def beside(conditions: Images, images: Images) -> Images:
+    """Each grey condition on the left of its image: [N, H, W, 1] and [N, H, W, C] -> [N, H, 2W, C]."""
+    channels = images.shape[3]
     shown = np.repeat(conditions, channels, axis=3)
     if channels == 4:
         shown[..., 3] = 255
-    return np.concatenate([shown, pictures], axis=2)
+    return np.concatenate([shown, images], axis=2)
 
 
-def at_size(pictures: Pictures, spec: ImageSpec) -> Pictures:
+def at_size(images: Images, spec: ImageSpec) -> Images:
     """uint8 [N, H, W, C] brought down to `spec` as the feed does it."""
-    if pictures.shape[1:3] == spec[:2]:
-        return pictures
-    return to_uint8(shrink(to_float(torch.from_numpy(pictures)), spec.height, spec.width))
+    if images.shape[1:3] == spec[:2]:
+        return images
+    return to_uint8(shrink(to_float(torch.from_numpy(images)), spec.height, spec.width))

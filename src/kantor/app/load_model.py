@@ -9,7 +9,7 @@ from torch import nn
 
 from kantor.config.io import layered
 from kantor.config.schema import Config
-from kantor.data.sources.names import PICTURES
+from kantor.data.sources.names import IMAGES
 from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card, read_generator
 from kantor.nets import build_generator
@@ -37,8 +37,8 @@ def load_model(
         path.exists()
     except OSError as error:  # the name is too long, or a folder on the way is closed
         raise ModelError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
-    if path.suffix.lower() in PICTURES and path.is_file():
-        raise ModelError(text, "is a picture, not a model", "name a run directory, or its generator.safetensors")
+    if path.suffix.lower() in IMAGES and path.is_file():
+        raise ModelError(text, "is an image, not a model", "name a run directory, or its generator.safetensors")
     if path.is_file():
         if raw or images_seen is not None:
             raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
@@ -50,9 +50,9 @@ def load_model(
     try:
         run = directory.find(text, runs)
     except ModelError:
-        if _holds_pictures(path):
+        if _holds_images(path):
             do = "train on it, and name the run directory"
-            raise ModelError(text, "is a folder of pictures, not a model", do) from None
+            raise ModelError(text, "is a folder of images, not a model", do) from None
         raise
     if raw or images_seen is not None:
         return (*_from_checkpoint(run, _chosen(run, images_seen), raw), run)
@@ -62,19 +62,19 @@ def load_model(
 
 
 def refuse_colourist(where: str, card: Card) -> None:
-    """Raises ModelError where a model makes its pictures of outlines: seeds alone give it nothing to colour."""
+    """Raises ModelError where a model makes its images of outlines: seeds alone give it nothing to colour."""
     if card.condition:
         do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
         raise ModelError(where, "this model colours outlines, and draws none of its own", do)
 
 
-def _holds_pictures(path: Path) -> bool:
-    """Whether `path` is a folder with pictures right in it, and no run: a run's own plot is a picture too."""
+def _holds_images(path: Path) -> bool:
+    """Whether `path` is a folder with images right in it, and no run: a run's own plot is an image too."""
     try:
         inside = [] if (path / directory.CONFIG).exists() else list(path.iterdir())
     except OSError:  # no folder, or none that may be read: what it is else, others find out
         return False
-    return any(entry.suffix.lower() in PICTURES for entry in inside)
+    return any(entry.suffix.lower() in IMAGES for entry in inside)
 
 
 def _chosen(run: Path, images_seen: int | None) -> Path:
@@ -115,6 +115,4 @@ def _spec_and_classes(run: Path, values: object) -> tuple[ImageSpec, tuple[str, 
     try:
         return ImageSpec(*values["spec"]), tuple(values["class_names"])  # type: ignore[index]
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            run, "the checkpoint does not say what its pictures are", "use generator.safetensors"
-        ) from error
+        raise ModelError(run, "the checkpoint does not say what its images are", "use generator.safetensors") from error

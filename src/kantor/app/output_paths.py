@@ -13,14 +13,14 @@ def target(out: Path, sources: Iterable[Path | str]) -> Path:
     """`out` as an absolute path that can be written beside.
 
     Raises:
-        ConfigError: it has no name, or lies inside the folder of pictures, by whatever way it is named.
+        ConfigError: it has no name, or lies inside the folder of images, by whatever way it is named.
     """
     path = out.absolute()
     if not path.resolve().name:
         raise ConfigError(f"--out {out}", "is no folder that could be made", "choose another name")
     for source in map(Path, sources):
         if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
-            raise ConfigError(f"--out {out}", "lies inside the folder of pictures", "choose a folder elsewhere")
+            raise ConfigError(f"--out {out}", "lies inside the folder of images", "choose a folder elsewhere")
     return path
 
 

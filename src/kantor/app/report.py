@@ -72,12 +72,12 @@ def read_page(run: Path) -> Page:
     seen = metrics.get("images_seen", np.zeros(0))
     fixed = sheets(run, "fixed")
     reals = run / "samples" / "reals.png"
-    shown = [_picture(path, _SMALL_SIDE, "the same seeds") for path in _moments(fixed)]
-    latest = _picture(fixed[-1], _LATEST_SIDE, "fixed seeds") if fixed else None
-    real = _picture(reals, _LATEST_SIDE, "real pictures of the set") if reals.exists() else None
+    shown = [_image(path, _SMALL_SIDE, "the same seeds") for path in _moments(fixed)]
+    latest = _image(fixed[-1], _LATEST_SIDE, "fixed seeds") if fixed else None
+    real = _image(reals, _LATEST_SIDE, "real images of the set") if reals.exists() else None
     damaged = shown.count(None) + (latest is None and bool(fixed)) + (real is None and reals.exists())
     score_rows, score_about = scores.last_scores(events)
-    seen_text = f"{int(seen[-1]):,} pictures seen" if len(seen) else "just begun"
+    seen_text = f"{int(seen[-1]):,} images seen" if len(seen) else "just begun"
     return Page(
         title=run.resolve().name,
         lead=f"A {name_of(config.objective)} GAN trained on {Path(config.data.source).name}: {seen_text}.",
@@ -87,7 +87,7 @@ def read_page(run: Path) -> Page:
             ("Machine", _machine(env)),
         ],
         latest=latest,
-        over_time=[picture for picture in shown if picture],
+        over_time=[image for image in shown if image],
         reals=real,
         curves=_curves(config, metrics),
         scores=score_rows,
@@ -113,7 +113,7 @@ def _uses(config: Config, run: Path) -> list[tuple[str, str]]:
     if config.data.condition != "none":
         return [("Colour lines with it, of a model or your own:", f"kantor paint LINES {model} --out paintings")]
     return [
-        ("Draw pictures from it:", f"kantor generate {model} --grid 8x8"),
+        ("Draw images from it:", f"kantor generate {model} --grid 8x8"),
         ("Score it:", f"kantor evaluate {model}"),
         ("Walk between them:", f"kantor walk {model} --seeds 3,9,12 --loop --out walk.gif"),
     ]
@@ -190,7 +190,7 @@ def _curves(config: Config, metrics: Mapping[str, Any]) -> list[Curve]:
 def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
     lines, saves = [], sum(event.get("event") == "saved" for event in events)
     resumed = [event for event in events if event.get("event") == "started" and event.get("resumed")]
-    lines += [f"Gone on with at {event['images_seen']:,} pictures." for event in resumed]
+    lines += [f"Gone on with at {event['images_seen']:,} images." for event in resumed]
     seconds = metrics.get("seconds", np.zeros(0))
     if len(seconds) and np.isfinite(seconds[-1]):
         minutes, rest = divmod(round(float(seconds[-1])), 60)
@@ -200,11 +200,11 @@ def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str,
         name, value = printable(str(best[-1].get("name")))[:99], best[-1].get("value")
         told = f"{value:.4g}" if isinstance(value, float) else str(value)
         kept = ", which generator.safetensors keeps" if config.score.metrics and config.score.best != "none" else ""
-        lines.append(f"Best {name}: {told} at {best[-1]['images_seen']:,} pictures{kept}.")
+        lines.append(f"Best {name}: {told} at {best[-1]['images_seen']:,} images{kept}.")
     for event in events:
         if event.get("event") == "finished":
             lines.append(
-                f"Ended at {event['images_seen']:,} pictures: {printable(str(event.get('reason', 'done')))[:99]}."
+                f"Ended at {event['images_seen']:,} images: {printable(str(event.get('reason', 'done')))[:99]}."
             )
     return lines
 
@@ -217,7 +217,7 @@ def _moments(paths: list[Path]) -> list[Path]:
     return [paths[i] for i in places]
 
 
-def _picture(path: Path, side: int, what: str) -> EmbeddedImage | None:
+def _image(path: Path, side: int, what: str) -> EmbeddedImage | None:
     """A sheet, not larger than `side` pixels, as WebP; None where it is damaged."""
     image = read_sheet(path)
     if image is None:
@@ -226,5 +226,5 @@ def _picture(path: Path, side: int, what: str) -> EmbeddedImage | None:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=88, method=4)
-    caption = f"{what}, {int(path.stem):,} pictures seen" if re.fullmatch("[0-9]{1,18}", path.stem) else what
+    caption = f"{what}, {int(path.stem):,} images seen" if re.fullmatch("[0-9]{1,18}", path.stem) else what
     return EmbeddedImage(caption, buffer.getvalue(), image.width)

@@ -38,7 +38,7 @@ from kantor.random import permute
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 
-SHAPE = (8, 3, 6, 5)  # more than one picture, and no two sides alike
+SHAPE = (8, 3, 6, 5)  # more than one image, and no two sides alike
 Errors = Iterator[tuple[str, float, float]]
 
 
@@ -85,14 +85,14 @@ def _penalties(device: torch.device) -> Errors:
     slope = penalties.input_gradient((x * w).flatten(1).sum(1), x)
     norm = w.double().norm()
     yield (
-        "gradient penalty of a linear critic is (|w| - 1)^2 for each picture",
+        "gradient penalty of a linear critic is (|w| - 1)^2 for each image",
         _off(penalties.two_sided(slope), ((norm - 1) ** 2).expand(SHAPE[0])),
         1e-5,
     )
     slope = penalties.input_gradient(x.flatten(1).square().sum(1) / 2, x)
     norms = x.detach().double().flatten(1).norm(dim=1)
     yield (
-        "gradient penalty of |x|^2 / 2 is (|x| - 1)^2 for each picture",
+        "gradient penalty of |x|^2 / 2 is (|x| - 1)^2 for each image",
         _off(penalties.two_sided(slope), (norms - 1) ** 2),
         1e-5,
     )
@@ -114,7 +114,7 @@ def _penalties(device: torch.device) -> Errors:
     spread = 0.5 * real.double().var(correction=0).sqrt()
     wanted = torch.stack([real[i] + u[i] * spread * noise[i] for i in range(SHAPE[0])])
     yield (
-        "perturbed points lie half a deviation of the batch away, at one place for each picture",
+        "perturbed points lie half a deviation of the batch away, at one place for each image",
         _off(found, wanted),
         1e-6,
     )
@@ -225,7 +225,7 @@ def _numbers(device: torch.device) -> Errors:
     alone = np.abs(latents([17], 8)[0] - z[17]).max()
     yield "a seed has the same latent alone and among others", float(alone), 0.0
     shuffled = np.sort(permute(np.arange(10_007), 10_007, seed=3))
-    yield "the order of the data shows each picture once", float(np.abs(shuffled - np.arange(10_007)).max()), 0.0
+    yield "the order of the data shows each image once", float(np.abs(shuffled - np.arange(10_007)).max()), 0.0
     config = Config().generator
     network, spec = build_generator(config.model_copy(update={"width": 4}), ImageSpec(16, 16, 3), 0, 2), (16, 16, 3)
     with tempfile.TemporaryDirectory() as folder:
@@ -249,7 +249,7 @@ def _scores(device: torch.device) -> Errors:
     kernel = (x @ x.T / 6 + 1) ** 3
     among = (kernel.sum() - kernel.trace()) / (300 * 299)
     yield (
-        "KID is the sum over pairs of pictures that it should be",
+        "KID is the sum over pairs of images that it should be",
         abs(kid(x, x, replicates=1)[0] - float(2 * among - 2 * kernel.mean())),
         1e-4,
     )
@@ -269,10 +269,10 @@ def _scores(device: torch.device) -> Errors:
         float((resized(stripes, 16, 16)[..., 2:-2] - 127.5).abs().max()),
         3.0,
     )
-    pictures = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     network = extractor("kantor-small", device)
     yield (
-        "a picture has the same features alone and among others",
-        _off(network(pictures[66:67]).features, network(pictures).features[66:67]),
+        "an image has the same features alone and among others",
+        _off(network(images[66:67]).features, network(images).features[66:67]),
         0.0,
     )

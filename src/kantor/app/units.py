@@ -31,7 +31,7 @@ def count(text: str, where: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.lower().replace(",", "").replace("_", ""))
     number = float(match[1]) * _MULTIPLES[match[2]] if match else 0.0
     if not 1 <= number <= 2**53:
-        raise ConfigError(f"{where} {text}", "is not a number of pictures", "write for example 200000 or 200k")
+        raise ConfigError(f"{where} {text}", "is not a number of images", "write for example 200000 or 200k")
     return int(number)
 
 

@@ -38,13 +38,13 @@ def evaluate(
         str,
         typer.Argument(
             metavar="MODEL|FOLDER",
-            help="Run, checkpoint or generator.safetensors; or pictures: a folder, archive or packed set.",
+            help="Run, checkpoint or generator.safetensors; or images: a folder, archive or packed set.",
             autocompletion=completion.runs,
         ),
     ],
     against: Annotated[
         str | None,
-        typer.Option(help="The real pictures; default: those that the run learnt from.", show_default=False),
+        typer.Option(help="The real images; default: those that the run learnt from.", show_default=False),
     ] = None,
     metrics: Annotated[
         str | None,
@@ -57,11 +57,9 @@ def evaluate(
     features: Annotated[
         str, typer.Option(help="kantor-small, random, or inception:FILE with the weights.")
     ] = "kantor-small",
-    count: Annotated[str, typer.Option(help="Pictures on each side, at most: 2000, 10k.")] = "10k",
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other pictures.")] = 0,
-    held_out: Annotated[
-        bool, typer.Option("--held-out", help="Compare with the pictures held out of training.")
-    ] = False,
+    count: Annotated[str, typer.Option(help="Images on each side, at most: 2000, 10k.")] = "10k",
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other images.")] = 0,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Compare with the images held out of training.")] = False,
     compare: Annotated[
         Path | None,
         typer.Option(help="scores.json of an earlier evaluation: show what has changed.", show_default=False),
@@ -70,7 +68,7 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for scores.json and the pictures; default: evaluations in the run.", show_default=False
+            help="Folder for scores.json and the images; default: evaluations in the run.", show_default=False
         ),
     ] = None,
     size: Size = None,
@@ -86,9 +84,9 @@ def evaluate(
     cache: Cache = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier --out.")] = False,
 ) -> None:
-    """Measure how near drawn pictures come to real ones, how varied they are, and whether they are copies.
+    """Measure how near drawn images come to real ones, how varied they are, and whether they are copies.
 
-    Every number comes with a 95% interval and with what real pictures get in its place.
+    Every number comes with a 95% interval and with what real images get in its place.
     """
     from kantor.app import units
     from kantor.app.evaluation import write
@@ -127,4 +125,4 @@ def evaluate(
     if written:
         show(f"written: {', '.join(path.name for path in written)} in {folder}")
     elif found.training is not None:
-        show("add --out DIR for the sheet of nearest pictures and the histograms")
+        show("add --out DIR for the sheet of nearest images and the histograms")

@@ -34,7 +34,7 @@ _OF_THE_SYSTEM = {  # what it refuses is no bug of ours; a file that is not ther
 }  # fmt: skip
 FOREIGN = {
     "--gamma": "the weight of R1 is --set objective.penalties.r1.weight=GAMMA/2, and r2 likewise",
-    "--snap": "checkpoints come every --set train.snapshot_images=4000*SNAP pictures",
+    "--snap": "checkpoints come every --set train.snapshot_images=4000*SNAP images",
     "--cfg": "networks and objectives are chosen with --preset",
     "--cond": "training with labels is --conditional",
     "--data": "the data are the first argument: kantor train DATA",

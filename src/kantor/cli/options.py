@@ -15,7 +15,7 @@ from kantor.cli import completion
 from kantor.errors import ResourceError, printable
 from kantor.sinks.progress import PlainProgress
 
-Size = Annotated[str | None, typer.Option(help="Size of a picture: 64, or height x width: 48x96.", show_default=False)]
+Size = Annotated[str | None, typer.Option(help="Size of an image: 64, or height x width: 48x96.", show_default=False)]
 Crop = Annotated[
     int | None,
     typer.Option(min=0, help="Cut a square of this side from the middle first; 0 cuts nothing.", show_default=False),
@@ -31,7 +31,7 @@ Labels = Annotated[
     str | None, typer.Option(help="auto (sub-folders), none, or a CSV or JSON file.", show_default=False)
 ]
 MaxBad = Annotated[
-    str | None, typer.Option(help="Share of unreadable pictures that is tolerated: 1%.", show_default=False)
+    str | None, typer.Option(help="Share of unreadable images that is tolerated: 1%.", show_default=False)
 ]
 
 Model = Annotated[
@@ -40,16 +40,16 @@ Model = Annotated[
         help="Run: directory, number, name or latest; or a generator.safetensors.", autocompletion=completion.runs
     ),
 ]
-Truncation = Annotated[float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied pictures.")]
+Truncation = Annotated[float, typer.Option(min=0.0, max=4.0, help="Below 1: more typical, less varied images.")]
 Raw = Annotated[bool, typer.Option("--raw", help="Use the newest weights instead of their running average.")]
 Checkpoint = Annotated[
-    int | None, typer.Option(help="An older checkpoint of the run, by its number of pictures.", show_default=False)
+    int | None, typer.Option(help="An older checkpoint of the run, by its number of images.", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run directories, for names and numbers.")]
 
 
-Cache = Annotated[Path | None, typer.Option(help="Folder for packed pictures.", show_default=False)]
+Cache = Annotated[Path | None, typer.Option(help="Folder for packed images.", show_default=False)]
 
 
 def data_overrides(

@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 def pack(
     source: Annotated[
         list[str],
-        typer.Argument(help="Folder of pictures, zip, tar, .npy, .npz, IDX, TFRecord, Parquet, or glyphs; or several."),
+        typer.Argument(help="Folder of images, zip, tar, .npy, .npz, IDX, TFRecord, Parquet, or glyphs; or several."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the packed set; made by this command.")],
     size: Size = None,
@@ -30,7 +30,7 @@ def pack(
     labels: Labels = None,
     max_bad: MaxBad = None,
     inspect: Annotated[
-        bool, typer.Option("--inspect", help="Pack nothing: look at the pictures and write what was found to --out.")
+        bool, typer.Option("--inspect", help="Pack nothing: look at the images and write what was found to --out.")
     ] = False,
     format_: Annotated[
         str, typer.Option("--format", help="npy for Kantor; tfrecord or webdataset for other programs.")
@@ -48,9 +48,9 @@ def pack(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
 ) -> None:
-    """Bring pictures to one size, once, into a folder that training reads fast.
+    """Bring images to one size, once, into a folder that training reads fast.
 
-    A bad picture never stops it: each is listed with its reason in rejected.jsonl. Killed, it goes on where it was.
+    A bad image never stops it: each is listed with its reason in rejected.jsonl. Killed, it goes on where it was.
     """
     from kantor.app.dataset.pack import pack_source
 

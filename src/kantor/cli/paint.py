@@ -20,7 +20,7 @@ def paint(
         str,
         typer.Argument(
             metavar="LINES_MODEL",
-            help="Model that draws lines: a run, or a generator.safetensors. Or your own: a picture, or a folder.",
+            help="Model that draws lines: a run, or a generator.safetensors. Or your own: an image, or a folder.",
             autocompletion=completion.runs,
         ),
     ],

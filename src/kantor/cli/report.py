@@ -21,7 +21,7 @@ def report(
     epochs: Annotated[bool, typer.Option("--epochs", help="With --table: one line an epoch.")] = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Make the page of a run: pictures over time, curves and what they say, settings, how to repeat it.
+    """Make the page of a run: images over time, curves and what they say, settings, how to repeat it.
 
     It is one file, report.html in the run directory, and needs no network.
     """

@@ -19,7 +19,7 @@ def sonify(
     source: Annotated[
         str,
         typer.Argument(
-            help="A picture, a folder of pictures, or a run or generator.safetensors.", autocompletion=completion.runs
+            help="An image, a folder of images, or a run or generator.safetensors.", autocompletion=completion.runs
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the sounds.")],
@@ -28,14 +28,14 @@ def sonify(
     count: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100_000, help="At most so many pictures. [8 of a model, all of a folder]", show_default=False
+            min=1, max=100_000, help="At most so many images. [8 of a model, all of a folder]", show_default=False
         ),
     ] = None,
     resolution: Annotated[int, typer.Option(min=2, max=256, help="Rows and columns that are heard.")] = 64,
     runs: Runs = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace sounds of the same name.")] = False,
 ) -> None:
-    """Make pictures audible: a scan from top left to bottom right.
+    """Make images audible: a scan from top left to bottom right.
 
     Left and right are left and right, pitch and loudness are brightness, and each colour has a timbre.
     """

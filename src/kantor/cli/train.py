@@ -42,7 +42,7 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Folder of pictures, archive, array, IDX, TFRecord, Parquet or packed set; none: coloured letters.",
+            help="Folder of images, archive, array, IDX, TFRecord, Parquet or packed set; none: coloured letters.",
             show_default=False,
         ),
     ] = None,
@@ -65,24 +65,24 @@ def train(
     runs: Annotated[Path, typer.Option("--runs", "--outdir", help="Folder for run directories.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.", show_default=False)] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Length: times that each picture is shown.", show_default=False)
+        int | None, typer.Option(min=1, help="Length: times that each image is shown.", show_default=False)
     ] = None,
     images: Annotated[
-        str | None, typer.Option(help="Length in pictures shown: 200000, 200k.", show_default=False)
+        str | None, typer.Option(help="Length in images shown: 200000, 200k.", show_default=False)
     ] = None,
     kimg: Annotated[float | None, typer.Option(hidden=True)] = None,
     time_budget: Annotated[
         str | None, typer.Option(help="Time for this invocation: 90s, 10m, 1h30m.", show_default=False)
     ] = None,
     batch: Annotated[
-        str | None, typer.Option(help="Pictures in a step; auto measures which is fastest.", show_default=False)
+        str | None, typer.Option(help="Images in a step; auto measures which is fastest.", show_default=False)
     ] = None,
     device: Device = "auto",
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**63 - 1, help="Chooses all random numbers.", show_default=False)
     ] = None,
     conditional: Annotated[bool, typer.Option("--conditional", help="Train with class labels.")] = False,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored as often as not.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Show images mirrored as often as not.")] = False,
     init_from: Annotated[
         str | None,
         typer.Option(help="Start from the weights of another run, checkpoint or model file.", show_default=False),
@@ -119,10 +119,10 @@ def train(
     labels: Labels = None,
     max_bad: MaxBad = None,
 ) -> int:
-    """Train a GAN on pictures, or go on with a run.
+    """Train a GAN on images, or go on with a run.
 
     With no argument it learns coloured letters for five minutes.
-    Pictures, losses and the trained generator appear in a new folder under runs/.
+    Images, losses and the trained generator appear in a new folder under runs/.
     Ctrl-C stops it with everything saved.
     """
     started_s = time.monotonic()

@@ -19,15 +19,15 @@ def walk(
     seeds: Annotated[
         str,
         typer.Option(
-            help="The pictures on the way: 3,9,12; or smooth, or rough: four with little or much change between."
+            help="The images on the way: 3,9,12; or smooth, or rough: four with little or much change between."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="A film: .gif, .webp or .mp4; or a strip of pictures: .png.")],
+    out: Annotated[Path, typer.Option(help="A film: .gif, .webp or .mp4; or a strip of images: .png.")],
     class_: Annotated[
         list[str] | None,
-        typer.Option("--class", help="Class of all pictures, or one for each seed: A,B,C.", show_default=False),
+        typer.Option("--class", help="Class of all images, or one for each seed: A,B,C.", show_default=False),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Pictures from one seed to the next.")] = 60,
+    frames: Annotated[int, typer.Option(min=1, help="Images from one seed to the next.")] = 60,
     straight: Annotated[
         bool, typer.Option("--straight", help="Walk in straight lines, not along the sphere of latents.")
     ] = False,
@@ -35,8 +35,8 @@ def walk(
     easing: Annotated[
         Literal["linear", "smooth"], typer.Option(help="At an even pace, or slowly near each seed.")
     ] = "linear",
-    fps: Annotated[float, typer.Option(min=0.1, max=120, help="Pictures a second.")] = 25.0,
-    columns: Annotated[int, typer.Option(min=2, max=64, help="Pictures in a row of a strip; a row is a leg.")] = 9,
+    fps: Annotated[float, typer.Option(min=0.1, max=120, help="Images a second.")] = 25.0,
+    columns: Annotated[int, typer.Option(min=2, max=64, help="Images in a row of a strip; a row is a leg.")] = 9,
     truncation: Truncation = 1.0,
     raw: Raw = False,
     checkpoint: Checkpoint = None,
@@ -44,9 +44,9 @@ def walk(
     runs: Runs = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
-    """Walk from picture to picture: a film of the way, or a strip of pictures.
+    """Walk from image to image: a film of the way, or a strip of images.
 
-    The seeds are those of generate, and the pictures of the seeds themselves are in the walk.
+    The seeds are those of generate, and the images of the seeds themselves are in the walk.
     """
     from kantor.app.sampling import walk as job
 
@@ -56,4 +56,4 @@ def walk(
     )  # fmt: skip
     with show_progress("drawing") as progress:
         path, count = job.make_walk(options, progress, show)
-    show(f"{count:,} pictures: {path}")
+    show(f"{count:,} images: {path}")

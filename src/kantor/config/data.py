@@ -1,4 +1,4 @@
-"""[data]: the pictures and how they are brought to one size."""
+"""[data]: the images and how they are brought to one size."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class GlyphsConfig(Section):
     """The built-in set: coloured letters and digits in many typefaces."""
 
     count: Annotated[int, Field(gt=0, le=10_000_000)] = 20_000
-    """How many pictures to draw."""
+    """How many images to draw."""
     seed: Count = 0
-    """Chooses the pictures."""
+    """Chooses the images."""
 
 
 Degrees = Annotated[float, Field(ge=0, le=180)]
@@ -32,7 +32,7 @@ Range = Annotated[tuple[Factor, Factor], AfterValidator(_rising)]
 
 
 class AugmentConfig(Section):
-    """Each real picture is shown otherwise each time: turned, moved, in other colours. All at once, on the device."""
+    """Each real image is shown otherwise each time: turned, moved, in other colours. All at once, on the device."""
 
     rotation: Degrees = 0.0
     """Turned by up to so many degrees, either way."""
@@ -43,7 +43,7 @@ class AugmentConfig(Section):
     shear: Annotated[float, Field(ge=0, le=80)] = 0.0
     """Slanted by up to so many degrees, either way."""
     zoom: Range = (1.0, 1.0)
-    """From and to: pixels move together by this factor, for width and height apart; above 1 the picture shrinks."""
+    """From and to: pixels move together by this factor, for width and height apart; above 1 the image shrinks."""
     brightness: Range = (1.0, 1.0)
     """From and to: values from black are multiplied by this."""
     colour: Range = (1.0, 1.0)
@@ -51,53 +51,53 @@ class AugmentConfig(Section):
 
 
 class DataConfig(Section):
-    """The pictures and how they are brought to one size."""
+    """The images and how they are brought to one size."""
 
     source: str = "glyphs"
     """Folder (class = sub-folder), zip, tar, .npy, .npz, IDX, TFRecord, Parquet, packed set, or "glyphs"."""
     size: Size = "auto"
-    """Size of a picture: "64", or height x width: "48x96". Any size from 8 to 1024."""
+    """Size of an image: "64", or height x width: "48x96". Any size from 8 to 1024."""
     pack_size: Size = "auto"
-    """Size of the pictures in the packed set, brought down to `size` for each batch; "auto" is `size`."""
+    """Size of the images in the packed set, brought down to `size` for each batch; "auto" is `size`."""
     crop: Annotated[int, Field(ge=0, le=65536)] = 0
     """Side of the square cut from the middle before resizing; 0 cuts nothing."""
     pad: Annotated[int, Field(ge=0, le=65536)] = 0
-    """Side of the square that smaller pictures are padded to before resizing, where `fit` is "replicate" or "mirror"; 0 pads
+    """Side of the square that smaller images are padded to before resizing, where `fit` is "replicate" or "mirror"; 0 pads
     no more than the shape needs."""
     fit: Literal["cover", "contain", "stretch", "replicate", "mirror"] = "cover"
-    """How a picture of another shape is fitted: cut, padded with `background`, stretched, padded with its outermost pixels,
+    """How an image of another shape is fitted: cut, padded with `background`, stretched, padded with its outermost pixels,
     or with its mirrored border, jittered and fading."""
     channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
-    """Colour channels; "auto" looks at the pictures."""
+    """Colour channels; "auto" looks at the images."""
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
-    """Colour behind transparent pictures and around padded ones."""
+    """Colour behind transparent images and around padded ones."""
     labels: str = "auto"
     """"auto" takes sub-folders or the labels beside the data, "none" ignores them, else a CSV or JSON file."""
     limit: Count = 0
-    """Use only this many pictures; 0 uses all."""
+    """Use only this many images; 0 uses all."""
     choose: Literal["first", "random"] = "first"
     """Which ones: the first in order, or some by chance, without repetition."""
     choose_seed: Count = 0
     """Chooses those by chance."""
     stack: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Make so many colour pictures of three grey ones each, one a channel: digits become 1000 modes. 0 leaves them."""
+    """Make so many colour images of three grey ones each, one a channel: digits become 1000 modes. 0 leaves them."""
     holdout: Annotated[float, Field(ge=0, lt=1), BeforeValidator(share)] = 0.0
-    """Share of the pictures that is never trained on, chosen by their bytes: 0.1, "10%"."""
+    """Share of the images that is never trained on, chosen by their bytes: 0.1, "10%"."""
     edges: Literal["none", "canny"] = "none"
-    """Show the outlines of pictures in their place, dark on white (Canny 1986)."""
+    """Show the outlines of images in their place, dark on white (Canny 1986)."""
     edges_sigma: Annotated[float, Field(ge=0, le=20)] = 1.0
-    """How far a picture is blurred before its outlines are looked for, in pixels of the packed size."""
+    """How far an image is blurred before its outlines are looked for, in pixels of the packed size."""
     condition: Literal["none", "edges"] = "none"
-    """What a generator is given beside the latent, and the critic beside the picture: the outlines of each picture."""
+    """What a generator is given beside the latent, and the critic beside the image: the outlines of each image."""
     mirror: bool = False
-    """Show pictures mirrored as often as not. Not for letters."""
+    """Show images mirrored as often as not. Not for letters."""
     augment: AugmentConfig = AugmentConfig()
-    """How real pictures are changed each time they are shown."""
+    """How real images are changed each time they are shown."""
     dequantise: bool = False
     """Add U(0, 1/128) to each number, in [-1, 1]: 256 levels become a continuous range."""
     min_size: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Pictures with a side shorter than this, in pixels, are left out."""
+    """Images with a side shorter than this, in pixels, are left out."""
     max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(share)] = 0.01
-    """Share of unreadable pictures above which packing stops with an error."""
+    """Share of unreadable images above which packing stops with an error."""
     glyphs: GlyphsConfig = GlyphsConfig()
     """The built-in set, where it is the source."""

@@ -31,7 +31,7 @@ class BatchNormConfig(Section):
 
 class NetworkConfig(Section):
     width: Width = 64
-    """Channels of the layer next to the picture; the other layers are multiples of it."""
+    """Channels of the layer next to the image; the other layers are multiples of it."""
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
     """No layer gets more channels than this."""
     init: Initialiser = "normal"
@@ -54,7 +54,7 @@ class _CriticConfig(NetworkConfig):
     norm: Literal["batch", "layer", "none"] = "none"
     """Normalisation of the layers between the first and the last. Batch norm does not go with a gradient penalty."""
     minibatch_stddev: Literal["none", "batch"] | Annotated[int, Field(ge=2, le=1024)] = "none"
-    """Shows the critic how much the pictures of a batch differ, or those of groups of so many: 4."""
+    """Shows the critic how much the images of a batch differ, or those of groups of so many: 4."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of numbers set to zero behind each layer but the last two, while training."""
 
@@ -118,9 +118,9 @@ class ResnetCritic(_CriticConfig):
     norm: Literal["batch", "layer", "none"] = "layer"
     """Normalisation before each convolution of a block. Batch norm does not go with a gradient penalty."""
     first: Literal["convolution", "block"] = "convolution"
-    """What meets the picture: a convolution (the 64x64 critic), or a first block of its own (the CIFAR critic)."""
+    """What meets the image: a convolution (the 64x64 critic), or a first block of its own (the CIFAR critic)."""
     halvings: Annotated[int, Field(ge=0, le=8)] = 0
-    """How often the picture is halved; 0 halves it until it is 4 to 7 pixels small."""
+    """How often the image is halved; 0 halves it until it is 4 to 7 pixels small."""
     flat_blocks: Annotated[int, Field(ge=0, le=64)] = 0
     """Blocks behind the last halving."""
     head: Literal["flat", "mean"] = "flat"
@@ -137,7 +137,7 @@ class UpLayer(Section):
     """A layer of a stacked generator: a convolution that keeps the size, or multiplies it by `stride`."""
 
     width: Annotated[int, Field(ge=1, le=4096)] = 128
-    """Channels that it gives; the last layer gives those of the picture."""
+    """Channels that it gives; the last layer gives those of the image."""
     kernel: Kernel = 5
     """Pixels a side that it looks at."""
     upsample: bool = False
@@ -164,7 +164,7 @@ class DownLayer(Section):
 
 
 class StackGenerator(_GeneratorConfig):
-    """Layers as you list them, at one size of picture: a dense layer, then convolutions padded as TensorFlow does ("SAME")."""
+    """Layers as you list them, at one size of image: a dense layer, then convolutions padded as TensorFlow does ("SAME")."""
 
     kind: Literal["stack"] = "stack"
     init: Initialiser = "glorot"
@@ -181,30 +181,30 @@ class StackGenerator(_GeneratorConfig):
     layers: Annotated[list[UpLayer], Field(min_length=1, max_length=64)] = [
         UpLayer(upsample=True), UpLayer(upsample=True), UpLayer(upsample=True), UpLayer(),
     ]  # fmt: skip
-    """From the dense layer to the picture."""
+    """From the dense layer to the image."""
     fade_images: Count = 0
-    """Real pictures over which `grown` layers are faded in, where a smaller network is grown; 0 has them from the start."""
+    """Real images over which `grown` layers are faded in, where a smaller network is grown; 0 has them from the start."""
 
 
 class StackCritic(_CriticConfig):
-    """Layers as you list them, at one size of picture: convolutions padded as TensorFlow does ("SAME"), then a dense layer."""
+    """Layers as you list them, at one size of image: convolutions padded as TensorFlow does ("SAME"), then a dense layer."""
 
     kind: Literal["stack"] = "stack"
     init: Initialiser = "glorot"
     norm_first: bool = False
     """Normalisation behind the first layer too."""
     range: Literal["signed", "unit"] = "signed"
-    """How pictures reach the first layer: in [-1, 1], or in [0, 1]."""
+    """How images reach the first layer: in [-1, 1], or in [0, 1]."""
     layers: Annotated[list[DownLayer], Field(min_length=1, max_length=64)] = [
         DownLayer(stride=2), DownLayer(stride=2), DownLayer(stride=2),
     ]  # fmt: skip
-    """From the picture to the score."""
+    """From the image to the score."""
     fade_images: Count = 0
-    """Real pictures over which `grown` layers are faded in, where a smaller network is grown; 0 has them from the start."""
+    """Real images over which `grown` layers are faded in, where a smaller network is grown; 0 has them from the start."""
 
 
 class UnetGenerator(_GeneratorConfig):
-    """From a condition (outlines) to a picture: down, up, and across (Ronneberger et al. 2015; Isola et al. 2017)."""
+    """From a condition (outlines) to an image: down, up, and across (Ronneberger et al. 2015; Isola et al. 2017)."""
 
     kind: Literal["unet"] = "unet"
     init: Initialiser = "he"

@@ -11,29 +11,29 @@ from kantor.config.networks import Own
 
 
 class InterpolatesProbe(Section):
-    """Points on the lines between real and generated pictures (Gulrajani et al. 2017)."""
+    """Points on the lines between real and generated images (Gulrajani et al. 2017)."""
 
     kind: Literal["interpolates"] = "interpolates"
     alpha: Literal["uniform", "normal", "batch"] = "uniform"
-    """Where on the line: U(0, 1) for each picture; or, quirks of published code, N(0, 1) for each, or one U(0, 1) for the batch."""
+    """Where on the line: U(0, 1) for each image; or, quirks of published code, N(0, 1) for each, or one U(0, 1) for the batch."""
     sign: Literal["plus", "minus"] = "plus"
-    """"minus" takes the negative of the real pictures, a quirk of published code: see docs/quirks.md."""
+    """"minus" takes the negative of the real images, a quirk of published code: see docs/quirks.md."""
 
 
 class RealProbe(Section):
-    """The real pictures."""
+    """The real images."""
 
     kind: Literal["real"] = "real"
 
 
 class FakeProbe(Section):
-    """The generated pictures."""
+    """The generated images."""
 
     kind: Literal["fake"] = "fake"
 
 
 class PerturbedProbe(Section):
-    """Real pictures with noise (Kodali et al. 2017)."""
+    """Real images with noise (Kodali et al. 2017)."""
 
     kind: Literal["perturbed"] = "perturbed"
     std: Annotated[float, Field(gt=0, le=100)] = 0.5
@@ -41,7 +41,7 @@ class PerturbedProbe(Section):
 
 
 class PenaltyConfig(Section):
-    """A penalty on the gradient of the critic's score with respect to the picture."""
+    """A penalty on the gradient of the critic's score with respect to the image."""
 
     at: Annotated[InterpolatesProbe | RealProbe | FakeProbe | PerturbedProbe, Field(discriminator="kind")] = (
         InterpolatesProbe()
@@ -52,7 +52,7 @@ class PenaltyConfig(Section):
     target: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """The norm that is wanted: the critic's Lipschitz constant."""
     over: Literal["picture", "columns"] = "picture"
-    """The norm is that of the whole picture's gradient; or of each column's, a quirk of published code: see docs/quirks.md."""
+    """The norm is that of the whole image's gradient; or of each column's, a quirk of published code: see docs/quirks.md."""
     weight: Weight = 10.0
     """Weight of the penalty in the critic's loss."""
     every: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -100,7 +100,7 @@ class _ObjectiveConfig(Section):
     constraint: Constraint = Absent()
     """What keeps the critic Lipschitz, other than a penalty."""
     l1: Weight = 0.0
-    """Weight of the mean distance between a generated picture and the real one of its condition, in the generator's loss."""
+    """Weight of the mean distance between a generated image and the real one of its condition, in the generator's loss."""
 
     @field_validator("penalties")
     @classmethod
@@ -142,7 +142,7 @@ class WganLp(_ObjectiveConfig):
 
 
 class Dragan(_ObjectiveConfig):
-    """Non-saturating GAN with a penalty around real pictures (Kodali et al. 2017)."""
+    """Non-saturating GAN with a penalty around real images (Kodali et al. 2017)."""
 
     kind: Literal["dragan"] = "dragan"
     penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig(at=PerturbedProbe())}

@@ -15,12 +15,12 @@ class _Cycle(Section):
     generator_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     """Generator steps in a cycle."""
     generator_batch: Annotated[int, Field(ge=0, le=65536)] = 0
-    """Pictures in a generator step; 0: as many as in a critic step."""
+    """Images in a generator step; 0: as many as in a critic step."""
     reuse: Literal["none", "pictures", "everything"] = "none"
-    """Each critic step of a cycle has new pictures; or, quirks of published code, all have the same real ones, or the same real ones
+    """Each critic step of a cycle has new images; or, quirks of published code, all have the same real ones, or the same real ones
     and latents, which the generator's step has too (docs/quirks.md)."""
     split_updates: bool = False
-    """Two critic steps in the place of one, on real and on generated pictures apart: a quirk of published code (docs/quirks.md)."""
+    """Two critic steps in the place of one, on real and on generated images apart: a quirk of published code (docs/quirks.md)."""
 
 
 class ConstantCycle(_Cycle):

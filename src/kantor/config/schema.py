@@ -136,11 +136,11 @@ class Config(Section):
     """Everything that determines a run."""
 
     data: DataConfig = DataConfig()
-    """The pictures and how they are brought to one size."""
+    """The images and how they are brought to one size."""
     generator: GeneratorConfig = DcganGenerator()
-    """The network that makes pictures."""
+    """The network that makes images."""
     critic: CriticConfig = DcganCritic()
-    """The network that scores pictures."""
+    """The network that scores images."""
     objective: ObjectiveConfig = WganGp()
     """The losses of critic and generator, with their penalties."""
     cycle: CycleConfig = ConstantCycle()

@@ -2,7 +2,7 @@
 
 `torch.compile` cannot differentiate twice what it has compiled. So a pass is traced as it runs, with its gradients of
 gradients (and without what `nets.pruned` leaves out), down to operators that have nothing to differentiate left: that graph
-is compiled, and takes weights, buffers and pictures as inputs.
+is compiled, and takes weights, buffers and images as inputs.
 
 As a recording has to (`engine.record`), a compiled pass proves itself beside the ordinary one before it is used.
 """

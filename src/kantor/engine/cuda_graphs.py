@@ -1,8 +1,8 @@
 """Steps that are recorded once and replayed, where a device is kept waiting by whoever starts its kernels.
 
-On a GPU the networks of small pictures are bound by the hundreds of launches of a step, not by arithmetic. A recording (a
+On a GPU the networks of small images are bound by the hundreds of launches of a step, not by arithmetic. A recording (a
 CUDA graph) starts them all at once. It is always the same kernels on the same memory, so that whatever changes from step
-to step goes in through buffers: pictures, latents and random numbers are copied there, rates are tensors anyway.
+to step goes in through buffers: images, latents and random numbers are copied there, rates are tensors anyway.
 
 A recording has to prove itself before it is used: its first replay is compared with the step done in the ordinary way.
 Where that differs, or recording fails, all goes on in the ordinary way, with a word.

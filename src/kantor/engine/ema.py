@@ -9,9 +9,9 @@ from kantor.config.schema import Absent, EmaConfig, StepEmaConfig
 
 
 def decay(config: Absent | EmaConfig | StepEmaConfig, images: float, images_seen: int) -> float:
-    """What remains of an old weight after a step of `images` pictures: 0.5 ** (images / half-life), or as configured.
+    """What remains of an old weight after a step of `images` images: 0.5 ** (images / half-life), or as configured.
 
-    With a warm-up the half-life is at most that share of the pictures seen so far (Karras et al. 2020, "ema_rampup").
+    With a warm-up the half-life is at most that share of the images seen so far (Karras et al. 2020, "ema_rampup").
     """
     if config.kind == "none":
         return 0.0

@@ -19,7 +19,7 @@ from kantor.errors import UserError
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened after `images_seen` real pictures had been shown to the critic."""
+    """Something that happened after `images_seen` real images had been shown to the critic."""
 
     images_seen: int
 
@@ -30,8 +30,8 @@ class Started(Event):
 
     Attributes:
         total_images: where it will end.
-        epoch_images: pictures in the set.
-        reals: uint8 [N, H, W, C], some pictures of the set.
+        epoch_images: images in the set.
+        reals: uint8 [N, H, W, C], some images of the set.
         resumed: it goes on from a checkpoint.
         budget_s: seconds that this invocation may take, 0 where it has no such limit.
     """
@@ -54,7 +54,7 @@ class Tick(Event):
 
     Attributes:
         attempt: 0, and one more after each roll-back.
-        epoch: images_seen / pictures in the set.
+        epoch: images_seen / images in the set.
         elapsed_s: seconds of training in all invocations of this run.
         images_per_second: over this tick, whatever else went on included.
         values: critic_loss, critic_real, critic_fake, critic_gap, wasserstein_estimate (WGAN family only),
@@ -71,10 +71,10 @@ class Tick(Event):
 
 @dataclass(frozen=True)
 class Sampled(Event):
-    """Pictures from the generator's running average.
+    """Images from the generator's running average.
 
     Attributes:
-        epoch: images_seen / pictures in the set.
+        epoch: images_seen / images in the set.
         fixed: uint8 [N, H, W, C] from the same latents every time.
         random: uint8 [N, H, W, C] from new latents.
     """
@@ -90,7 +90,7 @@ class Scored(Event):
 
     Attributes:
         values: by name, "fd@kantor-small": what metrics.csv keeps.
-        details: by name: value, interval and what real pictures get, as JSON values.
+        details: by name: value, interval and what real images get, as JSON values.
         provenance: what the numbers depend on, as JSON values.
         elapsed_s: seconds that it took.
     """

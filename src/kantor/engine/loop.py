@@ -29,7 +29,7 @@ from kantor.engine.events import (
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.errors import DivergedError, UserError, printable
-from kantor.types import Pictures
+from kantor.types import Images
 
 FIRST_SAMPLE_IMAGES = 1000
 HOPELESS_TICKS = 3
@@ -37,7 +37,7 @@ HOPELESS_TICKS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, and when to look. All in real pictures shown to the critic, but for the budget.
+    """How long, and when to look. All in real images shown to the critic, but for the budget.
 
     Attributes:
         budget_s: seconds that this invocation may take from `started_s` on; infinite for no limit.
@@ -60,7 +60,7 @@ class Plan:
         return crossed(before, after, self.score_images) or after >= self.total_images
 
     def sample_due(self, before: int, after: int) -> bool:
-        """In the beginning at 1000, 2000, 4000 ... pictures, then at multiples of sample_images."""
+        """In the beginning at 1000, 2000, 4000 ... images, then at multiples of sample_images."""
         early = FIRST_SAMPLE_IMAGES
         while early < self.sample_images:
             if before < early <= after:
@@ -103,7 +103,7 @@ class Loop:
     steps: Steps
     plan: Plan
     bus: Bus
-    sample: Callable[[torch.nn.Module, int], tuple[Pictures, Pictures]]
+    sample: Callable[[torch.nn.Module, int], tuple[Images, Images]]
     save: Callable[[], Path]
     stop_asked: Callable[[], str]
     score: Callable[[torch.nn.Module, int], Scored] | None = None

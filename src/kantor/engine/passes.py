@@ -1,7 +1,7 @@
 """What a step computes before it is taken: gradients of a critic's and a generator's loss, in as few passes as the
 networks allow.
 
-Real and generated pictures are scored in one pass, and R1 and R2 are taken on those very scores. Nothing in here waits
+Real and generated images are scored in one pass, and R1 and R2 are taken on those very scores. Nothing in here waits
 for the device or touches an optimiser.
 """
 
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         gradients: of the loss, one for each trained parameter of the network.
-        values: by name, one number a picture, [N].
+        values: by name, one number an image, [N].
     """
 
     gradients: list[Tensor]
@@ -74,7 +74,7 @@ def critic_pass(
 def half_pass(
     critic: nn.Module, objective: Objective, images: Tensor, like: Batch, real_scores: Tensor | None, precision: str
 ) -> Outcome:
-    """Half of the critic's loss and its gradient: of real or of generated pictures alone.
+    """Half of the critic's loss and its gradient: of real or of generated images alone.
 
     Args:
         images: [N, C, H, W], real or generated.
@@ -95,7 +95,7 @@ def half_pass(
 def generator_pass(
     generator: nn.Module, critic: nn.Module, objective: Objective, z: Tensor, real: Batch, precision: str
 ) -> Outcome:
-    """The generator's loss on pictures of `z` and its gradient; labels and condition are those of `real`."""
+    """The generator's loss on images of `z` and its gradient; labels and condition are those of `real`."""
     with autocast(z.device, precision):
         fake = generator(z, *given(real))
         fake_scores = critic(fake, *given(real)).to(torch.float32)
@@ -110,23 +110,23 @@ def generator_pass(
     return Outcome(list(gradients), {"generator_loss": losses.detach()})
 
 
-def pictures(
+def generated_images(
     generator: nn.Module, z: Tensor, labels: Tensor | None, condition: Tensor | None, precision: str
 ) -> Tensor:
-    """Generated pictures that nothing is differentiated through, float32 [N, C, H, W]."""
+    """Generated images that nothing is differentiated through, float32 [N, C, H, W]."""
     with torch.no_grad(), autocast(z.device, precision):
         return generator(z, *given(Batch(z, labels, condition))).to(torch.float32)  # type: ignore[no-any-return]
 
 
 def given(batch: Batch) -> tuple[Tensor | None, ...]:
-    """What networks are given beside latents or pictures: labels, and of paired pictures the condition."""
+    """What networks are given beside latents or images: labels, and of paired images the condition."""
     return batch[1:] if batch.condition is not None else batch[1:2]
 
 
 def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:
-    """What `run` finds on a batch, from parts of at most `most` pictures each; 0 for the whole batch at once.
+    """What `run` finds on a batch, from parts of at most `most` images each; 0 for the whole batch at once.
 
-    The loss is a mean over pictures, so that its gradient is the mean of those of the parts, weighted by their sizes.
+    The loss is a mean over images, so that its gradient is the mean of those of the parts, weighted by their sizes.
     """
     if not 0 < most < count:
         return run(slice(0, count))
@@ -151,7 +151,7 @@ def slices(count: int, most: int) -> Iterator[slice]:
 
 
 def rows_of(batch: Batch, rows: slice | Tensor) -> Batch:
-    """Some pictures of a batch."""
+    """Some images of a batch."""
     return Batch(*(None if part is None else part[rows] for part in batch))  # type: ignore[arg-type]
 
 
@@ -181,7 +181,7 @@ class _Scores:
         self.real, self.fake = self._all[:count], self._all[count:]
 
     def input_gradient(self, part: str) -> Tensor:
-        """Gradient of the scores of "real" or "fake" with respect to its pictures, float32 [N, C, H, W], with a graph."""
+        """Gradient of the scores of "real" or "fake" with respect to its images, float32 [N, C, H, W], with a graph."""
         if "both" not in self._inputs:
             return input_gradient(self.real if part == "real" else self.fake, self._inputs[part])
         if not self._gradients:

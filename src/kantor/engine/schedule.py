@@ -16,7 +16,7 @@ class Moment:
     Attributes:
         cycle: cycles done.
         attempt: roll-backs so far.
-        epoch: images seen / pictures in the set.
+        epoch: images seen / images in the set.
         share: images seen / images in the whole run, in [0, 1].
         seed: the run's.
     """

@@ -24,7 +24,7 @@ class Counters:
     Attributes:
         cycle: cycles done.
         attempt: roll-backs so far.
-        images_seen: real pictures shown to the critic.
+        images_seen: real images shown to the critic.
         critic_steps, generator_steps: steps done, skipped ones included.
         elapsed_s: seconds of training in all invocations.
         tick_elapsed_s: elapsed_s at the last tick.
@@ -50,7 +50,7 @@ class State:
     """Networks, optimisers, counters and the partial tally.
 
     Args:
-        condition: channels of what networks are given beside latent and picture; 0 for nothing.
+        condition: channels of what networks are given beside latent and image; 0 for nothing.
 
     Attributes:
         generator, critic: in training mode.

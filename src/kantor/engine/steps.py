@@ -1,6 +1,6 @@
 """One cycle: critic steps, then generator steps. Nothing in here waits for the device.
 
-The generator draws the pictures of several critic steps at once, for it does not change between them.
+The generator draws the images of several critic steps at once, for it does not change between them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from kantor.engine import ema, optimizers
 from kantor.engine.compiled import Compiler
 from kantor.engine.compiled import Compute as Pass
 from kantor.engine.cuda_graphs import Compute, Inputs, Recorder
-from kantor.engine.passes import Outcome, critic_pass, generator_pass, half_pass, in_parts, pictures, rows_of, slices
+from kantor.engine.passes import (
+    Outcome,
+    critic_pass,
+    generated_images,
+    generator_pass,
+    half_pass,
+    in_parts,
+    rows_of,
+    slices,
+)
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.step_random import Draws
@@ -27,7 +36,7 @@ from kantor.nets.layers import draws_within, reseed_dropout
 from kantor.objectives.objective import Objective
 from kantor.types import Batch
 
-MOST_AT_ONCE = 512  # pictures drawn in one pass: more is no faster, and takes memory
+MOST_AT_ONCE = 512  # images drawn in one pass: more is no faster, and takes memory
 
 
 @dataclass
@@ -50,7 +59,7 @@ class Steps:
     _recorded: tuple[State | None, int] = (None, 0)
 
     def cycle(self, state: State, feed: Feed) -> None:
-        """One cycle. Counts it, and every real picture shown to the critic; one that is reused counts once."""
+        """One cycle. Counts it, and every real image shown to the critic; one that is reused counts once."""
         counters, train, how = state.counters, self.config.train, self.config.cycle
         draws = Draws(train.seed, counters.cycle, counters.attempt, state.device)
         critic_steps, generator_steps = self._steps_to_do(state, feed)
@@ -80,14 +89,14 @@ class Steps:
         return steps_in_cycle(self.config.cycle, counters.cycle, epoch, counters.epoch_cycle - 1)
 
     def _critic_steps_at_once(self, state: State) -> int:
-        """For how many critic steps the generator draws at once: one where it mixes the pictures of a batch."""
+        """For how many critic steps the generator draws at once: one where it mixes the images of a batch."""
         if traits_of(state.generator).mixes_batch or self.config.cycle.reuse == "everything":
             return 1
         train = self.config.train
         return max(1, (train.micro_batch or MOST_AT_ONCE) // train.batch)
 
     def fakes(self, state: State, reals: Sequence[Batch], draws: Draws, first: int) -> tuple[Tensor, ...]:
-        """As many generated pictures as each batch has, float32 [N, C, H, W], for the critic steps from `first` on."""
+        """As many generated images as each batch has, float32 [N, C, H, W], for the critic steps from `first` on."""
         if self.config.cycle.reuse == "everything":
             first = 0
         reseed_dropout(state.generator, draws.derived("fakes-dropout", first))
@@ -96,7 +105,7 @@ class Steps:
         latents = [draws.latents("critic-latents", first + i, n, config) for i, n in enumerate(counts)]
 
         def draw(z: Tensor, labels: Tensor | None, condition: Tensor | None) -> Tensor:
-            return pictures(generator, z, labels, condition, self.precision)
+            return generated_images(generator, z, labels, condition, self.precision)
 
         def compute(z: Tensor, *given: Tensor | None) -> Tensor:
             parts = [
@@ -109,7 +118,7 @@ class Steps:
         return torch.split(self._run(state, "fakes", compute, inputs), counts)
 
     def critic_step(self, state: State, real: Batch, fake: Tensor, draws: Draws, step: int) -> None:
-        """Lowers the critic's loss on `real` and as many generated pictures."""
+        """Lowers the critic's loss on `real` and as many generated images."""
         objective, critic = self.objective, state.critic
         reseed_dropout(critic, draws.derived("critic-dropout", step))
         due = {name: p for name, p in objective.penalties.items() if p.due(state.counters.critic_steps)}
@@ -142,7 +151,7 @@ class Steps:
         state.counters.critic_steps += 1
 
     def _halves(self, state: State, fake: Tensor, real: Batch) -> Sequence[str]:
-        """Two critic steps: on real pictures, and on generated ones."""
+        """Two critic steps: on real images, and on generated ones."""
         most = self.config.train.micro_batch
         names: list[str] = []
         real_scores: Tensor | None = None
@@ -179,10 +188,10 @@ class Steps:
             constraint(optimizers.trained(state.critic))
 
     def generator_step(self, state: State, real: Batch, draws: Draws, step: int, images: float) -> None:
-        """Lowers the generator's loss on as many pictures as `real` has, and moves the running average.
+        """Lowers the generator's loss on as many images as `real` has, and moves the running average.
 
         Args:
-            images: pictures seen for each generator step: what the average's half-life counts.
+            images: images seen for each generator step: what the average's half-life counts.
         """
         generator, critic = state.generator, state.critic
         reseed_dropout(critic, draws.derived("generator-dropout", step))

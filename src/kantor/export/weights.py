@@ -33,10 +33,10 @@ class Card:
     """What a model file says about itself.
 
     Attributes:
-        spec: of its pictures.
+        spec: of its images.
         class_names: of a conditional model, in the order of its labels; else empty.
-        images_seen: real pictures that the critic had been shown.
-        condition: channels of the picture that it starts from; 0 where it starts from a latent alone.
+        images_seen: real images that the critic had been shown.
+        condition: channels of the image that it starts from; 0 where it starts from a latent alone.
     """
 
     spec: ImageSpec
@@ -91,7 +91,7 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
         raise ModelError(path, "describes a generator that this version does not know", "check the file") from error
     card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen, text.condition)
     if not (all(8 <= side <= 1024 for side in card.spec[:2]) and card.spec.channels in (1, 3, 4)):
-        raise ModelError(path, f"describes pictures of {card.spec}", "check the file")
+        raise ModelError(path, f"describes images of {card.spec}", "check the file")
     if card.condition not in (0, 1, 3, 4):
         raise ModelError(path, f"describes a condition of {card.condition} channels", "check the file")
     try:

@@ -1,1 +1,1 @@
-"""Numbers that say how near drawn pictures come to real ones: pure functions of pictures and of their features."""
+"""Numbers that say how near drawn images come to real ones: pure functions of images and of their features."""

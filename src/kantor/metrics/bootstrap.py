@@ -1,6 +1,6 @@
-"""95 % intervals: how far a number would move had other pictures been drawn.
+"""95 % intervals: how far a number would move had other images been drawn.
 
-The pictures are drawn again from themselves, with replacement (Efron 1979, "Bootstrap methods"), and the number is
+The images are drawn again from themselves, with replacement (Efron 1979, "Bootstrap methods"), and the number is
 computed anew for each such set. Distances between sets are biased upwards by the copies in a resampled set, so the
 spread is taken about the resampled numbers' own mean and laid around the value that was measured.
 """
@@ -20,7 +20,7 @@ Interval = tuple[float, float]
 
 
 def counts(n: int, seed: int, replicates: int = REPLICATES) -> NDArray[np.float64]:
-    """How often each of `n` pictures is in each resampled set: float64 [replicates, n], every row sums to n."""
+    """How often each of `n` images is in each resampled set: float64 [replicates, n], every row sums to n."""
     dice = np.random.Generator(np.random.PCG64(derive(seed, "bootstrap", n)))
     return np.stack([np.bincount(dice.integers(n, size=n), minlength=n) for _ in range(replicates)]).astype(np.float64)
 
@@ -51,5 +51,5 @@ def share_interval(hits: NDArray[np.float64]) -> Interval:
 def mean_interval(
     values: NDArray[np.float64], seed: int, replicates: int = REPLICATES, low: float = -np.inf
 ) -> Interval:
-    """The interval of the mean of `values` [n], one a picture. low: as for `interval`."""
+    """The interval of the mean of `values` [n], one an image. low: as for `interval`."""
     return interval(float(values.mean()), counts(len(values), seed, replicates) @ values / len(values), low)

@@ -1,4 +1,4 @@
-"""What the critic's own scores say: whether it knows its training pictures by heart, and how well it tells fakes."""
+"""What the critic's own scores say: whether it knows its training images by heart, and how well it tells fakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TTest(NamedTuple):
     """Welch's test of two means (Welch 1947).
 
     Attributes:
-        t: the difference of the means by its standard error: it grows with the root of the number of pictures.
+        t: the difference of the means by its standard error: it grows with the root of the number of images.
         degrees: of freedom.
         effect: the difference by the pooled standard deviation (Cohen's d): it does not grow.
     """
@@ -26,7 +26,7 @@ class TTest(NamedTuple):
 
 
 def t_test(reals: Values, fakes: Values) -> TTest:
-    """Of the critic's scores of real [n] and drawn [m] pictures, both more than one: positive where reals score higher."""
+    """Of the critic's scores of real [n] and drawn [m] images, both more than one: positive where reals score higher."""
     n, m = len(reals), len(fakes)
     a, b = float(reals.var(ddof=1)), float(fakes.var(ddof=1))
     error = a / n + b / m

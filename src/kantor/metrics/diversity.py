@@ -1,4 +1,4 @@
-"""How much drawn pictures differ from each other: similar pairs, sure and even classes, modes that are seen."""
+"""How much drawn images differ from each other: similar pairs, sure and even classes, modes that are seen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kantor.errors import ConfigError, DataError
 from kantor.metrics.bootstrap import REPLICATES, Interval, counts, interval
 from kantor.metrics.features import Portions
 from kantor.random import derive
-from kantor.types import Pictures
+from kantor.types import Images
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,15 +27,15 @@ K1, K2, RANGE = 0.01, 0.03, 255.0
 PAIRS = 1000
 PIXELS = 1 << 19
 PORTION = 1 << 24
-"""Bytes of pictures that are held at once."""
+"""Bytes of images that are held at once."""
 
 
-def ms_ssim(a: Pictures | Tensor, b: Pictures | Tensor) -> Tensor:
+def ms_ssim(a: Images | Tensor, b: Images | Tensor) -> Tensor:
     """Multi-scale structural similarity of each pair (Wang, Simoncelli and Bovik 2003): [N] in [0, 1], 1 for equals.
 
     The product over scales, each half of the one before, of the mean contrast-structure term to the power of its
     weight; at the last scale the mean of the whole SSIM. Gaussian windows of 11 x 11, sigma 1.5, that lie within the
-    picture; channels count alike. As many of the paper's five scales as leave both sides at least 11 pixels, with
+    image; channels count alike. As many of the paper's five scales as leave both sides at least 11 pixels, with
     its weights for these, scaled to sum 1; numbers of different counts of scales do not compare. A negative term,
     which has no such power, counts as 0.
 
@@ -52,19 +52,19 @@ def ms_ssim(a: Pictures | Tensor, b: Pictures | Tensor) -> Tensor:
 
 
 def scales_of(height: int, width: int) -> int:
-    """How many scales `ms_ssim` takes of such a picture: 1 to 5."""
+    """How many scales `ms_ssim` takes of such an image: 1 to 5."""
     side = min(height, width)
     if side < WINDOW:
-        what = f"pictures are {height} x {width} pixels"
+        what = f"images are {height} x {width} pixels"
         raise DataError("MS-SSIM", what, f"leave this score out: it takes {WINDOW} x {WINDOW} or more")
     return min(len(WEIGHTS), (side // WINDOW).bit_length())
 
 
-def _floating(pictures: Pictures | Tensor) -> Tensor:
+def _floating(images: Images | Tensor) -> Tensor:
     """[N, C, H, W] around 0: 127.5 less, so that variances lose fewer digits."""
-    if isinstance(pictures, Tensor):
-        return pictures - RANGE / 2
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() - RANGE / 2
+    if isinstance(images, Tensor):
+        return images - RANGE / 2
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() - RANGE / 2
 
 
 def _ms_ssim(x: Tensor, y: Tensor, scales: int) -> Tensor:
@@ -93,7 +93,7 @@ def _window(x: Tensor) -> Tensor:
     """Gaussian means of [N, C, H, W] where the window fits."""
     line = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     line = (-(line**2) / (2 * SIGMA**2)).exp()
-    for axis in (2, 3):  # sums of shifted pictures: many times faster than a convolution of one channel
+    for axis in (2, 3):  # sums of shifted images: many times faster than a convolution of one channel
         side = x.shape[axis] - WINDOW + 1
         found = x.new_zeros([side if i == axis else size for i, size in enumerate(x.shape)])
         for shift, weight in enumerate((line / line.sum()).tolist()):
@@ -103,9 +103,9 @@ def _window(x: Tensor) -> Tensor:
 
 
 def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = None) -> tuple[Integers, Integers]:
-    """`pairs` random pairs of two different pictures of n, of one class where `labels` [n] are given.
+    """`pairs` random pairs of two different images of n, of one class where `labels` [n] are given.
 
-    The first is any picture whose class has another, the second any other of its class. The same pair may come
+    The first is any image whose class has another, the second any other of its class. The same pair may come
     twice.
     """
     dice = np.random.Generator(np.random.PCG64(derive(seed, "pairs", n)))
@@ -117,7 +117,7 @@ def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = No
     rank[order] = np.arange(n) - starts[kind[order]]
     able = np.flatnonzero(sizes[kind] > 1)
     if not len(able):
-        raise ConfigError("pairs", f"no two of {n} pictures are of one class", "draw more pictures")
+        raise ConfigError("pairs", f"no two of {n} images are of one class", "draw more images")
     first = able[dice.integers(len(able), size=pairs)]
     size = sizes[kind[first]]
     ahead = 1 + dice.integers(size - 1)
@@ -125,30 +125,30 @@ def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = No
 
 
 def pair_similarity(
-    pictures: Pictures | Portions, seed: int, pairs: int = PAIRS, labels: Integers | None = None
+    images: Images | Portions, seed: int, pairs: int = PAIRS, labels: Integers | None = None
 ) -> tuple[float, Interval]:
-    """Mean `ms_ssim` of random pairs of one set, and its 95 % interval: high where pictures are much alike.
+    """Mean `ms_ssim` of random pairs of one set, and its 95 % interval: high where images are much alike.
 
-    Odena, Olah and Shlens 2017, section 4.2: within classes, to be read beside the same number of the real pictures.
+    Odena, Olah and Shlens 2017, section 4.2: within classes, to be read beside the same number of the real images.
 
     Args:
-        pictures: uint8 [n, H, W, C], or what gives rows of these when it is indexed.
+        images: uint8 [n, H, W, C], or what gives rows of these when it is indexed.
         labels: int64 [n]; pairs are then of one class.
     """
-    n = len(pictures)
+    n = len(images)
     first, second = pairs_of(n, seed, pairs, labels)
-    size = max(1, PORTION // int(np.prod(pictures.shape[1:])))
+    size = max(1, PORTION // int(np.prod(images.shape[1:])))
     portions = [slice(start, start + size) for start in range(0, pairs, size)]
-    values = np.concatenate([ms_ssim(pictures[first[p]], pictures[second[p]]).numpy() for p in portions])
+    values = np.concatenate([ms_ssim(images[first[p]], images[second[p]]).numpy() for p in portions])
     value, half = float(values.mean()), 1.96 * _pairs_error(values, first, second, n)
     return value, (max(value - half, 0.0), min(value + half, 1.0))
 
 
 def _pairs_error(values: Floats, first: Integers, second: Integers, n: int) -> float:
-    """The standard error of a mean over pairs, of which those with a picture in common go together.
+    """The standard error of a mean over pairs, of which those with an image in common go together.
 
     The dyadic variance (Aronow, Samii and Assenova 2015, "Cluster-robust variance estimation for dyadic data"): products
-    of all deviations that share a picture, summed.
+    of all deviations that share an image, summed.
     """
     apart = values - values.mean()
     shared = np.bincount(first, apart, n) + np.bincount(second, apart, n)
@@ -157,11 +157,11 @@ def _pairs_error(values: Floats, first: Integers, second: Integers, n: int) -> f
 
 
 def inception_style_score(logits: Tensor, seed: int) -> tuple[float, Interval]:
-    """exp of the mean over pictures of KL(p(class | picture) || p(class)): 1 to K, and its 95 % interval.
+    """exp of the mean over images of KL(p(class | image) || p(class)): 1 to K, and its 95 % interval.
 
     Salimans et al. 2016, "Improved techniques for training GANs", with the network that gave the logits and all
-    pictures in one split. High where each picture is surely of one class and the classes are even; it knows nothing
-    of the real pictures.
+    images in one split. High where each image is surely of one class and the classes are even; it knows nothing
+    of the real images.
 
     Args:
         logits: [N, K].
@@ -176,10 +176,10 @@ def inception_style_score(logits: Tensor, seed: int) -> tuple[float, Interval]:
 
 @dataclass(frozen=True)
 class ModeCoverage:
-    """Which of the modes are among N drawn pictures, and what a perfect generator would show.
+    """Which of the modes are among N drawn images, and what a perfect generator would show.
 
     Attributes:
-        covered: how many modes have at least one picture.
+        covered: how many modes have at least one image.
         covered_interval: 95 %, never above the number of modes; resampled with the share of all unseen modes set to
             that of the modes seen once (Good 1953), for what was drawn alone shows too little spread.
         missing: the modes without.
@@ -199,22 +199,22 @@ class ModeCoverage:
 
 
 def coverage(found: Integers, modes: int, expected: Floats | None = None, seed: int = 0) -> ModeCoverage:
-    """How many of the modes drawn pictures cover, and how evenly.
+    """How many of the modes drawn images cover, and how evenly.
 
     As for stacked MNIST (Metz et al. 2017, section 3.3.1, and after them Srivastava et al. 2017, "VEEGAN", and Lin et
-    al. 2018, "PacGAN"): a mode is covered by one picture, and the divergence is the reverse one, KL(model || data),
-    without smoothing, so that modes never drawn add nothing by themselves. They draw 25,600 or 26,000 pictures for
+    al. 2018, "PacGAN"): a mode is covered by one image, and the divergence is the reverse one, KL(model || data),
+    without smoothing, so that modes never drawn add nothing by themselves. They draw 25,600 or 26,000 images for
     1,000 modes; both numbers depend on N.
 
     Args:
-        found: int64 [N], the mode of each drawn picture, in [0, modes).
+        found: int64 [N], the mode of each drawn image, in [0, modes).
         expected: float64 [modes], the shares of the modes in the data, each above 0; scaled to sum 1. None: even.
     """
     shares = np.ones(modes) if expected is None else np.asarray(expected, np.float64)
     if shares.shape != (modes,) or not (np.isfinite(shares) & (shares > 0)).all():
         raise ConfigError("coverage", f"the expected shares are not {modes} numbers above 0", "leave empty modes out")
     if not len(found) or found.min() < 0 or found.max() >= modes:
-        raise ConfigError("coverage", f"modes found are not in 0 .. {modes - 1}", "give one of each drawn picture")
+        raise ConfigError("coverage", f"modes found are not in 0 .. {modes - 1}", "give one of each drawn image")
     shares = shares / shares.sum()
     n = len(found)
     often = np.bincount(found, minlength=modes)

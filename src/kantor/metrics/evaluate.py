@@ -18,7 +18,7 @@ from kantor.metrics.sliced import SMALLEST
 __all__ = ["METRICS", "CriticScores", "Material", "columns", "evaluate", "known", "lacking"]
 
 FEWEST = 2 * (COVERAGE_K + 1)
-"""Pictures on either side below which nothing is scored."""
+"""Images on either side below which nothing is scored."""
 NUMBERS = {
     "fd": ("fd",),
     "kid": ("kid",),
@@ -72,11 +72,11 @@ def evaluate(
         note: called with a line about each metric that cannot be measured, which is left out; None raises.
         progress: called with (done, of how many).
     Raises:
-        ConfigError: too few pictures, an unknown metric, or one that cannot be measured.
+        ConfigError: too few images, an unknown metric, or one that cannot be measured.
     """
     few = min(len(material.fakes), len(material.reals))
     if few < FEWEST:
-        side = "the pictures to be scored" if few == len(material.fakes) else "the real pictures"
+        side = "the images to be scored" if few == len(material.fakes) else "the real images"
         raise ConfigError(side, f"{few} are too few", f"give {FEWEST} or more on either side")
     found: dict[str, Score] = {}
     for done, name in enumerate(metrics):
@@ -97,11 +97,11 @@ def lacking(name: str, material: Material) -> tuple[str, str] | None:
     if name == "is" and "classes" not in material.extractor.classes:
         return f"{material.extractor.name} tells no classes apart", "choose --features kantor-small or inception"
     if name == "modes" and material.modes is None:
-        return "the modes of these pictures are not known", "give pictures with labels, or leave modes out"
+        return "the modes of these images are not known", "give images with labels, or leave modes out"
     if name == "nn" and material.training is None:
-        return "the pictures that were learnt from are not known", "name them with --against, or leave nn out"
+        return "the images that were learnt from are not known", "name them with --against, or leave nn out"
     if name == "critic" and material.critic is None:
         return "there is no critic at hand", "name a run or a checkpoint, which keeps it, or leave critic out"
     if name in ("swd", "msssim") and (side := min(material.pick_reals(np.zeros(1, np.int64)).shape[1:3])) < SMALLEST:
-        return f"the pictures have sides of {side}", f"give larger ones ({SMALLEST} or more), or leave it out"
+        return f"the images have sides of {side}", f"give larger ones ({SMALLEST} or more), or leave it out"
     return None

@@ -1,4 +1,4 @@
-"""One pass over pictures: what the scores need of each of them, in an order that depends on the pictures alone."""
+"""One pass over images: what the scores need of each of them, in an order that depends on the images alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kantor.errors import DataError
 from kantor.metrics.features import BATCH, Extractor, rebatched, resized, to_float
-from kantor.types import Pictures
+from kantor.types import Images
 
 THUMBNAIL = 32
 """Pixels are compared at this height or width at most."""
@@ -21,18 +21,18 @@ THUMBNAIL = 32
 
 @dataclass(frozen=True)
 class Gathered:
-    """N pictures as features, sorted by a hash of their pixels: the first n of them are a random choice, and the same
-    one however the pictures came.
+    """N images as features, sorted by a hash of their pixels: the first n of them are a random choice, and the same
+    one however the images came.
 
     Attributes:
         features: float32 [N, D].
-        thumbs: uint8 [N, h, w, C], the pictures themselves where they are small.
-        order: int64 [N]: which picture of the stream each row is.
+        thumbs: uint8 [N, h, w, C], the images themselves where they are small.
+        order: int64 [N]: which image of the stream each row is.
         logits: of each classifier of the extractor: float32 [N, K].
     """
 
     features: Tensor
-    thumbs: Pictures
+    thumbs: Images
     order: NDArray[np.int64]
     logits: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -67,19 +67,19 @@ class Gathered:
         return Gathered(tensors["features"], tensors["thumbs"].numpy(), tensors["order"].numpy(), logits)
 
 
-def gather(batches: Iterable[Pictures], extractor: Extractor) -> Gathered:
-    """What the scores need of the pictures uint8 [n, H, W, C] in `batches`, of any sizes n.
+def gather(batches: Iterable[Images], extractor: Extractor) -> Gathered:
+    """What the scores need of the images uint8 [n, H, W, C] in `batches`, of any sizes n.
 
     Raises:
         DataError: there are none.
     """
     features, thumbs, hashes, heads = [], [], [], []
-    for pictures in rebatched(batches, BATCH):
-        found = extractor(pictures)
+    for images in rebatched(batches, BATCH):
+        found = extractor(images)
         features.append(found.features)
         heads.append(found.logits)
-        thumbs.append(thumbnails(pictures))
-        hashes += [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in pictures]
+        thumbs.append(thumbnails(images))
+        hashes += [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in images]
     if not features:
         raise DataError("pictures", "there are none to be scored", "give at least two")
     order = np.asarray(sorted(range(len(hashes)), key=hashes.__getitem__), np.int64)
@@ -88,11 +88,11 @@ def gather(batches: Iterable[Pictures], extractor: Extractor) -> Gathered:
     return Gathered(torch.cat(features)[chosen], np.concatenate(thumbs)[order], order, logits)
 
 
-def thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [N, H, W, C], brought to `THUMBNAIL` pixels of the longer side where they are larger."""
-    longer = max(pictures.shape[1:3])
+    longer = max(images.shape[1:3])
     if longer <= THUMBNAIL:
-        return pictures
-    height, width = (max(1, round(side * THUMBNAIL / longer)) for side in pictures.shape[1:3])
-    small = resized(to_float(torch.from_numpy(pictures)), height, width)
+        return images
+    height, width = (max(1, round(side * THUMBNAIL / longer)) for side in images.shape[1:3])
+    small = resized(to_float(torch.from_numpy(images)), height, width)
     return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

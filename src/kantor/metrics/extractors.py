@@ -76,8 +76,8 @@ def register(
     Args:
         network: float32 [N, channels, height, width] -> [N, D], a tensor or a NumPy array; or `Activations`, where it
             classifies too. A torch module is put into eval mode and moved to the device; or what `onnx` gives.
-        size: (height, width), or one number for both, that pictures are brought to, antialiased; None leaves them.
-        channels: 3, or 1 for a network of grey pictures.
+        size: (height, width), or one number for both, that images are brought to, antialiased; None leaves them.
+        channels: 3, or 1 for a network of grey images.
         input_range: what black and white are to be: (0, 255), (0, 1), (-1, 1).
         classes: names of the classes of each of its classifiers, or of the one that it calls "classes".
     Raises:
@@ -88,9 +88,9 @@ def register(
         raise ConfigError(name, "is the name of Kantor's own features", "choose another")
     if isinstance(network, type) or not callable(network):
         found = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
-        raise ConfigError(name, f"{found} cannot be called with pictures", "give a torch module or a function")
+        raise ConfigError(name, f"{found} cannot be called with images", "give a torch module or a function")
     if channels not in (1, 3):
-        raise ConfigError(name, f"channels is {channels!r}", "use 3, or 1 for grey pictures")
+        raise ConfigError(name, f"channels is {channels!r}", "use 3, or 1 for grey images")
     low, high = _range(name, input_range)
     OWN[name] = _Own(network, _size(name, size), channels, low, high, _classes(name, classes))
 
@@ -157,7 +157,7 @@ def _called(name: str, own: _Own, x: Tensor) -> Activations:
     except Exception as error:
         if out_of_memory(error):
             raise
-        what = f"fails with {type(error).__name__} on pictures {list(x.shape)} ({_first_line(error)})"
+        what = f"fails with {type(error).__name__} on images {list(x.shape)} ({_first_line(error)})"
         raise ConfigError(where, what, _GIVES) from error
     if not isinstance(found, Activations):
         found = Activations(_tensor(where, found))
@@ -210,16 +210,16 @@ class OnnxNetwork:
         self._batch = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Its first output; where the file fixes how many pictures it takes at once, in portions of so many."""
-        pictures = x.detach().cpu().numpy()
-        portion = self._batch or len(pictures)
-        missing = -len(pictures) % portion
-        padded = np.concatenate([pictures, np.zeros((missing, *pictures.shape[1:]), pictures.dtype)])
+        """Its first output; where the file fixes how many images it takes at once, in portions of so many."""
+        images = x.detach().cpu().numpy()
+        portion = self._batch or len(images)
+        missing = -len(images) % portion
+        padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
         parts = [
             self._session.run([self._output], {self._input: padded[start : start + portion]})[0]
             for start in range(0, len(padded), portion)
         ]
-        return torch.from_numpy(np.concatenate(parts)[: len(pictures)])
+        return torch.from_numpy(np.concatenate(parts)[: len(images)])
 
 
 def onnx(path: str | Path) -> OnnxNetwork:

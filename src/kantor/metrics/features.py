@@ -1,4 +1,4 @@
-"""From pictures to features: an extractor is a named network behind an antialiased resize."""
+"""From images to features: an extractor is a named network behind an antialiased resize."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kantor.errors import ConfigError
-from kantor.types import Pictures
+from kantor.types import Images
 
 
 class Portions(Protocol):
-    """Pictures as if they were one array uint8 [N, H, W, C], which need not be in memory as a whole."""
+    """Images as if they were one array uint8 [N, H, W, C], which need not be in memory as a whole."""
 
     shape: tuple[int, ...]
 
     def __len__(self) -> int: ...
-    def __getitem__(self, rows: Any) -> Pictures: ...
+    def __getitem__(self, rows: Any) -> Images: ...
 
 
 BATCH = 64
@@ -31,7 +31,7 @@ RESIZE = "bicubic, antialiased"
 
 @dataclass(frozen=True)
 class Activations:
-    """What a network makes of N pictures.
+    """What a network makes of N images.
 
     Attributes:
         features: float32 [N, D].
@@ -50,8 +50,8 @@ class Extractor:
         name: stands behind the @ of a score: "kantor-small".
         digest: SHA-256 of the weights, hexadecimal: scores of other weights are not compared.
         network: float32 [N, channels, height, width] in [0, 255] -> `Activations`.
-        size: (height, width) that pictures are brought to; None leaves them.
-        channels: 3, or 1 for a network of grey pictures.
+        size: (height, width) that images are brought to; None leaves them.
+        channels: 3, or 1 for a network of grey images.
         classes: names of the classes of each classifier, by its name.
         device: where the network is.
         kept: its features may be kept on the disk: not those of code of the user's own, which may change while its name
@@ -68,28 +68,28 @@ class Extractor:
     kept: bool = True
 
     @torch.inference_mode()
-    def __call__(self, pictures: Pictures) -> Activations:
+    def __call__(self, images: Images) -> Activations:
         """The activations of uint8 [N, H, W, C], on the CPU.
 
-        Always in batches of `BATCH`, the last one padded: a picture's features do not depend on its neighbours.
+        Always in batches of `BATCH`, the last one padded: an image's features do not depend on its neighbours.
         """
-        parts = [self._batch(pictures[start : start + BATCH]) for start in range(0, len(pictures), BATCH)]
+        parts = [self._batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
         heads = parts[0].logits
         return Activations(
             torch.cat([part.features for part in parts]),
             {name: torch.cat([part.logits[name] for part in parts]) for name in heads},
         )
 
-    def _batch(self, pictures: Pictures) -> Activations:
-        count = len(pictures)
-        padded = np.zeros((BATCH, *pictures.shape[1:]), np.uint8)
-        padded[:count] = pictures
+    def _batch(self, images: Images) -> Activations:
+        count = len(images)
+        padded = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+        padded[:count] = images
         x = with_channels(to_float(torch.from_numpy(padded).to(self.device)), self.channels)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # ten bits of a feature are too few
             found = self.network(resized(x, *self.size) if self.size else x)
         if found.features.ndim != 2 or len(found.features) != BATCH:
-            what = f"gives features of shape {list(found.features.shape)} for {BATCH} pictures"
-            raise ConfigError(f"extractor {self.name}", what, "give [pictures, features]")
+            what = f"gives features of shape {list(found.features.shape)} for {BATCH} images"
+            raise ConfigError(f"extractor {self.name}", what, "give [images, features]")
         features = found.features[:count].float().cpu()
         if not bool(features.isfinite().all()):
             what = "gives features that are not finite"
@@ -97,9 +97,9 @@ class Extractor:
         return Activations(features, {name: one[:count].float().cpu() for name, one in found.logits.items()})
 
 
-def to_float(pictures: Tensor) -> Tensor:
+def to_float(images: Tensor) -> Tensor:
     """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [0, 255]."""
-    return pictures.permute(0, 3, 1, 2).to(torch.float32)
+    return images.permute(0, 3, 1, 2).to(torch.float32)
 
 
 def with_channels(x: Tensor, channels: int) -> Tensor:
@@ -119,7 +119,7 @@ def with_channels(x: Tensor, channels: int) -> Tensor:
 def resized(x: Tensor, height: int, width: int) -> Tensor:
     """float [N, C, H, W] in [0, 255] brought to [N, C, height, width], antialiased: each pixel that is given up counts.
 
-    Without antialiasing a shrunk picture shows detail that is not there, and scores measure that (Parmar et al. 2022,
+    Without antialiasing a shrunk image shows detail that is not there, and scores measure that (Parmar et al. 2022,
     "On aliased resizing and surprising subtleties in GAN evaluation").
     """
     if x.shape[-2:] == (height, width):
@@ -127,9 +127,9 @@ def resized(x: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(x, (height, width), mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
 
 
-def rebatched(batches: Iterable[Pictures], size: int) -> Iterator[Pictures]:
-    """The same pictures in the same order, in batches of `size`, the last one smaller."""
-    rest: list[Pictures] = []
+def rebatched(batches: Iterable[Images], size: int) -> Iterator[Images]:
+    """The same images in the same order, in batches of `size`, the last one smaller."""
+    rest: list[Images] = []
     for batch in batches:
         rest.append(batch)
         if sum(map(len, rest)) < size:

@@ -18,7 +18,7 @@ LARGEST_RESAMPLED = 512
 
 
 class Moments(NamedTuple):
-    """Mean float64 [D] and covariance float64 [D, D] (with n - 1) of n pictures' features."""
+    """Mean float64 [D] and covariance float64 [D, D] (with n - 1) of n images' features."""
 
     mean: Tensor
     covariance: Tensor
@@ -40,7 +40,7 @@ def distance(a: Moments, b: Moments) -> float:
 def frechet(fakes: Tensor, reals: Tensor, seed: int = 0, replicates: int = REPLICATES) -> tuple[float, Interval]:
     """The distance of features [n, D] and [m, D], and its 95 % interval over the fakes.
 
-    With few pictures the distance is too large by about D / n: distances of unlike n are not to be compared. Beyond
+    With few images the distance is too large by about D / n: distances of unlike n are not to be compared. Beyond
     `LARGEST_RESAMPLED` features the interval is that of the distance's first derivative, which a resampled set moves.
     """
     fake, real = moments(fakes), moments(reals)

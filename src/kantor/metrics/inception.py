@@ -7,8 +7,8 @@ the padding, its last block takes maxima where the others average, and it has 10
 those of the weights that the project pytorch-fid published, ported from the graph; each layer was compared with
 torch-fidelity 0.4.0 and pytorch-fid 0.3.0 in float64, and agrees to the last bit (scripts/inception_reference.py).
 
-Pictures come to 299 x 299 by `features.resized`, antialiased, as clean-fid does; the public ports resize without
-that, so for pictures of other sizes their scores differ from these.
+Images come to 299 x 299 by `features.resized`, antialiased, as clean-fid does; the public ports resize without
+that, so for images of other sizes their scores differ from these.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BYTES = 95_628_359
 SIZE = (299, 299)
 CLASSES = tuple(f"class {i}" for i in range(1008))  # ImageNet's and a few unused ones, in the graph's own order
 GET = f"get {FILE} from the release fid_weights of mseitzer/pytorch-fid on GitHub (96 MB), and give --features inception:PATH"
-_AT_ONCE = 16  # pictures: 64 of them would need 1 GB for the first layers
+_AT_ONCE = 16  # images: 64 of them would need 1 GB for the first layers
 
 
 class _Layer(nn.Module):

@@ -1,4 +1,4 @@
-"""What scores are made of: the pictures of both sides, and what else is known of them."""
+"""What scores are made of: the images of both sides, and what else is known of them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from kantor.metrics.extract import Gathered
 from kantor.metrics.features import Extractor
 from kantor.metrics.memorisation import Memory, remember
 from kantor.metrics.modes import Modes
-from kantor.types import Pictures
+from kantor.types import Images
 
 MOST_PAIRED = 2048
-"""Pictures whose pairs are compared, and whose patches are."""
-Pick = Callable[[NDArray[np.int64]], Pictures]
+"""Images whose pairs are compared, and whose patches are."""
+Pick = Callable[[NDArray[np.int64]], Images]
 
 
 @dataclass(frozen=True)
 class CriticScores:
-    """What a critic makes of pictures that it learnt from, drawn ones, and real ones that it never saw (or None)."""
+    """What a critic makes of images that it learnt from, drawn ones, and real ones that it never saw (or None)."""
 
     reals: NDArray[np.float64]
     fakes: NDArray[np.float64]
@@ -35,11 +35,11 @@ class Material:
     """All that scores are made of.
 
     Attributes:
-        fakes, reals: pictures drawn, and those of the reference.
-        pick_fakes, pick_reals: whole pictures, by their place in the stream that was gathered.
+        fakes, reals: images drawn, and those of the reference.
+        pick_fakes, pick_reals: whole images, by their place in the stream that was gathered.
         fake_labels, real_labels: int64, of the rows of fakes and reals; None where there are no classes.
-        training: all pictures that may have been copied; None where they are not known.
-        held_out: real pictures that the generator did not learn from.
+        training: all images that may have been copied; None where they are not known.
+        held_out: real images that the generator did not learn from.
         modes: of the reference, where they are known.
         critic: its scores, where there is one.
         seed: of resampling and of random directions, pairs and places.
@@ -77,13 +77,13 @@ class Material:
 
     @cached_property
     def memory(self) -> Memory:
-        """Distances to nearest pictures."""
+        """Distances to nearest images."""
         assert self.training is not None
         return remember(self.fakes, self.training, self.held_out, self.seed)
 
     @cached_property
     def within_classes(self) -> bool:
-        """Whether pairs are of one class: where both sides have the same classes, and two pictures of one."""
+        """Whether pairs are of one class: where both sides have the same classes, and two images of one."""
         sides = (self.fake_labels, self.real_labels)
         return all(labels is not None and np.bincount(labels[:MOST_PAIRED]).max() > 1 for labels in sides)
 
@@ -92,7 +92,7 @@ class Material:
 
 
 class Picked:
-    """Whole pictures as if they were one array uint8 [n, H, W, C], read when rows of it are asked for."""
+    """Whole images as if they were one array uint8 [n, H, W, C], read when rows of it are asked for."""
 
     def __init__(self, pick: Pick, order: NDArray[np.int64]) -> None:
         self._pick, self._order = pick, order
@@ -101,5 +101,5 @@ class Picked:
     def __len__(self) -> int:
         return len(self._order)
 
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Pictures:
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Images:
         return self._pick(self._order[rows])

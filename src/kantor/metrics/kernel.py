@@ -1,5 +1,5 @@
 """The kernel distance KID: the squared maximum mean discrepancy of features under k(x, y) = (x.y / D + 1)^3
-(Binkowski et al. 2018, "Demystifying MMD GANs"). Unlike the Fréchet distance it is unbiased for any number of pictures,
+(Binkowski et al. 2018, "Demystifying MMD GANs"). Unlike the Fréchet distance it is unbiased for any number of images,
 and can come out a little below 0."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def kid(fakes: Tensor, reals: Tensor, seed: int = 0, replicates: int = REPLICATE
     for start in range(0, n, ROWS):
         rows = slice(start, start + ROWS)
         kernel = _kernel(x[rows], x)
-        kernel[torch.arange(len(kernel)), torch.arange(start, start + len(kernel))] = 0  # a picture with itself
+        kernel[torch.arange(len(kernel)), torch.arange(start, start + len(kernel))] = 0  # an image with itself
         plain_own += float(kernel.sum(dtype=torch.float64))
         own += ((times[:, rows] @ kernel) * times).sum(1, dtype=torch.float64)
         to_reals = _kernel(x[rows], y).sum(1, dtype=torch.float64)
@@ -33,7 +33,7 @@ def kid(fakes: Tensor, reals: Tensor, seed: int = 0, replicates: int = REPLICATE
         across += times[:, rows].double() @ to_reals
     among_reals = _among(y)
     value = plain_own / (n * (n - 1)) + among_reals - 2 * plain_across / (n * m)
-    pairs = n**2 - times.double().square().sum(1)  # of different pictures
+    pairs = n**2 - times.double().square().sum(1)  # of different images
     resampled = own / pairs + among_reals - 2 * across / (n * m)
     return value, interval(value, resampled.numpy())
 

@@ -1,7 +1,7 @@
 """Quality apart from variety: where two sets of features lie in each other's neighbourhoods.
 
-A set's manifold is the union of balls around its pictures, each as large as the distance to the k-th nearest other
-picture of that set. Precision and recall: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing
+A set's manifold is the union of balls around its images, each as large as the distance to the k-th nearest other
+image of that set. Precision and recall: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing
 generative models". Density and coverage: Naeem et al. 2020, "Reliable fidelity and diversity metrics".
 """
 
@@ -18,7 +18,7 @@ PRECISION_K, COVERAGE_K = 3, 5
 
 
 class Neighbourhoods(NamedTuple):
-    """What each picture says; the scores are their means.
+    """What each image says; the scores are their means.
 
     Attributes:
         precision: float64 [n]: a fake lies on the manifold of the reals: 0 or 1.
@@ -36,7 +36,7 @@ class Neighbourhoods(NamedTuple):
 def neighbourhoods(
     fakes: Tensor, reals: Tensor, precision_k: int = PRECISION_K, coverage_k: int = COVERAGE_K
 ) -> Neighbourhoods:
-    """Of features [n, D] and [m, D]; each needs more pictures than k."""
+    """Of features [n, D] and [m, D]; each needs more images than k."""
     centre = reals.double().mean(0)
     x, y = fakes.double() - centre, reals.double() - centre
     among_reals = radii(y, (precision_k, coverage_k))
@@ -58,7 +58,7 @@ def radii(x: Tensor, ks: tuple[int, ...]) -> Tensor:
     found = torch.empty(len(x), len(ks), dtype=torch.float64)
     for rows, squares in squared_distances(x, x):
         own = torch.arange(rows.start, rows.start + len(squares))
-        squares[torch.arange(len(squares)), own] = torch.inf  # not the picture itself
+        squares[torch.arange(len(squares)), own] = torch.inf  # not the image itself
         nearest = squares.topk(max(ks), largest=False).values
         found[rows] = nearest[:, [k - 1 for k in ks]]
     return found
@@ -67,7 +67,7 @@ def radii(x: Tensor, ks: tuple[int, ...]) -> Tensor:
 def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of rows of |x_i - y_j|^2, float64 [rows, m], of x [n, D] and y [m, D] that lie around 0.
 
-    What rounding cannot tell from 0 is 0: pictures that are the same are at no distance.
+    What rounding cannot tell from 0 is 0: images that are the same are at no distance.
     """
     x_squares, y_squares = x.square().sum(1), y.square().sum(1)
     for start in range(0, len(x), ROWS):

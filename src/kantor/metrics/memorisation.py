@@ -1,4 +1,4 @@
-"""Does a generator copy the pictures that it learnt from?
+"""Does a generator copy the images that it learnt from?
 
 Distances in pixels are the root of the mean square difference of grey levels, 0 to 255; in features, lengths.
 """
@@ -28,14 +28,14 @@ Distances = NDArray[np.float64]
 
 
 class Copying(NamedTuple):
-    """How near fakes lie to the training pictures, beside how near real ones do.
+    """How near fakes lie to the training images, beside how near real ones do.
 
     Attributes:
         copied: bool [n]: nearer than all but 1 % of the reals are.
         z: of the Mann-Whitney test of both samples of distances (Meehan et al. 2020, "A non-parametric test to detect
             data-copying in generative models", over the whole space): below -3 the fakes lie nearer than real ones do.
         limit: the distance below which a fake counts as copied.
-        expected: the share of fresh pictures that lie below it: near 0.01, more where there are few reals.
+        expected: the share of fresh images that lie below it: near 0.01, more where there are few reals.
     """
 
     copied: NDArray[np.bool_]
@@ -44,9 +44,9 @@ class Copying(NamedTuple):
     expected: float
 
 
-def as_points(pictures: NDArray[np.uint8]) -> Tensor:
+def as_points(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [N, h, w, C] as float32 [N, D] whose Euclidean distances are root mean square grey levels."""
-    flat = torch.from_numpy(pictures.reshape(len(pictures), -1)).float()
+    flat = torch.from_numpy(images.reshape(len(images), -1)).float()
     return flat.sub_(127.5).div_(math.sqrt(flat.shape[1]))
 
 
@@ -83,11 +83,11 @@ def nearest(
 
 
 def copying(fakes: Distances, reals: Distances) -> Copying:
-    """Judges distances to the nearest training picture.
+    """Judges distances to the nearest training image.
 
     Args:
         fakes: float64 [n].
-        reals: float64 [m], of real pictures that are not in the training set, or of training pictures to their nearest
+        reals: float64 [m], of real images that are not in the training set, or of training images to their nearest
             other one; infinite ones do not count.
     """
     reals = reals[np.isfinite(reals)]
@@ -113,13 +113,13 @@ def mann_whitney(x: Distances, y: Distances) -> float:
 
 @dataclass(frozen=True)
 class Memory:
-    """Nearest pictures of some of the fakes, in pixels and in features.
+    """Nearest images of some of the fakes, in pixels and in features.
 
     Attributes:
-        nearest: by space, "pixels" or "features": the rows of the nearest training pictures, int64 [n, 3].
+        nearest: by space, "pixels" or "features": the rows of the nearest training images, int64 [n, 3].
         distances: by space: the distances to these [n, 3].
         judged: by space.
-        histograms: by "real-real", "fake-fake", "real-fake": distance in pixels to the nearest other picture of a set as
+        histograms: by "real-real", "fake-fake", "real-fake": distance in pixels to the nearest other image of a set as
             large as the fakes' (the three histograms of the fish generator; exact copies are at 0).
     """
 
@@ -130,7 +130,7 @@ class Memory:
 
 
 def remember(fakes: Gathered, training: Gathered, held_out: Gathered | None, seed: int) -> Memory:
-    """Distances of the first `MOST_SUSPECTS` fakes to all training pictures, judged by those of real ones."""
+    """Distances of the first `MOST_SUSPECTS` fakes to all training images, judged by those of real ones."""
     fakes = fakes.first(MOST_SUSPECTS)
     some = np.sort(permute(np.arange(min(MOST_SUSPECTS, len(training))), len(training), seed))
     rows, distances, judged, histograms = {}, {}, {}, {}
@@ -147,5 +147,5 @@ def remember(fakes: Gathered, training: Gathered, held_out: Gathered | None, see
     return Memory(rows, distances, judged, histograms)
 
 
-def _points(pictures: Gathered, space: str) -> Tensor:
-    return as_points(pictures.thumbs) if space == PIXELS else pictures.features
+def _points(images: Gathered, space: str) -> Tensor:
+    return as_points(images.thumbs) if space == PIXELS else images.features

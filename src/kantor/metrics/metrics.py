@@ -1,4 +1,4 @@
-"""One function a score: what it measures of `Material`, and what real pictures get in the fakes' place."""
+"""One function a score: what it measures of `Material`, and what real images get in the fakes' place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kantor.registry import Registry
 
 MOST_TRANSPORTED = 500
 MOST_COMPARED = 20_000
-"""Pictures on either side whose pairs are looked at: time goes with the square."""
+"""Images on either side whose pairs are looked at: time goes with the square."""
 
 Metric = Callable[[Material], dict[str, Score]]
 METRICS: Registry[Metric] = Registry("score")
@@ -114,7 +114,7 @@ def _ms_ssim(material: Material) -> dict[str, Score]:
 
 @METRICS.register("modes")
 def _modes(material: Material) -> dict[str, Score]:
-    """Of equally many: more pictures show more modes."""
+    """Of equally many: more images show more modes."""
     modes, count = material.modes, min(len(material.fakes), len(material.reals))
     assert modes is not None
     found, alike = (

@@ -1,4 +1,4 @@
-"""Which modes of a set the drawn pictures show, where the modes are known."""
+"""Which modes of a set the drawn images show, where the modes are known."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CHANNEL = "digit of channel {}"
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of a set, and how a picture's is told.
+    """The modes of a set, and how an image's is told.
 
     Attributes:
         kind: what they are: "letter x hue".
         names: of each mode.
         expected: float64 [K], the share of each in the set.
-        find: the mode of each picture: int64 [N]; `own`: the pictures are the first rows of the reals themselves.
+        find: the mode of each image: int64 [N]; `own`: the images are the first rows of the reals themselves.
     """
 
     kind: str
@@ -41,10 +41,10 @@ def by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Mod
     parts = [extractor.classes[head] for head in heads]
     names = tuple(" ".join(combination) for combination in itertools.product(*parts))
 
-    def find(pictures: Gathered, own: bool = False) -> NDArray[np.int64]:
-        found = np.zeros(len(pictures), np.int64)
+    def find(images: Gathered, own: bool = False) -> NDArray[np.int64]:
+        found = np.zeros(len(images), np.int64)
         for head, classes in zip(heads, parts, strict=True):
-            found = found * len(classes) + pictures.logits[head].argmax(1).numpy()
+            found = found * len(classes) + images.logits[head].argmax(1).numpy()
         return found
 
     return Modes(kind, names, np.full(len(names), 1 / len(names)), find)
@@ -53,16 +53,16 @@ def by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Mod
 def by_neighbours(
     reals: Gathered, labels: NDArray[np.int64], names: Sequence[str], expected: NDArray[np.float64]
 ) -> Modes:
-    """The labels of a set: a picture's is what most of its 5 nearest real pictures have, in features.
+    """The labels of a set: an image's is what most of its 5 nearest real images have, in features.
 
     Args:
         labels: int64 [m], of the rows of `reals`.
         expected: float64 [K], the share of each label in the whole set, all above 0.
     """
 
-    def find(pictures: Gathered, own: bool = False) -> NDArray[np.int64]:
-        _, rows = nearest(pictures.features, reals.features, NEIGHBOURS, own=own)
-        votes = np.zeros((len(pictures), len(names)))
+    def find(images: Gathered, own: bool = False) -> NDArray[np.int64]:
+        _, rows = nearest(images.features, reals.features, NEIGHBOURS, own=own)
+        votes = np.zeros((len(images), len(names)))
         for rank, column in enumerate(rows.T):
             there = np.flatnonzero(column >= 0)
             votes[there, labels[column[there]]] += 1 - 1e-3 * rank  # the nearest decides where votes are equal

@@ -1,8 +1,8 @@
-"""Features of a network that was never trained: they know no pictures, so they prefer none.
+"""Features of a network that was never trained: they know no images, so they prefer none.
 
-Distances between sets of pictures in such a space order generators much as those of trained networks do (Naeem et al.
+Distances between sets of images in such a space order generators much as those of trained networks do (Naeem et al.
 2020, "Reliable fidelity and diversity metrics for generative models"; Lee et al. 2022, "Demystifying randomly
-initialized networks for evaluating generative models"). That is of use where pictures look like nothing that a
+initialized networks for evaluating generative models"). That is of use where images look like nothing that a
 trained network has seen; they see less of what people see than trained ones do.
 
 The weights are a function of `_SEED` alone: counter-based random numbers, scaled by exact arithmetic, so that they
@@ -27,7 +27,7 @@ FEATURES = 128
 _SEED = 1  # another network gets another seed: its features are others
 _WIDTHS = (3, 32, 64, 128)
 _SLOPE = 0.2
-_GAIN = 16  # of the projection: features spread by about 1 over real pictures (0.9 over Fashion-MNIST)
+_GAIN = 16  # of the projection: features spread by about 1 over real images (0.9 over Fashion-MNIST)
 
 
 class Network(nn.Module):

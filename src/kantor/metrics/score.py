@@ -19,7 +19,7 @@ BETTER = {
     **dict.fromkeys(("fd", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "held_out_gap"), LOWER),
     **dict.fromkeys(("is", "precision", "recall", "density", "coverage", "modes"), HIGHER),
 }
-"""Which way is better. Of the others neither is: they are read beside what real pictures get."""
+"""Which way is better. Of the others neither is: they are read beside what real images get."""
 FREE = ("model", "images_seen", "seed", "truncation", "reference_part")
 """What may differ between the provenances of any two numbers that are compared."""
 PARTIAL = {"modes": "modes", "pairs": "msssim"}
@@ -30,7 +30,7 @@ _REMEDIES = {
     "pictures": "bring both to one size; models of different sizes cannot be compared",
     "drawn": "give both the same --count",
     "reals": "give both the same --count and --against",
-    "reference": "give both the same real pictures with --against",
+    "reference": "give both the same real images with --against",
 }
 
 
@@ -39,8 +39,8 @@ class Score:
     """One number.
 
     Attributes:
-        interval: its 95 % interval over the drawn pictures.
-        reals: what real pictures get in their place, measured in the same way: the best that can be hoped for.
+        interval: its 95 % interval over the drawn images.
+        reals: what real images get in their place, measured in the same way: the best that can be hoped for.
         of: the most that there can be, for a number of modes.
     """
 
@@ -96,7 +96,7 @@ class Scores(Mapping[str, Score]):
     A name without the part behind the @ is enough where it is the only one: scores["fd"].
 
     Attributes:
-        provenance: extractor, its digest, resize, numbers of pictures, reference, seed ... as JSON values.
+        provenance: extractor, its digest, resize, numbers of images, reference, seed ... as JSON values.
     """
 
     scores: Mapping[str, Score]

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance, and that of patches of pictures at each level of detail (SWD)."""
+"""The sliced Wasserstein distance, and that of patches of images at each level of detail (SWD)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kantor.errors import ConfigError
 from kantor.metrics.bootstrap import Interval, counts, interval
 from kantor.metrics.features import Portions
 from kantor.random import derive, philox
-from kantor.types import Pictures
+from kantor.types import Images
 
 Floats = NDArray[np.float64]
 
@@ -69,8 +69,8 @@ class SlicedScore:
 
 
 def swd(
-    fakes: Pictures | Portions,
-    reals: Pictures | Portions,
+    fakes: Images | Portions,
+    reals: Images | Portions,
     seed: int,
     patches: int = PATCHES,
     directions: int = DIRECTIONS,
@@ -78,9 +78,9 @@ def swd(
     """The sliced Wasserstein distance of patches at each level of detail (Karras et al. 2018, section 5).
 
     As their code has it: each set is normalised by its own mean and deviation of each channel, so a difference of
-    nothing but brightness or contrast is not seen; times 1000. They take 128 patches of each of 16,384 pictures and
+    nothing but brightness or contrast is not seen; times 1000. They take 128 patches of each of 16,384 images and
     512 directions. What the 95 % intervals resample is the fakes: each gives as many patches as any other, so a
-    resampled projection is sorted already, every value as often as its picture is drawn; its new normalisation is
+    resampled projection is sorted already, every value as often as its image is drawn; its new normalisation is
     applied to the projection, with one deviation for all channels, along `RESAMPLED` directions.
 
     Args:
@@ -88,7 +88,7 @@ def swd(
             indexed.
     """
     if fakes.shape != reals.shape or not len(fakes):
-        what = f"got {list(fakes.shape)} drawn and {list(reals.shape)} real pictures"
+        what = f"got {list(fakes.shape)} drawn and {list(reals.shape)} real images"
         raise ConfigError("swd", what, "give equally many of one size")
     drawn = counts(len(fakes), seed, REPLICATES)
     values, resampled = {}, {}
@@ -106,17 +106,17 @@ def swd(
     return SlicedScore(values, overall, spans, interval(overall, means, low=0.0))
 
 
-def laplacian_pyramid(pictures: Pictures) -> list[Tensor]:
+def laplacian_pyramid(images: Images) -> list[Tensor]:
     """Each level of detail of uint8 [N, H, W, C], the finest first: float32 [N, C, h, w].
 
-    A level is what the next smaller one, brought back to its size, lacks; the last is the small picture itself (Burt
+    A level is what the next smaller one, brought back to its size, lacks; the last is the small image itself (Burt
     and Adelson 1983). Filters are 5 x 5 binomial with mirrored borders; h and w are halved, rounded up, as long as
     both are at least `SMALLEST`.
     """
-    if min(pictures.shape[1:3]) < SMALLEST:
-        what = f"pictures are {pictures.shape[1]} x {pictures.shape[2]} pixels"
+    if min(images.shape[1:3]) < SMALLEST:
+        what = f"images are {images.shape[1]} x {images.shape[2]} pixels"
         raise ConfigError("swd", what, f"leave this score out: it takes {SMALLEST} x {SMALLEST} or more")
-    levels = [torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float()]
+    levels = [torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()]
     while min(-(-side // 2) for side in levels[-1].shape[2:]) >= SMALLEST:
         small = _binomial(levels[-1])[:, :, ::2, ::2]
         spread = torch.zeros_like(levels[-1])
@@ -136,20 +136,20 @@ def _binomial(x: Tensor) -> Tensor:
     return x
 
 
-def laplacian_descriptors(pictures: Pictures, seed: int, patches: int = PATCHES, first: int = 0) -> dict[int, Tensor]:
+def laplacian_descriptors(images: Images, seed: int, patches: int = PATCHES, first: int = 0) -> dict[int, Tensor]:
     """Patches of each level of uint8 [N, H, W, C], by the level's height: float32 [N * patches, C, 7, 7].
 
-    Where they lie is a function of (seed, rank of the picture), so batches do not matter.
+    Where they lie is a function of (seed, rank of the image), so batches do not matter.
 
     Args:
-        first: the rank of the first of `pictures` in its set.
+        first: the rank of the first of `images` in its set.
     """
     found = {}
     key = derive(seed, "patches")
-    picture, patch = np.divmod(np.arange(len(pictures) * patches), patches)
-    counters = np.zeros((len(picture), 4), np.uint32)
-    counters[:, 0], counters[:, 1] = picture + first, patch
-    for level, x in enumerate(laplacian_pyramid(pictures)):
+    image, patch = np.divmod(np.arange(len(images) * patches), patches)
+    counters = np.zeros((len(image), 4), np.uint32)
+    counters[:, 0], counters[:, 1] = image + first, patch
+    for level, x in enumerate(laplacian_pyramid(images)):
         counters[:, 2] = level
         dice = philox(counters, (key & 0xFFFFFFFF, key >> 32)).astype(np.uint64)
         top, left = (
@@ -157,15 +157,15 @@ def laplacian_descriptors(pictures: Pictures, seed: int, patches: int = PATCHES,
             for i in range(2)
         )
         windows = x.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
-        found[x.shape[2]] = windows[torch.from_numpy(picture), :, top, left]
+        found[x.shape[2]] = windows[torch.from_numpy(image), :, top, left]
     return found
 
 
-def _all_patches(pictures: Pictures | Portions, seed: int, patches: int) -> list[tuple[int, Tensor]]:
-    """`laplacian_descriptors` of a whole set, a few pictures at a time."""
-    size = max(1, PIXELS // int(np.prod(pictures.shape[1:])))
-    starts = range(0, len(pictures), size)
-    parts = [laplacian_descriptors(pictures[start : start + size], seed, patches, start) for start in starts]
+def _all_patches(images: Images | Portions, seed: int, patches: int) -> list[tuple[int, Tensor]]:
+    """`laplacian_descriptors` of a whole set, a few images at a time."""
+    size = max(1, PIXELS // int(np.prod(images.shape[1:])))
+    starts = range(0, len(images), size)
+    parts = [laplacian_descriptors(images[start : start + size], seed, patches, start) for start in starts]
     return [(height, torch.cat([part.pop(height) for part in parts])) for height in list(parts[0])]
 
 
@@ -173,7 +173,7 @@ def _normalised(patches: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Mean 0 and deviation 1 of each channel over the set, in place; a channel without any detail stays 0.
 
     Returns:
-        The patches, and of each of the n pictures the mean and the mean square of its own: float64 [n, C].
+        The patches, and of each of the n images the mean and the mean square of its own: float64 [n, C].
     """
     channels = patches.shape[1]
     variance, mean = torch.var_mean(patches.view(n, -1, channels, PATCH * PATCH), (1, 3), correction=0)
@@ -213,9 +213,9 @@ def _resampled(
     often = drawn.astype(np.int64)
     total = np.zeros(len(drawn))
     for i, order in enumerate(np.argsort(x, axis=1)):
-        values, pictures = x[i][order], order // (x.shape[1] // n)
+        values, images = x[i][order], order // (x.shape[1] // n)
         for r, count in enumerate(often):
-            again = np.repeat(values, count[pictures])
+            again = np.repeat(values, count[images])
             again -= shift[r, i]
             again /= scale[r, i]
             again -= y[i]

@@ -1,8 +1,8 @@
 """kantor-small: the network that scores are measured with where nothing else is named.
 
-A residual network of 0.59 million parameters on pictures of 32x32, trained by scripts/train_features.py on drawn glyphs,
-Fashion-MNIST and handwritten digits: to name what a picture shows, its colours and how it lies, and to tell which damage
-was done to it, and how much. So its features move with what goes wrong in drawn pictures.
+A residual network of 0.59 million parameters on images of 32x32, trained by scripts/train_features.py on drawn glyphs,
+Fashion-MNIST and handwritten digits: to name what an image shows, its colours and how it lies, and to tell which damage
+was done to it, and how much. So its features move with what goes wrong in drawn images.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Block(nn.Module):
 class Network(nn.Module):
     """float32 [N, 3, 32, 32] in [0, 255] -> `Activations` with 128 features.
 
-    Features are means over the 4x4 last positions, each moved and scaled: over the real pictures that the network was
+    Features are means over the 4x4 last positions, each moved and scaled: over the real images that the network was
     trained on, a third each of glyphs, garments and handwritten digits, each has mean 0, and the variances are 1 on
-    average. (They are not all 1: features that tell damage vary less over real pictures, and that is left so, lest
+    average. (They are not all 1: features that tell damage vary less over real images, and that is left so, lest
     distances be ruled by them.) The heads are linear in the features.
 
     Args:

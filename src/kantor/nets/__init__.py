@@ -42,7 +42,7 @@ def build_generator(
 
     Args:
         classes: 0 where labels are not used.
-        condition: channels of the picture that it starts from; 0 for none.
+        condition: channels of the image that it starts from; 0 for none.
     Raises:
         ConfigError: one that needs a condition has none, or the other way round.
     """
@@ -65,7 +65,7 @@ def _match(config: GeneratorConfig, condition: int) -> None:
 def build_critic(
     config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
 ) -> nn.Module:
-    """A critic with fresh weights, on the CPU. Of any kind, it sees the condition as more channels of the picture.
+    """A critic with fresh weights, on the CPU. Of any kind, it sees the condition as more channels of the image.
 
     Args:
         classes: 0 where labels are not used.

@@ -28,7 +28,7 @@ from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
-    """Transposed convolutions from a latent to a picture.
+    """Transposed convolutions from a latent to an image.
 
     (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
     """
@@ -55,7 +55,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Strided convolutions from a picture to a score.
+    """Strided convolutions from an image to a score.
 
     (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
     """
@@ -66,7 +66,7 @@ class Critic(nn.Module):
         if config.activated_score and config.norm == "layer":
             what = "layer norm makes every score 0: it would take its own mean from a single number"
             raise ConfigError("critic.activated_score", what, 'choose norm = "batch" or "none"')
-        # small pictures leave no layer between first and last
+        # small images leave no layer between first and last
         norm = config.norm if len(sizes) > 2 or config.activated_score else "none"
         self.traits = traits(norm, config.minibatch_stddev)
         widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]

@@ -2,7 +2,7 @@
 
 Stock operators waste a sixth of a critic step with a gradient penalty. A (leaky) ReLU has no second derivative, yet its
 double backward (like that of average pooling) hands on zeros, and everything below it is differentiated once more for
-them; that of a convolution takes the gradient of its weights as a convolution with a kernel as large as the picture.
+them; that of a convolution takes the gradient of its weights as a convolution with a kernel as large as the image.
 Here each derivative is an operator of its own with the derivatives it has and no others:
 
     operator               with respect to its input      with respect to its weights
@@ -32,7 +32,7 @@ _will_execute = getattr(torch._C, "_will_engine_execute_node", None)
 
 
 class Geometry(NamedTuple):
-    """How a convolution walks over the picture."""
+    """How a convolution walks over the image."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -57,7 +57,7 @@ def run(operator: type[Function], *arguments: Any) -> Tensor:
 def _wanted(ctx: Any, argument: int) -> bool:
     """Whether this backward pass has a use for the gradient of an argument.
 
-    `ctx.needs_input_grad` only says whether it has one. A gradient with respect to pictures has no use for those of the
+    `ctx.needs_input_grad` only says whether it has one. A gradient with respect to images has no use for those of the
     weights, which are a third of all work.
     """
     if not ctx.needs_input_grad[argument]:
@@ -164,10 +164,10 @@ def _weight_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) 
     (top, left), (down, across), (height, width) = how.padding, how.stride, kernel[2:]
     pixels = torch.nn.functional.pad(large.permute(0, 2, 3, 1), (0, 0, left, left, top, top)).contiguous()
     count, rows, columns = small.shape[0], small.shape[2], small.shape[3]
-    picture, row, column, channel = pixels.stride()
+    image, row, column, channel = pixels.stride()
     patches = pixels.as_strided(
         (count, rows, columns, height, width, pixels.shape[3]),
-        (picture, row * down, column * across, row, column, channel),
+        (image, row * down, column * across, row, column, channel),
     )
     values = small.permute(0, 2, 3, 1).reshape(-1, small.shape[1])
     product = values.t() @ patches.reshape(len(values), -1)
@@ -175,9 +175,9 @@ def _weight_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) 
 
 
 def better_as_blocks(x: Tensor, outputs: int, kernel: Sequence[int], how: Geometry) -> bool:
-    """Whether a strided transposed convolution that makes pictures is sooner one that makes a block of pixels at a time.
+    """Whether a strided transposed convolution that makes images is sooner one that makes a block of pixels at a time.
 
-    Processors compute 16 channels where a picture has three. With a stride of 2, three channels are twelve of a block: 3.7
+    Processors compute 16 channels where an image has three. With a stride of 2, three channels are twelve of a block: 3.7
     in place of 11.5 ms in float32 and 2.0 in place of 6.6 ms in bfloat16 for the last layer of DCGAN (64x64, batch 64, Zen 4).
     """
     if x.device.type != "cpu" or how.groups > 1 or max(how.dilation) > 1 or max(how.output_padding) > 0:
@@ -190,7 +190,7 @@ def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry, like: torch.
     """X(x, w) of a kernel whose sides are multiples of the stride: each block of pixels meets the same neighbours of x.
 
     Args:
-        like: shape of the picture, where it is not the usual one: kernels may not have reached its last rows.
+        like: shape of the image, where it is not the usual one: kernels may not have reached its last rows.
     """
     (down, across), (top, left) = how.stride, how.padding
     inputs, outputs, height, width = weight.shape
@@ -200,12 +200,12 @@ def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry, like: torch.
     y = _convolution(x, blocks, None, (1, 1), (high - 1, wide - 1), (1, 1), False, (0, 0), 1)
     count, _, rows, columns = y.shape
     pixels = y.permute(0, 2, 3, 1).reshape(count, rows, columns, down, across, outputs).transpose(2, 3)
-    picture: Tensor = pixels.reshape(count, rows * down, columns * across, outputs).permute(0, 3, 1, 2)
+    image: Tensor = pixels.reshape(count, rows * down, columns * across, outputs).permute(0, 3, 1, 2)
     sides = (rows * down - 2 * top, columns * across - 2 * left) if like is None else like[2:]
     below, beyond = (max(0, sides[0] + top - rows * down), max(0, sides[1] + left - columns * across))
     if below or beyond:
-        picture = torch.nn.functional.pad(picture, (0, beyond, 0, below))
-    return picture[:, :, top : top + sides[0], left : left + sides[1]]
+        image = torch.nn.functional.pad(image, (0, beyond, 0, below))
+    return image[:, :, top : top + sides[0], left : left + sides[1]]
 
 
 def _layout(tensor: Tensor) -> Layout:

@@ -35,9 +35,9 @@ class LayerNorm(nn.Module):
 
 
 class MinibatchStddev(nn.Module):
-    """One more channel: how much the pictures of a batch differ (Karras et al. 2018, section 3).
+    """One more channel: how much the images of a batch differ (Karras et al. 2018, section 3).
 
-    The standard deviation over the pictures of a group, for each channel and pixel, averaged into one number a group.
+    The standard deviation over the images of a group, for each channel and pixel, averaged into one number a group.
 
     [N, C, H, W] -> [N, C + 1, H, W].
 
@@ -155,7 +155,7 @@ def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def ladder(height: int, width: int, round_up: bool) -> list[tuple[int, int]]:
-    """Sizes from the picture down: each axis is halved until it is 7 or less.
+    """Sizes from the image down: each axis is halved until it is 7 or less.
 
     ladder(64, 64) = [(64, 64), (32, 32), (16, 16), (8, 8), (4, 4)]; a long axis is halved more often than a short one.
 
@@ -175,7 +175,7 @@ def step(upper: tuple[int, int], lower: tuple[int, int]) -> tuple[tuple[int, int
 
 
 def channels(width: int, max_width: int, rungs: int) -> list[int]:
-    """Channels of each rung from the picture down: width, 2 width, 4 width ... at most max_width."""
+    """Channels of each rung from the image down: width, 2 width, 4 width ... at most max_width."""
     return [min(width << rung, max_width) for rung in range(rungs)]
 
 

@@ -1,7 +1,7 @@
 """The operators that networks are made of. Networks use these and no others, so that they can be made faster here.
 
 Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros.
-Where nothing is differentiated (but for layers that make pictures), or a case is an exotic one, they are the stock operators.
+Where nothing is differentiated (but for layers that make images), or a case is an exotic one, they are the stock operators.
 A matrix product needs no help.
 
 Weights start as drawn by `initialise`, from the run's seed, on the CPU: the same on every device.

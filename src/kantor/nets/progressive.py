@@ -23,7 +23,7 @@ class Growth:
 
     Attributes:
         beside: grown layers that are mixed with their own input.
-        split: of a generator, the first grown layer that enlarges: its input is made into a picture by the smaller
+        split: of a generator, the first grown layer that enlarges: its input is made into an image by the smaller
             network's last layer too; of a critic, the first layer behind those of the front that are grown, where the
             smaller network's first layer joins. None where there is none.
         kept: layers that are not grown.
@@ -75,7 +75,7 @@ def check_generator(config: StackGenerator, growth: Growth, sizes: list[tuple[in
     """Refuses layers that cannot be faded in.
 
     Args:
-        sizes: of what reaches each layer, and of the picture.
+        sizes: of what reaches each layer, and of the image.
     """
     layers, last, do = config.layers, len(config.layers) - 1, "change `grown`, or set generator.fade_images = 0"
     if layers[last].grown or _enlarges(layers[last]) or layers[last].crop:
@@ -100,13 +100,13 @@ def check_generator(config: StackGenerator, growth: Growth, sizes: list[tuple[in
 
 
 def check_critic(config: StackCritic, growth: Growth, size: tuple[int, int]) -> None:
-    """Refuses layers that cannot be faded in. size: of the picture."""
+    """Refuses layers that cannot be faded in. size: of the image."""
     layers, do = config.layers, "change `grown`, or set critic.fade_images = 0"
     if growth.split:
         where = f"critic.layers.{growth.split - 1}"
         strides = [layer.stride for layer in layers[: growth.split]]
         if max(strides) != 2:
-            raise ConfigError(where, "the grown layers in front must halve the picture: one stride of 2", do)
+            raise ConfigError(where, "the grown layers in front must halve the image: one stride of 2", do)
         if size[0] % 2 or size[1] % 2:
             raise ConfigError(where, f"{size[0]}x{size[1]} cannot be halved", do)
     for number in growth.beside:
@@ -116,7 +116,7 @@ def check_critic(config: StackCritic, growth: Growth, size: tuple[int, int]) -> 
             raise ConfigError(f"critic.layers.{number}", what, do)
 
 
-def old_picture(config: StackGenerator, growth: Growth) -> tuple[UpLayer, int]:
+def old_image(config: StackGenerator, growth: Growth) -> tuple[UpLayer, int]:
     """The smaller network's last layer, and its input channels."""
     split = growth.split or 0
     return UpLayer(kernel=config.layers[-1].kernel), config.layers[split - 1].width if split else config.base[2]
@@ -142,7 +142,7 @@ class Fading(nn.Module):
             self.register_buffer("fade", torch.tensor(0.0))
 
     def fade_in(self, images_seen: int) -> None:
-        """Sets the share of what is new, for so many real pictures seen: it rises evenly to 1."""
+        """Sets the share of what is new, for so many real images seen: it rises evenly to 1."""
         if self.fade_images:
             self.fade.fill_(min(1.0, images_seen / self.fade_images))
 

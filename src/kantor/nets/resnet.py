@@ -31,7 +31,7 @@ Size = tuple[int, int]
 
 
 class Generator(nn.Module):
-    """Residual blocks from a latent to a picture, each doubling the size.
+    """Residual blocks from a latent to an image, each doubling the size.
 
     (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
     """
@@ -48,17 +48,17 @@ class Generator(nn.Module):
             UpBlock(a, b, size, config) for (a, b), size in zip(pairwise(widths), sizes[1:], strict=True)
         )
         self.norm = normalisation(config.norm, widths[-1], config.batch_norm)
-        self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
+        self.image = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest))
         for block in self.blocks:
             x = block(x)
-        return torch.tanh(self.picture(ops.relu(self.norm(x))))
+        return torch.tanh(self.image(ops.relu(self.norm(x))))
 
 
 class Critic(nn.Module):
-    """Residual blocks from a picture to a score.
+    """Residual blocks from an image to a score.
 
     (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
     """
@@ -71,9 +71,9 @@ class Critic(nn.Module):
         steps = list(zip(pairwise(widths), sizes[1:], strict=True))
         if config.first == "block" and steps:
             (_, out), size = steps.pop(0)
-            self.picture: nn.Module = FirstBlock(spec.channels, out, size)
+            self.image: nn.Module = FirstBlock(spec.channels, out, size)
         else:
-            self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
+            self.image = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
         flat = [((widths[-1], widths[-1]), None)] * config.flat_blocks
         blocks = [DownBlock(a, b, size, config) for (a, b), size in [*steps, *flat]]
         self.blocks = nn.ModuleList(blocks)
@@ -86,7 +86,7 @@ class Critic(nn.Module):
         self.projection = Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        x = self.picture(x)
+        x = self.image(x)
         for drop, block in zip(self.dropouts, self.blocks, strict=True):
             x = block(drop(x))
         x = self.last(x)
@@ -97,7 +97,7 @@ class Critic(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Two convolutions beside a shortcut; the first of each way works on the enlarged picture."""
+    """Two convolutions beside a shortcut; the first of each way works on the enlarged image."""
 
     def __init__(self, inputs: int, outputs: int, size: Size, config: ResnetGenerator) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class DownBlock(nn.Module):
 
 
 class FirstBlock(nn.Module):
-    """The block that meets the picture itself: nothing comes before its first convolution."""
+    """The block that meets the image itself: nothing comes before its first convolution."""
 
     def __init__(self, inputs: int, outputs: int, size: Size) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ def padding(rows: Pads, columns: Pads) -> Padding:
 
 
 def size_behind(layer: UpLayer | DownLayer, size: Size) -> Size:
-    """What a layer makes of a picture of this size."""
+    """What a layer makes of an image of this size."""
     if isinstance(layer, DownLayer):
         return -(-size[0] // layer.stride), -(-size[1] // layer.stride)
     factor = layer.stride * (1 + layer.upsample)
@@ -68,7 +68,7 @@ class UpStep(nn.Module):
     """A layer of a stacked generator: [N, inputs, H, W] -> [N, outputs, factor H, factor W], cut to `crop`.
 
     Where it multiplies the size, a transposed convolution is the gradient of the "SAME" convolution that divides the
-    larger picture: what that one's padding met is cut off.
+    larger image: what that one's padding met is cut off.
     """
 
     def __init__(

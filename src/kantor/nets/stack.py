@@ -1,8 +1,8 @@
-"""Networks of layers as the configuration lists them, for one size of picture: those of the seeds and of small papers.
+"""Networks of layers as the configuration lists them, for one size of image: those of the seeds and of small papers.
 
 Padding is TensorFlow's "SAME" throughout (`nets.same`). `width` and `max_width` mean nothing here: every layer has a
-width of its own. Layers marked `grown` can be faded in (`nets.growing`); the two pictures are mixed behind the output
-activation, so that at the start exactly the smaller network's pictures come out, each pixel doubled.
+width of its own. Layers marked `grown` can be faded in (`nets.growing`); the two images are mixed behind the output
+activation, so that at the start exactly the smaller network's images come out, each pixel doubled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ACTIVATIONS = {"relu": ops.relu, "leaky-relu": ops.leaky_relu}
 
 
 class Generator(progressive.Fading):
-    """A dense layer, then convolutions from its few pixels to a picture. `width` and `max_width` are not used.
+    """A dense layer, then convolutions from its few pixels to an image. `width` and `max_width` are not used.
 
     (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
     """
@@ -51,8 +51,8 @@ class Generator(progressive.Fading):
         self.split = self.growth.split if fading else None
         self.beside = self.growth.beside if fading else frozenset()
         if self.split is not None:
-            layer, inputs = progressive.old_picture(config, self.growth)
-            self.old_picture = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
+            layer, inputs = progressive.old_image(config, self.growth)
+            self.old_image = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
             self.factor = sizes[-1][0] // sizes[self.split][0]
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
@@ -60,20 +60,20 @@ class Generator(progressive.Fading):
         old = None
         for number, layer in enumerate(self.layers):
             if number == self.split:
-                old = self._output(self.old_picture(x))
+                old = self._output(self.old_image(x))
             y = layer(x)
             x = self._mixed(x, y) if number in self.beside else y
-        picture = self._output(x)
+        image = self._output(x)
         if old is None:
-            return picture
-        return self._mixed(nn.functional.interpolate(old, scale_factor=float(self.factor)), picture)
+            return image
+        return self._mixed(nn.functional.interpolate(old, scale_factor=float(self.factor)), image)
 
     def _output(self, x: Tensor) -> Tensor:
         return 2 * torch.sigmoid(x) - 1 if self.sigmoid else torch.tanh(x)
 
 
 class Critic(progressive.Fading):
-    """Convolutions from a picture to a dense layer, which gives the score. `width` and `max_width` are not used.
+    """Convolutions from an image to a dense layer, which gives the score. `width` and `max_width` are not used.
 
     (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
     """
@@ -118,10 +118,10 @@ class Critic(progressive.Fading):
 
 
 def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
-    """Of what reaches each layer, and of the picture.
+    """Of what reaches each layer, and of the image.
 
     Raises:
-        ConfigError: they do not end at the size of the picture, or a layer cannot be built.
+        ConfigError: they do not end at the size of the image, or a layer cannot be built.
     """
     sizes: list[Size] = [config.base[:2]]
     for number, layer in enumerate(config.layers):
@@ -133,7 +133,7 @@ def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
         size = f"{height}" if height == width else f"{height}x{width}"
         raise ConfigError(
             "generator.layers",
-            f"make pictures of {height}x{width}, but data.size is {asked}",
+            f"make images of {height}x{width}, but data.size is {asked}",
             f"choose --size {size}, a preset of another size, or networks of any: --set generator.kind=upsampling --set critic.kind=dcgan",
         )
     return sizes

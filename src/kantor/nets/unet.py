@@ -1,8 +1,8 @@
-"""A generator that starts from a picture: down to a few pixels, up again, and across (Ronneberger et al. 2015).
+"""A generator that starts from an image: down to a few pixels, up again, and across (Ronneberger et al. 2015).
 
 As in Isola et al. 2017 the way up meets at each size what the way down saw there, so that a line of the condition stays
 where it is. Unlike theirs a latent joins at the bottom, so that the same lines can have many colours; it is the same for all
-places, so that a picture has one ground and not a patchwork.
+places, so that an image has one ground and not a patchwork.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Generator(nn.Module):
             ops.conv(below + above, above, (3, 3), (1, 1), (1, 1)) for above, below in pairwise(widths)
         )
         self.up_norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[:-1])
-        self.picture = ops.conv(widths[0], spec.channels, (3, 3), (1, 1), (1, 1))
+        self.image = ops.conv(widths[0], spec.channels, (3, 3), (1, 1), (1, 1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         if condition is None:
-            raise ValueError("this generator starts from a picture, its condition")
+            raise ValueError("this generator starts from an image, its condition")
         x = ops.leaky_relu(self.entry(condition))
         seen = []
         for size, layer, norm in zip(self.sizes[1:], self.down, self.down_norms, strict=True):
@@ -58,7 +58,7 @@ class Generator(nn.Module):
         for rung in reversed(range(len(seen))):
             beside = torch.cat([upsample(x, self.sizes[rung]), seen[rung]], dim=1)
             x = ops.leaky_relu(self.up_norms[rung](self.up[rung](beside)))
-        return torch.tanh(self.picture(x))
+        return torch.tanh(self.image(x))
 
 
 def _even(x: Tensor, smaller: tuple[int, int]) -> Tensor:

@@ -53,9 +53,9 @@ class Objective:
         drift: (real scores [N], fake scores [N]) -> [N], weight included, or None.
         constraint: called with the critic's parameters at each critic step, or None.
         gradient_clipping: called with the critic's gradients at each critic step, or None.
-        l1: weight of the mean distance to the real picture in the generator's loss; of paired pictures alone.
+        l1: weight of the mean distance to the real image in the generator's loss; of paired images alone.
         wasserstein: mean(real scores) - mean(fake scores) estimates a distance, so the curve means something.
-        generator_needs_real: the generator's step has to score real pictures too.
+        generator_needs_real: the generator's step has to score real images too.
     """
 
     name: str
@@ -83,8 +83,8 @@ class Objective:
         if not self.penalties or critic_traits.normalisation != "batch":
             return None
         return (
-            "a gradient penalty does not go with batch norm in the critic: each picture's gradient would depend on "
-            "the other pictures of its batch, so the penalty would not be the one of the paper "
+            "a gradient penalty does not go with batch norm in the critic: each image's gradient would depend on "
+            "the other images of its batch, so the penalty would not be the one of the paper "
             "(Gulrajani et al. 2017, section 4); use --set critic.norm=layer or --set critic.norm=none"
         )
 
@@ -153,13 +153,13 @@ def register(
     own_name(name, "objective")
     pulls = _pulls(name, "critic", critic)
     for which, right in (("real scores rise", min(real for real, _ in pulls) < 0),
-                         ("scores of generated pictures fall", max(fake for _, fake in pulls) > 0)):  # fmt: skip
+                         ("scores of generated images fall", max(fake for _, fake in pulls) > 0)):  # fmt: skip
         if not right:
             what = f"the critic's loss does not fall when {which}"
             raise ConfigError(name, what, "turn its sign round: losses are minimised, and real scores are to be higher")
     pulls = _pulls(name, "generator", generator)
     if min(fake for _, fake in pulls) >= 0:
-        what = "the generator's loss does not fall when scores of its pictures rise"
+        what = "the generator's loss does not fall when scores of its images rise"
         raise ConfigError(name, what, "turn its sign round: losses are minimised")
     if any(real for real, _ in pulls) and not generator_needs_real:
         do = "register it with generator_needs_real=True"

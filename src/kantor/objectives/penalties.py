@@ -1,4 +1,4 @@
-"""Penalties on the gradient of a score with respect to its picture: where it is taken, what is made of it.
+"""Penalties on the gradient of a score with respect to its image: where it is taken, what is made of it.
 
 Random numbers are handed in, never drawn here. A penalty is one number per sample: the gradient is flattened
 over channels, height and width first, so a norm never runs over one axis only, nor over the batch.
@@ -51,7 +51,7 @@ class Interpolates:
         alpha: how u comes of the uniform number of each sample: "uniform" is that number. Quirks of published code,
             for comparison: "normal" is N(0, 1), so that a point may lie beyond both ends (docs/quirks.md names its
             source), "batch" is one number, the first, for the whole batch.
-        minus: the negative of the real pictures, a third quirk: (1 - u) fake - u real.
+        minus: the negative of the real images, a third quirk: (1 - u) fake - u real.
     """
 
     batch: ClassVar[Literal["real", "fake"] | None] = None
@@ -72,7 +72,7 @@ class Interpolates:
 
 @dataclass(frozen=True)
 class Real:
-    """The real pictures: R1 (Mescheder et al. 2018, eq. 9)."""
+    """The real images: R1 (Mescheder et al. 2018, eq. 9)."""
 
     batch: ClassVar[Literal["real", "fake"] | None] = "real"
     needs_noise: ClassVar[bool] = False
@@ -83,7 +83,7 @@ class Real:
 
 @dataclass(frozen=True)
 class Fake:
-    """The generated pictures: R2 (Mescheder et al. 2018, eq. 10)."""
+    """The generated images: R2 (Mescheder et al. 2018, eq. 10)."""
 
     batch: ClassVar[Literal["real", "fake"] | None] = "fake"
     needs_noise: ClassVar[bool] = False
@@ -96,8 +96,8 @@ class Fake:
 class Perturbed:
     """real + u std s noise: s the standard deviation of all numbers in the batch, one u for each sample.
 
-    The form of the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the picture to
-    picture + 0.5 s U(0, 1). Kodali et al. 2017 write normal noise N(0, c I), with a c that fits one scale of
+    The form of the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the image to
+    image + 0.5 s U(0, 1). Kodali et al. 2017 write normal noise N(0, c I), with a c that fits one scale of
     pixels only; relative to s it means the same on every set. As in that code the noise never darkens, and
     points may leave [-1, 1].
 

@@ -1,4 +1,4 @@
-"""A figure about a set of pictures: sizes, kinds, classes."""
+"""A figure about a set of images: sizes, kinds, classes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MOST_BARS = 20
 
 
 def figure_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], classes: Mapping[str, int]) -> bytes:
-    """As a PNG: how wide and high the pictures are, their kinds, and how many each class has.
+    """As a PNG: how wide and high the images are, their kinds, and how many each class has.
 
     Args:
-        sizes: (height, width) of each picture.
-        kinds: pictures of each kind; classes: of each class, none where there are none.
+        sizes: (height, width) of each image.
+        kinds: images of each kind; classes: of each class, none where there are none.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def _sizes(axes, sizes: Sequence[tuple[int, int]]) -> None:  # type: ignore[no-u
     axes.set_ylim(low, high)
     axes.set_xlabel("width in pixels", color=SOFT_INK)
     axes.set_ylabel("height in pixels", color=SOFT_INK)
-    axes.set_title("sizes; on the line they are square, larger dots are more pictures", size=10, color=INK, loc="left")
+    axes.set_title("sizes; on the line they are square, larger dots are more images", size=10, color=INK, loc="left")
     _calm(axes)
 
 

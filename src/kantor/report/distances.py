@@ -1,4 +1,4 @@
-"""Three histograms of distances to the nearest picture: how varied the drawn pictures are, and whether they are copies."""
+"""Three histograms of distances to the nearest image: how varied the drawn images are, and whether they are copies."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> 
         axes.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
     figure.text(0.075, 0.94, title, size=15, weight="bold", color=INK, va="center", parse_math=False)
     words = (
-        "The three outlines should lie on each other. Drawn to drawn near 0: the same picture again and again.\n"
-        "Drawn to real near 0: copies of pictures of the set. Drawn ones short of the right end: little variety."
+        "The three outlines should lie on each other. Drawn to drawn near 0: the same image again and again.\n"
+        "Drawn to real near 0: copies of images of the set. Drawn ones short of the right end: little variety."
     )
     figure.text(0.075, 0.845, words, size=9.5, color=SOFT_INK, va="center")
     axes.set_xlabel(
-        "distance to the nearest other picture: root mean square difference in grey levels", size=9, color=SOFT_INK
+        "distance to the nearest other image: root mean square difference in grey levels", size=9, color=SOFT_INK
     )
-    axes.set_ylabel("share of the pictures", size=9, color=SOFT_INK)
+    axes.set_ylabel("share of the images", size=9, color=SOFT_INK)
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
     for side in ("top", "right", "left"):

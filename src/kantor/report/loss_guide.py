@@ -30,7 +30,7 @@ class Reading:
     generator_loss: str = "It may wander: no measure of quality."
     penalty: str = "Times its weight. Calm is good, jumps later on are not."
     gradient_norm: str = "Of the critic's score. Calm is good, jumps are not."
-    rising: str = "watch whether the pictures get worse"
+    rising: str = "watch whether the images get worse"
     too_far: float = 0.0
     steep: float = NEAR
     drawn_to: str = ""
@@ -38,7 +38,7 @@ class Reading:
 
 
 WASSERSTEIN = Reading(
-    gap="Healthy: it rises quickly at the start, then falls slowly as the pictures get better.",
+    gap="Healthy: it rises quickly at the start, then falls slowly as the images get better.",
     critic_loss="Minus the Wasserstein estimate; its penalty is not in it.",
     scores="Their distance is the estimate; their height has no meaning.",
     penalty="Times its weight. It goes with the estimate, well below it.",
@@ -58,7 +58,7 @@ _RELATIVISTIC = Reading(
     scores="Their distance is the gap; their height has no meaning.",
     generator_loss="0.69 is an even match, more is usual.",
     penalty="Times its weight. Later on it goes with the gap, calmly.",
-    rising="that is healthy while it is slow and the pictures get better",
+    rising="that is healthy while it is slow and the images get better",
     too_far=3.0,
 )
 _NON_SATURATING = Reading(
@@ -99,7 +99,7 @@ def reading_of(objective: ObjectiveConfig) -> Reading:
     kinds = {(penalty.of, penalty.target, penalty.over) for penalty in active}
     if len(kinds) == 1:
         ((kind, target, over),) = kinds
-        if over == "columns":  # the curve is the norm of whole pictures
+        if over == "columns":  # the curve is the norm of whole images
             return reading
         above = reading.steep > NEAR and kind != "zero-centred"
         rest = (

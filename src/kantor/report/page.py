@@ -102,12 +102,12 @@ svg .last { fill: var(--line); font-weight: 700; } svg .rule { stroke: var(--rul
 
 
 _UNSCORED = (
-    "No score was measured here. Curves of a GAN say whether training is sound, not how good the pictures are, nor how "
+    "No score was measured here. Curves of a GAN say whether training is sound, not how good the images are, nor how "
     "much of the data they cover."
 )
 _SCORED = (
-    "Scores measure sets, not pictures, and only what their network sees; numbers with another network, another number of "
-    "pictures or another reference are no comparison. These are of the pictures learnt from: whether they are copies, "
+    "Scores measure sets, not images, and only what their network sees; numbers with another network, another number of "
+    "images or another reference are no comparison. These are of the images learnt from: whether they are copies, "
     "kantor evaluate tells."
 )
 
@@ -120,7 +120,7 @@ def page_html(page: Page) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
         f"<title>{_text(page.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>",
         f'<h1>{_text(page.title)}</h1>\n<p class="lead">{_text(page.lead)}</p>',
-        _section("Pictures it makes, and those it learnt from", _side_by_side(page)),
+        _section("Images it makes, and those it learnt from", _side_by_side(page)),
         _section("How they came about", _grid(page.over_time)) if page.over_time else "",
         _section("Scores", _scores(page)) if page.scores else "",
         _section("Curves", _curves(page)),
@@ -130,7 +130,7 @@ def page_html(page: Page) -> str:
         _section("Settings", _settings(page)),
         _section(
             "What this page does not tell",
-            f"<p>{_text(_SCORED if page.scores else _UNSCORED)} Look at many of the pictures. One run is one throw of the "
+            f"<p>{_text(_SCORED if page.scores else _UNSCORED)} Look at many of the images. One run is one throw of the "
             "dice.</p>",
         ),
         "</main>\n</body>\n</html>\n",
@@ -207,23 +207,23 @@ def _section(heading: str, content: str) -> str:
     return f"<section>\n<h2>{_text(heading)}</h2>\n{content}\n</section>" if content else ""
 
 
-def _figure(picture: EmbeddedImage) -> str:
-    kind = "png" if picture.data.startswith(b"\x89PNG") else "webp"
-    source = f"data:image/{kind};base64,{base64.b64encode(picture.data).decode()}"
-    words = _text(picture.caption)
-    tag = f'<img src="{source}" alt="a sheet of pictures" width="{picture.width}">'
+def _figure(image: EmbeddedImage) -> str:
+    kind = "png" if image.data.startswith(b"\x89PNG") else "webp"
+    source = f"data:image/{kind};base64,{base64.b64encode(image.data).decode()}"
+    words = _text(image.caption)
+    tag = f'<img src="{source}" alt="a sheet of images" width="{image.width}">'
     return f"<figure>{tag}<figcaption>{words}</figcaption></figure>"
 
 
 def _side_by_side(page: Page) -> str:
-    shown = [picture for picture in (page.latest, page.reals) if picture]
+    shown = [image for image in (page.latest, page.reals) if image]
     figures = "".join(map(_figure, shown))
     missing = "" if page.latest else _soft("No sheet has been drawn yet.")
     return f'{missing}<div class="grid pair">{figures}</div>'
 
 
-def _grid(pictures: Sequence[EmbeddedImage]) -> str:
-    return f'<div class="grid wide">{"".join(map(_figure, pictures))}</div>'
+def _grid(images: Sequence[EmbeddedImage]) -> str:
+    return f'<div class="grid wide">{"".join(map(_figure, images))}</div>'
 
 
 def _facts(rows: Sequence[tuple[str, str]]) -> str:

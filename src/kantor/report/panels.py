@@ -70,7 +70,7 @@ _LABEL_PT = 25.0
 
 
 def measured_panels(metrics: Mapping[str, Column]) -> list[Panel]:
-    """Of the first two scores of pictures; the page of the run has all of them."""
+    """Of the first two scores of images; the page of the run has all of them."""
     names = [name for name in metrics if "@" in name and has(metrics, name)][:2]
     return [_alone(name, title(name), colour, sentence(name)) for name, colour in zip(names, _MEASURED, strict=False)]
 
@@ -108,7 +108,7 @@ def draw(axes: Axes, metrics: Mapping[str, Column], panel: Panel, hint: str, mar
     """The raw values faint, their moving mean strong, the last value written at its end.
 
     Args:
-        marks: pictures seen where the run was rolled back to: [roll-backs].
+        marks: images seen where the run was rolled back to: [roll-backs].
         wide: the large panel at the top.
     """
     _dress(axes, panel, hint, wide)
@@ -198,7 +198,7 @@ def _dress(axes: Axes, panel: Panel, hint: str, wide: bool) -> None:
     axes.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK, pad=5)
     axes.xaxis.set_major_locator(MaxNLocator(8 if wide else 5))
     axes.yaxis.set_major_locator(MaxNLocator(5 if wide else 4))
-    axes.set_xlabel("thousand pictures seen (kimg)" if wide else "kimg", size=9, color=SOFT_INK)
+    axes.set_xlabel("thousand images seen (kimg)" if wide else "kimg", size=9, color=SOFT_INK)
 
 
 def _limits(raw: Column, calm: Column, with_zero: bool) -> tuple[float, float]:
@@ -215,7 +215,7 @@ def _limits(raw: Column, calm: Column, with_zero: bool) -> tuple[float, float]:
 
 
 def epoch_axis(axes: Axes, metrics: Mapping[str, Column]) -> None:
-    """The same pictures in epochs, above the panel."""
+    """The same images in epochs, above the panel."""
     from matplotlib.ticker import MaxNLocator
 
     seen, epoch = metrics.get("images_seen", np.zeros(0)), metrics.get("epoch", np.zeros(0))

@@ -123,7 +123,7 @@ def _summary(metrics: Mapping[str, Column]) -> str:
     seen, epoch = metrics.get("images_seen", np.zeros(0)), metrics.get("epoch", np.zeros(0))
     if not len(seen):
         return "nothing measured yet"
-    text = f"{int(seen[-1]):,} pictures seen"
+    text = f"{int(seen[-1]):,} images seen"
     return text + (f" · epoch {figure_text(epoch[-1], 1)}" if len(epoch) and np.isfinite(epoch[-1]) else "")
 
 

@@ -53,7 +53,7 @@ MEANING = {
     "sinkhorn": "lower is nearer to the reals",
     "critic_t": "how surely the critic tells them apart",
     "critic_effect": "the same in deviations of its scores",
-    "held_out_gap": "above 0: it knows its pictures by heart",
+    "held_out_gap": "above 0: it knows its images by heart",
 }
 
 
@@ -115,9 +115,9 @@ def last_scores(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, st
         rows = [row(str(name), Score.from_json(one)) for name, one in last["scores"].items()]
         told = last["provenance"]
         about = (
-            f"After {last['images_seen']:,} pictures: {told['drawn']:,} drawn ones beside {told['reals']:,} of the set, "
+            f"After {last['images_seen']:,} images: {told['drawn']:,} drawn ones beside {told['reals']:,} of the set, "
             f"features of {told['extractor']}. The interval says how far the number would move with other drawn "
-            "pictures; “reals” is what real pictures get in their place."
+            "images; “reals” is what real images get in their place."
         )
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
         return [], ""

@@ -41,7 +41,7 @@ def gap_words(values: Column, reading: Reading) -> str:
     if way == "level":
         return f"{reading.gap} Here it has been level over the last half of the run."
     if way == "falling":
-        hope = ": the pictures may well get better with more training" if reading.too_far == np.inf else ""
+        hope = ": the images may well get better with more training" if reading.too_far == np.inf else ""
         return f"{reading.gap} Here it was still falling over the last half of the run{hope}."
     far = 0 < reading.too_far <= _late_median(values)
     verdict = f"at {reading.too_far:g} and more the critic wins" if far else reading.rising
@@ -88,7 +88,7 @@ def health(columns: Mapping[str, Column]) -> list[str]:
     if len(rate):
         low, middle, high = np.percentile(rate, [10, 50, 90])
         lines.append(
-            f"Speed: {figure(middle)} pictures a second (median; nine of ten rows above {figure(low)}, one of ten above "
+            f"Speed: {figure(middle)} images a second (median; nine of ten rows above {figure(low)}, one of ten above "
             f"{figure(high)})."
         )
     return lines

@@ -101,7 +101,7 @@ def verified_files(path: Path) -> dict[str, bytes]:
     manifest = _manifest(path)
     seen = int(manifest["images_seen"])
     if _NAME.fullmatch(path.name) and int(path.name) != seen:
-        raise ModelError(path, f"holds the state after {seen:,} pictures", f"rename it to {seen:09d}")
+        raise ModelError(path, f"holds the state after {seen:,} images", f"rename it to {seen:09d}")
     files = {}
     for name in FILES:
         expected = manifest["files"][name]

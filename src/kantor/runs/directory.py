@@ -48,7 +48,7 @@ def find(text: str, runs: Path) -> Path:
     number = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
     by_name = [e for e in numbered if text in (e.name, e.name.partition("-")[2]) or _number(e) == number]
     path = Path(text)
-    if not _is_run(path) and by_name:  # a folder of pictures may well have the name of its run
+    if not _is_run(path) and by_name:  # a folder of images may well have the name of its run
         path = by_name[-1]
     if not _is_run(path):
         if number is not None and path == Path(text) and not path.exists():

@@ -32,5 +32,5 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def is_count(value: object) -> bool:
-    """Whether a JSON value can be a number of pictures."""
+    """Whether a JSON value can be a number of images."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_IMAGES

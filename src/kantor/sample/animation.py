@@ -19,10 +19,10 @@ Frames = Iterator[NDArray[np.uint8]]
 COMFORTABLE_SIDE = 256
 
 
-def shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [H, W, C] -> RGB, transparent parts on a checkerboard, small pictures enlarged by whole factors."""
-    scale = max(1, COMFORTABLE_SIDE // max(picture.shape[:2]))
-    return grid(picture[None], 1, gutter=0, scale=scale)
+def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [H, W, C] -> RGB, transparent parts on a checkerboard, small images enlarged by whole factors."""
+    scale = max(1, COMFORTABLE_SIDE // max(image.shape[:2]))
+    return grid(image[None], 1, gutter=0, scale=scale)
 
 
 def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True) -> bytes:
@@ -33,7 +33,7 @@ def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool =
         kind: ".gif", ".webp" or ".mp4".
         fps: frames a second.
         loop: the last frame leads to the first: it is not held.
-        dither: of a GIF: smooth gradients out of dots, which enlarged pictures need not and do not look better for.
+        dither: of a GIF: smooth gradients out of dots, which enlarged images need not and do not look better for.
     Raises:
         ResourceError: MP4 needs a package that is not there.
     """

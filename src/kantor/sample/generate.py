@@ -1,4 +1,4 @@
-"""Latents through a generator to pictures."""
+"""Latents through a generator to images."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def draw(
     labels: Sequence[int] | NDArray[np.float32] | None = None,
     conditions: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Pictures of a generator in evaluation mode.
+    """Images of a generator in evaluation mode.
 
-    Always in batches of the same size, the last one padded, so that a picture does not depend on its neighbours.
+    Always in batches of the same size, the last one padded, so that an image does not depend on its neighbours.
 
     Args:
         z: float32 [N, D].
         labels: N classes, shares of the classes float32 [N, classes], or None.
-        conditions: uint8 [N, H, W, K], where the generator starts from pictures.
+        conditions: uint8 [N, H, W, K], where the generator starts from images.
     Returns:
         uint8 [N, H, W, C].
     """
@@ -55,8 +55,8 @@ def draw(
     return np.concatenate(sheets)
 
 
-def _padded(pictures: NDArray[np.uint8]) -> Tensor:
+def _padded(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [n, H, W, K] -> float32 [BATCH, K, H, W] in [-1, 1], as networks were given them while they learnt."""
-    whole = np.zeros((BATCH, *pictures.shape[1:]), np.uint8)
-    whole[: len(pictures)] = pictures
+    whole = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+    whole[: len(images)] = images
     return torch.from_numpy(whole).permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)

@@ -59,9 +59,9 @@ def choose(count: int, limit: int = LIMIT) -> list[int]:
     return sorted({*range(0, count, step), count - 1}) if count else []
 
 
-def compress(picture: NDArray[np.uint8], dither: bool = False) -> Frame:
+def compress(image: NDArray[np.uint8], dither: bool = False) -> Frame:
     """uint8 RGB [H, W, 3] -> a frame, its long side 640 px at most. `dither` as in `gif_bytes`."""
-    reduced = _reduced(Image.fromarray(np.ascontiguousarray(picture)))
+    reduced = _reduced(Image.fromarray(np.ascontiguousarray(image)))
     indexed = _indexed(reduced, dither)
     buffer = io.BytesIO()
     indexed.save(buffer, "GIF", optimize=False, interlace=0)
@@ -96,7 +96,7 @@ def _reduced(image: Image.Image) -> Image.Image:
 
 
 def _indexed(image: Image.Image, dither: bool) -> Image.Image:
-    """At most 256 colours: the picture's own where there are no more, else well-chosen ones."""
+    """At most 256 colours: the image's own where there are no more, else well-chosen ones."""
     if image.getcolors(256) is not None:
         return image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
     palette = _palette(_sample(image))

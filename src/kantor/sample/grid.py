@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one, with a line of text under them."""
+"""Contact sheets: many images on one, with a line of text under them."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from PIL import Image, ImageDraw, ImageFont
 from kantor.errors import ConfigError
 
 Colour = tuple[int, int, int]
-PAPER: Colour = (236, 235, 231)  # a light warm grey: both black and white pictures stand out from it
+PAPER: Colour = (236, 235, 231)  # a light warm grey: both black and white images stand out from it
 INK = (74, 76, 82)
-CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent pictures
+CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent images
 COMFORTABLE_CELL = 64
 LARGEST_SHEET = 2048
 
 
 def grid(
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     columns: int | None = None,
     gutter: int = 2,
     caption: str | None = None,
     scale: int | None = None,
     paper: Colour = PAPER,
 ) -> NDArray[np.uint8]:
-    """One sheet of all pictures, row by row.
+    """One sheet of all images, row by row.
 
     Args:
-        pictures: uint8 [N, H, W, C], N > 0; C is 1 (grey), 3 (RGB) or 4 (RGBA, shown on a checkerboard).
-        columns: pictures in a row; None makes the sheet about as wide as high.
-        gutter: pixels between pictures and around them. 0, with scale=1 and no caption, leaves the bare pixels.
-        caption: a line under the pictures; the sheet grows where it is too narrow for it.
-        scale: every pixel becomes a square of so many; None enlarges small pictures until they can be looked at.
-        paper: RGB between the pictures, around them and of empty places, 0 to 255 each.
+        images: uint8 [N, H, W, C], N > 0; C is 1 (grey), 3 (RGB) or 4 (RGBA, shown on a checkerboard).
+        columns: images in a row; None makes the sheet about as wide as high.
+        gutter: pixels between images and around them. 0, with scale=1 and no caption, leaves the bare pixels.
+        caption: a line under the images; the sheet grows where it is too narrow for it.
+        scale: every pixel becomes a square of so many; None enlarges small images until they can be looked at.
+        paper: RGB between the images, around them and of empty places, 0 to 255 each.
     Returns:
         uint8 [h, w, 3].
     Raises:
         ValueError: another shape.
     """
-    if pictures.ndim != 4 or not len(pictures) or pictures.shape[3] not in (1, 3, 4):
-        raise ValueError(f"pictures must be [N, H, W, 1, 3 or 4] with N > 0, not {list(pictures.shape)}")
-    count, height, width, _ = pictures.shape
+    if images.ndim != 4 or not len(images) or images.shape[3] not in (1, 3, 4):
+        raise ValueError(f"images must be [N, H, W, 1, 3 or 4] with N > 0, not {list(images.shape)}")
+    count, height, width, _ = images.shape
     columns = columns or _columns(count, height, width)
     rows = -(-count // columns)
     scale = scale or _scale(height, width, rows, columns, gutter)
     height, width = height * scale, width * scale
     sheet = np.empty((gutter + rows * (height + gutter), gutter + columns * (width + gutter), 3), np.uint8)
     sheet[:] = paper
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         row, column = divmod(i, columns)
         top, left = gutter + row * (height + gutter), gutter + column * (width + gutter)
-        sheet[top : top + height, left : left + width] = _on_paper(picture.repeat(scale, 0).repeat(scale, 1))
+        sheet[top : top + height, left : left + width] = _on_paper(image.repeat(scale, 0).repeat(scale, 1))
     return _captioned(sheet, caption, gutter, paper) if caption else sheet
 
 
@@ -90,16 +90,16 @@ def parse_colour(text: str, where: str = "--paper") -> Colour:
 _RUNS = 3  # zlib's Z_RLE: of sheets as small as by a search for matches, in a fifth of the time
 
 
-def png_bytes(picture: NDArray[np.uint8]) -> bytes:
-    """A PNG without dates or names: equal pictures give equal bytes.
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """A PNG without dates or names: equal images give equal bytes.
 
     Args:
-        picture: uint8 [H, W] or [H, W, C] with C of 1, 3 or 4.
+        image: uint8 [H, W] or [H, W, C] with C of 1, 3 or 4.
     """
-    if picture.ndim == 3 and picture.shape[2] == 1:
-        picture = picture[:, :, 0]
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
     buffer = io.BytesIO()
-    encoded = Image.fromarray(np.ascontiguousarray(picture))
+    encoded = Image.fromarray(np.ascontiguousarray(image))
     encoded.save(buffer, "PNG", compress_level=6, compress_type=_RUNS)
     return buffer.getvalue()
 
@@ -124,16 +124,16 @@ def _scale(height: int, width: int, rows: int, columns: int, gutter: int) -> int
     return max(1, min(wanted, room))
 
 
-def _on_paper(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _on_paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """[H, W, 1, 3 or 4] -> RGB; grey is spread by the caller's broadcasting."""
-    if picture.shape[2] < 4:
-        return picture
-    height, width, _ = picture.shape
+    if image.shape[2] < 4:
+        return image
+    height, width, _ = image.shape
     square = max(4, min(height, width) // 8)
     board = np.add.outer(np.arange(height) // square, np.arange(width) // square) % 2
     paper = np.array(CHECKER, np.float32)[board]
-    alpha = picture[:, :, 3:].astype(np.float32) / 255
-    mixed: NDArray[np.uint8] = np.rint(picture[:, :, :3] * alpha + paper * (1 - alpha)).astype(np.uint8)
+    alpha = image[:, :, 3:].astype(np.float32) / 255
+    mixed: NDArray[np.uint8] = np.rint(image[:, :, :3] * alpha + paper * (1 - alpha)).astype(np.uint8)
     return mixed
 
 

@@ -1,4 +1,4 @@
-"""Seeds of pictures: seed 17 is the same point in latent space for ever, on any machine, at any batch size.
+"""Seeds of images: seed 17 is the same point in latent space for ever, on any machine, at any batch size.
 
 The generator is a promise (docs and the exported page hold a twin of it): words of Philox4x32-10 with counter
 (i, 1, 0, 0) and key (low, high word of the seed) become u = (word + 0.5) / 2^32 and are taken in pairs (u1, u2).

@@ -1,6 +1,6 @@
-"""Pictures as sound: where a dot is tells the ear where a pixel is, its timbre the channel, pitch and level the value.
+"""Images as sound: where a dot is tells the ear where a pixel is, its timbre the channel, pitch and level the value.
 
-Three ways, after the `sonify.py` of a public GAN project. All of them look at the picture stretched to a square of
+Three ways, after the `sonify.py` of a public GAN project. All of them look at the image stretched to a square of
 n x n (n = 64), on black where it is transparent, with values v = value / (largest value + 0.01) between 0 and 1. A
 value sounds up to 28 dB below the brightest: `-int((1 - v) * 28)` dB. x is heard from left to right, of equal power.
 
@@ -88,16 +88,16 @@ RANKS = (SINE, TRIANGLE, SAWTOOTH)
 
 
 def sonify(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     mode: str = "colour",
     resolution: int = RESOLUTION,
     title: str = "",
     spoken: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Samples:
-    """A picture as sound, at RATE.
+    """An image as sound, at RATE.
 
     Args:
-        picture: uint8 [H, W, C] with C of 1, 3 or 4.
+        image: uint8 [H, W, C] with C of 1, 3 or 4.
         mode: one of MODES.
         resolution: rows and columns that are heard, 2 or more.
         title: a sentence to begin with, where `spoken` has it.
@@ -106,11 +106,11 @@ def sonify(
     Raises:
         ValueError: another shape, mode or resolution.
     """
-    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or not picture.size or picture.dtype != np.uint8:
-        raise ValueError(f"a picture must be uint8 [H, W, 1, 3 or 4], not {picture.dtype} {list(picture.shape)}")
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size or image.dtype != np.uint8:
+        raise ValueError(f"an image must be uint8 [H, W, 1, 3 or 4], not {image.dtype} {list(image.shape)}")
     if mode not in MODES or resolution < 2:
         raise ValueError(f"mode must be one of {MODES} and resolution 2 or more, not {mode!r} and {resolution}")
-    pixels, spoken = _square(picture, resolution), spoken or {}
+    pixels, spoken = _square(image, resolution), spoken or {}
     parts = [_voice(spoken, title)]
     if mode == "colour":
         order = ranks(pixels)
@@ -174,20 +174,20 @@ def require_sound(kind: str) -> None:
         raise ResourceError(f"--format {kind}", "this kind needs one more package (soundfile)", do) from error
 
 
-# --- the picture --------------------------------------------------------------------------------------------------
+# --- the image --------------------------------------------------------------------------------------------------
 
 
-def _square(picture: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
+def _square(image: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     """float64 [side, side, 3] of 0 to 255: on black, stretched, antialiased."""
-    if picture.shape[2] == 4:
-        alpha = picture[:, :, 3:].astype(np.float32) / 255
-        picture = np.rint(picture[:, :, :3] * alpha).astype(np.uint8)
-    if picture.shape[2] == 1:
-        picture = picture.repeat(3, axis=2)
-    if picture.shape[:2] != (side, side):
-        opened = Image.fromarray(np.ascontiguousarray(picture))
-        picture = np.asarray(opened.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
-    return picture.astype(np.float64)
+    if image.shape[2] == 4:
+        alpha = image[:, :, 3:].astype(np.float32) / 255
+        image = np.rint(image[:, :, :3] * alpha).astype(np.uint8)
+    if image.shape[2] == 1:
+        image = image.repeat(3, axis=2)
+    if image.shape[:2] != (side, side):
+        opened = Image.fromarray(np.ascontiguousarray(image))
+        image = np.asarray(opened.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    return image.astype(np.float64)
 
 
 def _values(pixels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ _REASONS = {"time-budget": "the time budget is used up", "signal": "stopped as a
 
 
 class Console:
-    """Tells how far a run has come, how fast it goes, when it will end and where its pictures are.
+    """Tells how far a run has come, how fast it goes, when it will end and where its images are.
 
     Whatever happens to the stream (closed, no Unicode, 20 columns), training goes on.
 
@@ -68,7 +68,7 @@ class Console:
         self._live: Live | None = None
         self._epoch_images = 1
         self._next_line_s = self._next_redraw_s = -math.inf
-        self._showed_pictures = self._resumed = False
+        self._showed_images = self._resumed = False
         self._best: Best | None = None
         self._scores_s = 0.0
 
@@ -89,10 +89,10 @@ class Console:
                     self._next_line_s = now + LINE_EVERY_S
                     self._out.line(self._plain(event.images_seen))
                 self._redraw(now)
-            case Sampled() if event.images_seen and not self._showed_pictures and self._folder:
-                self._showed_pictures = True
+            case Sampled() if event.images_seen and not self._showed_images and self._folder:
+                self._showed_images = True
                 path = self._folder / "samples" / "fixed" / sheet_name(event.images_seen)
-                self._say(f"{'new' if self._resumed else 'first'} pictures: {path}")
+                self._say(f"{'new' if self._resumed else 'first'} images: {path}")
             case Scored():
                 first, self._scores_s = not self._scores_s, self._scores_s + event.elapsed_s
                 found = ", ".join(
@@ -133,7 +133,7 @@ class Console:
         if event.resumed:
             self._say(f"going on at {event.images_seen / 1000:.1f} of {total}")
         else:
-            self._say(f"training on {event.epoch_images:,} pictures, {total}")
+            self._say(f"training on {event.epoch_images:,} images, {total}")
         if self._out.isatty():
             from rich.console import Console as RichConsole
             from rich.live import Live
@@ -220,7 +220,7 @@ class Console:
 
 
 def _scored(name: str, value: float, event: Scored | None) -> str:
-    """ "fd 160.6 (reals 5.6)": what real pictures get is told once."""
+    """ "fd 160.6 (reals 5.6)": what real images get is told once."""
     reals = event.details.get(name, {}).get("reals") if event else None
     return f"{name.partition('@')[0]} {value:.4g}" + ("" if reals is None else f" (reals {reals:.3g})")
 

@@ -36,7 +36,7 @@ class Pace:
         return self._images / self._seconds if self._seconds else 0.0
 
     def fraction(self) -> float:
-        """How much of the way is done, by pictures or by time, whichever ends first: 0 to 1."""
+        """How much of the way is done, by images or by time, whichever ends first: 0 to 1."""
         by_time = (self.now_s - self.started_s) / self.budget_s if self.budget_s else 0.0
         return min(1.0, max(self.images_seen / self.total_images, by_time))
 

@@ -21,7 +21,7 @@ from kantor.sinks.throttle import Sparing
 
 KINDS = ("fixed", "random")
 MOST_PIXELS = 1 << 26
-"""Of a sheet: 64 pictures of 1024x1024."""
+"""Of a sheet: 64 images of 1024x1024."""
 _NUMBER = re.compile("[0-9]{1,18}")
 
 
@@ -46,10 +46,10 @@ class SampleSheets:
         match event:
             case Started():
                 if not event.resumed:
-                    self._write("reals.png", event.reals, "pictures of the set")
+                    self._write("reals.png", event.reals, "images of the set")
             case Sampled():
                 name = sheet_name(event.images_seen)
-                caption = f"{event.images_seen:,} pictures seen · epoch {event.epoch:.1f}"
+                caption = f"{event.images_seen:,} images seen · epoch {event.epoch:.1f}"
                 self._write(f"fixed/{name}", event.fixed, caption)
                 self._write(f"random/{name}", event.random, caption)
             case Saved() | Finished() if isinstance(event, Finished) or self._sparing.due():
@@ -64,13 +64,13 @@ class SampleSheets:
     def load(self, state: dict[str, Any]) -> None:
         pass
 
-    def _write(self, name: str, pictures: NDArray[np.uint8], caption: str) -> None:
-        if not len(pictures):
+    def _write(self, name: str, images: NDArray[np.uint8], caption: str) -> None:
+        if not len(images):
             return
         path = self.folder / "samples" / name
         with atomic.resource_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        sheet = grid(pictures, caption=caption)
+        sheet = grid(images, caption=caption)
         atomic.write_bytes(path, png_bytes(sheet))
         if path.parent.name in KINDS:  # at hand now: to read it back would cost as much again
             self._frames[path] = gif.compress(sheet)
@@ -107,16 +107,16 @@ def sheet_name(images_seen: int) -> str:
 
 
 def sheets(folder: Path, kind: str) -> list[Path]:
-    """The sheets in samples/KIND of the run `folder`, in order of pictures seen."""
+    """The sheets in samples/KIND of the run `folder`, in order of images seen."""
     found = (path for path in (folder / "samples" / kind).glob("*.png") if _NUMBER.fullmatch(path.stem))
     return sorted(found, key=lambda path: int(path.stem))
 
 
 def read_sheet(path: Path) -> Image.Image | None:
-    """The picture at `path`, as RGB; None where it is gone, damaged, or larger than any sheet."""
+    """The image at `path`, as RGB; None where it is gone, damaged, or larger than any sheet."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of large pictures: what is too large is told below
+            warnings.simplefilter("ignore")  # Pillow's, of large images: what is too large is told below
             with Image.open(path, formats=("PNG",)) as image:
                 if image.width * image.height > MOST_PIXELS:
                     return None

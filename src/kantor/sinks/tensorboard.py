@@ -1,4 +1,4 @@
-"""A run in TensorBoard (extra `tensorboard`): all numbers and both sheets, by pictures seen.
+"""A run in TensorBoard (extra `tensorboard`): all numbers and both sheets, by images seen.
 
 Its writer makes the files, so they are not written by `atomic`: they are a copy of what metrics.csv and samples/ hold,
 and nothing reads them back.
@@ -59,8 +59,8 @@ class TensorBoard:
                 for name, value in event.values.items():
                     self._writer.add_scalar(f"scores/{name}", value, event.images_seen)
             case Sampled():
-                for name, pictures in (("fixed", event.fixed), ("random", event.random)):
-                    self._writer.add_image(f"samples/{name}", grid(pictures), event.images_seen, dataformats="HWC")
+                for name, images in (("fixed", event.fixed), ("random", event.random)):
+                    self._writer.add_image(f"samples/{name}", grid(images), event.images_seen, dataformats="HWC")
             case Saved():
                 self._writer.flush()
         return None

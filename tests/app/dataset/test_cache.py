@@ -55,16 +55,16 @@ def packed(folder: Path, name: str, size: int, age_s: float) -> Path:
 def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, "1000")
     sets = [packed(tmp_path, f"set{i}", 300, 1e6 - 1e5 * i) for i in range(3)]
-    (tmp_path / "holiday pictures").mkdir()
-    (tmp_path / "holiday pictures" / "a.jpg").write_bytes(bytes(10**6))
+    (tmp_path / "holiday images").mkdir()
+    (tmp_path / "holiday images" / "a.jpg").write_bytes(bytes(10**6))
     cache.mark_used(sets[0])
     lines = cache.make_room(tmp_path, 300, tmp_path / "new")
     assert [path.exists() for path in sets] == [True, False, True]
-    assert (tmp_path / "holiday pictures" / "a.jpg").exists()
-    assert "removed 1 set of pictures" in lines[0]
+    assert (tmp_path / "holiday images" / "a.jpg").exists()
+    assert "removed 1 set of images" in lines[0]
 
 
-def test_pictures_from_memory_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_from_memory_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, "1000")
     (tmp_path / "packs").mkdir()
     (tmp_path / cache.ARRAYS).mkdir()
@@ -125,7 +125,7 @@ def test_two_trainings_at_once_pack_once(tmp_path: Path) -> None:
     both = [subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sum("packed 1,500 pictures" in text for text in outputs) == 1
+    assert sum("packed 1,500 images" in text for text in outputs) == 1
     assert len(list((tmp_path / "r").iterdir())) == 2
 
 
@@ -154,20 +154,20 @@ def test_a_lock_held_in_this_moment_is_waited_for(tmp_path: Path, capsys: pytest
 def test_what_is_allowed_counts_for_a_set_packed_earlier_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "pictures"
+    images.mkdir()
     for i in range(40):
-        name = pictures / f"{i}.png"
+        name = images / f"{i}.png"
         if i < 35:
             Image.fromarray(np.full((16, 16, 3), 5 * i, np.uint8)).save(name)
         else:
             name.write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    words = ["train", pictures, *TINY, "--images", "8", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    words = ["train", images, *TINY, "--images", "8", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     assert exit_of(*words) == 3
-    assert "5 of 40 pictures cannot be used" in capsys.readouterr().err
+    assert "5 of 40 images cannot be used" in capsys.readouterr().err
     assert exit_of(*words, "--max-bad", "20%") == 0
     capsys.readouterr()
     assert exit_of(*words) == 3
-    assert "5 of 40 pictures cannot be used, more than the 1% allowed; mend" in capsys.readouterr().err
+    assert "5 of 40 images cannot be used, more than the 1% allowed; mend" in capsys.readouterr().err
     assert exit_of(*words, "--max-bad", "12.5%") == 0
     assert "files left out then: 5" in capsys.readouterr().out

@@ -15,18 +15,18 @@ from support import nasty
 from support.commands import exit_of
 
 
-def picture(number: int, height: int, width: int) -> Image.Image:
+def image(number: int, height: int, width: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """6 square and 3 wide pictures in two classes; a copy, a blank, a broken one and a text."""
+    """6 square and 3 wide images in two classes; a copy, a blank, a broken one and a text."""
     path = tmp_path / "in"
     for kind in ("a", "b"):
         (path / kind).mkdir(parents=True)
     for i in range(9):
-        picture(i, 40, 40 if i < 6 else 90).save(path / ("a" if i % 2 else "b") / f"{i}.png")
+        image(i, 40, 40 if i < 6 else 90).save(path / ("a" if i % 2 else "b") / f"{i}.png")
     shutil.copy(path / "a" / "1.png", path / "a" / "copy.png")
     Image.new("L", (50, 50), 128).save(path / "b" / "flat.png")
     (path / "b" / "broken.png").write_bytes(nasty.encode(nasty.photo(), "PNG")[:50])
@@ -58,7 +58,7 @@ def test_what_is_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert found["near_constant"] == ["b/flat.png"]
     assert found["rejected"] == 2
     assert set(found["rejected_because"]) == {
-        "not a picture (.txt)",
+        "not an image (.txt)",
         *(r for r in found["rejected_because"] if "trunc" in r),
     }
     rejected = [json.loads(line)["name"] for line in (out / "rejected.jsonl").read_text().splitlines()]
@@ -68,9 +68,9 @@ def test_what_is_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
             opened.load()
             assert min(opened.size) > 60
     text = capsys.readouterr().out
-    assert "11 pictures can be used" in text
+    assert "11 images can be used" in text
     assert "say: 11 colour, 1 grey; shorter sides from 40 to 50" in text
-    assert "exact copies of other pictures: 1, see duplicates.png; the first: a/1.png = a/copy.png" in text
+    assert "exact copies of other images: 1, see duplicates.png; the first: a/1.png = a/copy.png" in text
     assert "--size 32" in text
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_replaced_unasked(folder: Path, tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("make", "code", "says"),
     [
-        (lambda p: p.mkdir(), 3, "no pictures"),
+        (lambda p: p.mkdir(), 3, "no images"),
         (lambda p: None, 3, "no such file"),
         (lambda p: p.write_bytes(b""), 3, "empty file"),
         (lambda p: (p.mkdir(), (p / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")), 3, "a.png"),
@@ -116,9 +116,9 @@ def test_bad_input(make: Any, code: int, says: str, tmp_path: Path, capsys: pyte
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_not_inside_the_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_not_inside_the_images(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("pack", folder, "--inspect", "--out", folder / "look") == 2
-    assert "lies inside the folder of pictures" in capsys.readouterr().err
+    assert "lies inside the folder of images" in capsys.readouterr().err
 
 
 def test_what_was_left_out_is_told_and_kept_with_the_run(
@@ -129,7 +129,7 @@ def test_what_was_left_out_is_told_and_kept_with_the_run(
     assert exit_of("train", folder, *words, *small) == 0
     out = capsys.readouterr().out
     assert "left out 2 files" in out
-    assert "  a/notes.txt: not a picture (.txt)\n" in out
+    assert "  a/notes.txt: not an image (.txt)\n" in out
     (kept,) = (tmp_path / "r").glob("*/rejected.jsonl")
     assert {json.loads(line)["name"] for line in kept.read_text().splitlines()} == {"a/notes.txt", "b/broken.png"}
     assert exit_of("train", folder, "--runs", folder / "runs") == 2

@@ -299,7 +299,7 @@ def test_a_lengthened_run_is_scored_as_a_new_one_of_that_length(cache: Path, tmp
 
 
 def test_scores_have_seeds_of_their_own(run: Path) -> None:
-    """What is kept was chosen by them, and must not be judged by the same pictures."""
+    """What is kept was chosen by them, and must not be judged by the same images."""
     from kantor.app.evaluation.image_sets import SEED_BLOCK, TRAINING_SEED
 
     assert TRAINING_SEED > 10**6 * SEED_BLOCK

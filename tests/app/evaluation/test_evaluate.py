@@ -28,7 +28,7 @@ FAST = ["--features", "random", "--count", "60"]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs "plain" (with pictures held out) and "classes", in a folder with a cache."""
+    """Runs "plain" (with images held out) and "classes", in a folder with a cache."""
     home = tmp_path_factory.mktemp("evaluate")
     words = [
         *TINY,
@@ -65,7 +65,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def into_classes(folder: Path) -> None:
-    """Its pictures into two sub-folders, in turn."""
+    """Its images into two sub-folders, in turn."""
     for i, path in enumerate(sorted(folder.iterdir())):
         (folder / f"class{i % 2}").mkdir(exist_ok=True)
         path.rename(folder / f"class{i % 2}" / path.name)
@@ -90,7 +90,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> st
 def test_a_run_against_what_it_learnt_from(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     assert exit_of("evaluate", "plain", *FAST, "--out", "o") == 0
     out = capsys.readouterr().out
-    for words in ("00000-plain at 100 pictures: 60 drawn", "fd@random", "precision@random", "held_out_gap@critic",
+    for words in ("00000-plain at 100 images: 60 drawn", "fd@random", "precision@random", "held_out_gap@critic",
                   "copied@pixels", "95% interval", "lower is nearer to the reals", "distances.png in o"):  # fmt: skip
         assert words in out
     found = json.loads((tmp_path / "o" / "scores.json").read_text())
@@ -118,12 +118,12 @@ def test_every_score_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
             assert one["interval"][0] <= one["interval"][1], name
 
 
-def test_held_out_pictures_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_held_out_images_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
     learnt = evaluated(capsys, "plain", *FAST, "--metrics", "fd")
     held = evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--held-out")
     assert held["provenance"]["reference_part"] == "held out" and held["provenance"]["reals"] < 60
     assert learnt["metrics"] != held["metrics"]
-    assert "no pictures were held out" in refused(capsys, 2, "classes", *FAST, "--held-out")
+    assert "no images were held out" in refused(capsys, 2, "classes", *FAST, "--held-out")
 
 
 def test_each_evaluation_of_a_run_is_kept(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +135,7 @@ def test_each_evaluation_of_a_run_is_kept(home: Path, capsys: pytest.CaptureFixt
     assert Scores.from_json(json.loads(kept[-1].read_text())).as_json() == again
 
 
-def test_other_seeds_draw_other_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_other_seeds_draw_other_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--out", "one")
     assert exit_of("evaluate", "plain", *FAST, "--metrics", "fd", "--seed", 1, "--compare", "one/scores.json") == 0
     out = capsys.readouterr().out
@@ -202,7 +202,7 @@ def test_nothing_held_out_is_no_reference(home: Path, capsys: pytest.CaptureFixt
     assert "were held out of training; hold out more" in refused(capsys, 2, "more/00000-few", *FAST, "--held-out")
 
 
-def test_other_pictures_held_out_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_images_held_out_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
     words = [*TINY, "--set", "data.glyphs.count=200", "--images", 20, "--runs", "more"]
     for share in (30, 60):
         assert exit_of("train", *words, "--set", f"data.holdout={share}%", "--name", f"h{share}") == 0
@@ -234,7 +234,7 @@ def test_labelled_sets_have_their_classes_as_modes(
     assert found["metrics"]["modes@random"]["of"] == 2 and found["provenance"]["modes"] == "class"
 
 
-def test_pictures_that_are_gone_are_taken_from_the_cache(
+def test_images_that_are_gone_are_taken_from_the_cache(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     _, b = folders
@@ -246,7 +246,7 @@ def test_pictures_that_are_gone_are_taken_from_the_cache(
     Path("elsewhere").rename(b)
     next(b.iterdir()).unlink()
     assert exit_of("evaluate", run, *FAST, "--metrics", "fd") == 0
-    assert "has changed since the run learnt from it (59 pictures now)" in capsys.readouterr().out
+    assert "has changed since the run learnt from it (59 images now)" in capsys.readouterr().out
 
 
 def test_python_takes_all_of_these(home: Path, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,17 +268,17 @@ def test_python_takes_all_of_these(home: Path, folders: tuple[Path, Path], capsy
         kantor.evaluate(model, **options)
 
 
-def test_drawn_pictures_score_as_their_generator_does(home: Path, folders: tuple[Path, Path]) -> None:
-    """Through files and back: the same pictures, the same numbers."""
+def test_drawn_images_score_as_their_generator_does(home: Path, folders: tuple[Path, Path]) -> None:
+    """Through files and back: the same images, the same numbers."""
     run, (_, b) = home / "runs" / "00000-plain", folders
     options: dict[str, Any] = {"features": "random", "count": 60, "metrics": ["fd", "swd", "msssim", "pr"]}
     of_model = kantor.evaluate(run, against=b, **options)
-    of_pictures = kantor.evaluate(kantor.load(run).generate(range(60)), against=b, size=16, **options)
+    of_images = kantor.evaluate(kantor.load(run).generate(range(60)), against=b, size=16, **options)
     with pytest.raises(kantor.ConfigError, match="not measured alike"):
         of_model.compare(kantor.evaluate(run, against=b, **{**options, "count": 50}))
-    assert of_model.compare(of_pictures)["fd"].difference == 0
+    assert of_model.compare(of_images)["fd"].difference == 0
     for name, score in of_model.items():
-        assert of_pictures[name] == score
+        assert of_images[name] == score
 
 
 def test_features_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -303,23 +303,23 @@ def test_what_cannot_be_measured_is_left_out_or_refused(
     assert "critic is left out: there is no critic at hand" in out and "modes is left out" in out
     assert "add --out DIR" in out
     assert "no critic at hand" in refused(capsys, 2, a, "--against", b, "--metrics", "critic")
-    assert "modes of these pictures are not known" in refused(capsys, 2, a, "--against", b, "--metrics", "modes")
+    assert "modes of these images are not known" in refused(capsys, 2, a, "--against", b, "--metrics", "modes")
     assert "tells no classes apart" in refused(capsys, 2, a, "--against", b, "--features", "random", "--metrics", "is")
 
 
 @pytest.mark.parametrize(
     ("code", "words", "message"),
     [
-        (2, ("a",), "does not say which pictures"),
+        (2, ("a",), "does not say which images"),
         (4, ("nothing-here",), "no run directory"),
         (3, ("plain", "--against", "nothing-here"), "no such file or folder"),
         (2, ("plain", "--metrics", "fid50k_full"), "its word here is fd"),
         (2, ("plain", "--metrics", ","), "names none"),
         (2, ("plain", "--features", "inceptoin:x"), "no features of this name"),
         (4, ("plain", "--features", "inception:nothing.pth"), "pt_inception-2015-12-05-6726825d.pth"),
-        (2, ("plain", "--size", "64"), "the pictures to be scored are 16x16 RGB"),
-        (2, ("a", "--against", "b", "--raw"), "a set of pictures, not a run"),
-        (2, ("a", "--against", "b", "--truncation", "0.5"), "a set of pictures"),
+        (2, ("plain", "--size", "64"), "the images to be scored are 16x16 RGB"),
+        (2, ("a", "--against", "b", "--raw"), "a set of images, not a run"),
+        (2, ("a", "--against", "b", "--truncation", "0.5"), "a set of images"),
         (2, ("plain", "--count", "5"), "5 are too few"),
         (2, ("plain", "--count", "many"), "--count"),
         (2, ("plain", "--metrics", "precision"), "it is part of pr"),
@@ -336,11 +336,11 @@ def test_mistakes_are_told_in_a_line(
     assert message in refused(capsys, code, *words)
 
 
-def test_too_few_pictures(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_images(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     a, b = folders
     for path in sorted(a.iterdir())[5:]:
         path.unlink()
-    assert "the pictures to be scored: 5 are too few" in refused(capsys, 2, a, "--against", b)
+    assert "the images to be scored: 5 are too few" in refused(capsys, 2, a, "--against", b)
 
 
 @pytest.mark.parametrize(
@@ -366,19 +366,19 @@ def test_a_damaged_cache_of_features_heals(home: Path, capsys: pytest.CaptureFix
     assert evaluated(capsys, "plain", *FAST, "--metrics", "fd") == before
 
 
-def test_what_the_sheet_of_drawn_pictures_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_sheet_of_drawn_images_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("generate", "plain", "--count", 20, "--out", "drawn") == 0
     found = evaluated(capsys, "drawn", "--against", "glyphs", *FAST, "--metrics", "fd")
     assert found["provenance"]["drawn"] == 20 and found["provenance"]["pictures"] == "16x16 RGB"
 
 
 def test_a_named_reference_is_meant_as_a_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """So that runs with and without pictures held out can be compared."""
+    """So that runs with and without images held out can be compared."""
     fast = ["--features", "random", "--count", 500, "--metrics", "fd", "--against", "glyphs"]
     found = [evaluated(capsys, run, *fast, "--out", run)["provenance"] for run in ("plain", "classes")]
     assert found[0]["reals"] == found[1]["reals"] == 200 and found[0]["reference"] == found[1]["reference"]
     assert exit_of("evaluate", "classes", *fast, "--out", "again", "--compare", "plain/scores.json") == 0  # the run
-    assert "no pictures in it" in refused(capsys, 3, "classes/", *fast)  # the folder
+    assert "no images in it" in refused(capsys, 3, "classes/", *fast)  # the folder
 
 
 def test_a_comparison_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -401,7 +401,7 @@ def test_scores_are_read_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
         kantor.Scores.read("nothing.json")
 
 
-def test_sheets_of_drawn_classes_are_no_bad_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sheets_of_drawn_classes_are_no_bad_images(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("c1", "c2", "c3"):
         assert exit_of("generate", "plain", "--count", 12, "--out", f"multi/{name}") == 0
     found = evaluated(capsys, "multi", "--against", "glyphs", *FAST, "--metrics", "fd", "--max-bad", "0")
@@ -424,7 +424,7 @@ def test_runs_with_and_without_labels_can_be_compared(
     assert "pairs" in refused(capsys, 2, "more/00001-without", *fast, "msssim", "--compare", "w/scores.json")
 
 
-def test_every_picture_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_image_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extractors, "OWN", {})
     seen: list[int] = []
     real = image_sets.gather

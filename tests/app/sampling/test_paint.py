@@ -1,4 +1,4 @@
-"""Lines by one model, colours by another: networks with a condition, pairs of pictures, `kantor paint`, and what it refuses."""
+"""Lines by one model, colours by another: networks with a condition, pairs of images, `kantor paint`, and what it refuses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import kantor
 from kantor.app.dataset.prepare import open_set
 from kantor.app.evaluation.image_sets import Drawn, chosen
 from kantor.app.images import beside
-from kantor.app.training.sample_sheets import Sampler, first_pictures
+from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.config.io import preset_text, resolve
 from kantor.config.schema import Config, DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
 from kantor.data.loading.feed import Feed, to_float
@@ -59,7 +59,7 @@ def unet(spec: ImageSpec, condition: int = 1, classes: int = 0, seed: int = 0, *
 
 @pytest.mark.parametrize(("spec", "norm"), list(itertools.product(SPECS, ("batch", "pixel", "none"))), ids=str)
 def test_unet(spec: ImageSpec, norm: str) -> None:
-    """Of any size; it looks at latent, label and condition, all of it; pictures of a batch do not look at each other."""
+    """Of any size; it looks at latent, label and condition, all of it; images of a batch do not look at each other."""
     for channels, classes in ((1, 0), (3, 3)):
         network = unet(spec, channels, classes, norm=norm).eval()
         z, condition = numbers(3, 5), numbers(3, channels, spec.height, spec.width).clamp(-1, 1).requires_grad_()
@@ -106,7 +106,7 @@ def stock_scores(weights: dict[str, Tensor], both: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_penalty_of_the_pair_with_respect_to_the_picture(channels: int) -> None:
+def test_penalty_of_the_pair_with_respect_to_the_image(channels: int) -> None:
     """The critic's loss and all its gradients, against stock operators in float64: the condition has no part in the norm."""
     config = resolve("painter-colours", overrides={"critic.norm": "none"})
     objective = build_objective(config.objective)
@@ -120,8 +120,8 @@ def test_penalty_of_the_pair_with_respect_to_the_picture(channels: int) -> None:
     weights = {name: value.detach().double().requires_grad_() for name, value in critic.named_parameters()}
     x = at.double().requires_grad_()
 
-    def score(picture: Tensor) -> Tensor:
-        return stock_scores(weights, torch.cat([picture.double(), condition.double()], 1))
+    def score(image: Tensor) -> Tensor:
+        return stock_scores(weights, torch.cat([image.double(), condition.double()], 1))
 
     (slope,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
     penalty = 10 * (slope.flatten(1).norm(dim=1) - 1).square()
@@ -147,7 +147,7 @@ def test_any_critic_sees_the_pair(config: Any) -> None:
         critic(x, LABELS)
 
 
-def test_generator_loss_has_the_distance_to_the_real_picture() -> None:
+def test_generator_loss_has_the_distance_to_the_real_image() -> None:
     config = resolve("painter-colours", overrides={"critic.width": 4})
     spec, condition = ImageSpec(16, 16, 3), numbers(4, 1, 16, 16)
     generator, critic = unet(spec, latent_dim=5), build_critic(config.critic, spec, 0, 0, 1)
@@ -205,7 +205,7 @@ def outlines_of(path: Path, side: int = 16) -> np.ndarray:
 
 @pytest.mark.parametrize("holdout", [0.0, 0.4])
 def test_pairs_belong_together(tmp_path: Path, holdout: float) -> None:
-    """Each condition is the outline of the very picture beside it; the same ones are held out of both."""
+    """Each condition is the outline of the very image beside it; the same ones are held out of both."""
     folder = shapes(tmp_path / "discs", 30)
     store, config = opened(folder, tmp_path / "cache", data__holdout=holdout)
     assert store.condition_channels == 1
@@ -213,19 +213,19 @@ def test_pairs_belong_together(tmp_path: Path, holdout: float) -> None:
     assert config.data.channels == "rgb"
     assert (store.count == 30) == (holdout == 0)
     rows = np.arange(store.count)
-    by_picture = {}
+    by_image = {}
     for path in folder.iterdir():
         small = Image.open(path).resize((16, 16), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        by_picture[np.asarray(small).tobytes()] = outlines_of(path)
-    for picture, condition in zip(store.images(rows), store.conditions(rows), strict=True):
-        np.testing.assert_array_equal(by_picture[picture.tobytes()], condition)
+        by_image[np.asarray(small).tobytes()] = outlines_of(path)
+    for image, condition in zip(store.images(rows), store.conditions(rows), strict=True):
+        np.testing.assert_array_equal(by_image[image.tobytes()], condition)
     assert len({condition.tobytes() for condition in store.conditions(rows)}) > store.count // 2
     np.testing.assert_array_equal(store.all_conditions(), store.conditions(rows))
 
 
 @pytest.mark.parametrize("mirror", [False, True])
 def test_feed(tmp_path: Path, mirror: bool) -> None:
-    """Pictures and conditions of a batch are of the same rows, and mirrored together."""
+    """Images and conditions of a batch are of the same rows, and mirrored together."""
     store, _ = opened(shapes(tmp_path / "discs", 12), tmp_path / "cache")
     rows = np.arange(12)
     images, conditions = (to_float(torch.from_numpy(part(rows))) for part in (store.images, store.conditions))
@@ -261,12 +261,12 @@ def test_feed_brings_conditions_down(tmp_path: Path) -> None:
 def test_sets_that_do_not_belong_together(tmp_path: Path) -> None:
     one, _ = opened(shapes(tmp_path / "discs", 8), tmp_path / "cache")
     other, _ = opened(shapes(tmp_path / "more", 9), tmp_path / "cache")
-    with pytest.raises(DataError, match="9 outlines are not those of its 8 pictures"):
+    with pytest.raises(DataError, match="9 outlines are not those of its 8 images"):
         Pairs(one, other)
     (tmp_path / "more" / "008.png").unlink()
     (tmp_path / "more" / "003.png").write_bytes((tmp_path / "more" / "002.png").read_bytes())
     third, _ = opened(tmp_path / "more", tmp_path / "cache")
-    with pytest.raises(DataError, match="are not those of its 8 pictures"):
+    with pytest.raises(DataError, match="are not those of its 8 images"):
         Pairs(one, third)
     assert one.fingerprint != third.fingerprint
 
@@ -287,14 +287,14 @@ def test_data_refused(tmp_path: Path, fields: dict[str, Any], words: str) -> Non
 def test_a_packed_set_has_no_outlines(tmp_path: Path) -> None:
     folder = shapes(tmp_path / "discs", 8)
     assert exit_of("pack", folder, "--out", tmp_path / "set", "--size", 16) == 0
-    with pytest.raises(ConfigError, match="name the pictures themselves"):
+    with pytest.raises(ConfigError, match="name the images themselves"):
         opened(tmp_path / "set", tmp_path / "cache")
 
 
 # --- sheets, scores, model files ------------------------------------------------------------------------------------
 
 
-def test_sheets_show_condition_and_picture(tmp_path: Path) -> None:
+def test_sheets_show_condition_and_image(tmp_path: Path) -> None:
     store, config = opened(shapes(tmp_path / "discs", 12), tmp_path / "cache", generator__kind="unet")
     sampler = Sampler(config, store.spec, 0, store)
     network = build_generator(config.generator, store.spec, 0, 0, 1).eval()
@@ -306,13 +306,13 @@ def test_sheets_show_condition_and_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fixed[:, :, 16:], draw(network, z, None, store.conditions(rows)))
     np.testing.assert_array_equal(sampler(network, 100)[1], other)
     assert not np.array_equal(sampler(network, 200)[1], other)
-    reals = first_pictures(store, 6, store.spec)
+    reals = first_images(store, 6, store.spec)
     assert reals.shape == (6, 16, 32, 3)
     np.testing.assert_array_equal(reals[-1, :, 16:], store.images(np.array([11]))[0])
     assert beside(fixed[:2, :, :16, :1], np.zeros((2, 16, 16, 4), np.uint8))[0, 0, 0, 3] == 255
 
 
-def test_drawn_pictures_have_the_conditions_of_real_ones(tmp_path: Path) -> None:
+def test_drawn_images_have_the_conditions_of_real_ones(tmp_path: Path) -> None:
     store, config = opened(shapes(tmp_path / "discs", 12), tmp_path / "cache", generator__kind="unet")
     network = build_generator(config.generator, store.spec, 0, 0, 1).eval()
     reals = chosen(store, 12, store.spec)
@@ -356,7 +356,7 @@ COLOURS: dict[str, Any] = FIELDS | EDGES | {"data.mirror": True, "train.precisio
 
 
 def test_stopped_and_resumed(tmp_path: Path) -> None:
-    """A run on pairs goes on bit for bit; where the pictures are gone, both packed copies serve."""
+    """A run on pairs goes on bit for bit; where the images are gone, both packed copies serve."""
     cache, folder = tmp_path / "cache", shapes(tmp_path / "discs", 30)
     fields = COLOURS | {"data.source": str(folder), "data.holdout": 0.2}
     unbroken, _ = train_until(None, "painter-colours", "float32", tmp_path / "a", cache, overrides=fields)
@@ -387,7 +387,7 @@ def test_presets_of_the_pipeline() -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs "lines", "colours", "plain" (colour pictures of latents) and "large" (lines of another size)."""
+    """Runs "lines", "colours", "plain" (colour images of latents) and "large" (lines of another size)."""
     home = tmp_path_factory.mktemp("paint")
     words = [*TINY, "--set", "data.glyphs.count=60", "--images", 40, "--runs", home / "runs", "--cache", home / "cache"]
     assert exit_of("train", *words, "--preset", "painter-lines", "--name", "lines") == 0
@@ -405,7 +405,7 @@ def here(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def picture(path: Path) -> np.ndarray:
+def image(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
@@ -419,27 +419,27 @@ def test_paint(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("generate", "lines", "--seeds", "0-3,17", "--out", "drawn") == 0
     for seed in seeds:
         np.testing.assert_array_equal(
-            picture(Path(f"out/seed-{seed:08}-lines.png")), picture(Path(f"drawn/seed-{seed:08}.png"))
+            image(Path(f"out/seed-{seed:08}-lines.png")), image(Path(f"drawn/seed-{seed:08}.png"))
         )
-    assert picture(Path("out/seed-00000017.png")).shape == (16, 16, 3)
-    assert len({picture(Path(f"out/seed-{seed:08}.png")).tobytes() for seed in seeds}) == 5
+    assert image(Path("out/seed-00000017.png")).shape == (16, 16, 3)
+    assert len({image(Path(f"out/seed-{seed:08}.png")).tobytes() for seed in seeds}) == 5
     assert exit_of("paint", "lines", "colours", "--seeds", "17", "--out", "one") == 0
     assert Path("one/seed-00000017.png").read_bytes() == Path("out/seed-00000017.png").read_bytes()
     assert exit_of("paint", "lines", "colours", "--seeds", "17", "--out", "less", "--truncation", 0.5) == 0
     assert Path("less/seed-00000017.png").read_bytes() != Path("out/seed-00000017.png").read_bytes()
     assert exit_of("paint", "lines", "colours", "--out", "usual", "--grid", "8x2") == 0
     assert len(list(Path("usual").iterdir())) == 33
-    sheet = picture(Path("usual/sheet.png"))
+    sheet = image(Path("usual/sheet.png"))
     assert sheet.shape[1] > 3 * sheet.shape[0]
 
 
 def test_scores_while_training(here: Path) -> None:
-    """What is made of real outlines is measured against real pictures, at the end at the latest."""
+    """What is made of real outlines is measured against real images, at the end at the latest."""
     run = next((here / "runs").glob("*-colours"))
     header, *rows = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
     assert float(rows[-1][header.index("fd@random")]) > 0
     sheets = [run / "samples" / "reals.png", *(run / "samples" / "fixed").iterdir()]
-    assert all(picture(sheet).shape[1] > 100 for sheet in sheets)
+    assert all(image(sheet).shape[1] > 100 for sheet in sheets)
     assert "unet" in (run / "report.html").read_text()
 
 
@@ -470,19 +470,18 @@ def test_own_lines(here: Path) -> None:
     names = {f"{name}-seed-{seed:08}.png" for name in ("square", "wide") for seed in (0, 5)}
     assert {path.name for path in Path("out").iterdir()} == names | {"sheet.png"}
     assert (
-        picture(Path("out/square-seed-00000000.png")).tobytes()
-        != picture(Path("out/square-seed-00000005.png")).tobytes()
+        image(Path("out/square-seed-00000000.png")).tobytes() != image(Path("out/square-seed-00000005.png")).tobytes()
     )
     by_hand(Path("scan.png"), paper=200, ink=100)
     assert exit_of("paint", "scan.png", "colours", "--out", "scan", "--gutter", 0) == 0
     assert {path.name for path in Path("scan").iterdir()} == {"scan-seed-00000000.png", "sheet.png"}
-    clean, scanned = (picture(Path(folder) / "sheet.png")[:64, :64].astype(int) for folder in ("out", "scan"))
+    clean, scanned = (image(Path(folder) / "sheet.png")[:64, :64].astype(int) for folder in ("out", "scan"))
     assert (scanned.min(), scanned.max()) == (0, 255)
     assert np.abs(scanned - clean).max() <= 16
     exact = np.where(np.eye(16) > 0, 0, 255).astype(np.uint8)  # black and white of the right size stay as they are
     Image.fromarray(exact).save("exact.png")
     assert exit_of("paint", "exact.png", "colours", "--out", "exact", "--gutter", 0) == 0
-    np.testing.assert_array_equal(picture(Path("exact/sheet.png"))[:64:4, :64:4, 0], exact)
+    np.testing.assert_array_equal(image(Path("exact/sheet.png"))[:64:4, :64:4, 0], exact)
 
 
 REFUSED = [
@@ -490,7 +489,7 @@ REFUSED = [
     (("walk", "colours", "--seeds", "1,2", "--out", "w.gif"), 4, "use `kantor paint"),
     (("evaluate", "colours"), 4, "use `kantor paint"),
     (("sonify", "colours", "--out", "o"), 4, "use `kantor paint"),
-    (("paint", "plain", "colours", "--out", "o"), 4, "plain: draws 16x16 RGB pictures, and lines are grey; name one"),
+    (("paint", "plain", "colours", "--out", "o"), 4, "plain: draws 16x16 RGB images, and lines are grey; name one"),
     (("paint", "lines", "plain", "--out", "o"), 4, "plain: this model does not colour outlines; name one"),
     (("paint", "colours", "lines", "--out", "o"), 4, "are swapped; write kantor paint lines colours"),
     (("paint", "colours", "colours", "--out", "o"), 4, "colours: this model colours lines, and draws none; name"),
@@ -539,7 +538,7 @@ def test_existing_files_stay(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "seed-00000001.png: exists already" in capsys.readouterr().err
     assert (here / "o" / "seed-00000001.png").read_bytes() == b"mine"
     assert exit_of("paint", "lines", "colours", "--seeds", 1, "--out", "o", "--overwrite") == 0
-    assert picture(here / "o" / "seed-00000001.png").shape == (16, 16, 3)
+    assert image(here / "o" / "seed-00000001.png").shape == (16, 16, 3)
 
 
 def test_from_python(here: Path) -> None:

@@ -74,10 +74,10 @@ def test_out_of_memory_ends_the_search_and_not_the_run(
             raise error
         return 100.0
 
-    monkeypatch.setattr(app.batch, "pictures_per_second", rate)
+    monkeypatch.setattr(app.batch, "images_per_second", rate)
     shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     assert exit_of(*shared, "--batch", "auto") == 0
-    assert "train.batch = 16: measured 100 pictures a second at 16; 32 does not fit" in capsys.readouterr().out
+    assert "train.batch = 16: measured 100 images a second at 16; 32 does not fit" in capsys.readouterr().out
     assert measured == [16, 32]
 
 
@@ -99,7 +99,7 @@ def test_a_run_with_it_is_the_run_with_that_number(tmp_path: Path, capsys: pytes
     [
         (
             ["--batch", "auto", "--set", "generator.norm=batch"],
-            "the generator mixes the pictures of a batch (batch norm)",
+            "the generator mixes the images of a batch (batch norm)",
         ),
         (["--batch", "auto", "--set", "critic.minibatch_stddev=batch"], "(minibatch stddev)"),
         (["--batch", "many"], "is not a whole number of at least 2"),

@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """A run that was stopped after 36 of 64 pictures, with checkpoints at 16, 32 and 36."""
+    """A run that was stopped after 36 of 64 images, with checkpoints at 16, 32 and 36."""
     return train_until(9, "default", "float32", tmp_path_factory.mktemp("runs"), cache)[0]
 
 
@@ -94,9 +94,9 @@ def test_a_renamed_checkpoint_is_named_and_passed_over(run: Path, go_on: Callabl
     folder = run / "checkpoints"
     (folder / "000000032").rename(folder / "000009999")
     notes = go_on()
-    assert any("000009999" in note and "holds the state after 32 pictures" in note for note in notes)
-    assert any("resumed at 36 pictures" in note for note in notes)
-    assert any("resumed at 40 pictures" in note for note in go_on())
+    assert any("000009999" in note and "holds the state after 32 images" in note for note in notes)
+    assert any("resumed at 36 images" in note for note in notes)
+    assert any("resumed at 40 images" in note for note in go_on())
     assert (folder / "000009999").exists()
 
 
@@ -104,8 +104,8 @@ def test_a_checkpoint_that_bears_a_lower_number(run: Path, go_on: Callable[..., 
     folder = run / "checkpoints"
     (folder / "000000036").rename(folder / "000000001")
     notes = go_on()
-    assert any("000000001" in note and "holds the state after 36 pictures" in note for note in notes)
-    assert any("resumed at 32 pictures" in note for note in notes)
+    assert any("000000001" in note and "holds the state after 36 images" in note for note in notes)
+    assert any("resumed at 32 images" in note for note in notes)
 
 
 def test_the_only_checkpoint_is_renamed(run: Path, go_on: Callable[..., Any]) -> None:

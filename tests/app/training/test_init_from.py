@@ -103,12 +103,12 @@ def test_an_average_without_a_warm_up_needs_none_switched_off(first: Path, tmp_p
 
 
 def test_embeddings_belong_to_their_classes(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), np.uint8)
     for names in (("apple", "bear"), ("car", "apple")):
-        for i, picture in enumerate(pictures):
+        for i, image in enumerate(images):
             path = tmp_path / names[0] / names[i % 2] / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path)
+            Image.fromarray(image).save(path)
     options = {**TINY, "images": 16, "runs": tmp_path, "cache": tmp_path / "cache", "conditional": True}
     one = kantor.train(tmp_path / "apple", **options).path  # type: ignore[arg-type]
     key = "generator/latent.embedding.weight"
@@ -213,9 +213,7 @@ layers = [{ width = 2, kernel = 3, grown = true }, { width = 2, kernel = 4, stri
 [train]
 precision = "float32"
 """
-FADES = (
-    "fade_images = 100,000: layers that the other model lacks are faded in; at first pictures look as they did there"
-)
+FADES = "fade_images = 100,000: layers that the other model lacks are faded in; at first images look as they did there"
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +245,7 @@ def test_a_stack_grows_out_of_a_smaller_one(
     old, new = newest(small_stack), newest(run)
     heirs = {
         "generator/base": "generator/base", "generator/layers.1.conv": "generator/layers.1.conv",
-        "generator/layers.4.conv": "generator/layers.2.conv", "generator/old_picture.conv": "generator/layers.2.conv",
+        "generator/layers.4.conv": "generator/layers.2.conv", "generator/old_image.conv": "generator/layers.2.conv",
         "critic/old_first.conv": "critic/layers.0.conv", "critic/layers.2.conv": "critic/layers.1.conv",
         "critic/score": "critic/score",
     }  # fmt: skip
@@ -255,8 +253,8 @@ def test_a_stack_grows_out_of_a_smaller_one(
         for name in ("weight", "bias"):
             torch.testing.assert_close(new[f"{here}.{name}"], old[f"{there}.{name}"], rtol=0, atol=1e-20)
     kantor.train(resume=run, images=32, cache=tmp_path / "cache", quiet=True, device="cpu")
-    pictures = kantor.load(run / "generator.safetensors").generate([1, 2, 3])
-    assert pictures.shape == (3, 32, 32, 3)
+    images = kantor.load(run / "generator.safetensors").generate([1, 2, 3])
+    assert images.shape == (3, 32, 32, 3)
 
 
 def test_growing_as_asked(small_stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ LACK = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A machine that can differentiate ten pictures at once, and no more. Gives how many were tried."""
+    """A machine that can differentiate ten images at once, and no more. Gives how many were tried."""
     tried: list[int] = []
     inner = passes.critic_pass
 
@@ -44,7 +44,7 @@ def test_the_error_names_what_fits(short: list[int], tmp_path: Path, capsys: pyt
     assert exit_of(*shared) == 5
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "the memory of this machine: does not suffice for 64 pictures of" in err
+    assert "the memory of this machine: does not suffice for 64 images of" in err
     assert "--set train.micro_batch=8 fits (it was tried)" in err
     assert short[-1] == 8
     assert exit_of(*shared, "--set", "train.micro_batch=8") == 0  # and it does
@@ -67,7 +67,7 @@ def test_where_a_network_mixes_the_batch_a_smaller_one_is_named(
     assert "--batch 8 fits (it was tried); the networks mix a batch" in capsys.readouterr().err
     assert exit_of(*shared, "--set", "train.micro_batch=8") == 2
     err = capsys.readouterr().err
-    assert "train.micro_batch: the critic mixes the pictures of a batch (minibatch stddev)" in err
+    assert "train.micro_batch: the critic mixes the images of a batch (minibatch stddev)" in err
 
 
 def test_a_run_may_go_on_in_smaller_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +92,7 @@ def test_a_loss_that_mixes_a_batch_is_not_taken_in_parts(
     own = ["--set", "objective.kind=custom", "--set", "objective.name=relative-average"]
     shared = [*GLYPHS, *SMALL, *own, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     assert exit_of(*shared, "--set", "train.micro_batch=2") == 2
-    assert "train.micro_batch: the critic's loss mixes the pictures of a batch" in capsys.readouterr().err
+    assert "train.micro_batch: the critic's loss mixes the images of a batch" in capsys.readouterr().err
 
 
 def test_where_the_steps_fit_nothing_is_said_of_batches(

@@ -12,7 +12,7 @@ from kantor.app.training.auto import with_intervals
 from kantor.app.training.length import TrainOptions
 from kantor.app.training.run import Terminal
 from kantor.app.training.start import train
-from kantor.app.training.trial import pictures_per_second
+from kantor.app.training.trial import images_per_second
 from kantor.config.io import overridden, read_toml, resolve
 from support.engine_fakes import feed, parts
 from support.resume_child import FIELDS, Quiet
@@ -49,7 +49,7 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     assert other != run
     assert again.asked == [f"go on with {run} (y), or begin a new run (N)?"]
     (line,) = [line for line in again.notes if "same configuration" in line]
-    assert "has seen 40 pictures; --resume 0 goes on with it" in line
+    assert "has seen 40 images; --resume 0 goes on with it" in line
     going_on = Told(answer=True)
     assert going_on.train(tmp_path, images=80) == other  # the newest
     assert read_toml(other / "config.toml")["train"]["images"] == 80
@@ -93,7 +93,7 @@ def test_a_run_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_length_in_epochs_from_the_configuration(tmp_path: Path) -> None:
-    """Forty pictures, two and a half times; a length from the command line goes before it."""
+    """Forty images, two and a half times; a length from the command line goes before it."""
     fields = {"train.epochs": 2.5, "train.sample_images": "epoch", "train.snapshot_images": "epoch"}
     train_section = read_toml(Told().train(tmp_path, fields) / "config.toml")["train"]
     assert train_section["images"] == 100
@@ -111,8 +111,8 @@ def test_sheets_of_an_epoch_are_one_an_epoch(tmp_path: Path) -> None:
 
 def test_an_epoch_is_at_least_a_batch() -> None:
     config = overridden(resolve(), {"train.images": 10_000, "train.tick_images": "epoch", "train.batch": 64})
-    assert with_intervals(config, pictures=10).train.tick_images == 64
-    assert with_intervals(config, pictures=700).train.tick_images == 700
+    assert with_intervals(config, images=10).train.tick_images == 64
+    assert with_intervals(config, images=700).train.tick_images == 700
 
 
 def test_a_rate_is_measured_in_ordinary_cycles() -> None:
@@ -121,6 +121,6 @@ def test_a_rate_is_measured_in_ordinary_cycles() -> None:
     stream, taken = feed(), []
     take = stream.take
     with mock.patch.object(stream, "take", lambda n: (taken.append(n), take(n))[1]):
-        assert pictures_per_second(state, stream, steps, 0.01) > 0
+        assert images_per_second(state, stream, steps, 0.01) > 0
     assert 0 < len(taken) < 10_000
     assert steps.config.cycle.overdose_steps == 10_000  # type: ignore[union-attr]

@@ -168,7 +168,7 @@ def test_damage(name: str, unbroken: Any, cache: Path, tmp_path: Path) -> None:
         return
     train_until(None, "default", "float32", tmp_path, cache, run, notes)
     assert any("000000036" in note and name in note and "damaged" in note for note in notes)
-    assert any("resumed at 32 pictures" in note for note in notes)
+    assert any("resumed at 32 images" in note for note in notes)
     assert_same(run, unbroken("default"))
 
 
@@ -196,8 +196,8 @@ def test_refusals(cache: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("holdout", [0.0, 0.25])
-def test_pictures_that_were_moved(tmp_path: Path, holdout: float) -> None:
-    """Their packed copy serves; without it the new place can be named; other pictures are refused there too."""
+def test_images_that_were_moved(tmp_path: Path, holdout: float) -> None:
+    """Their packed copy serves; without it the new place can be named; other images are refused there too."""
     cache, old, new = tmp_path / "cache", tmp_path / "pictures", tmp_path / "moved"
     old.mkdir()
     for i in range(20):
@@ -211,7 +211,7 @@ def test_pictures_that_were_moved(tmp_path: Path, holdout: float) -> None:
 
     go_on(1)
     shutil.rmtree(cache)
-    with pytest.raises(DataError, match=r"pictures of the run are no longer there; bring them back, or say where"):
+    with pytest.raises(DataError, match=r"images of the run are no longer there; bring them back, or say where"):
         go_on(1)
     go_on(1, **{"data.source": str(new)})
     assert str(new) in (run / "config.toml").read_text()

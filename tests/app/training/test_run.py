@@ -31,9 +31,9 @@ def test_a_finished_run_is_lengthened_only_when_asked(tmp_path: Path) -> None:
     def resumed(**more: Any) -> str:
         return train_until(None, "default", "float32", tmp_path / "runs", tmp_path / "cache", run, **more)[1]
 
-    with pytest.raises(ConfigError, match="reached its length of 64 pictures"):
+    with pytest.raises(ConfigError, match="reached its length of 64 images"):
         resumed()
-    with pytest.raises(ConfigError, match="has seen 64 pictures, more than 10"):
+    with pytest.raises(ConfigError, match="has seen 64 images, more than 10"):
         resumed(images=10)
     assert resumed(images=72) == "done"
     assert read_toml(run / "config.toml")["train"]["images"] == 72
@@ -71,8 +71,8 @@ def test_paths_are_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (data.source, data.labels) == (str(tmp_path / "fish"), str(tmp_path / "labels.csv"))
 
 
-def test_the_average_counts_pictures_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three critic steps of 4 pictures for each of 2 generator steps: 6 pictures a step of the average."""
+def test_the_average_counts_images_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three critic steps of 4 images for each of 2 generator steps: 6 images a step of the average."""
     counted: list[tuple[float, int]] = []
     monkeypatch.setattr(ema, "decay", lambda config, images, seen: counted.append((images, seen)) or 0.5)
     state, steps = parts("default", {"cycle.critic_steps": 3, "cycle.generator_steps": 2})

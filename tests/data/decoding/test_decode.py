@@ -58,77 +58,77 @@ def test_truncation_names_the_byte():
 
 def test_sixteen_bits_are_scaled_not_clipped():
     for value, wanted in ((0, 0), (32768, 128), (32767, 127), (65535, 255), (257, 1)):
-        picture, notes = decode(nasty.grey16_png(value), settings(channels=1))
-        assert (picture == wanted).all() and notes == ("16-bit", "enlarged")[: len(notes)]
+        image, notes = decode(nasty.grey16_png(value), settings(channels=1))
+        assert (image == wanted).all() and notes == ("16-bit", "enlarged")[: len(notes)]
     array = np.full((32, 32, 3), 32767, np.uint16)
-    picture, notes = decode(array, settings())
-    assert (picture == 127).all() and notes == ("16-bit",)
-    picture, notes = decode(nasty.rgb16_png(32896), settings())
-    assert (picture == 128).all() and notes == ("16-bit",)
+    image, notes = decode(array, settings())
+    assert (image == 127).all() and notes == ("16-bit",)
+    image, notes = decode(nasty.rgb16_png(32896), settings())
+    assert (image == 128).all() and notes == ("16-bit",)
 
 
 def test_transparent_files_show_the_background_exactly():
     grey = settings(background=(10, 200, 30))
-    picture, notes = decode(nasty.rgba_png(), grey)
+    image, notes = decode(nasty.rgba_png(), grey)
     assert notes == ("alpha composited",)
-    assert (picture[:, :12] == (10, 200, 30)).all() and (picture[:, 20:] == (255, 0, 0)).all()
-    picture, notes = decode(nasty.palette_png(), grey)
+    assert (image[:, :12] == (10, 200, 30)).all() and (image[:, 20:] == (255, 0, 0)).all()
+    image, notes = decode(nasty.palette_png(), grey)
     assert notes == ("palette", "alpha composited")
-    assert (picture[:, 0] == (10, 200, 30)).all() and (picture[:, -1] == (255, 0, 0)).all()
-    picture, _ = decode(nasty.la_png(), settings())
-    assert (picture == 127).all()  # black at 128/255 on white
+    assert (image[:, 0] == (10, 200, 30)).all() and (image[:, -1] == (255, 0, 0)).all()
+    image, _ = decode(nasty.la_png(), settings())
+    assert (image == 127).all()  # black at 128/255 on white
 
 
 def test_rgba_is_kept_without_dark_fringes():
-    picture, notes = decode(nasty.rgba_png(), settings(channels=4, background=(9, 8, 7)))
+    image, notes = decode(nasty.rgba_png(), settings(channels=4, background=(9, 8, 7)))
     assert notes == ()
-    visible = picture[picture[:, :, 3] > 0]
+    visible = image[image[:, :, 3] > 0]
     assert (visible[:, 0] >= 250).all() and (visible[:, 1] <= 5).all()  # red to its very edge, no hidden green
-    assert (picture[:, :12] == (9, 8, 7, 0)).all()
+    assert (image[:, :12] == (9, 8, 7, 0)).all()
     opaque, notes = decode(nasty.encode(nasty.photo(32, 32), "PNG"), settings(channels=4))
     assert (opaque[:, :, 3] == 255).all() and notes == ("alpha added",)
 
 
 def test_cmyk_one_bit_float_and_icc():
-    picture, notes = decode(nasty.cmyk_jpeg(), settings())
-    assert np.abs(picture.astype(int) - (0, 255, 255)).max() <= 3 and notes == ("CMYK",)
-    picture, notes = decode(nasty.one_bit_png(), settings(channels=1))
-    assert picture[0, 0, 0] == 0 and picture[0, -1, 0] == 255 and notes == ("1-bit",)
+    image, notes = decode(nasty.cmyk_jpeg(), settings())
+    assert np.abs(image.astype(int) - (0, 255, 255)).max() <= 3 and notes == ("CMYK",)
+    image, notes = decode(nasty.one_bit_png(), settings(channels=1))
+    assert image[0, 0, 0] == 0 and image[0, -1, 0] == 255 and notes == ("1-bit",)
     for low, high, note in ((0.0, 1.0, "fractions 0-1"), (-3.0, 900.0, "fractions stretched")):
-        picture, notes = decode(nasty.float_tiff(low, high), settings(40, 48, 1))
+        image, notes = decode(nasty.float_tiff(low, high), settings(40, 48, 1))
         assert notes == (note,)
-        np.testing.assert_allclose(picture[0, :, 0], np.linspace(0, 255, 48), atol=0.51)
-    picture, notes = decode(nasty.broken_icc_png(), settings(40, 48))
-    assert notes == ("broken ICC profile",) and (picture == np.asarray(nasty.photo())).all()
+        np.testing.assert_allclose(image[0, :, 0], np.linspace(0, 255, 48), atol=0.51)
+    image, notes = decode(nasty.broken_icc_png(), settings(40, 48))
+    assert notes == ("broken ICC profile",) and (image == np.asarray(nasty.photo())).all()
 
 
 def test_first_frame_of_animations():
-    picture, notes = decode(nasty.animated_gif(), settings())
-    assert "animated: first frame" in notes and (picture == (255, 0, 0)).all()
+    image, notes = decode(nasty.animated_gif(), settings())
+    assert "animated: first frame" in notes and (image == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_turns_the_picture_upright(kind):
+def test_exif_turns_the_image_upright(kind):
     data = nasty.rotated_jpeg(6, kind)
     assert probe(data) == (48, 40, "rgb")
-    picture, notes = decode(data, settings(48, 40))
+    image, notes = decode(data, settings(48, 40))
     assert notes == ("Exif rotation",)
-    assert picture[24, 35, 0] > 230 and picture[24, 35, 2] < 25  # red on the right
-    assert picture[24, 4, 2] > 230 and picture[24, 4, 0] < 25
+    assert image[24, 35, 0] > 230 and image[24, 35, 2] < 25  # red on the right
+    assert image[24, 4, 2] > 230 and image[24, 4, 0] < 25
 
 
 def test_arrays_of_the_right_size_are_untouched():
     rng = np.random.default_rng(0)
     for channels in (1, 3, 4):
         array = rng.integers(0, 256, (20, 36, channels), np.uint8)
-        picture, notes = decode(array, settings(20, 36, channels))
-        assert (picture == array).all() and picture.dtype == np.uint8 and notes == ()
+        image, notes = decode(array, settings(20, 36, channels))
+        assert (image == array).all() and image.dtype == np.uint8 and notes == ()
         assert probe(array) == (20, 36, {1: "gray", 3: "rgb", 4: "rgba"}[channels])
     flat = rng.integers(0, 256, (20, 36), np.uint8)
     assert (decode(flat, settings(20, 36, 1))[0][:, :, 0] == flat).all()
-    with pytest.raises(Undecodable, match="not a picture"):
+    with pytest.raises(Undecodable, match="not an image"):
         decode(np.zeros((20, 36, 5), np.uint8), settings())
-    with pytest.raises(Undecodable, match="not a picture"):
+    with pytest.raises(Undecodable, match="not an image"):
         decode(np.zeros((20, 36)), settings())
 
 
@@ -160,23 +160,23 @@ def test_celeba_crop_takes_the_pixels_of_the_seeds():
     assert (decode(image, settings(108, 108, crop=108))[0] == image[55:163, 35:143]).all()
 
 
-def test_large_pictures_shrink_without_aliasing():
+def test_large_images_shrink_without_aliasing():
     y, x = np.mgrid[0:1024, 0:1024]
     fine = np.where((x + y) % 2, 255, 0).astype(np.uint8)  # averages to grey, aliases to anything
     for data in (fine, nasty.encode(Image.fromarray(fine), "PNG")):
-        picture, _ = decode(data, settings(channels=1))
-        assert np.abs(picture.astype(int) - 127).max() <= 2
+        image, _ = decode(data, settings(channels=1))
+        assert np.abs(image.astype(int) - 127).max() <= 2
     big = nasty.photo(1000, 1500)
     whole = np.asarray(big.resize((48, 32), Image.Resampling.LANCZOS), float)
-    picture, _ = decode(nasty.encode(big, "JPEG", quality=95), settings(32, 48))
-    assert np.abs(picture - whole).mean() < 2
+    image, _ = decode(nasty.encode(big, "JPEG", quality=95), settings(32, 48))
+    assert np.abs(image - whole).mean() < 2
 
 
 def test_grey_both_ways():
-    picture, notes = decode(nasty.encode(nasty.photo(mode="L"), "PNG"), settings(40, 48))
-    assert notes == ("grey to RGB",) and (picture[:, :, 0] == picture[:, :, 2]).all()
-    picture, notes = decode(nasty.encode(nasty.photo(), "PNG"), settings(40, 48, 1))
-    assert notes == ("RGB to grey",) and (picture[:, :, 0] == np.asarray(nasty.photo(mode="L"))).all()
+    image, notes = decode(nasty.encode(nasty.photo(mode="L"), "PNG"), settings(40, 48))
+    assert notes == ("grey to RGB",) and (image[:, :, 0] == image[:, :, 2]).all()
+    image, notes = decode(nasty.encode(nasty.photo(), "PNG"), settings(40, 48, 1))
+    assert notes == ("RGB to grey",) and (image[:, :, 0] == np.asarray(nasty.photo(mode="L"))).all()
 
 
 def test_probe_reads_the_header():

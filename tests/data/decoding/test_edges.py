@@ -1,4 +1,4 @@
-"""Outlines in the place of pictures: what they are, and that they stay in step with their pictures."""
+"""Outlines in the place of images: what they are, and that they stay in step with their images."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_weak_edges_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_of_any_picture_after_it_is_fitted(channels: int) -> None:
+def test_of_any_image_after_it_is_fitted(channels: int) -> None:
     grey = np.asarray(Image.fromarray(disc(100, 30)).resize((150, 100)))
     array = np.repeat(grey[:, :, None], channels, 2)
     if channels == 4:
@@ -88,7 +88,7 @@ def opened(cache: Path, **fields: object) -> Store:
     return store
 
 
-def test_rows_are_those_of_the_pictures(tmp_path: Path) -> None:
+def test_rows_are_those_of_the_images(tmp_path: Path) -> None:
     """In two packs of one source, by chance and with unreadable ones among them."""
     (tmp_path / "in").mkdir()
     for i, item in enumerate(open_source(DataConfig(size="32")).items()):
@@ -99,31 +99,31 @@ def test_rows_are_those_of_the_pictures(tmp_path: Path) -> None:
     (tmp_path / "in" / "04.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     (tmp_path / "in" / "notes.txt").write_text("about these")
     more = {"source": str(tmp_path / "in"), "fit": "mirror", "max_bad": 1.0, "limit": 25, "choose": "random"}
-    pictures, lines = opened(tmp_path, **more), opened(tmp_path, **more, edges="canny")
-    assert pictures.count == lines.count >= 24 and pictures.path != lines.path
-    assert (pictures.digests() == lines.digests()).all()
-    one, other = (gzip.decompress((s.path / "sources.jsonl.gz").read_bytes()) for s in (pictures, lines))
+    images, lines = opened(tmp_path, **more), opened(tmp_path, **more, edges="canny")
+    assert images.count == lines.count >= 24 and images.path != lines.path
+    assert (images.digests() == lines.digests()).all()
+    one, other = (gzip.decompress((s.path / "sources.jsonl.gz").read_bytes()) for s in (images, lines))
     assert one == other
-    for picture, line in zip(pictures.whole(), lines.whole(), strict=True):
-        grey = np.asarray(Image.fromarray(picture).convert("L"))
+    for image, line in zip(images.whole(), lines.whole(), strict=True):
+        grey = np.asarray(Image.fromarray(image).convert("L"))
         wanted = outlines(grey, 1.0)
         assert ((wanted == 0) ^ (line[..., 0] == 0)).mean() < 0.06  # grey before it was resized, or after
         assert (line == 0).any()
 
 
 def test_glyphs_have_outlines(tmp_path: Path) -> None:
-    lines, pictures = opened(tmp_path, edges="canny"), opened(tmp_path)
-    assert lines.spec == (24, 24, 1) and pictures.spec == (24, 24, 3)
+    lines, images = opened(tmp_path, edges="canny"), opened(tmp_path)
+    assert lines.spec == (24, 24, 1) and images.spec == (24, 24, 3)
     assert lines.manifest["settings"]["edges"] == ["canny", 1.0]
     for row in (0, 7, 49):
-        grey = np.asarray(Image.fromarray(pictures.images(np.array([row]))[0]).convert("L"))
+        grey = np.asarray(Image.fromarray(images.images(np.array([row]))[0]).convert("L"))
         assert (lines.images(np.array([row]))[0, :, :, 0] == outlines(grey, 1.0)).all()
-    assert lines.class_names == pictures.class_names
+    assert lines.class_names == images.class_names
 
 
 def test_a_packed_set_is_outlined_in_step(tmp_path: Path) -> None:
-    pictures = opened(tmp_path)
-    lines = opened(tmp_path, source=str(pictures.path), edges="canny")
+    images = opened(tmp_path)
+    lines = opened(tmp_path, source=str(images.path), edges="canny")
     assert lines.count == 50 and (lines.whole() == opened(tmp_path, edges="canny").whole()).all()
     again = opened(tmp_path, source=str(lines.path), edges="canny")  # has outlines already
     assert again.path == lines.path

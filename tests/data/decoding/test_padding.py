@@ -1,4 +1,4 @@
-"""Pictures padded with what lies at their border: where each pixel comes from, and that it can be repeated."""
+"""Images padded with what lies at their border: where each pixel comes from, and that it can be repeated."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_the_walk_is_a_function_of_the_pixels() -> None:
 
 
 def test_grey_and_coloured_packs_walk_alike() -> None:
-    """So outlines beside a picture are those of its padded border too."""
+    """So outlines beside an image are those of its padded border too."""
     grey = noise(20, 50, 1)
     as_grey, _ = decode(png(grey), settings(50, 50, 1, fit="mirror"))
     as_colour, _ = decode(png(grey), settings(50, 50, 3, fit="mirror"))
@@ -153,7 +153,7 @@ def test_steps_are_uniform() -> None:
     assert len(_steps(5, 1, 0)) == 0
 
 
-def test_small_and_thin_pictures() -> None:
+def test_small_and_thin_images() -> None:
     for shape in ((1, 8, 3), (8, 1, 3), (3, 5, 1)):
         for fit in ("replicate", "mirror"):
             got, _ = decode(noise(*shape), settings(16, 16, shape[2], fit=fit, min_size=1, pad=40))
@@ -164,8 +164,8 @@ def test_small_and_thin_pictures() -> None:
 def test_transparent_pixels_have_no_say_in_colours(fit: str) -> None:
     array = np.full((20, 40, 4), (200, 40, 10, 255), np.uint8)
     array[:, ::2] = (0, 255, 255, 0)
-    picture = padded(Image.fromarray(array), settings(40, 40, 4, fit=fit))
-    got = np.asarray(picture)
+    image = padded(Image.fromarray(array), settings(40, 40, 4, fit=fit))
+    got = np.asarray(image)
     assert (got[10:30] == array).all()
     seen = got[got[..., 3] > 60][:, :3].astype(int)
     assert len(seen) > 400 and abs(seen - (200, 40, 10)).max() <= 3

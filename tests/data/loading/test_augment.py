@@ -1,4 +1,4 @@
-"""Real pictures changed each time they are shown: where pixels go, what colours become, and that it can be repeated."""
+"""Real images changed each time they are shown: where pixels go, what colours become, and that it can be repeated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kantor.data.loading.augment import augment, composed, drawn, maps, recolour
 from kantor.data.loading.feed import Feed, dequantised, shrink, to_float
 from kantor.random import derive
 from kantor.types import ImageSpec
-from support.engine_fakes import CPU, TINY, Pictures, feed
+from support.engine_fakes import CPU, TINY, Images, feed
 
 SEED = AugmentConfig(
     rotation=25, shift_x=0.05, shift_y=0.1, shear=10, zoom=(0.95, 1.2), brightness=(0.8, 1.4), colour=(0.6, 1.4)
@@ -43,47 +43,47 @@ def placed(n: int = 1, **given: float) -> Tensor:
 
 def arrow(width: int, height: int) -> Image.Image:
     """An arrow to the right and a bar at the top left: no turn or mirroring leaves it as it is."""
-    picture = Image.new("L", (width, height), 30)
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("L", (width, height), 30)
+    draw = ImageDraw.Draw(image)
     draw.rectangle((width * 0.25, height * 0.45, width * 0.6, height * 0.55), fill=220)
     draw.polygon([(width * 0.6, height * 0.3), (width * 0.8, height * 0.5), (width * 0.6, height * 0.7)], fill=180)
     draw.rectangle((width * 0.3, height * 0.2, width * 0.4, height * 0.3), fill=255)
-    return picture
+    return image
 
 
-def tensor(picture: Image.Image, n: int = 1) -> Tensor:
-    array = np.asarray(picture, np.float32) / 127.5 - 1
+def tensor(image: Image.Image, n: int = 1) -> Tensor:
+    array = np.asarray(image, np.float32) / 127.5 - 1
     return torch.from_numpy(array).expand(n, 1, *array.shape)
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (96, 48), (40, 71)])
 @pytest.mark.parametrize("degrees", [25.0, -40.0, 90.0])
 def test_turns_are_pillows(width: int, height: int, degrees: float) -> None:
-    """Counter-clockwise about the centre, in pixels: a circle stays one in a picture that is no square."""
-    picture = arrow(width, height)
-    wanted = tensor(picture.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=30))
-    got = warp(tensor(picture, 3), placed(3, angle=degrees))
+    """Counter-clockwise about the centre, in pixels: a circle stays one in an image that is no square."""
+    image = arrow(width, height)
+    wanted = tensor(image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=30))
+    got = warp(tensor(image, 3), placed(3, angle=degrees))
     assert got.shape == (3, 1, height, width)
     inside = (got - wanted)[..., 3:-3, 3:-3].abs()  # Pillow has half a pixel less at the border
     assert inside.mean() < 0.004 and inside.max() < 0.25
-    wrong = tensor(picture.rotate(-degrees, Image.Resampling.BILINEAR, fillcolor=30))
+    wrong = tensor(image.rotate(-degrees, Image.Resampling.BILINEAR, fillcolor=30))
     assert (got - wrong).abs().mean() > 0.05
 
 
 def test_whole_shifts_move_pixels_and_fill_from_the_border() -> None:
-    pictures = random(2, 3, 12, 20)
-    got = warp(pictures, placed(2, shift_x=3, shift_y=-2))
-    torch.testing.assert_close(got[..., :-2, 3:], pictures[..., 2:, :-3], atol=2e-5, rtol=0)
-    torch.testing.assert_close(got[..., :-2, :3], pictures[..., 2:, :1].expand(-1, -1, -1, 3), atol=2e-5, rtol=0)
-    torch.testing.assert_close(got[..., -2:, 3:], pictures[..., -1:, :-3].expand(-1, -1, 2, -1), atol=2e-5, rtol=0)
+    images = random(2, 3, 12, 20)
+    got = warp(images, placed(2, shift_x=3, shift_y=-2))
+    torch.testing.assert_close(got[..., :-2, 3:], images[..., 2:, :-3], atol=2e-5, rtol=0)
+    torch.testing.assert_close(got[..., :-2, :3], images[..., 2:, :1].expand(-1, -1, -1, 3), atol=2e-5, rtol=0)
+    torch.testing.assert_close(got[..., -2:, 3:], images[..., -1:, :-3].expand(-1, -1, 2, -1), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_zoom_by_two_shows_every_second_pixel_on_one_axis(axis: str) -> None:
-    """Above 1 the picture shrinks towards its centre: between two old pixels lies each new one."""
-    pictures = random(2, 3, 16, 24)
-    got = warp(pictures, placed(2, **{f"zoom_{axis}": 2.0}))
-    lying = pictures if axis == "x" else pictures.transpose(2, 3)
+    """Above 1 the image shrinks towards its centre: between two old pixels lies each new one."""
+    images = random(2, 3, 16, 24)
+    got = warp(images, placed(2, **{f"zoom_{axis}": 2.0}))
+    lying = images if axis == "x" else images.transpose(2, 3)
     found = got if axis == "x" else got.transpose(2, 3)
     width = lying.shape[3]
     means = (lying[..., 0::2] + lying[..., 1::2]) / 2
@@ -151,11 +151,11 @@ def test_triangular_numbers() -> None:
 
 def test_colours_are_multiplied_from_black_and_cut_off_at_white() -> None:
     config = AugmentConfig(brightness=(0.8, 1.4), colour=(0.6, 1.4))
-    pictures = random(6, 4, 5, 7)
-    draws = drawn(pictures, dice(9))
-    got = recolour(pictures, draws, config)
-    assert torch.equal(got[:, 3], pictures[:, 3]) and got.min() >= -1 and got.max() == 1
-    values, u = (pictures[:, :3].double() + 1) / 2, draws.double()
+    images = random(6, 4, 5, 7)
+    draws = drawn(images, dice(9))
+    got = recolour(images, draws, config)
+    assert torch.equal(got[:, 3], images[:, 3]) and got.min() >= -1 and got.max() == 1
+    values, u = (images[:, :3].double() + 1) / 2, draws.double()
     values = (values * (0.8 + 0.6 * u[:, 6])[:, None, None, None]).clamp(0, 1)
     values = (values * triangular(u[:, 7:10], 0.6, 1.4)[:, :, None, None]).clamp(0, 1)
     torch.testing.assert_close(got[:, :3].double(), values * 2 - 1, atol=1e-5, rtol=0)
@@ -165,34 +165,34 @@ def test_colours_are_multiplied_from_black_and_cut_off_at_white() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_number_of_channels_and_shape(channels: int) -> None:
-    pictures = random(4, channels, 24, 40)
-    got = augment(pictures, SEED, dice(1))
-    assert got.shape == pictures.shape and got.dtype == torch.float32
+    images = random(4, channels, 24, 40)
+    got = augment(images, SEED, dice(1))
+    assert got.shape == images.shape and got.dtype == torch.float32
     assert got.min() >= -1 and got.max() <= 1 and torch.isfinite(got).all()
-    assert all((a - b).abs().mean() > 0.05 for a, b in zip(got, pictures, strict=True))
+    assert all((a - b).abs().mean() > 0.05 for a, b in zip(got, images, strict=True))
 
 
-def test_transparency_is_moved_with_the_picture() -> None:
-    pictures = random(3, 1, 16, 16).expand(3, 4, 16, 16)
-    got = augment(pictures, AugmentConfig(rotation=90, shift_x=0.2), dice())
+def test_transparency_is_moved_with_the_image() -> None:
+    images = random(3, 1, 16, 16).expand(3, 4, 16, 16)
+    got = augment(images, AugmentConfig(rotation=90, shift_x=0.2), dice())
     torch.testing.assert_close(got[:, 3], got[:, 0])
-    assert not torch.allclose(got[:, 3], pictures[:, 3], atol=0.1)
+    assert not torch.allclose(got[:, 3], images[:, 3], atol=0.1)
 
 
 def test_nothing_asked_for_does_nothing() -> None:
     rng = dice()
-    before, pictures = rng.get_state(), random(2, 3, 8, 8)
-    assert augment(pictures, AugmentConfig(), rng) is pictures
+    before, images = rng.get_state(), random(2, 3, 8, 8)
+    assert augment(images, AugmentConfig(), rng) is images
     assert torch.equal(rng.get_state(), before)
-    torch.testing.assert_close(warp(pictures, placed(2)), pictures, atol=1e-6, rtol=0)
+    torch.testing.assert_close(warp(images, placed(2)), images, atol=1e-6, rtol=0)
 
 
-def test_pictures_are_changed_apart_and_settings_too() -> None:
-    pictures = random(1, 3, 16, 16).expand(5, -1, -1, -1)
-    got = augment(pictures, SEED, dice(4))
-    assert torch.equal(got, augment(pictures, SEED, dice(4)))
+def test_images_are_changed_apart_and_settings_too() -> None:
+    images = random(1, 3, 16, 16).expand(5, -1, -1, -1)
+    got = augment(images, SEED, dice(4))
+    assert torch.equal(got, augment(images, SEED, dice(4)))
     assert len({tuple(one.flatten().tolist()) for one in got}) == 5
-    draws, more = drawn(pictures, dice(4)), AugmentConfig(rotation=25, shear=5, colour=(0.5, 1.5))
+    draws, more = drawn(images, dice(4)), AugmentConfig(rotation=25, shear=5, colour=(0.5, 1.5))
     alone = maps(draws, AugmentConfig(rotation=25), 16, 16)
     torch.testing.assert_close(maps(draws, more.model_copy(update={"shear": 0.0}), 16, 16), alone)
 
@@ -200,7 +200,7 @@ def test_pictures_are_changed_apart_and_settings_too() -> None:
 # --- in the feed --------------------------------------------------------------------------------------------------
 
 
-def test_a_feed_changes_pictures_at_their_packed_size() -> None:
+def test_a_feed_changes_images_at_their_packed_size() -> None:
     plain = feed().take(6).images
     got = feed(augment=SEED, spec=ImageSpec(8, 8, 3)).take(6).images
     assert got.shape == (6, 3, 8, 8)
@@ -216,9 +216,9 @@ def test_what_a_feed_hands_out_depends_on_seed_and_position_alone(more: dict[str
     assert torch.equal(again.take(4).images, batches[2])
     again.position = 0
     assert torch.equal(again.take(4).images, batches[0])
-    other = Feed(Pictures(), 8, CPU, **more)  # type: ignore[arg-type]
+    other = Feed(Images(), 8, CPU, **more)  # type: ignore[arg-type]
     assert not torch.equal(other.take(4).images, batches[0])
-    repeated = feed(**more)  # ten pictures: the same one comes again, changed otherwise
+    repeated = feed(**more)  # ten images: the same one comes again, changed otherwise
     epochs = [repeated.take(10) for _ in range(2)]
     shown = {tuple(one.flatten().tolist()) for batch in epochs for one in batch.images}
     assert len(shown) == 20
@@ -234,7 +234,7 @@ def test_dequantised_levels_become_a_range() -> None:
     apart = noise.reshape(150, 256).T.corrcoef()
     assert (apart - torch.eye(256, dtype=torch.float64)).abs().mean() < 0.09
     plain = to_float(levels).double()
-    assert (got - plain).abs().max() < 1 / 100  # the two conversions show the same picture
+    assert (got - plain).abs().max() < 1 / 100  # the two conversions show the same image
 
 
 def test_a_run_is_fed_as_its_configuration_says(tmp_path: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which pictures are held out, and that training never sees them."""
+"""Which images are held out, and that training never sees them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from support.commands import TINY, exit_of
 
 
 def packed(folder: Path, names: list[str], out: Path) -> Store:
-    """Pictures whose every pixel is their number, and noise in one corner so that their bytes differ."""
+    """Images whose every pixel is their number, and noise in one corner so that their bytes differ."""
     folder.mkdir(exist_ok=True)
     for name in names:
         number = int(name.split("-")[-1].split(".")[0])
-        picture = np.full((8, 8, 3), number, np.uint8)
-        Image.fromarray(picture).save(folder / name)
+        image = np.full((8, 8, 3), number, np.uint8)
+        Image.fromarray(image).save(folder / name)
     pack(open_source(DataConfig(source=str(folder))), DataConfig(min_size=1), ImageSpec(8, 8, 3), out, workers=1)
     return Store.open(out)
 
@@ -36,7 +36,7 @@ def numbers(part: Any) -> set[int]:
 
 
 def test_the_parts_are_the_whole_and_keep_their_sides(tmp_path: Path) -> None:
-    """Other names, another order, more pictures: each picture stays where it was."""
+    """Other names, another order, more images: each image stays where it was."""
     store = packed(tmp_path / "a", [f"{i:03}.png" for i in range(200)], tmp_path / "pa")
     train, held = split(store, 0.25)
     assert train.count + held.count == 200
@@ -58,7 +58,7 @@ def test_copies_are_on_the_same_side(tmp_path: Path) -> None:
     assert not numbers(train) & numbers(held)
 
 
-def test_an_epoch_shows_each_picture_that_is_trained_on_once(tmp_path: Path) -> None:
+def test_an_epoch_shows_each_image_that_is_trained_on_once(tmp_path: Path) -> None:
     import torch
 
     train, _held = split(packed(tmp_path / "a", [f"{i:03}.png" for i in range(60)], tmp_path / "p"), 0.3)
@@ -71,7 +71,7 @@ def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--cache", tmp_path / "c", "--epochs", "2"]
     assert exit_of(*words, "--set", "data.glyphs.count=100", "--set", "data.holdout=20%") == 0
     out = capsys.readouterr().out
-    held = int(out.split(" of 100 pictures are held out")[0].split()[-1])
+    held = int(out.split(" of 100 images are held out")[0].split()[-1])
     run = next((tmp_path / "r").glob("00000-*"))
     assert "holdout = 0.2\n" in (run / "config.toml").read_text()
     seen = kantor.load(run).images_seen
@@ -84,7 +84,7 @@ def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(
     ("share", "code", "says"),
-    [("1", 2, "holdout"), ("-0.1", 2, "holdout"), ("0.999", 3, "add more pictures"), ("many", 2, "holdout")],
+    [("1", 2, "holdout"), ("-0.1", 2, "holdout"), ("0.999", 3, "add more images"), ("many", 2, "holdout")],
 )
 def test_bad_shares(share: str, code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--cache", tmp_path / "c", "--images", "8"]

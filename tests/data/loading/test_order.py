@@ -1,4 +1,4 @@
-"""The order of data: each epoch every picture once, and the same stream however it is cut."""
+"""The order of data: each epoch every image once, and the same stream however it is cut."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import pack
 from kantor.errors import DataError
 from kantor.types import ImageSpec
-from support.pack_fakes import Fake, picture
+from support.pack_fakes import Fake, image
 
 SPEC = ImageSpec(8, 8, 3)
 ROW = 8 * 8 * 3
@@ -36,12 +36,12 @@ def copy(packed: Path, tmp_path: Path) -> Path:
 def test_rows(packed: Path) -> None:
     store = Store.open(packed)
     rows = np.array([49, 0, 20, 19, 20, 40])
-    assert (store.images(rows) == np.stack([picture(i) for i in rows])).all()
+    assert (store.images(rows) == np.stack([image(i) for i in rows])).all()
     labels = store.labels(rows)
     assert labels is not None
     assert labels.dtype == np.int64
     assert labels.tolist() == [i % 3 for i in rows]
-    assert (store.whole() == np.stack([picture(i) for i in range(50)])).all()
+    assert (store.whole() == np.stack([image(i) for i in range(50)])).all()
     assert (store.spec, store.count, store.shard_sizes, len(store)) == (SPEC, 50, [20, 20, 10], 50)
     assert store.images(rows[:0]).shape == (0, 8, 8, 3)
     assert store.digests().shape == (50, 32)
@@ -57,7 +57,7 @@ def test_rows(packed: Path) -> None:
 def test_one_shard_without_labels(tmp_path: Path) -> None:
     pack(Fake(9), DataConfig(), SPEC, tmp_path / "set", workers=1)
     store = Store.open(tmp_path / "set")
-    assert (store.images(np.array([8, 2])) == np.stack([picture(8), picture(2)])).all()
+    assert (store.images(np.array([8, 2])) == np.stack([image(8), image(2)])).all()
     assert store.labels(np.array([1])) is None
     assert store.class_names == []
     assert not store.labelled
@@ -72,9 +72,9 @@ def _flip(path: Path, at: int) -> None:
 @pytest.mark.parametrize(
     ("name", "at", "message"),
     [
-        ("images-00001.npy", 128 + 12 * ROW + 5, "images-00001.npy: picture 12 is damaged; pack it again"),
-        ("images-00000.npy", 128, "picture 0 is damaged"),
-        ("images-00002.npy", -1, "picture 9 is damaged"),
+        ("images-00001.npy", 128 + 12 * ROW + 5, "images-00001.npy: image 12 is damaged; pack it again"),
+        ("images-00000.npy", 128, "image 0 is damaged"),
+        ("images-00002.npy", -1, "image 9 is damaged"),
         ("images-00000.npy", 20, "is damaged (its header)"),
         ("index-00000.npy", 200, "is damaged (index-*.npy or labels-*.npy)"),
         ("labels-00002.npy", -8, "is damaged (index-*.npy or labels-*.npy)"),

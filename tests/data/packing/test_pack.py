@@ -1,4 +1,4 @@
-"""Packing: what comes out is right, whatever the pictures, the workers and the power supply do."""
+"""Packing: what comes out is right, whatever the images, the workers and the power supply do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kantor.data.sources import Many, open_source
 from kantor.errors import BusyError, ConfigError, DataError
 from kantor.types import ImageSpec
 from support.data_fakes import Floats
-from support.pack_fakes import Fake, picture
+from support.pack_fakes import Fake, image
 from support.paths import ROOT
 
 SPEC = ImageSpec(8, 8, 3)
@@ -39,27 +39,27 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_rows_are_the_pictures_in_order(tmp_path: Path) -> None:
+def test_rows_are_the_images_in_order(tmp_path: Path) -> None:
     report = pack(Fake(40, classes=12), DataConfig(), SPEC, tmp_path / "set", workers=2, shard_bytes=128 + 16 * ROW)
     store = Store.open(tmp_path / "set")
     assert (report.count, report.rejected, report.resumed_from) == (40, 0, 0)
     assert store.shard_sizes == [16, 16, 8]
     assert store.class_names == [str(i) for i in range(12)]
     rows = np.array([39, 0, 17, 15, 16])
-    assert (store.images(rows) == np.stack([picture(i) for i in rows])).all()
+    assert (store.images(rows) == np.stack([image(i) for i in rows])).all()
     assert store.labels(rows).tolist() == [3, 0, 5, 3, 4]
     lines = gzip.decompress((tmp_path / "set" / "sources.jsonl.gz").read_bytes()).splitlines()
     names = [json.loads(line)["name"] for line in lines]
     assert names == [f"{i:04d}.png" for i in range(40)]
-    assert (np.load(tmp_path / "set" / "images-00001.npy", mmap_mode="r")[0] == picture(16)).all()
+    assert (np.load(tmp_path / "set" / "images-00001.npy", mmap_mode="r")[0] == image(16)).all()
     assert max(path.stat().st_size for path in (tmp_path / "set").iterdir()) <= 128 + 16 * ROW
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_a_folder_of_pictures(tmp_path: Path) -> None:
+def test_a_folder_of_images(tmp_path: Path) -> None:
     for i in range(30):
         (tmp_path / "in" / f"c{i % 2}").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(i, 16)).save(tmp_path / "in" / f"c{i % 2}" / f"{i:02d}.png")
+        Image.fromarray(image(i, 16)).save(tmp_path / "in" / f"c{i % 2}" / f"{i:02d}.png")
     (tmp_path / "in" / "readme.txt").write_text("about these")
     config = DataConfig(source=str(tmp_path / "in"))
     source = open_source(config)
@@ -71,7 +71,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     store.verify()
     assert (report.count, report.rejected, report.bad) == (30, 1, 0)
     assert store.class_names == ["c0", "c1"]
-    assert (store.images(np.array([0, 15])) == np.stack([picture(0, 16), picture(1, 16)])).all()
+    assert (store.images(np.array([0, 15])) == np.stack([image(0, 16), image(1, 16)])).all()
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         ("bug", "cannot be decoded (KeyError: 'tag')"),
     ],
 )
-def test_a_bad_picture_is_left_out_and_the_rest_packed(tmp_path: Path, fate: str, reason: str) -> None:
+def test_a_bad_image_is_left_out_and_the_rest_packed(tmp_path: Path, fate: str, reason: str) -> None:
     source = Fake(24, {5: fate, 20: "gone"})
     report = pack(source, DataConfig(max_bad=0.1), SPEC, tmp_path / "set", timeout_s=0.5)
     lines = [json.loads(line) for line in (tmp_path / "set" / "rejected.jsonl").read_text().splitlines()]
     assert lines == [{"name": "0005.png", "reason": reason}, {"name": "0020.png", "reason": "no longer there"}]
     assert (report.count, report.rejected) == (22, 2)
     kept = [i for i in range(24) if i not in (5, 20)]
-    assert (Store.open(tmp_path / "set").whole() == np.stack([picture(i) for i in kept])).all()
+    assert (Store.open(tmp_path / "set").whole() == np.stack([image(i) for i in kept])).all()
 
 
-def test_too_many_bad_pictures(tmp_path: Path) -> None:
+def test_too_many_bad_images(tmp_path: Path) -> None:
     source = Fake(100, dict.fromkeys(range(0, 24, 2), "gone"))
     with pytest.raises(DataError) as caught:
         pack(source, DataConfig(max_bad=0.05), SPEC, tmp_path / "set")
@@ -113,33 +113,33 @@ def test_one_reason_for_all_is_said_once(tmp_path: Path, count: int) -> None:
     with pytest.raises(DataError) as caught:
         pack(Floats(count), DataConfig(), SPEC, tmp_path / "set")
     whose = "its" if count == 6 else r"the first \d+"
-    says = rf"^fake: none of {whose} pictures can be used: an array of shape \(8, 8, 3\) and type float64 is not a picture; "
+    says = (
+        rf"^fake: none of {whose} images can be used: an array of shape \(8, 8, 3\) and type float64 is not an image; "
+    )
     assert re.match(
         says + r"convert it: \(x \* 255\).round\(\).clip\(0, 255\).astype\('uint8'\), all of them$", str(caught.value)
     )
 
 
-def test_pictures_of_which_none_can_be_used_for_several_reasons(tmp_path: Path) -> None:
+def test_images_of_which_none_can_be_used_for_several_reasons(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         pack(Floats(4, {0: "gone", 2: "gone", 3: "gone"}), DataConfig(), SPEC, tmp_path / "set")
-    assert "none of its pictures can be used: 0000.png (no longer there), 0001.png (an array" in str(caught.value)
+    assert "none of its images can be used: 0000.png (no longer there), 0001.png (an array" in str(caught.value)
     assert "--max-bad" not in str(caught.value)
 
 
-def test_an_archive_of_files_that_are_no_pictures(tmp_path: Path) -> None:
+def test_an_archive_of_files_that_are_no_images(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for i in range(5):
             archive.writestr(f"data/{i}", b"\x01\x02\x03\x04" * 50)
     source = open_source(DataConfig(source=str(tmp_path / "x.zip")))
     with pytest.raises(DataError) as caught:
         pack(source, DataConfig(), SPEC, tmp_path / "set")
-    assert "none of its files is a picture: data/0 (not an image (starts with bytes 01 02 03 04)), data/1" in str(
+    assert "none of its files is an image: data/0 (not an image (starts with bytes 01 02 03 04)), data/1" in str(
         caught.value
     )
     shutil.copy(tmp_path / "x.zip", tmp_path / "x.pt")
-    with pytest.raises(
-        DataError, match=r"x.pt: PyTorch files are not read; save its pictures as uint8 with numpy.savez"
-    ):
+    with pytest.raises(DataError, match=r"x.pt: PyTorch files are not read; save its images as uint8 with numpy.savez"):
         open_source(DataConfig(source=str(tmp_path / "x.pt")))
 
 
@@ -147,40 +147,40 @@ def test_side_files_do_not_count_as_bad(tmp_path: Path) -> None:
     source = Fake(10, side_files=("a.txt", "b.csv", "c.txt"))
     report = pack(source, DataConfig(max_bad=0), SPEC, tmp_path / "set")
     assert (report.count, report.rejected, report.bad) == (10, 3, 0)
-    with pytest.raises(DataError, match=r"no pictures here \(found 2 .txt, 1 .csv\)"):
+    with pytest.raises(DataError, match=r"no images here \(found 2 .txt, 1 .csv\)"):
         pack(Fake(0, side_files=("a.txt", "b.csv", "c.txt")), DataConfig(), SPEC, tmp_path / "none")
-    with pytest.raises(DataError, match="none of its pictures can be used"):
+    with pytest.raises(DataError, match="none of its images can be used"):
         pack(Fake(2, {0: "gone", 1: "gone"}), DataConfig(max_bad=1), SPEC, tmp_path / "none")
 
 
-def test_a_readme_without_extension_is_no_bad_picture(tmp_path: Path) -> None:
+def test_a_readme_without_extension_is_no_bad_image(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for i in range(9):
-        Image.fromarray(picture(i)).save(tmp_path / "in" / f"{i}.png")
-    (tmp_path / "in" / "README").write_text("about these pictures")
+        Image.fromarray(image(i)).save(tmp_path / "in" / f"{i}.png")
+    (tmp_path / "in" / "README").write_text("about these images")
     config = DataConfig(source=str(tmp_path / "in"), max_bad=0)
     report = pack(open_source(config), config, SPEC, tmp_path / "set")
     assert (report.count, report.rejected, report.bad) == (9, 1, 0)
     (tmp_path / "in" / "broken.png").write_bytes(b"hello")
-    with pytest.raises(DataError, match=r"1 of 10 pictures cannot be used, more than the 0% allowed: broken.png \("):
+    with pytest.raises(DataError, match=r"1 of 10 images cannot be used, more than the 0% allowed: broken.png \("):
         pack(open_source(config), config, SPEC, tmp_path / "set2")
     assert not (tmp_path / ".set2.partial").exists()
 
 
-def test_limit_takes_the_first_good_pictures(tmp_path: Path) -> None:
+def test_limit_takes_the_first_good_images(tmp_path: Path) -> None:
     report = pack(Fake(60, {1: "gone"}), DataConfig(limit=20, max_bad=0.1), SPEC, tmp_path / "set")
     store = Store.open(tmp_path / "set")
     assert report.count == store.count == 20
-    assert (store.images(np.array([0, 1, 19])) == np.stack([picture(0), picture(2), picture(20)])).all()
+    assert (store.images(np.array([0, 1, 19])) == np.stack([image(0), image(2), image(20)])).all()
 
 
-def test_duplicates_and_flat_pictures_are_counted(tmp_path: Path) -> None:
+def test_duplicates_and_flat_images_are_counted(tmp_path: Path) -> None:
     source = Fake(30, {3: "flat", 4: "flat", 5: "red", 9: "same", 10: "same"})
     report = pack(source, DataConfig(), SPEC, tmp_path / "set")
     assert (report.near_constant, report.duplicates) == (3, 3)
 
 
-def test_fingerprint_is_of_pictures_not_of_places(tmp_path: Path) -> None:
+def test_fingerprint_is_of_images_not_of_places(tmp_path: Path) -> None:
     def print_of(name: str, **fields: object) -> str:
         arguments = {"count": 12, "classes": 3, **fields}
         pack(Fake(**arguments), DataConfig(), SPEC, tmp_path / name, shard_bytes=ROW * len(name) * 2 + 128)
@@ -355,7 +355,7 @@ def test_arrays_of_two_sizes_keep_neither(tmp_path: Path) -> None:
     both = Many("both", [open_source(DataConfig(source=path)) for path in paths], ["a", "b"])
     spec, reasons = choose_spec(both, DataConfig(), 64)
     assert spec == (10, 10, 1)
-    assert "the pictures are small (shorter side 10" in reasons["size"]
+    assert "the images are small (shorter side 10" in reasons["size"]
     same = Many("same", [open_source(DataConfig(source=paths[0]))] * 2, ["a", "b"])
     assert choose_spec(same, DataConfig(), 64)[0] == (12, 10, 1)
 

@@ -1,4 +1,4 @@
-"""Pictures packed larger than the networks see them: how they are brought down, and what is refused."""
+"""Images packed larger than the networks see them: how they are brought down, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 import kantor
 from kantor.app.dataset.prepare import open_set
 from kantor.app.training.run import build
-from kantor.app.training.sample_sheets import first_pictures
+from kantor.app.training.sample_sheets import first_images
 from kantor.config.io import read_toml, resolve
 from kantor.data.loading.feed import Feed, shrink, to_float
 from kantor.data.loading.store import Store
@@ -21,35 +21,35 @@ from kantor.errors import ConfigError
 from kantor.export.weights import read_generator
 from kantor.types import ImageSpec
 from support.commands import TINY, exit_of
-from support.engine_fakes import CPU, Pictures, feed
+from support.engine_fakes import CPU, Images, feed
 
 RANDOM = np.random.default_rng(0)
 
 
-def pillow(pictures: np.ndarray, height: int, width: int, filter_: Image.Resampling) -> np.ndarray:
+def pillow(images: np.ndarray, height: int, width: int, filter_: Image.Resampling) -> np.ndarray:
     """Float [N, C, H, W] resized channel by channel, in 32-bit floats."""
     planes = [
         np.asarray(Image.fromarray(plane, "F").resize((width, height), filter_))
-        for plane in pictures.reshape(-1, *pictures.shape[2:])
+        for plane in images.reshape(-1, *images.shape[2:])
     ]
-    return np.stack(planes).reshape(*pictures.shape[:2], height, width)
+    return np.stack(planes).reshape(*images.shape[:2], height, width)
 
 
 @pytest.mark.parametrize(("large", "small"), [((32, 32), (16, 16)), ((48, 24), (16, 8)), ((40, 40), (8, 8))])
 def test_whole_factors_are_means_of_areas(large: tuple[int, int], small: tuple[int, int]) -> None:
-    pictures = RANDOM.random((3, 4, *large), np.float32) * 2 - 1
-    got = shrink(torch.from_numpy(pictures), *small).numpy()
-    np.testing.assert_allclose(got, pillow(pictures, *small, Image.Resampling.BOX), atol=1e-6)
+    images = RANDOM.random((3, 4, *large), np.float32) * 2 - 1
+    got = shrink(torch.from_numpy(images), *small).numpy()
+    np.testing.assert_allclose(got, pillow(images, *small, Image.Resampling.BOX), atol=1e-6)
     rows, columns = large[0] // small[0], large[1] // small[1]
-    blocks = pictures.astype(np.float64).reshape(3, 4, small[0], rows, small[1], columns)
+    blocks = images.astype(np.float64).reshape(3, 4, small[0], rows, small[1], columns)
     np.testing.assert_allclose(got, blocks.mean((3, 5)), atol=1e-6)
 
 
 @pytest.mark.parametrize(("large", "small"), [((48, 48), (32, 32)), ((30, 50), (24, 40))])
 def test_other_factors_are_antialiased(large: tuple[int, int], small: tuple[int, int]) -> None:
-    pictures = RANDOM.random((2, 3, *large), np.float32)
-    got = shrink(torch.from_numpy(pictures), *small).numpy()
-    np.testing.assert_allclose(got, pillow(pictures, *small, Image.Resampling.BILINEAR), atol=1e-5)
+    images = RANDOM.random((2, 3, *large), np.float32)
+    got = shrink(torch.from_numpy(images), *small).numpy()
+    np.testing.assert_allclose(got, pillow(images, *small, Image.Resampling.BILINEAR), atol=1e-5)
 
 
 def test_the_finest_stripes_become_grey() -> None:
@@ -59,8 +59,8 @@ def test_the_finest_stripes_become_grey() -> None:
     assert (shrink(stripes, 15, 15) == 0.5).all()
 
 
-def test_a_feed_brings_its_pictures_down() -> None:
-    small = Feed(Pictures(), 7, CPU, mirror=True, labels=True, spec=ImageSpec(8, 8, 3))  # type: ignore[arg-type]
+def test_a_feed_brings_its_images_down() -> None:
+    small = Feed(Images(), 7, CPU, mirror=True, labels=True, spec=ImageSpec(8, 8, 3))  # type: ignore[arg-type]
     large = feed(mirror=True, labels=True)
     for n in (4, 9):  # over the end of an epoch
         got, wanted = small.take(n), large.take(n)
@@ -70,8 +70,8 @@ def test_a_feed_brings_its_pictures_down() -> None:
 
 
 def test_the_same_size_changes_not_a_bit() -> None:
-    pictures = to_float(torch.from_numpy(Pictures.pixels))
-    assert shrink(pictures, 16, 16) is pictures
+    images = to_float(torch.from_numpy(Images.pixels))
+    assert shrink(images, 16, 16) is images
 
 
 def opened(cache: Path, **fields: Any) -> tuple[Any, Any]:
@@ -88,7 +88,7 @@ def test_the_set_is_large_and_the_networks_see_the_size(tmp_path: Path) -> None:
     parts = build(config, store, CPU, "float32")
     assert parts.spec == ImageSpec(16, 16, 3)
     assert parts.feed.take(4).images.shape == (4, 3, 16, 16)
-    reals = first_pictures(store, 9, parts.spec)
+    reals = first_images(store, 9, parts.spec)
     assert reals.shape == (9, 16, 16, 3)
     rows = np.linspace(0, 29, 9).astype(int)
     means = store.images(rows).reshape(9, 16, 2, 16, 2, 3).astype(float).mean((2, 4))
@@ -104,7 +104,7 @@ def test_sizes_that_equal_it_share_the_cache(tmp_path: Path) -> None:
 def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--cache", tmp_path / "c", "--images", "16"]
     assert exit_of(*words, "--set", "data.glyphs.count=30", "--set", "data.pack_size=32") == 0
-    assert "packed 30 pictures, 32x32 RGB" in capsys.readouterr().out
+    assert "packed 30 images, 32x32 RGB" in capsys.readouterr().out
     run = next((tmp_path / "r").glob("00000-*"))
     data = read_toml(run / "config.toml")["data"]
     assert (data["size"], data["pack_size"]) == ("16", "32")
@@ -116,7 +116,7 @@ def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert exit_of(*resumed) == 0
 
 
-def test_a_packed_set_of_larger_pictures(tmp_path: Path) -> None:
+def test_a_packed_set_of_larger_images(tmp_path: Path) -> None:
     out = tmp_path / "large"
     assert exit_of("pack", "glyphs", "--out", out, "--size", "32", "--set", "data.glyphs.count=30") == 0
     source = str(out)

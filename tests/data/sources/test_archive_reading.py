@@ -30,13 +30,13 @@ from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
 from support import nasty
 from support.data_fakes import Slow
-from support.pack_fakes import Fake, picture
+from support.pack_fakes import Fake, image
 
 SPEC = ImageSpec(8, 8, 3)
 
 
 def png(number: int, side: int = 8) -> bytes:
-    return nasty.encode(Image.fromarray(picture(number, side)), "PNG")
+    return nasty.encode(Image.fromarray(image(number, side)), "PNG")
 
 
 def opened(path: object, **more):
@@ -80,7 +80,7 @@ def packed(source, out: Path, **more) -> np.ndarray:
 
 
 def expected(count: int) -> np.ndarray:
-    return np.stack([picture(i) for i in range(count)])
+    return np.stack([image(i) for i in range(count)])
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def test_many_are_read_here_where_one_of_them_is(tmp_path):
 
 
 @pytest.mark.parametrize("make", ["x.tar", "x.tfrecord"])
-def test_a_worker_lists_nothing_to_read_a_picture(tmp_path, make, monkeypatch):
+def test_a_worker_lists_nothing_to_read_a_image(tmp_path, make, monkeypatch):
     path = tmp_path / make
     if make == "x.tar":
         tar(path, {f"{i}.png": png(i) for i in range(9)})
@@ -178,12 +178,12 @@ def test_records_are_verified_once(tmp_path, monkeypatch):
     assert len([size for size in sums if size > 12]) == 9
 
 
-def test_a_picture_that_kills_a_worker_costs_the_look_only_itself():
+def test_a_image_that_kills_a_worker_costs_the_look_only_itself():
     with Pool(Fake(16, {3: "exit"}), None, row_bytes=1, workers=1, timeout_s=5) as pool:
         assert pool.probe(items_of(Fake(16))) == [(8, 8, "rgb")] * 15
 
 
-def test_a_picture_too_large_to_be_sent_is_left_out(tmp_path, monkeypatch):
+def test_a_image_too_large_to_be_sent_is_left_out(tmp_path, monkeypatch):
     from kantor.data.packing import worker
 
     monkeypatch.setattr(worker, "MAX_BYTES", 8 * 8 * 3 - 1)

@@ -83,7 +83,7 @@ def test_tar_as_it_was_written(tmp_path, suffix, form):
     items, rejected = listed(source)
     assert {item.name: source.load(item) for item in items} == files
     assert {item.name: item.label for item in items} == {name: name.split("/")[1] for name in files}
-    assert rejected == {"set/readme.txt": "not a picture (.txt)"}
+    assert rejected == {"set/readme.txt": "not an image (.txt)"}
     assert [source.load(item) for item in reversed(items)] == [files[item.name] for item in reversed(items)]
     if suffix == "tar":
         assert [item.name for item in items] == sorted(files, key=str.encode)
@@ -170,14 +170,14 @@ def test_tar_bomb(tmp_path, monkeypatch):
 
 
 def test_empty_tars(tmp_path):
-    assert "no pictures" in refusal(tar(tmp_path / "x.tar", {}))
+    assert "no images" in refusal(tar(tmp_path / "x.tar", {}))
     (tmp_path / "y.tar.gz").write_bytes(gzip.compress(bytes(1 << 20)))
-    assert "no pictures" in refusal(tmp_path / "y.tar.gz")
+    assert "no images" in refusal(tmp_path / "y.tar.gz")
     inner = tar(tmp_path / "inner.tar", {"a.png": png(1)}).read_bytes()
     assert "found: 1 .tar" in refusal(tar(tmp_path / "z.tar", {"inner.tar": inner}))
 
 
-def test_a_damaged_picture_in_a_tar_is_one_rejected_picture(tmp_path):
+def test_a_damaged_image_in_a_tar_is_one_rejected_image(tmp_path):
     path = tar(tmp_path / "x.tar", {f"{i}.png": png(i) if i != 3 else png(i)[:60] for i in range(6)})
     report = pack(opened(path), DataConfig(), ImageSpec(8, 8, 3), tmp_path / "p", workers=1)
     assert (report.count, report.bad) == (5, 1)
@@ -226,7 +226,7 @@ def test_a_file_of_labels_for_a_folder_of_shards(tmp_path, suffix):
     source = opened(folder, labels=str(tmp_path / "l.csv"))
     assert [item.label for item in listed(source)[0]] == ["00", "01", "10", "11"]
     (tmp_path / "l.csv").write_text(f"0.{suffix}/{names[0]},x\n")
-    assert f"3 pictures (0.{suffix}/{names[1]}, 1.{suffix}/{names[0]}, " in refusal(
+    assert f"3 images (0.{suffix}/{names[1]}, 1.{suffix}/{names[0]}, " in refusal(
         folder, labels=str(tmp_path / "l.csv")
     )
 
@@ -256,7 +256,7 @@ def test_shards_for_tests_are_not_trained_on(tmp_path, names, used):
 def test_notes_of_shards_are_one(tmp_path):
     for number in range(3):
         parquet(tmp_path / f"{number}.parquet", {"image": [png(number)]})
-    assert opened(tmp_path).note == "pictures are the column image"
+    assert opened(tmp_path).note == "images are the column image"
 
 
 # --- npz ----------------------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_npz_faults(tmp_path):
     np.savez(path, a=STACK, b=STACK)
     assert "which of its arrays" in refusal(path)
     np.savez(path, images=STACK, labels=np.arange(29))
-    assert "29 labels for 30 pictures" in refusal(path)
+    assert "29 labels for 30 images" in refusal(path)
     path.write_bytes(b"PK\x03\x04 and nothing")
     assert "not a whole zip archive" in refusal(path)
     with zipfile.ZipFile(path, "w") as archive:
@@ -308,13 +308,13 @@ def test_npz_with_arrays_that_are_of_no_use_here(tmp_path):
     odd = {"names": np.array([{}, 1], dtype=object), "masks": np.asfortranarray(np.zeros((4, 5)))}
     np.savez(path, images=STACK, labels=np.arange(30) % 3, **odd)
     assert [item.label for item in listed(opened(path))[0]] == [str(i % 3) for i in range(30)]
-    np.savez(path, pictures_of_mine=STACK, **odd)
-    assert "the array pictures_of_mine" in opened(path).note
+    np.savez(path, images_of_mine=STACK, **odd)
+    assert "the array images_of_mine" in opened(path).note
     np.savez(path, odd["names"], STACK)
     assert "Python objects" in refusal(path)
 
 
-def test_npz_of_two_arrays_of_pictures(tmp_path):
+def test_npz_of_two_arrays_of_images(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, STACK, STACK[:5])
     items, _ = listed(opened(path))
@@ -365,18 +365,18 @@ def test_tfrecord_as_written(tmp_path, name):
 
 
 def test_tfrecord_of_bare_pixels(tmp_path):
-    """As the CelebA study wrote them: nothing but the bytes of a square picture. And with their size beside them."""
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    source = opened(write_records(tmp_path / "x.tfrecord.gz", *[{"image": picture.tobytes()}] * 3))
+    """As the CelebA study wrote them: nothing but the bytes of a square image. And with their size beside them."""
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    source = opened(write_records(tmp_path / "x.tfrecord.gz", *[{"image": image.tobytes()}] * 3))
     items, _ = listed(source)
-    np.testing.assert_array_equal(source.load(items[2]), picture)
-    wide = {"image_raw": picture.tobytes(), "height": 8, "width": 32, "depth": 3, "label": 5}
+    np.testing.assert_array_equal(source.load(items[2]), image)
+    wide = {"image_raw": image.tobytes(), "height": 8, "width": 32, "depth": 3, "label": 5}
     source = opened(write_records(tmp_path / "y.tfrecord", wide))
     items, _ = listed(source)
-    np.testing.assert_array_equal(source.load(items[0]), picture.reshape(8, 32, 3))
+    np.testing.assert_array_equal(source.load(items[0]), image.reshape(8, 32, 3))
     assert items[0].label == "5"
     wide["width"] = 31
-    assert "neither an encoded picture nor one of 8x31" in refusal(write_records(tmp_path / "z.tfrecord", wide))
+    assert "neither an encoded image nor one of 8x31" in refusal(write_records(tmp_path / "z.tfrecord", wide))
 
 
 def test_tfrecord_of_pixels_that_begin_like_a_file(tmp_path):
@@ -384,8 +384,8 @@ def test_tfrecord_of_pixels_that_begin_like_a_file(tmp_path):
     for start in (b"BM", b"\xff\xd8\xff"):
         pixels = start + np.random.default_rng(0).bytes(768 - len(start))
         source = opened(write_records(tmp_path / "x.tfrecord", {"image_raw": pixels, **size}))
-        picture = source.load(listed(source)[0][0])
-        assert isinstance(picture, np.ndarray) and picture.tobytes() == pixels
+        image = source.load(listed(source)[0][0])
+        assert isinstance(image, np.ndarray) and image.tobytes() == pixels
     file = nasty.encode(nasty.photo(16, 16), "BMP")
     source = opened(
         write_records(tmp_path / "y.tfrecord", {"image": file, **size, "width": 1, "height": len(file) // 3})
@@ -436,7 +436,7 @@ def test_tfrecord_faults(tmp_path):
     path.write_bytes(b"")
     assert "empty file" in refusal(path)
     data = bytearray(whole)
-    data[len(whole) // 3 + 20] ^= 1  # in the second picture
+    data[len(whole) // 3 + 20] ^= 1  # in the second image
     path.write_bytes(data)
     items, rejected = listed(opened(path))
     assert rejected == {"1": "damaged record (its checksum is wrong)"}
@@ -485,7 +485,7 @@ def test_parquet_of_binary_and_its_faults(tmp_path):
     items, _ = listed(source)
     assert source.load(items[2]) == png(2)
     assert all(item.label is None for item in items)
-    with pytest.raises(Undecodable, match="holds no picture"):
+    with pytest.raises(Undecodable, match="holds no image"):
         source.load(items[1])
     assert "columns: a, b" in refusal(parquet(tmp_path / "y.parquet", {"a": [1], "b": ["x"]}))
     data = (tmp_path / "x.parquet").read_bytes()
@@ -526,18 +526,18 @@ def test_targets_read_back_equal(tmp_path, packed, write):
     assert labels is not None
     assert [item.label for item in items] == [packed.class_names[n] for n in labels]
     for row, item in enumerate(items):
-        picture = decode(source.load(item), DecodeSettings(ImageSpec(12, 10, 3)))[0]
-        np.testing.assert_array_equal(picture, packed.images(np.array([row]))[0])
+        image = decode(source.load(item), DecodeSettings(ImageSpec(12, 10, 3)))[0]
+        np.testing.assert_array_equal(image, packed.images(np.array([row]))[0])
 
 
 def test_webdataset_is_a_tar_to_others(tmp_path, packed):
     write_webdataset(packed, tmp_path / "out", lambda *_: None)
-    with tarfile.open(tmp_path / "out" / "pictures-00000.tar") as archive:
+    with tarfile.open(tmp_path / "out" / "images-00000.tar") as archive:
         names = archive.getnames()
         assert names[:3] == ["000000000.png", "000000000.cls", "000000000.json"]
         assert len(names) == 33
-        picture = Image.open(archive.extractfile("000000004.png"))  # type: ignore[arg-type]
-        np.testing.assert_array_equal(np.asarray(picture), packed.images(np.array([4]))[0])
+        image = Image.open(archive.extractfile("000000004.png"))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.asarray(image), packed.images(np.array([4]))[0])
 
 
 @pytest.mark.parametrize("kind", ["tfrecord", "webdataset"])
@@ -545,7 +545,7 @@ def test_pack_writes_them_and_training_reads_them(tmp_path, packed, kind, capsys
     folder = packed.path.parent / "in"
     words = ["--format", kind, "--size", "12x10", "--cache", tmp_path / "cache"]
     assert exit_of("pack", folder, "--out", tmp_path / "out", *words) == 0
-    assert f"wrote 11 pictures, 12x10 RGB, as {kind}" in capsys.readouterr().out
+    assert f"wrote 11 images, 12x10 RGB, as {kind}" in capsys.readouterr().out
     assert exit_of("pack", folder, "--out", tmp_path / "out", *words) == 2
     assert "exists already" in capsys.readouterr().err
     assert exit_of("pack", tmp_path / "out", "--out", tmp_path / "again", "--size", "12x10") == 0

@@ -14,7 +14,7 @@ from kantor.data.loading.store import Store
 from support.commands import exit_of
 
 
-def pictures(folder: Path, colours: dict[str, int]) -> Path:
+def images(folder: Path, colours: dict[str, int]) -> Path:
     for name, colour in colours.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16), (colour, colour, colour)).save(folder / name)
@@ -22,8 +22,8 @@ def pictures(folder: Path, colours: dict[str, int]) -> Path:
 
 
 def test_folders_and_arrays_of_several_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = pictures(tmp_path / "x" / "fish", {"red/1.png": 1, "blue/2.png": 2})
-    two = pictures(tmp_path / "y" / "fish", {"red/1.png": 3, "green/4.png": 4})
+    one = images(tmp_path / "x" / "fish", {"red/1.png": 1, "blue/2.png": 2})
+    two = images(tmp_path / "y" / "fish", {"red/1.png": 3, "green/4.png": 4})
     stack = np.stack([np.full((16, 16, 3), 5, np.uint8), np.full((16, 16, 3), 6, np.uint8)])
     np.savez(tmp_path / "z.npz", images=stack, labels=np.array([0, 0]))
     assert exit_of("pack", one, two, tmp_path / "z.npz", "--out", tmp_path / "set", "--size", "16") == 0
@@ -56,7 +56,7 @@ def test_folders_and_arrays_of_several_kinds(tmp_path: Path, capsys: pytest.Capt
 def test_what_takes_one(
     words: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = pictures(tmp_path / "x", {"1.png": 1, "2.png": 2})
+    one = images(tmp_path / "x", {"1.png": 1, "2.png": 2})
     assert exit_of("pack", one, one, "--out", tmp_path / "set", "--size", "16", *words) == code
     assert says in capsys.readouterr().err
     assert exit_of("pack", one, tmp_path / "none", "--out", tmp_path / "set") == 3

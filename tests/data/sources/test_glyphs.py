@@ -44,7 +44,7 @@ def test_parameters_are_fixed_for_ever():
 GOLDEN = ("9", "STIXGeneralBolIta", "pink", "light")
 
 
-def test_pictures_depend_on_seed_and_index_alone():
+def test_images_depend_on_seed_and_index_alone():
     one, other = Glyphs(100), pickle.loads(pickle.dumps(Glyphs(7)))  # noqa: S301
     later = [one.load(item(i)) for i in (5, 3, 5)]
     assert (later[0] == later[2]).all() and (later[0] == other.load(item(5))).all()
@@ -56,36 +56,36 @@ def test_pictures_depend_on_seed_and_index_alone():
 def test_any_size(height, width):
     source = Glyphs(4, 0, height, width)
     for i in range(4):
-        picture = source.load(item(i))
-        assert picture.shape == (height, width, 3) and picture.dtype == np.uint8 and picture.std() > 8
+        image = source.load(item(i))
+        assert image.shape == (height, width, 3) and image.dtype == np.uint8 and image.std() > 8
 
 
 def test_letters_are_large_inside_and_stand_out():
     for height, width in ((32, 32), (64, 40)):
         source = Glyphs(400, 0, height, width)
         for i in range(400):
-            shown, picture = source.parameters(i), source.load(item(i)).astype(float)
+            shown, image = source.parameters(i), source.load(item(i)).astype(float)
             ink, paper = np.asarray(shown.ink) * 255, np.asarray(shown.paper) * 255
-            nearer = np.abs(picture - ink).sum(2) < np.abs(picture[..., None, :] - paper).sum(3).min(2)
+            nearer = np.abs(image - ink).sum(2) < np.abs(image[..., None, :] - paper).sum(3).min(2)
             rows, columns = np.where(nearer.any(1))[0], np.where(nearer.any(0))[0]
             tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
             assert tall > 0.55 * height or wide > 0.7 * width, (i, shown)
             assert np.abs(rows.mean() + 0.5 - height / 2) < 0.15 * height
-            corners = picture[[0, 0, -1, -1], [0, -1, 0, -1]]
+            corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
             assert (corners >= paper.min(0) - 1).all() and (corners <= paper.max(0) + 1).all()
-            grey = picture @ (0.299, 0.587, 0.114)
+            grey = image @ (0.299, 0.587, 0.114)
             assert np.ptp(grey) > 45, (i, shown)  # readable without colour
 
 
 def test_letters_of_one_kind_look_alike():
-    """Mean pictures of the letters' shapes tell most letters apart: the classes are there to be learnt."""
+    """Mean images of the letters' shapes tell most letters apart: the classes are there to be learnt."""
     source = Glyphs(3000, 3)
     shapes, classes = [], []
     for i in range(3000):
-        shown, picture = source.parameters(i), source.load(item(i)).astype(float) / 255
+        shown, image = source.parameters(i), source.load(item(i)).astype(float) / 255
         start, ink = np.mean(shown.paper, axis=0), np.asarray(shown.ink)
         axis = ink - start
-        shapes.append(((picture - start) @ axis / (axis @ axis)).ravel())
+        shapes.append(((image - start) @ axis / (axis @ axis)).ravel())
         classes.append(LETTERS.index(shown.letter))
     x, y = np.asarray(shapes), np.asarray(classes)
     means = np.stack([x[:2400][y[:2400] == c].mean(0) for c in range(36)])
@@ -102,8 +102,8 @@ def test_items_and_labels():
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_all_channels(channels):
-    picture, _ = decode(Glyphs(1).load(item(0)), DecodeSettings(ImageSpec(32, 32, channels)))
-    assert picture.shape == (32, 32, channels)
+    image, _ = decode(Glyphs(1).load(item(0)), DecodeSettings(ImageSpec(32, 32, channels)))
+    assert image.shape == (32, 32, channels)
 
 
 def test_speed():

@@ -201,7 +201,7 @@ def test_labels_of_an_npz_that_are_too_many_are_not_read(tmp_path):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, images=STACK, labels=np.zeros(60_000_000, np.int32))
     added, says = listing_mb(path)
-    assert "60000000 labels for 30 pictures" in says
+    assert "60000000 labels for 30 images" in says
     assert added < 60
 
 

@@ -1,4 +1,4 @@
-"""Pictures that the user's own Python gives."""
+"""Images that the user's own Python gives."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def file(i: int) -> bytes:
     return out.getvalue()
 
 
-class Pictures:
+class Images:
     """Made on the fly by a function that cannot be pickled, used by the thread that made it only."""
 
     def __init__(self, count: int, give: Callable[[int], Any], classes: list[str] | None = None) -> None:
@@ -63,7 +63,7 @@ class Pictures:
 
 
 def packed(give: Callable[[int], Any], count: int = 12, **fields: Any) -> tuple[Store, list[dict[str, str]]]:
-    python_object.register("mine", Pictures(count, give))
+    python_object.register("mine", Images(count, give))
     config = DataConfig(**{"source": "python:mine", "max_bad": 1.0, **fields})
     out = Path("packed")
     pack(python_object.Own("python:mine", config.labels), config, ImageSpec(16, 16, 3), out)
@@ -82,7 +82,7 @@ def packed(give: Callable[[int], Any], count: int = 12, **fields: Any) -> tuple[
     ],
     ids=["array", "bytes", "pillow", "with a class", "opaque rgba"],
 )
-def test_pictures_arrive_as_they_are(give: Callable[[int], Any]) -> None:
+def test_images_arrive_as_they_are(give: Callable[[int], Any]) -> None:
     store, rejected = packed(give)
     assert rejected == []
     np.testing.assert_array_equal(store.whole(), np.stack([array(i) for i in range(12)]))
@@ -90,13 +90,13 @@ def test_pictures_arrive_as_they_are(give: Callable[[int], Any]) -> None:
 
 @pytest.mark.parametrize("mode", ["P", "CMYK", "1", "I;16", "LA", "F"])
 def test_rarer_modes_of_pillow_are_decoded_like_files(mode: str) -> None:
-    picture = Image.fromarray(array(1))
-    picture = Image.fromarray(array(1)[:, :, 0].astype(np.uint16)) if mode == "I;16" else picture.convert(mode)
-    store, rejected = packed(lambda i: picture)
+    image = Image.fromarray(array(1))
+    image = Image.fromarray(array(1)[:, :, 0].astype(np.uint16)) if mode == "I;16" else image.convert(mode)
+    store, rejected = packed(lambda i: image)
     assert (store.count, rejected) == (12, [])
 
 
-def test_large_pictures_are_sent_in_small_lots() -> None:
+def test_large_images_are_sent_in_small_lots() -> None:
     store, _ = packed(lambda i: np.full((1500, 1500, 3), i, np.uint8), count=10)
     np.testing.assert_array_equal(store.whole()[:, 0, 0, 0], range(10))
 
@@ -122,11 +122,11 @@ def test_what_cannot_be_read_is_listed_with_its_reason() -> None:
     assert store.count == 6
     reasons = {entry["name"]: entry["reason"] for entry in rejected}
     assert reasons["1"] == "KeyError: 'tag'"
-    assert "list is no kind of picture; give bytes of a file, a Pillow picture, or a numpy array" in reasons["2"]
+    assert "list is no kind of image; give bytes of a file, a Pillow image, or a numpy array" in reasons["2"]
     assert "float32" in reasons["3"]
     assert reasons["4"].startswith("not an image")
     assert reasons["5"] == "its class is of type float, neither a name nor a number"
-    assert reasons["6"] == "3 values instead of a picture, or a picture and its class"
+    assert reasons["6"] == "3 values instead of an image, or an image and its class"
 
 
 def test_one_that_fails_only_the_second_time_is_listed_too() -> None:
@@ -138,7 +138,7 @@ def test_one_that_fails_only_the_second_time_is_listed_too() -> None:
             raise OSError("the disk is gone")
         return array(i)
 
-    python_object.register("mine", Pictures(12, give))
+    python_object.register("mine", Images(12, give))
     source = python_object.Own("python:mine")
     config = DataConfig(source="python:mine", max_bad=1.0)
     listing = scan(source, config)
@@ -155,28 +155,28 @@ def test_one_that_fails_only_the_second_time_is_listed_too() -> None:
     ],
 )
 def test_classes_are_names_or_numbers(labels: list[Any], names: list[str] | None, classes: list[str]) -> None:
-    python_object.register("mine", Pictures(24, lambda i: (array(i), labels[i % 2]), names))
+    python_object.register("mine", Images(24, lambda i: (array(i), labels[i % 2]), names))
     run = kantor.train("python:mine", conditional=True, overrides=TINY, **FEW)
     assert list(run.model().class_names) == classes
 
 
 def test_it_trains_uses_its_set_again_and_resumes() -> None:
-    pictures = Pictures(40, array)
-    kantor.source("mine", pictures)
+    images = Images(40, array)
+    kantor.source("mine", images)
     run = kantor.train("python:mine", overrides=TINY, **FEW)
     assert run.path.name == "00000-mine-relativistic"
-    assert pictures.asked <= 40 + 40 + 64  # to list, to pack, and the look at some of them
+    assert images.asked <= 40 + 40 + 64  # to list, to pack, and the look at some of them
     assert kantor.train(resume=run.path, images=96, quiet=True, device="cpu").metrics["images_seen"][-1] == 96
-    pictures.asked = 0
+    images.asked = 0
     kantor.train("python:mine", overrides=TINY, **FEW)
-    assert pictures.asked <= 40 + 64  # listed only
-    pictures.give = lambda i: array(i + 1)  # others: known by what they are, not by their name
+    assert images.asked <= 40 + 64  # listed only
+    images.give = lambda i: array(i + 1)  # others: known by what they are, not by their name
     with pytest.raises(kantor.DataError, match="not those that the run began with"):
         kantor.train(resume=run.path, images=128, quiet=True, device="cpu")
 
 
 def test_without_the_program_the_packed_copy_serves() -> None:
-    kantor.source("mine", Pictures(40, array))
+    kantor.source("mine", Images(40, array))
     run = kantor.train("python:mine", overrides=TINY, **FEW)
     python_object.OWN.clear()
     assert exit_of("train", "--resume", run.path, "--images", "96", "--device", "cpu") == 0
@@ -188,13 +188,13 @@ def test_what_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(kantor.ConfigError, match="int has no len"):
         kantor.source("mine", 3)  # type: ignore[arg-type]
     with pytest.raises(kantor.DataError, match="have no name that a run could remember; register it"):
-        kantor.train(Pictures(3, array))  # type: ignore[arg-type]
+        kantor.train(Images(3, array))  # type: ignore[arg-type]
     kantor.source("none", [])
-    with pytest.raises(kantor.DataError, match="no pictures here"):
+    with pytest.raises(kantor.DataError, match="no images here"):
         kantor.train("python:none", **FEW)
-    kantor.source("broken", Pictures(9, lambda i: 1 / 0))
-    with pytest.raises(kantor.DataError, match=r"9 unusable pictures, such as 0: ZeroDivisionError: division by zero"):
+    kantor.source("broken", Images(9, lambda i: 1 / 0))
+    with pytest.raises(kantor.DataError, match=r"9 unusable images, such as 0: ZeroDivisionError: division by zero"):
         kantor.train("python:broken", **FEW)
-    kantor.source("mine", Pictures(40, array))
+    kantor.source("mine", Images(40, array))
     with pytest.raises(kantor.DataError, match="bring their own classes"):
         kantor.train("python:mine", overrides={"data.labels": "labels.csv"}, **FEW)

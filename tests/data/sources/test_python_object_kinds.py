@@ -1,4 +1,4 @@
-"""What may be registered from Python: all kinds of pictures, and the words for what is none."""
+"""What may be registered from Python: all kinds of images, and the words for what is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     python_object.OWN.clear()
 
 
-class Pictures:
+class Images:
     def __init__(self, give: Callable[[int], Any], count: int = 12) -> None:
         self.give, self.count = give, count
 
@@ -48,8 +48,8 @@ def saved(i: int) -> Path:
     return path
 
 
-def packed(pictures: Any, **fields: Any) -> Store:
-    python_object.register("mine", pictures)
+def packed(images: Any, **fields: Any) -> Store:
+    python_object.register("mine", images)
     config = DataConfig(**{"source": "python:mine", **fields})
     pack(python_object.Own("python:mine", config.labels), config, ImageSpec(16, 12, 3), Path("packed"))
     return Store.open(Path("packed"))
@@ -71,13 +71,13 @@ def classes(store: Store) -> list[str]:
     ],
     ids=["path", "tensor", "channels first", "dict"],
 )
-def test_pictures_arrive_as_they_are(give: Callable[[int], Any]) -> None:
-    np.testing.assert_array_equal(packed(Pictures(give)).whole(), np.stack([array(i) for i in range(12)]))
+def test_images_arrive_as_they_are(give: Callable[[int], Any]) -> None:
+    np.testing.assert_array_equal(packed(Images(give)).whole(), np.stack([array(i) for i in range(12)]))
 
 
 def test_a_grey_tensor() -> None:
     for give in (lambda i: torch.from_numpy(array(i)[:, :, 0]), lambda i: torch.from_numpy(array(i)[None, :, :, 0])):
-        python_object.register("mine", Pictures(give))
+        python_object.register("mine", Images(give))
         source = python_object.Own("python:mine")
         found = source.load(list(source.items())[3])  # type: ignore[arg-type]
         np.testing.assert_array_equal(np.squeeze(found), array(3)[:, :, 0])
@@ -92,32 +92,32 @@ def test_a_grey_tensor() -> None:
     ],
     ids=["list", "list of tensors", "dict"],
 )
-def test_classes_beside_pictures(give: Callable[[int], Any]) -> None:
-    assert classes(packed(Pictures(give))) == ["0", "1"] * 6
+def test_classes_beside_images(give: Callable[[int], Any]) -> None:
+    assert classes(packed(Images(give))) == ["0", "1"] * 6
 
 
 def test_names_of_classes_as_hugging_face_keeps_them() -> None:
-    pictures = Pictures(lambda i: {"image": array(i), "label": i % 2})
-    pictures.features = {"label": SimpleNamespace(names=["cat", "dog"])}  # type: ignore[attr-defined]
-    assert classes(packed(pictures)) == ["cat", "dog"] * 6
+    images = Images(lambda i: {"image": array(i), "label": i % 2})
+    images.features = {"label": SimpleNamespace(names=["cat", "dog"])}  # type: ignore[attr-defined]
+    assert classes(packed(images)) == ["cat", "dog"] * 6
 
 
 def refusal(give: Callable[[int], Any], **fields: Any) -> str:
     with pytest.raises(DataError) as caught:
-        packed(Pictures(give), **fields)
+        packed(Images(give), **fields)
     return str(caught.value)
 
 
-def test_the_words_for_what_is_no_picture() -> None:
+def test_the_words_for_what_is_no_image() -> None:
     says = refusal(lambda i: array(i) / 255)
-    assert says.endswith("is not a picture; convert it: (x * 255).round().clip(0, 255).astype('uint8'), all of them")
+    assert says.endswith("is not an image; convert it: (x * 255).round().clip(0, 255).astype('uint8'), all of them")
     assert says.count("float64") == 1
     says = refusal(lambda i: (array(i) / 127.5 - 1).transpose(2, 0, 1))
     assert "((x.transpose(1, 2, 0) + 1) * 127.5).round()" in says
     assert "convert it: x.transpose(1, 2, 0), all of them" in refusal(lambda i: array(i).transpose(2, 0, 1))
     says = refusal(lambda i: torch.from_numpy(array(i) / 255))
-    assert "a tensor of float64 is not a picture; convert it: (x * 255).round().clamp(0, 255).to(torch.uint8)" in says
-    assert 'a dict without "image" (its keys: pixels); give the picture this key' in refusal(
+    assert "a tensor of float64 is not an image; convert it: (x * 255).round().clamp(0, 255).to(torch.uint8)" in says
+    assert 'a dict without "image" (its keys: pixels); give the image this key' in refusal(
         lambda i: {"pixels": array(i)}
     )
     assert "FileNotFoundError" in refusal(lambda i: Path("nowhere.png"))
@@ -128,15 +128,12 @@ def test_a_class_that_is_missing_here_and_there() -> None:
         return array(i), None if i == 5 else "fish"
 
     says = refusal(give)
-    assert says.startswith("python:mine: 1 of 12 pictures have no class, the first is [5]; give each its class, or")
-    assert packed(Pictures(give), labels="none").count == 12
+    assert says.startswith("python:mine: 1 of 12 images have no class, the first is [5]; give each its class, or")
+    assert packed(Images(give), labels="none").count == 12
 
 
-def test_another_picture_each_time() -> None:
+def test_another_image_each_time() -> None:
     rng = np.random.default_rng(0)
     says = refusal(lambda i: rng.integers(0, 256, (16, 12, 3), dtype=np.uint8))
-    assert (
-        "none of the first 10 pictures can be used: [i] gave another picture the second time that it was asked; "
-        in says
-    )
+    assert "none of the first 10 images can be used: [i] gave another image the second time that it was asked; " in says
     assert "let it give the same one each time, without changes by chance, all of them" in says

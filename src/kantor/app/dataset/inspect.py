@@ -1,4 +1,4 @@
-"""A look at a set of pictures before anything is trained on it."""
+"""A look at a set of images before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool, cores
-from kantor.data.packing.scan import Listing, require_pictures, scan
+from kantor.data.packing.scan import Listing, require_images, scan
 from kantor.data.packing.worker import is_flat
 from kantor.data.sources import GLYPHS, Item, Source, open_source
 from kantor.report.dataset_figure import figure_png
@@ -36,17 +36,17 @@ OURS = r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rej
 SIDE = 64
 _SHEET, _SUSPECTS = 100, 64
 _MODES = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
-_OURS = ("enlarged", "grey to RGB", "shrunk")  # of the thumbnails, which says nothing about the pictures
+_OURS = ("enlarged", "grey to RGB", "shrunk")  # of the thumbnails, which says nothing about the images
 _LEVELS = (32, 48, 64, 96, 128, 192, 256, 512)
 
 
 def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
-    """Looks at every picture and writes the folder `out`: see docs/commands.md. The pictures stay as they are.
+    """Looks at every image and writes the folder `out`: see docs/commands.md. The images stay as they are.
 
     Returns:
         The summary, line by line.
     Raises:
-        DataError: there are no pictures; ConfigError: `out` exists.
+        DataError: there are no images; ConfigError: `out` exists.
     """
     config = resolve(overrides=overrides).data
     path = Path(config.source)
@@ -77,8 +77,8 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
 
 
 def _probed(source: Source, config: DataConfig, listing: Listing) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """(height, width) of every picture that can be opened, and how many of each kind."""
-    require_pictures(source, listing)
+    """(height, width) of every image that can be opened, and how many of each kind."""
+    require_images(source, listing)
     items = [entry for entry in source.items() if isinstance(entry, Item)]
     items = items[: config.limit] if config.limit else items
     with Pool(source, None, row_bytes=1, workers=cores()) as pool:
@@ -121,7 +121,7 @@ def _facts(store: Store, sizes: list[tuple[int, int]] | None, kinds: dict[str, i
 
 def _write(folder: Path, store: Store, found: dict[str, Any]) -> None:
     spread = np.unique(np.linspace(0, store.count - 1, min(_SHEET, store.count)).astype(np.int64))
-    caption = f"{len(spread)} of {store.count:,} pictures, spread evenly"
+    caption = f"{len(spread)} of {store.count:,} images, spread evenly"
     atomic.write_bytes(folder / "contact-sheet.png", png_bytes(grid(store.images(spread), caption=caption)))
     suspects: dict[str, NDArray[np.int64]] = {
         "duplicates.png": np.array(found["_copies"][:_SUSPECTS], np.int64),
@@ -141,7 +141,7 @@ def _write(folder: Path, store: Store, found: dict[str, Any]) -> None:
 def _summary(found: dict[str, Any]) -> list[str]:
     side, kinds = found["shorter_side"], ", ".join(f"{n:,} {kind}" for kind, n in found["kinds"].items())
     lines = [
-        f"{found['pictures']:,} pictures can be used",
+        f"{found['pictures']:,} images can be used",
         f"what the headers of all that can be opened say: {kinds}; shorter sides from {side['least']} to {side['most']} "
         f"pixels, half of them {side['median']} or more",
     ]
@@ -149,7 +149,7 @@ def _summary(found: dict[str, Any]) -> list[str]:
         counts = found["classes"]
         least, most = min(counts.values()), max(counts.values())
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        lines.append(f"{len(counts)} classes of {each} pictures")
+        lines.append(f"{len(counts)} classes of {each} images")
     lines += [f"{n:,} x {what}" for what, n in found["conversions"].items()]
     if found["rejected"]:
         reasons = ", ".join(f"{n} {why}" for why, n in list(found["rejected_because"].items())[:3])
@@ -158,11 +158,11 @@ def _summary(found: dict[str, Any]) -> list[str]:
     if found["duplicates"]:
         extra = sum(len(group) - 1 for group in found["duplicates"])
         first = " = ".join(found["duplicates"][0][:2])
-        lines.append(f"exact copies of other pictures: {extra:,}, see duplicates.png; the first: {first}")
+        lines.append(f"exact copies of other images: {extra:,}, see duplicates.png; the first: {first}")
     if found["near_constant"]:
         first = found["near_constant"][0]
         lines.append(
-            f"pictures that show next to nothing: {len(found['near_constant']):,}, see near-constant.png; the first: {first}"
+            f"images that show next to nothing: {len(found['near_constant']):,}, see near-constant.png; the first: {first}"
         )
     fits = [level for level in _LEVELS if level <= side["median"]]
     if fits:

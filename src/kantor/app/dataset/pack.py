@@ -34,7 +34,7 @@ def pack_source(
         kind: "npy" for training with Kantor; "tfrecord" or "webdataset", which go by way of a packed set in the cache.
 
     Returns:
-        Lines for the user: what was chosen, how many pictures, what was left out.
+        Lines for the user: what was chosen, how many images, what was left out.
     """
     config = resolve(overrides=overrides)
     if kind not in FORMATS:
@@ -43,11 +43,11 @@ def pack_source(
         raise ConfigError(f"--format {kind}", "takes one SOURCE", "pack them together first, then write that set")
     if more and config.data.labels not in ("auto", "none"):
         raise ConfigError("--labels", "a file of labels is for one SOURCE", "use sub-folders, or --labels none")
-    remade = config.data.stack or config.data.edges != "none"  # other pictures are made of those
+    remade = config.data.stack or config.data.edges != "none"  # other images are made of those
     paths = [Path(source) for source in (config.data.source, *more) if source != GLYPHS]
     for path in paths:
         if is_packed(path) and (kind == "npy" or more) and (more or not remade):
-            raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its pictures")
+            raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its images")
     out = target(out, paths)
     lines: list[str] = []
     if kind != "npy":
@@ -59,7 +59,7 @@ def pack_source(
 
 def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kind: str, cache: Path) -> list[str]:
     """Writes a set in another program's format."""
-    ours = r"pictures-\d{5}\.(tfrecord|tar)"
+    ours = r"images-\d{5}\.(tfrecord|tar)"
     require_free(out, overwrite, ours)
     lines: list[str] = []
     if config.data.holdout:
@@ -69,4 +69,4 @@ def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kin
     write = write_tfrecord if kind == "tfrecord" else write_webdataset
     assert isinstance(store, Store)
     write(store, out, progress, check=lambda: require_free(out, overwrite, ours))  # once more: it may have taken long
-    return [*lines, *map(str, filled), f"wrote {store.count:,} pictures, {store.spec}, as {kind}"]
+    return [*lines, *map(str, filled), f"wrote {store.count:,} images, {store.spec}, as {kind}"]

@@ -33,7 +33,7 @@ Progress = Callable[[int, int, int], None]
 
 
 def default_side(device_type: str) -> int:
-    """Side of a picture where neither the user nor the data say: a processor takes four times as long for 64."""
+    """Side of an image where neither the user nor the data say: a processor takes four times as long for 64."""
     return 32 if device_type == "cpu" else 64
 
 
@@ -75,30 +75,30 @@ def open_set(
 
 
 def condition_channels(config: Config) -> int:
-    """Of what networks are given beside latent and picture: outlines have one; 0 where there is nothing."""
+    """Of what networks are given beside latent and image: outlines have one; 0 where there is nothing."""
     return 1 if config.data.condition == "edges" else 0
 
 
 def _check_condition(config: Config) -> None:
-    """Raises ConfigError where pictures and outlines cannot be had, or would not stay together; ResourceError where what
+    """Raises ConfigError where images and outlines cannot be had, or would not stay together; ResourceError where what
     finds outlines is not installed."""
     data = config.data
     require_edges()
     if data.edges != "none":
-        what = "makes outlines of the pictures, and data.condition wants both"
+        what = "makes outlines of the images, and data.condition wants both"
         raise ConfigError(f"data.edges = {data.edges}", what, "leave one of the two out")
     if data.augment != AugmentConfig():
-        what = "changes pictures, and their outlines would stay as they were"
+        what = "changes images, and their outlines would stay as they were"
         raise ConfigError("data.augment", what, "leave it out; --mirror turns both")
     if data.source != GLYPHS and is_packed(place(data.source)):
         what = "is a packed set, of which no outlines can be made in step with it"
-        raise ConfigError(data.source, what, "name the pictures themselves: they are packed twice, into the cache")
+        raise ConfigError(data.source, what, "name the images themselves: they are packed twice, into the cache")
 
 
 def _conditions(
     config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
 ) -> Store | Part:
-    """The outlines of the same pictures, without those held out: a set of its own in the cache."""
+    """The outlines of the same images, without those held out: a set of its own in the cache."""
     outlines = {"edges": "canny", "channels": "gray", "condition": "none"}
     config = config.model_copy(update={"data": config.data.model_copy(update=outlines)})
     store, _, _ = packed_set(config, side, cache, progress, lambda line: note(f"outlines: {line}"))
@@ -111,7 +111,7 @@ def packed_set(
     """The whole set that `config.data` describes, packed into the cache first where that has not been done before.
 
     Args:
-        side: of a picture where neither the user nor the data say.
+        side: of an image where neither the user nor the data say.
         progress: called with (done, total, rejected) while packing.
         note: called with a line for the user.
     Returns:
@@ -132,7 +132,7 @@ def packed_set(
 
 
 def _ready(config: Config) -> bool:
-    """Whether the source is a packed set whose pictures are the ones asked for: not to be stacked or outlined."""
+    """Whether the source is a packed set whose images are the ones asked for: not to be stacked or outlined."""
     path = Path(config.data.source)
     if config.data.source == GLYPHS or config.data.stack or not is_packed(path):
         return False
@@ -140,31 +140,31 @@ def _ready(config: Config) -> bool:
 
 
 def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:
-    """The set without what is held out of it. Too few pictures are an error, few are worth a word."""
+    """The set without what is held out of it. Too few images are an error, few are worth a word."""
     part: Store | Part = store
     data = config.data
     if 0 < data.limit < store.count:  # a set packed earlier; one packed for this run has no more
         few = drawn(store.count, data.limit, data.choose_seed) if data.choose == "random" else np.arange(data.limit)
         part = Part(store, few)
-        note(f"{data.limit:,} of {store.count:,} pictures are used")
+        note(f"{data.limit:,} of {store.count:,} images are used")
     if config.data.holdout:
         part, held = split(part, config.data.holdout)
-        note(f"{held.count:,} of {part.count + held.count:,} pictures are held out")
+        note(f"{held.count:,} of {part.count + held.count:,} images are held out")
     _enough(part, config, note)
     return part
 
 
 def _enough(store: Store | Part, config: Config, note: Callable[[str], None]) -> None:
     if store.count < 2:
-        raise DataError(config.data.source, "one picture is not enough to train on", "add more pictures")
+        raise DataError(config.data.source, "one image is not enough to train on", "add more images")
     if store.count < config.train.batch:
         note(
-            f"{config.data.source} has {store.count} pictures, fewer than the batch of {config.train.batch}: each batch "
+            f"{config.data.source} has {store.count} images, fewer than the batch of {config.train.batch}: each batch "
             "shows some of them more than once; expect little variety"
         )
     elif store.count < FEW:
         more = "" if config.data.mirror else " (--mirror doubles them)"
-        note(f"{store.count} pictures are few: after some hundred epochs expect copies of them{more}")
+        note(f"{store.count} images are few: after some hundred epochs expect copies of them{more}")
 
 
 def _packed_into(
@@ -200,7 +200,7 @@ def _from_cache(path: Path, note: Callable[[str], None]) -> Store | None:
         store = Store.open(path)
         store.verify()
     except DataError as error:
-        note(f"the packed pictures in the cache are damaged ({error.what}); they are packed again")
+        note(f"the packed images in the cache are damaged ({error.what}); they are packed again")
         atomic.remove_folder(path)
         return None
     return store
@@ -214,7 +214,9 @@ def _tell_left_out(store: Store, config: Config, note: Callable[[str], None]) ->
     """
     bad, rejected = store.manifest.get("bad", 0), store.manifest.get("rejected", 0)
     if too_many(bad, store.count + bad, config.data.max_bad):
-        what = f"{bad} of {store.count + bad} pictures cannot be used, more than the {config.data.max_bad * 100:g}% allowed"
+        what = (
+            f"{bad} of {store.count + bad} images cannot be used, more than the {config.data.max_bad * 100:g}% allowed"
+        )
         do = f"mend or remove them, or leave them out with --max-bad {math.ceil(1000 * bad / (store.count + bad)) / 10:g}%"
         raise DataError(config.data.source, what, do)
     if rejected:
@@ -224,10 +226,10 @@ def _tell_left_out(store: Store, config: Config, note: Callable[[str], None]) ->
 def look(
     config: Config, side: int, note: Callable[[str], None], more: Sequence[str] = ()
 ) -> tuple[Config, ImageSpec, Source, Listing, list[Filled]]:
-    """Lists a source and fills size and channels after a look at some of its pictures.
+    """Lists a source and fills size and channels after a look at some of its images.
 
     Args:
-        more: further sources, whose pictures come after those of `config.data.source`.
+        more: further sources, whose images come after those of `config.data.source`.
     Returns:
         The configuration, what is to be packed (of data.pack_size), the source, its listing, and what was filled.
     """
@@ -258,32 +260,32 @@ def _opened(config: Config, more: Sequence[str]) -> Source:
 def report_lines(report: PackReport, listed: str) -> list[str]:
     """What a pack did, in plain words. listed: where the files are listed that were left out."""
     rate = report.count / max(report.elapsed_s, 1e-9)
-    lines = [f"packed {_pictures(report.count)}, {report.spec}, in {report.elapsed_s:.1f} s ({rate:,.0f} a second)"]
+    lines = [f"packed {_images(report.count)}, {report.spec}, in {report.elapsed_s:.1f} s ({rate:,.0f} a second)"]
     if report.resumed_from:
-        lines.append(f"it went on after the {report.resumed_from:,} pictures of an earlier attempt")
+        lines.append(f"it went on after the {report.resumed_from:,} images of an earlier attempt")
     if report.rejected:
         word = "file" if report.rejected == 1 else "files"
         lines.append(f"left out {report.rejected:,} {word}, listed with the reason in {listed}")
         lines += [f"  {name}: {reason}" for name, reason in _first_rejected(report.path)]
         lines += ["  ..."] if report.rejected > MOST_NAMED else []
-    lines += [f"{_pictures(count)}: {what}" for what, count in sorted(report.notes.items())]
+    lines += [f"{_images(count)}: {what}" for what, count in sorted(report.notes.items())]
     if report.duplicates:
-        lines.append(f"exact copies of other pictures: {report.duplicates:,}")
+        lines.append(f"exact copies of other images: {report.duplicates:,}")
     if report.near_constant:
-        lines.append(f"pictures that show next to nothing (one colour): {report.near_constant:,}")
+        lines.append(f"images that show next to nothing (one colour): {report.near_constant:,}")
     return lines
 
 
 def _first_rejected(path: Path) -> list[tuple[str, str]]:
-    """Name and reason of some files that were left out, of pictures rather than of other files."""
+    """Name and reason of some files that were left out, of images rather than of other files."""
     with (path / layout.REJECTED).open(encoding="utf-8", errors="surrogateescape") as file:
         entries = [json.loads(line) for line in itertools.islice(file, 1000)]
     found = [(str(entry["name"]), str(entry["reason"])) for entry in entries]
-    return sorted(found, key=lambda pair: pair[1].startswith("not a picture"))[:MOST_NAMED]
+    return sorted(found, key=lambda pair: pair[1].startswith("not an image"))[:MOST_NAMED]
 
 
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'s' if count != 1 else ''}"
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count != 1 else ''}"
 
 
 def size_text(spec: ImageSpec) -> str:
@@ -291,7 +293,7 @@ def size_text(spec: ImageSpec) -> str:
 
 
 def spec_of(config: Config, store: Store | Part) -> ImageSpec:
-    """Of the pictures that networks see; the set may hold larger ones."""
+    """Of the images that networks see; the set may hold larger ones."""
     return ImageSpec(*parse_size(config.data.size), store.spec.channels)
 
 
@@ -304,7 +306,7 @@ def _as_chosen(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tupl
 
 
 def _packed_spec(config: Config, spec: ImageSpec) -> ImageSpec:
-    """Of the packed pictures, which the feed brings down to `spec`.
+    """Of the packed images, which the feed brings down to `spec`.
 
     Raises:
         ConfigError: these cannot be brought down to `spec`.
@@ -325,7 +327,7 @@ def _packed_spec(config: Config, spec: ImageSpec) -> ImageSpec:
 def _as_packed(config: Config, store: Store) -> tuple[Config, list[Filled]]:
     """Fills size and channels from a packed set; where the user asked for others, that is an error naming both.
 
-    A set of larger pictures serves where data.pack_size names their size.
+    A set of larger images serves where data.pack_size names their size.
     """
     side, channels = size_text(store.spec), CHANNELS[store.spec.channels]
     have = {"channels": channels, "size" if config.data.pack_size == "auto" else "pack_size": side}
@@ -333,9 +335,9 @@ def _as_packed(config: Config, store: Store) -> tuple[Config, list[Filled]]:
         asked = getattr(config.data, name)
         if asked not in ("auto", value):
             flag = "--size" if name == "pack_size" else f"--{name}"
-            do = f"pack the pictures again with {flag} {asked}, or leave that out"
+            do = f"pack the images again with {flag} {asked}, or leave that out"
             if name == "size":
-                do += f"; pictures packed larger are brought down with --set data.pack_size={value}"
+                do += f"; images packed larger are brought down with --set data.pack_size={value}"
             what = f"{asked} is asked for, but {config.data.source} was packed with {value}"
             raise ConfigError(f"data.{name}", what, do)
     auto = {n: v for n, v in (("size", side), ("channels", channels)) if getattr(config.data, n) == "auto"}

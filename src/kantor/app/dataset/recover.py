@@ -25,7 +25,7 @@ def open_again(
     Args:
         expected: fingerprint of what the run was trained on; None where nobody knows, and nothing was learnt yet.
     Raises:
-        DataError: the pictures are others, or gone.
+        DataError: the images are others, or gone.
     """
     source = config.data.source
     if config.data.condition != "none":
@@ -36,10 +36,10 @@ def open_again(
         return without_held(kept, config.data.holdout)
     if _is_gone(source) and not source.startswith(PREFIX):
         do = "bring them back, or say where they lie now: --resume RUN with that folder or file as DATA"
-        raise DataError(source, "the pictures of the run are no longer there", do)
+        raise DataError(source, "the images of the run are no longer there", do)
     store, _, _ = open_set(config, 32, cache, progress, note)
     if expected is not None and store.fingerprint != expected:
-        what = f"the pictures are not those that the run began with ({store.count:,} now)"
+        what = f"the images are not those that the run began with ({store.count:,} now)"
         raise DataError(source, what, "bring them back as they were, or start a new run")
     return store
 
@@ -51,7 +51,7 @@ def _is_gone(source: str) -> bool:
 
 
 def copy_of_gone(config: Config, expected: str | None, cache: Path, note: Callable[[str], None]) -> Store | None:
-    """Where the pictures of a run are gone, the whole set in the cache whose training part has the fingerprint
+    """Where the images of a run are gone, the whole set in the cache whose training part has the fingerprint
     `expected`; None where they are not gone, or there is no copy."""
     if not _is_gone(config.data.source):
         return None
@@ -73,13 +73,13 @@ def _kept(cache: Path) -> Iterator[Store]:
 
 
 def _pairs_of_gone(config: Config, expected: str | None, cache: Path, note: Callable[[str], None]) -> Pairs | None:
-    """As `copy_of_gone`, of pictures and their conditions, which lie in two packed sets."""
+    """As `copy_of_gone`, of images and their conditions, which lie in two packed sets."""
     if not _is_gone(config.data.source):
         return None
     stores = list(_kept(cache))
-    for pictures, conditions in itertools.product(stores, stores):
-        if paired_fingerprint(pictures.fingerprint, conditions.fingerprint) == expected:
-            sides = (pictures, conditions)
+    for images, conditions in itertools.product(stores, stores):
+        if paired_fingerprint(images.fingerprint, conditions.fingerprint) == expected:
+            sides = (images, conditions)
             with contextlib.suppress(DataError):
                 for store in sides:
                     store.verify()

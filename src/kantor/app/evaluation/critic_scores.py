@@ -1,4 +1,4 @@
-"""What the critic of a run makes of pictures."""
+"""What the critic of a run makes of images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def criticise(
     batch = config.train.batch
 
     def scores(side: Reals | Drawn) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """In whole batches of the size that the critic learnt with, which may look at several pictures at once; mixed as
+        """In whole batches of the size that the critic learnt with, which may look at several images at once; mixed as
         these were, since a set lies class by class."""
         count = min(MOST_CRITICISED, len(side)) // batch * batch or min(len(side), batch)
         mixed = permute(np.arange(len(side)), len(side), seed=0)

@@ -1,4 +1,4 @@
-"""Scores of a run while it goes on: cheap, the same pictures every time."""
+"""Scores of a run while it goes on: cheap, the same images every time."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Scorer:
         self._known: dict[str, float] = {}
 
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
-        """Draws pictures, the same seeds each time, and measures."""
+        """Draws images, the same seeds each time, and measures."""
         began_s = time.monotonic()
         conditions = self._reals if isinstance(self._reals.store, Pairs) else None
         network = self._config.generator

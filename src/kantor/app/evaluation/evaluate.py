@@ -1,4 +1,4 @@
-"""Scores of a trained generator, or of any folder of pictures, against a set."""
+"""Scores of a trained generator, or of any folder of images, against a set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Evaluation:
     """What was measured, and what it was made of.
 
     Attributes:
-        fakes: the pictures scored.
+        fakes: the images scored.
         training: all that they may have been copied from; None where nn was not measured.
         compared: with earlier scores, where these were named.
     """
@@ -58,7 +58,7 @@ def evaluate_subject(
     network = extractor(options.features, device)
     subject = given or find_subject(options)
     if options.held_out and (options.against is not None or not (subject.config and subject.config.data.holdout)):
-        what = "goes without --against" if options.against is not None else "no pictures were held out of training"
+        what = "goes without --against" if options.against is not None else "no images were held out of training"
         raise ConfigError("--held-out", what, "train with --set data.holdout=10%, and name that run alone")
     store, config = reference_of(options, subject, cache, packing, note)
     training, held = parts_of(store, config, options, note)
@@ -67,7 +67,7 @@ def evaluate_subject(
     reals = chosen(reference, options.count, spec)
     network = reading_modes(network, reals, config.data) if "modes" in metrics else network
     fakes = fakes_of(options, subject, reals, device, spec, cache, packing, note)
-    found_reals = gathered(reals, network, looking("looking at real pictures:"), cache)
+    found_reals = gathered(reals, network, looking("looking at real images:"), cache)
     modes = modes_of(network, reals, found_reals, config.data) if "modes" in metrics else None
     part = "" if held is None else "held out" if options.held_out else "training"
     told = provenance(network, reals, len(fakes), modes, part) | _about(options, subject)
@@ -75,18 +75,18 @@ def evaluate_subject(
         require_alike(told, earlier.provenance, free_for())
     everything = chosen(training, MOST_REMEMBERED, spec) if "nn" in metrics else None
     if everything is not None and len(everything) < training.count:
-        note(f"copies are looked for among {len(everything):,} of {training.count:,} pictures")
+        note(f"copies are looked for among {len(everything):,} of {training.count:,} images")
     looked_at = {reals.digest(): found_reals}
 
-    def look(pictures: Reals | None, what: str) -> Gathered | None:
-        """Each set of real pictures once, and only where copies are looked for."""
-        if pictures is None or everything is None:
+    def look(images: Reals | None, what: str) -> Gathered | None:
+        """Each set of real images once, and only where copies are looked for."""
+        if images is None or everything is None:
             return None
-        if (key := pictures.digest()) not in looked_at:
-            looked_at[key] = gathered(pictures, network, looking(f"looking at {what}:"), cache)
+        if (key := images.digest()) not in looked_at:
+            looked_at[key] = gathered(images, network, looking(f"looking at {what}:"), cache)
         return looked_at[key]
 
-    drawn = gathered(fakes, network, looking("looking at the pictures to be scored:"), cache)
+    drawn = gathered(fakes, network, looking("looking at the images to be scored:"), cache)
     alike = _same_classes(subject, reals)
     material = Material(
         network,
@@ -96,8 +96,8 @@ def evaluate_subject(
         reals.pick,
         fakes.labels(drawn.order) if alike else None,
         reals.labels(found_reals.order) if alike else None,
-        look(everything, "all pictures learnt from"),
-        look(None if held is None else chosen(held, options.count, spec), "pictures held out"),
+        look(everything, "all images learnt from"),
+        look(None if held is None else chosen(held, options.count, spec), "images held out"),
         modes,
         criticise(subject, fakes, training, held, device) if "critic" in metrics else None,
         options.seed,

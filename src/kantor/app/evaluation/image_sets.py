@@ -1,4 +1,4 @@
-"""Pictures on both sides of a score: real ones of a packed set, and those that a generator draws."""
+"""Images on both sides of a score: real ones of a packed set, and those that a generator draws."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from kantor.random import derive
 from kantor.runs.checkpoint import from_bytes, to_bytes
 from kantor.sample.generate import draw
 from kantor.sample.latents import latents
-from kantor.types import ImageSpec, Pictures
+from kantor.types import Images, ImageSpec
 
 SEED_BLOCK = 1_000_000
-"""--seed 1 draws other pictures than --seed 0: each has so many seeds of its own."""
+"""--seed 1 draws other images than --seed 0: each has so many seeds of its own."""
 TRAINING_SEED = 1 << 62
 """The first of those that scores are measured with while training: others, or the best moment would flatter itself."""
 CHUNK = 512
@@ -41,7 +41,7 @@ Looking = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Reals:
-    """Some rows of a packed set, as pictures of the size that a generator makes.
+    """Some rows of a packed set, as images of the size that a generator makes.
 
     Attributes:
         rows: int64 [n], of the set.
@@ -54,14 +54,14 @@ class Reals:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def pick(self, places: NDArray[np.int64]) -> Pictures:
+    def pick(self, places: NDArray[np.int64]) -> Images:
         """uint8 [n, H, W, C] of some of the rows, by their place among these."""
         return at_size(self.store.images(self.rows[places]), self.spec)
 
     def labels(self, places: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.store.labels(self.rows[places])
 
-    def conditions(self, places: NDArray[np.int64]) -> Pictures:
+    def conditions(self, places: NDArray[np.int64]) -> Images:
         """uint8 [n, H, W, K]: what stands beside some of the rows of `Pairs`."""
         assert isinstance(self.store, Pairs)
         return at_size(self.store.conditions(self.rows[places]), self.spec)
@@ -74,14 +74,14 @@ class Reals:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures of a generator, by seeds of their own.
+    """Images of a generator, by seeds of their own.
 
     Attributes:
         network: in evaluation mode, on its device.
         config: of the generator: latent_dim and latent.
         first: the first seed.
-        classes: the label of each picture; None where the model has none.
-        conditions: the first seed's picture is made of the first one's condition, and so on, again and again.
+        classes: the label of each image; None where the model has none.
+        conditions: the first seed's image is made of the first one's condition, and so on, again and again.
     """
 
     network: nn.Module
@@ -95,7 +95,7 @@ class Drawn:
     def __len__(self) -> int:
         return self.count
 
-    def pick(self, places: NDArray[np.int64]) -> Pictures:
+    def pick(self, places: NDArray[np.int64]) -> Images:
         """uint8 [n, H, W, C] of some of the seeds, by their place."""
         seeds = [self.first + int(place) for place in places]
         z = latents(seeds, self.config.latent_dim, self.config.latent, self.truncation)
@@ -108,7 +108,7 @@ class Drawn:
 
 
 def chosen(store: Store | Part, count: int, spec: ImageSpec) -> Reals:
-    """At most `count` pictures of a set, chosen by their own bytes: in whatever order they lie, they are the same."""
+    """At most `count` images of a set, chosen by their own bytes: in whatever order they lie, they are the same."""
     if count >= store.count:
         return Reals(store, np.arange(store.count), spec)
     first = np.ascontiguousarray(store.digests()[:, 8:16]).view(">u8")[:, 0]  # others than those that hold out
@@ -116,7 +116,7 @@ def chosen(store: Store | Part, count: int, spec: ImageSpec) -> Reals:
 
 
 def classes_like(reals: Reals, names: tuple[str, ...], count: int, seed: int) -> NDArray[np.int64] | None:
-    """Labels for `count` pictures to be drawn, with the shares that the classes have among the reals.
+    """Labels for `count` images to be drawn, with the shares that the classes have among the reals.
 
     Where these have other classes, or none, all of the model's in turn; None where the model has none.
     """
@@ -132,19 +132,19 @@ def classes_like(reals: Reals, names: tuple[str, ...], count: int, seed: int) ->
 
 
 def gathered(
-    pictures: Reals | Drawn, extractor: Extractor, looking: Looking | None = None, cache: Path | None = None
+    images: Reals | Drawn, extractor: Extractor, looking: Looking | None = None, cache: Path | None = None
 ) -> Gathered:
-    """What the scores need of all these pictures.
+    """What the scores need of all these images.
 
     Args:
         looking: called with (done, total).
-        cache: where the features of real pictures are kept; they are taken from there where they are there already.
+        cache: where the features of real images are kept; they are taken from there where they are there already.
     """
-    path = _kept(pictures, extractor, cache) if isinstance(pictures, Reals) and cache and extractor.kept else None
-    if path is not None and (found := _read(path, len(pictures))) is not None:
+    path = _kept(images, extractor, cache) if isinstance(images, Reals) and cache and extractor.kept else None
+    if path is not None and (found := _read(path, len(images))) is not None:
         caching.mark_used(path)
         return found
-    found = gather(_batches(pictures, looking), extractor)
+    found = gather(_batches(images, looking), extractor)
     if path is not None and cache is not None:
         with contextlib.suppress(OSError, ResourceError):  # a cache that cannot be written costs time only
             data = to_bytes(found.tensors())
@@ -155,11 +155,11 @@ def gathered(
     return found
 
 
-def _batches(pictures: Reals | Drawn, looking: Looking | None) -> Iterator[Pictures]:
-    for start in range(0, len(pictures), CHUNK):
-        yield pictures.pick(np.arange(start, min(start + CHUNK, len(pictures))))
+def _batches(images: Reals | Drawn, looking: Looking | None) -> Iterator[Images]:
+    for start in range(0, len(images), CHUNK):
+        yield images.pick(np.arange(start, min(start + CHUNK, len(images))))
         if looking:
-            looking(min(start + CHUNK, len(pictures)), len(pictures))
+            looking(min(start + CHUNK, len(images)), len(images))
 
 
 def _kept(reals: Reals, extractor: Extractor, cache: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What scores are made of, besides the pictures: the modes of a set, and where numbers come from."""
+"""What scores are made of, besides the images: the modes of a set, and where numbers come from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kantor.metrics.features import RESIZE, Extractor
 from kantor.metrics.modes import Modes, by_classifiers, by_neighbours, channel_heads, reading_channels
 
 SCORES = 1
-"""Version of the scores: raised when a number of the same pictures would come out otherwise."""
+"""Version of the scores: raised when a number of the same images would come out otherwise."""
 
 
 def reading_modes(network: Extractor, reals: Reals, data: DataConfig) -> Extractor:
@@ -61,7 +61,7 @@ def provenance(network: Extractor, reals: Reals, drawn: int, modes: Modes | None
     """All that decides about the numbers, but for the generator itself.
 
     Args:
-        part: "training" or "held out", where only these pictures of the set are the reference.
+        part: "training" or "held out", where only these images of the set are the reference.
     """
     size = network.size or reals.spec[:2]
     found: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Both sides of an evaluation: what is scored, and the real pictures beside it."""
+"""Both sides of an evaluation: what is scored, and the real images beside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kantor.types import ImageSpec
 
 DEFAULT_COUNT = 10_000
 LARGEST_SIDE = 256
-"""Of pictures in a folder, where nothing says how large they are to be."""
+"""Of images in a folder, where nothing says how large they are to be."""
 Note = Callable[[str], None]
 
 
@@ -38,11 +38,11 @@ class EvaluateOptions:
     """What the user asked for.
 
     Attributes:
-        subject: a run, checkpoint or generator.safetensors, or pictures: a folder, archive, packed set.
-        against: the real pictures; None takes those that the run learnt from.
+        subject: a run, checkpoint or generator.safetensors, or images: a folder, archive, packed set.
+        against: the real images; None takes those that the run learnt from.
         metrics: None takes all that can be measured of the usual ones.
         overrides: fields of [data], from flags.
-        held_out: the reference are the pictures that were held out of training.
+        held_out: the reference are the images that were held out of training.
         compare: a file of earlier scores.
     """
 
@@ -65,7 +65,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scored: a generator with the run that it lies in, or pictures.
+    """What is scored: a generator with the run that it lies in, or images.
 
     Attributes:
         run: a run directory, or None.
@@ -82,16 +82,16 @@ class Subject:
 
 
 def find_subject(options: EvaluateOptions) -> Subject:
-    """A model where `subject` names one, else pictures."""
+    """A model where `subject` names one, else images."""
     text = options.subject
     if not directory.names_a_run(text, options.runs) and (
-        text == GLYPHS or text.startswith(PREFIX) or _are_pictures(place(text))
+        text == GLYPHS or text.startswith(PREFIX) or _are_images(place(text))
     ):
         for flag, given in (("--raw", options.raw), ("--checkpoint", options.checkpoint is not None)):
             if given:
-                raise ConfigError(flag, f"{text} is a set of pictures, not a run", "leave it out, or name a run")
+                raise ConfigError(flag, f"{text} is a set of images, not a run", "leave it out, or name a run")
         if options.truncation != 1:
-            raise ConfigError("--truncation", f"{text} is a set of pictures", "leave it out, or name a model")
+            raise ConfigError("--truncation", f"{text} is a set of images", "leave it out, or name a model")
         return Subject(text)
     network, card, home = load_model(text, options.runs, options.raw, options.checkpoint)
     refuse_colourist(text, card)
@@ -104,7 +104,7 @@ def find_subject(options: EvaluateOptions) -> Subject:
     return Subject(run.name, network, card, run, path, config)
 
 
-def _are_pictures(path: Path) -> bool:
+def _are_images(path: Path) -> bool:
     """Whether something that is no model lies there."""
     try:
         if path.is_dir():
@@ -117,24 +117,24 @@ def _are_pictures(path: Path) -> bool:
 def reference_of(
     options: EvaluateOptions, subject: Subject, cache: Path, packing: Progress, note: Note
 ) -> tuple[Store, Config]:
-    """The set of real pictures, packed at the size of the subject's."""
+    """The set of real images, packed at the size of the subject's."""
     config = subject.config or Config()
     fields = dict(options.overrides or {})
     if options.against is not None:
         config = config.model_copy(update={"data": _named(config, options.against)})
     elif subject.config is None:
         raise ConfigError(
-            "--against", f"{subject.name} does not say which pictures it is to be compared with", "name them"
+            "--against", f"{subject.name} does not say which images it is to be compared with", "name them"
         )
     if subject.card:
         fields |= _as_spec(subject.card.spec, fields, config)
     elif not {"data.size", "data.channels"} <= fields.keys():
         both = [_own_spec(name, fields) for name in (subject.name, config.data.source)]
-        smaller = min(both, key=lambda spec: spec.height * spec.width)  # enlarged pictures are no measure
+        smaller = min(both, key=lambda spec: spec.height * spec.width)  # enlarged images are no measure
         fields = _as_spec(smaller._replace(channels=both[1].channels), {}, config) | fields
     config = overridden(config, fields)
     if subject.config is not None and options.against is None and config.data.source.startswith(PREFIX):
-        note("the pictures come from a source of your own, which this process must know")
+        note("the images come from a source of your own, which this process must know")
     config = _brought_down(config)
     if subject.run is None or options.against is not None:
         return packed_set(config, LARGEST_SIDE, cache, packing, note)[:2]
@@ -142,7 +142,7 @@ def reference_of(
 
 
 def _named(config: Config, source: str) -> DataConfig:
-    """A set that is named is meant as a whole, whatever a run chose of it: so runs can be compared. How pictures are brought
+    """A set that is named is meant as a whole, whatever a run chose of it: so runs can be compared. How images are brought
     to size stays that of the run, and what a set of our own making is."""
     kept = ["crop", "fit", "background"]
     if _same_place(source, config.data.source):
@@ -151,7 +151,7 @@ def _named(config: Config, source: str) -> DataConfig:
 
 
 def _brought_down(config: Config) -> Config:
-    """Of a packed set of larger pictures: bring them down as training would."""
+    """Of a packed set of larger images: bring them down as training would."""
     source, size = Path(config.data.source), config.data.size
     if size == "auto" or config.data.pack_size != "auto" or not is_packed(source):
         return config
@@ -162,18 +162,18 @@ def _brought_down(config: Config) -> Config:
 
 
 def _learnt_from(run: Path, config: Config, cache: Path, packing: Progress, note: Note) -> Store:
-    """The set that a run learnt from; its packed copy where the pictures are gone."""
+    """The set that a run learnt from; its packed copy where the images are gone."""
     expected = environment.read(run / directory.ENVIRONMENT).get("data_fingerprint")
     if (kept := copy_of_gone(config, expected, cache, note)) is not None:
         return kept
     store, _, _ = packed_set(config, LARGEST_SIDE, cache, packing, note)
     if expected is not None and store.fingerprint != expected:
-        note(f"{config.data.source} has changed since the run learnt from it ({store.count:,} pictures now)")
+        note(f"{config.data.source} has changed since the run learnt from it ({store.count:,} images now)")
     return store
 
 
 def _own_spec(source: str, fields: dict[str, Any]) -> ImageSpec:
-    """Of the pictures as they are, or as packed."""
+    """Of the images as they are, or as packed."""
     if is_packed(Path(source)):
         return Store.open(Path(source)).spec
     return look(overridden(Config(), {**fields, "data.source": source}), LARGEST_SIDE, lambda _: None)[1]
@@ -185,7 +185,7 @@ def _as_spec(spec: ImageSpec, asked: dict[str, Any], config: Config) -> dict[str
     for name, value in wanted.items():
         if name in asked and overridden(config, {name: asked[name]}) != overridden(config, {name: value}):
             flag = f"--{name.removeprefix('data.')}"
-            raise ConfigError(flag, f"the pictures to be scored are {spec}", "leave it out")
+            raise ConfigError(flag, f"the images to be scored are {spec}", "leave it out")
     return wanted
 
 
@@ -203,9 +203,9 @@ def parts_of(
         return store, None
     training, held = split(store, config.data.holdout)
     if options.held_out and held.count < FEWEST:
-        what = f"{held.count} of {store.count:,} pictures were held out of training"
+        what = f"{held.count} of {store.count:,} images were held out of training"
         raise ConfigError("--held-out", what, f"hold out more, {FEWEST} at least, or leave it out")
-    note(f"{training.count:,} pictures were learnt from, {held.count:,} held out")
+    note(f"{training.count:,} images were learnt from, {held.count:,} held out")
     return training, held if held.count else None
 
 
@@ -213,7 +213,7 @@ def fakes_of(
     options: EvaluateOptions, subject: Subject, reals: Reals, device: torch.device, spec: ImageSpec, cache: Path,
     packing: Progress, note: Note,
 ) -> Reals | Drawn:  # fmt: skip
-    """The pictures to be scored, drawn or read."""
+    """The images to be scored, drawn or read."""
     if subject.network is not None and subject.card is not None:
         if not 0 <= options.seed < 2**40:
             raise ConfigError(f"--seed {options.seed}", "is out of range", f"choose 0 to {2**40 - 1}")

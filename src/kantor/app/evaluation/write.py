@@ -40,7 +40,7 @@ def comparison(evaluation: Evaluation, earlier: Path) -> list[str]:
 def about(evaluation: Evaluation) -> list[str]:
     """What was measured, in two lines."""
     told = evaluation.scores.provenance
-    seen = f" at {told['images_seen']:,} pictures" if "images_seen" in told else ""
+    seen = f" at {told['images_seen']:,} images" if "images_seen" in told else ""
     part = f" ({told['reference_part']})" if "reference_part" in told else ""
     kinds = "drawn" if evaluation.subject.card else "pictures"
     return [
@@ -67,7 +67,7 @@ def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
     if evaluation.training is not None:
         memory = evaluation.material.memory
         files[NEIGHBOURS] = png_bytes(_neighbours(evaluation, memory))
-        title = f"Distances to the nearest picture · {evaluation.subject.name}"
+        title = f"Distances to the nearest image · {evaluation.subject.name}"
         files[DISTANCES] = distances_png(memory.histograms, title)
     with atomic.new_folder(out, exist_ok=overwrite) as temporary:
         atomic.write_json(temporary / SCORES, evaluation.scores.as_json())
@@ -77,13 +77,13 @@ def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
 
 
 def _neighbours(evaluation: Evaluation, memory: Memory) -> np.ndarray:
-    """The drawn pictures that are most likely copies, of as many training pictures, each beside the nearest ones."""
+    """The drawn images that are most likely copies, of as many training images, each beside the nearest ones."""
     assert evaluation.training is not None and evaluation.material.training is not None
     ratios = np.min(
         [memory.distances[space][:, 0] / (judged.limit or 1.0) for space, judged in memory.judged.items()], axis=0
     )
     order = np.argsort(ratios, kind="stable")
-    _, first = np.unique(memory.nearest[PIXELS][order, 0], return_index=True)  # one of those near the same picture
+    _, first = np.unique(memory.nearest[PIXELS][order, 0], return_index=True)  # one of those near the same image
     worst = order[np.sort(first)[:SUSPECTS]]
     drawn = evaluation.fakes.pick(evaluation.material.fakes.order[worst])
     blank = np.empty_like(drawn[:1])

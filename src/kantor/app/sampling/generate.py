@@ -1,4 +1,4 @@
-"""Pictures from a trained generator."""
+"""Images from a trained generator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from kantor import atomic
 from kantor.app.load_model import load_model, refuse_colourist
 from kantor.app.output_paths import require_free_files
-from kantor.data.sources.names import PICTURES
+from kantor.data.sources.names import IMAGES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
@@ -43,10 +43,10 @@ class GenerateOptions:
 
 
 def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
-    """Draws the pictures and writes them.
+    """Draws the images and writes them.
 
     Returns:
-        The sheet, its folder and the number of pictures.
+        The sheet, its folder and the number of images.
     """
     seeds = _seeds(options)
     paper = PAPER if options.paper is None else parse_colour(options.paper)
@@ -61,10 +61,10 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
             seeds = list(range(columns * rows))
         elif columns * rows < len(seeds):
             raise ConfigError(
-                f"--grid {options.grid}", f"has room for {columns * rows} of {len(seeds)} pictures", "make it larger"
+                f"--grid {options.grid}", f"has room for {columns * rows} of {len(seeds)} images", "make it larger"
             )
     if options.out is not None and not str(options.out).strip("."):
-        raise ConfigError("--out", "is the current folder", "name a folder, such as --out pictures")
+        raise ConfigError("--out", "is the current folder", "name a folder, such as --out images")
     folder = options.out or home / "generated"
     refuse_album(folder, _OURS)
     names = [folder / f"seed-{seed:08d}.png" for seed in seeds]
@@ -73,30 +73,30 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     labels = class_numbers(split_classes(options.classes, card), card, len(seeds))
     network.to(choose_device(options.device))
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    pictures = draw(network, z, labels)
+    images = draw(network, z, labels)
     atomic.make_folder(folder)
     scale = options.scale or 1
-    for path, picture in zip(names, pictures, strict=True):
-        atomic.write_bytes(path, png_bytes(picture.repeat(scale, 0).repeat(scale, 1)))
-    atomic.write_bytes(sheet, png_bytes(grid(pictures, columns, options.gutter, scale=options.scale, paper=paper)))
+    for path, image in zip(names, images, strict=True):
+        atomic.write_bytes(path, png_bytes(image.repeat(scale, 0).repeat(scale, 1)))
+    atomic.write_bytes(sheet, png_bytes(grid(images, columns, options.gutter, scale=options.scale, paper=paper)))
     return sheet, folder, len(seeds)
 
 
 def _seeds(options: GenerateOptions) -> list[int]:
     if options.seeds is not None and options.count is not None:
-        raise ConfigError("--seeds", "and --count both say which pictures", "give one of them")
+        raise ConfigError("--seeds", "and --count both say which images", "give one of them")
     return parse_seeds(options.seeds) if options.seeds is not None else list(range(options.count or 64))
 
 
 def refuse_album(folder: Path, ours: re.Pattern[str]) -> None:
-    """Raises ConfigError where drawn pictures would lie among others, such as those that the run learnt from.
+    """Raises ConfigError where drawn images would lie among others, such as those that the run learnt from.
 
     Args:
         ours: names of files that may be there.
     """
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.is_dir() or (entry.suffix.lower() in PICTURES and not ours.fullmatch(entry.name)):
-            what = f"holds {entry.name}, and drawn pictures would mix with what is there"
+        if entry.is_dir() or (entry.suffix.lower() in IMAGES and not ours.fullmatch(entry.name)):
+            what = f"holds {entry.name}, and drawn images would mix with what is there"
             raise ConfigError(f"--out {folder}", what, "choose a new folder")
 
 
@@ -106,10 +106,10 @@ def split_classes(names: Sequence[str], card: Card) -> list[str]:
 
 
 def class_numbers(classes: Sequence[str | int], card: Card, count: int) -> list[int] | None:
-    """The label of each of `count` pictures; None where the model has no classes.
+    """The label of each of `count` images; None where the model has no classes.
 
     Args:
-        classes: names or numbers: none (the classes in turn), one for all, or one a picture.
+        classes: names or numbers: none (the classes in turn), one for all, or one an image.
     """
     if not len(classes):
         return [i % len(card.class_names) for i in range(count)] if card.class_names else None

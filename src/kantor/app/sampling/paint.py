@@ -16,7 +16,7 @@ from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.generate import class_numbers, refuse_album
 from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
-from kantor.data.sources.names import PICTURES, is_clutter
+from kantor.data.sources.names import IMAGES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, DataError, ModelError
@@ -25,7 +25,7 @@ from kantor.runs import directory
 from kantor.sample.generate import draw
 from kantor.sample.grid import COMFORTABLE_CELL, grid, parse_grid, png_bytes
 from kantor.sample.latents import latents, parse_seeds
-from kantor.types import ImageSpec, Pictures
+from kantor.types import Images, ImageSpec
 
 USUAL_SEEDS = "0-15"
 MOST = 10_000
@@ -57,13 +57,13 @@ class Lines:
 
     Attributes:
         stems: names of the files of each painting, without their ending.
-        pictures: uint8 [N, H, W, 1], dark on white.
+        images: uint8 [N, H, W, 1], dark on white.
         seeds: of the colours of each.
         own: names of the files of the lines.
     """
 
     stems: list[str]
-    pictures: Pictures
+    images: Images
     seeds: list[int]
     own: list[str]
 
@@ -98,13 +98,13 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     require_free_files([sheet, *files, *theirs_too], options.overwrite)
     colourist.to(choose_device(options.device))
     z = latents(lines.seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    painted = draw(colourist, z, class_numbers((), card, count), lines.pictures)
+    painted = draw(colourist, z, class_numbers((), card, count), lines.images)
     atomic.make_folder(options.out)
     for path, i in theirs_too.items():
-        atomic.write_bytes(path, png_bytes(lines.pictures[i]))
+        atomic.write_bytes(path, png_bytes(lines.images[i]))
     for path, i in files.items():
         atomic.write_bytes(path, png_bytes(painted[i]))
-    both = beside(lines.pictures, painted)
+    both = beside(lines.images, painted)
     scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW else None  # a pair is wide, and not yet large
     atomic.write_bytes(sheet, png_bytes(grid(both, columns, options.gutter, scale=scale)))
     return sheet, options.out, count
@@ -138,7 +138,7 @@ def _check_draughtsman(options: PaintOptions, lines: Card, colours: Card) -> Non
     if lines.condition:
         raise ModelError(options.lines, "this model colours lines, and draws none", do)
     if lines.spec.channels != 1:
-        raise ModelError(options.lines, f"draws {lines.spec} pictures, and lines are grey", do)
+        raise ModelError(options.lines, f"draws {lines.spec} images, and lines are grey", do)
     if lines.spec[:2] != colours.spec[:2]:
         sizes = [
             f"{options.lines} draws {size_text(lines.spec)}",
@@ -151,25 +151,25 @@ def _by_model(network: nn.Module, card: Card, seeds: list[int], options: PaintOp
     """Lines of a model's seeds, which are the colours' seeds too."""
     network.to(choose_device(options.device))
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    pictures = draw(network, z, class_numbers((), card, len(seeds)))
+    images = draw(network, z, class_numbers((), card, len(seeds)))
     stems = [f"seed-{seed:08d}" for seed in seeds]
-    return Lines(stems, pictures, seeds, [f"{stem}-lines" for stem in stems])
+    return Lines(stems, images, seeds, [f"{stem}-lines" for stem in stems])
 
 
 # --- lines drawn by hand --------------------------------------------------------------------------------------------
 
 
 def _drawings(text: str, runs: Path) -> list[Path]:
-    """The picture that `text` names, or those in the folder; none where it names a model."""
+    """The image that `text` names, or those in the folder; none where it names a model."""
     path = Path(text)
     try:
-        if path.is_file() and path.suffix.lower() in PICTURES:
+        if path.is_file() and path.suffix.lower() in IMAGES:
             return [path]
         if not path.is_dir() or (path / directory.CONFIG).exists() or directory.is_checkpoint(path):
             return []
         if directory.names_a_run(text, runs):
             return []
-        entries = [entry for entry in path.iterdir() if entry.suffix.lower() in PICTURES and not is_clutter(entry.name)]
+        entries = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGES and not is_clutter(entry.name)]
         return sorted(entry for entry in entries if entry.is_file())
     except OSError as error:
         raise DataError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
@@ -183,27 +183,27 @@ def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> Lines:
     if twice is not None:
         raise DataError(twice, "has the name of another drawing, but for its ending", "give each a name of its own")
     read = [_inked(path, _read(path, settings)) for path in drawings]
-    pictures = np.repeat(np.stack(read), len(seeds), axis=0)
+    images = np.repeat(np.stack(read), len(seeds), axis=0)
     stems = [f"{name}-seed-{seed:08d}" for name in names for seed in seeds]
-    return Lines(stems, pictures, seeds * len(names), [])
+    return Lines(stems, images, seeds * len(names), [])
 
 
-def _inked(path: Path, picture: Pictures) -> Pictures:
+def _inked(path: Path, image: Images) -> Images:
     """With white paper and the darkest line black: scans are yellow, and thin lines fade when they are made small.
 
-    Paper is what most of the picture is: the median.
+    Paper is what most of the image is: the median.
     """
-    paper = float(np.median(picture))
+    paper = float(np.median(image))
     if paper < 128:
         raise DataError(path, "most of it is dark, and lines are to be dark on light paper", "invert it")
-    ink = np.clip(paper - picture.astype(np.float64), 0, None)
+    ink = np.clip(paper - image.astype(np.float64), 0, None)
     if ink.max() < _FAINTEST:
         raise DataError(path, "shows no lines", "take it out, or draw them darker")
-    inked: Pictures = np.rint(255 - ink * (255 / ink.max())).astype(np.uint8)
+    inked: Images = np.rint(255 - ink * (255 / ink.max())).astype(np.uint8)
     return inked
 
 
-def _read(path: Path, settings: DecodeSettings) -> Pictures:
+def _read(path: Path, settings: DecodeSettings) -> Images:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(path, f"is larger than {MAX_BYTES >> 20} MB", "make it smaller")

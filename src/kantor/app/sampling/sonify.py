@@ -1,4 +1,4 @@
-"""Pictures as sound files."""
+"""Images as sound files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SENTENCES = {
     "stacked": "{}, all rows at once. Left to right.",
 }
 Found = NDArray[np.uint8] | Rejected
-"""A picture, or why it is none."""
+"""An image, or why it is none."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +57,30 @@ class SonifyOptions:
 def make_sounds(
     options: SonifyOptions, progress: Callable[[int, int, int], None] = lambda *_: None
 ) -> tuple[int, list[str]]:
-    """Makes a sound of each picture and writes them.
+    """Makes a sound of each image and writes them.
 
     Args:
-        progress: called with (pictures done, of how many, unreadable).
+        progress: called with (images done, of how many, unreadable).
     Returns:
         The number of sounds, and notes for the user.
     Raises:
-        DataError: there are no pictures, or none that can be read; ModelError: there is no such model.
+        DataError: there are no images, or none that can be read; ModelError: there is no such model.
     """
     for flag, name, known in (("mode", options.mode, MODES), ("format", options.format, KINDS)):
         if name not in known:
             raise ConfigError(f"--{flag} {name}", f"there is no such {flag}", nearest(name, known))
     require_sound(options.format)
-    stems, pictures = _drawn(options) if _is_model(options) else _pictures(options)
+    stems, images = _drawn(options) if _is_model(options) else _images(options)
     paths = [options.out / f"{stem}.{options.format}" for stem in stems]
     require_free_files(paths, options.overwrite)
     voice, out = Voice(), list[Rejected]()
-    for done, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
-        if isinstance(picture, Rejected):
-            out.append(picture)
+    for done, (path, image) in enumerate(zip(paths, images, strict=True)):
+        if isinstance(image, Rejected):
+            out.append(image)
         else:
             title = _SENTENCES[options.mode].format(_spoken_name(path))
             spoken = voice.say([title, *(CHANNELS if options.mode == "colour" else ())])
-            samples = sonify(picture, options.mode, options.resolution, title, spoken)
+            samples = sonify(image, options.mode, options.resolution, title, spoken)
             atomic.make_folder(path.parent)
             atomic.write_bytes(path, sound_bytes(samples, options.format))
         progress(done + 1, len(paths), len(out))
@@ -92,11 +92,11 @@ def make_sounds(
     return len(paths) - len(out), notes + ([voice.note] if voice.note else [])
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------
 
 
 def _is_model(options: SonifyOptions) -> bool:
-    """Whether the source is no picture and no folder of them. `fish` is a run, where there is one; `fish/` a folder."""
+    """Whether the source is no image and no folder of them. `fish` is a run, where there is one; `fish/` a folder."""
     text, path = options.source, Path(options.source)
     try:
         if path.is_file():
@@ -111,14 +111,14 @@ def _is_model(options: SonifyOptions) -> bool:
             directory.find(text, options.runs)
             return True
         except ModelError:
-            if not found and names.extension(text) in names.PICTURES:
+            if not found and names.extension(text) in names.IMAGES:
                 what = "is not a regular file" if path.exists() else "does not exist"
                 raise DataError(text, what, "check the path") from None
     return not found
 
 
 def _drawn(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
-    """Pictures of a generator, seeds 0, 1, 2 ..., classes in turn."""
+    """Images of a generator, seeds 0, 1, 2 ..., classes in turn."""
     from kantor.app.load_model import load_model, refuse_colourist
     from kantor.app.sampling.generate import class_numbers
     from kantor.engine.device import choose_device
@@ -141,8 +141,8 @@ def _drawn(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
     return stems, drawn()
 
 
-def _pictures(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
-    """A picture, or those of a folder; the names of their sounds, without endings, and what was found."""
+def _images(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
+    """An image, or those of a folder; the names of their sounds, without endings, and what was found."""
     path = Path(options.source)
     if path.is_file():
         folder, entries = Folder(str(path.parent), "none"), list[Item | Rejected]([Item(path.name, 0)])
@@ -183,11 +183,11 @@ def _stems(files: Sequence[str]) -> list[str]:
 
 
 def _none_readable(source: str, bad: Sequence[Rejected]) -> DataError:
-    """The error where no picture could be read; of a single file, `source` says which."""
+    """The error where no image could be read; of a single file, `source` says which."""
     if Path(source).is_file():
-        return DataError(source, bad[0].reason, "name a picture, a folder of pictures, or a run")
+        return DataError(source, bad[0].reason, "name an image, a folder of images, or a run")
     found = ", ".join(f"{one.name} ({one.reason})" for one in bad[:2]) + (", ..." if len(bad) > 2 else "")
-    return DataError(source, f"none of its pictures can be read: {found}", "mend or replace them")
+    return DataError(source, f"none of its images can be read: {found}", "mend or replace them")
 
 
 # --- speech -------------------------------------------------------------------------------------------------------

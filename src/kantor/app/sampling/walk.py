@@ -1,4 +1,4 @@
-"""Films and strips of the way from picture to picture."""
+"""Films and strips of the way from image to image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kantor.sample.walk import Easing, loop_of_four, walk
 MOST_FRAMES = 10_000
 MOST_WEBP_BYTES = 2_000_000_000
 FOUND = ("smooth", "rough")
-CANDIDATES, LEG = 16, 5  # seeds that a way is looked for among, and steps of a trial leg: 720 pictures
+CANDIDATES, LEG = 16, 5  # seeds that a way is looked for among, and steps of a trial leg: 720 images
 KINDS = (".gif", ".webp", ".mp4", ".png")
 
 
@@ -62,10 +62,10 @@ def make_walk(
     """Draws the walk and writes it.
 
     Args:
-        progress: called with (pictures drawn, of how many).
+        progress: called with (images drawn, of how many).
         note: is told which seeds were chosen, where they are to be found.
     Returns:
-        The file, and the number of pictures in it.
+        The file, and the number of images in it.
     """
     kind, find = options.out.suffix.lower(), options.seeds.strip().lower()
     seeds = [0, 1, 2, 3] if find in FOUND else parse_seeds(options.seeds)
@@ -85,8 +85,8 @@ def make_walk(
     if strip:
         if options.loop:
             z, labels = _closed(z), None if labels is None else _closed(labels)
-        pictures = np.stack(list(_drawn(network, z, labels, progress)))
-        data, count = png_bytes(_rows(pictures, frames)), len(pictures)
+        images = np.stack(list(_drawn(network, z, labels, progress)))
+        data, count = png_bytes(_rows(images, frames)), len(images)
     else:
         drawn = map(shown, _drawn(network, z, labels, progress))
         enlarged = 2 * max(card.spec[:2]) <= COMFORTABLE_SIDE
@@ -97,7 +97,7 @@ def make_walk(
 
 
 def found_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) -> list[int]:
-    """Four of the first seeds between which pictures change least on a round trip, or most.
+    """Four of the first seeds between which images change least on a round trip, or most.
 
     How far it is from one to another: the sum of root mean square changes of pixels over `LEG` equal steps.
     """
@@ -113,8 +113,8 @@ def found_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) -> 
         ]
         z = np.concatenate([z for z, _ in trips])
         labels = None if trips[0][1] is None else np.concatenate([one for _, one in trips if one is not None])
-        pictures = draw(network, z, labels).astype(np.float32).reshape(len(some), LEG + 1, -1)
-        steps = np.sqrt(np.square(np.diff(pictures, axis=1)).mean(axis=2)).sum(axis=1)
+        images = draw(network, z, labels).astype(np.float32).reshape(len(some), LEG + 1, -1)
+        steps = np.sqrt(np.square(np.diff(images, axis=1)).mean(axis=2)).sum(axis=1)
         for (a, b), length in zip(some, steps, strict=True):
             lengths[a, b] = lengths[b, a] = length
     return list(loop_of_four(lengths, rough))
@@ -130,7 +130,7 @@ def _check(options: WalkOptions, seeds: list[int], kind: str) -> None:
     total = (len(seeds) - (not options.loop)) * each
     if total > MOST_FRAMES:
         do = f"stay below {MOST_FRAMES:,}: fewer seeds, or a smaller --{flag}"
-        raise ConfigError("--seeds", f"{total:,} pictures in all", do)
+        raise ConfigError("--seeds", f"{total:,} images in all", do)
     require_free_files([options.out], options.overwrite)
     if kind == ".mp4":
         require_video()
@@ -157,14 +157,14 @@ def _require_room(frames: int, card: Card) -> None:
     """The writer of WebP holds all frames of a film, twice."""
     bytes_ = 2 * frames * math.prod(shown(np.zeros(card.spec, np.uint8)).shape)
     if bytes_ > MOST_WEBP_BYTES:
-        what = f"a film of {frames:,} pictures of this size would take {bytes_ / 1e9:.0f} GB of memory"
+        what = f"a film of {frames:,} images of this size would take {bytes_ / 1e9:.0f} GB of memory"
         raise ConfigError("--out", f"WebP: {what}", "name a .mp4 or .gif, or take fewer --frames")
 
 
 def _drawn(
     network: Any, z: NDArray[np.float32], labels: NDArray[np.float32] | None, progress: Callable[[int, int], None]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Pictures one by one, so that a long film needs little memory."""
+    """Images one by one, so that a long film needs little memory."""
     for start in range(0, len(z), BATCH):
         part = None if labels is None else labels[start : start + BATCH]
         yield from draw(network, z[start : start + BATCH], part)
@@ -176,8 +176,8 @@ def _closed(path: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([path, path[:1]])
 
 
-def _rows(pictures: NDArray[np.uint8], frames: int) -> NDArray[np.uint8]:
+def _rows(images: NDArray[np.uint8], frames: int) -> NDArray[np.uint8]:
     """A row a leg, both of its ends in it."""
-    legs = (len(pictures) - 1) // frames
+    legs = (len(images) - 1) // frames
     order = [leg * frames + i for leg in range(legs) for i in range(frames + 1)]
-    return grid(pictures[order], frames + 1)
+    return grid(images[order], frames + 1)

@@ -27,17 +27,17 @@ class Begun:
     @property
     def line(self) -> str:
         return (
-            f"{self.path} has the same configuration and has seen {self.images_seen:,} pictures; "
+            f"{self.path} has the same configuration and has seen {self.images_seen:,} images; "
             f"--resume {int(self.path.name.partition('-')[0])} goes on with it"
         )
 
 
 def begun_before(config: Config, fingerprint: str, runs: Path) -> Begun | None:
-    """The newest run in `runs` with this configuration, but for lengths and intervals, on these pictures.
+    """The newest run in `runs` with this configuration, but for lengths and intervals, on these images.
 
     Args:
         config: before lengths and intervals are filled.
-        fingerprint: of the packed pictures.
+        fingerprint: of the packed images.
     """
     for run in reversed(directory.listed(runs)):
         try:

@@ -15,24 +15,24 @@ RESERVE = 0.95  # of the budget; the rest is for sheets, plots and checkpoints
 
 
 def length_in_images(rate: float, budget_s: float, batch: int) -> int:
-    """How many pictures fit into a budget at `rate` pictures a second, rounded to three figures."""
+    """How many images fit into a budget at `rate` images a second, rounded to three figures."""
     images = max(rate * budget_s * RESERVE, 10 * batch)
     unit = 10 ** max(0, int(math.log10(images)) - 2)
     return int(images // unit * unit)
 
 
-def with_intervals(config: Config, scored: bool = False, budget_s: float = math.inf, pictures: int = 1) -> Config:
+def with_intervals(config: Config, scored: bool = False, budget_s: float = math.inf, images: int = 1) -> Config:
     """`config` with tick, sample, snapshot and score intervals for the length of the run, where they are "auto" or "epoch".
 
-    200 rows of metrics, or one every 4,000 pictures; up to 60 sheets, at most one in 5 seconds of a budget, or one every
-    100,000; 10 checkpoints, or one every 200,000; 8 scores, or one every 5,000 pictures in short runs, or every 500,000 in long ones;
-    none in runs of less than 5,000 pictures. A score draws a twentieth of the pictures that are learnt from between two of them, 500 to 5,000: it
+    200 rows of metrics, or one every 4,000 images; up to 60 sheets, at most one in 5 seconds of a budget, or one every
+    100,000; 10 checkpoints, or one every 200,000; 8 scores, or one every 5,000 images in short runs, or every 500,000 in long ones;
+    none in runs of less than 5,000 images. A score draws a twentieth of the images that are learnt from between two of them, 500 to 5,000: it
     costs a few hundredths of the time.
 
     Args:
         scored: scores were asked for: a short run has one at its end.
         budget_s: seconds that the run is planned to take, where that is known.
-        pictures: of the set: what "epoch" stands for.
+        images: of the set: what "epoch" stands for.
     """
     train = config.train
     assert isinstance(train.images, int)
@@ -46,7 +46,7 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
     auto = [name for name in wanted if getattr(train, name) == "auto"]
     values: dict[str, Any] = {f"train.{name}": max(round_figure(wanted[name]), train.batch) for name in auto}
     epochs = [name for name in wanted if getattr(train, name) == "epoch"]
-    values |= {f"train.{name}": max(pictures, train.batch) for name in epochs}
+    values |= {f"train.{name}": max(images, train.batch) for name in epochs}
     if "score_images" in auto and (train.images < FEWEST_SCORED or not config.score.metrics):
         values["train.score_images"] = train.images if scored and config.score.metrics else 0
     if config.score.count == "auto":
@@ -58,9 +58,7 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
 def intervals_line(config: Config) -> str:
     """The intervals in words."""
     rows, sheets, saves = config.train.tick_images, config.train.sample_images, config.train.snapshot_images
-    line = (
-        f"a row of metrics every {rows:,} pictures, a sheet of samples every {sheets:,}, a checkpoint every {saves:,}"
-    )
+    line = f"a row of metrics every {rows:,} images, a sheet of samples every {sheets:,}, a checkpoint every {saves:,}"
     return f"{line}, scores every {config.train.score_images:,}" if config.train.score_images else line
 
 

@@ -9,14 +9,14 @@ from kantor.app.decisions import Filled, fill
 from kantor.app.training.memory import fits
 from kantor.app.training.mixing import mixing_layer
 from kantor.app.training.run import Parts
-from kantor.app.training.trial import pictures_per_second
+from kantor.app.training.trial import images_per_second
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 from kantor.errors import ConfigError, ResourceError
 
 LONGEST_SEARCH_S = 30.0
 BATCHES = (16, 32, 64, 128, 256, 512, 1024)
-_NEARLY = 0.95  # a batch twice as large for a twentieth more speed means fewer steps on the same pictures
+_NEARLY = 0.95  # a batch twice as large for a twentieth more speed means fewer steps on the same images
 
 
 def batch_for(parts: Parts, limit_s: float) -> tuple[Config, list[Filled]]:
@@ -25,7 +25,7 @@ def batch_for(parts: Parts, limit_s: float) -> tuple[Config, list[Filled]]:
     Args:
         limit_s: about how long measuring may take.
     Raises:
-        ConfigError: a network mixes the pictures of a batch, so that the batch is part of what it computes.
+        ConfigError: a network mixes the images of a batch, so that the batch is part of what it computes.
     """
     if mixes := mixing_layer(parts.config, parts.spec, parts.classes, parts.condition):
         what = f"{mixes}, so another batch is another network"
@@ -36,7 +36,7 @@ def batch_for(parts: Parts, limit_s: float) -> tuple[Config, list[Filled]]:
         rates: list[float] = []
 
         def measure() -> None:
-            rates.append(pictures_per_second(trial.state(), trial.feed, trial.steps(), 1.0))
+            rates.append(images_per_second(trial.state(), trial.feed, trial.steps(), 1.0))
 
         if not fits(measure, parts.device):
             raise MemoryError
@@ -52,7 +52,7 @@ def fastest_batch(
     """The smallest batch within 5 % of the fastest, and why.
 
     Args:
-        rate_of: pictures a second with a batch of this size; raises MemoryError where it does not fit.
+        rate_of: images a second with a batch of this size; raises MemoryError where it does not fit.
         most: no batch gets larger.
         limit_s: none is tried that would take the measuring past this.
     """
@@ -76,6 +76,6 @@ def fastest_batch(
         raise ResourceError("--batch auto", f"even a batch of {full} does not fit", "use a smaller --size or width")
     best = max(rates.values())
     chosen = next(batch for batch, rate in rates.items() if rate >= _NEARLY * best)
-    found = ", ".join(f"{rate:,.0f} pictures a second at {batch}" for batch, rate in rates.items())
+    found = ", ".join(f"{rate:,.0f} images a second at {batch}" for batch, rate in rates.items())
     found += f"; {full} does not fit" if full else "; larger ones would have taken too long" if untried else ""
     return chosen, f"measured {found}; learning rates stay as they are"

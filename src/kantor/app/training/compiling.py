@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from kantor.app.decisions import Filled, fill
 from kantor.app.training.run import Parts
-from kantor.app.training.trial import CALIBRATION_S, pictures_per_second
+from kantor.app.training.trial import CALIBRATION_S, images_per_second
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 
@@ -58,6 +58,6 @@ def _decided(parts: Parts, note: Callable[[str], None], left_s: float) -> tuple[
     rates = [0.0, 0.0]
     for _ in range(_TURNS):
         for i, way in enumerate((plain, compiled)):
-            rates[i] += pictures_per_second(state, feed, way, CALIBRATION_S / 2) / _TURNS
-    found = f"measured {rates[1]:,.0f} pictures a second compiled and {rates[0]:,.0f} otherwise"
+            rates[i] += images_per_second(state, feed, way, CALIBRATION_S / 2) / _TURNS
+    found = f"measured {rates[1]:,.0f} images a second compiled and {rates[0]:,.0f} otherwise"
     return rates[1] > _WORTH_IT * rates[0], found

@@ -22,7 +22,7 @@ from kantor.runs import directory
 
 PARTS = ("generator", "critic", "average")
 FADE_IMAGES = 100_000
-"""Real pictures over which new layers are faded in, where nothing is said."""
+"""Real images over which new layers are faded in, where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def with_fading(config: Config, weights: Weights, asked: Collection[str]) -> tup
         if not stacks[part].fade_images and name not in asked:
             values[name] = (
                 FADE_IMAGES,
-                "layers that the other model lacks are faded in; at first pictures look as they did there",
+                "layers that the other model lacks are faded in; at first images look as they did there",
             )
     return fill(config, values)
 

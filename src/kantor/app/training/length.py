@@ -1,4 +1,4 @@
-"""How long a run is to be: what the user asked for, in pictures, epochs or time, and what comes of it."""
+"""How long a run is to be: what the user asked for, in images, epochs or time, and what comes of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kantor.app.decisions import Filled, fill
 from kantor.app.training.again import LENGTHS, Begun
 from kantor.app.training.auto import DEFAULT_BUDGET_S, length_in_images, with_intervals
 from kantor.app.training.run import Parts, Terminal
-from kantor.app.training.trial import pictures_per_second
+from kantor.app.training.trial import images_per_second
 from kantor.config.schema import Config
 from kantor.errors import ConfigError
 from kantor.sinks.eta import words
@@ -59,7 +59,7 @@ def total_images(options: TrainOptions, count: int) -> int | None:
         raise ConfigError("--images", "and --epochs both say how long", "give one of them")
     total = round(options.epochs * count) if options.epochs is not None else options.images
     if total is not None and total > 2**53:
-        raise ConfigError(f"--epochs {options.epochs}", f"{total:,} pictures would take for ever", "write fewer")
+        raise ConfigError(f"--epochs {options.epochs}", f"{total:,} images would take for ever", "write fewer")
     return total
 
 
@@ -91,9 +91,9 @@ def length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
     if total is not None:
         config, _ = fill(config, {"train.images": (total, "as asked for")})
     elif config.train.images == "auto":
-        rate = pictures_per_second(parts.state(), parts.feed, parts.steps())
+        rate = images_per_second(parts.state(), parts.feed, parts.steps())
         remaining_s = left_s(options)
-        reason = f"what {words(remaining_s)} allow at {rate:,.0f} pictures a second"
+        reason = f"what {words(remaining_s)} allow at {rate:,.0f} images a second"
         config, filled = fill(
             config, {"train.images": (length_in_images(rate, remaining_s, config.train.batch), reason)}
         )
@@ -109,7 +109,7 @@ def resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool
     Args:
         seen: images seen so far.
         planned: the length came from a time budget.
-        rate: measures pictures a second.
+        rate: measures images a second.
     Raises:
         ConfigError: the run is longer already, or done.
     """
@@ -118,13 +118,13 @@ def resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool
     total = total_images(options, parts.store.count)
     if total is not None:
         if total < seen and total != length:  # the same call again is no fault: a run may overshoot by some of a cycle
-            raise ConfigError("--resume", f"the run has seen {seen:,} pictures, more than {total:,}", "ask for more")
+            raise ConfigError("--resume", f"the run has seen {seen:,} images, more than {total:,}", "ask for more")
         return total
     if options.budget_s is not None and (planned or seen >= length):
-        pictures = rate()
-        return max(length, seen + length_in_images(pictures, left_s(options), parts.config.train.batch))
+        images = rate()
+        return max(length, seen + length_in_images(images, left_s(options), parts.config.train.batch))
     if seen >= length:
-        what = f"the run has reached its length of {length:,} pictures"
+        what = f"the run has reached its length of {length:,} images"
         raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to go on")
     return length
 

@@ -37,7 +37,7 @@ def explained(parts: Parts) -> Iterator[None]:
         what = "does not suffice for what is done besides the steps, which fit (they were tried): sheets, scores, files"
         raise ResourceError("memory", what, "close other programs, or use a smaller --size or score.count")
     where = f"the memory of {'the GPU' if device.type != 'cpu' else 'this machine'}"
-    what = f"does not suffice for {_at_once(config)} pictures of {parts.spec.height}x{parts.spec.width} at once"
+    what = f"does not suffice for {_at_once(config)} images of {parts.spec.height}x{parts.spec.width} at once"
     raise ResourceError(where, what, _what_fits(parts))
 
 

@@ -11,7 +11,7 @@ from kantor.types import ImageSpec
 
 
 def mixing_layer(config: Config, spec: ImageSpec, classes: int, condition: int) -> str:
-    """ "the critic mixes the pictures of a batch (batch norm)", or "" where no network does."""
+    """ "the critic mixes the images of a batch (batch norm)", or "" where no network does."""
     networks = {
         "generator": build_generator(config.generator, spec, classes, condition=condition),
         "critic": build_critic(config.critic, spec, classes, condition=condition),
@@ -20,7 +20,7 @@ def mixing_layer(config: Config, spec: ImageSpec, classes: int, condition: int) 
         traits = traits_of(network)
         if traits.mixes_batch:
             layer = "batch norm" if traits.normalisation == "batch" else "minibatch stddev"
-            return f"the {name} mixes the pictures of a batch ({layer})"
+            return f"the {name} mixes the images of a batch ({layer})"
     return ""
 
 
@@ -29,5 +29,5 @@ def mixing_part(config: Config, spec: ImageSpec, classes: int, condition: int, o
     real, fake = torch.linspace(-1, 1, 4), torch.linspace(0.5, -2, 4)
     for name, loss in (("critic", objective.critic), ("generator", objective.generator)):
         if not torch.allclose(loss(real, fake)[:2], loss(real[:2], fake[:2])):
-            return f"the {name}'s loss mixes the pictures of a batch"
+            return f"the {name}'s loss mixes the images of a batch"
     return mixing_layer(config, spec, classes, condition)

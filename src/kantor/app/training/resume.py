@@ -34,7 +34,7 @@ def resumed_config(
     found: checkpoints.Checkpoint | None = None,
 ) -> Config:
     """The configuration that the run began with, but for what may change on the way, if asked for: the intervals
-    between rows, sheets and saves, and the place where the pictures lie.
+    between rows, sheets and saves, and the place where the images lie.
 
     Args:
         found: the checkpoint to go on from, which knows what the run began with.
@@ -142,7 +142,7 @@ def rounds_otherwise(config: Config, found: checkpoints.Checkpoint | None) -> li
 def resumed_line(run: Path, found: checkpoints.Checkpoint) -> str:
     """Where a run goes on, once nothing has been refused."""
     seen = int(found.values["counters"]["images_seen"])
-    return f"resumed at {seen:,} pictures from {run / directory.CHECKPOINTS / f'{seen:09d}'}"
+    return f"resumed at {seen:,} images from {run / directory.CHECKPOINTS / f'{seen:09d}'}"
 
 
 def _passed_over(fault: ModelError) -> str:

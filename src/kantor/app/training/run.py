@@ -1,4 +1,4 @@
-"""A run, from parts to pictures: networks and listeners are put together here, and the loop is called."""
+"""A run, from parts to images: networks and listeners are put together here, and the loop is called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kantor.app.evaluation.during_training import Measuring, Scorer
 from kantor.app.report import write_report
 from kantor.app.training.init_from import Weights, start_from
 from kantor.app.training.mixing import mixing_part
-from kantor.app.training.sample_sheets import Sampler, first_pictures
+from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.app.training.validate_networks import rehearse
 from kantor.config.schema import AugmentConfig, Config
 from kantor.data.loading.feed import Feed
@@ -126,7 +126,7 @@ class Parts:
 
     @property
     def condition(self) -> int:
-        """Channels of what networks are given beside latent and picture; 0 for nothing."""
+        """Channels of what networks are given beside latent and image; 0 for nothing."""
         return condition_channels(self.config)
 
     @property
@@ -153,9 +153,9 @@ def build(
         raise ConfigError(
             "--conditional",
             f"{config.data.source} has no classes",
-            "give (picture, class) for each"
+            "give (image, class) for each"
             if config.data.source.startswith(PREFIX)
-            else "put every picture into a sub-folder, one a class, and none beside them",
+            else "put every image into a sub-folder, one a class, and none beside them",
         )
     critic = build_critic(config.critic, parts.spec, parts.classes, condition=parts.condition)
     if refusal := parts.objective.refuses(traits_of(critic)):
@@ -193,7 +193,7 @@ def _refuse_quirks(config: Config, objective: Objective) -> None:
         what = "depends on the size of the batch, so that parts of it make another sum"
         raise ConfigError("objective.drift.of", f'"half-sum-real" {what}', "leave train.micro_batch out")
     if objective.l1 and config.data.condition == "none":
-        what = "needs the real picture that a generated one should resemble"
+        what = "needs the real image that a generated one should resemble"
         raise ConfigError("objective.l1", what, "train on pairs with --set data.condition=edges, or leave it out")
 
 
@@ -205,7 +205,7 @@ class Run:
         weights: of another model, to begin with.
         tensorboard: write for TensorBoard too.
         started_s: time.monotonic() when the invocation began; budget_s: seconds that it may take.
-        cache: where features of real pictures are kept.
+        cache: where features of real images are kept.
     """
 
     def __init__(
@@ -268,7 +268,7 @@ class Run:
         about = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {about}\n")
         self.terminal.note(about)
-        reals = first_pictures(parts.store, sampler.count, parts.spec)
+        reals = first_images(parts.store, sampler.count, parts.spec)
         left_s = 0.0 if math.isinf(self._budget_s) else max(self._started_s + self._budget_s - time.monotonic(), 0.0)
         seen = self.state.counters.images_seen
         try:
@@ -283,7 +283,7 @@ class Run:
         learnt = self.state.counters.images_seen - seen
         if reason == "time-budget" and learnt < FEW_IMAGES:
             self.terminal.note(
-                f"the time budget left room for {learnt:,} pictures, too few to learn from; give a longer one"
+                f"the time budget left room for {learnt:,} images, too few to learn from; give a longer one"
             )
         return reason
 

@@ -1,4 +1,4 @@
-"""Which pictures the sample sheets show."""
+"""Which images the sample sheets show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kantor.data.loading.store import Store
 from kantor.random import derive
 from kantor.sample.generate import draw
 from kantor.sample.latents import latents
-from kantor.types import ImageSpec, Pictures
+from kantor.types import Images, ImageSpec
 
 SHEET_PIXELS = 1024 * 1024
 
@@ -24,14 +24,14 @@ SHEET_PIXELS = 1024 * 1024
 class Sampler:
     """Draws both sheets: seeds 0, 1, 2 ... every time, and seeds that depend on images_seen.
 
-    Of pairs a sheet shows each condition with the picture made of it: on the fixed sheet those of pictures spread evenly
-    over the set, on the other those of pictures that depend on images_seen.
+    Of pairs a sheet shows each condition with the image made of it: on the fixed sheet those of images spread evenly
+    over the set, on the other those of images that depend on images_seen.
 
     Args:
         store: the set, whose conditions are shown where it has some.
 
     Attributes:
-        count: pictures in a sheet: a square number, 64 for small pictures, fewer for large ones; of pairs, half of it.
+        count: images in a sheet: a square number, 64 for small images, fewer for large ones; of pairs, half of it.
     """
 
     def __init__(self, config: Config, spec: ImageSpec, classes: int, store: Store | Part | None = None) -> None:
@@ -40,7 +40,7 @@ class Sampler:
         side = int(math.sqrt(SHEET_PIXELS / (spec.height * spec.width)))
         self.count = min(8, max(2, side)) ** 2 // (2 if self._pairs else 1)
 
-    def __call__(self, generator: nn.Module, images_seen: int) -> tuple[Pictures, Pictures]:
+    def __call__(self, generator: nn.Module, images_seen: int) -> tuple[Images, Images]:
         first = derive(self._config.train.seed, "sheet", images_seen) % 2**31
         if self._pairs is None:
             return self._sheet(generator, 0), self._sheet(generator, first)
@@ -48,7 +48,7 @@ class Sampler:
         fixed = _spread(self._pairs, self.count)
         return self._sheet(generator, 0, np.resize(fixed, self.count)), self._sheet(generator, first, places)
 
-    def _sheet(self, generator: nn.Module, first: int, rows: NDArray[np.int64] | None = None) -> Pictures:
+    def _sheet(self, generator: nn.Module, first: int, rows: NDArray[np.int64] | None = None) -> Images:
         network = self._config.generator
         z = latents(range(first, first + self.count), network.latent_dim, network.latent)
         labels = [i % self._classes for i in range(self.count)] if self._classes else None
@@ -58,12 +58,12 @@ class Sampler:
         return beside(conditions, draw(generator, z, labels, conditions))
 
 
-def first_pictures(store: Store | Part, count: int, spec: ImageSpec) -> Pictures:
-    """Pictures of the set, spread evenly, brought down to `spec` as the feed does it: uint8 [count or fewer, H, W, C];
+def first_images(store: Store | Part, count: int, spec: ImageSpec) -> Images:
+    """Images of the set, spread evenly, brought down to `spec` as the feed does it: uint8 [count or fewer, H, W, C];
     of pairs each with its condition on its left, [.., H, 2W, C]."""
     rows = _spread(store, count)
-    pictures = at_size(store.images(rows), spec)
-    return beside(at_size(store.conditions(rows), spec), pictures) if isinstance(store, Pairs) else pictures
+    images = at_size(store.images(rows), spec)
+    return beside(at_size(store.conditions(rows), spec), images) if isinstance(store, Pairs) else images
 
 
 def _spread(store: Store | Part, count: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Training, from options to a run directory with pictures in it."""
+"""Training, from options to a run directory with images in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from kantor.app.training.length import (
 from kantor.app.training.memory import explained
 from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounds_otherwise
 from kantor.app.training.run import Parts, Run, Terminal, build
-from kantor.app.training.trial import fastest_threads, pictures_per_second
+from kantor.app.training.trial import fastest_threads, images_per_second
 from kantor.config.io import leaves, overridden, read_toml, resolve, to_toml
 from kantor.config.schema import Config, parse_size
 from kantor.data.loading import layout
@@ -54,7 +54,7 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     Returns:
         The run directory, and why it ended: "done", "time-budget" or "signal".
     """
-    total_images(options, 0)  # before pictures are packed: it refuses a length that is given twice
+    total_images(options, 0)  # before images are packed: it refuses a length that is given twice
     device = choose_device(options.device)
     if options.tensorboard:
         require_tensorboard()
@@ -82,7 +82,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if config.generator.kind == "stack" and config.data.size != "auto":  # which is of one size
         with torch.device("meta"):
             build_generator(config.generator, ImageSpec(*parse_size(config.data.size), 3))
-    scores = measuring(config, device)  # before pictures are packed: it refuses scores that are none
+    scores = measuring(config, device)  # before images are packed: it refuses scores that are none
     weights = None
     faded: list[Filled] = []
     if config.train.init_from:
@@ -186,7 +186,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
                 terminal.note(line)
 
             def rate() -> float:
-                return pictures_per_second(parts.state(), parts.feed, parts.steps())
+                return images_per_second(parts.state(), parts.feed, parts.steps())
 
             total = resumed_length(options, parts, seen, planned, rate)
         if total != config.train.images:
@@ -198,7 +198,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if config.train.score_images == 0 and "train.score_images" not in options.overrides and (asked or short):
             again = {"train.score_images", "score.count"} - options.overrides.keys()
             config, _ = fill(config, dict.fromkeys(sorted(again), ("auto", "")))
-        config = with_intervals(config, asked, pictures=store.count)
+        config = with_intervals(config, asked, images=store.count)
         weights = same_weights(config, env) if found is None else None
         lengthened = Run(
             run,
@@ -249,7 +249,7 @@ def _check_paths(config: Config, runs: Path) -> None:
     source = Path(config.data.source)
     if config.data.source != GLYPHS and source.is_dir() and runs.resolve().is_relative_to(source.resolve()):
         raise ConfigError(
-            f"--runs {runs}", "lies inside the folder of pictures", "add --runs ../runs, or name another folder outside"
+            f"--runs {runs}", "lies inside the folder of images", "add --runs ../runs, or name another folder outside"
         )
 
 

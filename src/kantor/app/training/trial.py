@@ -28,14 +28,14 @@ def fastest_threads(state: State, feed: Feed, steps: Steps) -> tuple[int, str]:
     rates = {}
     for threads in (cores, 1):
         torch.set_num_threads(threads)
-        rates[threads] = pictures_per_second(state, feed, steps, CALIBRATION_S / 2)
+        rates[threads] = images_per_second(state, feed, steps, CALIBRATION_S / 2)
     best = max(rates, key=lambda threads: rates[threads])
     torch.set_num_threads(best)
-    found = ", ".join(f"{rate:,.0f} pictures a second with {threads}" for threads, rate in rates.items())
+    found = ", ".join(f"{rate:,.0f} images a second with {threads}" for threads, rate in rates.items())
     return best, f"measured {found}"
 
 
-def pictures_per_second(state: State, feed: Feed, steps: Steps, seconds: float = CALIBRATION_S) -> float:
+def images_per_second(state: State, feed: Feed, steps: Steps, seconds: float = CALIBRATION_S) -> float:
     """Rate of training, measured for some seconds on a copy that is thrown away.
 
     In ordinary cycles: an overdose of critic steps may take longer than all that there is time for.

@@ -43,17 +43,15 @@ def _try_generator(
 ) -> None:
     where = f"generator.name = {config.generator.name}"  # type: ignore[union-attr]
     z = torch.randn(_COUNT, config.generator.latent_dim)
-    pictures = _called(
+    images = _called(
         where, "forward(latents, labels, condition)", lambda: network(z, *given(Batch(z, labels, condition)))
     )
     wanted = [_COUNT, spec.channels, spec.height, spec.width]
-    _require(where, pictures, wanted, "pictures [N, C, H, W]")
-    least, most = float(pictures.detach().min()), float(pictures.detach().max())
+    _require(where, images, wanted, "images [N, C, H, W]")
+    least, most = float(images.detach().min()), float(images.detach().max())
     if least < -1.001 or most > 1.001:
-        raise ConfigError(
-            where, f"gives pictures from {least:.3g} to {most:.3g}, not -1 to 1", "end it with torch.tanh"
-        )
-    _require_all_used(where, network, pictures.sum())
+        raise ConfigError(where, f"gives images from {least:.3g} to {most:.3g}, not -1 to 1", "end it with torch.tanh")
+    _require_all_used(where, network, images.sum())
 
 
 def _try_critic(
@@ -70,7 +68,7 @@ def _try_critic(
     )
     x.requires_grad_()
     scores = _called(
-        where, "forward(pictures, labels, condition)", lambda: network(x, *given(Batch(x, labels, condition)))
+        where, "forward(images, labels, condition)", lambda: network(x, *given(Batch(x, labels, condition)))
     )
     _require(where, scores, [_COUNT], "scores [N]")
     _require_all_used(where, network, scores.sum())
@@ -90,7 +88,7 @@ def _called(where: str, what: str, call: Callable[[], Any]) -> Any:
     except Exception as error:
         do = "mend it: see docs/extend.md"
         if "view size is not compatible" in str(error):
-            do = "take .reshape in place of .view: pictures are channels-last in memory"
+            do = "take .reshape in place of .view: images are channels-last in memory"
         raise ConfigError(where, f"{what} fails with {type(error).__name__}: {error}", do) from error
 
 

@@ -1,4 +1,4 @@
-"""The line of Python that makes uint8 pictures of an array of other numbers."""
+"""The line of Python that makes uint8 images of an array of other numbers."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def recipe(some: NDArray[Any], x: str = "x") -> str:
 
 
 def channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether a picture of this shape is [C, H, W] rather than [H, W, C]."""
+    """Whether an image of this shape is [C, H, W] rather than [H, W, C]."""
     return len(shape) == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS

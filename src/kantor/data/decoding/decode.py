@@ -1,7 +1,7 @@
-"""Bytes or arrays to pictures of one size: uint8 [H, W, C].
+"""Bytes or arrays to images of one size: uint8 [H, W, C].
 
-Whatever the bytes are, the result is a picture or `Undecodable` with a plain reason. Each conversion that changes
-what a picture shows is noted, so that `pack` can count it. Colour profiles are not applied.
+Whatever the bytes are, the result is an image or `Undecodable` with a plain reason. Each conversion that changes
+what an image shows is noted, so that `pack` can count it. Colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """The picture and the conversions it went through.
+    """The image and the conversions it went through.
 
     Args:
         data: an encoded file (PNG, JPEG, WebP, BMP, GIF or TIFF, told by its first bytes), or an array [H, W] or
@@ -46,10 +46,10 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
                 array = _checked(data, settings)
                 if array.dtype == np.uint8 and array.shape == settings.spec and _as_it_is(settings):
                     return np.ascontiguousarray(array, dtype=np.uint8), ()
-                picture = _from_array(array, notes)
+                image = _from_array(array, notes)
             else:
-                picture = formats.read(data, settings, notes)
-            return _fitted(picture, settings, notes), tuple(dict.fromkeys(notes))
+                image = formats.read(data, settings, notes)
+            return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
         except Undecodable:
             raise
         except MemoryError:
@@ -90,19 +90,19 @@ def _as_it_is(settings: DecodeSettings) -> bool:
 
 
 def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[Any]:
-    """The array as [H, W, C], refused where it is no picture."""
+    """The array as [H, W, C], refused where it is no image."""
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
-        raise Undecodable(_no_picture(array))
+        raise Undecodable(_no_image(array))
     formats.check_size(array.shape[1], array.shape[0], settings)
     return array
 
 
-def _no_picture(array: NDArray[Any]) -> str:
-    """Why an array [..., C] is no picture, and how to make one of it."""
+def _no_image(array: NDArray[Any]) -> str:
+    """Why an array [..., C] is no image, and how to make one of it."""
     shape = array.shape[:2] if array.shape[2:] == (1,) else array.shape
-    what = f"an array of shape {shape} and type {array.dtype} is not a picture"
+    what = f"an array of shape {shape} and type {array.dtype} is not an image"
     if not array_hints.channels_first(array.shape) and (array.ndim != 3 or array.shape[2] > 4):
         return what + "; give [height, width] or [height, width, 1, 3 or 4 channels] of uint8"
     x = "x.transpose(1, 2, 0)" if array_hints.channels_first(array.shape) else "x"
@@ -111,7 +111,7 @@ def _no_picture(array: NDArray[Any]) -> str:
 
 
 def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:
-    """[H, W, C] uint8 or uint16 as a picture of mode L, RGB or RGBA."""
+    """[H, W, C] uint8 or uint16 as an image of mode L, RGB or RGBA."""
     if array.dtype == np.uint16:
         notes.append("16-bit")
         array = formats.eight_bits(array)
@@ -124,62 +124,62 @@ def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:
 # --- to the wanted size and channels ------------------------------------------------------------------------------
 
 
-def _fitted(picture: Image.Image, settings: DecodeSettings, notes: list[str]) -> NDArray[np.uint8]:
+def _fitted(image: Image.Image, settings: DecodeSettings, notes: list[str]) -> NDArray[np.uint8]:
     """Cropped, in the channels wanted, padded, resized: uint8 [H, W, C]."""
-    formats.check_size(*picture.size, None)
+    formats.check_size(*image.size, None)
     height, width, channels = settings.spec
     if settings.crop:
-        left, top = (picture.width - settings.crop) // 2, (picture.height - settings.crop) // 2
-        picture = picture.crop((left, top, left + settings.crop, top + settings.crop))
-    picture = _in_channels(picture, channels, settings.background, notes)
+        left, top = (image.width - settings.crop) // 2, (image.height - settings.crop) // 2
+        image = image.crop((left, top, left + settings.crop, top + settings.crop))
+    image = _in_channels(image, channels, settings.background, notes)
     if settings.pads:
-        picture = padded(picture, settings)
-    picture = _resized(picture, width, height, settings, notes)
-    array = np.array(picture, dtype=np.uint8).reshape(height, width, channels)
+        image = padded(image, settings)
+    image = _resized(image, width, height, settings, notes)
+    array = np.array(image, dtype=np.uint8).reshape(height, width, channels)
     if channels == 4:
         array[array[:, :, 3] == 0, :3] = settings.background  # what nobody sees should not be learnt as black
     return array if settings.edges == "none" else outlines(array[:, :, 0], settings.edges_sigma)[:, :, None]
 
 
-def _in_channels(picture: Image.Image, channels: int, background: Colour, notes: list[str]) -> Image.Image:
+def _in_channels(image: Image.Image, channels: int, background: Colour, notes: list[str]) -> Image.Image:
     """L, RGB or RGBA to the number of channels wanted; premultiplied resizing of RGBA is Pillow's."""
-    if picture.mode == "RGBA" and channels != 4:
-        lowest, _ = picture.getchannel("A").getextrema()
+    if image.mode == "RGBA" and channels != 4:
+        lowest, _ = image.getchannel("A").getextrema()
         if lowest < 255:  # type: ignore[operator]
             notes.append("alpha composited")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (*background, 255)), picture)
-        picture = picture.convert("RGB")
-    if picture.mode == _MODES[channels]:
-        return picture
-    change = {("L", 3): "grey to RGB", ("RGB", 1): "RGB to grey"}.get((picture.mode, channels))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+        image = image.convert("RGB")
+    if image.mode == _MODES[channels]:
+        return image
+    change = {("L", 3): "grey to RGB", ("RGB", 1): "RGB to grey"}.get((image.mode, channels))
     notes.append(change or "alpha added")
-    return picture.convert(_MODES[channels])
+    return image.convert(_MODES[channels])
 
 
-def _resized(picture: Image.Image, width: int, height: int, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+def _resized(image: Image.Image, width: int, height: int, settings: DecodeSettings, notes: list[str]) -> Image.Image:
     """Antialiased, to exactly width x height."""
-    if picture.size == (width, height):
-        return picture
-    across, down = width / picture.width, height / picture.height
+    if image.size == (width, height):
+        return image
+    across, down = width / image.width, height / image.height
     scale = min(across, down) if settings.fit == "contain" else max(across, down)
     if scale > 1:
         notes.append("enlarged")
     if settings.fit == "contain":
-        inner = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        small = picture if inner == picture.size else _lanczos(picture, inner, None)
-        colour = Image.new("RGB", (1, 1), settings.background).convert(picture.mode).getpixel((0, 0))
+        inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        small = image if inner == image.size else _lanczos(image, inner, None)
+        colour = Image.new("RGB", (1, 1), settings.background).convert(image.mode).getpixel((0, 0))
         if isinstance(colour, tuple) and len(colour) == 4:
             colour = (*colour[:3], 0)
-        whole = Image.new(picture.mode, (width, height), colour)
+        whole = Image.new(image.mode, (width, height), colour)
         whole.paste(small, ((width - inner[0]) // 2, (height - inner[1]) // 2))
         return whole
     box = None
     if settings.fit == "cover":
-        x, y = (picture.width - width / scale) / 2, (picture.height - height / scale) / 2
-        box = (max(x, 0.0), max(y, 0.0), min(picture.width - x, picture.width), min(picture.height - y, picture.height))
-    return _lanczos(picture, (width, height), box)
+        x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+        box = (max(x, 0.0), max(y, 0.0), min(image.width - x, image.width), min(image.height - y, image.height))
+    return _lanczos(image, (width, height), box)
 
 
-def _lanczos(picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> Image.Image:
-    # a gap of 3 lets a huge picture be averaged first, which is faster and looks the same
-    return picture.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+def _lanczos(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> Image.Image:
+    # a gap of 3 lets a huge image be averaged first, which is faster and looks the same
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)

@@ -1,4 +1,4 @@
-"""Outlines of pictures (extra `edges`): dark on white, a pixel wide.
+"""Outlines of images (extra `edges`): dark on white, a pixel wide.
 
 J. Canny 1986, "A computational approach to edge detection", as scikit-image does it: where the blurred brightness changes
 most, by 1/40 of its range a pixel, and by half of that where such a line goes on (0.2 and 0.1 of Sobel's sums, which

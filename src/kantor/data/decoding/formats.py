@@ -1,4 +1,4 @@
-"""Encoded files to upright pictures of mode L, RGB or RGBA, and what is wrong with files that are none.
+"""Encoded files to upright images of mode L, RGB or RGBA, and what is wrong with files that are none.
 
 Pillow decodes; around it stands what it leaves open: limits checked before decoding, 16-bit grey scaled instead of
 clipped, checksums of PNG, plain reasons.
@@ -28,7 +28,7 @@ MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100
 
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_TURNS = {  # Exif orientation: what makes the picture upright
+_TURNS = {  # Exif orientation: what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -40,23 +40,23 @@ _TURNS = {  # Exif orientation: what makes the picture upright
 
 
 class Undecodable(Exception):
-    """A picture that cannot be used; str() is a short plain reason."""
+    """An image that cannot be used; str() is a short plain reason."""
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How pictures are brought to one size.
+    """How images are brought to one size.
 
     Attributes:
         spec: height, width and channels of the result.
         crop: side of the square cut from the middle first; 0 cuts nothing.
         fit: "cover" fills the size and cuts what hangs over, "contain" pads, "stretch" distorts; "replicate" and
             "mirror" pad with what lies at the border.
-        background: RGB behind transparent and around padded pictures.
+        background: RGB behind transparent and around padded images.
         min_size: shorter sides are refused, in pixels.
         pad: side that the last two pad to at least, before resizing.
-        edges: "canny" gives outlines in the place of the picture; the spec is then of one channel.
-        edges_sigma: how far the picture is blurred for them, in pixels of the result.
+        edges: "canny" gives outlines in the place of the image; the spec is then of one channel.
+        edges_sigma: how far the image is blurred for them, in pixels of the result.
     """
 
     spec: ImageSpec
@@ -70,12 +70,12 @@ class DecodeSettings:
 
     @property
     def pads(self) -> bool:
-        """Whether pictures are padded before they are resized, in pixels of their own."""
+        """Whether images are padded before they are resized, in pixels of their own."""
         return self.fit in ("replicate", "mirror")
 
 
 def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
-    """The first frame, upright, as a picture of mode L, RGB or RGBA."""
+    """The first frame, upright, as an image of mode L, RGB or RGBA."""
     image = open_image(data)
     check_size(*image.size, settings)
     if image.format == "PNG":
@@ -100,7 +100,7 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
 
 
 def open_image(data: bytes) -> Image.Image:
-    """The picture with its header read and nothing decoded; too many pixels are refused."""
+    """The image with its header read and nothing decoded; too many pixels are refused."""
     kind = kind_of(data)
     if kind is None:
         raise Undecodable(what_else(data))
@@ -185,7 +185,7 @@ def _note_profile(image: Image.Image, notes: list[str]) -> None:
 
 
 def _draft(image: Image.Image, settings: DecodeSettings, turned: bool) -> None:
-    """Lets the JPEG decoder shrink a large picture by 2, 4 or 8, never below twice the size that is needed."""
+    """Lets the JPEG decoder shrink a large image by 2, 4 or 8, never below twice the size that is needed."""
     height, width = settings.spec.height, settings.spec.width
     if turned:
         height, width = width, height

@@ -1,4 +1,4 @@
-"""Pictures made larger to another shape, so that nothing of them is cut: what is put around them comes from them.
+"""Images made larger to another shape, so that nothing of them is cut: what is put around them comes from them.
 
 A generator copies straight edges and plain margins. "mirror" therefore breaks them up, after the author of a set of fish:
 what lies at the border goes on outwards, row by row out of step, and fades.
@@ -22,41 +22,41 @@ STEP = 4  # pixels that a padded row may lie to the side of the one before it
 FITS = ("replicate", "mirror")
 
 
-def padded(picture: Image.Image, settings: DecodeSettings) -> Image.Image:
+def padded(image: Image.Image, settings: DecodeSettings) -> Image.Image:
     """Of the shape of `settings.spec`, both sides at least `settings.pad`, by `settings.fit`.
 
     Args:
-        picture: of mode L, RGB or RGBA. It lies in the middle, unchanged; of an odd number of pixels the one more is
+        image: of mode L, RGB or RGBA. It lies in the middle, unchanged; of an odd number of pixels the one more is
             above or to the left.
     Raises:
         Undecodable: the result would have too many pixels.
     """
-    width, height = padded_size(picture.size, settings)
-    if (width, height) == picture.size:
-        return picture
+    width, height = padded_size(image.size, settings)
+    if (width, height) == image.size:
+        return image
     if width * height > MAX_PIXELS:
         limit = MAX_PIXELS // 10**6
         raise Undecodable(f"padded to {height}x{width} pixels it has more than the limit of {limit} million")
-    mode = "RGBa" if picture.mode == "RGBA" else picture.mode  # what nobody sees has no say in means
-    pixels = np.asarray(picture.convert(mode) if mode != picture.mode else picture)
-    pixels = pixels.reshape(picture.height, picture.width, -1)
-    right, below = (width - picture.width) // 2, (height - picture.height) // 2
-    left, above = width - picture.width - right, height - picture.height - below
+    mode = "RGBa" if image.mode == "RGBA" else image.mode  # what nobody sees has no say in means
+    pixels = np.asarray(image.convert(mode) if mode != image.mode else image)
+    pixels = pixels.reshape(image.height, image.width, -1)
+    right, below = (width - image.width) // 2, (height - image.height) // 2
+    left, above = width - image.width - right, height - image.height - below
     if settings.fit == "replicate":
         pixels = np.pad(pixels, ((above, below), (left, right), (0, 0)), mode="edge")
     else:
-        seed = fingerprint(picture, settings.background)
+        seed = fingerprint(image, settings.background)
         pixels = _mirrored(pixels, above, below, seed, 0)
         pixels = _mirrored(pixels.swapaxes(0, 1), left, right, seed, 2).swapaxes(0, 1)
     whole = Image.frombytes(mode, (width, height), np.ascontiguousarray(pixels).tobytes())
-    if mode != picture.mode:
-        whole = whole.convert(picture.mode)
-        whole.paste(picture, (left, above))
+    if mode != image.mode:
+        whole = whole.convert(image.mode)
+        whole.paste(image, (left, above))
     return whole
 
 
 def padded_size(size: tuple[int, int], settings: DecodeSettings) -> tuple[int, int]:
-    """(width, height) of the smallest picture of the wanted shape that holds `size` and `settings.pad`."""
+    """(width, height) of the smallest image of the wanted shape that holds `size` and `settings.pad`."""
     height, width, _ = settings.spec
     across, down = max(size[0], settings.pad), max(size[1], settings.pad)
     # in whole numbers, so that a side that fits already does not grow by a rounding
@@ -65,11 +65,11 @@ def padded_size(size: tuple[int, int], settings: DecodeSettings) -> tuple[int, i
     return max(across, math.ceil(down * width / height)), down
 
 
-def fingerprint(picture: Image.Image, background: Colour) -> int:
-    """CRC-32 of what a picture shows in grey, so that it is the same whether it is packed in colour or not."""
-    if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (*background, 255)), picture).convert("RGB")
-    return zlib.crc32(picture.convert("L").tobytes())
+def fingerprint(image: Image.Image, background: Colour) -> int:
+    """CRC-32 of what an image shows in grey, so that it is the same whether it is packed in colour or not."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
+    return zlib.crc32(image.convert("L").tobytes())
 
 
 def _mirrored(pixels: NDArray[np.uint8], above: int, below: int, seed: int, stream: int) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ _MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
-_FOREIGN = {  # what people have under a picture's name
+_FOREIGN = {  # what people have under an image's name
     b"PK\x03\x04": "a zip archive",
     b"%PDF": "a PDF",
     b"8BPS": "a Photoshop file",
@@ -28,8 +28,8 @@ _FOREIGN = {  # what people have under a picture's name
 _APPLE = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
-def is_encoded_picture(data: bytes | memoryview) -> bool:
-    """Whether a file that begins like this may be a picture of a format that is read."""
+def is_encoded_image(data: bytes | memoryview) -> bool:
+    """Whether a file that begins like this may be an image of a format that is read."""
     return kind_of(bytes(data[:16])) is not None
 
 
@@ -39,7 +39,7 @@ def is_whole_file(data: bytes) -> bool:
         return b"\xff\xd9" in data[-64:]
     if data.startswith(b"BM"):
         return int.from_bytes(data[2:6], "little") == len(data)
-    return is_encoded_picture(data)
+    return is_encoded_image(data)
 
 
 def kind_of(data: bytes) -> str | None:
@@ -50,14 +50,14 @@ def kind_of(data: bytes) -> str | None:
 
 
 def what_else(data: bytes) -> str:
-    """Why bytes with no picture's beginning are none."""
+    """Why bytes with no image's beginning are none."""
     if not data:
         return "empty"
     for magic, name in _FOREIGN.items():
         if data.startswith(magic):
             return f"not an image but {name}"
     if data[4:8] == b"ftyp":
-        return "HEIC and AVIF pictures are not read" if data[8:12] in (*_APPLE, b"avif") else "a film, not an image"
+        return "HEIC and AVIF images are not read" if data[8:12] in (*_APPLE, b"avif") else "a film, not an image"
     if not any(data[:64]):
         return "not an image (nothing but zeros)"
     word = re.match(rb"\s*(<?[!-;=?-~]{1,15})", data.removeprefix(b"\xef\xbb\xbf"))

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_RECORD = 128 << 20  # of one picture: it is held in memory
+LARGEST_RECORD = 128 << 20  # of one image: it is held in memory
 _BLOCK = 1024
 _MASK_DELTA = 0xA282EAD8
 

@@ -1,7 +1,7 @@
-"""Real pictures shown otherwise each time: turned, slanted, stretched, moved, in other colours.
+"""Real images shown otherwise each time: turned, slanted, stretched, moved, in other colours.
 
-All pictures of a batch at once, on their device, without waiting for it. The maps are those of Keras' image generator:
-what is drawn says where in the old picture a pixel of the new one is looked up.
+All images of a batch at once, on their device, without waiting for it. The maps are those of Keras' image generator:
+what is drawn says where in the old image a pixel of the new one is looked up.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _MAP_DRAWS = 6  # rotation, shear, zoom across and down, shift across and down
 _AS_IT_IS = (1.0, 1.0)
 
 
-def augment(pictures: Tensor, config: AugmentConfig, rng: torch.Generator) -> Tensor:
-    """Each picture changed in its own way; what is not asked for costs nothing.
+def augment(images: Tensor, config: AugmentConfig, rng: torch.Generator) -> Tensor:
+    """Each image changed in its own way; what is not asked for costs nothing.
 
     Args:
-        pictures: float [N, C, H, W] in [-1, 1]; of four channels the last is transparency, moved but not recoloured.
-        rng: on the device of the pictures. A setting draws the same numbers whatever the others are.
+        images: float [N, C, H, W] in [-1, 1]; of four channels the last is transparency, moved but not recoloured.
+        rng: on the device of the images. A setting draws the same numbers whatever the others are.
     Returns:
         The same shape and range.
     """
     if not (moves(config) or recolours(config)):
-        return pictures
-    draws = drawn(pictures, rng)
+        return images
+    draws = drawn(images, rng)
     if moves(config):
-        pictures = warp(pictures, maps(draws, config, *pictures.shape[2:]))
-    return recolour(pictures, draws, config) if recolours(config) else pictures
+        images = warp(images, maps(draws, config, *images.shape[2:]))
+    return recolour(images, draws, config) if recolours(config) else images
 
 
-def drawn(pictures: Tensor, rng: torch.Generator) -> Tensor:
+def drawn(images: Tensor, rng: torch.Generator) -> Tensor:
     """[N, 7 + C] uniform numbers in [0, 1): six for the map, one for brightness, one a channel for colour."""
-    count, channels = pictures.shape[:2]
-    return torch.rand(count, _MAP_DRAWS + 1 + channels, generator=rng, device=pictures.device)
+    count, channels = images.shape[:2]
+    return torch.rand(count, _MAP_DRAWS + 1 + channels, generator=rng, device=images.device)
 
 
 def moves(config: AugmentConfig) -> bool:
@@ -56,7 +56,7 @@ def recolours(config: AugmentConfig) -> bool:
 def maps(draws: Tensor, config: AugmentConfig, height: int, width: int) -> Tensor:
     """[N, 2, 3]: where each new pixel is looked up, (x, y) in pixels from the centre, x to the right and y down.
 
-    old = R S Z (new - shift): the picture is turned, slanted, stretched about its centre, then moved. R turns it
+    old = R S Z (new - shift): the image is turned, slanted, stretched about its centre, then moved. R turns it
     counter-clockwise by up to `rotation` degrees; S = [[cos s, 0], [-sin s, 1]] slants its rows (Keras' shear);
     Z multiplies coordinates by `zoom`, x and y apart.
     """
@@ -80,21 +80,21 @@ def composed(angle: Tensor, shear: Tensor, zoom_x: Tensor, zoom_y: Tensor, shift
     return rows.reshape(-1, 2, 3)
 
 
-def warp(pictures: Tensor, places: Tensor) -> Tensor:
+def warp(images: Tensor, places: Tensor) -> Tensor:
     """[N, C, H, W] looked up at the places of `maps`, between pixels bilinearly; beyond the border is its colour."""
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
     # grid_sample counts half a width, half a height as 1, so turns would be slants where these differ
     across, down = places[:, 0] / (width / 2), places[:, 1] / (height / 2)
     units = (width / 2, height / 2, 1.0)
     columns = [torch.stack([across[:, i], down[:, i]], dim=1) * unit for i, unit in enumerate(units)]
-    grid = F.affine_grid(torch.stack(columns, dim=2), list(pictures.shape), align_corners=False).to(pictures.dtype)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = F.affine_grid(torch.stack(columns, dim=2), list(images.shape), align_corners=False).to(images.dtype)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def recolour(pictures: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
+def recolour(images: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
     """Values from black multiplied by a brightness, then by a factor a channel, cut off at white after each."""
-    channels = pictures.shape[1]
-    coloured = pictures[:, :3] if channels == 4 else pictures
+    channels = images.shape[1]
+    coloured = images[:, :3] if channels == 4 else images
     shown = coloured + 1
     if config.brightness != _AS_IT_IS:
         shown = (shown * _between(draws[:, _MAP_DRAWS], config.brightness)[:, None, None, None]).clamp(max=2)
@@ -102,7 +102,7 @@ def recolour(pictures: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
         factors = triangular(draws[:, _MAP_DRAWS + 1 :][:, : coloured.shape[1]], *config.colour)
         shown = (shown * factors[:, :, None, None]).clamp(max=2)
     shown = shown - 1
-    return torch.cat([shown, pictures[:, 3:]], dim=1) if channels == 4 else shown
+    return torch.cat([shown, images[:, 3:]], dim=1) if channels == 4 else shown
 
 
 def triangular(uniform: Tensor, low: float, high: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures of a packed set, in the order of data, on the training device."""
+"""Images of a packed set, in the order of data, on the training device."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from kantor.data.loading.store import Store
 
 
-def to_float(pictures: Tensor) -> Tensor:
+def to_float(images: Tensor) -> Tensor:
     """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1], channels last in memory. Only feeds call this."""
-    return pictures.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)
+    return images.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)
 
 
-def dequantised(pictures: Tensor, rng: torch.Generator) -> Tensor:
+def dequantised(images: Tensor, rng: torch.Generator) -> Tensor:
     """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1), as `to_float`: (v + u) / 128 - 1 with u from U(0, 1).
 
     The levels become a range without gaps, on which a density can be had (Theis et al. 2016, "A note on the evaluation
     of generative models"); Gulrajani et al. 2017 do it for CIFAR-10 in their code.
     """
-    levels = pictures.permute(0, 3, 1, 2).to(torch.float32)
-    noise = torch.rand(pictures.shape, generator=rng, device=pictures.device).permute(0, 3, 1, 2)
+    levels = images.permute(0, 3, 1, 2).to(torch.float32)
+    noise = torch.rand(images.shape, generator=rng, device=images.device).permute(0, 3, 1, 2)
     # the largest sum, 255 and nearly 1, is rounded to 256 in 32 bits now and then
     return levels.add_(noise).mul_(1 / 128).sub_(1).clamp_(max=1 - 2**-24)
 
 
-def shrink(pictures: Tensor, height: int, width: int) -> Tensor:
+def shrink(images: Tensor, height: int, width: int) -> Tensor:
     """[N, C, H, W] -> [N, C, height, width]: averages of areas where these are whole pixels, else antialiased.
 
     Each channel is averaged for itself.
     """
-    down, across = pictures.shape[2] / height, pictures.shape[3] / width
+    down, across = images.shape[2] / height, images.shape[3] / width
     if down == across == 1:
-        return pictures
+        return images
     if down.is_integer() and across.is_integer():
-        return F.avg_pool2d(pictures, (int(down), int(across)))
-    return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True)
+        return F.avg_pool2d(images, (int(down), int(across)))
+    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
 
 _ROWS_AHEAD = 4096  # rows of the set: 32 KB, and a millisecond now and then
@@ -61,13 +61,13 @@ class Feed:
         store: the packed set.
         device: where batches go; the set itself goes there too if it takes at most a quarter of a GPU's free memory.
         labels: hand out labels.
-        mirror: mirror each picture, left to right, with probability one half.
+        mirror: mirror each image, left to right, with probability one half.
         spec: of what it hands out, where that is smaller than what the set holds.
-        augment: how pictures are changed each time, at the size of the set.
+        augment: how images are changed each time, at the size of the set.
         dequantise: make a continuous range of the 256 levels.
 
     Attributes:
-        position: pictures handed out so far.
+        position: images handed out so far.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Feed:
                     self._resident_conditions = torch.from_numpy(self._pairs.all_conditions()).to(device)
 
     def take(self, n: int) -> Batch:
-        """The next n pictures."""
+        """The next n images."""
         batch = self._batch(self._rows(n))
         if self._mirror:
             turned = torch.rand(n, 1, 1, 1, generator=self._dice("mirror"), device=self.device) < 0.5
@@ -113,7 +113,7 @@ class Feed:
         return batch
 
     def _rows(self, n: int) -> np.ndarray:
-        """Rows of the next n pictures, worked out for some thousands at once: in small portions that takes ten times longer."""
+        """Rows of the next n images, worked out for some thousands at once: in small portions that takes ten times longer."""
         first = self.position - self._ahead_from
         if first < 0 or first + n > len(self._ahead):
             first, self._ahead_from = 0, self.position

@@ -1,4 +1,4 @@
-"""The order of data: which picture comes at which position of a run's endless stream.
+"""The order of data: which image comes at which position of a run's endless stream.
 
 A two-level permutation, first of the shards, then within windows of the stream that the shards make up. It is a
 pure function of (seed, epoch, index): nothing is kept, so a run goes on anywhere at once, on any number of machines.

@@ -1,4 +1,4 @@
-"""Pictures with a condition each, from two packed sets of the same source."""
+"""Images with a condition each, from two packed sets of the same source."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from kantor.errors import DataError
 
 
 class Pairs(Part):
-    """A set whose pictures have a condition each: see `Store` for what the attributes are.
+    """A set whose images have a condition each: see `Store` for what the attributes are.
 
     Args:
-        pictures: the set.
+        images: the set.
         conditions: one made of the same sources, in the same order.
     Raises:
         DataError: they are of other sources, or in another order.
     """
 
-    def __init__(self, pictures: Store | Part, conditions: Store | Part) -> None:
-        super().__init__(pictures, np.arange(pictures.count))
+    def __init__(self, images: Store | Part, conditions: Store | Part) -> None:
+        super().__init__(images, np.arange(images.count))
         self._conditions = conditions
-        self.fingerprint = paired_fingerprint(pictures.fingerprint, conditions.fingerprint)
-        if pictures.count != conditions.count or not np.array_equal(pictures.digests(), conditions.digests()):
-            what = f"its {conditions.count:,} outlines are not those of its {pictures.count:,} pictures"
-            raise DataError(pictures.path, what, "leave the pictures alone while they are packed, and start again")
-        if pictures.spec[:2] != conditions.spec[:2]:
-            raise DataError(conditions.path, f"is {conditions.spec}, beside {pictures.spec}", "pack it again")
+        self.fingerprint = paired_fingerprint(images.fingerprint, conditions.fingerprint)
+        if images.count != conditions.count or not np.array_equal(images.digests(), conditions.digests()):
+            what = f"its {conditions.count:,} outlines are not those of its {images.count:,} images"
+            raise DataError(images.path, what, "leave the images alone while they are packed, and start again")
+        if images.spec[:2] != conditions.spec[:2]:
+            raise DataError(conditions.path, f"is {conditions.spec}, beside {images.spec}", "pack it again")
 
     @property
     def condition_channels(self) -> int:
@@ -45,6 +45,6 @@ class Pairs(Part):
         return self._conditions.whole()
 
 
-def paired_fingerprint(pictures: str, conditions: str) -> str:
+def paired_fingerprint(images: str, conditions: str) -> str:
     """Of a set of pairs."""
-    return hashlib.sha256(f"{pictures}/{conditions}".encode()).hexdigest()
+    return hashlib.sha256(f"{images}/{conditions}".encode()).hexdigest()

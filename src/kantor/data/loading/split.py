@@ -1,7 +1,7 @@
-"""Pictures to train on, and pictures held out.
+"""Images to train on, and images held out.
 
-Which side a picture is on depends on its own bytes alone: not on its name, nor on its place, nor on what else is in the
-set. Exact copies are on the same side, and more pictures added later leave the others where they were.
+Which side an image is on depends on its own bytes alone: not on its name, nor on its place, nor on what else is in the
+set. Exact copies are on the same side, and more images added later leave the others where they were.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Part:
         return self._store.labels(self._rows[rows])
 
     def whole(self) -> NDArray[np.uint8]:
-        """uint8 [count, H, W, C]: all pictures, in new memory."""
+        """uint8 [count, H, W, C]: all images, in new memory."""
         return self._store.images(self._rows)
 
     def digests(self) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ class Part:
 
 
 def split(store: Store | Part, share: float) -> tuple[Part, Part]:
-    """(pictures to train on, pictures held out); `share` of all are held out, as near as chance has it."""
+    """(images to train on, images held out); `share` of all are held out, as near as chance has it."""
     first = np.ascontiguousarray(store.digests()[:, :8]).view(">u8")[:, 0]
     held = first.astype(np.float64) / 2.0**64 < share
     return Part(store, np.flatnonzero(~held)), Part(store, np.flatnonzero(held))

@@ -1,4 +1,4 @@
-"""Reads a packed set: pictures and labels by row, from files mapped into memory."""
+"""Reads a packed set: images and labels by row, from files mapped into memory."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Store:
     """A packed set. Open it with `Store.open`.
 
     Attributes:
-        count: pictures.
+        count: images.
         class_names: name of each label, as text that every file can hold; empty where the set has no labels.
-        fingerprint: equal for sets with equal pictures, labels and settings.
+        fingerprint: equal for sets with equal images, labels and settings.
         shard_sizes: rows of each shard.
         manifest: everything that manifest.json says.
     """
@@ -92,7 +92,7 @@ class Store:
         return None if self._labels is None else self._labels[self._checked(rows)]
 
     def whole(self) -> NDArray[np.uint8]:
-        """uint8 [count, H, W, C]: all pictures, in new memory."""
+        """uint8 [count, H, W, C]: all images, in new memory."""
         return np.concatenate(self._images)
 
     def digests(self) -> NDArray[np.uint8]:
@@ -101,10 +101,10 @@ class Store:
         return np.ascontiguousarray(index["sha256"]).view(np.uint8).reshape(-1, 32)
 
     def verify(self, limit_bytes: int = 1 << 30) -> None:
-        """Checks index and labels whole, and the CRC-32 of every picture, of 1,000 beyond `limit_bytes`.
+        """Checks index and labels whole, and the CRC-32 of every image, of 1,000 beyond `limit_bytes`.
 
         Raises:
-            DataError: names the file, and the picture at fault.
+            DataError: names the file, and the image at fault.
         """
         labels = [None] * len(self._index) if self._labels is None else np.split(self._labels, self._ends[:-1])
         found = layout.fingerprint(self.spec, self._settings, self._names, zip(self._index, labels, strict=True))
@@ -119,14 +119,14 @@ class Store:
             inside = row - int(self._ends[number]) + self.shard_sizes[number]
             if zlib.crc32(self._images[number][inside].data) != self._index[number][inside]["crc32"]:
                 file = self.path / shard_file("images", number)
-                raise DataError(file, f"picture {inside} is damaged", _AGAIN)
+                raise DataError(file, f"image {inside} is damaged", _AGAIN)
 
     def _numbers(self) -> range:
         return range(len(self.shard_sizes))
 
     def _checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.count):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of a set with {self.count} pictures")
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of a set with {self.count} images")
         return rows
 
     def _map(self, number: int, kind: str, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """A packed set that is being written, in such a way that a pack killed at any instant can go on.
 
 Everything happens in `.NAME.partial` beside the target: the files of the set in `set/`, and a journal that says how
-far each of them is known to be on the disk. Whoever opens it cuts the files back to the journal; the same pictures
+far each of them is known to be on the disk. Whoever opens it cuts the files back to the journal; the same images
 then give the same bytes as a pack that was never disturbed.
 """
 
@@ -38,8 +38,8 @@ class Journal:
         key: of the listing and settings.
         entries: of the listing, done.
         shards: rows of each shard; the last one may be growing.
-        rejected: lines of rejected.jsonl. bad: those of them that are pictures.
-        first_bad: the first of these, name and reason; first_strange: the first three that are no pictures.
+        rejected: lines of rejected.jsonl. bad: those of them that are images.
+        first_bad: the first of these, name and reason; first_strange: the first three that are no images.
         sources_bytes, rejected_bytes: lengths of the two lists.
     """
 
@@ -67,7 +67,7 @@ class Partial:
 
     Args:
         class_ids: class name -> label; None where the set has no labels.
-        key: equal keys: the same pictures and settings, so that the work can go on.
+        key: equal keys: the same images and settings, so that the work can go on.
         shard_bytes: no file gets larger.
     """
 
@@ -92,7 +92,7 @@ class Partial:
             self._open_shard(self.journal.shards[-1])
 
     def add(self, outcomes: Sequence[Row | Rejected], bad: Sequence[bool]) -> None:
-        """Appends the outcomes of the listing's next entries; bad[i]: outcome i is a picture that was rejected."""
+        """Appends the outcomes of the listing's next entries; bad[i]: outcome i is an image that was rejected."""
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         lines = "".join(json.dumps({"name": row.item.name}) + "\n" for row in rows)
         self._sources.write(lines.encode())

@@ -1,6 +1,6 @@
-"""Brings the pictures of any source to one size and into the files that training reads.
+"""Brings the images of any source to one size and into the files that training reads.
 
-Bad pictures are listed, not fatal, up to a share; a pack that is killed goes on where it was; what appears under
+Bad images are listed, not fatal, up to a share; a pack that is killed goes on where it was; what appears under
 the wanted name is whole.
 """
 
@@ -30,7 +30,7 @@ from kantor.data.packing.scan import (
     choose_spec,
     is_bad,
     pixel_settings,
-    require_pictures,
+    require_images,
     scan,
 )
 from kantor.data.packing.verdict import judge, none_usable, too_many
@@ -50,11 +50,11 @@ class PackReport:
 
     Attributes:
         rejected: entries of the listing that were left out, all in rejected.jsonl; bad: those of them that are
-            pictures.
+            images.
         notes: how often each conversion was made ("16-bit": 3).
-        duplicates: pictures whose bytes are those of an earlier one.
-        near_constant: pictures of nearly one colour (no channel has a standard deviation of 2 of 255).
-        resumed_from: pictures that an interrupted pack had done already.
+        duplicates: images whose bytes are those of an earlier one.
+        near_constant: images of nearly one colour (no channel has a standard deviation of 2 of 255).
+        resumed_from: images that an interrupted pack had done already.
     """
 
     path: Path
@@ -87,13 +87,13 @@ def pack(
 
     Args:
         workers: processes that decode; None takes all cores.
-        progress: called with (pictures done, of how many, bad ones) now and then.
+        progress: called with (images done, of how many, bad ones) now and then.
         listing: of the source, where it is known already.
-        timeout_s: a picture that takes longer to decode is left out.
+        timeout_s: an image that takes longer to decode is left out.
         shard_bytes: no file gets larger.
         commit_s: a pack that is killed loses about this much work.
     Raises:
-        DataError: too many bad pictures, none at all, or the source changed meanwhile; nothing is at `out`.
+        DataError: too many bad images, none at all, or the source changed meanwhile; nothing is at `out`.
         ConfigError: `out` exists.
         BusyError: another process packs the same set.
         ResourceError: disk full, no permission; outlines are asked for, and scikit-image is missing.
@@ -102,7 +102,7 @@ def pack(
         require_edges()
     started_s = time.monotonic()
     listing = listing or scan(source, config)
-    require_pictures(source, listing)
+    require_images(source, listing)
     class_ids = listing.class_ids(source, config)
     out = Path(out).absolute()
     folder = out.with_name(f".{out.name}.partial")
@@ -145,7 +145,7 @@ def _pool(
     settings = DecodeSettings(
         spec, config.crop, config.fit, (red, green, blue), config.min_size, config.pad, config.edges, config.edges_sigma
     )
-    workers = min(workers or cores(), max(1, items // 64))  # a process takes longer to start than a few pictures
+    workers = min(workers or cores(), max(1, items // 64))  # a process takes longer to start than a few images
     return Pool(source, settings, math.prod(spec), workers, timeout_s)
 
 
@@ -230,10 +230,10 @@ def _require_free(out: Path, overwrite: bool) -> None:
         raise ConfigError(out, what, "move that elsewhere, or choose another name")
 
 
-def _require_space(out: Path, pictures: int, spec: ImageSpec) -> None:
+def _require_space(out: Path, images: int, spec: ImageSpec) -> None:
     with resource_errors(out):
         free = shutil.disk_usage(out.parent).free
-    needed = pictures * (math.prod(spec) + layout.INDEX.itemsize + layout.LABELS.itemsize)
+    needed = images * (math.prod(spec) + layout.INDEX.itemsize + layout.LABELS.itemsize)
     if needed > free:
         what = f"the disk is too small: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
         raise ResourceError(out, what, "free some space, choose another disk, or use a smaller --size")

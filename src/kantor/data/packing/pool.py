@@ -1,4 +1,4 @@
-"""Worker processes that decode pictures, and survive whatever a picture does to them.
+"""Worker processes that decode images, and survive whatever an image does to them.
 
 Plain child processes, not `multiprocessing`: that would import the user's main script anew in each child, which
 fails for scripts without a main guard, and one death would break the whole pool.
@@ -39,7 +39,7 @@ Loaded = dict[int, "bytes | NDArray[Any] | str"]  # by position; text: why it co
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
         sha256: of the source's bytes, 32 bytes.
@@ -119,8 +119,8 @@ class Pool:
 
     Args:
         settings: None where only `probe` is used.
-        row_bytes: size of a decoded picture.
-        timeout_s: a picture that takes longer is left out.
+        row_bytes: size of a decoded image.
+        timeout_s: an image that takes longer is left out.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Pool:
             lot = [item for item in some if isinstance(item, Item)]
             try:
                 found += self._probe(lot, given)
-            except WorkerDied:  # one by one, to lose only the picture that caused it
+            except WorkerDied:  # one by one, to lose only the image that caused it
                 for item in lot:
                     with contextlib.suppress(WorkerDied):
                         found += self._probe([item], given)
@@ -208,7 +208,7 @@ class Pool:
     def _decode_chunk(self, entries: list[Item | Rejected], given: Loaded | None) -> list[Row | Rejected]:
         items = [entry for entry in entries if isinstance(entry, Item)]
         outcomes: list[Row | Rejected] = []
-        one_by_one = False  # after a death, to find the picture that caused it
+        one_by_one = False  # after a death, to find the image that caused it
         while len(outcomes) < len(items):
             rest = items[len(outcomes) :]
             task = rest[:1] if one_by_one else rest

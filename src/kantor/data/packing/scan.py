@@ -1,4 +1,4 @@
-"""What a source lists: how many pictures, which classes, whether it has changed, and which size suits them."""
+"""What a source lists: how many images, which classes, whether it has changed, and which size suits them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 
-_NO_PICTURE = ("not a picture", "not an image")
+_NO_IMAGE = ("not an image", "not an image")
 _LOOK_AT = 64
 _LARGEST_OWN_SIDE = 128
 _CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
@@ -31,12 +31,12 @@ class Listing:
     """A source's listing, in brief.
 
     Attributes:
-        digest: changes when a picture is added, removed, renamed or written.
-        items: pictures to decode.
-        bad: pictures that the source itself rejects, and the first of them.
-        others: how many files of each extension are no pictures.
-        labels: pictures of each class.
-        unlabelled: pictures without one, and the first three of them.
+        digest: changes when an image is added, removed, renamed or written.
+        items: images to decode.
+        bad: images that the source itself rejects, and the first of them.
+        others: how many files of each extension are no images.
+        labels: images of each class.
+        unlabelled: images without one, and the first three of them.
         sample: items spread evenly, at most 128.
     """
 
@@ -53,10 +53,10 @@ class Listing:
     def class_ids(self, source: Source, config: DataConfig) -> dict[str, int] | None:
         """Class name -> label, in the order of the names (of the numbers, where all are numbers).
 
-        None where the set is to have no labels: none asked for, or under "auto" some pictures lack one.
+        None where the set is to have no labels: none asked for, or under "auto" some images lack one.
 
         Raises:
-            DataError: labels were asked for, and some pictures have none; or there are too many classes.
+            DataError: labels were asked for, and some images have none; or there are too many classes.
         """
         if config.labels == "none" or not self.labels:
             return None
@@ -66,7 +66,7 @@ class Listing:
             first = ", ".join(self.first_unlabelled)
             raise DataError(
                 config.labels,
-                f"{self.unlabelled} pictures of {source.path} have no label, the first are {first}",
+                f"{self.unlabelled} images of {source.path} have no label, the first are {first}",
                 "label them, remove them, or use --labels none",
             )
         label_files.require_few_classes(len(self.labels), source.path)
@@ -96,11 +96,11 @@ class Watched:
 
 
 def is_bad(outcome: object) -> bool:
-    """Whether `outcome` is a rejected picture. A readme beside the pictures is rejected too, but is none."""
+    """Whether `outcome` is a rejected image. A readme beside the images is rejected too, but is none."""
     if not isinstance(outcome, Rejected) or outcome.reason == names.SHEET:
         return False
-    named_so = (names.not_picture(outcome.name) or "").startswith(_NO_PICTURE)
-    looks_so = names.extension(outcome.name) == "" and outcome.reason.startswith(_NO_PICTURE)
+    named_so = (names.not_image(outcome.name) or "").startswith(_NO_IMAGE)
+    looks_so = names.extension(outcome.name) == "" and outcome.reason.startswith(_NO_IMAGE)
     return not (named_so or looks_so)
 
 
@@ -132,21 +132,21 @@ def scan(source: Source, config: DataConfig) -> Listing:
     return listing
 
 
-def require_pictures(source: Source, listing: Listing) -> None:
+def require_images(source: Source, listing: Listing) -> None:
     """Raises DataError where there is nothing to decode, with what was found instead."""
     if listing.items:
         return
     found = ", ".join(f"{n} {suffix}" for suffix, n in sorted(listing.others.items(), key=lambda x: -x[1])[:5])
     if listing.first_bad:
-        unusable = f"{listing.bad} unusable pictures, such as {listing.first_bad.name}: {listing.first_bad.reason}"
+        unusable = f"{listing.bad} unusable images, such as {listing.first_bad.name}: {listing.first_bad.reason}"
         found = f"{unusable}; {found}" if found else unusable
-    what = f"no pictures here (found {found})" if found else "no pictures here"
-    do = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF pictures"
+    what = f"no images here (found {found})" if found else "no images here"
+    do = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF images"
     raise DataError(source.path, what, "mend what it gives" if source.path.startswith(PREFIX) else do)
 
 
 def pixel_settings(config: DataConfig) -> dict[str, Any]:
-    """Those settings, beside the size, that change what a packed picture looks like or which are in."""
+    """Those settings, beside the size, that change what a packed image looks like or which are in."""
     return {
         "crop": config.crop,
         "fit": config.fit,
@@ -185,19 +185,19 @@ def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: List
 def choose_spec(
     source: Source, config: DataConfig, default_side: int, listing: Listing | None = None
 ) -> tuple[ImageSpec, dict[str, str]]:
-    """Fills "auto" in size and channels after a look at up to 64 pictures.
+    """Fills "auto" in size and channels after a look at up to 64 images.
 
     Args:
         default_side: what the preset would like.
     Returns:
         the spec, and for each field that was "auto" the reason in plain words.
     Raises:
-        DataError: there are no pictures.
+        DataError: there are no images.
     """
     seen: list[tuple[int, int, str]] = []
     if "auto" in (config.size, config.channels):
         listing = listing or scan(source, config)
-        require_pictures(source, listing)
+        require_images(source, listing)
         count = min(_LOOK_AT, len(listing.sample))
         items = [listing.sample[i * len(listing.sample) // count] for i in range(count)]
         with Pool(source, None, row_bytes=1, workers=1) as pool:
@@ -216,29 +216,29 @@ def choose_spec(
 
 def _choose_size(exact: bool, crop: int, default_side: int, seen: list[tuple[int, int, str]]) -> tuple[int, int, str]:
     if not seen:
-        return default_side, default_side, "none of the pictures looked at can be read"
+        return default_side, default_side, "none of the images looked at can be read"
     height, width, _ = seen[0]
     same = exact and all(found[:2] == (height, width) for found in seen)
     if same and not crop and min(height, width) >= 8 and max(height, width) <= _LARGEST_OWN_SIDE:
-        return height, width, f"all pictures have this size: {height}x{width}"
+        return height, width, f"all images have this size: {height}x{width}"
     shorts = [min(height, width, crop or height) for height, width, _ in seen]
     short = int(statistics.median_low(shorts))
     if short < default_side:
         side = max(8, short)
-        return side, side, f"the pictures are small (shorter side {short}, the median of {len(seen)})"
+        return side, side, f"the images are small (shorter side {short}, the median of {len(seen)})"
     longs = [max(height, width) for height, width, _ in seen]
     sides = f"sides from {min(shorts)} to {max(longs)}"
-    return default_side, default_side, f"the usual size; {len(seen)} pictures looked at have {sides}"
+    return default_side, default_side, f"the usual size; {len(seen)} images looked at have {sides}"
 
 
 def _choose_channels(seen: list[tuple[int, int, str]]) -> tuple[int, str]:
     if not seen:
-        return 3, "none of the pictures looked at can be read"
+        return 3, "none of the images looked at can be read"
     kinds = [kind for _, _, kind in seen]
     if all(kind == "gray" for kind in kinds):
-        return 1, f"all {len(seen)} pictures looked at are grey"
+        return 1, f"all {len(seen)} images looked at are grey"
     transparent = kinds.count("rgba")
-    reason = f"{len(seen) - kinds.count('gray')} of {len(seen)} pictures looked at have colour"
+    reason = f"{len(seen) - kinds.count('gray')} of {len(seen)} images looked at have colour"
     if transparent:
         reason += f", {transparent} transparency, which is put on the background"
     return 3, reason

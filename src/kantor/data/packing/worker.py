@@ -1,4 +1,4 @@
-"""What runs in a worker process of `pack`: reads and decodes foreign pictures, far from the rest.
+"""What runs in a worker process of `pack`: reads and decodes foreign images, far from the rest.
 
 Started as its own program (see `pack_pool`), it speaks in frames over its standard input and output: two lengths,
 JSON, raw bytes. Imports little, so that it starts in a moment.
@@ -55,7 +55,7 @@ def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
 
 
 class Given:
-    """A source of pictures that the parent has loaded: (position -> what `Source.load` gave, or why it did not)."""
+    """A source of images that the parent has loaded: (position -> what `Source.load` gave, or why it did not)."""
 
     path, note, exact = "", "", False
 
@@ -102,7 +102,7 @@ def main() -> None:
     _die_with_parent()
     source, settings = pickle.load(tasks)  # noqa: S301 - from our own parent, not from a file
     if source is not None:
-        with contextlib.suppress(Exception):  # what is wrong is told of each picture
+        with contextlib.suppress(Exception):  # what is wrong is told of each image
             prepare(source)
     _limit_memory()
     write_frame(replies, "ready")
@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], replies: IO[bytes]) -> None:
-    """Replies in several frames, so that silence of some length means that one picture takes that long.
+    """Replies in several frames, so that silence of some length means that one image takes that long.
 
     Where reading took long, an empty frame says that it is over: decoding has its time of its own.
     """
@@ -152,22 +152,22 @@ def _decode(
     try:
         data = source.load(item)
         loaded(started_s)
-        picture, notes = decode(data, settings)
-        pixels = np.ascontiguousarray(picture).tobytes()
-        return [_sha256(data), zlib.crc32(pixels), is_flat(picture), list(notes)], pixels
+        image, notes = decode(data, settings)
+        pixels = np.ascontiguousarray(image).tobytes()
+        return [_sha256(data), zlib.crc32(pixels), is_flat(image), list(notes)], pixels
     except Exception as error:  # whatever a foreign file provokes is the file's fault, and is listed
         return [_reason(error)], b""
 
 
-def is_flat(picture: NDArray[np.uint8]) -> bool:
-    """Whether a picture [H, W, C] shows next to nothing: no channel's standard deviation reaches 2 of 255."""
-    return all(picture[:, :, channel].std() < NEAR_CONSTANT for channel in range(picture.shape[2]))
+def is_flat(image: NDArray[np.uint8]) -> bool:
+    """Whether an image [H, W, C] shows next to nothing: no channel's standard deviation reaches 2 of 255."""
+    return all(image[:, :, channel].std() < NEAR_CONSTANT for channel in range(image.shape[2]))
 
 
 def _probe(source: Source, item: Item) -> tuple[int, int, str] | None:
     try:
         return probe(source.load(item))
-    except Exception:  # as in _decode; the picture is listed when it is packed
+    except Exception:  # as in _decode; the image is listed when it is packed
         return None
 
 

@@ -1,4 +1,4 @@
-"""Where pictures come from: one file a kind of source."""
+"""Where images come from: one file a kind of source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kantor.data.decoding.padding import FITS
-from kantor.data.decoding.signatures import is_encoded_picture
+from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import idx, names, shards
 from kantor.data.sources.concatenated import Many
@@ -38,9 +38,9 @@ __all__ = [
 
 GLYPHS = "glyphs"
 GLYPHS_SIZE = 32
-ACCEPTED = "name a folder of pictures, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
+ACCEPTED = "name a folder of images, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
 _UNPACK = "unpack it into a folder, or make a zip of that"
-_SAVE = "save its pictures as uint8 with numpy.savez('new.npz', images=x)"
+_SAVE = "save its images as uint8 with numpy.savez('new.npz', images=x)"
 _UNREAD = {
     ".7z": ("7z", _UNPACK), ".rar": ("rar", _UNPACK), ".zst": ("Zstandard", _UNPACK),
     ".pt": ("PyTorch", _SAVE), ".pth": ("PyTorch", _SAVE), ".pkl": ("pickle", _SAVE), ".pickle": ("pickle", _SAVE),
@@ -63,7 +63,7 @@ def open_source(config: DataConfig) -> Source:
 
 
 def whole(source: Source, config: DataConfig) -> Source:
-    """`source` with its pictures stacked, and some chosen by chance, as `config` says."""
+    """`source` with its images stacked, and some chosen by chance, as `config` says."""
     if config.stack:
         source = _stacked(source, config)
     return Chosen(source, config.limit, config.choose_seed) if config.choose == "random" and config.limit else source
@@ -73,26 +73,26 @@ def _check(config: DataConfig) -> None:
     """Raises ConfigError where settings do not go together."""
     if config.stack and config.edges == "none" and config.channels not in ("auto", "rgb"):
         do = "leave --channels out, or leave data.stack out"
-        raise ConfigError("data.channels", f"stacked pictures are rgb, and {config.channels} is asked for", do)
+        raise ConfigError("data.channels", f"stacked images are rgb, and {config.channels} is asked for", do)
     if config.edges != "none" and config.channels not in ("auto", "gray"):
         do = "leave --channels out, or leave data.edges out"
         raise ConfigError("data.channels", f"outlines are grey, and {config.channels} is asked for", do)
     if config.choose == "random" and not config.limit:
         raise ConfigError(
-            "data.choose", "chooses some of the pictures, and all are used", "say how many: data.limit=3000"
+            "data.choose", "chooses some of the images, and all are used", "say how many: data.limit=3000"
         )
     if config.pad and config.fit not in FITS:
         raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad so")
 
 
 def _stacked(source: Source, config: DataConfig) -> Stacked:
-    """`config.stack` pictures, each made of three of `source`."""
+    """`config.stack` images, each made of three of `source`."""
     red, green, blue = bytes.fromhex(config.background[1:])
     return Stacked(source, config.stack, background=(red, green, blue))
 
 
 def _plain(config: DataConfig) -> Source:
-    """The source before its pictures are stacked."""
+    """The source before its images are stacked."""
     name, labels = config.source, config.labels
     if name == GLYPHS:
         return _glyphs(config)
@@ -182,8 +182,8 @@ def _file(name: str, labels: str) -> Source:
         return Tar(name, labels)
     if is_tfrecord(path) or shards.TFRECORD.search(path.name.lower()):
         return TfRecord(name, labels)
-    if is_encoded_picture(start):
-        raise DataError(name, "it is one picture, and training needs many", "name the folder that it lies in")
+    if is_encoded_image(start):
+        raise DataError(name, "it is one image, and training needs many", "name the folder that it lies in")
     raise DataError(name, "it is of no kind that is read", ACCEPTED)
 
 

@@ -1,4 +1,4 @@
-"""What archives of pictures have in common: regular members by name. Nothing is unpacked to the disk."""
+"""What archives of images have in common: regular members by name. Nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ Read = Callable[[Member], bytes]
 
 
 class Entries:
-    """The pictures of an archive, in the order of its members. Its labels are read once, however often it is listed.
+    """The images of an archive, in the order of its members. Its labels are read once, however often it is listed.
 
     Args:
         members: in their order.
         read: the bytes of a member.
-        labels: "auto" takes a dataset.json, else the .cls or .json beside each picture (WebDataset), else folders,
+        labels: "auto" takes a dataset.json, else the .cls or .json beside each image (WebDataset), else folders,
             of which single ones around everything are no classes; "none"; or a CSV or JSON file.
     Raises:
         DataError: its labels are wrong.
@@ -65,8 +65,8 @@ class Entries:
                 self._depth = names.class_depth(m.name for m in members if _accepted(m.name))
 
     def __iter__(self) -> Iterator[Item | Rejected]:
-        """Raises DataError where there are no pictures (after the last entry), or where a file of labels is wrong."""
-        found = _pictures(self._path, self._members, self._depth, self._beside)
+        """Raises DataError where there are no images (after the last entry), or where a file of labels is wrong."""
+        found = _images(self._path, self._members, self._depth, self._beside)
         if self._labels not in ("auto", "none"):
             return label_files.attach(found, label_files.read_file(self._labels), self._labels)
         if self._own:
@@ -105,16 +105,16 @@ def too_large(path: str, total: int, count: int = 0) -> DataError | None:
     return DataError(path, what, AGAIN)
 
 
-def _pictures(
+def _images(
     path: str, members: Sequence[Member], depth: int | None, companions: dict[str, str]
 ) -> Iterator[Item | Rejected]:
-    """companions: files .cls and .json beside pictures are their labels, not strangers."""
+    """companions: files .cls and .json beside images are their labels, not strangers."""
     seen = Counter[str]()
     found, changed = 0, Path(path).stat().st_mtime_ns
     for name, size, place in members:
         if any(names.is_clutter(part) for part in name.split("/")):
             continue
-        reason = names.not_picture(name)
+        reason = names.not_image(name)
         if reason:
             strange = name.rsplit("/", 1)[-1] != names.LABEL_FILE
             if strange and not (companions and name.endswith((".cls", ".json", ".txt"))):
@@ -126,7 +126,7 @@ def _pictures(
         label = parts[depth] if depth is not None and len(parts) > depth + 1 else None
         yield Item(name, place, size, changed, label)
     if not found:
-        raise names.no_pictures(path, seen)
+        raise names.no_images(path, seen)
 
 
 def _own_labels(path: str, members: Sequence[Member], read: Read) -> dict[str, str]:
@@ -153,12 +153,12 @@ def _key(name: str) -> str:
 
 def _labels_beside(path: str, members: Sequence[Member], read: Read) -> dict[str, str]:
     """Label by key: the text of KEY.cls, or "class", "class_name" or "label" of KEY.json, where it has one."""
-    pictures = {_key(m.name) for m in members if _accepted(m.name)}
+    images = {_key(m.name) for m in members if _accepted(m.name)}
     found: dict[str, dict[str, str]] = {".cls": {}, ".json": {}}
     for member in members:  # each once, in their order: a compressed archive is read from its start on
         suffix = names.extension(member.name)
         key = _key(member.name)
-        if suffix not in found or key not in pictures or member.size > _LARGEST_COMPANION:
+        if suffix not in found or key not in images or member.size > _LARGEST_COMPANION:
             continue
         try:
             label = _label_in(read(member), suffix)
@@ -186,6 +186,6 @@ def _labelled(found: Iterator[Item | Rejected], labels: dict[str, str]) -> Itera
 
 
 def _accepted(name: str) -> bool:
-    """Whether the name is a picture's."""
+    """Whether the name is an image's."""
     parts = name.split("/")
-    return bool(parts[-1]) and not any(map(names.is_clutter, parts)) and names.extension(name) in names.PICTURES
+    return bool(parts[-1]) and not any(map(names.is_clutter, parts)) and names.extension(name) in names.IMAGES

@@ -15,7 +15,7 @@ _PART = 44  # bits of a position that are the part's own
 
 
 class Many:
-    """The pictures of several sources, one after the other; classes of the same name are one.
+    """The images of several sources, one after the other; classes of the same name are one.
 
     At most a few of the parts have their files open at a time: there can be more parts than the system lets us open.
 

@@ -1,4 +1,4 @@
-"""A folder of pictures, with all folders in it."""
+"""A folder of images, with all folders in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kantor.data.decoding.formats import Undecodable
-from kantor.data.decoding.signatures import is_encoded_picture
+from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.source import MAX_BYTES, Item, Rejected
@@ -21,14 +21,14 @@ _DRAWN = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
 
 
 class Folder:
-    """Pictures by their path relative to the folder.
+    """Images by their path relative to the folder.
 
     Links are followed to files inside the folder only; a link to a folder is passed over, since what it leads to is
     either found under its own name or lies outside.
 
     Args:
         path: the folder.
-        labels: "auto": dataset.json at the top, else the first sub-folder where each picture lies in one; "none"; or
+        labels: "auto": dataset.json at the top, else the first sub-folder where each image lies in one; "none"; or
             a CSV or JSON file.
     """
 
@@ -42,7 +42,7 @@ class Folder:
         """In order of the bytes of the path.
 
         Raises:
-            DataError: the folder cannot be read, has no pictures (after the last entry), or its labels are wrong.
+            DataError: the folder cannot be read, has no images (after the last entry), or its labels are wrong.
         """
         if self.labels == "auto":
             own = Path(self.path) / names.LABEL_FILE
@@ -54,11 +54,11 @@ class Folder:
                 data = b""
             found = label_files.parse_own(data, str(own)) if data else {}
             if found:
-                return label_files.attach(self._pictures(None), found, str(own))
-            return self._pictures(self._class_depth())
+                return label_files.attach(self._images(None), found, str(own))
+            return self._images(self._class_depth())
         if self.labels == "none":
-            return self._pictures(None)
-        return label_files.attach(self._pictures(None), label_files.read_file(self.labels), self.labels)
+            return self._images(None)
+        return label_files.attach(self._images(None), label_files.read_file(self.labels), self.labels)
 
     def load(self, item: Item) -> bytes:
         """The file's bytes.
@@ -83,7 +83,7 @@ class Folder:
             except OSError as error:
                 raise Undecodable(_why(error)) from error
 
-    def _pictures(self, depth: int | None) -> Iterator[Item | Rejected]:
+    def _images(self, depth: int | None) -> Iterator[Item | Rejected]:
         """All entries; the class is part `depth` of the path."""
         root = os.path.realpath(os.fsencode(self.path))
         position, seen, sheet = 0, Counter[str](), ""
@@ -109,10 +109,10 @@ class Folder:
             yield Item(name, position, entry.st_size, entry.st_mtime_ns, label)
             position += 1
         if not position:
-            raise names.no_pictures(self.path, seen)
+            raise names.no_images(self.path, seen)
 
     def _class_depth(self) -> int | None:
-        """Which part of the path names the class: None where a picture lies beside folders, or there is one folder."""
+        """Which part of the path names the class: None where an image lies beside folders, or there is one folder."""
         root = os.path.realpath(os.fsencode(self.path))
         folder = b""
         for depth in range(64):
@@ -121,7 +121,7 @@ class Folder:
             except OSError:
                 return None
             inner = [e for e in entries if e.endswith(b"/")]
-            if any(_is_picture(root, folder + e) for e in entries if not e.endswith(b"/")) or not inner:
+            if any(_is_image(root, folder + e) for e in entries if not e.endswith(b"/")) or not inner:
                 return None
             if len(inner) > 1:
                 return depth
@@ -172,17 +172,17 @@ def _clutter(entry: bytes) -> bool:
     return names.is_clutter(os.fsdecode(entry.rstrip(b"/")))
 
 
-def _is_picture(root: bytes, path: bytes) -> bool:
-    """Whether a file is a picture by its extension or, where it has none, by its first bytes."""
+def _is_image(root: bytes, path: bytes) -> bool:
+    """Whether a file is an image by its extension or, where it has none, by its first bytes."""
     kind = names.extension(os.fsdecode(path))
     if kind:
-        return kind in names.PICTURES
+        return kind in names.IMAGES
     full = root + b"/" + path
     try:
         if not stat.S_ISREG(os.lstat(full).st_mode):
             return False
         with Path(os.fsdecode(full)).open("rb") as file:
-            return is_encoded_picture(file.read(16))
+            return is_encoded_image(file.read(16))
     except OSError:
         return False
 
@@ -202,7 +202,7 @@ def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Rejected:
                 return Rejected(name, "link to a folder")
         if not stat.S_ISREG(found.st_mode):
             return Rejected(name, "not a regular file")
-        reason = names.not_picture(name)
+        reason = names.not_image(name)
         if reason is None and not os.access(full, os.R_OK):
             reason = "permission denied"
         return Rejected(name, reason) if reason else found

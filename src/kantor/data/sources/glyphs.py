@@ -1,6 +1,6 @@
 """The built-in set: coloured letters and digits in many typefaces, drawn when they are asked for.
 
-The fonts are those that matplotlib ships, so nothing is downloaded. A picture is a pure function of (seed, index),
+The fonts are those that matplotlib ships, so nothing is downloaded. An image is a pure function of (seed, index),
 and what it shows is known: `Glyphs.parameters` gives letter, typeface, hue and the rest, the modes of the set.
 """
 
@@ -56,7 +56,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class GlyphParameters:
-    """What one picture shows.
+    """What one image shows.
 
     Attributes:
         letter: one of LETTERS; it is the class.
@@ -64,8 +64,8 @@ class GlyphParameters:
         hue: a name of HUES, the letter's.
         background: one of BACKGROUNDS.
         rotation: degrees, counter-clockwise, -15 to 15.
-        size: height of the upright letter as a share of the picture's, 0.7 to 0.9; a wide or much turned letter is
-            drawn smaller where it would leave the picture.
+        size: height of the upright letter as a share of the image's, 0.7 to 0.9; a wide or much turned letter is
+            drawn smaller where it would leave the image.
         offset: of the letter's centre to the right and down, as shares of the sides.
         ink: the letter's colour, RGB in [0, 1].
         paper: colours of the background at both ends of its gradient; equal where it is plain.
@@ -85,12 +85,12 @@ class GlyphParameters:
 
 
 class Glyphs:
-    """The pictures as a source: uint8 [height, width, 3] each.
+    """The images as a source: uint8 [height, width, 3] each.
 
     Args:
-        count: how many pictures.
-        seed: chooses the pictures.
-        height, width: of the pictures drawn.
+        count: how many images.
+        seed: chooses the images.
+        height, width: of the images drawn.
         labelled: whether items carry their letter as label.
     """
 
@@ -102,7 +102,7 @@ class Glyphs:
         self.count, self.seed, self.height, self.width, self.labelled = count, seed, height, width, labelled
 
     def items(self) -> Iterator[Item | Rejected]:
-        """All pictures in order of their index."""
+        """All images in order of their index."""
         for index in range(self.count):
             label = self.parameters(index).letter if self.labelled else None
             yield Item(str(index), index, label=label)
@@ -112,12 +112,12 @@ class Glyphs:
         return draw(self.parameters(item.position), self.height, self.width)
 
     def parameters(self, index: int) -> GlyphParameters:
-        """What picture `index` shows."""
+        """What image `index` shows."""
         return choose(self.seed, index)
 
 
 def choose(seed: int, index: int) -> GlyphParameters:
-    """The parameters of picture `index`: letter, typeface and hue uniform and independent of each other."""
+    """The parameters of image `index`: letter, typeface and hue uniform and independent of each other."""
     digest = hashlib.sha512(f"{seed}/glyphs/{index}".encode()).digest()
     u = [word / 2**32 for word in struct.unpack("<16I", digest)]
     letter, typeface = LETTERS[int(u[0] * len(LETTERS))], TYPEFACES[int(u[1] * len(TYPEFACES))]
@@ -148,15 +148,15 @@ def choose(seed: int, index: int) -> GlyphParameters:
 
 
 def draw(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]:
-    """The picture, uint8 [height, width, 3]."""
+    """The image, uint8 [height, width, 3]."""
     cover = _cover(shown, height, width)[:, :, None]
     start, end = (np.asarray(c, np.float32) for c in shown.paper)
     ink = np.asarray(shown.ink, np.float32) * 255
     across, down = _grid(height, width)
     along = (across * math.cos(shown.slope) + down * math.sin(shown.slope))[:, :, None]
-    picture = along * ((end - start) * 255) + (start + end) * 127.5
-    picture += (ink - picture) * cover
-    drawn: NDArray[np.uint8] = (picture + 0.5).clip(0, 255).astype(np.uint8)
+    image = along * ((end - start) * 255) + (start + end) * 127.5
+    image += (ink - image) * cover
+    drawn: NDArray[np.uint8] = (image + 0.5).clip(0, 255).astype(np.uint8)
     return drawn
 
 
@@ -196,7 +196,7 @@ def _legible(ink: Colour, paper: tuple[Colour, Colour]) -> bool:
 
 
 def _luma(colour: Colour) -> float:
-    """What grey pictures keep of a colour (ITU-R 601)."""
+    """What grey images keep of a colour (ITU-R 601)."""
     return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 
 
@@ -245,7 +245,7 @@ _masks: dict[tuple[str, str, int], Image.Image] = {}
 
 
 def _mask(letter: str, typeface: str, size: int) -> Image.Image:
-    """The letter's ink as a grey picture, cut to its bounds with one empty pixel around it; kept."""
+    """The letter's ink as a grey image, cut to its bounds with one empty pixel around it; kept."""
     key = (letter, typeface, size)
     mask = _masks.get(key)
     if mask is None:
@@ -275,6 +275,6 @@ def _fonts() -> Path:
         if all((folder / f"{typeface}.ttf").is_file() for typeface in TYPEFACES):
             return folder
     raise ResourceError(
-        "glyphs", "matplotlib's fonts, of which the built-in pictures are drawn, are not found",
+        "glyphs", "matplotlib's fonts, of which the built-in images are drawn, are not found",
         "reinstall it: pip install --force-reinstall matplotlib",
     )  # fmt: skip

@@ -23,12 +23,12 @@ NAME = re.compile(r"(.*)(images|labels)([-.])idx(\d)-ubyte(\.gz)?$")
 
 
 class Idx:
-    """Pictures by index: unsigned bytes [N, H, W] or [N, H, W, C].
+    """Images by index: unsigned bytes [N, H, W] or [N, H, W, C].
 
     Args:
-        path: the file of pictures, or the folder that it was chosen from, as the user wrote it.
+        path: the file of images, or the folder that it was chosen from, as the user wrote it.
         labels: "auto": the file of labels beside it, by its usual name; "none"; or an IDX, CSV or JSON file.
-        chosen: the file of pictures, where `path` is a folder.
+        chosen: the file of images, where `path` is a folder.
     """
 
     exact = True
@@ -37,10 +37,10 @@ class Idx:
     def __init__(self, path: str, labels: str = "auto", chosen: str = "") -> None:
         self.path, self.labels, self.file = path, labels, Path(chosen or path)
         self.note = f"of this folder {self.file.name} is used; name another file to use that" if chosen else ""
-        self._pictures: NDArray[np.uint8] | None = None
+        self._images: NDArray[np.uint8] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pictures": None}
+        return {**self.__dict__, "_images": None}
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the index.
@@ -48,35 +48,35 @@ class Idx:
         Raises:
             DataError: the file or its labels cannot be used.
         """
-        pictures, changed = self._array(), self.file.stat().st_mtime_ns
-        size = pictures[0].nbytes
+        images, changed = self._array(), self.file.stat().st_mtime_ns
+        size = images[0].nbytes
         path = labels_beside(self.file) if self.labels == "auto" else Path(self.labels)
         if self.labels == "none" or path is None:
-            return (Item(str(i), i, size, changed) for i in range(len(pictures)))
+            return (Item(str(i), i, size, changed) for i in range(len(images)))
         if not is_idx(path):
-            plain = [Item(str(i), i, size, changed) for i in range(len(pictures))]
+            plain = [Item(str(i), i, size, changed) for i in range(len(images))]
             return label_files.attach(plain, label_files.read_file(self.labels), self.labels)
         labels = read(path)
-        if labels.ndim != 1 or len(labels) != len(pictures):
-            what = f"labels of shape {list(labels.shape)} for {len(pictures)} pictures"
+        if labels.ndim != 1 or len(labels) != len(images):
+            what = f"labels of shape {list(labels.shape)} for {len(images)} images"
             raise DataError(path, what, "name the right file, or use --labels none")
-        return (Item(str(i), i, size, changed, str(labels[i])) for i in range(len(pictures)))
+        return (Item(str(i), i, size, changed, str(labels[i])) for i in range(len(images)))
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """[H, W] or [H, W, C]."""
-        picture: NDArray[np.uint8] = self._array()[item.position]
-        return picture
+        image: NDArray[np.uint8] = self._array()[item.position]
+        return image
 
     def _array(self) -> NDArray[np.uint8]:
-        """All pictures; the file is read, and inflated, once."""
-        if self._pictures is None:
+        """All images; the file is read, and inflated, once."""
+        if self._images is None:
             array = read(self.file)
             if array.ndim not in (3, 4) or 0 in array.shape or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):
-                what = f"its shape {list(array.shape)} is not that of pictures"
-                do = "name the file of pictures (...-images-idx3-ubyte)"
+                what = f"its shape {list(array.shape)} is not that of images"
+                do = "name the file of images (...-images-idx3-ubyte)"
                 raise DataError(self.file, what, do)
-            self._pictures = array
-        return self._pictures
+            self._images = array
+        return self._images
 
 
 def is_idx(path: Path) -> bool:
@@ -118,17 +118,17 @@ def read(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def labels_beside(pictures: Path) -> Path | None:
-    """The file of labels that goes with a file of pictures by its usual name."""
-    parts = NAME.match(pictures.name)
+def labels_beside(images: Path) -> Path | None:
+    """The file of labels that goes with a file of images by its usual name."""
+    parts = NAME.match(images.name)
     if not parts or parts[2] != "images":
         return None
     plain = f"{parts[1]}labels{parts[3]}idx1-ubyte"
-    return next((p for p in (pictures.with_name(plain), pictures.with_name(plain + ".gz")) if p.is_file()), None)
+    return next((p for p in (images.with_name(plain), images.with_name(plain + ".gz")) if p.is_file()), None)
 
 
 def choose(names: list[str], where: str) -> str | None:
-    """Which of a folder's files to take: None unless all are IDX; the training pictures, or the only pictures.
+    """Which of a folder's files to take: None unless all are IDX; the training images, or the only images.
 
     Raises:
         DataError: several, and none of them for training.
@@ -140,11 +140,11 @@ def choose(names: list[str], where: str) -> str | None:
     for name in sorted(names, reverse=True):
         if cast(re.Match[str], NAME.match(name))[2] == "images":
             plain[name.removesuffix(".gz")] = name
-    pictures = sorted(plain.values())
-    training = [name for name in pictures if "train" in name]
-    best = training if len(training) == 1 else pictures
+    images = sorted(plain.values())
+    training = [name for name in images if "train" in name]
+    best = training if len(training) == 1 else images
     if len(best) != 1:
-        what = f"it holds {len(pictures)} files of pictures" + (": " + ", ".join(pictures[:9]) if pictures else "")
+        what = f"it holds {len(images)} files of images" + (": " + ", ".join(images[:9]) if images else "")
         raise DataError(where, what, "name one of the files instead of the folder")
     return best[0]
 

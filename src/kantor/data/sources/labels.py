@@ -20,7 +20,7 @@ _LABEL_HEADS = ("label", "class", "category", "target", "label_name", "class_nam
 
 
 def read_file(path: str) -> dict[str, str]:
-    """Labels by picture's name, from a CSV or JSON file.
+    """Labels by image's name, from a CSV or JSON file.
 
     Raises:
         DataError: missing, unreadable or malformed, with the line or key.
@@ -36,14 +36,14 @@ def read_file(path: str) -> dict[str, str]:
 
 
 def require_small(size: int, where: str) -> None:
-    """Raises DataError where a dataset.json found beside the pictures is larger than that of millions of them."""
+    """Raises DataError where a dataset.json found beside the images is larger than that of millions of them."""
     if size > LARGEST_OWN:
         what = f"it is larger than {LARGEST_OWN >> 20} MB"
         raise DataError(where, what, "remove it, use --labels none, or name a file of labels")
 
 
 def parse_own(data: bytes, where: str) -> dict[str, str]:
-    """Labels from a dataset.json found beside the pictures; none where it is another program's file."""
+    """Labels from a dataset.json found beside the images; none where it is another program's file."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -78,14 +78,14 @@ def require_few_classes(classes: int, where: str) -> None:
     """Raises DataError above MAX_CLASSES."""
     if classes > MAX_CLASSES:
         what = f"{classes:,} different labels, at most {MAX_CLASSES:,} are possible"
-        raise DataError(where, what, "give one class name a picture, not a number of its own, or use --labels none")
+        raise DataError(where, what, "give one class name an image, not a number of its own, or use --labels none")
 
 
 def attach(found: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
     """The items with their labels.
 
     Raises:
-        DataError: a picture has no label, or a label has no picture; before the first item is handed out.
+        DataError: an image has no label, or a label has no image; before the first item is handed out.
     """
     listing = list(found)
     missing = [entry.name for entry in listing if isinstance(entry, Item) and entry.name not in labels]
@@ -95,7 +95,7 @@ def attach(found: Iterable[Item | Rejected], labels: dict[str, str], where: str)
     unknown = labels.keys() - {entry.name for entry in listing}
     if unknown:
         names = sorted(unknown)
-        raise DataError(where, f"it labels {_some(names)}, not among the pictures", "correct or remove the names")
+        raise DataError(where, f"it labels {_some(names)}, not among the images", "correct or remove the names")
     for entry in listing:
         yield replace(entry, label=labels[entry.name]) if isinstance(entry, Item) else entry
 
@@ -105,9 +105,9 @@ def _have(names: list[str]) -> str:
 
 
 def _some(names: list[str]) -> str:
-    """`7 pictures (a, b, c ...)`."""
+    """`7 images (a, b, c ...)`."""
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return f"{len(names)} picture{'s' * (len(names) != 1)} ({shown})"
+    return f"{len(names)} image{'s' * (len(names) != 1)} ({shown})"
 
 
 def _from_csv(text: str, where: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a file's name says: whether it is a picture's, and which class it belongs to."""
+"""What a file's name says: whether it is an image's, and which class it belongs to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kantor.errors import DataError
 
-PICTURES = frozenset(
+IMAGES = frozenset(
     [".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"]
 )
 _UNREAD = frozenset(
@@ -48,20 +48,20 @@ def extension(name: str) -> str:
     return "." + tail.lower()
 
 
-SHEET = "no picture of its own: the sheet of those drawn beside it"
+SHEET = "no image of its own: the sheet of those drawn beside it"
 """Why a sheet that `kantor generate` made is left out of a folder."""
 
 
-def not_picture(name: str) -> str | None:
-    """Why a file of this name is left out unread, or None where it may be a picture."""
+def not_image(name: str) -> str | None:
+    """Why a file of this name is left out unread, or None where it may be an image."""
     kind = extension(name)
     if kind in _UNREAD:
-        return f"{kind} pictures are not read"
-    return None if kind == "" or kind in PICTURES else f"not a picture ({kind})"
+        return f"{kind} images are not read"
+    return None if kind == "" or kind in IMAGES else f"not an image ({kind})"
 
 
 def class_depth(names: Iterable[str]) -> int | None:
-    """Which part of the names is the class: 0 for the first folder; None where a picture lies beside folders.
+    """Which part of the names is the class: 0 for the first folder; None where an image lies beside folders.
 
     Single folders around everything are passed over.
     """
@@ -78,11 +78,11 @@ def class_depth(names: Iterable[str]) -> int | None:
     return next((d for d, parts in enumerate(folders[: min(shortest, 1 << 30)]) if len(parts) > 1), None)
 
 
-def no_pictures(where: str, seen: Counter[str]) -> DataError:
-    """The error for a place without pictures; `seen` counts what is there by extension or reason."""
+def no_images(where: str, seen: Counter[str]) -> DataError:
+    """The error for a place without images; `seen` counts what is there by extension or reason."""
     found = ", ".join(f"{count} {kind}" for kind, count in seen.most_common(8)) or "nothing"
     return DataError(
         where,
-        f"there are no pictures in it (found: {found})",
+        f"there are no images in it (found: {found})",
         "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files",
     )

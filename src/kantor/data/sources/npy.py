@@ -1,6 +1,6 @@
-"""An array of pictures in a .npy file.
+"""An array of images in a .npy file.
 
-Pictures are read one by one at their place. The file is not mapped: workers decode under a limit on address space,
+Images are read one by one at their place. The file is not mapped: workers decode under a limit on address space,
 in which a large mapping does not fit.
 """
 
@@ -32,18 +32,18 @@ class Header:
     offset: int
 
     @property
-    def picture_bytes(self) -> int:
+    def image_bytes(self) -> int:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def read(self, path: str, start: int, count: int) -> NDArray[Any]:
         """[count, ...], elements `start` and after along the first axis."""
-        at = self.offset + start * self.picture_bytes
+        at = self.offset + start * self.image_bytes
         flat = np.fromfile(path, self.dtype, count * math.prod(self.shape[1:]), offset=at)
         return flat.reshape(count, *self.shape[1:]) if self.shape else flat
 
 
 class Npy:
-    """Pictures by index: uint8 or uint16 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels.
+    """Images by index: uint8 or uint16 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels.
 
     Args:
         path: the file.
@@ -65,7 +65,7 @@ class Npy:
             DataError: the array or its labels cannot be used.
         """
         header, found = self._checked(), Path(self.path).stat()
-        count, size = header.shape[0], header.picture_bytes
+        count, size = header.shape[0], header.image_bytes
         label_path = self._label_path()
         if label_path is None or label_path.suffix == ".npy":
             labels = None if label_path is None else read_labels(label_path, count)
@@ -79,8 +79,8 @@ class Npy:
     def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """[H, W] or [H, W, C]."""
         header = self._checked()
-        picture = header.read(self.path, item.position, 1)[0]
-        native: NDArray[np.uint8] | NDArray[np.uint16] = picture.astype(picture.dtype.newbyteorder("="), copy=False)
+        image = header.read(self.path, item.position, 1)[0]
+        native: NDArray[np.uint8] | NDArray[np.uint16] = image.astype(image.dtype.newbyteorder("="), copy=False)
         return native
 
     def _label_path(self) -> Path | None:
@@ -96,7 +96,7 @@ class Npy:
         """What the file's header says, checked."""
         if self._header is None:
             header = read_header(Path(self.path))
-            check_pictures(header, self.path)
+            check_images(header, self.path)
             self._header = header
         return self._header
 
@@ -145,13 +145,13 @@ def read_labels(path: Path, count: int) -> NDArray[np.int64]:
 
 
 def check_label_header(header: Header, where: str, count: int) -> None:
-    """Raises DataError where an array of this type and shape cannot be the labels of `count` pictures."""
+    """Raises DataError where an array of this type and shape cannot be the labels of `count` images."""
     shape = header.shape
     if header.dtype.kind not in "iu" or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
         what = f"labels of shape {shape} and type {header.dtype} found"
-        raise DataError(where, what, "save one whole number for each picture, or use --labels none")
+        raise DataError(where, what, "save one whole number for each image, or use --labels none")
     if shape[0] != count:
-        raise DataError(where, f"{shape[0]} labels for {count} pictures", "mend it, or use --labels none")
+        raise DataError(where, f"{shape[0]} labels for {count} images", "mend it, or use --labels none")
 
 
 def check_labels(labels: NDArray[Any], where: str, count: int) -> NDArray[np.int64]:
@@ -165,10 +165,10 @@ def check_labels(labels: NDArray[Any], where: str, count: int) -> NDArray[np.int
     return labels.astype(np.int64)
 
 
-def check_pictures(header: Header, path: str, look: bool = True) -> None:
-    """Refuses arrays that are no stack of pictures, telling how to convert them. look: `path` is the .npy file."""
+def check_images(header: Header, path: str, look: bool = True) -> None:
+    """Refuses arrays that are no stack of images, telling how to convert them. look: `path` is the .npy file."""
     shape = "[" + ", ".join(map(str, header.shape)) + "]"
-    layout = "save uint8 pictures as [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
+    layout = "save uint8 images as [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
     if header.dtype not in (np.uint8, np.uint16, np.dtype(">u2")):
         raise DataError(
             path, f"its numbers are {header.dtype}, not uint8 or uint16", "convert it: " + _recipe(header, path, look)
@@ -178,19 +178,19 @@ def check_pictures(header: Header, path: str, look: bool = True) -> None:
         raise DataError(path, f"its shape {shape} has the channels first", do)
     if len(header.shape) == 3 and header.shape[2] in (1, 3, 4) and header.shape[0] > 4:
         do = "convert it: " + _SAVE.format("x[None]") + " for one, or x[..., None] for many"
-        raise DataError(path, f"its shape {shape} is that of one picture", do)
+        raise DataError(path, f"its shape {shape} is that of one image", do)
     if len(header.shape) not in (3, 4) or (len(header.shape) == 4 and header.shape[3] not in (1, 3, 4)):
-        raise DataError(path, f"its shape {shape} is not that of pictures", layout)
+        raise DataError(path, f"its shape {shape} is not that of images", layout)
     if 0 in header.shape:
-        raise DataError(path, f"its shape {shape} holds no picture", layout)
+        raise DataError(path, f"its shape {shape} holds no image", layout)
 
 
 def _recipe(header: Header, path: str, look: bool) -> str:
-    """Code that saves uint8 pictures made of an array of other numbers."""
+    """Code that saves uint8 images made of an array of other numbers."""
     if header.dtype.kind not in "biuf" or (
         header.dtype.kind == "f" and (0 in header.shape or not header.shape or not look)
     ):
-        return "save uint8 pictures"
+        return "save uint8 images"
     if header.dtype.kind == "f":
         some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
     else:

@@ -1,4 +1,4 @@
-"""Pictures in a .npz file: one of the arrays that np.savez or np.savez_compressed wrote."""
+"""Images in a .npz file: one of the arrays that np.savez or np.savez_compressed wrote."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kantor.data.sources.open_file import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
-PICTURES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
+IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
 LABELS = ("labels", "y_train", "train_labels", "y", "Y", "label", "arr_1")
 _UNNAMED = ("arr_1",)  # labels only where they look like it: np.savez(path, train, test) names arrays so, too
 _MOST_BYTES = 1 << 40
@@ -27,21 +27,21 @@ _AGAIN = "save it again with np.savez"
 
 
 class _Opened(NamedTuple):
-    """The archive, and the array of pictures in it."""
+    """The archive, and the array of images in it."""
 
     archive: zipfile.ZipFile
-    pictures: IO[bytes]
+    images: IO[bytes]
 
     def close(self) -> None:
-        self.pictures.close()
+        self.images.close()
         self.archive.close()
 
 
 class Npz:
-    """Pictures by index, as in a .npy file, with the labels that lie beside them.
+    """Images by index, as in a .npy file, with the labels that lie beside them.
 
-    The array of pictures is the one called images, x_train, x, data or arr_0, or the only one with the shape of
-    pictures; that of the labels is called labels, y_train, y or arr_1. Other arrays may be of any kind. It is read
+    The array of images is the one called images, x_train, x, data or arr_0, or the only one with the shape of
+    images; that of the labels is called labels, y_train, y or arr_1. Other arrays may be of any kind. It is read
     `here`: what is in a zip can be read from its start on only.
 
     Args:
@@ -57,9 +57,9 @@ class Npz:
         self._headers = _read_headers(path)
         self.name = self._chosen()
         self._header = self._usable(self.name)
-        npy.check_pictures(self._header, f"{path}: {self.name}", look=False)
+        npy.check_images(self._header, f"{path}: {self.name}", look=False)
         others = [name for name in self._headers if name != self.name]
-        self.note = f"pictures are the array {self.name} of {path}" + (
+        self.note = f"images are the array {self.name} of {path}" + (
             f"; {', '.join(others)} also there" if others else ""
         )
         self._file = Held(path, self._open)
@@ -70,7 +70,7 @@ class Npz:
         Raises:
             DataError: the labels cannot be used.
         """
-        count, size = self._header.shape[0], self._header.picture_bytes
+        count, size = self._header.shape[0], self._header.image_bytes
         changed = Path(self.path).stat().st_mtime_ns
         labels = self._label_values(count)
         plain = (Item(str(i), i, size, changed, None if labels is None else str(labels[i])) for i in range(count))
@@ -84,16 +84,16 @@ class Npz:
         Raises:
             Undecodable: the file is damaged there.
         """
-        header, file = self._header, self._file().pictures
+        header, file = self._header, self._file().images
         try:
-            file.seek(header.offset + item.position * header.picture_bytes)
-            data = file.read(header.picture_bytes)
+            file.seek(header.offset + item.position * header.image_bytes)
+            data = file.read(header.image_bytes)
         except zip_source.DAMAGE as error:
             raise Undecodable("damaged in the archive") from error
-        if len(data) != header.picture_bytes:
+        if len(data) != header.image_bytes:
             raise Undecodable("cut short in the archive")
-        picture = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
-        return picture.astype(picture.dtype.newbyteorder("="))
+        image = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
+        return image.astype(image.dtype.newbyteorder("="))
 
     def release(self) -> None:
         """Closes the file."""
@@ -110,7 +110,7 @@ class Npz:
         return header
 
     def _chosen(self) -> str:
-        usual = next((name for name in PICTURES if name in self._headers), None)
+        usual = next((name for name in IMAGES if name in self._headers), None)
         if usual is not None:
             return usual
         shapes = {name: header.shape for name, header in self._headers.items() if isinstance(header, npy.Header)}
@@ -120,7 +120,7 @@ class Npz:
         if not shapes and len(self._headers) == 1:
             return next(iter(self._headers))  # what is wrong with it is told when it is used
         found = ", ".join(f"{name} {list(shapes[name]) if name in shapes else 'unusable'}" for name in self._headers)
-        what = f"which of its arrays holds the pictures is not clear (found: {found})"
+        what = f"which of its arrays holds the images is not clear (found: {found})"
         raise DataError(self.path, what, "name it images and save the file again with np.savez")
 
     def _label_values(self, count: int) -> NDArray[np.int64] | None:
@@ -145,7 +145,7 @@ class Npz:
 
 def _read_array(path: str, name: str, header: npy.Header) -> NDArray[Any]:
     where = f"{path}: {name}"
-    size = header.offset + header.picture_bytes * (header.shape[0] if header.shape else 1)
+    size = header.offset + header.image_bytes * (header.shape[0] if header.shape else 1)
     try:
         with zip_source.open_zip(path) as opened, opened.open(name + ".npy") as file:
             data = file.read(size)

@@ -1,4 +1,4 @@
-"""Pictures in a Parquet file (extra `parquet`): a column of encoded pictures, and one of labels."""
+"""Images in a Parquet file (extra `parquet`): a column of encoded images, and one of labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kantor.data.sources.open_file import Held, cannot_open
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError, ResourceError
 
-PICTURES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
+IMAGES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
 LABELS = ("label", "labels", "class", "fine_label", "class_name", "y")
 _LABEL_BYTES = 1000
 _LABEL_ROWS = 1024
@@ -25,7 +25,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class Parquet:
-    """Pictures by row. A picture is binary, or a struct with `bytes` in it, as Hugging Face's data sets have it.
+    """Images by row. An image is binary, or a struct with `bytes` in it, as Hugging Face's data sets have it.
 
     It is read `here`, some rows at a time in their order: a row group can be larger than the memory.
 
@@ -47,12 +47,12 @@ class Parquet:
         if footer.num_rows > Path(path).stat().st_size:
             what = f"its footer claims {footer.num_rows:,} rows, more than it has bytes"
             raise DataError(path, what, "it is damaged: copy or download it again")
-        self.column = self._picture_column(schema)
+        self.column = self._image_column(schema)
         self.label_column = next((n for n in LABELS if n in schema.names and _may_be_label(schema.field(n).type)), None)
         self._leaf = f"{self.column}.bytes" if _is_struct(schema.field(self.column).type) else self.column
         groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
         self._starts = list(accumulate(groups, initial=0))
-        self.note = f"pictures are the column {self.column}"
+        self.note = f"images are the column {self.column}"
         self._file.release()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Parquet:
         return self._items()
 
     def load(self, item: Item) -> bytes:
-        """The encoded picture.
+        """The encoded image.
 
         Raises:
             Undecodable: there is none in this row, or its row group is damaged.
@@ -77,7 +77,7 @@ class Parquet:
         group = bisect_right(self._starts, item.position) - 1
         data = self._rows.value(self._file(), self._leaf, group, item.position - self._starts[group])
         if not isinstance(data, bytes):
-            raise Undecodable("the row holds no picture")
+            raise Undecodable("the row holds no image")
         return data
 
     def release(self) -> None:
@@ -88,7 +88,7 @@ class Parquet:
     def _items(self) -> Iterator[Item | Rejected]:
         changed, count = Path(self.path).stat().st_mtime_ns, self._starts[-1]
         if not count:
-            raise DataError(self.path, "there are no rows in it", "name a file with pictures")
+            raise DataError(self.path, "there are no rows in it", "name a file with images")
         if self._names is None and self.labels == "auto" and self.label_column is not None:
             self._names = self._read_labels(self.label_column)
         for row in range(count):
@@ -113,7 +113,7 @@ class Parquet:
             raise DataError(self.path, what, "it is damaged: copy or download it again")
         return found
 
-    def _picture_column(self, schema: Any) -> str:
+    def _image_column(self, schema: Any) -> str:
         import pyarrow.types as kinds
 
         def holds_bytes(name: str) -> bool:
@@ -123,9 +123,9 @@ class Parquet:
             return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
 
         able = [name for name in schema.names if holds_bytes(name)]
-        usual = next((name for name in PICTURES if name in able), None)
+        usual = next((name for name in IMAGES if name in able), None)
         if usual is None and len(able) != 1:
-            what = f"which column holds encoded pictures is not clear (columns: {', '.join(schema.names)})"
+            what = f"which column holds encoded images is not clear (columns: {', '.join(schema.names)})"
             raise DataError(self.path, what, "name it image")
         return usual or able[0]
 

@@ -24,7 +24,7 @@ _AS_ARRAYS = ("L", "RGB", "RGBA")
 
 
 class ImageSequence(Protocol):
-    """What can be registered: [i] is a picture, (picture, class), [picture, class] or {"image": ..., "label": ...}, the
+    """What can be registered: [i] is an image, (image, class), [image, class] or {"image": ..., "label": ...}, the
     same one whenever it is asked for."""
 
     def __len__(self) -> int: ...
@@ -35,22 +35,22 @@ class ImageSequence(Protocol):
 OWN: dict[str, ImageSequence] = {}
 
 
-def register(name: str, pictures: ImageSequence) -> None:
-    """Lets `python:NAME` stand for `pictures` wherever data are named.
+def register(name: str, images: ImageSequence) -> None:
+    """Lets `python:NAME` stand for `images` wherever data are named.
 
     Args:
-        pictures: has len(), and [i] for 0 <= i < len(): an encoded file (bytes), a Pillow picture, or an array
+        images: has len(), and [i] for 0 <= i < len(): an encoded file (bytes), a Pillow image, or an array
             [H, W] or [H, W, C] of uint8 or uint16; or a pair of that and its class, a name or a number. Numbers are
-            looked up in `pictures.classes`, where that is a list of names.
+            looked up in `images.classes`, where that is a list of names.
     Raises:
         ConfigError: it has no len() or no [i].
     """
     own_name(name, "source")
-    if isinstance(pictures, type) or not (hasattr(pictures, "__len__") and hasattr(pictures, "__getitem__")):
-        do = "give an object of it" if isinstance(pictures, type) else "give it both, or put the pictures in a list"
-        found = f"the class {pictures.__name__}" if isinstance(pictures, type) else type(pictures).__name__
+    if isinstance(images, type) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
+        do = "give an object of it" if isinstance(images, type) else "give it both, or put the images in a list"
+        found = f"the class {images.__name__}" if isinstance(images, type) else type(images).__name__
         raise ConfigError(name, f"{found} has no len() or no [i]", do)
-    OWN[name] = pictures
+    OWN[name] = images
 
 
 class Own:
@@ -58,7 +58,7 @@ class Own:
 
     It is read in the user's own process and thread (`here`): it may hold what no other process could be given, and
     only decoding is left to workers. It has no times or sizes to tell whether it has changed, so listing it reads
-    every picture once and takes the hash of what was read; a second listing of the same `Own` is the first again.
+    every image once and takes the hash of what was read; a second listing of the same `Own` is the first again.
 
     Args:
         path: "python:NAME".
@@ -75,25 +75,25 @@ class Own:
             do = f"import the Python module that calls kantor.source({name!r}, ...) first, and go on from Python"
             raise DataError(path, "nobody has registered it", do)
         if labels not in ("auto", "none"):
-            raise DataError(labels, "pictures from Python bring their own classes", "use labels auto or none")
-        self.path, self._labels, self._pictures = path, labels, OWN[name]
+            raise DataError(labels, "images from Python bring their own classes", "use labels auto or none")
+        self.path, self._labels, self._images = path, labels, OWN[name]
         self._entries: list[Item | Rejected] = []
         self._listed = False
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index. A picture whose reading fails is rejected with the exception's words.
+        """In order of the index. An image whose reading fails is rejected with the exception's words.
 
         Raises:
             DataError: some have a class, and some have none.
         """
         if not self._listed:
-            self._entries = [self._entry(i) for i in range(len(self._pictures))]
+            self._entries = [self._entry(i) for i in range(len(self._images))]
             self._listed = True
             self._require_all_or_none()
         return iter(self._entries)
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
-        """As it was registered, a Pillow picture as an array or, of rarer modes, as a file.
+        """As it was registered, a Pillow image as an array or, of rarer modes, as a file.
 
         Raises:
             Undecodable: it is not what was listed.
@@ -101,20 +101,20 @@ class Own:
         data = _as_data(self._read(item.position)[0])
         if _hash(data) != item.mtime_ns:
             do = "let it give the same one each time, without changes by chance"
-            raise Undecodable(f"[i] gave another picture the second time that it was asked; {do}")
+            raise Undecodable(f"[i] gave another image the second time that it was asked; {do}")
         return data
 
     def _require_all_or_none(self) -> None:
         items = [entry for entry in self._entries if isinstance(entry, Item)]
         without = [item.name for item in items if item.label is None]
         if 0 < len(without) < len(items):
-            what = f"{len(without)} of {len(items)} pictures have no class, the first is [{without[0]}]"
+            what = f"{len(without)} of {len(items)} images have no class, the first is [{without[0]}]"
             raise DataError(self.path, what, "give each its class, or leave classes out with --labels none")
 
     def _entry(self, i: int) -> Item | Rejected:
         try:
-            picture, label = self._read(i)
-            data = _as_data(picture)
+            image, label = self._read(i)
+            data = _as_data(image)
             label_name = None if self._labels == "none" else self._class_name(label)
         except Exception as error:  # the user's own code, or the files that it reads
             plain = isinstance(error, Undecodable)
@@ -123,19 +123,19 @@ class Own:
         return Item(str(i), i, size, _hash(data), label_name)
 
     def _read(self, i: int) -> tuple[Any, Any]:
-        """The picture and its class, None where there is none."""
-        given = self._pictures[i]
+        """The image and its class, None where there is none."""
+        given = self._images[i]
         if isinstance(given, Mapping):
             if "image" not in given:
                 keys = ", ".join(map(str, given)) or "none"
-                raise Undecodable(f'a dict without "image" (its keys: {keys}); give the picture this key')
+                raise Undecodable(f'a dict without "image" (its keys: {keys}); give the image this key')
             return given["image"], given.get("label")
-        if isinstance(given, list) and len(given) == 2 and _is_picture(given[0]):
+        if isinstance(given, list) and len(given) == 2 and _is_image(given[0]):
             return given[0], given[1]
         if not isinstance(given, tuple):
             return given, None
         if len(given) != 2:
-            raise Undecodable(f"{len(given)} values instead of a picture, or a picture and its class")
+            raise Undecodable(f"{len(given)} values instead of an image, or an image and its class")
         return given[0], given[1]
 
     def _class_name(self, label: Any) -> str | None:
@@ -145,18 +145,18 @@ class Own:
             number = operator.index(label)
         except TypeError:
             raise Undecodable(f"its class is of type {type(label).__name__}, neither a name nor a number") from None
-        names = _class_names(self._pictures)
+        names = _class_names(self._images)
         return str(names[number]) if 0 <= number < len(names) else str(number)
 
 
-def _class_names(pictures: ImageSequence) -> Sequence[str]:
+def _class_names(images: ImageSequence) -> Sequence[str]:
     """Names of numbered classes: `classes` of torchvision's data sets, `features["label"].names` of Hugging Face's."""
-    features = getattr(pictures, "features", None)
+    features = getattr(images, "features", None)
     named = getattr(features.get("label"), "names", None) if isinstance(features, Mapping) else None
-    return getattr(pictures, "classes", None) or named or ()
+    return getattr(images, "classes", None) or named or ()
 
 
-def _is_picture(value: Any) -> bool:
+def _is_image(value: Any) -> bool:
     return isinstance(value, bytes | np.ndarray | Image.Image | Path) or _is_tensor(value)
 
 
@@ -165,23 +165,23 @@ def _is_tensor(value: Any) -> bool:
     return hasattr(value, "detach") and hasattr(value, "numpy")
 
 
-def _as_data(picture: Any) -> bytes | NDArray[Any]:
-    if isinstance(picture, bytes | np.ndarray):
-        return picture
-    if isinstance(picture, Path):
-        return _file_of(picture)
-    if _is_tensor(picture):
-        return _array_of(picture)
-    if not isinstance(picture, Image.Image):
+def _as_data(image: Any) -> bytes | NDArray[Any]:
+    if isinstance(image, bytes | np.ndarray):
+        return image
+    if isinstance(image, Path):
+        return _file_of(image)
+    if _is_tensor(image):
+        return _array_of(image)
+    if not isinstance(image, Image.Image):
         do = (
-            "bytes of a file, a Pillow picture, or a numpy array [H, W] or [H, W, C] of uint8 or uint16; also a uint8 "
+            "bytes of a file, a Pillow image, or a numpy array [H, W] or [H, W, C] of uint8 or uint16; also a uint8 "
             "tensor, or the Path of a file"
         )
-        raise Undecodable(f"{type(picture).__name__} is no kind of picture; give {do}")
-    if picture.mode in _AS_ARRAYS and "transparency" not in picture.info:
-        return np.asarray(picture)
+        raise Undecodable(f"{type(image).__name__} is no kind of image; give {do}")
+    if image.mode in _AS_ARRAYS and "transparency" not in image.info:
+        return np.asarray(image)
     file = io.BytesIO()
-    picture.save(file, "TIFF" if picture.mode in ("CMYK", "YCbCr", "LAB", "F", "I") else "PNG")
+    image.save(file, "TIFF" if image.mode in ("CMYK", "YCbCr", "LAB", "F", "I") else "PNG")
     return file.getvalue()
 
 
@@ -199,12 +199,12 @@ def _array_of(tensor: Any) -> NDArray[Any]:
         low = float(array.min()) if array.size else 0.0
         code = "((x + 1) * 127.5)" if low < 0 else "(x * 255)" if array.size and float(array.max()) <= 1 else "x"
         do = f"convert it: {code}.round().clamp(0, 255).to(torch.uint8)"
-        raise Undecodable(f"a tensor of {array.dtype} is not a picture; {do}")
+        raise Undecodable(f"a tensor of {array.dtype} is not an image; {do}")
     return array.transpose(1, 2, 0) if channels_first(array.shape) else array
 
 
 def _hash(data: bytes | NDArray[Any]) -> int:
-    """63 bits of SHA-256 of what the picture is."""
+    """63 bits of SHA-256 of what the image is."""
     if isinstance(data, np.ndarray):
         data = f"{data.dtype.str}{data.shape}".encode() + np.ascontiguousarray(data).tobytes()
     return int.from_bytes(hashlib.sha256(data).digest()[:8]) >> 1

@@ -1,4 +1,4 @@
-"""Some pictures of a source, by chance."""
+"""Some images of a source, by chance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kantor.random import permute
 
 
 class Chosen:
-    """`count` pictures of an inner source, drawn without repetition, in the source's order.
+    """`count` images of an inner source, drawn without repetition, in the source's order.
 
     Which ones is a function of `seed` and of how many there are. What the source itself leaves out is not listed; what
     is drawn and turns out to be unreadable is left out, and none is drawn in its place.
@@ -24,7 +24,7 @@ class Chosen:
     def __init__(self, inner: Source, count: int, seed: int) -> None:
         self.path, self.exact, self.inner, self.count, self.seed = inner.path, inner.exact, inner, count, seed
         self.here = read_here(inner)
-        note = f"{count:,} pictures are drawn at random"
+        note = f"{count:,} images are drawn at random"
         self.note = "; ".join(text for text in (inner.note, note) if text)
 
     def items(self) -> Iterator[Item | Rejected]:

@@ -23,7 +23,7 @@ def find(inside: list[str]) -> list[str]:
 
 
 def for_training(shards: list[str]) -> tuple[list[str], str]:
-    """Those without the pictures that somebody has set apart for tests, and a note for the user where there are such.
+    """Those without the images that somebody has set apart for tests, and a note for the user where there are such.
 
     Where no name says that it is for training, all are taken.
     """

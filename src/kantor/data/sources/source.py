@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_BYTES = 512 << 20  # of one picture; what is larger is left out
+MAX_BYTES = 512 << 20  # of one image; what is larger is left out
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture that a source offers, not read yet.
+    """One image that a source offers, not read yet.
 
     Attributes:
         name: unique in the source and stable: a path relative to it, or an index as text. Bytes that are not UTF-8
@@ -34,19 +34,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A picture that was left out, and why: the reason is a few plain words ("truncated at byte 8112")."""
+    """An image that was left out, and why: the reason is a few plain words ("truncated at byte 8112")."""
 
     name: str
     reason: str
 
 
 class Source(Protocol):
-    """A place that pictures come from. Pickled to worker processes, so it holds paths and numbers, not open files.
+    """A place that images come from. Pickled to worker processes, so it holds paths and numbers, not open files.
 
     Attributes:
         path: as the user wrote it, for messages.
         note: what was chosen on opening it, for the user; "" where there is nothing to say.
-        exact: its pictures have one size and kind, which "auto" settings keep (arrays, IDX, packed sets).
+        exact: its images have one size and kind, which "auto" settings keep (arrays, IDX, packed sets).
 
     Some have more:
         here: true where it can be read in order only, or by its own process and thread only. Then it is never sent to
@@ -61,11 +61,11 @@ class Source(Protocol):
     note: str
 
     def items(self) -> Iterator[Item | Rejected]:
-        """Its pictures in a stable order (by bytes of the name), with what is plainly none among them."""
+        """Its images in a stable order (by bytes of the name), with what is plainly none among them."""
         ...
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
-        """The file's bytes, or the picture itself as an array [H, W] or [H, W, C]. Called in worker processes."""
+        """The file's bytes, or the image itself as an array [H, W] or [H, W, C]. Called in worker processes."""
         ...
 
 

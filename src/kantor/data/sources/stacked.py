@@ -1,8 +1,8 @@
-"""Colour pictures made of three grey ones each: with digits, "stacked MNIST".
+"""Colour images made of three grey ones each: with digits, "stacked MNIST".
 
 Three digits drawn at random, one a colour channel, give 10 x 10 x 10 known modes, as likely as each other where the
 digits are, so that those can be counted which a generator has found (Metz et al. 2017, "Unrolled generative adversarial
-networks"). Lin et al. 2018, "PacGAN", draw with replacement too: 128,000 pictures once where they compare with VEEGAN,
+networks"). Lin et al. 2018, "PacGAN", draw with replacement too: 128,000 images once where they compare with VEEGAN,
 and new ones in each step where they compare with unrolled networks.
 """
 
@@ -25,7 +25,7 @@ from kantor.errors import ConfigError, DataError
 from kantor.random import philox
 from kantor.types import ImageSpec
 
-MAX_KEPT = 4 << 30  # bytes of grey pictures in memory, of sources that are read in order
+MAX_KEPT = 4 << 30  # bytes of grey images in memory, of sources that are read in order
 WHITE = (255, 255, 255)
 _STREAM = 0x57AC
 _LOOK_AT = 64
@@ -36,22 +36,22 @@ _PACK_FIRST = "pack it first (kantor pack), and stack that set"
 
 
 class Stacked:
-    """Pictures made of three of an inner source's, drawn uniformly and independently of each other, with replacement.
+    """Images made of three of an inner source's, drawn uniformly and independently of each other, with replacement.
 
-    Picture i is a function of (seed, i) and the inner source: a larger `count` begins with the same pictures. Colours
+    Image i is a function of (seed, i) and the inner source: a larger `count` begins with the same images. Colours
     become grey (ITU-R 601) first. Its class is the three classes with spaces between, "4 0 7", red first; spaces
     inside a class become "_".
 
     Files are decoded where they are loaded, in worker processes. Of sources that are read `here`, only arrays are
-    taken; those that are read in order are kept in memory as grey pictures.
+    taken; those that are read in order are kept in memory as grey images.
 
     Args:
-        inner: the grey pictures; all of one size.
-        count: how many pictures to make.
+        inner: the grey images; all of one size.
+        count: how many images to make.
         seed: chooses them.
         background: RGB behind transparent ones.
     Raises:
-        DataError: the inner pictures are of several sizes, none can be read, or they cannot be read in any order.
+        DataError: the inner images are of several sizes, none can be read, or they cannot be read in any order.
     """
 
     exact = True
@@ -62,26 +62,26 @@ class Stacked:
         entries = list(inner.items())
         self._items = [entry for entry in entries if isinstance(entry, Item)]
         self._rejected = [entry for entry in entries if isinstance(entry, Rejected)]
-        self._kept: list[NDArray[np.uint8] | str] | None = None  # grey pictures; text: why there is none
-        self._drawn: tuple[int, list[list[int]]] | None = None  # rows of the pictures around the last one loaded
+        self._kept: list[NDArray[np.uint8] | str] | None = None  # grey images; text: why there is none
+        self._drawn: tuple[int, list[list[int]]] | None = None  # rows of the images around the last one loaded
         self.note = inner.note
         if not self._items:
             return  # told by who lists this source
         self._size, coloured = self._look()
-        note = f"each picture is three of {len(self._items):,}, one a colour channel"
+        note = f"each image is three of {len(self._items):,}, one a colour channel"
         if coloured:
             note += "; their colours are turned into grey (ITU-R 601)"
         self.note = "; ".join(text for text in (inner.note, note) if text)
 
     def rows(self, start: int, stop: int) -> NDArray[np.int64]:
-        """int64 [stop - start, 3]: which inner pictures are the channels of pictures `start` to `stop`."""
+        """int64 [stop - start, 3]: which inner images are the channels of images `start` to `stop`."""
         counters = np.zeros((stop - start, 4), np.uint32)
         counters[:, 0], counters[:, 1] = np.arange(start, stop), _STREAM
         found = philox(counters, (self.seed & 0xFFFFFFFF, self.seed >> 32 & 0xFFFFFFFF))[:, :3]
         return (found.astype(np.uint64) * np.uint64(len(self._items)) >> np.uint64(32)).astype(np.int64)
 
     def items(self) -> Iterator[Item | Rejected]:
-        """What the inner source leaves out, then the pictures by number."""
+        """What the inner source leaves out, then the images by number."""
         yield from self._rejected
         if not self._items:
             return
@@ -115,7 +115,7 @@ class Stacked:
         release(self.inner)
 
     def _look(self) -> tuple[tuple[int, int], bool]:
-        """(height, width) of the inner pictures, and whether some have colour; keeps those that are read in order."""
+        """(height, width) of the inner images, and whether some have colour; keeps those that are read in order."""
         if isinstance(self.inner, Idx | Packed):
             height, width, kind = probe(self.inner.load(self._items[0]))
             return (height, width), kind != "gray"
@@ -128,7 +128,7 @@ class Stacked:
         with Pool(self.inner, None, row_bytes=1, workers=1) as pool:
             found = [(item, *seen) for item in some for seen in pool.probe([item])]
         if not found:
-            what = f"none of the {count} pictures looked at can be read"
+            what = f"none of the {count} images looked at can be read"
             raise DataError(self.path, what, "kantor pack --inspect tells what is wrong with each")
         first, *size, _ = found[0]
         for item, *other, _ in found:
@@ -136,14 +136,14 @@ class Stacked:
         return (size[0], size[1]), any(kind != "gray" for *_, kind in found)
 
     def _keep(self) -> tuple[tuple[int, int], bool]:
-        """As `_look`, of all inner pictures, which are read in order."""
+        """As `_look`, of all inner images, which are read in order."""
         from kantor.data.packing.worker import load_here
 
         self._kept, coloured, first = [], False, None
         for item in self._items:
             data = load_here(self.inner, item)
             if isinstance(data, bytes):  # files are not decoded in this process
-                what = "it holds encoded pictures and cannot be read in any order, as stacking them needs"
+                what = "it holds encoded images and cannot be read in any order, as stacking them needs"
                 raise DataError(self.path, what, _PACK_FIRST)
             try:
                 if isinstance(data, str):
@@ -159,17 +159,17 @@ class Stacked:
                 self._kept.append(f"{item.name}: {error}")
         release(self.inner)
         if first is None:
-            raise DataError(self.path, f"none of its pictures can be read: {self._kept[0]}", "mend them")
+            raise DataError(self.path, f"none of its images can be read: {self._kept[0]}", "mend them")
         return self._size, coloured
 
     def _require(self, first: Item, size: Sequence[int], item: Item, other: Sequence[int]) -> None:
         if tuple(other) != tuple(size):
             what = f"{first.name} is {size[0]}x{size[1]} and {item.name} {other[0]}x{other[1]}"
-            raise DataError(self.path, f"{what}: only pictures of one size can be stacked", _PACK)
+            raise DataError(self.path, f"{what}: only images of one size can be stacked", _PACK)
 
     def _require_memory(self) -> None:
         if len(self._items) * self._size[0] * self._size[1] > MAX_KEPT:
-            what = f"it cannot be read in any order, and its pictures take more than {MAX_KEPT >> 30} GB of memory"
+            what = f"it cannot be read in any order, and its images take more than {MAX_KEPT >> 30} GB of memory"
             raise DataError(self.path, what, _PACK_FIRST)
 
     def _grey(self, row: int) -> NDArray[np.uint8]:
@@ -186,7 +186,7 @@ class Stacked:
             raise Undecodable(f"{item.name}: {error}") from error
 
     def _in_grey(self, data: bytes | NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """uint8 [H, W] of a picture of this size."""
+        """uint8 [H, W] of an image of this size."""
         height, width = self._size
         if isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == self._size:
             return data.astype(np.uint8, copy=False)
@@ -227,19 +227,19 @@ class Packed:
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """uint8 [H, W, C]."""
-        (picture,) = self.store.images(np.array([item.position]))
-        return np.asarray(picture, np.uint8)
+        (image,) = self.store.images(np.array([item.position]))
+        return np.asarray(image, np.uint8)
 
 
 def packed(path: str, labels: str, stack: bool = True) -> Packed:
-    """A packed set as a source. Raises ConfigError where its pictures are to be stacked, and are stacked ones already."""
+    """A packed set as a source. Raises ConfigError where its images are to be stacked, and are stacked ones already."""
     found = Packed(path, labels)
     if stack and found.store.manifest["settings"].get("stack"):
-        raise ConfigError("data.stack", f"{path} is a set of stacked pictures already", "leave data.stack out")
+        raise ConfigError("data.stack", f"{path} is a set of stacked images already", "leave data.stack out")
     return found
 
 
 def _state(item: Item) -> int:
-    """62 bits of what is listed of an inner picture."""
+    """62 bits of what is listed of an inner image."""
     told = json.dumps([item.name, item.size, item.mtime_ns]).encode()
     return int.from_bytes(hashlib.sha256(told).digest()[:8], "little") >> 2

@@ -1,4 +1,4 @@
-"""Pictures in a tar archive, compressed or not, WebDataset's among them. Nothing is unpacked to the disk."""
+"""Images in a tar archive, compressed or not, WebDataset's among them. Nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class _Header(tarfile.TarInfo):
 class Tar:
     """Regular members of a tar archive, by name. An archive with an entry that no honest tool writes is refused.
 
-    A compressed archive can only be read from its start on, so it is read `here`, as pictures are asked for in order;
+    A compressed archive can only be read from its start on, so it is read `here`, as images are asked for in order;
     of one that is not, workers read for themselves. An item's position is the byte at which it begins, unpacked.
 
     Args:
@@ -105,7 +105,7 @@ class Tar:
         """In order of the bytes of the name of an archive's members, of a compressed one as they lie.
 
         Raises:
-            DataError: the archive cannot be read, is refused, has no pictures (after the last entry), or its labels
+            DataError: the archive cannot be read, is refused, has no images (after the last entry), or its labels
                 are wrong.
         """
         if self._entries is None:

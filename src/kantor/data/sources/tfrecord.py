@@ -1,4 +1,4 @@
-"""Pictures in a TFRecord file of tf.train.Example messages, gzipped or not."""
+"""Images in a TFRecord file of tf.train.Example messages, gzipped or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kantor.data.decoding import tfrecords
 from kantor.data.decoding.formats import Undecodable
-from kantor.data.decoding.signatures import is_encoded_picture, is_whole_file
+from kantor.data.decoding.signatures import is_encoded_image, is_whole_file
 from kantor.data.decoding.tf_examples import Values, parse_example
 from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.sources import labels as label_files
@@ -24,7 +24,7 @@ from kantor.data.sources.open_file import Held
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
-PICTURES = ("image/encoded", "image", "image_raw", "encoded", "image/data", "jpeg", "png", "jpg", "picture")
+IMAGES = ("image/encoded", "image", "image_raw", "encoded", "image/data", "jpeg", "png", "jpg", "picture")
 SIZES = (("image/height", "image/width"), ("height", "width"), ("h", "w"), ("rows", "cols"))
 CHANNELS = ("image/channels", "channels", "depth", "image/depth", "c")
 NAMES = ("image/class/text", "class", "class_name", "label_name")
@@ -45,12 +45,12 @@ class _Listed(NamedTuple):
 
 
 class TfRecord:
-    """Pictures by the number of their record.
+    """Images by the number of their record.
 
-    A picture is an encoded file, or its bare bytes beside a height and a width; where these are missing, a square
+    An image is an encoded file, or its bare bytes beside a height and a width; where these are missing, a square
     with 3 channels or 1. A label is a class name, else a number.
 
-    Listing it reads and verifies each record, where it wants labels; they are kept, and a picture is not verified
+    Listing it reads and verifies each record, where it wants labels; they are kept, and an image is not verified
     again. A gzipped file is read `here`, since it can only be read from its start on. An item's position is the byte at
     which its data begin, unpacked.
 
@@ -76,24 +76,24 @@ class TfRecord:
         """In the order of the file.
 
         Raises:
-            DataError: the file is damaged, or its records hold no pictures; names the features found.
+            DataError: the file is damaged, or its records hold no images; names the features found.
         """
         if self.labels not in ("auto", "none"):
             return label_files.attach(self._items(), label_files.read_file(self.labels), self.labels)
         return self._items()
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
-        """The file's bytes, or the picture itself as uint8 [H, W] or [H, W, C].
+        """The file's bytes, or the image itself as uint8 [H, W] or [H, W, C].
 
         Raises:
-            Undecodable: the record is damaged or holds no picture.
+            Undecodable: the record is damaged or holds no image.
         """
         file = self._file()
         try:
             features = parse_example(tfrecords.read_record(file, item.position, item.size, not self._verified))
         except _DAMAGE as error:
             raise Undecodable(f"damaged record ({error})") from error
-        return picture_of(features)
+        return image_of(features)
 
     def release(self) -> None:
         """Closes the file."""
@@ -138,14 +138,14 @@ class TfRecord:
         return None if label is None else sys.intern(label), None
 
     def _check_first(self, features: Features) -> None:
-        if picture_bytes(features) is None:
+        if image_bytes(features) is None:
             found = ", ".join(map(repr, features)) or "none"
-            what = f"its records hold no picture that is known (features found: {found})"
-            raise DataError(self.path, what, "store the encoded picture as image/encoded")
+            what = f"its records hold no image that is known (features found: {found})"
+            raise DataError(self.path, what, "store the encoded image as image/encoded")
         try:
-            picture_of(features)
+            image_of(features)
         except Undecodable as error:
-            do = "store height and width beside it, or the encoded picture"
+            do = "store height and width beside it, or the encoded image"
             raise DataError(f"{self.path}: record 0", str(error), do) from error
 
 
@@ -170,24 +170,24 @@ def is_tfrecord(path: Path) -> bool:
     return len(head) == 12 and int.from_bytes(head[8:], "little") == tfrecords.masked_crc(head[:8])
 
 
-def picture_of(features: Features) -> bytes | NDArray[np.uint8]:
+def image_of(features: Features) -> bytes | NDArray[np.uint8]:
     """The bytes of a file, or bare pixels as uint8 [H, W] or [H, W, C]. Raises Undecodable where there is neither."""
-    data = picture_bytes(features)
+    data = image_bytes(features)
     if data is None:
-        raise Undecodable("the record holds no picture")
-    if is_encoded_picture(data) and (is_whole_file(data) or not _told_size(data, features)):
+        raise Undecodable("the record holds no image")
+    if is_encoded_image(data) and (is_whole_file(data) or not _told_size(data, features)):
         return data
     return _bare(data, features)
 
 
-def picture_bytes(features: Features) -> bytes | None:
-    """The first feature that holds a picture: of the usual names, else the only one that is an encoded picture."""
-    for name in PICTURES:
+def image_bytes(features: Features) -> bytes | None:
+    """The first feature that holds an image: of the usual names, else the only one that is an encoded image."""
+    for name in IMAGES:
         values = features.get(name)
         if values and isinstance(values[0], memoryview):
             return bytes(values[0])
     texts = (v[0] for v in features.values() if len(v) == 1 and isinstance(v[0], memoryview))
-    found = [text for text in texts if is_encoded_picture(text)]
+    found = [text for text in texts if is_encoded_image(text)]
     return bytes(found[0]) if len(found) == 1 else None
 
 
@@ -227,7 +227,7 @@ def _bare(data: bytes, features: Features) -> NDArray[np.uint8]:
     pixels = max(height * width, 1)
     told = next((found[0] for name in CHANNELS if (found := _numbers(features, (name,)))), len(data) // pixels)
     if min(height, width) < 1 or told not in (1, 3, 4) or len(data) != height * width * told:
-        raise Undecodable(f"{len(data)} bytes are neither an encoded picture nor one of {height}x{width} pixels")
+        raise Undecodable(f"{len(data)} bytes are neither an encoded image nor one of {height}x{width} pixels")
     shape = (height, width) if told == 1 else (height, width, told)
     return np.frombuffer(data, np.uint8).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Pictures in a zip archive. Nothing is unpacked to the disk."""
+"""Images in a zip archive. Nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Zip:
     """Regular members of a zip archive, by name.
 
     An archive with a name that leads out of it, a link, a password, a repeated name, overlapping members or sizes
-    beyond the limits is refused whole: no honest tool writes such archives of pictures.
+    beyond the limits is refused whole: no honest tool writes such archives of images.
 
     Args:
         path: the archive.
@@ -54,7 +54,7 @@ class Zip:
         """In order of the bytes of the name.
 
         Raises:
-            DataError: the archive cannot be read, is refused, has no pictures (after the last entry), or its labels
+            DataError: the archive cannot be read, is refused, has no images (after the last entry), or its labels
                 are wrong.
         """
         if self._entries is None:

@@ -189,7 +189,7 @@ def main() -> int:
         mine = ours()
         for name, value in layers.items():
             apart = (mine[name] - value).abs().max() / value.square().mean().sqrt()
-            print(f"{name:15} {list(value.shape)!s:20} {apart.item():.1e}")  # noqa: T201
+            print(f"{name:15} {list(value.shape)!s:20} {apart.item():.1e}")
         return 0
     page = reference(flags.checkout, layers, network)
     if flags.check:

@@ -67,7 +67,7 @@ def main() -> None:
         (options.out / f"{number:05d} {path.stem}.{kind}").write_bytes(data)
     for name, make in nasty.BROKEN.items():
         (options.out / f"broken {name}").write_bytes(make())
-    print(f"{len(files)} images and {len(nasty.BROKEN)} broken files in {options.out}")  # noqa: T201
+    print(f"{len(files)} images and {len(nasty.BROKEN)} broken files in {options.out}")
 
 
 if __name__ == "__main__":

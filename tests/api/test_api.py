@@ -111,12 +111,12 @@ def test_lists_and_tensors_are_the_arrays_that_they_hold(make: Any, tmp_path: Pa
 
 
 def test_flags_are_arguments() -> None:
-    Path("pictures").mkdir()
+    Path("images").mkdir()
     for i in range(12):
         Image.fromarray(np.full((40, 20, 3), 20 * i, np.uint8)).save(f"images/{i}.png")
     Path("images/bad.png").write_bytes(b"nothing")
     run = kantor.train(
-        "pictures", size=(24, 16), fit="contain", channels="gray", crop=18, mirror=True, max_bad="20%", images="0.1k",
+        "images", size=(24, 16), fit="contain", channels="gray", crop=18, mirror=True, max_bad="20%", images="0.1k",
         batch=8, overrides=TINY, quiet=True, device="cpu",
     )  # fmt: skip
     assert run.model().spec == (24, 16, 1)

@@ -375,7 +375,7 @@ def test_in_the_end_it_is_the_plain_network(grown: tuple[State, State]) -> None:
     plain = state(FISH64, LARGE, 3, **more)
     start_from(plain, weights_of(large), ())
     assert large.generator.state_dict().keys() - plain.generator.state_dict().keys() == {
-        "fade", "old_image.conv.weight", "old_image.conv.bias",
+        "fade", "old_picture.conv.weight", "old_picture.conv.bias",
     }  # fmt: skip
     z, x = numbers(3, 6), numbers(3, 3, 64, 64).tanh()
     assert torch.equal(plain.generator.eval()(z), large.generator(z))

@@ -48,13 +48,13 @@ class Generator(nn.Module):
             UpBlock(a, b, size, config) for (a, b), size in zip(pairwise(widths), sizes[1:], strict=True)
         )
         self.norm = normalisation(config.norm, widths[-1], config.batch_norm)
-        self.image = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
+        self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest))
         for block in self.blocks:
             x = block(x)
-        return torch.tanh(self.image(ops.relu(self.norm(x))))
+        return torch.tanh(self.picture(ops.relu(self.norm(x))))
 
 
 class Critic(nn.Module):
@@ -71,9 +71,9 @@ class Critic(nn.Module):
         steps = list(zip(pairwise(widths), sizes[1:], strict=True))
         if config.first == "block" and steps:
             (_, out), size = steps.pop(0)
-            self.image: nn.Module = FirstBlock(spec.channels, out, size)
+            self.picture: nn.Module = FirstBlock(spec.channels, out, size)
         else:
-            self.image = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
+            self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
         flat = [((widths[-1], widths[-1]), None)] * config.flat_blocks
         blocks = [DownBlock(a, b, size, config) for (a, b), size in [*steps, *flat]]
         self.blocks = nn.ModuleList(blocks)
@@ -86,7 +86,7 @@ class Critic(nn.Module):
         self.projection = Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        x = self.image(x)
+        x = self.picture(x)
         for drop, block in zip(self.dropouts, self.blocks, strict=True):
             x = block(drop(x))
         x = self.last(x)

@@ -52,7 +52,7 @@ class Generator(progressive.Fading):
         self.beside = self.growth.beside if fading else frozenset()
         if self.split is not None:
             layer, inputs = progressive.old_image(config, self.growth)
-            self.old_image = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
+            self.old_picture = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
             self.factor = sizes[-1][0] // sizes[self.split][0]
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
@@ -60,7 +60,7 @@ class Generator(progressive.Fading):
         old = None
         for number, layer in enumerate(self.layers):
             if number == self.split:
-                old = self._output(self.old_image(x))
+                old = self._output(self.old_picture(x))
             y = layer(x)
             x = self._mixed(x, y) if number in self.beside else y
         image = self._output(x)

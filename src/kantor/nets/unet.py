@@ -44,7 +44,7 @@ class Generator(nn.Module):
             ops.conv(below + above, above, (3, 3), (1, 1), (1, 1)) for above, below in pairwise(widths)
         )
         self.up_norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[:-1])
-        self.image = ops.conv(widths[0], spec.channels, (3, 3), (1, 1), (1, 1))
+        self.picture = ops.conv(widths[0], spec.channels, (3, 3), (1, 1), (1, 1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         if condition is None:
@@ -58,7 +58,7 @@ class Generator(nn.Module):
         for rung in reversed(range(len(seen))):
             beside = torch.cat([upsample(x, self.sizes[rung]), seen[rung]], dim=1)
             x = ops.leaky_relu(self.up_norms[rung](self.up[rung](beside)))
-        return torch.tanh(self.image(x))
+        return torch.tanh(self.picture(x))
 
 
 def _even(x: Tensor, smaller: tuple[int, int]) -> Tensor:

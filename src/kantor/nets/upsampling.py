@@ -46,14 +46,14 @@ class Generator(nn.Module):
             ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in zip(inputs, widths, strict=False)
         )
         self.norms = nn.ModuleList(normalisation(config.norm, w, config.batch_norm) for w in [widths[0], *widths])
-        self.image = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
+        self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.sizes[0]))
         x = ops.leaky_relu(self.norms[0](x))
         for size, layer, norm in zip(self.sizes[1:], self.layers, self.norms[1:], strict=True):
             x = ops.leaky_relu(norm(layer(upsample(x, size))))
-        return torch.tanh(self.image(x))
+        return torch.tanh(self.picture(x))
 
 
 class Critic(nn.Module):
@@ -67,7 +67,7 @@ class Critic(nn.Module):
         self.traits = traits(config.norm, config.minibatch_stddev)
         self.sizes = ladder(spec.height, spec.width, round_up=False)
         widths = channels(config.width, config.max_width, len(self.sizes))
-        self.image = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
+        self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
         self.layers = nn.ModuleList(ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(normalisation(config.norm, w, config.batch_norm) for w in widths[1:])
         self.dropouts = nn.ModuleList(dropout(config.dropout) for _ in self.layers)
@@ -76,7 +76,7 @@ class Critic(nn.Module):
         self.projection = Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        x = ops.leaky_relu(self.image(x))
+        x = ops.leaky_relu(self.picture(x))
         for size, drop, layer, norm in zip(self.sizes[1:], self.dropouts, self.layers, self.norms, strict=True):
             x = ops.leaky_relu(norm(pool(layer(drop(x)), size)))
         score: Tensor = self.score(self.stddev(x)).flatten() + self.projection(x, labels)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kantor import app
+from kantor.app.training import batch as batch_search
 from kantor.app.training.batch import fastest_batch
 from kantor.errors import ResourceError
 from support.commands import exit_of
@@ -74,7 +74,7 @@ def test_out_of_memory_ends_the_search_and_not_the_run(
             raise error
         return 100.0
 
-    monkeypatch.setattr(app.batch, "images_per_second", rate)
+    monkeypatch.setattr(batch_search, "images_per_second", rate)
     shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     assert exit_of(*shared, "--batch", "auto") == 0
     assert "train.batch = 16: measured 100 images a second at 16; 32 does not fit" in capsys.readouterr().out

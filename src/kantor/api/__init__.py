@@ -24,6 +24,7 @@ from kantor.metrics.score import Score, Scores
 from kantor.nets import OWN_CRITICS, OWN_GENERATORS
 from kantor.nets.layers import Dropout
 from kantor.objectives.objective import register as objective
+from kantor.progress import silent
 from kantor.registry import own_name
 from kantor.types import Traits
 
@@ -84,7 +85,7 @@ def pack(
         raise ConfigError("source", f"a {type(source).__name__} cannot be packed", do)
     first, *more = [source] if isinstance(source, str | Path) else source
     overrides = {"data.source": str(first)} | {f"data.{name}": value for name, value in fields.items()}
-    return pack_source(overrides, Path(out), overwrite, lambda *_: None, format, [str(one) for one in more])
+    return pack_source(overrides, Path(out), overwrite, silent, format, [str(one) for one in more])
 
 
 def presets() -> dict[str, str]:

@@ -14,6 +14,7 @@ from kantor.app.evaluation import write
 from kantor.app.evaluation.evaluate import EvaluateOptions, Subject, evaluate_subject
 from kantor.errors import ConfigError
 from kantor.metrics.score import Scores
+from kantor.progress import all_silent
 
 
 def evaluate(
@@ -77,7 +78,7 @@ def evaluate(
         runs=Path(runs),
         cache=folder,
     )
-    found = evaluate_subject(options, lambda _: None, lambda *_: None, lambda _: lambda *_: None, given)
+    found = evaluate_subject(options, lambda _: None, all_silent, given)
     if out is not None:
         write.write(found, Path(out), overwrite)
     return found.scores

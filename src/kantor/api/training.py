@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from kantor.api.in_memory import keep
 from kantor.api.model import Model, load
 from kantor.app import units
-from kantor.app.dataset.prepare import Progress, cache_folder
+from kantor.app.dataset.prepare import cache_folder
 from kantor.app.training.length import TrainOptions
 from kantor.app.training.run import Terminal
 from kantor.app.training.start import train as _train
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
+from kantor.progress import Progress, silent
 from kantor.runs import directory
 from kantor.runs.events import read_events
 from kantor.sinks.console import Console
 from kantor.sinks.metrics_csv import read_metrics
-from kantor.sinks.progress import PlainProgress
+from kantor.sinks.progress import ProgressLines
 from kantor.types import Images
 
 
@@ -154,7 +155,7 @@ def train(
             return listener
 
         note: Callable[[str], None] = (lambda line: None) if quiet else _say
-        packing: Progress = (lambda *_: None) if quiet else PlainProgress("packing", _say)
+        packing: Progress = silent if quiet else ProgressLines("packing", _say)
         try:
             path, reason = _train(options, Terminal(note, packing, console, interrupt.reason))
         except UserError as error:

@@ -26,7 +26,7 @@ from kantor.cli.options import (
     show_progress,
     tell,
 )
-from kantor.sinks.progress import PlainProgress
+from kantor.progress import all_silent
 
 
 def add_to(app: typer.Typer) -> None:
@@ -105,9 +105,8 @@ def evaluate(
         if not as_json:
             show(line)
 
-    with show_progress("packing") as packing:
-        looking = (lambda _: lambda *_: None) if as_json else (lambda what: PlainProgress(what, show))
-        found = evaluate_subject(options, note, (lambda *_: None) if as_json else packing, looking)
+    with show_progress() as progress_of:
+        found = evaluate_subject(options, note, all_silent if as_json else progress_of)
     folder = out or (write.next_folder(found.subject.run) if found.subject.run else None)
     written = write.write(found, folder, overwrite) if folder else []
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,8 @@ import typer
 
 from kantor.cli import completion
 from kantor.errors import ResourceError, printable
-from kantor.sinks.progress import PlainProgress
+from kantor.progress import ProgressOf
+from kantor.sinks import progress
 
 Size = Annotated[str | None, typer.Option(help="Size of an image: 64, or height x width: 48x96.", show_default=False)]
 Crop = Annotated[
@@ -88,34 +89,6 @@ def tell(line: str) -> None:
         raise ResourceError("standard output", f"could not be written ({error.strerror})", "free some space") from error
 
 
-@contextlib.contextmanager
-def show_progress(doing: str) -> Iterator[Callable[..., None]]:
-    """A bar with ETA on a terminal, else a line every few seconds: to be called with (done, total, unreadable)."""
-    if not sys.stdout.isatty():
-        yield PlainProgress(doing, show)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(doing),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[bad]}"),
-    )
-    progress = Progress(*columns, transient=True)
-    task = None
-
-    def update(done: int, total: int, bad: int = 0) -> None:
-        nonlocal task
-        if task is None:
-            progress.start()
-            task = progress.add_task(doing, total=total, bad="")
-        progress.update(task, completed=done, total=total, bad=f"{bad} unreadable" if bad else "")
-        if done >= total:
-            progress.stop()
-
-    try:
-        yield update
-    finally:
-        progress.stop()
+def show_progress() -> AbstractContextManager[ProgressOf]:
+    """Bars on a terminal, else a line every few seconds, for the work done inside of it."""
+    return progress.show_progress(show, sys.stdout.isatty())

@@ -61,13 +61,13 @@ def pack(
             raise ConfigError("--inspect", "looks at one SOURCE", "name one at a time")
         from kantor.app.dataset.inspect import inspect as look
 
-        with show_progress("packing") as progress:
-            found = look(overrides, out, overwrite, progress)
+        with show_progress() as progress_of:
+            found = look(overrides, out, overwrite, progress_of("packing"))
         for line in found:
             show(line)
         return
-    with show_progress("packing") as progress:
-        lines = pack_source(overrides, out, overwrite, progress, format_, source[1:], cache)
+    with show_progress() as progress_of:
+        lines = pack_source(overrides, out, overwrite, progress_of("packing"), format_, source[1:], cache)
     for line in lines:
         show(line)
     show(f"packed set: {out}" if format_ == "npy" else f"written to {out}")

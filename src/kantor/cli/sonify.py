@@ -43,8 +43,8 @@ def sonify(
 
     mode = {"grey": "gray", "color": "colour"}.get(mode, mode)
     options = job.SonifyOptions(source, out, mode, format, count, resolution, runs, overwrite)
-    with show_progress("making sounds") as progress:
-        number, notes = job.make_sounds(options, progress)
+    with show_progress() as progress_of:
+        number, notes = job.make_sounds(options, progress_of("making sounds"))
     for note in notes:
         show(f"note: {note}")
     show(f"{number:,} sound{'s' if number != 1 else ''} in {out}")

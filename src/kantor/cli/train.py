@@ -179,8 +179,8 @@ def _run(options: dict[str, Any]) -> int:
         asked.saves = True
         return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
 
-    with show_progress("packing") as packing:
-        terminal = Terminal(show, packing, console, asked.reason, _ask)
+    with show_progress() as progress_of:
+        terminal = Terminal(show, progress_of("packing"), console, asked.reason, _ask)
         _, reason = job(TrainOptions(**options), terminal)
     return asked.code if reason == "signal" else 0
 

@@ -54,6 +54,6 @@ def walk(
         model, seeds, out, class_ or (), frames, straight, loop, easing, fps, columns, truncation, raw, checkpoint,
         device, runs, overwrite,
     )  # fmt: skip
-    with show_progress("drawing") as progress:
-        path, count = job.make_walk(options, progress, show)
+    with show_progress() as progress_of:
+        path, count = job.make_walk(options, progress_of("generating"), show)
     show(f"{count:,} images: {path}")

@@ -14,6 +14,7 @@ from kantor.metrics.memorisation import PIXELS
 from kantor.metrics.metrics import METRICS
 from kantor.metrics.score import Score
 from kantor.metrics.sliced import SMALLEST
+from kantor.progress import Progress, silent
 
 __all__ = ["METRICS", "CriticScores", "Material", "columns", "evaluate", "known", "lacking"]
 
@@ -64,13 +65,13 @@ def evaluate(
     material: Material,
     metrics: Sequence[str],
     note: Callable[[str], None] | None = None,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> dict[str, Score]:
     """The numbers of `metrics`, by name@extractor.
 
     Args:
         note: called with a line about each metric that cannot be measured, which is left out; None raises.
-        progress: called with (done, of how many).
+        progress: of the metrics.
     Raises:
         ConfigError: too few images, an unknown metric, or one that cannot be measured.
     """

@@ -1,32 +1,97 @@
-"""How far a long piece of work is, where there is no bar to show it."""
+"""How far a long piece of work is: a bar on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kantor.progress import ProgressOf
+
+LINE_EVERY_S = 5.0
 
 
-class PlainProgress:
-    """A line every few seconds with the time that is left.
+@contextlib.contextmanager
+def show_progress(show: Callable[[str], None], terminal: bool) -> Iterator[ProgressOf]:
+    """Yields a function that takes what is being done ("packing") and returns its Progress.
 
     Args:
-        doing: "packing", "drawing".
+        show: shows a line.
+        terminal: draw bars on standard output, and no lines.
+    """
+    if not terminal:
+        yield lambda doing: ProgressLines(doing, show)
+        return
+    bars: list[ProgressBar] = []
+
+    def bar(doing: str) -> ProgressBar:
+        bars.append(ProgressBar(doing))
+        return bars[-1]
+
+    try:
+        yield bar
+    finally:
+        for started in bars:
+            started.stop()
+
+
+class ProgressLines:
+    """A line every five seconds, with the time left.
+
+    Args:
+        doing: "packing", "generating".
         show: shows a line.
     """
 
     def __init__(self, doing: str, show: Callable[[str], None]) -> None:
         self._doing, self._show = doing, show
         self._started_s = time.monotonic()
-        self._next_s = self._started_s + 5
+        self._next_line_s = self._started_s + LINE_EVERY_S
         self._first = -1
 
-    def __call__(self, done: int, total: int, bad: int = 0) -> None:
-        now = time.monotonic()
-        if self._first < 0 and done:  # the start of the worker processes says nothing about the rate
-            self._first, self._started_s = done, now
-        if now < self._next_s or done <= self._first:
+    def __call__(self, done: int, total: int, rejected: int = 0, /) -> None:
+        now_s = time.monotonic()
+        if self._first < 0 and done:  # the start of the worker processes says nothing about the speed
+            self._first, self._started_s = done, now_s
+        if now_s < self._next_line_s or done <= self._first:
             return
-        self._next_s = now + 5
-        left_s = (now - self._started_s) / (done - self._first) * (total - done)
-        unreadable = f", {bad:,} unreadable" if bad else ""
+        self._next_line_s = now_s + LINE_EVERY_S
+        left_s = (now_s - self._started_s) / (done - self._first) * (total - done)
+        unreadable = f", {rejected:,} unreadable" if rejected else ""
         self._show(f"{self._doing} {done:,} of {total:,}{unreadable}, about {left_s:.0f} s left")
+
+
+class ProgressBar:
+    """A bar with the time left, from the first call until all is done; a later call begins a new one."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, rejected: int = 0, /) -> None:
+        if self._bar is None:
+            self._bar = self._begin(total)
+        self._bar.update(
+            self._bar.task_ids[0],
+            completed=done,
+            total=total,
+            unreadable=f"{rejected:,} unreadable" if rejected else "",
+        )
+        if done >= total:
+            self.stop()
+
+    def stop(self) -> None:
+        """Takes the bar off the terminal and gives the cursor back."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _begin(self, total: int) -> Any:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[unreadable]}"))
+        bar = Progress(TextColumn(self._doing, markup=False), *columns, transient=True)
+        bar.add_task(self._doing, total=total, unreadable="")
+        bar.start()
+        return bar

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
-from kantor.app.dataset.prepare import Progress
 from kantor.app.output_paths import require_free, target
 from kantor.atomic import resource_errors
 from kantor.config.io import resolve
@@ -28,6 +27,7 @@ from kantor.data.packing.pool import Pool, cores
 from kantor.data.packing.scan import Listing, require_images, scan
 from kantor.data.packing.worker import is_flat
 from kantor.data.sources import GLYPHS, Item, Source, open_source
+from kantor.progress import Progress
 from kantor.report.dataset_figure import figure_png
 from kantor.sample.grid import grid, png_bytes
 from kantor.types import ImageSpec

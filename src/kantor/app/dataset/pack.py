@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kantor.app.dataset.prepare import Progress, cache_folder, default_side, look, open_set, report_lines
+from kantor.app.dataset.prepare import cache_folder, default_side, look, open_set, report_lines
 from kantor.app.output_paths import require_free, target
 from kantor.config.io import resolve
 from kantor.config.schema import Config
@@ -16,6 +16,7 @@ from kantor.data.packing.writers import FORMATS, write_tfrecord, write_webdatase
 from kantor.data.sources import GLYPHS
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
+from kantor.progress import Progress
 
 
 def pack_source(

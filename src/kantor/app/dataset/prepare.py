@@ -27,9 +27,8 @@ from kantor.data.packing.verdict import too_many
 from kantor.data.sources import GLYPHS, Many, Source, open_source, place, whole
 from kantor.data.sources.random_subset import drawn
 from kantor.errors import ConfigError, DataError
+from kantor.progress import Progress
 from kantor.types import ImageSpec
-
-Progress = Callable[[int, int, int], None]
 
 
 def default_side(device_type: str) -> int:
@@ -112,7 +111,7 @@ def packed_set(
 
     Args:
         side: of an image where neither the user nor the data say.
-        progress: called with (done, total, rejected) while packing.
+        progress: of packing.
         note: called with a line for the user.
     Returns:
         The set, the configuration with size and channels filled, and what was filled.

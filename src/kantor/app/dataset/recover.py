@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from kantor.app.dataset.prepare import Progress, open_set
+from kantor.app.dataset.prepare import open_set
 from kantor.config.schema import Config
 from kantor.data.loading.pairs import Pairs, paired_fingerprint
 from kantor.data.loading.split import Part, without_held
@@ -15,6 +15,7 @@ from kantor.data.loading.store import Store
 from kantor.data.sources import GLYPHS
 from kantor.data.sources.python_object import OWN, PREFIX
 from kantor.errors import DataError
+from kantor.progress import Progress
 
 
 def open_again(

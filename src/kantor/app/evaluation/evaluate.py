@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kantor.app.dataset.prepare import Progress, cache_folder, spec_of
+from kantor.app.dataset.prepare import cache_folder, spec_of
 from kantor.app.evaluation.critic_scores import criticise
 from kantor.app.evaluation.image_sets import Drawn, Reals, chosen, gathered
 from kantor.app.evaluation.modes import modes_of, provenance, reading_modes
@@ -18,6 +18,7 @@ from kantor.metrics.evaluate import METRICS, USUAL, Material, evaluate, known
 from kantor.metrics.extract import Gathered
 from kantor.metrics.extractors import extractor
 from kantor.metrics.score import Comparison, Scores, free_for, require_alike
+from kantor.progress import ProgressOf
 
 __all__ = ["EvaluateOptions", "Evaluation", "Subject", "evaluate_subject"]
 
@@ -43,14 +44,14 @@ class Evaluation:
 
 
 def evaluate_subject(
-    options: EvaluateOptions, note: Note, packing: Progress, looking: Callable[[str], Callable[[int, int], None]],
-    given: Subject | None = None,
+    options: EvaluateOptions, note: Note, progress_of: ProgressOf, given: Subject | None = None
 ) -> Evaluation:  # fmt: skip
     """Measures.
 
     Args:
         given: what is scored; None finds what the options name.
-        note: shows a line; packing: how far packing is; looking("what"): how far that is.
+        note: shows a line.
+        progress_of: of packing, extracting features and measuring.
     """
     metrics, lenient = _wanted(options.metrics)
     earlier = Scores.read(options.compare) if options.compare else None
@@ -60,6 +61,7 @@ def evaluate_subject(
     if options.held_out and (options.against is not None or not (subject.config and subject.config.data.holdout)):
         what = "goes without --against" if options.against is not None else "no images were held out of training"
         raise ConfigError("--held-out", what, "train with --set data.holdout=10%, and name that run alone")
+    packing = progress_of("packing")
     store, config = reference_of(options, subject, cache, packing, note)
     training, held = parts_of(store, config, options, note)
     spec = subject.card.spec if subject.card else spec_of(config, store)
@@ -67,7 +69,7 @@ def evaluate_subject(
     reals = chosen(reference, options.count, spec)
     network = reading_modes(network, reals, config.data) if "modes" in metrics else network
     fakes = fakes_of(options, subject, reals, device, spec, cache, packing, note)
-    found_reals = gathered(reals, network, looking("looking at real images:"), cache)
+    found_reals = gathered(reals, network, progress_of("looking at real images:"), cache)
     modes = modes_of(network, reals, found_reals, config.data) if "modes" in metrics else None
     part = "" if held is None else "held out" if options.held_out else "training"
     told = provenance(network, reals, len(fakes), modes, part) | _about(options, subject)
@@ -83,10 +85,10 @@ def evaluate_subject(
         if images is None or everything is None:
             return None
         if (key := images.digest()) not in looked_at:
-            looked_at[key] = gathered(images, network, looking(f"looking at {what}:"), cache)
+            looked_at[key] = gathered(images, network, progress_of(f"looking at {what}:"), cache)
         return looked_at[key]
 
-    drawn = gathered(fakes, network, looking("looking at the images to be scored:"), cache)
+    drawn = gathered(fakes, network, progress_of("looking at the images to be scored:"), cache)
     alike = _same_classes(subject, reals)
     material = Material(
         network,
@@ -102,9 +104,9 @@ def evaluate_subject(
         criticise(subject, fakes, training, held, device) if "critic" in metrics else None,
         options.seed,
     )
-    begun = looking("measuring score")
+    measuring = progress_of("measuring score")
     told |= {"pairs": "within classes"} if material.within_classes else {}
-    scores = Scores(evaluate(material, metrics, note if lenient else None, begun), told)
+    scores = Scores(evaluate(material, metrics, note if lenient else None, measuring), told)
     compared = scores.compare(earlier) if earlier is not None else None
     return Evaluation(scores, material, subject, fakes, everything, compared)
 

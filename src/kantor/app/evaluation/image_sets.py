@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from kantor.data.loading.store import Store
 from kantor.errors import ModelError, ResourceError
 from kantor.metrics.extract import Gathered, gather
 from kantor.metrics.features import Extractor
+from kantor.progress import Progress, silent
 from kantor.random import derive
 from kantor.runs.checkpoint import from_bytes, to_bytes
 from kantor.sample.generate import draw
@@ -35,8 +36,6 @@ TRAINING_SEED = 1 << 62
 """The first of those that scores are measured with while training: others, or the best moment would flatter itself."""
 CHUNK = 512
 _VERSION = 1  # of what is kept in the cache
-
-Looking = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -132,19 +131,19 @@ def classes_like(reals: Reals, names: tuple[str, ...], count: int, seed: int) ->
 
 
 def gathered(
-    images: Reals | Drawn, extractor: Extractor, looking: Looking | None = None, cache: Path | None = None
+    images: Reals | Drawn, extractor: Extractor, progress: Progress = silent, cache: Path | None = None
 ) -> Gathered:
     """What the scores need of all these images.
 
     Args:
-        looking: called with (done, total).
+        progress: of the images.
         cache: where the features of real images are kept; they are taken from there where they are there already.
     """
     path = _kept(images, extractor, cache) if isinstance(images, Reals) and cache and extractor.kept else None
     if path is not None and (found := _read(path, len(images))) is not None:
         caching.mark_used(path)
         return found
-    found = gather(_batches(images, looking), extractor)
+    found = gather(_batches(images, progress), extractor)
     if path is not None and cache is not None:
         with contextlib.suppress(OSError, ResourceError):  # a cache that cannot be written costs time only
             data = to_bytes(found.tensors())
@@ -155,11 +154,10 @@ def gathered(
     return found
 
 
-def _batches(images: Reals | Drawn, looking: Looking | None) -> Iterator[Images]:
+def _batches(images: Reals | Drawn, progress: Progress) -> Iterator[Images]:
     for start in range(0, len(images), CHUNK):
         yield images.pick(np.arange(start, min(start + CHUNK, len(images))))
-        if looking:
-            looking(min(start + CHUNK, len(images)), len(images))
+        progress(min(start + CHUNK, len(images)), len(images))
 
 
 def _kept(reals: Reals, extractor: Extractor, cache: Path) -> Path:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kantor.app import environment
-from kantor.app.dataset.prepare import CHANNELS, Progress, look, packed_set, size_text
+from kantor.app.dataset.prepare import CHANNELS, look, packed_set, size_text
 from kantor.app.dataset.recover import copy_of_gone
 from kantor.app.evaluation.image_sets import SEED_BLOCK, Drawn, Reals, chosen, classes_like
 from kantor.app.load_model import load_model, refuse_colourist
@@ -24,6 +24,7 @@ from kantor.data.sources.python_object import PREFIX
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.metrics.evaluate import FEWEST
+from kantor.progress import Progress
 from kantor.runs import directory
 from kantor.types import ImageSpec
 

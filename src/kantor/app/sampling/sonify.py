@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import wave
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from kantor.data.sources import names
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import ConfigError, DataError, ModelError, nearest
+from kantor.progress import Progress, silent
 from kantor.runs import directory
 from kantor.sample.sound import CHANNELS, KINDS, MODES, RATE, RESOLUTION, require_sound, sonify, sound_bytes
 from kantor.types import ImageSpec
@@ -54,13 +55,11 @@ class SonifyOptions:
     overwrite: bool = False
 
 
-def make_sounds(
-    options: SonifyOptions, progress: Callable[[int, int, int], None] = lambda *_: None
-) -> tuple[int, list[str]]:
+def make_sounds(options: SonifyOptions, progress: Progress = silent) -> tuple[int, list[str]]:
     """Makes a sound of each image and writes them.
 
     Args:
-        progress: called with (images done, of how many, unreadable).
+        progress: of the images.
     Returns:
         The number of sounds, and notes for the user.
     Raises:

@@ -19,6 +19,7 @@ from kantor.app.sampling.generate import class_numbers, split_classes
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
+from kantor.progress import Progress, silent
 from kantor.sample.animation import COMFORTABLE_SIDE, film_bytes, require_video, shown
 from kantor.sample.generate import BATCH, draw
 from kantor.sample.grid import grid, png_bytes
@@ -56,13 +57,13 @@ class WalkOptions:
 
 def make_walk(
     options: WalkOptions,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = silent,
     note: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, int]:
     """Draws the walk and writes it.
 
     Args:
-        progress: called with (images drawn, of how many).
+        progress: of the images.
         note: is told which seeds were chosen, where they are to be found.
     Returns:
         The file, and the number of images in it.
@@ -162,7 +163,7 @@ def _require_room(frames: int, card: Card) -> None:
 
 
 def _drawn(
-    network: Any, z: NDArray[np.float32], labels: NDArray[np.float32] | None, progress: Callable[[int, int], None]
+    network: Any, z: NDArray[np.float32], labels: NDArray[np.float32] | None, progress: Progress
 ) -> Iterator[NDArray[np.uint8]]:
     """Images one by one, so that a long film needs little memory."""
     for start in range(0, len(z), BATCH):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-from kantor.app.dataset.prepare import Progress, condition_channels, spec_of
+from kantor.app.dataset.prepare import condition_channels, spec_of
 from kantor.app.evaluation.during_training import Measuring, Scorer
 from kantor.app.report import write_report
 from kantor.app.training.init_from import Weights, start_from
@@ -35,6 +35,7 @@ from kantor.errors import ConfigError, ModelError, UserError
 from kantor.export.weights import Card, write_generator
 from kantor.nets import build_critic, traits_of
 from kantor.objectives.objective import Objective, build_objective
+from kantor.progress import Progress
 from kantor.report.loss_guide import reading_of
 from kantor.report.plots import LossPlot
 from kantor.runs import checkpoint as checkpoints
@@ -64,7 +65,7 @@ class Terminal:
 
     Attributes:
         note: shows a line.
-        packing: shows how far packing is: (done, total, bad).
+        packing: shows how far packing is.
         console: a listener for the run in this folder.
         stop_asked: "signal" once the user wants it to end.
         ask: a question that is answered with yes or no; where nobody can be asked, with no.

@@ -11,7 +11,6 @@ import itertools
 import math
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,11 @@ from kantor.data.packing.scan import (
 from kantor.data.packing.verdict import judge, none_usable, too_many
 from kantor.data.sources.source import Rejected, Source
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
+from kantor.progress import Progress, silent
 from kantor.types import ImageSpec
 
 __all__ = ["Listing", "PackReport", "cache_key", "choose_spec", "pack", "scan", "too_many"]
 
-Progress = Callable[[int, int, int], None]
 _WORTH_KEEPING = 2000
 
 
@@ -76,7 +75,7 @@ def pack(
     out: Path,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     overwrite: bool = False,
     listing: Listing | None = None,
     timeout_s: float = 10.0,
@@ -87,7 +86,7 @@ def pack(
 
     Args:
         workers: processes that decode; None takes all cores.
-        progress: called with (images done, of how many, bad ones) now and then.
+        progress: of the images.
         listing: of the source, where it is known already.
         timeout_s: an image that takes longer to decode is left out.
         shard_bytes: no file gets larger.
@@ -155,7 +154,7 @@ def _fill(
     source: Source,
     config: DataConfig,
     listing: Listing,
-    progress: Progress | None,
+    progress: Progress,
     commit_s: float,
 ) -> None:
     """Adds what the journal lacks of the listing."""
@@ -168,8 +167,7 @@ def _fill(
         partial.add(outcomes, [is_bad(outcome) for outcome in outcomes])
         partial.commit(every_s=commit_s)
         looked_at = min(total, limit + journal.bad) if limit else total
-        if progress is not None:
-            progress(journal.rows + journal.bad, looked_at, journal.bad)
+        progress(journal.rows + journal.bad, looked_at, journal.bad)
         if journal.bad >= len(journal.first_bad) == 10:
             judge(journal, source, config, looked_at)
         if limit and journal.rows >= limit:

@@ -14,10 +14,10 @@ from PIL import Image
 from kantor import atomic
 from kantor.data.decoding import tfrecords
 from kantor.data.loading.store import Store
+from kantor.progress import Progress
 
 FORMATS = ("npy", "tfrecord", "webdataset")
 SHARD_BYTES = 64 << 20
-Progress = Callable[[int, int, int], None]
 Check = Callable[[], None]
 
 

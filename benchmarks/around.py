@@ -68,13 +68,16 @@ class OnDisk:
     """Images in a memory map, as a packed set has them."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        self.spec, self.count, self.shard_sizes = ImageSpec(32, 32, 3), count, [count]
+        self.spec, self.count, self.condition_channels = ImageSpec(32, 32, 3), count, 0
         path = folder / f"{count}.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, (count, *self.spec)).flush()
         self._pixels = np.load(path, mmap_mode="r")
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         return self._pixels[rows]
+
+    def conditions(self, rows: np.ndarray) -> None:
+        return None
 
 
 def feed() -> None:

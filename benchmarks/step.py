@@ -45,14 +45,14 @@ class Images:
     """A packed set in memory."""
 
     def __init__(self, size: int, count: int = 2048) -> None:
-        self.spec, self.count, self.shard_sizes = ImageSpec(size, size, 3), count, [count]
+        self.spec, self.count, self.condition_channels = ImageSpec(size, size, 3), count, 0
         self._pixels = np.random.default_rng(0).integers(0, 256, (count, *self.spec), np.uint8)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         return self._pixels[rows]
 
-    def whole(self) -> np.ndarray:
-        return self._pixels
+    def conditions(self, rows: np.ndarray) -> None:
+        return None
 
 
 class Ours:

@@ -19,7 +19,7 @@ from kantor.nets import build_critic, build_generator, traits_of
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 from support.commands import exit_of
-from support.engine_fakes import CPU
+from support.engine_fakes import CPU, InMemory
 from support.stacks import COLOUR128, FISH32, FISH64, MNIST28
 
 CHANNELS = {"auto": 3, "rgb": 3, "gray": 1}
@@ -59,22 +59,6 @@ def test_as_many_parameters_as_the_seed(name: str) -> None:
     assert found == TRAINABLE[name]
 
 
-class Images:
-    """Two images of some size, as a packed set."""
-
-    count, shard_sizes, labelled, class_names, fingerprint = 2, [2], False, (), "two"
-
-    def __init__(self, spec: ImageSpec) -> None:
-        self.spec = spec
-        self.pixels = np.random.default_rng(0).integers(0, 256, (2, *spec), np.uint8)
-
-    def images(self, rows: np.ndarray) -> np.ndarray:
-        return self.pixels[rows]
-
-    def labels(self, rows: np.ndarray) -> None:
-        return None
-
-
 @pytest.mark.parametrize("name", preset_names())
 def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     """Two images a batch; critic and generator both move, and stay finite; a model file draws the same images."""
@@ -85,10 +69,9 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     spec = spec_of(config)
     config = overridden(config, fewer | {"data.size": str(spec.height), "train.images": 100})
     packed = spec if config.data.pack_size == "auto" else ImageSpec(*parse_size(config.data.pack_size), spec.channels)
-    store: Any = Images(packed)
     if config.data.condition != "none":
         pytest.skip("pairs have a set beside the set: see test_paint.py")
-    parts = build(config, store, CPU, "float32")
+    parts = build(config, InMemory(packed, 2, labelled=False), CPU, "float32")
     state, steps = parts.state(), parts.steps()
     before = {part: value.clone() for part, value in state.model_tensors().items()}
     for _ in range(3):

@@ -39,7 +39,7 @@ from kantor.engine.loop import Plan, crossed
 from kantor.engine.schedule import Moment, check_schedules, learning_rate, steps_in_cycle
 from kantor.engine.tally import Tally
 from kantor.errors import ConfigError
-from support.engine_fakes import CPU, Images, copies, feed, parts, same
+from support.engine_fakes import CPU, InMemory, copies, feed, parts, same
 
 OPTIMIZERS = [AdamConfig(), AdamConfig(betas=(0.5, 0.999)), SgdConfig(), SgdConfig(momentum=0.9)]
 OPTIMIZERS += [RmspropConfig(alpha=alpha) for alpha in (0.99, 0.9, 0.7, 1 / 3, 0.0)]
@@ -154,11 +154,11 @@ def test_plan() -> None:
 
 
 def test_feed() -> None:
-    one, rows = feed(labels=True), Order([10], 7).rows(0, 24)
+    one, rows = feed(labels=True), Order(10, 7).rows(0, 24)
     batches = [one.take(n) for n in (4, 12, 8)]  # over two ends of an epoch
     assert one.position == 24
     got = torch.cat([b.images for b in batches])
-    torch.testing.assert_close(got, torch.from_numpy(Images.pixels[rows] / 127.5 - 1).float().permute(0, 3, 1, 2))
+    torch.testing.assert_close(got, torch.from_numpy(InMemory().pixels[rows] / 127.5 - 1).float().permute(0, 3, 1, 2))
     assert torch.cat([b.labels for b in batches]).tolist() == (rows % 3).tolist()
     assert feed().take(2).labels is None
     turned = torch.cat([b.images for b in map(feed(mirror=True).take, [8] * 3)])

@@ -1,7 +1,8 @@
-"""A set in memory and tiny networks, for tests of the engine."""
+"""An image set in memory and tiny networks, for tests of the engine."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,21 +22,30 @@ SPEC = ImageSpec(16, 16, 3)
 TINY = {"generator.width": 4, "critic.width": 4, "generator.latent_dim": 4, "train.batch": 4}
 
 
-class Images:
-    """A packed set in memory: ten images of three classes."""
+class InMemory:
+    """An `ImageSet` of random images."""
 
-    spec, count, shard_sizes = SPEC, 10, [10]
-    pixels = np.random.default_rng(0).integers(0, 256, (10, *SPEC), np.uint8)
+    path, class_names, condition_channels, fingerprint = Path("memory"), list[str](), 0, "memory"
+
+    def __init__(self, spec: ImageSpec = SPEC, count: int = 10, labelled: bool = True) -> None:
+        self.spec, self.count, self.labelled = spec, count, labelled
+        self.pixels = np.random.default_rng(0).integers(0, 256, (count, *spec), np.uint8)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         return self.pixels[rows]
 
-    def labels(self, rows: np.ndarray) -> np.ndarray:
-        return rows % 3
+    def labels(self, rows: np.ndarray) -> np.ndarray | None:
+        return rows % 3 if self.labelled else None
+
+    def conditions(self, rows: np.ndarray) -> None:
+        return None
+
+    def digests(self) -> np.ndarray:
+        return self.pixels.reshape(self.count, -1)[:, :32]
 
 
 def feed(**more: Any) -> Feed:
-    return Feed(Images(), 7, **{"device": CPU, **more})  # type: ignore[arg-type]
+    return Feed(InMemory(), 7, **{"device": CPU, **more})
 
 
 def parts(

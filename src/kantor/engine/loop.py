@@ -230,4 +230,4 @@ class Loop:
         return self._tell(Saved(images_seen, path))
 
     def _epoch(self) -> float:
-        return self.state.counters.images_seen / self.feed.store.count
+        return self.state.counters.images_seen / self.feed.images.count

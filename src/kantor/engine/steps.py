@@ -82,7 +82,7 @@ class Steps:
 
     def _steps_to_do(self, state: State, feed: Feed) -> tuple[int, int]:
         """(critic steps, generator steps) of the cycle that begins; counts it in its epoch."""
-        counters, epoch = state.counters, state.counters.images_seen // feed.store.count
+        counters, epoch = state.counters, state.counters.images_seen // feed.images.count
         if epoch != counters.epoch:
             counters.epoch, counters.epoch_cycle = epoch, 0
         counters.epoch_cycle += 1
@@ -241,7 +241,7 @@ class Steps:
         moment = Moment(
             counters.cycle,
             counters.attempt,
-            counters.images_seen / feed.store.count,
+            counters.images_seen / feed.images.count,
             min(1.0, counters.images_seen / self.total_images),
             self.config.train.seed,
         )

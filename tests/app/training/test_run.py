@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +17,8 @@ from kantor.config.io import read_toml, resolve
 from kantor.config.schema import AdamConfig
 from kantor.engine import ema, optimizers
 from kantor.errors import ConfigError
-from kantor.types import ImageSpec
 from support.commands import exit_of
-from support.engine_fakes import CPU, feed, parts
+from support.engine_fakes import CPU, InMemory, feed, parts
 from support.resume_child import FIELDS, train_until
 
 
@@ -127,7 +125,6 @@ def test_no_durations(text: str) -> None:
 
 def test_clipped_weights_are_not_scaled() -> None:
     config = resolve("wgan", overrides={"critic.equalised": True})
-    store: Any = SimpleNamespace(spec=ImageSpec(16, 16, 3), labelled=False, class_names=[], shard_sizes=[8], count=8)
     config = config.model_copy(update={"data": config.data.model_copy(update={"size": "16"})})
     with pytest.raises(ConfigError, match=r"critic\.equalised: scales the weights that clipping has just bounded"):
-        build(config, store, CPU, "float32")
+        build(config, InMemory(labelled=False), CPU, "float32")

@@ -19,7 +19,7 @@ from kantor.data.loading.augment import augment, composed, drawn, maps, recolour
 from kantor.data.loading.feed import Feed, dequantised, shrink, to_float
 from kantor.random import derive
 from kantor.types import ImageSpec
-from support.engine_fakes import CPU, TINY, Images, feed
+from support.engine_fakes import CPU, TINY, InMemory, feed
 
 SEED = AugmentConfig(
     rotation=25, shift_x=0.05, shift_y=0.1, shear=10, zoom=(0.95, 1.2), brightness=(0.8, 1.4), colour=(0.6, 1.4)
@@ -216,7 +216,7 @@ def test_what_a_feed_hands_out_depends_on_seed_and_position_alone(more: dict[str
     assert torch.equal(again.take(4).images, batches[2])
     again.position = 0
     assert torch.equal(again.take(4).images, batches[0])
-    other = Feed(Images(), 8, CPU, **more)  # type: ignore[arg-type]
+    other = Feed(InMemory(), 8, CPU, **more)
     assert not torch.equal(other.take(4).images, batches[0])
     repeated = feed(**more)  # ten images: the same one comes again, changed otherwise
     epochs = [repeated.take(10) for _ in range(2)]

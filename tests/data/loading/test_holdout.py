@@ -12,7 +12,7 @@ from PIL import Image
 import kantor
 from kantor.config.schema import DataConfig
 from kantor.data.loading.feed import Feed
-from kantor.data.loading.split import split
+from kantor.data.loading.holdout import split
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.sources import open_source
@@ -32,7 +32,7 @@ def packed(folder: Path, names: list[str], out: Path) -> Store:
 
 
 def numbers(part: Any) -> set[int]:
-    return set(part.whole()[:, 0, 0, 0].tolist())
+    return set(part.images(np.arange(part.count))[:, 0, 0, 0].tolist())
 
 
 def test_the_parts_are_the_whole_and_keep_their_sides(tmp_path: Path) -> None:

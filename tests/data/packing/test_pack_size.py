@@ -21,7 +21,7 @@ from kantor.errors import ConfigError
 from kantor.export.weights import read_generator
 from kantor.types import ImageSpec
 from support.commands import TINY, exit_of
-from support.engine_fakes import CPU, Images, feed
+from support.engine_fakes import CPU, InMemory, feed
 
 RANDOM = np.random.default_rng(0)
 
@@ -60,7 +60,7 @@ def test_the_finest_stripes_become_grey() -> None:
 
 
 def test_a_feed_brings_its_images_down() -> None:
-    small = Feed(Images(), 7, CPU, mirror=True, labels=True, spec=ImageSpec(8, 8, 3))  # type: ignore[arg-type]
+    small = Feed(InMemory(), 7, CPU, mirror=True, labels=True, spec=ImageSpec(8, 8, 3))
     large = feed(mirror=True, labels=True)
     for n in (4, 9):  # over the end of an epoch
         got, wanted = small.take(n), large.take(n)
@@ -70,7 +70,7 @@ def test_a_feed_brings_its_images_down() -> None:
 
 
 def test_the_same_size_changes_not_a_bit() -> None:
-    images = to_float(torch.from_numpy(Images.pixels))
+    images = to_float(torch.from_numpy(InMemory().pixels))
     assert shrink(images, 16, 16) is images
 
 

@@ -18,8 +18,8 @@ from kantor.app.decisions import Filled, fill
 from kantor.config.schema import AugmentConfig, Config, parse_size
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout
-from kantor.data.loading.pairs import Pairs
-from kantor.data.loading.split import Part, split, without_held
+from kantor.data.loading.holdout import split, training_set
+from kantor.data.loading.image_set import ImageSet, PairedImages, Subset
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import PackReport, cache_key, pack
 from kantor.data.packing.scan import Listing, choose_spec, scan
@@ -62,14 +62,14 @@ def absolute_source(config: Config) -> Config:
 
 def open_set(
     config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
-) -> tuple[Store | Part, Config, list[Filled]]:
-    """The set that a run trains on: `packed_set` without what is held out of it; `Pairs` where there is a condition."""
+) -> tuple[ImageSet, Config, list[Filled]]:
+    """The set that a run trains on: `packed_set` without what is held out of it; `PairedImages` where there is a condition."""
     if config.data.condition != "none":
         _check_condition(config)
     store, config, filled = packed_set(config, side, cache, progress, note)
     part = trained_on(store, config, note)
     if config.data.condition != "none":
-        part = Pairs(part, _conditions(config, side, cache, progress, note))
+        part = PairedImages(part, _conditions(config, side, cache, progress, note))
     return part, config, filled
 
 
@@ -94,14 +94,12 @@ def _check_condition(config: Config) -> None:
         raise ConfigError(data.source, what, "name the images themselves: they are packed twice, into the cache")
 
 
-def _conditions(
-    config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]
-) -> Store | Part:
+def _conditions(config: Config, side: int, cache: Path, progress: Progress, note: Callable[[str], None]) -> ImageSet:
     """The outlines of the same images, without those held out: a set of its own in the cache."""
     outlines = {"edges": "canny", "channels": "gray", "condition": "none"}
     config = config.model_copy(update={"data": config.data.model_copy(update=outlines)})
     store, _, _ = packed_set(config, side, cache, progress, lambda line: note(f"outlines: {line}"))
-    return without_held(store, config.data.holdout)
+    return training_set(store, config.data.holdout)
 
 
 def packed_set(
@@ -138,13 +136,13 @@ def _ready(config: Config) -> bool:
     return config.data.edges == "none" or "edges" in Store.open(path).manifest["settings"]
 
 
-def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Store | Part:
+def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> ImageSet:
     """The set without what is held out of it. Too few images are an error, few are worth a word."""
-    part: Store | Part = store
+    part: ImageSet = store
     data = config.data
     if 0 < data.limit < store.count:  # a set packed earlier; one packed for this run has no more
         few = drawn(store.count, data.limit, data.choose_seed) if data.choose == "random" else np.arange(data.limit)
-        part = Part(store, few)
+        part = Subset(store, few)
         note(f"{data.limit:,} of {store.count:,} images are used")
     if config.data.holdout:
         part, held = split(part, config.data.holdout)
@@ -153,7 +151,7 @@ def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Sto
     return part
 
 
-def _enough(store: Store | Part, config: Config, note: Callable[[str], None]) -> None:
+def _enough(store: ImageSet, config: Config, note: Callable[[str], None]) -> None:
     if store.count < 2:
         raise DataError(config.data.source, "one image is not enough to train on", "add more images")
     if store.count < config.train.batch:
@@ -291,7 +289,7 @@ def size_text(spec: ImageSpec) -> str:
     return str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"
 
 
-def spec_of(config: Config, store: Store | Part) -> ImageSpec:
+def spec_of(config: Config, store: ImageSet) -> ImageSpec:
     """Of the images that networks see; the set may hold larger ones."""
     return ImageSpec(*parse_size(config.data.size), store.spec.channels)
 

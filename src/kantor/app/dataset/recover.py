@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kantor.app.dataset.prepare import open_set
 from kantor.config.schema import Config
-from kantor.data.loading.pairs import Pairs, paired_fingerprint
-from kantor.data.loading.split import Part, without_held
+from kantor.data.loading.holdout import training_set
+from kantor.data.loading.image_set import ImageSet, PairedImages, paired_fingerprint
 from kantor.data.loading.store import Store
 from kantor.data.sources import GLYPHS
 from kantor.data.sources.python_object import OWN, PREFIX
@@ -20,7 +20,7 @@ from kantor.progress import Progress
 
 def open_again(
     config: Config, expected: str | None, cache: Path, progress: Progress, note: Callable[[str], None]
-) -> Store | Part:
+) -> ImageSet:
     """The set that the run began with. Where its source is gone, its packed copy in the cache serves.
 
     Args:
@@ -34,7 +34,7 @@ def open_again(
         if kept_pairs is not None:
             return kept_pairs
     elif (kept := copy_of_gone(config, expected, cache, note)) is not None:
-        return without_held(kept, config.data.holdout)
+        return training_set(kept, config.data.holdout)
     if _is_gone(source) and not source.startswith(PREFIX):
         do = "bring them back, or say where they lie now: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the images of the run are no longer there", do)
@@ -57,7 +57,7 @@ def copy_of_gone(config: Config, expected: str | None, cache: Path, note: Callab
     if not _is_gone(config.data.source):
         return None
     for store in _kept(cache):
-        found = without_held(store, config.data.holdout)
+        found = training_set(store, config.data.holdout)
         with contextlib.suppress(DataError):
             if found.fingerprint == expected:
                 store.verify()
@@ -73,7 +73,9 @@ def _kept(cache: Path) -> Iterator[Store]:
             yield Store.open(path)
 
 
-def _pairs_of_gone(config: Config, expected: str | None, cache: Path, note: Callable[[str], None]) -> Pairs | None:
+def _pairs_of_gone(
+    config: Config, expected: str | None, cache: Path, note: Callable[[str], None]
+) -> PairedImages | None:
     """As `copy_of_gone`, of images and their conditions, which lie in two packed sets."""
     if not _is_gone(config.data.source):
         return None
@@ -85,5 +87,5 @@ def _pairs_of_gone(config: Config, expected: str | None, cache: Path, note: Call
                 for store in sides:
                     store.verify()
                 note(f"{config.data.source} is no longer there; its packed copies in the cache serve")
-                return Pairs(*(without_held(store, config.data.holdout) for store in sides))
+                return PairedImages(*(training_set(store, config.data.holdout) for store in sides))
     return None

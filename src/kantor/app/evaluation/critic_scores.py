@@ -12,8 +12,7 @@ from kantor.app.evaluation.subject import Subject
 from kantor.config.io import layered
 from kantor.config.schema import Config
 from kantor.data.loading.feed import to_float
-from kantor.data.loading.split import Part
-from kantor.data.loading.store import Store
+from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError
 from kantor.metrics.evaluate import CriticScores
 from kantor.nets import build_critic
@@ -25,7 +24,7 @@ MOST_CRITICISED = 2000
 
 @torch.inference_mode()
 def criticise(
-    subject: Subject, fakes: Reals | Drawn, training: Store | Part, held: Store | Part | None, device: torch.device
+    subject: Subject, fakes: Reals | Drawn, training: ImageSet, held: ImageSet | None, device: torch.device
 ) -> CriticScores | None:
     """The critic's scores, from the checkpoint of the weights; None where there is none."""
     if subject.checkpoint is None or subject.config is None or subject.card is None:

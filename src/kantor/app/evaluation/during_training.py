@@ -14,9 +14,7 @@ from torch import nn
 from kantor.app.evaluation.image_sets import TRAINING_SEED, Drawn, chosen, classes_like, gathered
 from kantor.app.evaluation.modes import modes_of, provenance, reading_modes
 from kantor.config.schema import Config
-from kantor.data.loading.pairs import Pairs
-from kantor.data.loading.split import Part
-from kantor.data.loading.store import Store
+from kantor.data.loading.image_set import ImageSet
 from kantor.engine.events import Scored
 from kantor.errors import ConfigError
 from kantor.metrics.evaluate import Material, columns, evaluate, known
@@ -87,7 +85,7 @@ class Scorer:
         self,
         what: Measuring,
         config: Config,
-        store: Store | Part,
+        store: ImageSet,
         spec: ImageSpec,
         classes: tuple[str, ...],
         cache: Path,
@@ -101,9 +99,8 @@ class Scorer:
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
         """Draws images, the same seeds each time, and measures."""
         began_s = time.monotonic()
-        conditions = self._reals if isinstance(self._reals.store, Pairs) else None
         network = self._config.generator
-        fakes = Drawn(generator, network, self._count, TRAINING_SEED, self._labels, conditions=conditions)
+        fakes = Drawn(generator, network, self._count, TRAINING_SEED, self._labels, conditions=self._reals)
         material = Material(
             self._network,
             gathered(fakes, self._network),

@@ -17,9 +17,7 @@ from torch import nn
 from kantor import atomic
 from kantor.app.dataset import cache as caching
 from kantor.app.images import at_size
-from kantor.data.loading.pairs import Pairs
-from kantor.data.loading.split import Part
-from kantor.data.loading.store import Store
+from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError, ResourceError
 from kantor.metrics.extract import Gathered, gather
 from kantor.metrics.features import Extractor
@@ -46,7 +44,7 @@ class Reals:
         rows: int64 [n], of the set.
     """
 
-    store: Store | Part
+    store: ImageSet
     rows: NDArray[np.int64]
     spec: ImageSpec
 
@@ -60,10 +58,10 @@ class Reals:
     def labels(self, places: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.store.labels(self.rows[places])
 
-    def conditions(self, places: NDArray[np.int64]) -> Images:
-        """uint8 [n, H, W, K]: what stands beside some of the rows of `Pairs`."""
-        assert isinstance(self.store, Pairs)
-        return at_size(self.store.conditions(self.rows[places]), self.spec)
+    def conditions(self, places: NDArray[np.int64]) -> Images | None:
+        """uint8 [n, H, W, K] of some of the rows, or None without conditions."""
+        conditions = self.store.conditions(self.rows[places])
+        return None if conditions is None else at_size(conditions, self.spec)
 
     def digest(self) -> str:
         """Of the set, the rows and the size."""
@@ -106,7 +104,7 @@ class Drawn:
         return None if self.classes is None else self.classes[places]
 
 
-def chosen(store: Store | Part, count: int, spec: ImageSpec) -> Reals:
+def chosen(store: ImageSet, count: int, spec: ImageSpec) -> Reals:
     """At most `count` images of a set, chosen by their own bytes: in whatever order they lie, they are the same."""
     if count >= store.count:
         return Reals(store, np.arange(store.count), spec)

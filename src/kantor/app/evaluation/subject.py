@@ -17,7 +17,8 @@ from kantor.app.evaluation.image_sets import SEED_BLOCK, Drawn, Reals, chosen, c
 from kantor.app.load_model import load_model, refuse_colourist
 from kantor.config.io import layered, overridden, read_toml
 from kantor.config.schema import Config, DataConfig, parse_size
-from kantor.data.loading.split import Part, split
+from kantor.data.loading.holdout import split
+from kantor.data.loading.image_set import ImageSet
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.python_object import PREFIX
@@ -196,9 +197,7 @@ def _same_place(one: str, other: str) -> bool:
     return place(one).resolve() == place(other).resolve()
 
 
-def parts_of(
-    store: Store, config: Config, options: EvaluateOptions, note: Note
-) -> tuple[Store | Part, Store | Part | None]:
+def parts_of(store: Store, config: Config, options: EvaluateOptions, note: Note) -> tuple[ImageSet, ImageSet | None]:
     """What was learnt from, and what was held out of it."""
     if not config.data.holdout:
         return store, None

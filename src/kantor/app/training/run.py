@@ -20,8 +20,7 @@ from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.app.training.validate_networks import rehearse
 from kantor.config.schema import AugmentConfig, Config
 from kantor.data.loading.feed import Feed
-from kantor.data.loading.split import Part
-from kantor.data.loading.store import Store
+from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
 from kantor.engine.compiled import Compiler, Kernels, inductor
 from kantor.engine.cuda_graphs import Recorder, recorder_for
@@ -89,7 +88,7 @@ class Parts:
     """
 
     config: Config
-    store: Store | Part
+    store: ImageSet
     device: torch.device
     objective: Objective
     precision: str
@@ -141,7 +140,7 @@ class Parts:
 
 
 def build(
-    config: Config, store: Store | Part, device: torch.device, precision: str, measuring: Measuring | None = None
+    config: Config, store: ImageSet, device: torch.device, precision: str, measuring: Measuring | None = None
 ) -> Parts:
     """The parts, once everything that can be refused has been looked at."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)

@@ -10,9 +10,7 @@ from torch import nn
 
 from kantor.app.images import at_size, beside
 from kantor.config.schema import Config
-from kantor.data.loading.pairs import Pairs
-from kantor.data.loading.split import Part
-from kantor.data.loading.store import Store
+from kantor.data.loading.image_set import ImageSet
 from kantor.random import derive
 from kantor.sample.generate import draw
 from kantor.sample.latents import latents
@@ -34,9 +32,9 @@ class Sampler:
         count: images in a sheet: a square number, 64 for small images, fewer for large ones; of pairs, half of it.
     """
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int, store: Store | Part | None = None) -> None:
+    def __init__(self, config: Config, spec: ImageSpec, classes: int, store: ImageSet | None = None) -> None:
         self._config, self._spec, self._classes = config, spec, classes
-        self._pairs = store if isinstance(store, Pairs) else None
+        self._pairs = store if store and store.condition_channels else None
         side = int(math.sqrt(SHEET_PIXELS / (spec.height * spec.width)))
         self.count = min(8, max(2, side)) ** 2 // (2 if self._pairs else 1)
 
@@ -52,19 +50,20 @@ class Sampler:
         network = self._config.generator
         z = latents(range(first, first + self.count), network.latent_dim, network.latent)
         labels = [i % self._classes for i in range(self.count)] if self._classes else None
-        if rows is None or self._pairs is None:
+        conditions = None if rows is None or self._pairs is None else self._pairs.conditions(rows)
+        if conditions is None:
             return draw(generator, z, labels)
-        conditions = at_size(self._pairs.conditions(rows), self._spec)
+        conditions = at_size(conditions, self._spec)
         return beside(conditions, draw(generator, z, labels, conditions))
 
 
-def first_images(store: Store | Part, count: int, spec: ImageSpec) -> Images:
+def first_images(store: ImageSet, count: int, spec: ImageSpec) -> Images:
     """Images of the set, spread evenly, brought down to `spec` as the feed does it: uint8 [count or fewer, H, W, C];
     of pairs each with its condition on its left, [.., H, 2W, C]."""
     rows = _spread(store, count)
-    images = at_size(store.images(rows), spec)
-    return beside(at_size(store.conditions(rows), spec), images) if isinstance(store, Pairs) else images
+    images, conditions = at_size(store.images(rows), spec), store.conditions(rows)
+    return images if conditions is None else beside(at_size(conditions, spec), images)
 
 
-def _spread(store: Store | Part, count: int) -> NDArray[np.int64]:
+def _spread(store: ImageSet, count: int) -> NDArray[np.int64]:
     return np.linspace(0, store.count - 1, min(count, store.count)).astype(np.int64)

@@ -41,6 +41,7 @@ class Store:
         self.count: int = manifest["count"]
         self._names: list[str] = manifest["class_names"]
         self.class_names = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in self._names]
+        self.condition_channels = 0
         self.fingerprint: str = manifest["fingerprint"]
         self.shard_sizes: list[int] = [shard["rows"] for shard in manifest["shards"]]
         self.labelled: bool = manifest["labelled"]
@@ -90,6 +91,9 @@ class Store:
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """int64 [n] of `rows` [n], or None where the set has no labels."""
         return None if self._labels is None else self._labels[self._checked(rows)]
+
+    def conditions(self, rows: NDArray[np.int64]) -> None:
+        """A packed dataset has no conditions: see `PairedImages`."""
 
     def whole(self) -> NDArray[np.uint8]:
         """uint8 [count, H, W, C]: all images, in new memory."""

@@ -1,0 +1,109 @@
+"""Images by row: the one type that training and evaluation read from, and two ways to build it from others."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.errors import DataError
+from kantor.types import Images, ImageSpec
+
+
+class ImageSet(Protocol):
+    """Images by row, with labels and conditions where there are any. `Store`, `Subset` and `PairedImages` are such sets.
+
+    Attributes:
+        path: folder of the packed dataset.
+        spec: size and channels of every image.
+        count: number of images.
+        labelled: whether every image has a label.
+        class_names: name of each label, as text that every file can hold; empty without labels.
+        condition_channels: channels of the conditions; 0 without any.
+        fingerprint: equal for sets with equal images, labels and settings; a subset has that of the whole set.
+    """
+
+    path: Path
+    spec: ImageSpec
+    count: int
+    labelled: bool
+    class_names: list[str]
+    condition_channels: int
+    fingerprint: str
+
+    def images(self, rows: NDArray[np.int64]) -> Images:
+        """Returns uint8 [n, H, W, C] for `rows` [n]."""
+
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Returns int64 [n] for `rows` [n], or None without labels."""
+
+    def conditions(self, rows: NDArray[np.int64]) -> Images | None:
+        """Returns uint8 [n, H, W, K] for `rows` [n], or None without conditions."""
+
+    def digests(self) -> NDArray[np.uint8]:
+        """Returns uint8 [count, 32]: the SHA-256 of each image's source."""
+
+
+class Subset:
+    """Some rows of an image set."""
+
+    def __init__(self, images: ImageSet, rows: NDArray[np.int64]) -> None:
+        self._whole, self._rows = images, rows
+        self.path, self.spec, self.count = images.path, images.spec, len(rows)
+        self.labelled, self.class_names = images.labelled, images.class_names
+        self.condition_channels, self.fingerprint = images.condition_channels, images.fingerprint
+
+    def images(self, rows: NDArray[np.int64]) -> Images:
+        return self._whole.images(self._rows[rows])
+
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return self._whole.labels(self._rows[rows])
+
+    def conditions(self, rows: NDArray[np.int64]) -> Images | None:
+        return self._whole.conditions(self._rows[rows])
+
+    def digests(self) -> NDArray[np.uint8]:
+        return self._whole.digests()[self._rows]
+
+
+class PairedImages:
+    """Images with a condition each.
+
+    Args:
+        images: the images.
+        conditions: the conditions, as images made from the same sources in the same order.
+    Raises:
+        DataError: they come from other sources, are in another order, or have another size.
+    """
+
+    def __init__(self, images: ImageSet, conditions: ImageSet) -> None:
+        self._images, self._conditions = images, conditions
+        self.path, self.spec, self.count = images.path, images.spec, images.count
+        self.labelled, self.class_names = images.labelled, images.class_names
+        self.condition_channels = conditions.spec.channels
+        self.fingerprint = paired_fingerprint(images.fingerprint, conditions.fingerprint)
+        if images.count != conditions.count or not np.array_equal(images.digests(), conditions.digests()):
+            what = f"the {conditions.count:,} outlines do not match the {images.count:,} images"
+            raise DataError(images.path, what, "leave the images unchanged while they are packed, and start again")
+        if images.spec[:2] != conditions.spec[:2]:
+            raise DataError(conditions.path, f"is {conditions.spec}, but the images are {images.spec}", "pack it again")
+
+    def images(self, rows: NDArray[np.int64]) -> Images:
+        return self._images.images(rows)
+
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return self._images.labels(rows)
+
+    def conditions(self, rows: NDArray[np.int64]) -> Images:
+        return self._conditions.images(rows)
+
+    def digests(self) -> NDArray[np.uint8]:
+        return self._images.digests()
+
+
+def paired_fingerprint(images: str, conditions: str) -> str:
+    """Fingerprint of `PairedImages`, from those of its images and conditions."""
+    return hashlib.sha256(f"{images}/{conditions}".encode()).hexdigest()

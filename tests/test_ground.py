@@ -14,6 +14,7 @@ from kantor import errors
 from kantor.errors import ConfigError, UserError, nearest, printable
 from kantor.random import derive, permute, philox, uniforms, words
 from kantor.registry import Registry
+from kantor.types import Traits
 
 SEEDS = st.integers(0, 2**64 - 1)
 
@@ -184,3 +185,8 @@ def test_derive_differs_by_every_argument(seed: int, purpose: str, counters: lis
         others.add(derive(seed, purpose, *counters[:i], counter + 1, *counters[i + 1 :]))
     assert len(others) == 4 + len(counters), "they differ from each other"
     assert base not in others, "and from the first"
+
+
+def test_traits_accept_the_word_of_older_versions() -> None:
+    new = Traits(mixes_batch=True, normalisation="batch")
+    assert Traits(mixes_batch=True, piecewise_linear=True, normalisation="batch") == new == Traits(True, False, "batch")

@@ -1,8 +1,8 @@
-"""The few types that rooms hand to each other."""
+"""The few types that rooms pass to each other."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kantor.errors import ConfigError, nearest
@@ -33,11 +33,11 @@ class ImageSpec(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a feed hands out.
+    """What a feed yields.
 
     Attributes:
         images: float32 [N, C, H, W] in [-1, 1].
-        labels: int64 [N], or None where the set has none.
+        labels: int64 [N], or None if the dataset has none.
         condition: float32 [N, K, H, W] in [-1, 1], the image that a paired generator starts from, or None.
     """
 
@@ -48,19 +48,19 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Traits:
-    """What a network says about itself, so that objectives and the engine can tell what is allowed.
+    """What a network declares about itself, so that objectives and the engine know what is allowed.
 
     Attributes:
         mixes_batch: a sample's output depends on the other samples of its batch (batch norm, minibatch stddev).
-        piecewise_linear: no second derivative with respect to the input, almost everywhere.
-        normalisation: "none", "batch", "layer", "pixel".
+        piecewise_linear: ignored; accepted for networks written for older versions.
+        normalisation: "none", "batch", "layer" or "pixel".
     """
 
     mixes_batch: bool
-    piecewise_linear: bool = False
+    piecewise_linear: InitVar[bool] = False
     normalisation: str = "none"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, piecewise_linear: bool) -> None:
         if self.normalisation not in NORMALISATIONS:
             raise ConfigError(
                 "Traits", f"normalisation={self.normalisation!r}", nearest(str(self.normalisation), NORMALISATIONS)

@@ -151,7 +151,7 @@ FAULTS = {
     "[train]\nimages = -5": 'train.images: -5 cannot be used; it must be greater than 0, or "auto"',
     "[train]\nseed = 9223372036854775808": "train.seed: 9223372036854775808 cannot be used; it must be less than",
     "[train]\nseed = 0x" + "f" * 6000: "train.seed: this number cannot be used",
-    "[train]\nseed = " + "9" * 5000: "my.toml: is no configuration",
+    "[train]\nseed = " + "9" * 5000: "my.toml: is not a valid configuration",
     "[optimizer.critic]\nlr = nan": "optimizer.critic.lr: nan cannot be used",
     "[optimizer.critic]\nlr = 1e999": "optimizer.critic.lr: inf cannot be used; it must be a finite number",
     "[optimizer.critic]\nbetas = [0.5]": r"optimizer.critic.betas\[1\]: ",
@@ -164,8 +164,8 @@ FAULTS = {
     "train = 3": "train: is a section and cannot be 3; name one of its fields",
     "objective.penalties.r1 = true": "objective.penalties.r1: is a section and cannot be True",
     "[train]\nbatch = 4\nbatch = 5": r"is not valid TOML: .*\(at (line 3|end of document)",
-    "[train]\nbatch = \n": r"is not valid TOML: Invalid value \(at line 2, column 9\); mend that line",
-    "a = " + "[" * 100_000: "my.toml: is no configuration",
+    "[train]\nbatch = \n": r"is not valid TOML: Invalid value \(at line 2, column 9\); fix that line",
+    "a = " + "[" * 100_000: "my.toml: is not a valid configuration",
     ".".join(["a"] * 5000) + " = 1": "nested too deeply|no such field",
     "x" * 100_000 + " = 1": r"xxx\.\.\.: there is no such field",
 }
@@ -193,12 +193,12 @@ def test_override_errors_name_the_flag() -> None:
 def test_files_that_are_none(tmp_path: Path) -> None:
     assert from_text(tmp_path, b"\xef\xbb\xbf[train]\r\nseed = 4\r\n").train.seed == 4, "a BOM is no fault"
     assert from_text(tmp_path, "") == resolve()
-    for data, message in ((bytes(range(256)), "not a text file"), (b"#" * 2_000_000, "larger than 1 MB")):
+    for data, message in ((bytes(range(256)), "not a text file"), (b"#" * 2_000_000, "over 1 MB")):
         with pytest.raises(ConfigError, match=message):
             from_text(tmp_path, data)
     for path in (tmp_path, tmp_path / "none", Path("a\0b"), Path("x" * 300)):
         started_s = time.perf_counter()
-        with pytest.raises(ConfigError, match=r"cannot be read|is no configuration"):
+        with pytest.raises(ConfigError, match=r"cannot be read|is not a valid configuration"):
             resolve(file=path)
         assert time.perf_counter() - started_s < 1
 

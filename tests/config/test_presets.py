@@ -128,9 +128,9 @@ def test_layers_of_a_preset_are_those_of_its_seed(name: str) -> None:
 
 GP = "objective.penalties.gradient"
 TWINS = {  # what a twin has otherwise, and nothing else
-    "fish32": {f"{GP}.at.alpha": "normal", "objective.drift.of": "half-sum-real", "cycle.reuse": "pictures"},
+    "fish32": {f"{GP}.at.alpha": "normal", "objective.drift.of": "half-sum-real", "cycle.reuse": "images"},
     "fish64": {
-        f"{GP}.at.alpha": "normal", "objective.drift.of": "half-sum-real", "cycle.reuse": "pictures",
+        f"{GP}.at.alpha": "normal", "objective.drift.of": "half-sum-real", "cycle.reuse": "images",
         "critic.dropout": 0.4,
     },
     "celeba64-dcgan": {"critic.bare_first": True, "critic.activated_score": True},

@@ -148,7 +148,7 @@ def test_an_own_source_trains() -> None:
 def test_an_own_generator_is_saved_and_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     @kantor.generator("flat")
     class Flat(torch.nn.Module):
-        traits = kantor.Traits(mixes_batch=False, piecewise_linear=False, normalisation="none")
+        traits = kantor.Traits(mixes_batch=False, normalisation="none")
 
         def __init__(self, config: Any, spec: Any, classes: int) -> None:
             super().__init__()

@@ -280,7 +280,7 @@ def own_critic(config: Any, spec: Any, classes: int) -> torch.nn.Module:
     network = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(spec.height * spec.width * spec.channels, 1), torch.nn.Flatten(0)
     )
-    network.traits = kantor.Traits(mixes_batch=False, piecewise_linear=True, normalisation="none")  # type: ignore[assignment]
+    network.traits = kantor.Traits(mixes_batch=False, normalisation="none")  # type: ignore[assignment]
     network.forward = lambda x, labels=None: torch.nn.Sequential.forward(network, x)  # type: ignore[method-assign, assignment]
     return network  # fmt: skip
 

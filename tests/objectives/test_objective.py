@@ -26,8 +26,8 @@ from kantor.types import Traits
 
 ALL_KINDS = [kind.model_fields["kind"].default for kind in get_args(get_args(schema.ObjectiveConfig)[0])]
 KINDS = [kind for kind in ALL_KINDS if kind != "custom"]  # which tests/test_extend.py is about
-PLAIN = Traits(mixes_batch=False, piecewise_linear=True, normalisation="none")
-BATCH_NORM = Traits(mixes_batch=True, piecewise_linear=True, normalisation="batch")
+PLAIN = Traits(mixes_batch=False, normalisation="none")
+BATCH_NORM = Traits(mixes_batch=True, normalisation="batch")
 
 
 def build(kind: str, **fields: Any) -> Objective:
@@ -187,13 +187,13 @@ def test_a_penalty_refuses_batch_norm_with_the_reason_and_the_remedy(kind: str) 
 
 
 def test_layer_norm_is_allowed() -> None:
-    layer = Traits(mixes_batch=False, piecewise_linear=False, normalisation="layer")
+    layer = Traits(mixes_batch=False, normalisation="layer")
     assert all(build(kind).refuses(layer) is None for kind in KINDS)
 
 
 def test_minibatch_stddev_is_allowed() -> None:
     """As in ProGAN, which trains with it under WGAN-GP."""
-    stddev = Traits(mixes_batch=True, piecewise_linear=False, normalisation="none")
+    stddev = Traits(mixes_batch=True, normalisation="none")
     assert all(build(kind).refuses(stddev) is None for kind in KINDS)
 
 

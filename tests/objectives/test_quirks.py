@@ -208,7 +208,7 @@ def test_new_images_for_each_critic_step(monkeypatch: pytest.MonkeyPatch, norm: 
 
 
 def test_one_real_batch_for_all_critic_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Watched(monkeypatch, {"cycle.critic_steps": 3, "cycle.reuse": "pictures", "generator.norm": "none"})
+    seen = Watched(monkeypatch, {"cycle.critic_steps": 3, "cycle.reuse": "images", "generator.norm": "none"})
     assert seen.feed.position == seen.state.counters.images_seen == 4  # it counts once
     assert torch.equal(seen.real[0], seen.real[2])
     assert not torch.equal(seen.fake[0], seen.fake[1])

@@ -1,9 +1,10 @@
-"""Configurations in and out: TOML, presets, overrides, differences, and errors that help."""
+"""Configurations in and out: TOML, presets, overrides, differences."""
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from kantor.config.schema import Config, PenaltyConfig
+from kantor.config.explain import explained
+from kantor.config.migrate import migrated
+from kantor.config.schema import Config
 from kantor.errors import ConfigError, nearest
 
 Tree = dict[str, Any]
@@ -21,20 +24,30 @@ MAX_BYTES = 1_000_000
 def resolve(preset: str = "default", file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
     """The configuration after schema default < preset < file < overrides.
 
+    A file that says `extends = "NAME"` names its preset itself.
+
     Args:
         overrides: dotted field ("critic.width") to value.
     Raises:
-        ConfigError: naming the field, what is wrong and the nearest legal name.
+        ConfigError: names the field, what is wrong and the nearest legal name.
     """
-    config = layered(Config(), read_preset(preset), f"preset {preset}")
-    if file is not None:
-        config = layered(config, read_toml(file), str(file))
-    return overridden(config, overrides or {})
+    tree = {} if file is None else read_toml(file)
+    base = tree.pop("extends", preset)
+    if base != preset != "default":
+        raise ConfigError(
+            f"--preset {preset}", f"{file} extends {base}", "leave out --preset, or that line of the file"
+        )
+    config = layered(
+        Config(), read_preset(base, f"{file}: extends" if base != preset else "--preset"), f"preset {base}"
+    )
+    return overridden(layered(config, tree, str(file)), overrides or {})
 
 
 def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
-    """`config` with dotted fields ("critic.width") replaced, from outside in and kinds first: in whatever
-    order they come, none is lost."""
+    """`config` with dotted fields ("critic.width") replaced.
+
+    Outer fields come first, and kinds before their fields: no order of `overrides` loses one of them.
+    """
     kinds_first = sorted(overrides.items(), key=lambda pair: (pair[0].count("."), not pair[0].endswith(".kind")))
     for name, value in kinds_first:
         config = layered(config, _nested(name, value), f"--set {name}")
@@ -42,11 +55,11 @@ def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
 
 
 def layered(config: Config, tree: Tree, where: str) -> Config:
-    """`config` with the values of `tree` in place of its own.
+    """`config` with the values of `tree`, of this or an older version, in place of its own.
 
     A table that names another `kind` replaces the old one: a new variant starts from its own defaults.
     """
-    done: Tree = {}
+    tree, done = migrated(tree), Tree()
     try:
         for depth in range(2, 6):  # level by level: a new variant brings its defaults before they are changed
             kinds = _only_kinds(tree, depth)
@@ -65,34 +78,59 @@ def read_toml(path: Path) -> Tree:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(path, "is larger than 1 MB, so it is no configuration", "name a TOML file")
+            raise ConfigError(path, "is too large for a configuration (over 1 MB)", "name a TOML file")
         return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(path, f"cannot be read ({error.strerror})", "check the path") from error
     except UnicodeDecodeError as error:
         raise ConfigError(path, "is not a text file", "name a TOML file") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(path, f"is not valid TOML: {error}", "mend that line") from error
+        raise ConfigError(path, f"is not valid TOML: {error}", "fix that line") from error
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, brackets in brackets, a NUL in the path
-        raise ConfigError(path, "is no configuration: a number or a nesting in it has no end", "mend it") from error
+        what = "is not a valid configuration: nested too deeply, or a number is too long"
+        raise ConfigError(path, what, "fix that line") from error
+
+
+def read_config(path: Path) -> Tree:
+    """The fields that a TOML file sets, those of the preset that it extends included."""
+    tree = read_toml(path)
+    preset = tree.pop("extends", None)
+    return tree if preset is None else _merged(read_preset(preset, f"{path}: extends"), tree)
 
 
 def preset_names() -> list[str]:
     """Names of the presets that come with Kantor."""
-    folder = resources.files("kantor.config") / "presets"
-    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(entry.name[:-5] for entry in _presets().iterdir() if entry.name.endswith(".toml"))
 
 
 def preset_text(name: str) -> str:
-    """A preset as it stands in its file, comments included."""
-    if name not in preset_names():
-        do = f"{nearest(name, preset_names())}; kantor presets lists all"
-        raise ConfigError(f"--preset {name}", "there is no preset of this name", do)
-    return (resources.files("kantor.config") / "presets" / f"{name}.toml").read_text("utf-8")
+    """A preset as TOML, comments included; one that extends another is written out whole."""
+    text = _preset_file(name, "--preset")
+    if "extends" not in tomllib.loads(text):
+        return text
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    fields = tomli_w.dumps(_kinds_first(read_preset(name)))
+    fields = re.sub(r"\[\n\s+([^][{}]*),\n\s*\]", lambda m: f"[{' '.join(m[1].split())}]", fields)  # [0.0, 0.99]
+    return "\n".join(comments) + "\n\n" + fields
 
 
-def read_preset(name: str) -> Tree:
-    return tomllib.loads(preset_text(name))
+def read_preset(name: str, where: str = "--preset") -> Tree:
+    """The fields that a preset sets, those of the presets that it extends included.
+
+    Args:
+        where: what names the preset, for errors.
+    """
+    trees: dict[str, Tree] = {}
+    while name is not None:
+        if name in trees:
+            raise ConfigError(f"preset {name}", f"extends itself: {' > '.join([*trees, name])}", "break this circle")
+        trees[name] = tomllib.loads(_preset_file(name, where))
+        where = f"preset {name}: extends"
+        name = trees[name].pop("extends", None)
+    whole: Tree = {}
+    for tree in reversed(trees.values()):
+        whole = _merged(whole, tree)
+    return whole
 
 
 def to_toml(config: Config) -> str:
@@ -125,14 +163,28 @@ def leaves(tree: Tree) -> dict[str, Any]:
     return dict(_leaves(tree))
 
 
+def _presets() -> resources.abc.Traversable:
+    return resources.files("kantor.config") / "presets"
+
+
+def _preset_file(name: object, where: str) -> str:
+    """The text of a preset's file. where: what names the preset."""
+    names = preset_names()
+    if name not in names:
+        do = f"{nearest(str(name), names)}; kantor presets lists all"
+        raise ConfigError(f"{where} {name}", "there is no preset of this name", do)
+    return (_presets() / f"{name}.toml").read_text("utf-8")
+
+
 def _validated(tree: Tree, where: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise _explained(error, tree, where) from error
+        raise explained(error, tree, where) from error
 
 
 def _merged(old: Any, new: Any) -> Any:
+    """`new` over `old`, table by table; a table of another kind replaces the old one whole."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return new
     if "kind" in new and new["kind"] != old.get("kind"):
@@ -142,15 +194,15 @@ def _merged(old: Any, new: Any) -> Any:
 
 def _only_kinds(tree: Any, depth: int) -> Tree:
     """The tables of `tree`, down to `depth`, with nothing but their kinds."""
-    found: Tree = {}
+    kinds: Tree = {}
     if not depth:
-        return found
+        return kinds
     for key, value in tree.items() if isinstance(tree, dict) else ():
         if key == "kind":
-            found["kind"] = value
+            kinds["kind"] = value
         elif isinstance(value, dict) and (inner := _only_kinds(value, depth - 1)):
-            found[key] = inner
-    return found
+            kinds[key] = inner
+    return kinds
 
 
 def _nested(name: str, value: Any) -> Tree:
@@ -171,61 +223,3 @@ def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _explained(error: ValidationError, tree: Tree, where: str) -> ConfigError:
-    """The first fault of a validation, in plain words."""
-    faults = error.errors()
-    fault = next((f for f in faults if f["type"] != "literal_error"), faults[0])
-    path, siblings = _place(fault["loc"], tree)
-    path = _short(path)
-    place = f"--set {path}" if where.startswith("--set") else f"{where}: {path}"
-    context, given = fault.get("ctx", {}), _shown(fault["input"])
-    match fault["type"]:
-        case "extra_forbidden":
-            if path.split(".")[-3:-2] == ["penalties"]:  # a new one has no neighbours to name
-                siblings = [*PenaltyConfig.model_fields]
-            return ConfigError(place, "there is no such field", nearest(path.rpartition(".")[2], siblings))
-        case "union_tag_invalid":
-            kinds = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
-            return ConfigError(
-                f"{place}.kind", f'there is no "{_short(str(context["tag"]))}"', nearest(str(context["tag"]), kinds)
-            )
-        case "literal_error":
-            names = [name.strip(" '") for name in str(context["expected"]).replace(" or ", ",").split(",")]
-            return ConfigError(place, f"{given} is not one of its values", nearest(str(fault["input"]), names))
-        case "model_type" | "dict_type" | "model_attributes_type":
-            return ConfigError(place, f"is a section and cannot be {given}", "name one of its fields")
-    wanted = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
-    wanted = wanted.partition(", unable")[0]
-    auto = ', or "auto"' if any(f["type"] == "literal_error" and "auto" in str(f["msg"]) for f in faults) else ""
-    return ConfigError(place, f"{given} cannot be used", f"{wanted}{auto}")
-
-
-def _shown(value: Any) -> str:
-    try:
-        return _short(repr(value))
-    except ValueError:  # an integer with more digits than Python prints
-        return "this number"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _place(location: Iterable[Any], tree: Any) -> tuple[str, list[str]]:
-    """The dotted path of a fault, and the names beside it.
-
-    pydantic puts tags of unions between the names; what is no key of the tree is one of them.
-    """
-    path: list[str] = []
-    siblings: list[str] = []
-    for part in location:
-        if isinstance(tree, dict) and part in tree:
-            siblings = [str(key) for key in tree if key != part]
-            path.append(str(part))
-            tree = tree[part]
-        elif isinstance(tree, list | tuple) and isinstance(part, int):
-            path[-1] += f"[{part}]"
-            tree = tree[part] if part < len(tree) else None
-    return ".".join(path), siblings

@@ -51,7 +51,7 @@ class PenaltyConfig(Section):
     """(norm - target)^2, max(0, norm - target)^2 or norm^2."""
     target: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """The norm that is wanted: the critic's Lipschitz constant."""
-    over: Literal["picture", "columns"] = "picture"
+    over: Literal["image", "columns"] = "image"
     """The norm is that of the whole image's gradient; or of each column's, a quirk of published code: see docs/quirks.md."""
     weight: Weight = 10.0
     """Weight of the penalty in the critic's loss."""

@@ -16,7 +16,7 @@ class _Cycle(Section):
     """Generator steps in a cycle."""
     generator_batch: Annotated[int, Field(ge=0, le=65536)] = 0
     """Images in a generator step; 0: as many as in a critic step."""
-    reuse: Literal["none", "pictures", "everything"] = "none"
+    reuse: Literal["none", "images", "everything"] = "none"
     """Each critic step of a cycle has new images; or, quirks of published code, all have the same real ones, or the same real ones
     and latents, which the generator's step has too (docs/quirks.md)."""
     split_updates: bool = False

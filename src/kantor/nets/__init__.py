@@ -122,7 +122,7 @@ def traits_of(network: nn.Module) -> Traits:
     """What a network declares about itself."""
     traits = getattr(network, "traits", None)
     if not isinstance(traits, Traits):
-        do = "give it an attribute traits = kantor.Traits(mixes_batch, piecewise_linear, normalisation)"
+        do = "give it an attribute traits = kantor.Traits(mixes_batch, normalisation)"
         raise ConfigError(type(network).__name__, "the network does not say what it is", do)
     return traits
 

@@ -132,11 +132,8 @@ def normalisation(name: str, channels: int, batch_norm: BatchNormConfig = BatchN
 
 
 def traits(name: str, stddev: Literal["none", "batch"] | int = "none") -> Traits:
-    """Of a network of convolutions and (leaky) ReLU with this normalisation and minibatch stddev."""
-    plain = stddev == "none"
-    return Traits(
-        mixes_batch=name == "batch" or not plain, piecewise_linear=name == "none" and plain, normalisation=name
-    )
+    """Traits of a network of convolutions and (leaky) ReLU with this normalisation and minibatch stddev."""
+    return Traits(mixes_batch=name == "batch" or stddev != "none", normalisation=name)
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:

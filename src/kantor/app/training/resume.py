@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kantor.app.dataset.prepare import absolute_source
-from kantor.config.io import difference, layered, overridden, read_toml
+from kantor.config.io import difference, layered, overridden, read_config, read_toml
 from kantor.config.schema import Config
 from kantor.errors import ConfigError, ModelError
 from kantor.runs import checkpoint as checkpoints
@@ -48,7 +48,7 @@ def resumed_config(
     _refuse_auto(path, config, found)
     wanted = config
     if config_file is not None:
-        wanted = layered(wanted, read_toml(config_file), str(config_file))
+        wanted = layered(wanted, read_config(config_file), str(config_file))
     wanted = absolute_source(overridden(wanted, overrides))
     changed = _listed(config, wanted, MAY_CHANGE)
     if changed:

@@ -1,0 +1,44 @@
+"""Words of older versions keep their meaning: in files, in checkpoints, and with --set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kantor.config.io import layered, read_toml, resolve, to_toml
+from kantor.config.migrate import migrated
+from kantor.config.schema import Config
+
+OLD = {"cycle.reuse": "pictures", "objective.penalties.gradient.over": "picture"}
+
+
+def test_a_config_of_before_the_words_changed(tmp_path: Path) -> None:
+    """old_config.toml is what a run of `fish32-as-coded` wrote before "images" and "image" replaced "pictures" and "picture"."""
+    file = Path(__file__).with_name("old_config.toml")
+    tree = read_toml(file)
+    assert (tree["cycle"]["reuse"], tree["objective"]["penalties"]["r1"]["over"]) == ("pictures", "picture")
+    config = resolve(file=file)
+    fields = {"data.size": "48x96", "objective.penalties.r1.at.kind": "real"}
+    assert config == resolve("fish32-as-coded", overrides=fields)
+    assert (config.cycle.reuse, config.objective.penalties["r1"].over) == ("images", "image")
+    assert layered(Config(), tree, "the checkpoint") == config, "as a run is resumed"
+    (tmp_path / "new.toml").write_text(to_toml(config))
+    assert resolve(file=tmp_path / "new.toml") == config
+
+
+def test_old_words_with_set() -> None:
+    config = resolve("wgan-gp", overrides=OLD)
+    assert config.cycle.reuse == "images" and config.objective.penalties["gradient"].over == "image"
+    whole = {"objective.penalties.gradient": {"over": "picture"}, "objective.penalties.new": {"over": "columns"}}
+    penalties = resolve("wgan-gp", overrides=whole).objective.penalties
+    assert (penalties["gradient"].over, penalties["new"].over) == ("image", "columns")
+
+
+def test_what_is_not_old_stays() -> None:
+    tree = {
+        "cycle": 3,
+        "objective": {"penalties": {"a": {"over": ["picture"]}, "b": 1}},
+        "data": {"source": "pictures"},
+    }
+    assert migrated(tree) == tree
+    old = {"cycle": {"reuse": "pictures"}}
+    assert migrated(old) == {"cycle": {"reuse": "images"}} and old == {"cycle": {"reuse": "pictures"}}

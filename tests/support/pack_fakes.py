@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected
 
 
@@ -40,7 +41,7 @@ class Fake:
 
     def items(self) -> Iterator[Item | Rejected]:
         for name in self.side_files:
-            yield Rejected(name, f"not an image (.{name.rpartition('.')[2]})")
+            yield Rejected(name, Reason("not_image", f"not an image (.{name.rpartition('.')[2]})"))
         for i in range(self.count):
             yield Item(f"{i:04d}.png", i, label=str(i % self.classes) if self.classes else None)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode, probe
+from kantor.data.decoding.decode import DecodeSettings, decode, probe
+from kantor.data.reasons import Undecodable
 from kantor.types import ImageSpec
 from support import nasty
 

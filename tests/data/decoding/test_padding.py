@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.config.schema import DataConfig
-from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
+from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.padding import STEP, STRIP, padded, padded_size
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, pixel_settings
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import open_source
 from kantor.errors import ConfigError
 from kantor.types import ImageSpec

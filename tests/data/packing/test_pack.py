@@ -75,21 +75,24 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fate", "reason"),
+    ("fate", "reason", "kind"),
     [
-        ("exit", "the decoder crashed"),
-        ("kill", "the decoder crashed"),
-        ("hang", "took longer than 0.5 s"),
-        ("gone", "no longer there"),
-        ("memory", "needs too much memory"),
-        ("bug", "cannot be decoded (KeyError: 'tag')"),
+        ("exit", "the decoder crashed", "decoder"),
+        ("kill", "the decoder crashed", "decoder"),
+        ("hang", "took longer than 0.5 s", "decoder"),
+        ("gone", "no longer there", "access"),
+        ("memory", "needs too much memory", "decoder"),
+        ("bug", "cannot be decoded (KeyError: 'tag')", "decoder"),
     ],
 )
-def test_a_bad_image_is_left_out_and_the_rest_packed(tmp_path: Path, fate: str, reason: str) -> None:
+def test_a_bad_image_is_left_out_and_the_rest_packed(tmp_path: Path, fate: str, reason: str, kind: str) -> None:
     source = Fake(24, {5: fate, 20: "gone"})
     report = pack(source, DataConfig(max_bad=0.1), SPEC, tmp_path / "set", timeout_s=0.5)
     lines = [json.loads(line) for line in (tmp_path / "set" / "rejected.jsonl").read_text().splitlines()]
-    assert lines == [{"name": "0005.png", "reason": reason}, {"name": "0020.png", "reason": "no longer there"}]
+    assert lines == [
+        {"name": "0005.png", "reason": reason, "kind": kind},
+        {"name": "0020.png", "reason": "no longer there", "kind": "access"},
+    ]
     assert (report.count, report.rejected) == (22, 2)
     kept = [i for i in range(24) if i not in (5, 20)]
     assert (Store.open(tmp_path / "set").whole() == np.stack([image(i) for i in kept])).all()

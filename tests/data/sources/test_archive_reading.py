@@ -19,11 +19,11 @@ from PIL import Image
 
 from kantor.config.schema import DataConfig
 from kantor.data.decoding import tfrecords
-from kantor.data.decoding.formats import Undecodable
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool
 from kantor.data.packing.scan import choose_spec, scan
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import Many, Tar, open_source
 from kantor.data.sources.source import Item
 from kantor.errors import DataError, ResourceError

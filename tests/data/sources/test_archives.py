@@ -17,11 +17,12 @@ from PIL import Image
 
 from kantor.config.schema import DataConfig
 from kantor.data.decoding import tfrecords
-from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
+from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.tf_examples import parse_example
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.writers import write_tfrecord, write_webdataset
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import Many, Npz, Parquet, Tar, TfRecord, open_source
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
@@ -47,7 +48,7 @@ def sent(source):
 def listed(source) -> tuple[list[Item], dict[str, str]]:
     entries = list(source.items())
     items = [entry for entry in entries if isinstance(entry, Item)]
-    return items, {entry.name: entry.reason for entry in entries if isinstance(entry, Rejected)}
+    return items, {entry.name: str(entry.reason) for entry in entries if isinstance(entry, Rejected)}
 
 
 def refusal(path: object, **more) -> str:

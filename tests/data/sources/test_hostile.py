@@ -19,9 +19,9 @@ from PIL import Image
 
 from kantor.config.schema import DataConfig
 from kantor.data.decoding import tfrecords
-from kantor.data.decoding.decode import Undecodable
 from kantor.data.decoding.tf_examples import parse_example
 from kantor.data.packing.scan import scan
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import open_source
 from kantor.data.sources.source import Item
 from kantor.errors import DataError

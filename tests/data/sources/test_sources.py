@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from kantor.config.schema import DataConfig
-from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
+from kantor.data.decoding.decode import DecodeSettings, decode
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import Folder, Glyphs, Idx, Npy, Zip, open_source
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
@@ -31,7 +32,7 @@ def opened(source: object, **more):
 def listed(source) -> tuple[list[Item], dict[str, str]]:
     entries = list(source.items())
     items = [entry for entry in entries if isinstance(entry, Item)]
-    return items, {entry.name: entry.reason for entry in entries if isinstance(entry, Rejected)}
+    return items, {entry.name: str(entry.reason) for entry in entries if isinstance(entry, Rejected)}
 
 
 def write(folder: Path, *names: str, data: bytes = PNG) -> Path:

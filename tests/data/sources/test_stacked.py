@@ -197,7 +197,7 @@ def test_a_damaged_image_is_left_out_with_those_made_of_it(tmp_path: Path) -> No
     assert without.any()
     assert store.count == 200 - without.sum()
     rejected = [json.loads(line) for line in (tmp_path / "set" / "rejected.jsonl").read_text().splitlines()]
-    assert rejected[0] == {"name": "notes.txt", "reason": "not an image (.txt)"}
+    assert rejected[0] == {"name": "notes.txt", "reason": "not an image (.txt)", "kind": "not_image"}
     assert [int(entry["name"]) for entry in rejected[1:]] == np.flatnonzero(without).tolist()
     assert all(entry["reason"].startswith("3/13.png: truncated at byte") for entry in rejected[1:])
 

@@ -277,8 +277,8 @@ def _first_rejected(path: Path) -> list[tuple[str, str]]:
     """Name and reason of some files that were left out, of images rather than of other files."""
     with (path / layout.REJECTED).open(encoding="utf-8", errors="surrogateescape") as file:
         entries = [json.loads(line) for line in itertools.islice(file, 1000)]
-    found = [(str(entry["name"]), str(entry["reason"])) for entry in entries]
-    return sorted(found, key=lambda pair: pair[1].startswith("not an image"))[:MOST_NAMED]
+    entries.sort(key=lambda entry: bool(entry.get("kind") == "not_image"))
+    return [(str(entry["name"]), str(entry["reason"])) for entry in entries[:MOST_NAMED]]
 
 
 def _images(count: int) -> str:

@@ -15,7 +15,8 @@ from kantor.app.images import beside
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.generate import class_numbers, refuse_album
-from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
+from kantor.data.decoding.decode import DecodeSettings, decode
+from kantor.data.reasons import Undecodable
 from kantor.data.sources.names import IMAGES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
 from kantor.engine.device import choose_device

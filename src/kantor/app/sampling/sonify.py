@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.output_paths import require_free_files
-from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode
+from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.packing.scan import is_bad
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import names
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.source import Item, Rejected
@@ -158,7 +159,7 @@ def _images(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
                 try:
                     yield decode(folder.load(entry), settings)[0]
                 except Undecodable as error:
-                    yield Rejected(entry.name, str(error))
+                    yield Rejected(entry.name, error.reason)
             else:
                 yield entry
 
@@ -184,7 +185,7 @@ def _stems(files: Sequence[str]) -> list[str]:
 def _none_readable(source: str, bad: Sequence[Rejected]) -> DataError:
     """The error where no image could be read; of a single file, `source` says which."""
     if Path(source).is_file():
-        return DataError(source, bad[0].reason, "name an image, a folder of images, or a run")
+        return DataError(source, str(bad[0].reason), "name an image, a folder of images, or a run")
     found = ", ".join(f"{one.name} ({one.reason})" for one in bad[:2]) + (", ..." if len(bad) > 2 else "")
     return DataError(source, f"none of its images can be read: {found}", "mend or replace them")
 

@@ -15,8 +15,9 @@ from PIL import Image
 
 from kantor.data.decoding import array_hints, formats
 from kantor.data.decoding.edges import outlines
-from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings, Undecodable
+from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings
 from kantor.data.decoding.padding import padded
+from kantor.data.reasons import Reason, Undecodable
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
@@ -53,9 +54,9 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
         except Undecodable:
             raise
         except MemoryError:
-            raise Undecodable("needs more memory than there is") from None
+            raise Undecodable("decoder", "needs more memory than there is") from None
         except Exception as error:  # decoders raise nearly every kind of exception on damaged bytes
-            raise Undecodable(formats.reason(error, data)) from error
+            raise Undecodable(*formats.reason(error, data)) from error
 
 
 def probe(data: bytes | Pixels) -> tuple[int, int, Kind]:
@@ -81,7 +82,7 @@ def probe(data: bytes | Pixels) -> tuple[int, int, Kind]:
         except Undecodable:
             raise
         except Exception as error:
-            raise Undecodable(formats.reason(error, data)) from error
+            raise Undecodable(*formats.reason(error, data)) from error
 
 
 def _as_it_is(settings: DecodeSettings) -> bool:
@@ -94,20 +95,20 @@ def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[An
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
-        raise Undecodable(_no_image(array))
+        raise Undecodable(*_not_image(array))
     formats.check_size(array.shape[1], array.shape[0], settings)
     return array
 
 
-def _no_image(array: NDArray[Any]) -> str:
-    """Why an array [..., C] is no image, and how to make one of it."""
+def _not_image(array: NDArray[Any]) -> Reason:
+    """Why an array [..., C] is not an image, and how to convert it."""
     shape = array.shape[:2] if array.shape[2:] == (1,) else array.shape
-    what = f"an array of shape {shape} and type {array.dtype} is not an image"
+    detail = f"an array of shape {shape} and type {array.dtype} is not an image"
     if not array_hints.channels_first(array.shape) and (array.ndim != 3 or array.shape[2] > 4):
-        return what + "; give [height, width] or [height, width, 1, 3 or 4 channels] of uint8"
+        return Reason("content", detail, "give [height, width] or [height, width, 1, 3 or 4 channels] of uint8")
     x = "x.transpose(1, 2, 0)" if array_hints.channels_first(array.shape) else "x"
-    right = array.dtype in (np.uint8, np.uint16)
-    return what + "; convert it: " + (x if right else array_hints.recipe(array, x))
+    right_type = array.dtype in (np.uint8, np.uint16)
+    return Reason("content", detail, "convert it: " + (x if right_type else array_hints.recipe(array, x)))
 
 
 def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:

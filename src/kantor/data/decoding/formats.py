@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from kantor.data.decoding.signatures import cut_short, kind_of, what_else
+from kantor.data.reasons import Reason, Undecodable
 from kantor.errors import printable
 from kantor.types import ImageSpec
 
@@ -37,10 +38,6 @@ _TURNS = {  # Exif orientation: what makes the image upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class Undecodable(Exception):
-    """An image that cannot be used; str() is a short plain reason."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def open_image(data: bytes) -> Image.Image:
     """The image with its header read and nothing decoded; too many pixels are refused."""
     kind = kind_of(data)
     if kind is None:
-        raise Undecodable(what_else(data))
+        raise Undecodable(*what_else(data))
     image = Image.open(io.BytesIO(data), formats=[kind])
     check_size(*image.size, None)
     return image
@@ -131,7 +128,7 @@ def _from_numbers(values: NDArray[Any], notes: list[str]) -> Image.Image:
             return Image.fromarray(eight_bits(values))
         notes.append("32-bit stretched")
     elif not np.isfinite(values).all():
-        raise Undecodable("holds numbers that are not finite")
+        raise Undecodable("content", "holds numbers that are not finite")
     low, high = float(values.min()), float(values.max())
     if values.dtype.kind == "f":
         if low >= 0 and high <= 1:
@@ -195,15 +192,15 @@ def _draft(image: Image.Image, settings: DecodeSettings, turned: bool) -> None:
 
 def check_size(width: int, height: int, settings: DecodeSettings | None) -> None:
     if width * height > MAX_PIXELS:
-        raise Undecodable(f"{height}x{width} pixels are more than the limit of {MAX_PIXELS // 10**6} million")
+        raise Undecodable("size", f"{height}x{width} pixels are more than the limit of {MAX_PIXELS // 10**6} million")
     if settings is None:
         return
     if min(width, height) < settings.min_size:
-        raise Undecodable(f"{height}x{width} is smaller than the smallest side allowed, {settings.min_size}")
+        raise Undecodable("size", f"{height}x{width} is smaller than the smallest side allowed, {settings.min_size}")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise Undecodable(f"{height}x{width} is more than {MAX_ASPECT} times as long as wide")
+        raise Undecodable("size", f"{height}x{width} is more than {MAX_ASPECT} times as long as wide")
     if settings.crop > min(width, height):
-        raise Undecodable(f"{height}x{width} is smaller than the crop of {settings.crop}")
+        raise Undecodable("crop", f"{height}x{width} is smaller than the crop of {settings.crop}")
 
 
 def eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -216,32 +213,32 @@ def _check_png(data: bytes) -> None:
     at = 8
     while at < len(data):
         if at + 12 > len(data):
-            raise Undecodable(f"truncated at byte {len(data)}")
+            raise Undecodable("damaged", f"truncated at byte {len(data)}")
         length, name = struct.unpack(">I4s", data[at : at + 8])
         end = at + 12 + length
         if end > len(data):
-            raise Undecodable(f"truncated at byte {len(data)}")
+            raise Undecodable("damaged", f"truncated at byte {len(data)}")
         critical = not name[0] & 0x20
         if critical and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             shown = printable(name.decode("latin-1"))
-            raise Undecodable(f"damaged between bytes {at} and {end} (checksum of {shown})")
+            raise Undecodable("damaged", f"damaged between bytes {at} and {end} (checksum of {shown})")
         if name == b"IEND":
             return
         at = end
-    raise Undecodable(f"truncated at byte {len(data)}")
+    raise Undecodable("damaged", f"truncated at byte {len(data)}")
 
 
-def reason(error: Exception, data: bytes | NDArray[Any]) -> str:
+def reason(error: Exception, data: bytes | NDArray[Any]) -> Reason:
     """An exception of the decoder in plain words."""
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
         pixels = re.search(r"\((\d+) pixels\)", str(error))
-        found = f"{pixels[1]} pixels are" if pixels else "it has"
-        return f"{found} more than the limit of {MAX_PIXELS // 10**6} million"
+        count = f"{pixels[1]} pixels are" if pixels else "it has"
+        return Reason("size", f"{count} more than the limit of {MAX_PIXELS // 10**6} million")
     if isinstance(data, np.ndarray):
-        return f"cannot be converted ({printable(str(error))[:80]})"
+        return Reason("content", f"cannot be converted ({printable(str(error))[:80]})")
     kind = kind_of(data)
     if cut_short(data, kind, str(error)):
-        return f"truncated at byte {len(data)}"
+        return Reason("damaged", f"truncated at byte {len(data)}")
     if isinstance(error, UnidentifiedImageError):
-        return f"damaged {kind} header"
-    return f"damaged {kind} ({printable(str(error))[:80] or type(error).__name__})"
+        return Reason("damaged", f"damaged {kind} header")
+    return Reason("damaged", f"damaged {kind} ({printable(str(error))[:80] or type(error).__name__})")

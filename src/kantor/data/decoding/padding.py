@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings, Undecodable
+from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings
+from kantor.data.reasons import Undecodable
 from kantor.random import words
 
 STRIP = 10  # pixels at the border that are mirrored outwards
@@ -36,7 +37,7 @@ def padded(image: Image.Image, settings: DecodeSettings) -> Image.Image:
         return image
     if width * height > MAX_PIXELS:
         limit = MAX_PIXELS // 10**6
-        raise Undecodable(f"padded to {height}x{width} pixels it has more than the limit of {limit} million")
+        raise Undecodable("size", f"padded to {height}x{width} pixels it has more than the limit of {limit} million")
     mode = "RGBa" if image.mode == "RGBA" else image.mode  # what nobody sees has no say in means
     pixels = np.asarray(image.convert(mode) if mode != image.mode else image)
     pixels = pixels.reshape(image.height, image.width, -1)

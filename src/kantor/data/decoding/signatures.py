@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from kantor.data.reasons import Reason
+
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -49,20 +51,21 @@ def kind_of(data: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
 
 
-def what_else(data: bytes) -> str:
-    """Why bytes with no image's beginning are none."""
+def what_else(data: bytes) -> Reason:
+    """Why bytes that do not begin like an image cannot be used."""
     if not data:
-        return "empty"
+        return Reason("damaged", "empty")
     for magic, name in _FOREIGN.items():
         if data.startswith(magic):
-            return f"not an image but {name}"
+            return Reason("not_image", f"not an image but {name}")
     if data[4:8] == b"ftyp":
-        return "HEIC and AVIF images are not read" if data[8:12] in (*_APPLE, b"avif") else "a film, not an image"
+        still = data[8:12] in (*_APPLE, b"avif")
+        return Reason("format", "HEIC and AVIF images are not read" if still else "a film, not an image")
     if not any(data[:64]):
-        return "not an image (nothing but zeros)"
+        return Reason("not_image", "not an image (nothing but zeros)")
     word = re.match(rb"\s*(<?[!-;=?-~]{1,15})", data.removeprefix(b"\xef\xbb\xbf"))
     start = f"`{word[1].decode('ascii')}`" if word else "bytes " + data[:4].hex(" ")
-    return f"not an image (starts with {start})"
+    return Reason("not_image", f"not an image (starts with {start})")
 
 
 def cut_short(data: bytes, kind: str | None, message: str) -> bool:

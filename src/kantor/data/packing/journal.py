@@ -23,11 +23,18 @@ from kantor.atomic import AppendFile, patch, publish, remove_leftovers, remove_l
 from kantor.data.loading import layout
 from kantor.data.loading.layout import HEADER_BYTES, INDEX, LABELS, shard_file
 from kantor.data.packing.pool import Row
+from kantor.data.reasons import Reason
 from kantor.data.sources.source import Rejected
 from kantor.types import ImageSpec
 
 COMMIT_S = 2.0
 _BLANK = b" " * HEADER_BYTES
+
+
+def rejected_in(entry: list[Any]) -> Rejected:
+    """An entry of `first_bad`; journals of version 0.1 have a sentence in the place of the reason's fields."""
+    name, *reason = entry
+    return Rejected(name, Reason(*reason) if len(reason) > 1 else Reason("other", reason[0]))
 
 
 @dataclass
@@ -39,7 +46,8 @@ class Journal:
         entries: of the listing, done.
         shards: rows of each shard; the last one may be growing.
         rejected: lines of rejected.jsonl. bad: those of them that are images.
-        first_bad: the first of these, name and reason; first_strange: the first three that are no images.
+        first_bad: the first of these; first_strange: the first three that are no images. Each is its name and the
+            fields of its reason.
         sources_bytes, rejected_bytes: lengths of the two lists.
     """
 
@@ -50,8 +58,8 @@ class Journal:
     notes: dict[str, int] = field(default_factory=dict)
     rejected: int = 0
     bad: int = 0
-    first_bad: list[list[str]] = field(default_factory=list)
-    first_strange: list[list[str]] = field(default_factory=list)
+    first_bad: list[list[Any]] = field(default_factory=list)
+    first_strange: list[list[Any]] = field(default_factory=list)
     sources_bytes: int = 0
     rejected_bytes: int = 0
 
@@ -217,12 +225,13 @@ class Partial:
             for note in outcome.notes:
                 journal.notes[note] = journal.notes.get(note, 0) + 1
             return
-        self._rejected.line(json.dumps({"name": outcome.name, "reason": outcome.reason}))
+        reason = outcome.reason
+        self._rejected.line(json.dumps({"name": outcome.name, "reason": str(reason), "kind": reason.kind}))
         journal.rejected += 1
         journal.bad += is_bad
         first, most = (journal.first_bad, 10) if is_bad else (journal.first_strange, 3)
         if len(first) < most:
-            first.append([outcome.name, outcome.reason])
+            first.append([outcome.name, *reason])
 
     def _pack_sources(self) -> None:
         squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)  # gzip without a time: equal sets give equal bytes

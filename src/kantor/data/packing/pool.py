@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.packing.worker import load_here, read_frame, write_frame
+from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected, Source, read_here
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _WATCH_S = 0.1
 _CHUNK_BYTES = 16 << 20
 _AHEAD_BYTES = 256 << 20  # of what is read here and waits for its worker
 
-Loaded = dict[int, "bytes | NDArray[Any] | str"]  # by position; text: why it could not be loaded
+Loaded = dict[int, "bytes | NDArray[Any] | Reason"]  # by position
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Pool:
                         outcomes += self._unpack(items[len(outcomes) :], frame, blob)
             except WorkerDied as death:
                 if one_by_one:
-                    outcomes.append(Rejected(items[len(outcomes)].name, str(death)))
+                    outcomes.append(Rejected(items[len(outcomes)].name, Reason("decoder", str(death))))
                 one_by_one = True
         answers = iter(outcomes)
         return [next(answers) if isinstance(entry, Item) else entry for entry in entries]
@@ -228,7 +229,7 @@ class Pool:
         at = 0
         for item, reply in zip(items, frame, strict=False):
             if len(reply) == 1:
-                outcomes.append(Rejected(item.name, reply[0]))
+                outcomes.append(Rejected(item.name, Reason(*reply[0])))
                 continue
             sha256, crc32, flat, notes = reply
             pixels = blob[at : at + self._row_bytes]

@@ -20,7 +20,6 @@ from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 
-_NO_IMAGE = ("not an image", "not an image")
 _LOOK_AT = 64
 _LARGEST_OWN_SIDE = 128
 _CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
@@ -96,12 +95,16 @@ class Watched:
 
 
 def is_bad(outcome: object) -> bool:
-    """Whether `outcome` is a rejected image. A readme beside the images is rejected too, but is none."""
-    if not isinstance(outcome, Rejected) or outcome.reason == names.SHEET:
+    """Whether `outcome` is a rejected image. A readme next to the images is rejected too, but is not one.
+
+    Bytes that are not an image count only under an image's name.
+    """
+    if not isinstance(outcome, Rejected) or outcome.reason.kind == "sheet":
         return False
-    named_so = (names.not_image(outcome.name) or "").startswith(_NO_IMAGE)
-    looks_so = names.extension(outcome.name) == "" and outcome.reason.startswith(_NO_IMAGE)
-    return not (named_so or looks_so)
+    if names.extension(outcome.name) == "":
+        return outcome.reason.kind != "not_image"
+    by_name = names.not_image(outcome.name)
+    return by_name is None or by_name.kind != "not_image"
 
 
 def scan(source: Source, config: DataConfig) -> Listing:

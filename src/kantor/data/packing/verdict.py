@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 from kantor.config.schema import DataConfig
-from kantor.data.packing.journal import Journal
+from kantor.data.packing.journal import Journal, rejected_in
 from kantor.data.sources.source import Source
 from kantor.errors import DataError
 
@@ -43,18 +44,22 @@ def too_many(bad: int, total: int, max_bad: float) -> bool:
 def none_usable(journal: Journal, source: Source, whose: str) -> DataError:
     """The error where there is not a single row; a reason that they share is given once, with the cure it may name."""
     if not journal.bad:
-        found = ", ".join(f"{name} ({reason})" for name, reason in journal.first_strange)
+        found = _named(journal.first_strange)
         return DataError(source.path, f"none of its files is an image: {found}, ...", "name a folder of images")
-    kinds = {re.sub(r"\d+", "0", reason) for _, reason in journal.first_bad}
-    reason, _, do = journal.first_bad[0][1].partition("; ")
-    if len(kinds) > 1 or journal.bad == 1:
+    reasons = [rejected_in(entry).reason for entry in journal.first_bad]
+    different = {re.sub(r"\d+", "0", str(reason)) for reason in reasons}
+    if len(different) > 1 or journal.bad == 1:
         return DataError(source.path, f"none of {whose} images can be used: {_first(journal)}", "mend or replace them")
-    what = f"none of {whose} images can be used: {reason}"
-    if "smaller than the crop" in reason:
+    kind, detail, remedy = reasons[0]
+    what = f"none of {whose} images can be used: {detail}"
+    if kind == "crop":
         return DataError(source.path, what, "use a smaller --crop, or --crop 0 to cut nothing")
-    return DataError(source.path, what, f"{do}, all of them" if do else "mend or replace them")
+    return DataError(source.path, what, f"{remedy}, all of them" if remedy else "mend or replace them")
 
 
 def _first(journal: Journal) -> str:
-    text = ", ".join(f"{name} ({reason})" for name, reason in journal.first_bad)
-    return text + (", ..." if journal.bad > len(journal.first_bad) else "")
+    return _named(journal.first_bad) + (", ..." if journal.bad > len(journal.first_bad) else "")
+
+
+def _named(entries: list[list[Any]]) -> str:
+    return ", ".join(f"{one.name} ({one.reason})" for one in map(rejected_in, entries))

@@ -23,7 +23,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decoding.decode import DecodeSettings, Undecodable, decode, probe
+from kantor.data.decoding.decode import DecodeSettings, decode, probe
+from kantor.data.reasons import Reason, Undecodable, clipped
 from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, prepare
 from kantor.errors import UserError
 
@@ -73,13 +74,13 @@ class Given:
             Undecodable: the parent could not load it.
         """
         data = self._loaded[item.position]
-        if isinstance(data, str):
-            raise Undecodable(data)
+        if isinstance(data, Reason):
+            raise Undecodable(*data)
         return data
 
 
-def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | str:
-    """What `source.load` gives, or as text why it fails, to be sent to a worker that has no source.
+def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
+    """What `source.load` gives, or why it fails, to be sent to a worker that has no source.
 
     Raises:
         UserError: the source as a whole cannot be read on.
@@ -91,7 +92,7 @@ def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | str:
     except Exception as error:  # as in _decode
         return _reason(error)
     size = data.nbytes if isinstance(data, np.ndarray) else len(data)
-    return data if size <= MAX_BYTES else f"larger than {MAX_BYTES >> 20} MB"
+    return data if size <= MAX_BYTES else Reason("size", f"larger than {MAX_BYTES >> 20} MB")
 
 
 def main() -> None:
@@ -143,7 +144,7 @@ def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], rep
 def _decode(
     source: Source, settings: DecodeSettings, item: Item, loaded: Callable[[float], None]
 ) -> tuple[list[Any], bytes]:
-    """([SHA-256, CRC-32, near-constant, notes], pixels), or ([reason], nothing).
+    """([SHA-256, CRC-32, near-constant, notes], pixels), or ([reason's fields], nothing).
 
     Args:
         loaded: called with the time before loading, after it.
@@ -186,16 +187,14 @@ _REASONS = {
 }
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, Undecodable):
-        return str(error)[:300]
+def _reason(error: Exception) -> Reason:
     if isinstance(error, UserError):
-        return error.what
+        return Reason("access", error.what)
     if isinstance(error, MemoryError):
-        return "needs too much memory"
+        return Reason("decoder", "needs too much memory")
     if isinstance(error, OSError) and error.errno is not None:
-        return _REASONS.get(error.errno, (error.strerror or "cannot be read").lower())
-    return f"cannot be decoded ({type(error).__name__}: {error})"[:300]
+        return Reason("access", _REASONS.get(error.errno, (error.strerror or "cannot be read").lower()))
+    return clipped(error, f"cannot be decoded ({type(error).__name__}: {error})", "decoder")
 
 
 def _die_with_parent() -> None:

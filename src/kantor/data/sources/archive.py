@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from kantor.data.decoding.formats import Undecodable
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.source import Item, Rejected

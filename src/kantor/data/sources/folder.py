@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from kantor.data.decoding.formats import Undecodable
 from kantor.data.decoding.signatures import is_encoded_image
+from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.source import MAX_BYTES, Item, Rejected
@@ -71,17 +71,17 @@ class Folder:
             # without O_NONBLOCK, a FIFO put there since the listing would hold us for ever
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         except OSError as error:
-            raise Undecodable(_why(error)) from error
+            raise Undecodable(*_why(error)) from error
         with os.fdopen(handle, "rb") as file:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
-                raise Undecodable("not a regular file")
+                raise Undecodable("access", "not a regular file")
             if found.st_size > MAX_BYTES:
-                raise Undecodable(f"larger than {MAX_BYTES >> 20} MB")
+                raise Undecodable("size", f"larger than {MAX_BYTES >> 20} MB")
             try:
                 return file.read(MAX_BYTES + 1)
             except OSError as error:
-                raise Undecodable(_why(error)) from error
+                raise Undecodable(*_why(error)) from error
 
     def _images(self, depth: int | None) -> Iterator[Item | Rejected]:
         """All entries; the class is part `depth` of the path."""
@@ -89,14 +89,14 @@ class Folder:
         position, seen, sheet = 0, Counter[str](), ""
         for raw in _walk(root, self.path):
             if isinstance(raw, Rejected):
-                seen[raw.reason] += 1
+                seen[str(raw.reason)] += 1
                 yield raw
                 continue
             name = os.fsdecode(raw)
             entry = _examine(root, raw, name)
             if isinstance(entry, Rejected):
                 if name != names.LABEL_FILE:
-                    seen[names.extension(name) or entry.reason] += 1
+                    seen[names.extension(name) or str(entry.reason)] += 1
                     yield entry
                 continue
             parts = name.split("/")
@@ -134,7 +134,7 @@ def _walk(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
     try:
         stack = [(b"", iter(_listing(root)))]
     except OSError as error:
-        raise DataError(shown, f"cannot be read ({_why(error)})", "check its permissions") from error
+        raise DataError(shown, f"cannot be read ({_why(error).detail})", "check its permissions") from error
     visited = {_identity(root)}
     while stack:
         folder, entries = stack[-1]
@@ -196,23 +196,23 @@ def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Rejected:
             link = True
             target = os.path.realpath(full)
             if not (target + b"/").startswith(root.rstrip(b"/") + b"/"):
-                return Rejected(name, "link leaves the folder")
+                return Rejected(name, Reason("access", "link leaves the folder"))
             found = os.lstat(target)
             if stat.S_ISDIR(found.st_mode):
-                return Rejected(name, "link to a folder")
+                return Rejected(name, Reason("access", "link to a folder"))
         if not stat.S_ISREG(found.st_mode):
-            return Rejected(name, "not a regular file")
+            return Rejected(name, Reason("access", "not a regular file"))
         reason = names.not_image(name)
         if reason is None and not os.access(full, os.R_OK):
-            reason = "permission denied"
+            reason = Reason("access", "permission denied")
         return Rejected(name, reason) if reason else found
     except FileNotFoundError:
-        return Rejected(name, "dangling link" if link else "gone since the listing")
+        return Rejected(name, Reason("access", "dangling link" if link else "gone since the listing"))
     except OSError as error:
         return Rejected(name, _why(error))
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError) -> Reason:
     """An error of the file system in plain words."""
     plain = {
         errno.EACCES: "permission denied",
@@ -222,4 +222,4 @@ def _why(error: OSError) -> str:
         errno.ENAMETOOLONG: "path too long",
         errno.EIO: "the disk cannot read it",
     }
-    return plain.get(error.errno or 0, (error.strerror or "cannot be read").lower())
+    return Reason("access", plain.get(error.errno or 0, (error.strerror or "cannot be read").lower()))

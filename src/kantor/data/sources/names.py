@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from kantor.data.reasons import Reason
 from kantor.errors import DataError
 
 IMAGES = frozenset(
@@ -48,16 +49,15 @@ def extension(name: str) -> str:
     return "." + tail.lower()
 
 
-SHEET = "no image of its own: the sheet of those drawn beside it"
-"""Why a sheet that `kantor generate` made is left out of a folder."""
+SHEET = Reason("sheet", "no image of its own: the sheet of those drawn beside it")
 
 
-def not_image(name: str) -> str | None:
-    """Why a file of this name is left out unread, or None where it may be an image."""
-    kind = extension(name)
-    if kind in _UNREAD:
-        return f"{kind} images are not read"
-    return None if kind == "" or kind in IMAGES else f"not an image ({kind})"
+def not_image(name: str) -> Reason | None:
+    """Why a file of this name is rejected unread, or None if it may be an image."""
+    suffix = extension(name)
+    if suffix in _UNREAD:
+        return Reason("format", f"{suffix} images are not read")
+    return None if suffix == "" or suffix in IMAGES else Reason("not_image", f"not an image ({suffix})")
 
 
 def class_depth(names: Iterable[str]) -> int | None:

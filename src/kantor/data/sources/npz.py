@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decoding.formats import Undecodable
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import npy
 from kantor.data.sources import zip as zip_source
@@ -89,9 +89,9 @@ class Npz:
             file.seek(header.offset + item.position * header.image_bytes)
             data = file.read(header.image_bytes)
         except zip_source.DAMAGE as error:
-            raise Undecodable("damaged in the archive") from error
+            raise Undecodable("damaged", "damaged in the archive") from error
         if len(data) != header.image_bytes:
-            raise Undecodable("cut short in the archive")
+            raise Undecodable("damaged", "cut short in the archive")
         image = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
         return image.astype(image.dtype.newbyteorder("="))
 

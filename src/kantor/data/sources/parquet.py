@@ -9,7 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from kantor.data.decoding.formats import Undecodable
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.open_file import Held, cannot_open
 from kantor.data.sources.source import Item, Rejected
@@ -77,7 +77,7 @@ class Parquet:
         group = bisect_right(self._starts, item.position) - 1
         data = self._rows.value(self._file(), self._leaf, group, item.position - self._starts[group])
         if not isinstance(data, bytes):
-            raise Undecodable("the row holds no image")
+            raise Undecodable("damaged", "the row holds no image")
         return data
 
     def release(self) -> None:
@@ -163,7 +163,7 @@ class _Rows:
             except (pyarrow.ArrowException, OSError, ValueError, StopIteration):
                 self.bad[group] = self._first + len(self._batch)
                 self._group = -1
-        raise Undecodable(f"damaged row group {group}")
+        raise Undecodable("damaged", f"damaged row group {group}")
 
     def _go_to(self, file: Any, column: str, group: int, row: int) -> None:
         if group != self._group or row < self._first:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.data.decoding.array_hints import channels_first
-from kantor.data.decoding.formats import Undecodable
+from kantor.data.reasons import Undecodable, clipped
 from kantor.data.sources.source import MAX_BYTES, Item, Rejected
 from kantor.errors import ConfigError, DataError
 from kantor.registry import own_name
@@ -101,7 +101,7 @@ class Own:
         data = _as_data(self._read(item.position)[0])
         if _hash(data) != item.mtime_ns:
             do = "let it give the same one each time, without changes by chance"
-            raise Undecodable(f"[i] gave another image the second time that it was asked; {do}")
+            raise Undecodable("content", "[i] gave another image the second time that it was asked", do)
         return data
 
     def _require_all_or_none(self) -> None:
@@ -117,8 +117,7 @@ class Own:
             data = _as_data(image)
             label_name = None if self._labels == "none" else self._class_name(label)
         except Exception as error:  # the user's own code, or the files that it reads
-            plain = isinstance(error, Undecodable)
-            return Rejected(str(i), (str(error) if plain else f"{type(error).__name__}: {error}")[:300])
+            return Rejected(str(i), clipped(error, f"{type(error).__name__}: {error}"))
         size = data.nbytes if isinstance(data, np.ndarray) else len(data)
         return Item(str(i), i, size, _hash(data), label_name)
 
@@ -128,14 +127,14 @@ class Own:
         if isinstance(given, Mapping):
             if "image" not in given:
                 keys = ", ".join(map(str, given)) or "none"
-                raise Undecodable(f'a dict without "image" (its keys: {keys}); give the image this key')
+                raise Undecodable("content", f'a dict without "image" (its keys: {keys})', "give the image this key")
             return given["image"], given.get("label")
         if isinstance(given, list) and len(given) == 2 and _is_image(given[0]):
             return given[0], given[1]
         if not isinstance(given, tuple):
             return given, None
         if len(given) != 2:
-            raise Undecodable(f"{len(given)} values instead of an image, or an image and its class")
+            raise Undecodable("content", f"{len(given)} values instead of an image, or an image and its class")
         return given[0], given[1]
 
     def _class_name(self, label: Any) -> str | None:
@@ -144,7 +143,8 @@ class Own:
         try:
             number = operator.index(label)
         except TypeError:
-            raise Undecodable(f"its class is of type {type(label).__name__}, neither a name nor a number") from None
+            detail = f"its class is of type {type(label).__name__}, neither a name nor a number"
+            raise Undecodable("content", detail) from None
         names = _class_names(self._images)
         return str(names[number]) if 0 <= number < len(names) else str(number)
 
@@ -174,10 +174,10 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
         return _array_of(image)
     if not isinstance(image, Image.Image):
         do = (
-            "bytes of a file, a Pillow image, or a numpy array [H, W] or [H, W, C] of uint8 or uint16; also a uint8 "
+            "give bytes of a file, a Pillow image, or a numpy array [H, W] or [H, W, C] of uint8 or uint16; also a uint8 "
             "tensor, or the Path of a file"
         )
-        raise Undecodable(f"{type(image).__name__} is no kind of image; give {do}")
+        raise Undecodable("content", f"{type(image).__name__} is no kind of image", do)
     if image.mode in _AS_ARRAYS and "transparency" not in image.info:
         return np.asarray(image)
     file = io.BytesIO()
@@ -188,7 +188,7 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
 def _file_of(path: Path) -> bytes:
     """Raises OSError where it cannot be read."""
     if path.stat().st_size > MAX_BYTES:
-        raise Undecodable(f"{path.name} is larger than {MAX_BYTES >> 20} MB")
+        raise Undecodable("size", f"{path.name} is larger than {MAX_BYTES >> 20} MB")
     return path.read_bytes()
 
 
@@ -199,7 +199,7 @@ def _array_of(tensor: Any) -> NDArray[Any]:
         low = float(array.min()) if array.size else 0.0
         code = "((x + 1) * 127.5)" if low < 0 else "(x * 255)" if array.size and float(array.max()) <= 1 else "x"
         do = f"convert it: {code}.round().clamp(0, 255).to(torch.uint8)"
-        raise Undecodable(f"a tensor of {array.dtype} is not an image; {do}")
+        raise Undecodable("content", f"a tensor of {array.dtype} is not an image", do)
     return array.transpose(1, 2, 0) if channels_first(array.shape) else array
 
 

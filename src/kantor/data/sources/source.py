@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.data.reasons import Reason
+
 MAX_BYTES = 512 << 20  # of one image; what is larger is left out
 
 
@@ -34,10 +36,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An image that was left out, and why: the reason is a few plain words ("truncated at byte 8112")."""
+    """An image that is skipped, and why."""
 
     name: str
-    reason: str
+    reason: Reason
 
 
 class Source(Protocol):

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.decoding.decode import decode, probe
-from kantor.data.decoding.formats import Colour, DecodeSettings, Undecodable
+from kantor.data.decoding.formats import Colour, DecodeSettings
 from kantor.data.loading.store import Store
+from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.source import Item, Rejected, Source, prepare, read_here, release
 from kantor.errors import ConfigError, DataError
@@ -62,7 +63,7 @@ class Stacked:
         entries = list(inner.items())
         self._items = [entry for entry in entries if isinstance(entry, Item)]
         self._rejected = [entry for entry in entries if isinstance(entry, Rejected)]
-        self._kept: list[NDArray[np.uint8] | str] | None = None  # grey images; text: why there is none
+        self._kept: list[NDArray[np.uint8] | Reason] | None = None  # grey images; or why there is none
         self._drawn: tuple[int, list[list[int]]] | None = None  # rows of the images around the last one loaded
         self.note = inner.note
         if not self._items:
@@ -146,8 +147,8 @@ class Stacked:
                 what = "it holds encoded images and cannot be read in any order, as stacking them needs"
                 raise DataError(self.path, what, _PACK_FIRST)
             try:
-                if isinstance(data, str):
-                    raise Undecodable(data)
+                if isinstance(data, Reason):
+                    raise Undecodable(*data)
                 height, width, kind = probe(data)
                 if first is None:
                     first, self._size = item, (height, width)
@@ -156,7 +157,7 @@ class Stacked:
                 self._kept.append(self._in_grey(data))
                 coloured = coloured or kind != "gray"
             except Undecodable as error:
-                self._kept.append(f"{item.name}: {error}")
+                self._kept.append(_of(item, error))
         release(self.inner)
         if first is None:
             raise DataError(self.path, f"none of its images can be read: {self._kept[0]}", "mend them")
@@ -176,14 +177,14 @@ class Stacked:
         """uint8 [H, W]."""
         if self._kept is not None:
             found = self._kept[row]
-            if isinstance(found, str):
-                raise Undecodable(found)
+            if isinstance(found, Reason):
+                raise Undecodable(*found)
             return found
         item = self._items[row]
         try:
             return self._in_grey(self.inner.load(item))
         except Undecodable as error:
-            raise Undecodable(f"{item.name}: {error}") from error
+            raise Undecodable(*_of(item, error)) from error
 
     def _in_grey(self, data: bytes | NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
         """uint8 [H, W] of an image of this size."""
@@ -192,7 +193,7 @@ class Stacked:
             return data.astype(np.uint8, copy=False)
         seen = probe(data)[:2]
         if seen != self._size:
-            raise Undecodable(f"{seen[0]}x{seen[1]}, and others are {height}x{width}; {_PACK}")
+            raise Undecodable("content", f"{seen[0]}x{seen[1]}, and others are {height}x{width}", _PACK)
         grey, _ = decode(data, DecodeSettings(ImageSpec(height, width, 1), 0, "stretch", self._background, 1))
         return grey.reshape(self._size)
 
@@ -237,6 +238,11 @@ def packed(path: str, labels: str, stack: bool = True) -> Packed:
     if stack and found.store.manifest["settings"].get("stack"):
         raise ConfigError("data.stack", f"{path} is a set of stacked images already", "leave data.stack out")
     return found
+
+
+def _of(item: Item, error: Undecodable) -> Reason:
+    """The reason, with the inner image's name before it."""
+    return error.reason._replace(kind="other", detail=f"{item.name}: {error.reason.detail}")
 
 
 def _state(item: Item) -> int:

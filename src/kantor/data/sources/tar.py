@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from kantor.data.decoding.formats import Undecodable
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
 from kantor.data.sources.open_file import Held
@@ -130,9 +130,9 @@ class Tar:
             file.seek(member.place)
             data = file.read(member.size)
         except _DECOMPRESSION as error:
-            raise Undecodable("damaged in the archive") from error
+            raise Undecodable("damaged", "damaged in the archive") from error
         if len(data) != member.size:
-            raise Undecodable("cut short in the archive")
+            raise Undecodable("damaged", "cut short in the archive")
         return data
 
     def _members(self) -> list[Member]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.decoding import tfrecords
-from kantor.data.decoding.formats import Undecodable
 from kantor.data.decoding.signatures import is_encoded_image, is_whole_file
 from kantor.data.decoding.tf_examples import Values, parse_example
 from kantor.data.decoding.tfrecords import Malformed
+from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import too_large
 from kantor.data.sources.open_file import Held
@@ -41,7 +41,7 @@ class _Listed(NamedTuple):
     offset: int
     length: int
     label: str | None
-    fault: str | None
+    fault: Reason | None
 
 
 class TfRecord:
@@ -92,7 +92,7 @@ class TfRecord:
         try:
             features = parse_example(tfrecords.read_record(file, item.position, item.size, not self._verified))
         except _DAMAGE as error:
-            raise Undecodable(f"damaged record ({error})") from error
+            raise Undecodable("damaged", f"damaged record ({error})") from error
         return image_of(features)
 
     def release(self) -> None:
@@ -124,14 +124,14 @@ class TfRecord:
             raise DataError(self.path, "there are no records in it", _AGAIN)
         return listing
 
-    def _label(self, data: bytes | None, first: bool) -> tuple[str | None, str | None]:
+    def _label(self, data: bytes | None, first: bool) -> tuple[str | None, Reason | None]:
         """(label, fault) of a record's data, None where they do not verify."""
         try:
             if data is None:
                 raise Malformed("its checksum is wrong")
             features = parse_example(data)
         except Malformed as error:
-            return None, f"damaged record ({error})"
+            return None, Reason("damaged", f"damaged record ({error})")
         if first:
             self._check_first(features)
         label = label_of(features)
@@ -174,7 +174,7 @@ def image_of(features: Features) -> bytes | NDArray[np.uint8]:
     """The bytes of a file, or bare pixels as uint8 [H, W] or [H, W, C]. Raises Undecodable where there is neither."""
     data = image_bytes(features)
     if data is None:
-        raise Undecodable("the record holds no image")
+        raise Undecodable("damaged", "the record holds no image")
     if is_encoded_image(data) and (is_whole_file(data) or not _told_size(data, features)):
         return data
     return _bare(data, features)
@@ -227,7 +227,9 @@ def _bare(data: bytes, features: Features) -> NDArray[np.uint8]:
     pixels = max(height * width, 1)
     told = next((found[0] for name in CHANNELS if (found := _numbers(features, (name,)))), len(data) // pixels)
     if min(height, width) < 1 or told not in (1, 3, 4) or len(data) != height * width * told:
-        raise Undecodable(f"{len(data)} bytes are neither an encoded image nor one of {height}x{width} pixels")
+        raise Undecodable(
+            "damaged", f"{len(data)} bytes are neither an encoded image nor one of {height}x{width} pixels"
+        )
     shape = (height, width) if told == 1 else (height, width, told)
     return np.frombuffer(data, np.uint8).reshape(shape)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from kantor.data.decoding.formats import Undecodable
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
 from kantor.data.sources.open_file import Held, cannot_open
@@ -84,9 +84,9 @@ class Zip:
             with archive_file.open(info) as file:
                 data = file.read(info.file_size + 1)
         except DAMAGE as error:
-            raise Undecodable("damaged in the archive (its checksum is wrong)") from error
+            raise Undecodable("damaged", "damaged in the archive (its checksum is wrong)") from error
         if len(data) != info.file_size:
-            raise Undecodable("damaged in the archive (its size is wrong)")
+            raise Undecodable("damaged", "damaged in the archive (its size is wrong)")
         return data
 
     def _members(self) -> list[zipfile.ZipInfo]:

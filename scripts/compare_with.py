@@ -41,7 +41,7 @@ CASES: dict[str, list[str]] = {
     "conditional": ["--conditional", *SMALL],
     "split updates": ["--preset", "dcgan", "data.size=32", "cycle.split_updates=true", *SMALL],
     "micro-batch": ["train.micro_batch=3", *SMALL],
-    "scores": ['score.metrics=["fd", "kid", "pr"]', "train.score_images=64", "score.count=64", *SMALL],
+    "scores": ['score.metrics=["fd", "kid", "pr"]', "train.score_images=64", "score.count=100", *SMALL],
 }
 
 

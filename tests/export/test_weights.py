@@ -113,7 +113,7 @@ def test_no_path_or_name_inside(tmp_path: Path, good: bytes) -> None:
 def test_truncation(tmp_path: Path, good: bytes) -> None:
     for length in {*range(10), *random.Random(1).sample(range(len(good)), 49), len(good) - 1}:
         what = refused(tmp_path, good[:length])
-        assert "cut short" in what or f"it has {length} bytes" in what or "is no valid safetensors file" in what
+        assert "cut short" in what or f"it has {length} bytes" in what or "is not a valid safetensors file" in what
     refused(tmp_path, good + b"\0")
 
 

@@ -185,7 +185,7 @@ def test_hostile_values_in_a_good_frame(tmp_path: Path) -> None:
         (path / "state.json").write_bytes(values)
         entry = {"bytes": len(values), "sha256": checkpoint._sha256(values)}
         rewrite(path, files=json.loads((path / "manifest.json").read_bytes())["files"] | {"state.json": entry})
-        with pytest.raises(ModelError, match=r"state\.json: is no JSON object"):
+        with pytest.raises(ModelError, match=r"state\.json: is not a JSON object"):
             load(path)
 
 
@@ -227,7 +227,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_safetensors(name: str) -> None:
     started_s = time.perf_counter()
-    with pytest.raises(ModelError, match="x: is no valid safetensors file") as caught:
+    with pytest.raises(ModelError, match="x: is not a valid safetensors file") as caught:
         from_bytes(Path("x"), HOSTILE[name])
     assert time.perf_counter() - started_s < 1
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500

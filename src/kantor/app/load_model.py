@@ -7,15 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from kantor.config.io import layered
-from kantor.config.schema import Config
 from kantor.data.sources.names import IMAGES
 from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card, read_generator
 from kantor.nets import build_generator
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
-from kantor.types import ImageSpec
+from kantor.runs.run_state import RunState
 
 _NUMBER = re.compile("[0-9]{1,18}")
 
@@ -44,7 +42,7 @@ def load_model(
             raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
         return (*read_generator(path), path.parent)
     if directory.is_checkpoint(path):
-        return (*_from_checkpoint(path.parent.parent, path, raw), path.parent.parent)
+        return (*_from_checkpoint(path, raw), path.parent.parent)
     if not path.exists() and path.suffix == ".safetensors":
         raise ModelError(text, "does not exist", "name a run directory, or its generator.safetensors")
     try:
@@ -55,7 +53,7 @@ def load_model(
             raise ModelError(text, "is a folder of images, not a model", do) from None
         raise
     if raw or images_seen is not None:
-        return (*_from_checkpoint(run, _chosen(run, images_seen), raw), run)
+        return (*_from_checkpoint(_chosen(run, images_seen), raw), run)
     if not (run / directory.GENERATOR).exists():
         raise ModelError(run, "this run has saved nothing yet", "wait for its first checkpoint, or train it")
     return (*read_generator(run / directory.GENERATOR), run)
@@ -93,26 +91,15 @@ def _chosen(run: Path, images_seen: int | None) -> Path:
     return path
 
 
-def _from_checkpoint(run: Path, path: Path, raw: bool) -> tuple[nn.Module, Card]:
-    """A generator out of a checkpoint, which holds the raw weights too."""
-    found = checkpoints.load(path)
-    config = layered(Config(), dict(found.values.get("config", {})), str(path))  # a run's own file may be edited
-    spec, names = _spec_and_classes(run, found.values)
-    part = "generator/" if raw else "average/"
-    tensors = {name.removeprefix(part): value for name, value in found.model.items() if name.startswith(part)}
-    condition = int(found.values.get("condition", 0))
-    network = build_generator(config.generator, spec, len(names), condition=condition)
+def _from_checkpoint(path: Path, raw: bool) -> tuple[nn.Module, Card]:
+    """The raw or the EMA generator of a checkpoint, and its card."""
+    saved = RunState.load(path)
+    config, spec = saved.config(), saved.image_spec()
+    network = build_generator(config.generator, spec, len(saved.class_names), condition=saved.condition)
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(saved.weights("generator" if raw else "average"))
     except RuntimeError as error:
         raise ModelError(path, "does not fit the run's configuration", "choose another checkpoint") from error
-    seen = int(found.values["counters"]["images_seen"])
-    card = Card(spec, config.generator, config.objective.kind, names, seen, condition)
+    kind, seen = config.objective.kind, saved.images_seen
+    card = Card(spec, config.generator, kind, saved.class_names, seen, saved.condition)
     return network.eval().requires_grad_(False), card
-
-
-def _spec_and_classes(run: Path, values: object) -> tuple[ImageSpec, tuple[str, ...]]:
-    try:
-        return ImageSpec(*values["spec"]), tuple(values["class_names"])  # type: ignore[index]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(run, "the checkpoint does not say what its images are", "use generator.safetensors") from error

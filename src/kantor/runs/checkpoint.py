@@ -1,8 +1,8 @@
-"""Checkpoints: plain tensors and JSON, written whole, verified before use.
+"""Checkpoints: plain tensors and JSON, written atomically, verified before use.
 
 checkpoints/000051200/ holds model.safetensors, optimizer.safetensors, state.json and manifest.json. The manifest
 has a SHA-256 of every file and every tensor. The last checkpoint is the highest one whose manifest verifies; names,
-links and times are not trusted: a folder whose name disagrees with its manifest is no checkpoint.
+links and times are not trusted: a folder whose name disagrees with its manifest does not count.
 """
 
 from __future__ import annotations
@@ -29,17 +29,22 @@ FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 MAX_BYTES = 64 << 30
 MAX_IMAGES = 10**18
 _NAME = re.compile("[0-9]{9,18}")
-OLDER = "use an older one"
-"""What to do about one checkpoint that is damaged."""
+
+
+class DamagedCheckpointError(ModelError):
+    """A checkpoint that cannot be used; an older one may be fine."""
+
+    def __init__(self, where: object, what: str, do: str = "use an older one") -> None:
+        super().__init__(where, what, do)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
         model, optimizer: tensors by name.
-        values: JSON values: counters, tally, feed, listeners, config, fingerprint.
+        values: JSON values; `RunState` knows their keys.
     """
 
     model: Mapping[str, Tensor]
@@ -48,13 +53,13 @@ class Checkpoint:
 
 
 def save(folder: Path, images_seen: int, checkpoint: Checkpoint) -> Path:
-    """Writes folder/000051200, whole or not at all, and reads it back.
+    """Writes folder/000051200 atomically, reads it back and returns its path.
 
-    A checkpoint of the same moment that is there already and verifies is left alone.
+    Keeps an existing checkpoint of the same number of images if it verifies.
 
     Raises:
-        ResourceError: the disk is full or the like; older checkpoints are untouched.
-        ModelError: what was written does not read back.
+        ResourceError: for example, the disk is full; older checkpoints are untouched.
+        ModelError: the files written do not verify.
     """
     path = folder / f"{images_seen:09d}"
     if path.exists():
@@ -97,7 +102,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def verified_files(path: Path) -> dict[str, bytes]:
-    """The files of a checkpoint, each compared with the manifest, as is the folder's name."""
+    """Reads the files of a checkpoint; compares each, and the folder's name, with the manifest."""
     manifest = _manifest(path)
     seen = int(manifest["images_seen"])
     if _NAME.fullmatch(path.name) and int(path.name) != seen:
@@ -107,15 +112,15 @@ def verified_files(path: Path) -> dict[str, bytes]:
         expected = manifest["files"][name]
         data = _read(path / name)
         if len(data) != expected["bytes"]:
-            raise ModelError(path / name, f"is cut short: {len(data)} of {expected['bytes']} bytes", OLDER)
+            raise DamagedCheckpointError(path / name, f"is cut short: {len(data)} of {expected['bytes']} bytes")
         if _sha256(data) != expected["sha256"]:
-            raise ModelError(path / name, f"is damaged{_culprit(name, data, manifest)}", OLDER)
+            raise DamagedCheckpointError(path / name, f"is damaged{_culprit(name, data, manifest)}")
         files[name] = data
     return files
 
 
 def last(folder: Path) -> tuple[Path | None, list[ModelError]]:
-    """The newest checkpoint that verifies, and what is wrong with those that are newer by name or manifest."""
+    """Finds the newest checkpoint that verifies; returns it with the faults of newer ones, by name or manifest."""
     faults: list[ModelError] = []
     for path in sorted(_candidates(folder), key=lambda path: max(int(path.name), _number(path) or 0), reverse=True):
         try:
@@ -127,13 +132,13 @@ def last(folder: Path) -> tuple[Path | None, list[ModelError]]:
 
 
 def thin(folder: Path, total_images: int, keep: Path | None = None) -> None:
-    """Deletes checkpoints: kept are the last two, `keep`, and a ladder of older ones, denser towards the end.
+    """Deletes checkpoints, but keeps the last two, `keep`, and a ladder of older ones, denser towards the end.
 
-    A checkpoint is only deleted once the two newest have been verified, so that a good one never makes room for a
-    bad one. Folders with a name that is not theirs are left alone.
+    Deletes only if the two newest verify, so that a good checkpoint never makes room for a damaged one. Leaves
+    renamed folders alone.
     """
-    rightly_named = (path for path in _candidates(folder) if _number(path) in (None, int(path.name)))
-    paths = sorted(rightly_named, key=lambda path: int(path.name))
+    not_renamed = (path for path in _candidates(folder) if _number(path) in (None, int(path.name)))
+    paths = sorted(not_renamed, key=lambda path: int(path.name))
     if len(paths) <= 2 or not all(_verifies(path) for path in paths[-2:]):
         return
     newest = int(paths[-1].name)
@@ -148,17 +153,17 @@ def thin(folder: Path, total_images: int, keep: Path | None = None) -> None:
 
 
 def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """safetensors bytes. Equal tensors give equal bytes whatever their layout in memory."""
+    """Serializes tensors as safetensors. Equal tensors give equal bytes, whatever their memory layout."""
     plain = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
     return save_safetensors(plain, dict(metadata) if metadata else None)
 
 
 def from_bytes(path: Path, data: bytes) -> dict[str, Tensor]:
-    """The opposite. `path` is for the message."""
+    """The inverse of `to_bytes`. `path` is for the message."""
     try:
         return load_safetensors(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(path, f"is no valid safetensors file ({error})", OLDER) from error
+        raise DamagedCheckpointError(path, f"is not a valid safetensors file ({error})") from error
 
 
 def tensor_digest(value: Tensor) -> str:
@@ -180,7 +185,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 
 def _number(path: Path) -> int | None:
-    """images_seen of the manifest; None where that is damaged."""
+    """images_seen of the manifest; None if that is damaged."""
     try:
         return int(_manifest(path)["images_seen"])
     except ModelError:
@@ -203,16 +208,16 @@ def _manifest(path: Path) -> dict[str, Any]:
         complete = complete and manifest["sha256"] == _own_digest(manifest)
         complete = complete and 0 <= int(manifest["images_seen"]) <= MAX_IMAGES
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ModelError(path / "manifest.json", "is damaged", OLDER) from error
+        raise DamagedCheckpointError(path / "manifest.json", "is damaged") from error
     if newer:
         raise ModelError(path, "was written by a newer Kantor", "install the newest version")
     if not complete:
-        raise ModelError(path / "manifest.json", "is damaged", OLDER)
+        raise DamagedCheckpointError(path / "manifest.json", "is damaged")
     return dict(manifest)
 
 
 def _own_digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest without this digest."""
+    """SHA-256 of a manifest without its own digest."""
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
     return _sha256(json.dumps(rest, sort_keys=True).encode())
 
@@ -221,20 +226,20 @@ def _values(path: Path, data: bytes) -> dict[str, Any]:
     try:
         return dict(json.loads(data))
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelError(path, "is no JSON object", OLDER) from error
+        raise DamagedCheckpointError(path, "is not a JSON object") from error
 
 
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ModelError(path, "is too large to be a checkpoint", OLDER)
+            raise DamagedCheckpointError(path, "is too large to be a checkpoint")
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(path, f"cannot be read ({error.strerror})", OLDER) from error
+        raise DamagedCheckpointError(path, f"cannot be read ({error.strerror})") from error
 
 
 def _culprit(name: str, data: bytes, manifest: Mapping[str, Any]) -> str:
-    """ " in tensor X", where one can be named."""
+    """ " in tensor X", if it can be identified."""
     if not name.endswith(".safetensors"):
         return ""
     try:

@@ -14,7 +14,6 @@ import torch
 import kantor
 from kantor import nets
 from kantor.errors import ConfigError, DataError, ModelError
-from kantor.runs.fit import misfit
 from kantor.sinks.metrics_csv import COLUMNS
 from support.commands import exit_of
 from support.resume_child import train_until
@@ -277,19 +276,6 @@ def test_a_line_that_was_deleted_costs_no_other(run: Path, go_on: Callable[..., 
 
 
 # --- networks of one's own ------------------------------------------------------------------------------------------
-
-
-def test_tensors_that_do_not_fit_are_named_in_a_short_line() -> None:
-    saved = {f"critic/{i}.weight": torch.zeros(2, i + 1) for i in range(9)} | {"average/a": torch.zeros(1)}
-    assert misfit(saved, saved) == ""
-    wanted = saved | {"critic/0.weight": torch.zeros(3, 1), "critic/new.bias": torch.zeros(())}
-    del wanted["average/a"]
-    text = misfit(saved, wanted)
-    assert "critic/0.weight is [2, 1] in the checkpoint and [3, 1] in the network" in text
-    assert "average/a is not in the network" in text
-    assert "critic/new.bias is not in the checkpoint" in text
-    many = misfit(saved, {name: torch.zeros(7) for name in saved})
-    assert many.endswith("and 8 more") and len(many) < 300 and "\n" not in many
 
 
 def test_an_own_network_that_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

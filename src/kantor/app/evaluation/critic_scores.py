@@ -9,15 +9,13 @@ import torch
 
 from kantor.app.evaluation.image_sets import Drawn, Reals, chosen
 from kantor.app.evaluation.subject import Subject
-from kantor.config.io import layered
-from kantor.config.schema import Config
 from kantor.data.loading.feed import to_float
 from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError
 from kantor.metrics.evaluate import CriticScores
 from kantor.nets import build_critic
 from kantor.random import permute
-from kantor.runs import checkpoint as checkpoints
+from kantor.runs.run_state import RunState
 
 MOST_CRITICISED = 2000
 
@@ -29,13 +27,12 @@ def criticise(
     """The critic's scores, from the checkpoint of the weights; None where there is none."""
     if subject.checkpoint is None or subject.config is None or subject.card is None:
         return None
-    found = checkpoints.load(subject.checkpoint)
+    saved = RunState.load(subject.checkpoint)
     spec, names = subject.card.spec, subject.card.class_names
-    config = layered(Config(), dict(found.values.get("config", {})), str(subject.checkpoint))
+    config = saved.config()
     critic = build_critic(config.critic, spec, len(names))
-    tensors = {k.removeprefix("critic/"): v for k, v in found.model.items() if k.startswith("critic/")}
     try:
-        critic.load_state_dict(tensors)
+        critic.load_state_dict(saved.weights("critic"))
     except RuntimeError as error:
         raise ModelError(subject.checkpoint, "does not fit the run's configuration", "leave critic out") from error
     critic.eval().to(device)

@@ -19,6 +19,7 @@ from kantor.errors import ModelError
 from kantor.nets.progressive import Fading, Growth, growth_of
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
+from kantor.runs.run_state import RunState
 
 PARTS = ("generator", "critic", "average")
 FADE_IMAGES = 100_000
@@ -78,13 +79,8 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
         if newest is None:
             raise ModelError(run, "has no checkpoint that can be used", "train it first")
         path = newest
-    checkpoint = checkpoints.load(path)
-    found = checkpoint.model
-    parts = {
-        part: {name.removeprefix(f"{part}/"): t for name, t in found.items() if name.startswith(f"{part}/")}
-        for part in PARTS
-    }
-    return Weights(path.resolve(), parts, tuple(checkpoint.values.get("class_names", ())))
+    saved = RunState.load(path)
+    return Weights(path.resolve(), {part: saved.weights(part) for part in PARTS}, saved.class_names)
 
 
 def same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:

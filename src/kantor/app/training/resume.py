@@ -12,7 +12,9 @@ from kantor.config.schema import Config
 from kantor.errors import ConfigError, ModelError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
+from kantor.runs.checkpoint import DamagedCheckpointError
 from kantor.runs.events import read_events
+from kantor.runs.run_state import RunState
 from kantor.sinks.metrics_csv import read_metrics
 
 MAY_CHANGE = (
@@ -24,28 +26,27 @@ MAY_CHANGE = (
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint knows of it
 _MUST_BE_FILLED = ("train.images", "train.precision", "data.size", "data.channels")
 _LISTED = 5
-_PARTS = {"config", "counters", "feed", "fingerprint", "listeners"}  # of a checkpoint's values
 
 
 def resumed_config(
     run: Path,
     config_file: Path | None,
     overrides: Mapping[str, Any],
-    found: checkpoints.Checkpoint | None = None,
+    saved: RunState | None = None,
 ) -> Config:
     """The configuration that the run began with, but for what may change on the way, if asked for: the intervals
     between rows, sheets and saves, and the place where the images lie.
 
     Args:
-        found: the checkpoint to go on from, which knows what the run began with.
+        saved: the checkpoint to resume from, which knows what the run began with.
     Raises:
         ConfigError: the user asks for another one, or has edited config.toml; lists what differs.
     """
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))
-    if found is not None:
-        _refuse_edits(path, config, found.values["config"])
-    _refuse_auto(path, config, found)
+    if saved is not None:
+        _refuse_edits(path, config, saved.config())
+    _refuse_auto(path, config, saved)
     wanted = config
     if config_file is not None:
         wanted = layered(wanted, read_config(config_file), str(config_file))
@@ -60,24 +61,19 @@ def resumed_config(
     return wanted
 
 
-def _refuse_edits(path: Path, config: Config, began_with: Any) -> None:
-    try:
-        original = layered(Config(), began_with, "the checkpoint")
-    except ConfigError as error:
-        what = f"the checkpoint has a configuration that this version cannot read ({error.where}: {error.what})"
-        raise ModelError(path.parent, what, "go on with the version that began the run") from error
+def _refuse_edits(path: Path, config: Config, original: Config) -> None:
     if changed := _listed(original, config, _MAY_BE_EDITED):
         what = f"was edited, but a run goes on with the configuration it began with: {changed}"
         raise ConfigError(path, what, "put that back, or start a new run with --config")
 
 
-def _refuse_auto(path: Path, config: Config, found: checkpoints.Checkpoint | None) -> None:
+def _refuse_auto(path: Path, config: Config, saved: RunState | None) -> None:
     """Fields that were filled when the run began and must stay so."""
-    original = found.values["config"] if found else {}
+    original = saved.config() if saved else None
     for name in _MUST_BE_FILLED:
         section, _, field = name.partition(".")
         if getattr(getattr(config, section), field) == "auto":
-            value = original.get(section, {}).get(field)
+            value = getattr(getattr(original, section), field) if original else None
             do = f"write {field} = {value}" if value else "write what it was, or start a new run"
             raise ConfigError(path, f'{name} is "auto", and a run that goes on needs its value', do)
 
@@ -96,7 +92,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Checkpoint | None:
+def open_checkpoint(run: Path, note: Callable[[str], None]) -> RunState | None:
     """The newest checkpoint that verifies; None where the run was killed before its first save.
 
     Damaged ones are named to the user and passed over.
@@ -109,7 +105,8 @@ def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Check
     path, faults = checkpoints.last(folder)
     if path is None and faults:
         fault = faults[0]
-        do = fault.do if fault.do != checkpoints.OLDER else "bring back a copy, or start a new run"
+        older_would_do = isinstance(fault, DamagedCheckpointError)
+        do = "bring back a copy, or start a new run" if older_would_do else fault.do
         raise ModelError(fault.where, f"{fault.what}, and no other checkpoint is whole", do)
     if path is None and (proof := _proof_of_a_save(run)):
         what = f"the run was saved ({proof}), but its checkpoints are gone"
@@ -119,34 +116,31 @@ def open_checkpoint(run: Path, note: Callable[[str], None]) -> checkpoints.Check
     if path is None:
         note("there is no checkpoint to go on from: the run starts again from its first step")
         return None
-    found = checkpoints.load(path)
-    if lacking := sorted(_PARTS - found.values.keys()):
-        raise ModelError(path, f"has no {' and no '.join(lacking)}", "use an older one")
-    _check_lines(run, found.values["listeners"])
-    return found
+    saved = RunState.load(path)
+    _check_lines(run, saved.listeners)
+    return saved
 
 
-def rounds_otherwise(config: Config, found: checkpoints.Checkpoint | None) -> list[str]:
-    """Lines on what was changed since the checkpoint and takes the same steps, to rounding."""
-    if found is None:
+def rounding_changes(config: Config, saved: RunState | None) -> list[str]:
+    """A line for each setting changed since the checkpoint that changes steps by rounding only."""
+    if saved is None:
         return []
-    before, now = found.values["config"]["train"], config.train.model_dump()
-    began_with = {name: before.get(name, default) for name, default in (("micro_batch", 0), ("compile", False))}
+    before, now = saved.config().train, config.train
+    values = ((name, getattr(before, name), getattr(now, name)) for name in ("micro_batch", "compile"))
     return [
-        f"train.{name}: {str(value).lower()} -> {str(now[name]).lower()}: numbers will differ by rounding from those of an unbroken run"
-        for name, value in began_with.items()
-        if value != now[name]
+        f"train.{name}: {str(old).lower()} -> {str(new).lower()}: numbers will differ by rounding from those of an unbroken run"
+        for name, old, new in values
+        if old != new
     ]
 
 
-def resumed_line(run: Path, found: checkpoints.Checkpoint) -> str:
-    """Where a run goes on, once nothing has been refused."""
-    seen = int(found.values["counters"]["images_seen"])
-    return f"resumed at {seen:,} images from {run / directory.CHECKPOINTS / f'{seen:09d}'}"
+def resumed_line(saved: RunState) -> str:
+    """Where a run resumes, once nothing has been refused."""
+    return f"resumed at {saved.images_seen:,} images from {saved.path}"
 
 
 def _passed_over(fault: ModelError) -> str:
-    return "it is passed over" + ("" if fault.do == checkpoints.OLDER else f": {fault.do}")
+    return "skipped" if isinstance(fault, DamagedCheckpointError) else f"skipped; {fault.do}"
 
 
 def _proof_of_a_save(run: Path) -> str:
@@ -162,8 +156,8 @@ def _proof_of_a_save(run: Path) -> str:
     return directory.GENERATOR if (run / directory.GENERATOR).exists() and not begun else ""
 
 
-def _check_lines(run: Path, listeners: Any) -> None:
+def _check_lines(run: Path, listeners: Mapping[str, Any]) -> None:
     """Raises DataError where new lines would follow damaged ones. What lies past the checkpoint is cut off anyway."""
-    metrics = listeners.get(directory.METRICS, {}) if isinstance(listeners, dict) else {}
+    metrics = listeners.get(directory.METRICS, {})
     read_metrics(run / directory.METRICS, metrics.get("offset"))
     directory.require_file(run / directory.EVENTS)

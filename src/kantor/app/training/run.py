@@ -39,7 +39,7 @@ from kantor.report.loss_guide import reading_of
 from kantor.report.plots import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
-from kantor.runs.fit import misfit
+from kantor.runs.run_state import RunState, tensor_mismatch
 from kantor.sinks.best_model import BestScore
 from kantor.sinks.console import Console
 from kantor.sinks.events_log import EventsLog
@@ -201,7 +201,7 @@ class Run:
     """A run directory and everything that works in it.
 
     Args:
-        found: the checkpoint to go on from; None begins.
+        saved: the checkpoint to resume from; None for a new run.
         weights: of another model, to begin with.
         tensorboard: write for TensorBoard too.
         started_s: time.monotonic() when the invocation began; budget_s: seconds that it may take.
@@ -216,11 +216,11 @@ class Run:
         cache: Path,
         started_s: float,
         budget_s: float | None,
-        found: checkpoints.Checkpoint | None,
+        saved: RunState | None,
         weights: Weights | None = None,
         tensorboard: bool = False,
     ) -> None:
-        self.path, self.parts, self.terminal, self.found, self._cache = path, parts, terminal, found, cache
+        self.path, self.parts, self.terminal, self.saved, self._cache = path, parts, terminal, saved, cache
         self._started_s, self._budget_s = started_s, math.inf if budget_s is None else budget_s
         self.state, self.feed = parts.state(), parts.feed
         self._console = terminal.console(path)
@@ -241,9 +241,9 @@ class Run:
                 **more,
             }
         )
-        if found:
-            self.bus.load(found.values["listeners"])
-            self._load(found)
+        if saved:
+            self.bus.load(saved.listeners)
+            self._load(saved)
         elif weights:
             for line in start_from(self.state, weights, parts.class_names).lines:
                 terminal.note(line)
@@ -273,7 +273,7 @@ class Run:
         seen = self.state.counters.images_seen
         try:
             reason = loop.run(
-                Started(seen, plan.total_images, parts.store.count, reals, self.found is not None, left_s)
+                Started(seen, plan.total_images, parts.store.count, reals, self.saved is not None, left_s)
             )
         finally:
             self._console.close()
@@ -304,17 +304,19 @@ class Run:
         """Writes a checkpoint, and the model file where this moment is the best so far; gives the checkpoint's path."""
         parts, seen = self.parts, self.state.counters.images_seen
         names = parts.class_names
-        values = {
+        saved = RunState(
+            path=self.path,
+            model=self.state.model_tensors(),
+            optimizer=self.state.optimizer_tensors(),
             **self.state.values(),
-            "feed": self.feed.position,
-            "listeners": self.bus.state(),
-            "config": parts.config.model_dump(mode="json"),
-            "fingerprint": parts.store.fingerprint,
-            "spec": list(parts.spec),
-            "class_names": list(names),
-            "condition": parts.condition,
-        }
-        value = checkpoints.Checkpoint(self.state.model_tensors(), self.state.optimizer_tensors(), values)
+            feed_position=self.feed.position,
+            listeners=self.bus.state(),
+            config_fields=parts.config.model_dump(mode="json"),
+            fingerprint=parts.store.fingerprint,
+            spec=parts.spec,
+            class_names=names,
+            condition=parts.condition,
+        )
         model, folder, best = self.path / directory.GENERATOR, self.path / directory.CHECKPOINTS, self._best
         if best.keeps(seen) or not model.exists():
             card = Card(parts.spec, parts.config.generator, parts.config.objective.kind, names, seen, parts.condition)
@@ -323,7 +325,7 @@ class Run:
             except UserError:
                 best.lost()
                 raise
-        path = checkpoints.save(folder, seen, value)
+        path = saved.save(folder)
         keep = None if best.images_seen is None else folder / f"{best.images_seen:09d}"
         checkpoints.thin(folder, self._plan().total_images, keep)
         return path
@@ -334,13 +336,13 @@ class Run:
         assert "auto" not in (*lengths, train.score_images)
         return Plan(*lengths, self._started_s, self._budget_s, train.score_images)  # type: ignore[arg-type]
 
-    def _load(self, found: checkpoints.Checkpoint) -> None:
-        if differs := misfit(found.model, self.state.model_tensors()):
+    def _load(self, saved: RunState) -> None:
+        if differs := tensor_mismatch(saved.model, self.state.model_tensors()):
             do = "use the code that the run began with, or start a new run"
             raise ModelError(self.path, f"its checkpoint does not fit the networks: {differs}", do)
         try:
-            self.state.load(found.model, found.optimizer, found.values)
-            self.feed.position = int(found.values["feed"])
+            self.state.load(saved.model, saved.optimizer, saved.engine_values)
+            self.feed.position = saved.feed_position
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             what = f"the checkpoint does not fit the configuration ({str(error).splitlines()[0]})"
             raise ModelError(self.path, what, "start a new run") from error

@@ -30,7 +30,7 @@ from kantor.app.training.length import (
     total_images,
 )
 from kantor.app.training.memory import explained
-from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounds_otherwise
+from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounding_changes
 from kantor.app.training.run import Parts, Run, Terminal, build
 from kantor.app.training.trial import fastest_threads, images_per_second
 from kantor.config.io import leaves, overridden, read_toml, resolve, to_toml
@@ -169,20 +169,20 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         env = environment.read(run / directory.ENVIRONMENT)
         if device.type == "cpu" and env.get("device_type") == "cpu" and "threads" in env:
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
-        found = open_checkpoint(run, terminal.note)
-        config = resumed_config(run, options.config_file, options.overrides, found)
-        expected = found.values["fingerprint"] if found else env.get("data_fingerprint")
+        saved = open_checkpoint(run, terminal.note)
+        config = resumed_config(run, options.config_file, options.overrides, saved)
+        expected = saved.fingerprint if saved else env.get("data_fingerprint")
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
         parts = build(config, store, device, config.train.precision, measuring(config, device))
-        seen = int(found.values["counters"]["images_seen"]) if found else 0
+        seen = saved.images_seen if saved else 0
         planned = bool(env.get("length_from_budget"))
         resumed_length(options, parts, seen, planned, lambda: 1.0)  # what is refused is so before anything is compiled
         with explained(parts):
             options, parts = _with_compiled_steps(options, parts, terminal)
             config = parts.config
-            for line in rounds_otherwise(config, found):
+            for line in rounding_changes(config, saved):
                 terminal.note(line)
 
             def rate() -> float:
@@ -199,7 +199,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             again = {"train.score_images", "score.count"} - options.overrides.keys()
             config, _ = fill(config, dict.fromkeys(sorted(again), ("auto", "")))
         config = with_intervals(config, asked, images=store.count)
-        weights = same_weights(config, env) if found is None else None
+        weights = same_weights(config, env) if saved is None else None
         lengthened = Run(
             run,
             parts.lasting(config),
@@ -207,14 +207,14 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             cache_folder(options.cache),
             options.started_s,
             options.budget_s,
-            found,
+            saved,
             weights,
             options.tensorboard,
         )
         if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):  # only now is nothing refused
             atomic.write_text(run / directory.CONFIG, text)
-        if found:
-            terminal.note(resumed_line(run, found))
+        if saved:
+            terminal.note(resumed_line(saved))
         with explained(parts.lasting(config)):
             return run, lengthened.train()
 

@@ -245,7 +245,7 @@ def test_a_stack_grows_out_of_a_smaller_one(
     old, new = newest(small_stack), newest(run)
     heirs = {
         "generator/base": "generator/base", "generator/layers.1.conv": "generator/layers.1.conv",
-        "generator/layers.4.conv": "generator/layers.2.conv", "generator/old_image.conv": "generator/layers.2.conv",
+        "generator/layers.4.conv": "generator/layers.2.conv", "generator/old_picture.conv": "generator/layers.2.conv",
         "critic/old_first.conv": "critic/layers.0.conv", "critic/layers.2.conv": "critic/layers.1.conv",
         "critic/score": "critic/score",
     }  # fmt: skip

@@ -27,6 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KANTOR_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr("kantor.report.plots.losses_png", lambda *_: b"a plot")  # which takes a second each
+        patch.setattr("kantor.app.report.curve_svg", lambda *_: "<svg></svg>")
         yield
 
 

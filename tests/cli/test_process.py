@@ -29,6 +29,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KANTOR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("kantor.report.plots.losses_png", lambda *_: b"a plot")
+    monkeypatch.setattr("kantor.app.report.curve_svg", lambda *_: "<svg></svg>")
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)}
     yield
     for name, handler in before.items():

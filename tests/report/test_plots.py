@@ -11,10 +11,11 @@ from PIL import Image
 
 from kantor.engine.events import Finished, Saved, Started, Tick
 from kantor.report.curves import smooth, without_abandoned
-from kantor.report.panels import _LABEL_PT, GAP, SCORES, SMALL, WASSERSTEIN, _apart, measured_panels
-from kantor.report.plots import LossPlot, _places, losses_png
+from kantor.report.painter import LABEL_PT, spread
+from kantor.report.panels import CRITIC_SCORES, GAP, SMALL, WASSERSTEIN, metric_panels
+from kantor.report.plots import LossPlot, losses_png, places
 from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv
-from kantor.sinks.throttle import Sparing
+from kantor.sinks.throttle import Throttle
 
 
 def metrics(n, seed=0):
@@ -88,29 +89,33 @@ def test_both_curves_of_the_scores_lie_in_one_panel():
 def test_labels_of_two_curves_do_not_touch():
     for here in np.linspace(-1, 101, 35):
         for there in np.linspace(-1, 101, 35):
-            first, second = _apart([here, there], 100.0)
-            assert abs(first - second) >= _LABEL_PT - 1e-9
-            assert min(first, second) >= _LABEL_PT / 2 - 1e-9 and max(first, second) <= 100 - _LABEL_PT / 2 + 1e-9
+            first, second = spread([here, there], 100.0)
+            assert abs(first - second) >= LABEL_PT - 1e-9
+            assert min(first, second) >= LABEL_PT / 2 - 1e-9 and max(first, second) <= 100 - LABEL_PT / 2 + 1e-9
             assert here == there or (first > second) == (here > there)
-    assert _apart([20.0, 80.0], 100.0) == [20.0, 80.0]
-    assert _apart([1.0], 100.0) == [1.0]
+    assert spread([20.0, 80.0], 100.0) == [20.0, 80.0]
+    assert spread([1.0], 100.0) == [1.0]
 
 
 def test_panels_stand_two_in_a_row_and_the_scores_alone_in_the_first_where_they_are_odd():
     def rows(panels):
         return [
-            (panel.title, row, column if isinstance(column, int) else "both") for panel, row, column in _places(panels)
+            (panel.title, row, column if isinstance(column, int) else "both") for panel, row, column in places(panels)
         ]
 
     scores, critic, generator, penalty, _ = SMALL
-    assert rows([scores, critic]) == [("Scores", 0, 0), ("Critic loss", 0, 1)]
-    assert rows([scores, critic, generator]) == [("Scores", 0, "both"), ("Critic loss", 1, 0), ("Generator loss", 1, 1)]
+    assert rows([scores, critic]) == [("Critic scores", 0, 0), ("Critic loss", 0, 1)]
+    assert rows([scores, critic, generator]) == [
+        ("Critic scores", 0, "both"),
+        ("Critic loss", 1, 0),
+        ("Generator loss", 1, 1),
+    ]
     assert rows([critic, generator, penalty])[-1] == ("Penalty", 1, "both")
     assert len({(row, column) for _, row, column in rows(list(SMALL))}) == 5
     assert {row for _, row, _ in rows(list(SMALL))} == {0, 1, 2}
-    with_distance = [*measured_panels({"fd@kantor-small": np.ones(2)}), *SMALL]
-    assert rows(with_distance)[1] == ("Scores", 0, 1)
-    assert SCORES is scores
+    with_distance = [*metric_panels({"fd@kantor-small": np.ones(2)}), *SMALL]
+    assert rows(with_distance)[1] == ("Critic scores", 0, 1)
+    assert CRITIC_SCORES is scores
 
 
 def test_names_are_not_formulas():
@@ -136,7 +141,7 @@ def test_smooth_values():
 
 
 def test_loss_plot_draws_at_saves(tmp_path):
-    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, sparing=Sparing(math.inf))
+    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, throttle=Throttle(math.inf))
     path = tmp_path / "losses.png"
 
     def tell(event):
@@ -166,7 +171,7 @@ def test_loss_plot_is_spared_at_saves_and_not_at_the_end(tmp_path, monkeypatch):
         return b"a plot"
 
     monkeypatch.setattr("kantor.report.plots.losses_png", slowly)
-    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, sparing=Sparing(0.1, lambda: now_s[0]))
+    csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, throttle=Throttle(0.1, lambda: now_s[0]))
     for number in range(1, 30):
         event = Tick(100 * number, 0, 1.0, 1.0, 100.0, {"critic_gap": 1.0, "critic_loss": -1.0})
         csv.on(event)

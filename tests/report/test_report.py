@@ -17,8 +17,9 @@ from kantor.app.report import PAGE, write_report
 from kantor.config.io import resolve
 from kantor.report import sentences
 from kantor.report.curves import without_abandoned
-from kantor.report.loss_guide import Reading, reading_of
-from kantor.report.page import curve_svg
+from kantor.report.loss_guide import LossGuide, loss_guide
+from kantor.report.painter import curve_svg
+from kantor.report.panels import GAP, Line, Panel
 from kantor.report.plots import losses_png
 from kantor.report.table import epoch_table, loss_table
 from kantor.sinks.metrics_csv import COLUMNS, read_metrics
@@ -76,7 +77,7 @@ def test_training_leaves_a_page_that_needs_nothing_else(run: Path) -> None:
     assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe")]
     assert not re.search(r"https?://", page.text)
-    for heading in ("Images it makes", "Curves", "Settings", "Do it again"):
+    for heading in ("Generated and real images", "Curves", "Settings", "Repeat, resume, use"):
         assert heading in page.text
     assert "64 images seen" in page.text
     assert "generator.width" in page.text
@@ -105,17 +106,17 @@ def test_a_run_that_has_only_begun(run: Path) -> None:
     shutil.rmtree(run / "samples")
     shutil.rmtree(run / "checkpoints")
     page = Balance(write_report(run).read_text("utf-8"))
-    assert "No sheet has been drawn yet." in page.text
-    assert "Nothing has been measured yet." in page.text
+    assert "No images generated yet." in page.text
+    assert "Nothing measured yet." in page.text
 
 
 def test_faults_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "samples" / "reals.png").write_bytes(b"no image")
     assert exit_of("report", run) == 0
-    assert "Sheets that cannot be read: 1." in (run / PAGE).read_text()
+    assert "Unreadable grids: 1." in (run / PAGE).read_text()
     Image.new("RGB", (20, 20)).save(run / "samples" / "reals.png")
     assert exit_of("report", run) == 0
-    assert "cannot be read" not in (run / PAGE).read_text()
+    assert "Unreadable grids" not in (run / PAGE).read_text()
     (run / "metrics.csv").write_text("images_seen,critic_gap\n1,2\nx,3\n")
     assert exit_of("report", run) == 3
     assert "line 3" in capsys.readouterr().err
@@ -229,81 +230,83 @@ def test_trend(shape: str, found: str, scale: float) -> None:
 def test_trend_of_little() -> None:
     assert sentences.trend(np.arange(5.0)) == "short"
     assert sentences.trend(np.full(100, np.nan)) == "short"
-    assert "too few rows" in sentences.gap_words(np.arange(5.0), Reading())
+    assert "Too few rows" in sentences.gap_words(np.arange(5.0), LossGuide())
 
 
-def reading(preset: str, **overrides: object) -> Reading:
-    return reading_of(resolve(preset, None, overrides).objective)
+def guide(preset: str, **overrides: object) -> LossGuide:
+    return loss_guide(resolve(preset, None, overrides).objective)
 
 
 def test_sentences_carry_the_figures() -> None:
     norm = np.concatenate([np.full(30, 9.0), np.full(10, 1.05)])
-    two_sided, one_sided = reading("wgan-gp"), reading("wgan-gp", **{"objective.kind": "wgan-lp"})
-    assert "1.05: as it should be" in sentences.gradient_words(norm, two_sided)
-    assert "9: further above 1" in sentences.gradient_words(np.full(40, 9.0), two_sided)
-    assert "1.5: above 1, as is usual" in sentences.gradient_words(np.full(40, 1.5), two_sided)
-    dragan = reading("dcgan", **{"objective.kind": "dragan", "critic.norm": "layer"})
-    assert "1.5: further above 1" in sentences.gradient_words(np.full(40, 1.5), dragan)
-    assert "0.1: further below 1" in sentences.gradient_words(np.full(40, 0.1), two_sided)
-    assert "0.1: as it should be" in sentences.gradient_words(np.full(40, 0.1), one_sided)
-    drawn_to_zero = sentences.gradient_words(np.full(40, 0.3), reading("default"))
-    assert "Drawn to 0" in drawn_to_zero and drawn_to_zero.endswith("is 0.3.")
+    two_sided, one_sided = guide("wgan-gp"), guide("wgan-gp", **{"objective.kind": "wgan-lp"})
+    assert "1.05, as it should be" in sentences.gradient_words(norm, two_sided)
+    assert "9, further above 1 than usual" in sentences.gradient_words(np.full(40, 9.0), two_sided)
+    assert "1.5, above 1 as usual" in sentences.gradient_words(np.full(40, 1.5), two_sided)
+    dragan = guide("dcgan", **{"objective.kind": "dragan", "critic.norm": "layer"})
+    assert "1.5, further above 1 than usual" in sentences.gradient_words(np.full(40, 1.5), dragan)
+    assert "0.1, further below 1 than usual" in sentences.gradient_words(np.full(40, 0.1), two_sided)
+    assert "0.1, as it should be" in sentences.gradient_words(np.full(40, 0.1), one_sided)
+    to_zero = sentences.gradient_words(np.full(40, 0.3), guide("default"))
+    assert "Target: 0." in to_zero and to_zero.endswith("quarter: 0.3.")
     lines = sentences.health({"skipped_steps": np.array([0, 3.0]), "images_per_second": np.array([100.0, 200, 300])})
-    assert lines[0].startswith("3 steps were skipped")
-    assert "200 images a second" in lines[1]
+    assert lines[0].startswith("Skipped 3 steps")
+    assert "200 images per second" in lines[1]
 
 
 def test_the_norm_is_judged_by_the_target_of_its_penalty() -> None:
-    half = reading("paper-mnist28-wgan-gp")
-    assert half.gradient_norm.startswith("Drawn to 0.5; somewhat above it")
+    half = guide("paper-mnist28-wgan-gp")
+    assert half.gradient_norm.startswith("Target: 0.5; somewhat above it")
     for norm, verdict in (
-        (0.51, "0.51: as it should be"),
-        (0.3, "0.3: further below 0.5"),
-        (0.75, "0.75: above 0.5, as is usual"),
-        (1.05, "1.05: further above 0.5"),
+        (0.51, "0.51, as it should be"),
+        (0.3, "0.3, further below 0.5 than usual"),
+        (0.75, "0.75, above 0.5 as usual"),
+        (1.05, "1.05, further above 0.5 than usual"),
     ):
         assert verdict in sentences.gradient_words(np.full(40, norm), half)
-    kept = reading("wgan-gp", **{"objective.kind": "wgan-lp", "objective.penalties.gradient.target": 20.0})
-    assert kept.gradient_norm.startswith("Kept to 20 at most")
-    assert "15: as it should be" in sentences.gradient_words(np.full(40, 15.0), kept)
-    assert "41: further above 20" in sentences.gradient_words(np.full(40, 41.0), kept)
-    assert reading("wgan-gp").gradient_norm.startswith("Drawn to 1;")
+    kept = guide("wgan-gp", **{"objective.kind": "wgan-lp", "objective.penalties.gradient.target": 20.0})
+    assert kept.gradient_norm.startswith("Limit: 20")
+    assert "15, as it should be" in sentences.gradient_words(np.full(40, 15.0), kept)
+    assert "41, further above 20 than usual" in sentences.gradient_words(np.full(40, 41.0), kept)
+    assert guide("wgan-gp").gradient_norm.startswith("Target: 1;")
     other = {"of": "two-sided", "target": 0.5, "at.kind": "real"}
-    two_targets = reading("wgan-gp", **{f"objective.penalties.second.{name}": value for name, value in other.items()})
-    assert two_targets.drawn_to == "" and "Drawn" not in two_targets.gradient_norm
-    columns = reading("wgan-gp", **{"objective.penalties.gradient.over": "columns"})
-    assert columns.drawn_to == "" and "Drawn" not in columns.gradient_norm  # the curve shows the norm of whole images
+    two_targets = guide("wgan-gp", **{f"objective.penalties.second.{name}": value for name, value in other.items()})
+    assert two_targets.penalty_kind == "" and "Target" not in two_targets.gradient_norm
+    columns = guide("wgan-gp", **{"objective.penalties.gradient.over": "columns"})
+    assert (
+        columns.penalty_kind == "" and "Target" not in columns.gradient_norm
+    )  # the curve shows the norm of whole images
 
 
 def test_every_objective_says_how_to_read_the_scores() -> None:
     assert (
-        reading("wgan-gp").scores
-        == reading("wgan").scores
+        guide("wgan-gp").critic_scores
+        == guide("wgan").critic_scores
         == "Their distance is the estimate; their height has no meaning."
     )
     for preset in "default", "dcgan":
-        assert reading(preset).scores.startswith("Their distance is the gap")
+        assert guide(preset).critic_scores.startswith("Their distance is the gap")
     for kind in "hinge", "lsgan", "dragan":
         assert (
-            len(reading("dcgan", **{"objective.kind": kind, "critic.norm": "layer"}).scores) <= 66
+            len(guide("dcgan", **{"objective.kind": kind, "critic.norm": "layer"}).critic_scores) <= 66
         )  # as wide as its panel
 
 
 def test_a_rising_gap_is_judged_by_its_objective() -> None:
     """As docs/losses.md has it: slowly rising is healthy for a relativistic critic, up to a gap of 3."""
     rising = np.linspace(0.1, 0.9, 100)
-    assert "that is healthy while it is slow" in sentences.gap_words(rising, reading("default"))
-    assert "at 3 and more the critic wins" in sentences.gap_words(5 * rising, reading("default"))
-    assert "still finding differences" in sentences.gap_words(99 * rising, reading("wgan-gp"))
-    assert "usual for long where weights are clipped" in sentences.gap_words(rising, reading("wgan"))
-    assert "watch whether the images get worse" in sentences.gap_words(rising, reading("dcgan"))
-    assert "get better with more training" in sentences.gap_words(rising[::-1], reading("wgan-gp"))
+    assert "healthy if it is slow" in sentences.gap_words(rising, guide("default"))
+    assert "from 3 on the critic wins" in sentences.gap_words(5 * rising, guide("default"))
+    assert "still finds differences" in sentences.gap_words(99 * rising, guide("wgan-gp"))
+    assert "usual for long where weights are clipped" in sentences.gap_words(rising, guide("wgan"))
+    assert "check whether the images get worse" in sentences.gap_words(rising, guide("dcgan"))
+    assert "improve with more training" in sentences.gap_words(rising[::-1], guide("wgan-gp"))
 
 
 def test_a_wasserstein_critic_without_clipping_is_not_called_clipped() -> None:
     fields = {"objective.constraint.kind": "none", "objective.penalties.gradient.of": "two-sided"}
-    assert "clipped" in reading("wgan").gap
-    assert reading("wgan", **fields).gap == reading("wgan-gp").gap
+    assert "clipped" in guide("wgan").gap
+    assert guide("wgan", **fields).gap == guide("wgan-gp").gap
 
 
 def test_captions_and_documentation_agree() -> None:
@@ -311,7 +314,7 @@ def test_captions_and_documentation_agree() -> None:
     text = (ROOT / "docs" / "losses.md").read_text("utf-8")
     for preset, number, shown in ("default", "0.69", "0.69"), ("dcgan", "1.386", "1.39"), ("dcgan", "0.693", "0.69"):
         assert number in text
-        assert shown in reading(preset).critic_loss + reading(preset).generator_loss
+        assert shown in guide(preset).critic_loss + guide(preset).generator_loss
 
 
 @pytest.mark.parametrize("value", [1e308, -1e308, float("inf"), -float("inf"), 1e30])
@@ -324,7 +327,7 @@ def test_numbers_beyond_all_bounds(name: str, value: float) -> None:
         assert max(map(len, loss_table(broken)), default=0) <= 110
         assert max(map(len, epoch_table(broken)), default=0) <= 130
         kept, _ = without_abandoned(broken)
-        text = " ".join(sentences.health(kept)) + sentences.gap_words(kept["critic_gap"], reading("default"))
+        text = " ".join(sentences.health(kept)) + sentences.gap_words(kept["critic_gap"], guide("default"))
         assert len(text) < 600
 
 
@@ -349,7 +352,7 @@ def test_a_sheet_that_claims_to_be_huge(where: str, side: int, run: Path) -> Non
     """Its header alone is small; Pillow would warn of one of them and refuse the other."""
     (run / where).write_bytes(png_header(side))
     assert exit_of("report", run) == 0
-    lost = "Sheets that cannot be read: 1." in (run / PAGE).read_text()
+    lost = "Unreadable grids: 1." in (run / PAGE).read_text()
     assert lost == ("²" not in where)
 
 
@@ -368,16 +371,28 @@ def test_networks_without_normalisation(run: Path) -> None:
     assert "pixel normalisation" in text
 
 
-def test_a_long_run_is_drawn_in_few_points_and_keeps_its_spikes() -> None:
+def gap_svg(y: np.ndarray, title: str = "Gap") -> str:
+    kept, roll_backs = without_abandoned({"images_seen": np.arange(len(y)) * 1000.0, "critic_gap": y})
+    return curve_svg(kept, Panel(title, GAP.lines, "gap"), roll_backs)
+
+
+def svg_paths(svg: str) -> list[np.ndarray]:
+    """The points of each path: [points, 2]."""
+    return [
+        np.array([[float(x), float(y)] for x, y in re.findall(r"[ML] (\S+) (\S+)", path)])
+        for path in re.findall(r'<path d="([^"]*)"', svg)
+    ]
+
+
+def test_a_long_run_is_painted_in_few_points_and_keeps_its_spikes() -> None:
     y = np.sin(np.arange(100_000) / 5000)
     y[54_321] = 9.0
-    svg = curve_svg(np.arange(100_000.0), y, 'Gap "&"')
+    svg = gap_svg(y, 'Gap "&"')
     assert len(svg) < 20_000
-    raw, calm = (np.array([list(map(float, pair.split(","))) for pair in points.split()]) for points in
-                 re.findall(r'points="([^"]*)"', svg))  # fmt: skip
-    assert abs(raw[raw[:, 1].argmin(), 0] - (58 + 250 * 0.54321)) < 1
+    raw, calm = (path for path in svg_paths(svg) if len(path) > 100)
+    assert abs(raw[raw[:, 1].argmin(), 0] - 288 * (0.155 + 0.69 * 0.54321)) < 1
     assert np.diff(raw[:, 0]).max() < 3 > np.diff(calm[:, 0]).max()
-    assert "Gap &quot;&amp;&quot; from 0 to" in svg
+    assert 'aria-label="Gap &quot;&amp;&quot;: from 0 to' in svg
 
 
 @pytest.mark.parametrize(
@@ -388,9 +403,25 @@ def test_a_long_run_is_drawn_in_few_points_and_keeps_its_spikes() -> None:
     ],
 )  # fmt: skip
 def test_curves_of_all_kinds(y: np.ndarray) -> None:
-    svg = curve_svg(np.arange(len(y)) * 1.0, y)
+    svg = gap_svg(y)
     Balance(svg)
     assert "nan" not in svg
     assert "inf" not in svg
-    coordinates = [float(v) for pair in re.findall(r'points="([^"]*)"', svg) for v in re.split("[ ,]", pair)]
-    assert all(0 <= v <= 360 for v in coordinates)
+    for path in svg_paths(svg):
+        assert (path >= 0).all() and (path <= 288).all()
+
+
+def test_the_curves_of_a_page_share_no_ids_and_take_their_pale_colours_from_its_style(run: Path) -> None:
+    text = (run / PAGE).read_text("utf-8")
+    ids = re.findall(r' id="([^"]*)"', text)
+    assert len(ids) == len(set(ids)) > 4
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(ids)
+    assert "stroke: var(--rule)" in text and "fill: var(--soft)" in text
+    assert gap_svg(np.arange(9.0)) == gap_svg(np.arange(9.0))
+
+
+def test_a_curve_of_a_run_that_was_rolled_back_says_where() -> None:
+    kept, roll_backs = without_abandoned({"images_seen": 1000.0 * np.array([1, 2, 3, 2, 3, 4]), "x": np.arange(6.0)})
+    panel = Panel("X", (Line("x", "#0072b2"),), "gap")
+    assert "stroke-dasharray" in curve_svg(kept, panel, roll_backs)
+    assert "stroke-dasharray" not in curve_svg(kept, panel)

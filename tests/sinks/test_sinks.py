@@ -23,7 +23,7 @@ from kantor.sinks.eta import Pace, Trend, words
 from kantor.sinks.events_log import EventsLog
 from kantor.sinks.metrics_csv import COLUMNS, TIME_COLUMNS, MetricsCsv, read_metrics
 from kantor.sinks.samples import SampleSheets
-from kantor.sinks.throttle import Sparing
+from kantor.sinks.throttle import Throttle
 
 VALUES = {"critic_loss": -1.5, "critic_gap": 0.1, "critic_lr": 2e-4, "skipped_steps": 0.0}
 
@@ -198,7 +198,7 @@ class TestSampleSheets:
         assert (tmp_path / "samples" / "fixed" / "000000300.png").exists()
 
     def test_a_sheet_written_again_is_shown_anew(self, tmp_path):
-        sink = SampleSheets(tmp_path, Sparing(math.inf))
+        sink = SampleSheets(tmp_path, Throttle(math.inf))
         sink.on(sampled(100))
         sink.on(Saved(100, tmp_path))
         before = (tmp_path / "animation-fixed.gif").read_bytes()
@@ -208,20 +208,20 @@ class TestSampleSheets:
         assert (tmp_path / "animation-fixed.gif").read_bytes() != before
 
     def test_a_damaged_sheet_is_left_out(self, tmp_path):
-        sink = SampleSheets(tmp_path, Sparing(math.inf))
+        sink = SampleSheets(tmp_path, Throttle(math.inf))
         for seen in (100, 200):
             sink.on(sampled(seen))
         (tmp_path / "samples" / "fixed" / "000000100.png").write_bytes(b"no image")
-        SampleSheets(tmp_path, Sparing(math.inf)).on(Saved(200, tmp_path))
+        SampleSheets(tmp_path, Throttle(math.inf)).on(Saved(200, tmp_path))
         with Image.open(tmp_path / "animation-fixed.gif") as film:
             assert film.n_frames == 1
 
     def test_no_samples_no_films(self, tmp_path):
-        SampleSheets(tmp_path, Sparing(math.inf)).on(Finished(0, "signal"))
+        SampleSheets(tmp_path, Throttle(math.inf)).on(Finished(0, "signal"))
         assert list(tmp_path.iterdir()) == []
 
     def test_a_growing_film_costs_little(self, tmp_path):
-        sink = SampleSheets(tmp_path, Sparing(math.inf))
+        sink = SampleSheets(tmp_path, Throttle(math.inf))
         for i in range(8):
             sink.on(sampled(i * 100, n=64, size=32))
         sink.on(Saved(700, tmp_path))
@@ -412,23 +412,23 @@ def test_a_film_leaves_out_sheets_that_cannot_be_read(tmp_path):
 
 def test_costly_work_takes_a_share_of_the_time() -> None:
     now_s = [0.0]
-    sparing = Sparing(0.01, lambda: now_s[0])
-    assert sparing.due()
-    with sparing.doing():
+    throttle = Throttle(0.01, lambda: now_s[0])
+    assert throttle.due()
+    with throttle.doing():
         now_s[0] = 0.5
     done_at = []
     for second in range(1, 201):
         now_s[0] = second
-        if sparing.due():
+        if throttle.due():
             done_at.append(second)
-            with sparing.doing():
+            with throttle.doing():
                 now_s[0] += 0.25
     assert done_at == [51, 77, 103, 129, 155, 181]
 
 
 def test_films_are_spared_at_saves_and_not_at_the_end(tmp_path):
     now_s = [0.0]
-    sink = SampleSheets(tmp_path, Sparing(0.1, lambda: now_s[0]))
+    sink = SampleSheets(tmp_path, Throttle(0.1, lambda: now_s[0]))
     film = tmp_path / "animation-fixed.gif"
 
     def frames() -> int:

@@ -57,7 +57,10 @@ def train_until(
     fields = {} if resume else FIELDS | {"train.precision": precision}
     more = {"overrides": fields, "images": None if resume else IMAGES} | more
     resumed = str(resume) if resume else None
-    with mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"):  # which takes a second each
+    with (  # painting takes a second each
+        mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"),
+        mock.patch("kantor.app.report.curve_svg", lambda *_: "<svg></svg>"),
+    ):
         return train(TrainOptions(preset, device="cpu", runs=runs, cache=cache, resume=resumed, **more), terminal)
 
 

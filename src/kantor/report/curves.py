@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,3 +53,18 @@ def _median_of_five(values: Column) -> Column:
     rows = np.arange(len(values))
     middle = (windows[rows, np.maximum(count - 1, 0) // 2] + windows[rows, np.minimum(count // 2, 4)]) / 2
     return np.where(count > 0, middle, np.nan)
+
+
+def extremes(values: Column, steps: int) -> NDArray[np.int64]:
+    """Rows of the least and the greatest value of each of `steps` equal parts; all rows where there are no more.
+
+    Parts without a number keep their first row, so that the gap in the curve stays.
+    """
+    if len(values) <= 2 * steps:
+        return np.arange(len(values))
+    edges = np.linspace(0, len(values), steps + 1).astype(np.int64)
+    rows = [0, len(values) - 1]
+    for start, end in itertools.pairwise(edges):
+        finite = start + np.flatnonzero(np.isfinite(values[start:end]))
+        rows += [finite[values[finite].argmin()], finite[values[finite].argmax()]] if len(finite) else [start]
+    return np.unique(rows)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from kantor.errors import printable
-from kantor.report.panels import INK, RULE, SOFT_INK
-from kantor.report.plots import png_of
+from kantor.report.figures import INK, RULE, SOFT_INK, new_figure, png_of, soften
 
-MOST_BARS = 20
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_BARS = 20
 
 
 def figure_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], classes: Mapping[str, int]) -> bytes:
@@ -18,12 +21,8 @@ def figure_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], class
         sizes: (height, width) of each image.
         kinds: images of each kind; classes: of each class, none where there are none.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    bars = sorted(classes.items(), key=lambda pair: -pair[1])[:MOST_BARS]
-    figure = Figure(figsize=(10, 4.2 + (0.24 * len(bars) + 0.9 if bars else 0)), dpi=140, facecolor="white")
-    FigureCanvasAgg(figure)
+    bars = sorted(classes.items(), key=lambda pair: -pair[1])[:MAX_BARS]
+    figure = new_figure(10, 4.2 + (0.24 * len(bars) + 0.9 if bars else 0))
     ratios = [4.2, 0.24 * len(bars) + 0.9] if bars else [1]
     layout = figure.add_gridspec(
         len(ratios), 2, width_ratios=[2, 1], height_ratios=ratios, hspace=0.35, wspace=0.45, left=0.1, right=0.95
@@ -32,12 +31,12 @@ def figure_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], class
     _sizes(left, sizes)
     _bars(figure.add_subplot(layout[0, 1]), list(kinds.items()), "kinds")
     if bars:
-        title = f"the {MOST_BARS} largest of {len(classes)} classes" if len(classes) > MOST_BARS else "classes"
+        title = f"the {MAX_BARS} largest of {len(classes)} classes" if len(classes) > MAX_BARS else "classes"
         _bars(figure.add_subplot(layout[1, :]), bars, title)
     return png_of(figure)
 
 
-def _sizes(axes, sizes: Sequence[tuple[int, int]]) -> None:  # type: ignore[no-untyped-def]
+def _sizes(axes: Axes, sizes: Sequence[tuple[int, int]]) -> None:
     import numpy as np
 
     pairs, counts = np.unique(np.array(sizes), axis=0, return_counts=True)
@@ -58,10 +57,10 @@ def _sizes(axes, sizes: Sequence[tuple[int, int]]) -> None:  # type: ignore[no-u
     axes.set_xlabel("width in pixels", color=SOFT_INK)
     axes.set_ylabel("height in pixels", color=SOFT_INK)
     axes.set_title("sizes; on the line they are square, larger dots are more images", size=10, color=INK, loc="left")
-    _calm(axes)
+    soften(axes)
 
 
-def _bars(axes, bars: Sequence[tuple[str, int]], title: str) -> None:  # type: ignore[no-untyped-def]
+def _bars(axes: Axes, bars: Sequence[tuple[str, int]], title: str) -> None:
     shown = [printable(name) for name, _ in bars]
     names = [name if len(name) < 24 else name[:22] + "…" for name in shown]
     places = range(len(bars))
@@ -74,13 +73,4 @@ def _bars(axes, bars: Sequence[tuple[str, int]], title: str) -> None:  # type: i
             f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", size=8, color=SOFT_INK
         )
     axes.set_xticks([])
-    _calm(axes)
-    axes.spines["bottom"].set_visible(False)
-
-
-def _calm(axes) -> None:  # type: ignore[no-untyped-def]
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for spine in axes.spines.values():
-        spine.set_color("#b9b8b3")
-    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK)
+    soften(axes, "bottom")

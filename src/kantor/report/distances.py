@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.report.panels import INK, SOFT_INK
-from kantor.report.plots import png_of
+from kantor.report.figures import INK, SOFT_INK, new_figure, png_of, soften
 
 KINDS = {
     "real-real": ("real to nearest real", "#0072b2"),
@@ -24,14 +23,10 @@ def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> 
     Args:
         histograms: distances by "real-real", "fake-fake", "real-fake", in grey levels; infinite ones are left out.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     found = {name: values[np.isfinite(values)] for name, values in histograms.items()}
     highest = max((float(values.max()) for values in found.values() if len(values)), default=1.0) or 1.0
     edges = np.linspace(0, highest * 1.02, BINS + 1)
-    figure = Figure(figsize=(10, 5.2), dpi=140, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 5.2)
     axes = figure.add_axes((0.075, 0.13, 0.85, 0.63))
     for name, (label, colour) in KINDS.items():
         values = found.get(name, np.zeros(0))
@@ -52,9 +47,6 @@ def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> 
     axes.set_ylabel("share of the images", size=9, color=SOFT_INK)
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#b9b8b3")
-    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK)
+    soften(axes, "left")
     axes.legend(frameon=False, fontsize=9.5, labelcolor=INK)
     return png_of(figure)

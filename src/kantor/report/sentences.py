@@ -1,25 +1,24 @@
-"""What the curves of a run say, in plain words. Each sentence names the figures it rests on."""
+"""What the curves of a run say, in plain sentences with the numbers they rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kantor.report.loss_guide import NEAR, Reading
+from kantor.report.curves import Column
+from kantor.report.loss_guide import NEAR, LossGuide
 
-Column = NDArray[np.float64]
 _FEW = 12
-_BELOW = 0.8
-"""A gradient norm of less than this times its target is further below it than is usual."""
+_LOW_RATIO = 0.8
+"""Gradient norms below so many times their target are unusually low."""
 _LONG = 1e12
 
 
 def trend(values: Column) -> str:
     """ "rising", "falling" or "level" over the last half: the two quarters' medians against the spread within them.
 
-    "short" where there are fewer than 12 values.
+    "short" if there are fewer than 12 values.
     """
     values = values[np.isfinite(values)]
     if len(values) < _FEW:
@@ -33,40 +32,50 @@ def trend(values: Column) -> str:
     return "rising" if step > 0 else "falling"
 
 
-def gap_words(values: Column, reading: Reading) -> str:
-    """On the critic's gap, or the Wasserstein estimate, which is the same difference under a bound."""
-    way = trend(values)
-    if way == "short":
-        return f"{reading.gap} There are too few rows yet to say more."
-    if way == "level":
-        return f"{reading.gap} Here it has been level over the last half of the run."
-    if way == "falling":
-        hope = ": the images may well get better with more training" if reading.too_far == np.inf else ""
-        return f"{reading.gap} Here it was still falling over the last half of the run{hope}."
-    far = 0 < reading.too_far <= _late_median(values)
-    verdict = f"at {reading.too_far:g} and more the critic wins" if far else reading.rising
-    return f"{reading.gap} Here it was still rising over the last half of the run: {verdict}."
+def panel_words(panel: str, values: Column, guide: LossGuide) -> str:
+    """What healthy looks like and what is seen here.
+
+    Args:
+        panel: attribute of `guide`: "gap", "penalty" ...
+        values: the column that the panel shows.
+    """
+    if panel == "gap":
+        return gap_words(values, guide)
+    if panel == "penalty":
+        return f"{guide.penalty} Median over the last quarter: {_late_median(values):.3g}."
+    return gradient_words(values, guide) if panel == "gradient_norm" else str(getattr(guide, panel))
 
 
-def penalty_words(values: Column, reading: Reading) -> str:
-    return f"{reading.penalty} Its median over the last quarter is {_late_median(values):.3g}."
+def gap_words(values: Column, guide: LossGuide) -> str:
+    """On the critic gap, or the Wasserstein estimate, which is the same difference under a bound."""
+    direction = trend(values)
+    if direction == "short":
+        return f"{guide.gap} Too few rows yet to say more."
+    if direction == "level":
+        return f"{guide.gap} Here: level over the last half of the run."
+    if direction == "falling":
+        hope = "; the images may well improve with more training" if guide.alarming_gap == np.inf else ""
+        return f"{guide.gap} Here: still falling over the last half of the run{hope}."
+    alarming = 0 < guide.alarming_gap <= _late_median(values)
+    verdict = f"from {guide.alarming_gap:g} on the critic wins" if alarming else guide.rising
+    return f"{guide.gap} Here: still rising over the last half of the run; {verdict}."
 
 
-def gradient_words(values: Column, reading: Reading) -> str:
-    """On the norm of the score's gradient, and whether it is where the penalty draws it."""
+def gradient_words(values: Column, guide: LossGuide) -> str:
+    """On the norm of the critic score's gradient, and how far it is from the penalty's target."""
     median = _late_median(values)
     verdict = ""
-    if reading.drawn_to in ("two-sided", "one-sided"):
-        ratio = median / reading.target
-        if ratio > reading.steep:
-            verdict = f": further above {reading.target:g} than is usual"
+    if guide.penalty_kind in ("two-sided", "one-sided"):
+        ratio = median / guide.target
+        if ratio > guide.usual_ratio:
+            verdict = f", further above {guide.target:g} than usual"
         elif ratio > NEAR:
-            verdict = f": above {reading.target:g}, as is usual while the estimate is large"
-        elif ratio >= _BELOW or reading.drawn_to == "one-sided":
-            verdict = ": as it should be"
+            verdict = f", above {guide.target:g} as usual while the estimate is large"
+        elif ratio >= _LOW_RATIO or guide.penalty_kind == "one-sided":
+            verdict = ", as it should be"
         else:
-            verdict = f": further below {reading.target:g} than is usual"
-    return f"{reading.gradient_norm} Its median over the last quarter is {median:.3g}{verdict}."
+            verdict = f", further below {guide.target:g} than usual"
+    return f"{guide.gradient_norm} Median over the last quarter: {median:.3g}{verdict}."
 
 
 def _late_median(values: Column) -> float:
@@ -75,21 +84,20 @@ def _late_median(values: Column) -> float:
 
 
 def health(columns: Mapping[str, Column]) -> list[str]:
-    """What to know about the run as a whole."""
+    """Sentences about the run as a whole: skipped steps and speed."""
     lines = []
     skipped = float(np.nansum(columns.get("skipped_steps", np.zeros(0))))
     if skipped:
         lines.append(
-            f"{figure(skipped)} steps were skipped because a gradient was not finite. A few at the start are harmless; "
+            f"Skipped {figure(skipped)} steps with gradients that were not finite. A few at the start are harmless; "
             "many mean that the learning rate is too high."
         )
-    rate = columns.get("images_per_second", np.zeros(0))
-    rate = rate[np.isfinite(rate)]
-    if len(rate):
-        low, middle, high = np.percentile(rate, [10, 50, 90])
+    speed = columns.get("images_per_second", np.zeros(0))
+    speed = speed[np.isfinite(speed)]
+    if len(speed):
+        low, middle, high = np.percentile(speed, [10, 50, 90])
         lines.append(
-            f"Speed: {figure(middle)} images a second (median; nine of ten rows above {figure(low)}, one of ten above "
-            f"{figure(high)})."
+            f"Speed: {figure(middle)} images per second (median; 80% of rows between {figure(low)} and {figure(high)})."
         )
     return lines
 

@@ -17,7 +17,7 @@ from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Sampled, Saved, Started
 from kantor.sample import gif
 from kantor.sample.grid import grid, png_bytes
-from kantor.sinks.throttle import Sparing
+from kantor.sinks.throttle import Throttle
 
 KINDS = ("fixed", "random")
 MOST_PIXELS = 1 << 26
@@ -37,8 +37,8 @@ class SampleSheets:
         folder: of the run.
     """
 
-    def __init__(self, folder: Path, sparing: Sparing | None = None) -> None:
-        self.folder, self._sparing = folder, sparing or Sparing()
+    def __init__(self, folder: Path, throttle: Throttle | None = None) -> None:
+        self.folder, self._throttle = folder, throttle or Throttle()
         self._frames: dict[Path, gif.Frame] = {}
         self._shown: dict[str, list[Path]] = {}
 
@@ -52,8 +52,8 @@ class SampleSheets:
                 caption = f"{event.images_seen:,} images seen · epoch {event.epoch:.1f}"
                 self._write(f"fixed/{name}", event.fixed, caption)
                 self._write(f"random/{name}", event.random, caption)
-            case Saved() | Finished() if isinstance(event, Finished) or self._sparing.due():
-                with self._sparing.doing():
+            case Saved() | Finished() if isinstance(event, Finished) or self._throttle.due():
+                with self._throttle.doing():
                     for kind in KINDS:
                         self._film(kind, event.images_seen)
         return None

@@ -32,7 +32,10 @@ class Told:
         options = TrainOptions(
             "wgan-gp", overrides=overrides, device="cpu", runs=tmp_path / "runs", cache=tmp_path / "cache", **more
         )
-        with mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"):
+        with (
+            mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"),
+            mock.patch("kantor.app.report.curve_svg", lambda *_: "<svg></svg>"),
+        ):
             return train(options, terminal)[0]
 
     def _ask(self, question: str) -> bool:

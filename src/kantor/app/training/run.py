@@ -35,7 +35,7 @@ from kantor.export.weights import Card, write_generator
 from kantor.nets import build_critic, traits_of
 from kantor.objectives.objective import Objective, build_objective
 from kantor.progress import Progress
-from kantor.report.loss_guide import reading_of
+from kantor.report.loss_guide import loss_guide
 from kantor.report.plots import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
@@ -235,7 +235,7 @@ class Run:
                 "best score": self._best,
                 "events.jsonl": EventsLog(path / directory.EVENTS),
                 "sample sheets": SampleSheets(path),
-                "losses.png": LossPlot(path, reading_of(parts.config.objective)),
+                "losses.png": LossPlot(path, loss_guide(parts.config.objective)),
                 "log.txt": Console(self._log, path),
                 "console": self._console,
                 **more,

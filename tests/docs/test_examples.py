@@ -28,7 +28,7 @@ TINY = {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60, "train
 @pytest.fixture(autouse=True)
 def _own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Registrations and runs of a test are its own."""
-    for registry in (objective.OWN, nets.OWN_CRITICS, nets.OWN_GENERATORS, python_object.OWN):
+    for registry in (objective.OWN, nets.OWN_CRITICS, nets.OWN_GENERATORS, python_object.REGISTERED):
         for name in list(registry):
             monkeypatch.delitem(registry, name)
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ class Slow(Fake):
 
     ready_s: float = 0.0
     read_s: float = 0.0
-    here: bool = False
+    local_only: bool = False
     ready: bool = False
     note: str = ""
 
@@ -27,7 +27,7 @@ class Slow(Fake):
         self.ready = True
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
-        assert self.ready or self.here
+        assert self.ready or self.local_only
         time.sleep(self.read_s)
         return image(item.position)
 

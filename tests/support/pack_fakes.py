@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.reasons import Reason
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import Item, Rejected, Source
 
 
 def image(number: int, side: int = 8) -> NDArray[np.uint8]:
@@ -21,7 +21,7 @@ def image(number: int, side: int = 8) -> NDArray[np.uint8]:
 
 
 @dataclass
-class Fake:
+class Fake(Source):
     """Images by number; `bad` says what happens at some of them.
 
     Attributes:

@@ -24,7 +24,7 @@ from kantor.data.loading.store import Store
 from kantor.data.packing import journal
 from kantor.data.packing.journal import Partial
 from kantor.data.packing.pack import cache_key, choose_spec, pack, scan
-from kantor.data.sources import Many, open_source
+from kantor.data.sources import Concatenated, open_source
 from kantor.errors import BusyError, ConfigError, DataError
 from kantor.types import ImageSpec
 from support.data_fakes import Floats
@@ -355,11 +355,11 @@ def test_arrays_of_two_sizes_keep_neither(tmp_path: Path) -> None:
     for name, shape in (("a", (30, 12, 10)), ("b", (30, 20, 20))):
         np.save(tmp_path / f"{name}.npy", np.zeros(shape, np.uint8))
     paths = [str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
-    both = Many("both", [open_source(DataConfig(source=path)) for path in paths], ["a", "b"])
+    both = Concatenated("both", [open_source(DataConfig(source=path)) for path in paths], ["a", "b"])
     spec, reasons = choose_spec(both, DataConfig(), 64)
     assert spec == (10, 10, 1)
     assert "the images are small (shorter side 10" in reasons["size"]
-    same = Many("same", [open_source(DataConfig(source=paths[0]))] * 2, ["a", "b"])
+    same = Concatenated("same", [open_source(DataConfig(source=paths[0]))] * 2, ["a", "b"])
     assert choose_spec(same, DataConfig(), 64)[0] == (12, 10, 1)
 
 

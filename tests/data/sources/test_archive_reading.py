@@ -24,7 +24,7 @@ from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool
 from kantor.data.packing.scan import choose_spec, scan
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Many, Tar, open_source
+from kantor.data.sources import Concatenated, Tar, open_source
 from kantor.data.sources.source import Item
 from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
@@ -101,13 +101,13 @@ def few_files(most: int) -> Iterator[None]:
 
 def test_getting_ready_and_reading_have_no_part_in_the_time_to_decode(tmp_path):
     np.testing.assert_array_equal(packed(Slow(4, ready_s=1.5), tmp_path / "a", timeout_s=0.5), expected(4))
-    slow = Slow(2, here=True, read_s=1.0)
+    slow = Slow(2, local_only=True, read_s=1.0)
     np.testing.assert_array_equal(packed(slow, tmp_path / "b", timeout_s=0.5), expected(2))
 
 
 def test_many_are_read_here_where_one_of_them_is(tmp_path):
-    source = Many("both", [Slow(2, here=True), Slow(2, here=True, read_s=0.7)], ["a", "b"])
-    assert source.here
+    source = Concatenated("both", [Slow(2, local_only=True), Slow(2, local_only=True, read_s=0.7)], ["a", "b"])
+    assert source.local_only
     np.testing.assert_array_equal(packed(source, tmp_path / "a", timeout_s=0.5), expected(2)[[0, 1, 0, 1]])
 
 
@@ -120,7 +120,7 @@ def test_a_worker_lists_nothing_to_read_a_image(tmp_path, make, monkeypatch):
         records(path, *({"image": png(i), "label": i} for i in range(9)))
     source = opened(path)
     items = items_of(source)
-    assert not source.here
+    assert not source.local_only
     worker = sent(source)
     for name in ("_scan", "_listed", "_read_listing", "_places"):
         monkeypatch.setattr(type(worker), name, None, raising=False)
@@ -140,7 +140,7 @@ def test_what_is_read_from_its_start_on_is_read_here_and_in_order(tmp_path, suff
     else:
         records(path, *({"image": png(i), "label": i % 3} for i in range(99)))
     source = opened(path)
-    assert source.here
+    assert source.local_only
     asked: list[int] = []
     load = type(source).load
     monkeypatch.setattr(type(source), "load", lambda self, item: asked.append(item.position) or load(self, item))
@@ -188,7 +188,7 @@ def test_a_image_too_large_to_be_sent_is_left_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(worker, "MAX_BYTES", 8 * 8 * 3 - 1)
     with pytest.raises(DataError, match="larger than 0 MB"):
-        packed(Slow(8, here=True), tmp_path / "a")
+        packed(Slow(8, local_only=True), tmp_path / "a")
 
 
 # --- parquet ------------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_a_position_that_does_not_fit_is_an_error():
             yield Item("x", 1 << 44)
 
     with pytest.raises(OverflowError):
-        list(Many("both", [Far(1), Slow(1)], ["a", "b"]).items())
+        list(Concatenated("both", [Far(1), Slow(1)], ["a", "b"]).items())
 
 
 def test_a_large_row_group_is_read_some_rows_at_a_time(tmp_path, monkeypatch):

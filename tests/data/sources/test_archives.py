@@ -23,7 +23,7 @@ from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.writers import write_tfrecord, write_webdataset
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Many, Npz, Parquet, Tar, TfRecord, open_source
+from kantor.data.sources import Concatenated, Npz, Parquet, Tar, TfRecord, open_source
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.types import ImageSpec
@@ -207,7 +207,7 @@ def test_folder_of_shards(tmp_path):
         tar(tmp_path / f"part-{shard}.tar", {f"{i}.png": png(10 * shard + i) for i in range(2)})
     (tmp_path / "README.md").write_text("shards")
     source = sent(opened(tmp_path))
-    assert isinstance(source, Many)
+    assert isinstance(source, Concatenated)
     items, _ = listed(source)
     assert [item.name for item in items] == [f"part-{s}.tar/{i}.png" for s in range(3) for i in range(2)]
     assert [source.load(item) for item in items] == [png(10 * s + i) for s in range(3) for i in range(2)]

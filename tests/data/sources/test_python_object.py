@@ -31,7 +31,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KANTOR_CACHE", str(tmp_path / "cache"))
     yield
-    python_object.OWN.clear()
+    python_object.REGISTERED.clear()
 
 
 def array(i: int, side: int = 16) -> np.ndarray[Any, Any]:
@@ -66,7 +66,7 @@ def packed(give: Callable[[int], Any], count: int = 12, **fields: Any) -> tuple[
     python_object.register("mine", Images(count, give))
     config = DataConfig(**{"source": "python:mine", "max_bad": 1.0, **fields})
     out = Path("packed")
-    pack(python_object.Own("python:mine", config.labels), config, ImageSpec(16, 16, 3), out)
+    pack(python_object.PythonObject("python:mine", config.labels), config, ImageSpec(16, 16, 3), out)
     rejected = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
     return Store.open(out), rejected
 
@@ -139,7 +139,7 @@ def test_one_that_fails_only_the_second_time_is_listed_too() -> None:
         return array(i)
 
     python_object.register("mine", Images(12, give))
-    source = python_object.Own("python:mine")
+    source = python_object.PythonObject("python:mine")
     config = DataConfig(source="python:mine", max_bad=1.0)
     listing = scan(source, config)
     report = pack(source, config, ImageSpec(16, 16, 3), Path("packed"), listing=listing)
@@ -178,7 +178,7 @@ def test_it_trains_uses_its_set_again_and_resumes() -> None:
 def test_without_the_program_the_packed_copy_serves() -> None:
     kantor.source("mine", Images(40, array))
     run = kantor.train("python:mine", overrides=TINY, **FEW)
-    python_object.OWN.clear()
+    python_object.REGISTERED.clear()
     assert exit_of("train", "--resume", run.path, "--images", "96", "--device", "cpu") == 0
 
 

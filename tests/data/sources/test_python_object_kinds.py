@@ -24,7 +24,7 @@ from kantor.types import ImageSpec
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
-    python_object.OWN.clear()
+    python_object.REGISTERED.clear()
 
 
 class Images:
@@ -51,7 +51,7 @@ def saved(i: int) -> Path:
 def packed(images: Any, **fields: Any) -> Store:
     python_object.register("mine", images)
     config = DataConfig(**{"source": "python:mine", **fields})
-    pack(python_object.Own("python:mine", config.labels), config, ImageSpec(16, 12, 3), Path("packed"))
+    pack(python_object.PythonObject("python:mine", config.labels), config, ImageSpec(16, 12, 3), Path("packed"))
     return Store.open(Path("packed"))
 
 
@@ -78,7 +78,7 @@ def test_images_arrive_as_they_are(give: Callable[[int], Any]) -> None:
 def test_a_grey_tensor() -> None:
     for give in (lambda i: torch.from_numpy(array(i)[:, :, 0]), lambda i: torch.from_numpy(array(i)[None, :, :, 0])):
         python_object.register("mine", Images(give))
-        source = python_object.Own("python:mine")
+        source = python_object.PythonObject("python:mine")
         found = source.load(list(source.items())[3])  # type: ignore[arg-type]
         np.testing.assert_array_equal(np.squeeze(found), array(3)[:, :, 0])
 

@@ -20,8 +20,9 @@ from kantor.config.schema import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, choose_spec, scan
-from kantor.data.sources import Chosen, Many, open_source, whole
-from kantor.data.sources.random_subset import drawn
+from kantor.data.packing.selection import open_images, selected
+from kantor.data.sources import Concatenated, RandomSubset, open_source
+from kantor.data.sources.random_subset import random_rows
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.random import permute
@@ -47,15 +48,15 @@ def by_chance(count: int, seed: int = 0, **more: object) -> DataConfig:
 
 def test_drawn_rows_rise_and_do_not_repeat() -> None:
     for total, count, seed in ((100, 10, 0), (100, 10, 1), (7, 7, 3), (5, 9, 3), (1, 1, 0), (0, 4, 0)):
-        rows = drawn(total, count, seed)
+        rows = random_rows(total, count, seed)
         assert len(rows) == min(count, total) and (np.diff(rows) > 0).all()
         assert set(rows.tolist()) <= set(range(total))
-    assert drawn(1000, 20, 5).tolist() == sorted(permute(np.arange(20), 1000, 5).tolist())
-    assert drawn(1000, 20, 5).tolist() != drawn(1000, 20, 6).tolist()
+    assert random_rows(1000, 20, 5).tolist() == sorted(permute(np.arange(20), 1000, 5).tolist())
+    assert random_rows(1000, 20, 5).tolist() != random_rows(1000, 20, 6).tolist()
 
 
 def test_each_image_is_as_likely_as_another() -> None:
-    found = Counter(itertools.chain.from_iterable(drawn(30, 6, seed).tolist() for seed in range(3000)))
+    found = Counter(itertools.chain.from_iterable(random_rows(30, 6, seed).tolist() for seed in range(3000)))
     expected = 3000 * 6 / 30
     chi2 = sum((found[i] - expected) ** 2 / (expected * 24 / 30) for i in range(30))
     assert chi2 < 60  # 29 degrees of freedom: beyond that once in two thousand
@@ -64,8 +65,8 @@ def test_each_image_is_as_likely_as_another() -> None:
 def test_they_are_packed_in_the_order_of_the_listing(tmp_path: Path) -> None:
     source = Fake(60, classes=3, side_files=("readme.txt",))
     config = by_chance(20, 4)
-    report = pack(whole(source, config), config, SPEC, tmp_path / "set")
-    rows = drawn(60, 20, 4)
+    report = pack(selected(source, config), config, SPEC, tmp_path / "set")
+    rows = random_rows(60, 20, 4)
     assert report.count == 20 and report.rejected == 0
     store = Store.open(tmp_path / "set")
     assert (store.whole() == np.stack([image(i) for i in rows])).all()
@@ -74,11 +75,14 @@ def test_they_are_packed_in_the_order_of_the_listing(tmp_path: Path) -> None:
 
 
 def test_unreadable_ones_are_left_out_and_not_replaced(tmp_path: Path) -> None:
-    rows = drawn(60, 20, 4).tolist()
+    rows = random_rows(60, 20, 4).tolist()
     config = by_chance(20, 4, max_bad=1.0)
     others = [i for i in range(60) if i not in rows]
     report = pack(
-        whole(Fake(60, {rows[3]: "gone", rows[9]: "text", others[0]: "gone"}), config), config, SPEC, tmp_path / "set"
+        selected(Fake(60, {rows[3]: "gone", rows[9]: "text", others[0]: "gone"}), config),
+        config,
+        SPEC,
+        tmp_path / "set",
     )
     assert (report.count, report.bad) == (18, 2)
     assert names(tmp_path / "set") == [f"{i:04d}.png" for i in rows if i not in (rows[3], rows[9])]
@@ -86,7 +90,7 @@ def test_unreadable_ones_are_left_out_and_not_replaced(tmp_path: Path) -> None:
 
 def test_more_than_there_are_is_all(tmp_path: Path) -> None:
     for config in (by_chance(100), by_chance(0)):
-        report = pack(whole(Fake(9), config), config, SPEC, tmp_path / f"set{config.limit}")
+        report = pack(selected(Fake(9), config), config, SPEC, tmp_path / f"set{config.limit}")
         assert report.count == 9
 
 
@@ -101,11 +105,11 @@ def test_any_kind_of_source(tmp_path: Path, kind: str) -> None:
         config = config.model_copy(update={"glyphs": config.glyphs.model_copy(update={"count": 40})})
         if kind == "packed":
             config = config.model_copy(update={"edges": "canny"})
-        source = open_source(config)
+        source = open_images(config)
         spec, _ = choose_spec(source, config, 8)
         pack(source, config, spec, tmp_path / config.choose)
         sets[config.choose] = Store.open(tmp_path / config.choose)
-    rows = drawn(40, 13, 2)
+    rows = random_rows(40, 13, 2)
     assert sets["first"].count == 40 and sets["random"].count == 13
     assert (sets["random"].whole() == sets["first"].whole()[rows]).all()
     every = names(tmp_path / "first")
@@ -148,17 +152,17 @@ def _written(folder: Path, kind: str, images: np.ndarray) -> str | Path:
 
 def test_of_several_sources_as_one() -> None:
     config = by_chance(10, 1)
-    many = Many("both", [Fake(20), Fake(20)], ["a", "b"])
-    found = [item.name for item in whole(many, config).items()]
+    many = Concatenated("both", [Fake(20), Fake(20)], ["a", "b"])
+    found = [item.name for item in selected(many, config).items()]
     every = [item.name for item in many.items()]
-    assert found == [every[i] for i in drawn(40, 10, 1)]
+    assert found == [every[i] for i in random_rows(40, 10, 1)]
     assert {name[0] for name in found} == {"a", "b"}
 
 
 def test_the_choice_is_part_of_the_key() -> None:
     keys = set()
     for config in (DataConfig(limit=10), by_chance(10), by_chance(10, 1), by_chance(11)):
-        keys.add(cache_key(whole(Fake(40), config), config, SPEC))
+        keys.add(cache_key(selected(Fake(40), config), config, SPEC))
     assert len(keys) == 4
     plain = DataConfig(choose="random")  # of all images there is nothing to choose
     assert cache_key(Fake(40), plain, SPEC) == cache_key(Fake(40), DataConfig(), SPEC)
@@ -174,12 +178,12 @@ def test_a_stopped_pack_goes_on(tmp_path: Path) -> None:
             raise Enough
 
     config = by_chance(30, 8, max_bad=1.0)
-    bad = {int(drawn(90, 30, 8)[5]): "gone"}
-    pack(whole(Fake(90, bad), config), config, SPEC, tmp_path / "whole", workers=1)
+    bad = {int(random_rows(90, 30, 8)[5]): "gone"}
+    pack(selected(Fake(90, bad), config), config, SPEC, tmp_path / "whole", workers=1)
     with pytest.raises(Enough):
-        pack(whole(Fake(90, bad), config), config, SPEC, tmp_path / "set", workers=1, progress=stop, commit_s=0)
+        pack(selected(Fake(90, bad), config), config, SPEC, tmp_path / "set", workers=1, progress=stop, commit_s=0)
     assert not (tmp_path / "set").exists()
-    report = pack(whole(Fake(90, bad), config), config, SPEC, tmp_path / "set", workers=2)
+    report = pack(selected(Fake(90, bad), config), config, SPEC, tmp_path / "set", workers=2)
     assert report.resumed_from > 10 and report.count == 29
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")
 
@@ -198,7 +202,7 @@ class Growing(Fake):
 
 def test_a_source_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
     config = by_chance(20, 8)
-    source = whole(Growing(90), config)
+    source = selected(Growing(90), config)
     listing = scan(source, config)
     with pytest.raises(DataError, match="changed while it was being packed"):
         pack(source, config, SPEC, tmp_path / "set", listing=listing)
@@ -206,7 +210,7 @@ def test_a_source_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
 
 
 def test_nothing_to_choose_from_says_what_is_there(tmp_path: Path) -> None:
-    source = Chosen(Fake(0, side_files=("a.txt", "b.txt")), 5, 0)
+    source = RandomSubset(Fake(0, side_files=("a.txt", "b.txt")), 5, 0)
     with pytest.raises(DataError, match=r"no images here \(found 2 \.txt\)"):
         pack(source, by_chance(5), SPEC, tmp_path / "set")
 
@@ -214,6 +218,6 @@ def test_nothing_to_choose_from_says_what_is_there(tmp_path: Path) -> None:
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["pack", "glyphs", "--out", tmp_path / "set", "--size", "8", "--set", "data.glyphs.count=50"]
     assert exit_of(*words, "--set", "data.choose=random", "--set", "data.limit=12", "--set", "data.choose_seed=3") == 0
-    assert "12 images are drawn at random" in capsys.readouterr().out
+    assert "12 images are chosen at random" in capsys.readouterr().out
     listed = [item.name for item in open_source(DataConfig(glyphs={"count": 50})).items() if isinstance(item, Item)]  # type: ignore[arg-type]
-    assert names(tmp_path / "set") == [listed[i] for i in drawn(50, 12, 3)]
+    assert names(tmp_path / "set") == [listed[i] for i in random_rows(50, 12, 3)]

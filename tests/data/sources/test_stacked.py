@@ -20,6 +20,7 @@ import kantor
 from kantor.config.schema import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import cache_key, choose_spec
+from kantor.data.packing.selection import open_images, stacked
 from kantor.data.sources import Stacked, open_source
 from kantor.data.sources.source import Item
 from kantor.errors import DataError
@@ -43,7 +44,7 @@ def saved(folder: Path, count: int = 40, classes: int = 10, side: int = 12) -> P
 
 
 def opened(source: object, stack: int = 100, **more: object) -> Stacked:
-    found = open_source(DataConfig(source=str(source), stack=stack, **more))  # type: ignore[arg-type]
+    found = open_images(DataConfig(source=str(source), stack=stack, **more))  # type: ignore[arg-type]
     assert isinstance(found, Stacked)
     return found
 
@@ -62,7 +63,7 @@ def test_the_same_seed_gives_the_same_images_and_more_of_them_begin_alike(tmp_pa
     first, first_labels = whole(opened(path, 100))
     np.testing.assert_array_equal(images[:100], first)
     assert labels[:100] == first_labels
-    other, _ = whole(Stacked(open_source(DataConfig(source=str(path))), 100, seed=1))
+    other, _ = whole(stacked(open_source(DataConfig(source=str(path))), 100, seed=1))
     assert (other != first).any(axis=(1, 2, 3)).all()
     sent = pickle.loads(pickle.dumps(opened(path, 1000)))  # noqa: S301
     np.testing.assert_array_equal(whole(sent)[0], images)
@@ -83,7 +84,7 @@ def test_each_channel_is_one_grey_image_and_has_its_class(tmp_path: Path) -> Non
 def test_all_modes_are_equally_likely_and_the_channels_independent() -> None:
     """Chi-square over 6 x 6 x 6 triples of inner images, and over pairs of neighbours in the order of images."""
     inner = open_source(DataConfig(source="glyphs", glyphs={"count": 6}))  # type: ignore[arg-type]
-    rows = Stacked(inner, 0).rows(0, 60_000)
+    rows = stacked(inner, 0).rows(0, 60_000)
     triples = np.bincount(rows @ [36, 6, 1], minlength=216)
     assert 0.001 < stats.chisquare(triples).pvalue < 0.999
     follows = np.bincount(6 * rows[:-1, 0] + rows[1:, 0], minlength=36)
@@ -246,7 +247,7 @@ def test_training_on_a_packed_set(tmp_path: Path, capsys: pytest.CaptureFixture[
     kantor.pack(tmp_path / "set", tmp_path / "stacked", stack=50)
     assert exit_of(*words(tmp_path, tmp_path / "stacked", "--images", "8")) == 0
     assert exit_of(*words(tmp_path, tmp_path / "stacked", "--images", "8", "--set", "data.stack=50")) == 2
-    assert "is a set of stacked images already; leave data.stack out" in capsys.readouterr().err
+    assert "is a dataset of stacked images already; leave data.stack out" in capsys.readouterr().err
     look = ["pack", tmp_path / "set", "--out", tmp_path / "look", "--inspect", "--set", "data.stack=70"]
     assert exit_of(*look) == 0
     assert json.loads((tmp_path / "look" / "inspect.json").read_text())["pictures"] == 70
@@ -276,7 +277,7 @@ def test_sets_differ_by_their_number(tmp_path: Path) -> None:
     keys, prints = set(), set()
     for stack in (0, 50, 60):
         config = DataConfig(source=str(path), stack=stack)
-        source = open_source(config)
+        source = open_images(config)
         keys.add(cache_key(source, config, choose_spec(source, config, 32)[0]))
         kantor.pack(path, tmp_path / str(stack), stack=stack, limit=50)
         store = Store.open(tmp_path / str(stack))
@@ -337,11 +338,11 @@ def unreadable(path: Path) -> Path:
             3,
             "it holds encoded images and cannot be read in any order, as stacking them needs; pack it",
         ),
-        (unreadable, [], 3, "none of the 1 images looked at can be read; kantor pack --inspect tells"),
+        (unreadable, [], 3, "none of the 1 images looked at can be read; run kantor pack --inspect"),
         (folder, ["--channels", "gray"], 2, "data.channels: stacked images are rgb, and gray is asked for; leave"),
         (folder, ["--channels", "rgba"], 2, "data.channels: stacked images are rgb, and rgba is asked for"),
         (folder, ["--set", "data.stack=-1"], 2, "data.stack"),
-        (packed, ["--labels", "labels.csv"], 3, "a packed set brings its own classes; use --labels auto or none"),
+        (packed, ["--labels", "labels.csv"], 3, "a packed dataset brings its own classes; use --labels auto or none"),
         (lambda path: path, [], 3, "there is no such file or folder"),
     ],
 )

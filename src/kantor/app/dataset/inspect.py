@@ -25,8 +25,9 @@ from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool, cores
 from kantor.data.packing.scan import Listing, require_images, scan
+from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_flat
-from kantor.data.sources import GLYPHS, Item, Source, open_source
+from kantor.data.sources import GLYPHS, Item, Source
 from kantor.progress import Progress
 from kantor.report.dataset_figure import figure_png
 from kantor.sample.grid import grid, png_bytes
@@ -60,7 +61,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
         if not built_in and is_packed(path) and not config.stack:
             store, sizes, kinds = Store.open(path), None, None
         else:
-            source = open_source(config)
+            source = open_images(config)
             listing = scan(source, config)
             sizes, kinds = _probed(source, config, listing)
             wanted = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"})

@@ -23,9 +23,10 @@ from kantor.data.loading.image_set import ImageSet, PairedImages, Subset
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import PackReport, cache_key, pack
 from kantor.data.packing.scan import Listing, choose_spec, scan
+from kantor.data.packing.selection import open_images, selected
 from kantor.data.packing.verdict import too_many
-from kantor.data.sources import GLYPHS, Many, Source, open_source, place, whole
-from kantor.data.sources.random_subset import drawn
+from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place
+from kantor.data.sources.random_subset import random_rows
 from kantor.errors import ConfigError, DataError
 from kantor.progress import Progress
 from kantor.types import ImageSpec
@@ -141,7 +142,9 @@ def trained_on(store: Store, config: Config, note: Callable[[str], None]) -> Ima
     part: ImageSet = store
     data = config.data
     if 0 < data.limit < store.count:  # a set packed earlier; one packed for this run has no more
-        few = drawn(store.count, data.limit, data.choose_seed) if data.choose == "random" else np.arange(data.limit)
+        few = (
+            random_rows(store.count, data.limit, data.choose_seed) if data.choose == "random" else np.arange(data.limit)
+        )
         part = Subset(store, few)
         note(f"{data.limit:,} of {store.count:,} images are used")
     if config.data.holdout:
@@ -245,13 +248,13 @@ def look(
 def _opened(config: Config, more: Sequence[str]) -> Source:
     """The source; several as one, the names in each behind the source's own, with a number where two are alike."""
     if not more:
-        return open_source(config.data)
+        return open_images(config.data)
     paths = [config.data.source, *more]
     names = [Path(path).name for path in paths]
     prefixes = [f"{i}-{name}" if names.count(name) > 1 else name for i, name in enumerate(names)]
     plain = {"stack": 0, "choose": "first"}
     parts = [open_source(config.data.model_copy(update={"source": path, **plain})) for path in paths]
-    return whole(Many(", ".join(paths), parts, prefixes), config.data)
+    return selected(Concatenated(", ".join(paths), parts, prefixes), config.data)
 
 
 def report_lines(report: PackReport, listed: str) -> list[str]:

@@ -13,7 +13,7 @@ from kantor.data.loading.holdout import training_set
 from kantor.data.loading.image_set import ImageSet, PairedImages, paired_fingerprint
 from kantor.data.loading.store import Store
 from kantor.data.sources import GLYPHS
-from kantor.data.sources.python_object import OWN, PREFIX
+from kantor.data.sources.python_object import PREFIX, REGISTERED
 from kantor.errors import DataError
 from kantor.progress import Progress
 
@@ -47,7 +47,7 @@ def open_again(
 
 def _is_gone(source: str) -> bool:
     if source.startswith(PREFIX):
-        return source.removeprefix(PREFIX) not in OWN
+        return source.removeprefix(PREFIX) not in REGISTERED
     return source != GLYPHS and not Path(source).exists()
 
 

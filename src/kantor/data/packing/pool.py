@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from kantor.data.packing.worker import load_here, read_frame, write_frame
 from kantor.data.reasons import Reason
-from kantor.data.sources.source import Item, Rejected, Source, read_here
+from kantor.data.sources.source import Item, Rejected, Source
 
 if TYPE_CHECKING:
     from kantor.data.decoding.decode import DecodeSettings
@@ -134,7 +134,7 @@ class Pool:
     ) -> None:
         self._source, self._settings, self._row_bytes, self._timeout_s = source, settings, row_bytes, timeout_s
         self._workers = workers
-        self._here = read_here(source)
+        self._here = source.local_only
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # the last used first: small sets start one
         for _ in range(workers):
             self._idle.put(None)

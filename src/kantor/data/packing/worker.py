@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from kantor.data.decoding.decode import DecodeSettings, decode, probe
 from kantor.data.reasons import Reason, Undecodable, clipped
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, prepare
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source
 from kantor.errors import UserError
 
 FRAME = struct.Struct("<II")
@@ -55,10 +55,10 @@ def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
     return json.loads(data[:length]), data[length:]
 
 
-class Given:
+class Given(Source):
     """A source of images that the parent has loaded: (position -> what `Source.load` gave, or why it did not)."""
 
-    path, note, exact = "", "", False
+    path = ""
 
     def __init__(self, loaded: dict[int, Any]) -> None:
         self._loaded = loaded
@@ -104,7 +104,7 @@ def main() -> None:
     source, settings = pickle.load(tasks)  # noqa: S301 - from our own parent, not from a file
     if source is not None:
         with contextlib.suppress(Exception):  # what is wrong is told of each image
-            prepare(source)
+            source.prepare()
     _limit_memory()
     write_frame(replies, "ready")
     while (task := read_frame(tasks)) is not None:

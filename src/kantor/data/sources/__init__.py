@@ -12,17 +12,18 @@ from kantor.data.decoding.padding import FITS
 from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import idx, names, shards
-from kantor.data.sources.concatenated import Many
+from kantor.data.sources.concatenated import Concatenated
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.npy import Npy
 from kantor.data.sources.npz import Npz
+from kantor.data.sources.packed import Packed
 from kantor.data.sources.parquet import Parquet
-from kantor.data.sources.python_object import PREFIX, Own
-from kantor.data.sources.random_subset import Chosen
+from kantor.data.sources.python_object import PREFIX, PythonObject
+from kantor.data.sources.random_subset import RandomSubset
 from kantor.data.sources.source import Item, Rejected, Source
-from kantor.data.sources.stacked import Stacked, packed
+from kantor.data.sources.stacked import Stacked
 from kantor.data.sources.tar import Tar, is_tar
 from kantor.data.sources.tfrecord import TfRecord, is_tfrecord
 from kantor.data.sources.zip import Zip
@@ -32,8 +33,8 @@ if TYPE_CHECKING:  # worker processes import this room, and need not load pydant
     from kantor.config.schema import DataConfig
 
 __all__ = [
-    "Chosen", "Folder", "Glyphs", "Idx", "Item", "Many", "Npy", "Npz", "Own", "Parquet", "Rejected", "Source", "Stacked", "Tar", "TfRecord",
-    "Zip", "open_source", "whole",
+    "Concatenated", "Folder", "Glyphs", "Idx", "Item", "Npy", "Npz", "Packed", "Parquet", "PythonObject", "RandomSubset", "Rejected",
+    "Source", "Stacked", "Tar", "TfRecord", "Zip", "open_source",
 ]  # fmt: skip
 
 GLYPHS = "glyphs"
@@ -59,14 +60,28 @@ def open_source(config: DataConfig) -> Source:
         ConfigError: settings that do not go together.
     """
     _check(config)
-    return whole(_plain(config), config)
-
-
-def whole(source: Source, config: DataConfig) -> Source:
-    """`source` with its images stacked, and some chosen by chance, as `config` says."""
-    if config.stack:
-        source = _stacked(source, config)
-    return Chosen(source, config.limit, config.choose_seed) if config.choose == "random" and config.limit else source
+    name, labels = config.source, config.labels
+    if name == GLYPHS:
+        return _glyphs(config)
+    if name.startswith(PREFIX):
+        return PythonObject(name, labels)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+        raise DataError(name, "it is an address on the net", "download it first, then name the file or folder")
+    path = place(name)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(name, path) from None
+    except (OSError, ValueError) as error:
+        what = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise DataError(name, what, "check the path and its permissions") from error
+    if (config.stack or config.edges != "none") and is_packed(path):
+        return Packed(str(path), labels, config.stack > 0)
+    if stat.S_ISDIR(mode):
+        return _folder(name, path, labels)
+    if not stat.S_ISREG(mode):
+        raise DataError(name, "it is neither a folder nor a regular file", ACCEPTED)
+    return _file(str(path), labels)
 
 
 def _check(config: DataConfig) -> None:
@@ -83,38 +98,6 @@ def _check(config: DataConfig) -> None:
         )
     if config.pad and config.fit not in FITS:
         raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad so")
-
-
-def _stacked(source: Source, config: DataConfig) -> Stacked:
-    """`config.stack` images, each made of three of `source`."""
-    red, green, blue = bytes.fromhex(config.background[1:])
-    return Stacked(source, config.stack, background=(red, green, blue))
-
-
-def _plain(config: DataConfig) -> Source:
-    """The source before its images are stacked."""
-    name, labels = config.source, config.labels
-    if name == GLYPHS:
-        return _glyphs(config)
-    if name.startswith(PREFIX):
-        return Own(name, labels)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-        raise DataError(name, "it is an address on the net", "download it first, then name the file or folder")
-    path = place(name)
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise _missing(name, path) from None
-    except (OSError, ValueError) as error:
-        what = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-        raise DataError(name, what, "check the path and its permissions") from error
-    if (config.stack or config.edges != "none") and is_packed(path):
-        return packed(str(path), labels, config.stack > 0)
-    if stat.S_ISDIR(mode):
-        return _folder(name, path, labels)
-    if not stat.S_ISREG(mode):
-        raise DataError(name, "it is neither a folder nor a regular file", ACCEPTED)
-    return _file(str(path), labels)
 
 
 def place(name: str) -> Path:
@@ -150,9 +133,9 @@ def _folder(name: str, path: Path, labels: str) -> Source:
     if len(found) == 1:
         source = _file(str(path / found[0]), labels)
     elif labels in ("auto", "none"):
-        source = Many(str(path), [_file(str(path / shard), labels) for shard in found], found)
+        source = Concatenated(str(path), [_file(str(path / shard), labels) for shard in found], found)
     else:
-        source = Many(str(path), [_file(str(path / shard), "none") for shard in found], found, labels)
+        source = Concatenated(str(path), [_file(str(path / shard), "none") for shard in found], found, labels)
     source.note = "; ".join(text for text in (note, source.note) if text)
     return source
 

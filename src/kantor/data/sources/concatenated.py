@@ -5,59 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.source import Item, Rejected, Source, prepare, read_here, release
+from kantor.data.sources.source import Item, Loaded, Rejected, Source
 
-_PART = 44  # bits of a position that are the part's own
+_PART_SHIFT = 44  # bits of a position that belong to the part
 
 
-class Many:
+class Concatenated(Source):
     """The images of several sources, one after the other; classes of the same name are one.
 
-    At most a few of the parts have their files open at a time: there can be more parts than the system lets us open.
+    At most a few parts have their files open at a time: there can be more parts than the system allows open files.
 
     Args:
         path: for messages.
         parts: the sources.
         prefixes: of the names, one for each part, all different.
-        labels: a CSV or JSON file, in which the names have the prefixes; "" where the parts know their labels.
+        labels: a CSV or JSON file, in which the names have the prefixes; "none" if the parts bring their labels.
     """
 
-    def __init__(self, path: str, parts: Sequence[Source], prefixes: Sequence[str], labels: str = "") -> None:
+    def __init__(self, path: str, parts: Sequence[Source], prefixes: Sequence[str], labels: str = "none") -> None:
         self.path, self.parts, self.prefixes, self.labels = path, list(parts), list(prefixes), labels
         self.exact = all(part.exact for part in parts)
-        self.here = any(read_here(part) for part in parts)
+        self.local_only = any(part.local_only for part in parts)
         self.note = "; ".join(dict.fromkeys(part.note for part in parts if part.note))
         self._loading: int | None = None
 
     def items(self) -> Iterator[Item | Rejected]:
         """Those of the first source, then those of the second ..., each in its own order."""
-        if not self.labels:
-            return self._entries()
-        return label_files.attach(self._entries(), label_files.read_file(self.labels), self.labels)
+        return label_files.attach_file(self._entries(), self.labels)
 
-    def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
+    def load(self, item: Item) -> Loaded:
         """As its source loads it."""
-        number, position = item.position >> _PART, item.position & ((1 << _PART) - 1)
-        if self._loading not in (None, number):
-            release(self.parts[self._loading])
-        self._loading = number
-        name = item.name.removeprefix(f"{self.prefixes[number]}/")
-        return self.parts[number].load(replace(item, name=name, position=position))
+        part, position = item.position >> _PART_SHIFT, item.position & ((1 << _PART_SHIFT) - 1)
+        if self._loading not in (None, part):
+            self.parts[self._loading].release()
+        self._loading = part
+        name = item.name.removeprefix(f"{self.prefixes[part]}/")
+        return self.parts[part].load(replace(item, name=name, position=position))
 
     def prepare(self) -> None:
         """Prepares the parts."""
         for part in self.parts:
-            prepare(part)
-            release(part)
+            part.prepare()
+            part.release()
 
     def release(self) -> None:
-        """Closes what is open."""
+        """Closes open files."""
         for part in self.parts:
-            release(part)
+            part.release()
 
     def _entries(self) -> Iterator[Item | Rejected]:
         for number, (part, prefix) in enumerate(zip(self.parts, self.prefixes, strict=True)):
@@ -66,8 +61,8 @@ class Many:
                 if isinstance(entry, Rejected):
                     yield Rejected(name, entry.reason)
                     continue
-                if entry.position >> _PART:  # it would be taken for one of another part
+                if entry.position >> _PART_SHIFT:  # it would be read as one of another part
                     raise OverflowError(f"{part.path}: {entry.name} is at {entry.position}")
-                yield replace(entry, name=name, position=number << _PART | entry.position)
-            if number != self._loading:  # it may be in use again, to load what was listed before
-                release(part)
+                yield replace(entry, name=name, position=number << _PART_SHIFT | entry.position)
+            if number != self._loading:  # a part that is being loaded from stays open
+                part.release()

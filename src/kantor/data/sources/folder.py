@@ -14,13 +14,13 @@ from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source
 from kantor.errors import DataError
 
 _DRAWN = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
 
 
-class Folder:
+class Folder(Source):
     """Images by their path relative to the folder.
 
     Links are followed to files inside the folder only; a link to a folder is passed over, since what it leads to is
@@ -31,9 +31,6 @@ class Folder:
         labels: "auto": dataset.json at the top, else the first sub-folder where each image lies in one; "none"; or
             a CSV or JSON file.
     """
-
-    exact = False
-    note = ""
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels

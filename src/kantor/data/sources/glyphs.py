@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import ResourceError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -84,7 +84,7 @@ class GlyphParameters:
     slope: float
 
 
-class Glyphs:
+class Glyphs(Source):
     """The images as a source: uint8 [height, width, 3] each.
 
     Args:
@@ -96,7 +96,6 @@ class Glyphs:
 
     path = "glyphs"
     exact = True
-    note = ""
 
     def __init__(self, count: int, seed: int = 0, height: int = 32, width: int = 32, labelled: bool = True) -> None:
         self.count, self.seed, self.height, self.width, self.labelled = count, seed, height, width, labelled

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 MAX_BYTES = 16 << 30
 NAME = re.compile(r"(.*)(images|labels)([-.])idx(\d)-ubyte(\.gz)?$")
 
 
-class Idx:
+class Idx(Source):
     """Images by index: unsigned bytes [N, H, W] or [N, H, W, C].
 
     Args:
@@ -32,7 +32,7 @@ class Idx:
     """
 
     exact = True
-    here = True  # it is in memory as a whole, once
+    local_only = True  # it is in memory as a whole, once
 
     def __init__(self, path: str, labels: str = "auto", chosen: str = "") -> None:
         self.path, self.labels, self.file = path, labels, Path(chosen or path)

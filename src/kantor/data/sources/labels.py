@@ -81,6 +81,11 @@ def require_few_classes(classes: int, where: str) -> None:
         raise DataError(where, what, "give one class name an image, not a number of its own, or use --labels none")
 
 
+def attach_file(entries: Iterator[Item | Rejected], labels: str) -> Iterator[Item | Rejected]:
+    """The items with the labels of a CSV or JSON file; as they are if `labels` is "auto" or "none"."""
+    return entries if labels in ("auto", "none") else attach(entries, read_file(labels), labels)
+
+
 def attach(found: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
     """The items with their labels.
 

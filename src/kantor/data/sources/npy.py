@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kantor.data.decoding import array_hints
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 _SAVE = "np.save('new.npy', {})"
@@ -42,7 +42,7 @@ class Header:
         return flat.reshape(count, *self.shape[1:]) if self.shape else flat
 
 
-class Npy:
+class Npy(Source):
     """Images by index: uint8 or uint16 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels.
 
     Args:
@@ -52,7 +52,6 @@ class Npy:
     """
 
     exact = True
-    note = ""
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels

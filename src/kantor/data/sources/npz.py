@@ -15,8 +15,8 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import npy
 from kantor.data.sources import zip as zip_source
-from kantor.data.sources.open_file import Held
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.open_file import OpenFile
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
@@ -37,7 +37,7 @@ class _Opened(NamedTuple):
         self.archive.close()
 
 
-class Npz:
+class Npz(Source):
     """Images by index, as in a .npy file, with the labels that lie beside them.
 
     The array of images is the one called images, x_train, x, data or arr_0, or the only one with the shape of
@@ -50,7 +50,7 @@ class Npz:
     """
 
     exact = True
-    here = True
+    local_only = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
@@ -62,7 +62,7 @@ class Npz:
         self.note = f"images are the array {self.name} of {path}" + (
             f"; {', '.join(others)} also there" if others else ""
         )
-        self._file = Held(path, self._open)
+        self._file = OpenFile(path, self._open)
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the index.

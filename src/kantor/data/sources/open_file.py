@@ -18,7 +18,7 @@ class _Closes(Protocol):
 T = TypeVar("T", bound=_Closes)
 
 
-class Held(Generic[T]):
+class OpenFile(Generic[T]):
     """What `opener(path)` gives: opened when it is first asked for, and kept open until `release`.
 
     Each process opens its own, a copy by pickle or by a fork too: parent and child would move one file position. All

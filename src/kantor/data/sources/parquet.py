@@ -11,8 +11,8 @@ from typing import Any
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.open_file import Held, cannot_open
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.open_file import OpenFile, cannot_open
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError, ResourceError
 
 IMAGES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
@@ -24,7 +24,7 @@ _BATCH_BYTES = 32 << 20
 _BUFFER_BYTES = 1 << 20
 
 
-class Parquet:
+class Parquet(Source):
     """Images by row. An image is binary, or a struct with `bytes` in it, as Hugging Face's data sets have it.
 
     It is read `here`, some rows at a time in their order: a row group can be larger than the memory.
@@ -35,12 +35,11 @@ class Parquet:
             row numbers.
     """
 
-    exact = False
-    here = True
+    local_only = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self._file = Held(path, _open)
+        self._file = OpenFile(path, _open)
         self._names: list[str | None] | None = None
         self._rows = _Rows()
         schema, footer = self._file().schema_arrow, self._file().metadata

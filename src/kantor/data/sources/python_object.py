@@ -15,7 +15,7 @@ from PIL import Image
 
 from kantor.data.decoding.array_hints import channels_first
 from kantor.data.reasons import Undecodable, clipped
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source
 from kantor.errors import ConfigError, DataError
 from kantor.registry import own_name
 
@@ -32,7 +32,7 @@ class ImageSequence(Protocol):
     def __getitem__(self, i: int, /) -> Any: ...
 
 
-OWN: dict[str, ImageSequence] = {}
+REGISTERED: dict[str, ImageSequence] = {}
 
 
 def register(name: str, images: ImageSequence) -> None:
@@ -50,33 +50,31 @@ def register(name: str, images: ImageSequence) -> None:
         do = "give an object of it" if isinstance(images, type) else "give it both, or put the images in a list"
         found = f"the class {images.__name__}" if isinstance(images, type) else type(images).__name__
         raise ConfigError(name, f"{found} has no len() or no [i]", do)
-    OWN[name] = images
+    REGISTERED[name] = images
 
 
-class Own:
+class PythonObject(Source):
     """ImageSequence by index, from an object of the user's own.
 
     It is read in the user's own process and thread (`here`): it may hold what no other process could be given, and
     only decoding is left to workers. It has no times or sizes to tell whether it has changed, so listing it reads
-    every image once and takes the hash of what was read; a second listing of the same `Own` is the first again.
+    every image once and takes the hash of what was read; a second listing of the same `PythonObject` is the first again.
 
     Args:
         path: "python:NAME".
         labels: "auto" or "none".
     """
 
-    exact = False
-    note = ""
-    here = True
+    local_only = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         name = path.removeprefix(PREFIX)
-        if name not in OWN:
+        if name not in REGISTERED:
             do = f"import the Python module that calls kantor.source({name!r}, ...) first, and go on from Python"
             raise DataError(path, "nobody has registered it", do)
         if labels not in ("auto", "none"):
             raise DataError(labels, "images from Python bring their own classes", "use labels auto or none")
-        self.path, self._labels, self._images = path, labels, OWN[name]
+        self.path, self._labels, self._images = path, labels, REGISTERED[name]
         self._entries: list[Item | Rejected] = []
         self._listed = False
 

@@ -1,4 +1,4 @@
-"""Some images of a source, by chance."""
+"""Some images of a source, chosen at random."""
 
 from __future__ import annotations
 
@@ -7,54 +7,53 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.sources.source import Item, Rejected, Source, prepare, read_here, release
+from kantor.data.sources.source import Item, Loaded, Rejected, Source
 from kantor.random import permute
 
 
-class Chosen:
-    """`count` images of an inner source, drawn without repetition, in the source's order.
+class RandomSubset(Source):
+    """`count` images of an inner source, sampled without replacement, in the source's order.
 
-    Which ones is a function of `seed` and of how many there are. What the source itself leaves out is not listed; what
-    is drawn and turns out to be unreadable is left out, and none is drawn in its place.
+    The choice is a function of `seed` and of the number of images. Files that the source itself rejects are not
+    listed; a chosen image that turns out to be unreadable is skipped and not replaced.
 
     Args:
-        count: how many; all, where there are no more.
+        count: number of images; all, if there are no more.
     """
 
     def __init__(self, inner: Source, count: int, seed: int) -> None:
-        self.path, self.exact, self.inner, self.count, self.seed = inner.path, inner.exact, inner, count, seed
-        self.here = read_here(inner)
-        note = f"{count:,} images are drawn at random"
-        self.note = "; ".join(text for text in (inner.note, note) if text)
+        self.path, self.exact, self.local_only = inner.path, inner.exact, inner.local_only
+        self.inner, self.count, self.seed = inner, count, seed
+        self.note = "; ".join(text for text in (inner.note, f"{count:,} images are chosen at random") if text)
 
     def items(self) -> Iterator[Item | Rejected]:
-        """Those drawn. What may have changed is listed anew: all are counted first."""
+        """The chosen images. Lists the source twice, since all are counted first."""
         total = sum(isinstance(entry, Item) for entry in self.inner.items())
         if not total:
-            yield from self.inner.items()  # what is there instead
-        wanted = iter(drawn(total, self.count, self.seed).tolist())
-        number, following = 0, next(wanted, None)
+            yield from self.inner.items()  # for a message that says what is there instead
+        rows = iter(random_rows(total, self.count, self.seed).tolist())
+        row, next_row = 0, next(rows, None)
         for entry in self.inner.items():
             if not isinstance(entry, Item):
                 continue
-            if number == following:
+            if row == next_row:
                 yield entry
-                following = next(wanted, None)
-            number += 1
+                next_row = next(rows, None)
+            row += 1
 
-    def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
-        """As the source loads it."""
+    def load(self, item: Item) -> Loaded:
+        """As the inner source loads it."""
         return self.inner.load(item)
 
     def prepare(self) -> None:
-        """Prepares the source."""
-        prepare(self.inner)
+        """Prepares the inner source."""
+        self.inner.prepare()
 
     def release(self) -> None:
-        """Closes what is open."""
-        release(self.inner)
+        """Closes open files."""
+        self.inner.release()
 
 
-def drawn(total: int, count: int, seed: int) -> NDArray[np.int64]:
-    """Which of `total` are among the `count` drawn: int64, rising."""
+def random_rows(total: int, count: int, seed: int) -> NDArray[np.int64]:
+    """The `count` chosen indices below `total`: int64, ascending."""
     return np.sort(permute(np.arange(min(count, total)), total, seed))

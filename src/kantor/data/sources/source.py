@@ -1,17 +1,18 @@
-"""What every kind of source offers to `pack`."""
+"""The interface between every kind of source and `pack`."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.reasons import Reason
 
-MAX_BYTES = 512 << 20  # of one image; what is larger is left out
+MAX_BYTES = 512 << 20  # of one image; larger ones are skipped
+Loaded = bytes | NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class Item:
     Attributes:
         name: unique in the source and stable: a path relative to it, or an index as text. Bytes that are not UTF-8
             are kept by surrogateescape.
-        position: what `Source.load` needs to find it.
-        size: bytes on the disk, 0 where that has no meaning; with mtime_ns, part of the fingerprint of the listing.
-        mtime_ns: time of the last change, 0 where that has no meaning.
+        position: how `Source.load` finds it.
+        size: bytes on disk, 0 if that has no meaning; with mtime_ns, part of the fingerprint of the listing.
+        mtime_ns: time of the last change, 0 if that has no meaning.
         label: class name ("fish"), or None.
     """
 
@@ -42,49 +43,37 @@ class Rejected:
     reason: Reason
 
 
-class Source(Protocol):
-    """A place that images come from. Pickled to worker processes, so it holds paths and numbers, not open files.
+class Source(ABC):
+    """A place that images come from. Pickled to worker processes, so it keeps paths and numbers, not open files.
 
     Attributes:
         path: as the user wrote it, for messages.
-        note: what was chosen on opening it, for the user; "" where there is nothing to say.
-        exact: its images have one size and kind, which "auto" settings keep (arrays, IDX, packed sets).
-
-    Some have more:
-        here: true where it can be read in order only, or by its own process and thread only. Then it is never sent to
-            another process: `load` is called where `pack` was called, in the order of `items`, with no limit on time,
-            and workers are sent what it gave.
-        prepare(): what takes time before the first `load`; each worker calls it once, with no limit on time.
-        release(): closes what is open; the next `load` opens it again.
+        note: what was decided on opening it, for the user; "" if there is nothing to say.
+        exact: its images have one size and kind, which "auto" settings keep (arrays, IDX, packed datasets).
+        local_only: it can be read in order only, or by this process and thread only. It is never sent to another
+            process: `load` is called in the process that called `pack`, in the order of `items`, without a time
+            limit, and workers receive the loaded data.
     """
 
     path: str
-    exact: bool
-    note: str
+    note: str = ""
+    exact: bool = False
+    local_only: bool = False
 
+    @abstractmethod
     def items(self) -> Iterator[Item | Rejected]:
-        """Its images in a stable order (by bytes of the name), with what is plainly none among them."""
-        ...
+        """Its images in a stable order (by the bytes of the name), and the files that are not images."""
 
-    def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
-        """The file's bytes, or the image itself as an array [H, W] or [H, W, C]. Called in worker processes."""
-        ...
+    @abstractmethod
+    def load(self, item: Item) -> Loaded:
+        """The file's bytes, or the image itself as an array [H, W] or [H, W, C]. Called in worker processes.
 
+        Raises:
+            Undecodable: the image is damaged or gone.
+        """
 
-def prepare(source: Source) -> None:
-    """Calls its `prepare`, where it has one."""
-    getattr(source, "prepare", _nothing)()
+    def prepare(self) -> None:  # noqa: B027 - optional
+        """Does slow work before the first `load`; each worker calls it once, without a time limit."""
 
-
-def release(source: Source) -> None:
-    """Calls its `release`, where it has one."""
-    getattr(source, "release", _nothing)()
-
-
-def read_here(source: Source) -> bool:
-    """Whether it is one that must not be sent to another process."""
-    return bool(getattr(source, "here", False))
-
-
-def _nothing() -> None:
-    return None
+    def release(self) -> None:  # noqa: B027 - optional
+        """Closes open files; the next `load` opens them again."""

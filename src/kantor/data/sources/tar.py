@@ -15,8 +15,8 @@ from typing import IO, Any, NoReturn
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
-from kantor.data.sources.open_file import Held
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.open_file import OpenFile
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 _LARGEST_HEADER = 1 << 20
@@ -78,7 +78,7 @@ class _Header(tarfile.TarInfo):
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_holes
 
 
-class Tar:
+class Tar(Source):
     """Regular members of a tar archive, by name. An archive with an entry that no honest tool writes is refused.
 
     A compressed archive can only be read from its start on, so it is read `here`, as images are asked for in order;
@@ -89,13 +89,10 @@ class Tar:
         labels: as for `archive.entries`.
     """
 
-    exact = False
-    note = ""
-
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self.here = not is_plain(path)
-        self._file = Held(path, open_tar)
+        self.local_only = not is_plain(path)
+        self._file = OpenFile(path, open_tar)
         self._entries: archive.Entries | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,13 +148,13 @@ class Tar:
         for first, second in pairwise(by_name):
             if first.name == second.name:
                 raise DataError(f"{self.path}: {first.name}", "two entries have this name", AGAIN)
-        return found if self.here else by_name
+        return found if self.local_only else by_name
 
     def _scan(self) -> list[Member]:
         found: list[Member] = []
         file = self._file()
         file.seek(0)
-        length = None if self.here else Path(self.path).stat().st_size
+        length = None if self.local_only else Path(self.path).stat().st_size
         tar = _Headers(fileobj=file, tarinfo=_Header, errors="surrogateescape")
         while (info := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # it keeps them all
@@ -171,7 +168,7 @@ class Tar:
                 raise bomb
             if info.isreg():
                 found.append(Member(name, info.size, info.offset_data))
-        if self.here:
+        if self.local_only:
             self._read_to_end(file)
         return found
 

@@ -20,8 +20,8 @@ from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import too_large
-from kantor.data.sources.open_file import Held
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.open_file import OpenFile
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 IMAGES = ("image/encoded", "image", "image_raw", "encoded", "image/data", "jpeg", "png", "jpg", "picture")
@@ -44,7 +44,7 @@ class _Listed(NamedTuple):
     fault: Reason | None
 
 
-class TfRecord:
+class TfRecord(Source):
     """Images by the number of their record.
 
     An image is an encoded file, or its bare bytes beside a height and a width; where these are missing, a square
@@ -59,13 +59,10 @@ class TfRecord:
         labels: "auto", "none", or a CSV or JSON file, in which the names are record numbers.
     """
 
-    exact = False
-    note = ""
-
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self.here = is_gzipped(path)
-        self._file = Held(path, open_records)
+        self.local_only = is_gzipped(path)
+        self._file = OpenFile(path, open_records)
         self._listing: list[_Listed] | None = None
         self._verified = False
 

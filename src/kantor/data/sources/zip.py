@@ -14,8 +14,8 @@ from typing import Any
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
-from kantor.data.sources.open_file import Held, cannot_open
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.open_file import OpenFile, cannot_open
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 MAX_RATIO = 1100  # more than deflate can do
@@ -27,7 +27,7 @@ DAMAGE = (
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
-class Zip:
+class Zip(Source):
     """Regular members of a zip archive, by name.
 
     An archive with a name that leads out of it, a link, a password, a repeated name, overlapping members or sizes
@@ -38,12 +38,9 @@ class Zip:
         labels: as for `archive.entries`.
     """
 
-    exact = False
-    note = ""
-
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self._file = Held(path, open_zip)
+        self._file = OpenFile(path, open_zip)
         self._table: list[zipfile.ZipInfo] | None = None
         self._entries: archive.Entries | None = None
 

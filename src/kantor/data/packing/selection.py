@@ -1,0 +1,121 @@
+"""Which images are packed: those of a source, stacks of three of them, or some chosen at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kantor.config.schema import DataConfig
+from kantor.data.decoding.decode import probe
+from kantor.data.decoding.formats import Colour
+from kantor.data.packing.pool import Pool
+from kantor.data.packing.worker import load_here
+from kantor.data.reasons import Reason, Undecodable
+from kantor.data.sources import open_source
+from kantor.data.sources.idx import Idx
+from kantor.data.sources.packed import Packed
+from kantor.data.sources.random_subset import RandomSubset
+from kantor.data.sources.source import Item, Source
+from kantor.data.sources.stacked import PACK_TO_ONE_SIZE, WHITE, Grey, Stacked, named_reason, to_grey
+from kantor.errors import DataError
+
+MAX_GREY_BYTES = 4 << 30  # of images in memory, if the source cannot be read in any order
+_PROBED = 64
+_PACK_FIRST = "pack it first (kantor pack), and stack that dataset"
+Size = tuple[int, int]
+
+
+def open_images(config: DataConfig) -> Source:
+    """The source that `config` names, stacked and sampled as it says. Raises as `open_source` and `stacked`."""
+    return selected(open_source(config), config)
+
+
+def selected(source: Source, config: DataConfig) -> Source:
+    """`source` with its images stacked, and some chosen at random, as `config` says."""
+    if config.stack:
+        red, green, blue = bytes.fromhex(config.background[1:])
+        source = stacked(source, config.stack, background=(red, green, blue))
+    if config.choose == "random" and config.limit:
+        return RandomSubset(source, config.limit, config.choose_seed)
+    return source
+
+
+def stacked(source: Source, count: int, *, seed: int = 0, background: Colour = WHITE) -> Stacked:
+    """`count` images, each made of three of `source`.
+
+    Files are probed in a worker process, and decoded when they are loaded, in workers too. Of local sources only
+    arrays are accepted; those that are read in order are kept in memory as grey images.
+
+    Raises:
+        DataError: the images are of several sizes, none can be read, or they cannot be read in any order.
+    """
+    entries = list(source.items())
+    items = [entry for entry in entries if isinstance(entry, Item)]
+    if not items:  # whoever lists this source says so
+        return Stacked(source, entries, count, (0, 0), seed=seed, background=background, note=source.note)
+    grey: list[Grey] | None = None
+    if isinstance(source, Idx | Packed):
+        height, width, kind = probe(source.load(items[0]))
+        size, coloured = (height, width), kind != "gray"
+    elif source.local_only:
+        grey, size, coloured = _read_all(source, items, background)
+    else:
+        size, coloured = _probed(source, items)
+    note = f"each image is three of {len(items):,}, one a colour channel"
+    if coloured:
+        note += "; their colours are turned into grey (ITU-R 601)"
+    note = "; ".join(text for text in (source.note, note) if text)
+    return Stacked(source, entries, count, size, seed=seed, background=background, grey=grey, note=note)
+
+
+def _probed(source: Source, items: Sequence[Item]) -> tuple[Size, bool]:
+    """(height, width) of the images, and whether some have colour, after a look at some of them."""
+    count = min(_PROBED, len(items))
+    some = [items[i * len(items) // count] for i in range(count)]
+    with Pool(source, None, row_bytes=1, workers=1) as pool:
+        probed = [(item, *header) for item in some for header in pool.probe([item])]
+    if not probed:
+        what = f"none of the {count} images looked at can be read"
+        raise DataError(source.path, what, "run kantor pack --inspect to see what is wrong with each")
+    first, height, width, _ = probed[0]
+    for item, *size, _ in probed:
+        _require_size(source, first, (height, width), item, (size[0], size[1]))
+    return (height, width), any(kind != "gray" for *_, kind in probed)
+
+
+def _read_all(source: Source, items: Sequence[Item], background: Colour) -> tuple[list[Grey], Size, bool]:
+    """All images as grey ones, their size, and whether some have colour."""
+    grey: list[Grey] = []
+    coloured, first, size = False, None, (0, 0)
+    for item in items:
+        data = load_here(source, item)
+        if isinstance(data, bytes):  # files are not decoded in this process
+            what = "it holds encoded images and cannot be read in any order, as stacking them needs"
+            raise DataError(source.path, what, _PACK_FIRST)
+        try:
+            if isinstance(data, Reason):
+                raise Undecodable(*data)
+            height, width, kind = probe(data)
+            if first is None:
+                first, size = item, (height, width)
+                _require_memory(source, len(items) * height * width)
+            _require_size(source, first, size, item, (height, width))
+            grey.append(to_grey(data, size, background))
+            coloured = coloured or kind != "gray"
+        except Undecodable as error:
+            grey.append(named_reason(item, error))
+    source.release()
+    if first is None:
+        raise DataError(source.path, f"none of its images can be read: {grey[0]}", "fix them")
+    return grey, size, coloured
+
+
+def _require_size(source: Source, first: Item, size: Size, item: Item, other: Size) -> None:
+    if other != size:
+        what = f"{first.name} is {size[0]}x{size[1]} and {item.name} {other[0]}x{other[1]}"
+        raise DataError(source.path, f"{what}: only images of one size can be stacked", PACK_TO_ONE_SIZE)
+
+
+def _require_memory(source: Source, needed: int) -> None:
+    if needed > MAX_GREY_BYTES:
+        what = f"it cannot be read in any order, and its images take more than {MAX_GREY_BYTES >> 30} GB of memory"
+        raise DataError(source.path, what, _PACK_FIRST)

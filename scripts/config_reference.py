@@ -1,7 +1,7 @@
 """Writes the tables of every field in docs/configuration.md, from the declarations in config/schema.py.
 
 python scripts/config_reference.py          writes the page
-python scripts/config_reference.py --check  says whether it is up to date, by its exit code
+python scripts/config_reference.py --check  exits with 1 if the page is out of date
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -22,14 +22,14 @@ BEGIN = "## Every field\n"
 _HEAD = "| field | default | values | meaning |\n|---|---|---|---|"
 _SIDES = "8 to 1024 a side"
 _POWERS = {2**53: "2^53", 2**63: "2^63"}
-_PLACES = {  # sections that stand twice have one table
+_HEADINGS = {  # two sections that share one table
     "optimizer.generator": "`[optimizer.generator]` and `[optimizer.critic]`",
     "optimizer.generator.schedule": "`[optimizer.generator.schedule]` and `[optimizer.critic.schedule]`",
 }
 
 
 def variants(annotation: Any) -> list[type[BaseModel]]:
-    """The sections that a field can hold: none for a plain one, several for a union."""
+    """The sections that a field can hold: none for a plain value, several for a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) is dict:
@@ -40,8 +40,8 @@ def variants(annotation: Any) -> list[type[BaseModel]]:
 def sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """(dotted name, field) of every section below `model`, in the order of the declarations."""
     for name, field in model.model_fields.items():
-        found = variants(field.annotation)
-        if not found:
+        models = variants(field.annotation)
+        if not models:
             continue
         place = f"{prefix}{name}"
         if get_origin(field.annotation) is dict:
@@ -51,16 +51,16 @@ def sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fi
         if place != "optimizer":
             yield place, field
         seen: set[str] = set()
-        for one in found:
-            for below, inner in sections(one, f"{place}."):
+        for section in models:
+            for below, inner in sections(section, f"{place}."):
                 if below not in seen:
                     seen.add(below)
                     yield below, inner
 
 
 def values(field: FieldInfo) -> str:
-    """What may be written, in a few words."""
-    annotated = field.annotation if not field.metadata else _annotated(field)
+    """The values that a field accepts, in a few words."""
+    annotated = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     schema = TypeAdapter(annotated).json_schema()
     if schema.get("pattern", "").startswith("^#"):
         return "`#rrggbb`"
@@ -72,7 +72,7 @@ def values(field: FieldInfo) -> str:
         if "const" in option:
             words.append(f"`{option['const']}`")
         elif "enum" in option:
-            words.append(", ".join(f"`{one}`" for one in option["enum"]))
+            words.append(", ".join(f"`{word}`" for word in option["enum"]))
         elif option.get("type") == "boolean":
             words.append("`true`, `false`")
         elif option.get("type") in ("integer", "number"):
@@ -82,12 +82,6 @@ def values(field: FieldInfo) -> str:
         else:
             words.append("text")
     return ", or ".join(words)
-
-
-def _annotated(field: FieldInfo) -> Any:
-    from typing import Annotated
-
-    return Annotated[field.annotation, *field.metadata]  # type: ignore[valid-type]
 
 
 def _limits(option: dict[str, Any]) -> str:
@@ -107,22 +101,26 @@ def _default(field: FieldInfo) -> str:
         kind = getattr(value, "kind", None)
         return f'`kind = "{kind}"`' if kind else "table"
     if isinstance(value, dict):
-        told = (f"`{name}`: at `{p.at.kind}`, `{p.of}`, weight {p.weight:g}" for name, p in value.items())
-        return "; ".join(told) or "none"
+        penalties = (f"`{name}`: at `{p.at.kind}`, `{p.of}`, weight {p.weight:g}" for name, p in value.items())
+        return "; ".join(penalties) or "none"
     if isinstance(value, list | tuple):
-        value = [one.model_dump(exclude_defaults=True) if isinstance(one, BaseModel) else one for one in value]
+        value = [item.model_dump(exclude_defaults=True) if isinstance(item, BaseModel) else item for item in value]
     return f"`{json.dumps(value)}`"
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    where = "table" if variants(field.annotation) else values(field)
+    accepted = "table" if variants(field.annotation) else values(field)
     if name == "size":
-        where = _SIDES
-    return f"| `{name}` | {_default(field)} | {where} | {' '.join((field.description or '').split())} |"
+        accepted = _SIDES
+    return f"| `{name}` | {_default(field)} | {accepted} | {_one_line(field.description)} |"
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def table(model: type[BaseModel]) -> str:
-    """The fields of one section; what holds sections has a row too."""
+    """A row for each field of a section, those that hold sections included."""
     rows = [_row(name, field) for name, field in model.model_fields.items() if name != "kind"]
     return "\n".join([_HEAD, *rows]) if rows else "No further fields."
 
@@ -131,28 +129,28 @@ def reference() -> str:
     """All tables."""
     parts = [
         BEGIN
-        + "Numbers have the limits given; 2^53 stands for 9,007,199,254,740,992. Fields whose value is `table` have a "
-        "section of\ntheir own below. The defaults are those of the tables; presets set many of them otherwise.\n"
+        + "Numbers have the limits given; 2^53 stands for 9,007,199,254,740,992. A field whose value is `table` has a "
+        "section below.\nThe defaults are those of the schema; presets change many of them.\n"
     ]
     for place, field in sections(Config):
-        found = variants(field.annotation)
-        parts.append(f"### {_PLACES.get(place, f'`[{place}]`')}\n")
-        if len(found) == 1:
-            parts.append(f"{(found[0].__doc__ or '').strip()}\n\n{table(found[0])}\n")
+        models = variants(field.annotation)
+        parts.append(f"### {_HEADINGS.get(place, f'`[{place}]`')}\n")
+        if len(models) == 1:
+            parts.append(f"{_one_line(models[0].__doc__)}\n\n{table(models[0])}\n")
             continue
-        parts.append(f"{' '.join((field.description or '').split())}\n")
-        for model in found:
+        parts.append(f"{_one_line(field.description)}\n")
+        for model in models:
             kind = model.model_fields["kind"].default
-            parts.append(f'**`kind = "{kind}"`**: {" ".join((model.__doc__ or "").split())}\n\n{table(model)}\n')
+            parts.append(f'**`kind = "{kind}"`**: {_one_line(model.__doc__)}\n\n{table(model)}\n')
     return "\n".join(parts)
 
 
 def main() -> int:
     text = PAGE.read_text("utf-8")
-    wanted = text[: text.index(BEGIN)] + reference()
+    updated = text[: text.index(BEGIN)] + reference()
     if "--check" in sys.argv:
-        return int(text != wanted)
-    PAGE.write_text(wanted, "utf-8")
+        return int(text != updated)
+    PAGE.write_text(updated, "utf-8")
     return 0
 
 

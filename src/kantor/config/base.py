@@ -1,4 +1,4 @@
-"""What all parts of the configuration are made of."""
+"""The types that all sections of the configuration use."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _size(value: Any) -> Any:
     return str(height) if height == width else f"{height}x{width}"
 
 
-def share(value: Any) -> Any:
-    """Accepts "1%" and 0.01. A bare 1 on the command line is meant as often for 1 % as for all."""
+def fraction(value: Any) -> Any:
+    """Accepts "1%" and 0.01. A bare "1" on the command line is refused: it could mean 1 % or all."""
     if isinstance(value, str) and value.strip() in ("1", "1.0"):
         raise ValueError("it may mean 1 % or all of them; write 1% or 100%")
     if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*%\s*", value):
@@ -44,7 +44,7 @@ def share(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"[\d.]+", value):
         value = float(value)
     if isinstance(value, int | float) and value > 1:
-        raise ValueError('write a share below 1, such as 0.05, or a percentage, such as "5%"')
+        raise ValueError('write a fraction below 1, such as 0.05, or a percentage, such as "5%"')
     return value
 
 
@@ -52,12 +52,12 @@ Size = Annotated[str, BeforeValidator(_size)]
 
 
 class Section(BaseModel):
-    """A part of the configuration."""
+    """A section of the configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Absent(Section):
-    """Nothing here."""
+    """Absent."""
 
     kind: Literal["none"] = "none"

@@ -1,4 +1,4 @@
-"""[data]: the images and how they are brought to one size."""
+"""[data]: the images, and how they are brought to one size."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from kantor.config.base import Count, Section, Size, share
+from kantor.config.base import Count, Section, Size, fraction
 
 
 class GlyphsConfig(Section):
-    """The built-in set: coloured letters and digits in many typefaces."""
+    """The built-in dataset: coloured letters and digits in many typefaces."""
 
     count: Annotated[int, Field(gt=0, le=10_000_000)] = 20_000
-    """How many images to draw."""
+    """Number of images."""
     seed: Count = 0
-    """Chooses the images."""
+    """Seed that selects letters, typefaces and colours."""
 
 
 Degrees = Annotated[float, Field(ge=0, le=180)]
@@ -24,7 +24,7 @@ Factor = Annotated[float, Field(gt=0, le=10)]
 
 def _rising(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] > value[1]:
-        raise ValueError("from and to: the second number must be no smaller than the first")
+        raise ValueError("the second number must not be smaller than the first")
     return value
 
 
@@ -32,72 +32,72 @@ Range = Annotated[tuple[Factor, Factor], AfterValidator(_rising)]
 
 
 class AugmentConfig(Section):
-    """Each real image is shown otherwise each time: turned, moved, in other colours. All at once, on the device."""
+    """Random changes of each real image each time it is shown: rotation, shift, shear, zoom, colour. Applied on the device."""
 
     rotation: Degrees = 0.0
-    """Turned by up to so many degrees, either way."""
+    """Largest rotation in degrees, either way."""
     shift_x: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Moved sideways by up to this share of the width."""
+    """Largest horizontal shift, as a fraction of the width."""
     shift_y: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Moved up or down by up to this share of the height."""
+    """Largest vertical shift, as a fraction of the height."""
     shear: Annotated[float, Field(ge=0, le=80)] = 0.0
-    """Slanted by up to so many degrees, either way."""
+    """Largest shear in degrees, either way."""
     zoom: Range = (1.0, 1.0)
-    """From and to: pixels move together by this factor, for width and height apart; above 1 the image shrinks."""
+    """Lowest and highest zoom factor, sampled separately for width and height; above 1 the image shrinks."""
     brightness: Range = (1.0, 1.0)
-    """From and to: values from black are multiplied by this."""
+    """Lowest and highest factor of the brightness; black stays black."""
     colour: Range = (1.0, 1.0)
-    """From and to: each channel is multiplied by a number of its own, most often near the middle (triangular)."""
+    """Lowest and highest factor of each channel, sampled separately, most often near the middle (triangular)."""
 
 
 class DataConfig(Section):
-    """The images and how they are brought to one size."""
+    """The images, and how they are brought to one size."""
 
     source: str = "glyphs"
-    """Folder (class = sub-folder), zip, tar, .npy, .npz, IDX, TFRecord, Parquet, packed set, or "glyphs"."""
+    """Folder (class = sub-folder), zip, tar, .npy, .npz, IDX, TFRecord, Parquet, packed dataset, or "glyphs"."""
     size: Size = "auto"
-    """Size of an image: "64", or height x width: "48x96". Any size from 8 to 1024."""
+    """Image size in pixels: "64", or height x width: "48x96"; 8 to 1024 a side."""
     pack_size: Size = "auto"
-    """Size of the images in the packed set, brought down to `size` for each batch; "auto" is `size`."""
+    """Size of the packed images, resized to `size` for each batch; "auto" takes `size`."""
     crop: Annotated[int, Field(ge=0, le=65536)] = 0
-    """Side of the square cut from the middle before resizing; 0 cuts nothing."""
+    """Side of the square cropped from the centre before resizing, in pixels; 0 does not crop."""
     pad: Annotated[int, Field(ge=0, le=65536)] = 0
-    """Side of the square that smaller images are padded to before resizing, where `fit` is "replicate" or "mirror"; 0 pads
-    no more than the shape needs."""
+    """Side of the square that smaller images are padded to before resizing, in pixels, if `fit` is "replicate" or "mirror"; 0
+    pads only as much as the shape needs."""
     fit: Literal["cover", "contain", "stretch", "replicate", "mirror"] = "cover"
-    """How an image of another shape is fitted: cut, padded with `background`, stretched, padded with its outermost pixels,
-    or with its mirrored border, jittered and fading."""
+    """Resize mode for images of another shape: crop, pad with `background`, stretch, pad with the outermost pixels, or pad
+    with the mirrored border, jittered and fading."""
     channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
-    """Colour channels; "auto" looks at the images."""
+    """Colour channels; "auto" detects them."""
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
-    """Colour behind transparent images and around padded ones."""
+    """Colour behind transparent images and around padded ones, as #rrggbb."""
     labels: str = "auto"
-    """"auto" takes sub-folders or the labels beside the data, "none" ignores them, else a CSV or JSON file."""
+    """Class labels: "auto" takes sub-folders or the labels stored with the data, "none" ignores them, else a CSV or JSON file."""
     limit: Count = 0
     """Use only this many images; 0 uses all."""
     choose: Literal["first", "random"] = "first"
-    """Which ones: the first in order, or some by chance, without repetition."""
+    """Which images `limit` keeps: the first in order, or a random subset."""
     choose_seed: Count = 0
-    """Chooses those by chance."""
+    """Seed of the random subset."""
     stack: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Make so many colour images of three grey ones each, one a channel: digits become 1000 modes. 0 leaves them."""
-    holdout: Annotated[float, Field(ge=0, lt=1), BeforeValidator(share)] = 0.0
-    """Share of the images that is never trained on, chosen by their bytes: 0.1, "10%"."""
+    """Number of colour images to stack from three grey ones each, one per channel: digits become 1000 modes. 0 does not stack."""
+    holdout: Annotated[float, Field(ge=0, lt=1), BeforeValidator(fraction)] = 0.0
+    """Fraction of the images held out from training, chosen by their bytes: 0.1, "10%"."""
     edges: Literal["none", "canny"] = "none"
-    """Show the outlines of images in their place, dark on white (Canny 1986)."""
+    """Train on the outlines of the images instead, dark on white (Canny 1986)."""
     edges_sigma: Annotated[float, Field(ge=0, le=20)] = 1.0
-    """How far an image is blurred before its outlines are looked for, in pixels of the packed size."""
+    """Standard deviation of the blur before outlines are detected, in pixels of the packed size."""
     condition: Literal["none", "edges"] = "none"
-    """What a generator is given beside the latent, and the critic beside the image: the outlines of each image."""
+    """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image."""
     mirror: bool = False
-    """Show images mirrored as often as not. Not for letters."""
+    """Mirror half of the images left to right, at random. Not for letters."""
     augment: AugmentConfig = AugmentConfig()
-    """How real images are changed each time they are shown."""
+    """Random changes of real images each time they are shown."""
     dequantise: bool = False
-    """Add U(0, 1/128) to each number, in [-1, 1]: 256 levels become a continuous range."""
+    """Add U(0, 1/128) to each value in [-1, 1]: 256 levels become a continuous range."""
     min_size: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Images with a side shorter than this, in pixels, are left out."""
-    max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(share)] = 0.01
-    """Share of unreadable images above which packing stops with an error."""
+    """Shortest side of an image, in pixels; smaller images are skipped."""
+    max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(fraction)] = 0.01
+    """Fraction of unreadable images above which packing stops with an error."""
     glyphs: GlyphsConfig = GlyphsConfig()
-    """The built-in set, where it is the source."""
+    """The built-in dataset, if it is the source."""

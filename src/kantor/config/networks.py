@@ -12,51 +12,52 @@ from kantor.registry import OWN_NAME
 Initialiser = Annotated[
     Literal["normal", "truncated-normal", "he", "glorot", "tflib", "own"],
     Field(
-        description="Weights start normal (DCGAN) or normal cut at two deviations, both of `init_std`; as He or Glorot found; "
-        'as in the code of WGAN-GP ("tflib"); or as the layers draw them on their own.'
+        description="Initialization of the weights: normal (DCGAN), or normal truncated at two deviations, both with `init_std`; He; "
+        'Glorot; as in the code of WGAN-GP ("tflib"); or what the layers themselves do ("own").'
     ),
 ]
 
 
 class BatchNormConfig(Section):
-    """Batch norm (Ioffe and Szegedy 2015), wherever `norm` is "batch"."""
+    """Batch norm (Ioffe and Szegedy 2015), if `norm` is "batch"."""
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """What remains of the running statistics at each step."""
+    """Decay of the running statistics: the fraction kept at each step."""
     scale: bool = True
-    """A learnt factor for each channel."""
+    """Learn a factor for each channel."""
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
-    """Added to the variance."""
+    """Added to the variance, for stability."""
 
 
 class NetworkConfig(Section):
     width: Width = 64
-    """Channels of the layer next to the image; the other layers are multiples of it."""
+    """Channels of the layer next to the image; the other layers have multiples of it."""
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
-    """No layer gets more channels than this."""
+    """Most channels of any layer."""
     init: Initialiser = "normal"
     init_std: Annotated[float, Field(gt=0, le=10)] = 0.02
-    """Standard deviation of the initial weights, where `init` is "normal" or "truncated-normal"."""
+    """Standard deviation of the initial weights, if `init` is "normal" or "truncated-normal"."""
     equalised: bool = False
-    """Weights are drawn with deviation 1 and scaled by sqrt(2 / inputs) in each pass (Karras et al. 2018, 4.1)."""
+    """Equalized learning rate: initialize weights with deviation 1 and scale them by sqrt(2 / inputs) in each pass (Karras et al.
+    2018, 4.1)."""
     batch_norm: BatchNormConfig = BatchNormConfig()
-    """How batch norm works, where there is any."""
+    """Settings of batch norm."""
 
 
 class _GeneratorConfig(NetworkConfig):
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 100
-    """Numbers in a latent."""
+    """Dimensions of a latent."""
     latent: Literal["normal", "uniform", "unit"] = "normal"
     """Distribution of the latents: standard normal, uniform in [-1, 1], or uniform in [0, 1]."""
 
 
 class _CriticConfig(NetworkConfig):
     norm: Literal["batch", "layer", "none"] = "none"
-    """Normalisation of the layers between the first and the last. Batch norm does not go with a gradient penalty."""
+    """Normalisation of the layers between the first and the last. Batch norm is refused with a gradient penalty."""
     minibatch_stddev: Literal["none", "batch"] | Annotated[int, Field(ge=2, le=1024)] = "none"
-    """Shows the critic how much the images of a batch differ, or those of groups of so many: 4."""
+    """Minibatch stddev: show the critic how much the images of a batch differ, or those of groups of this many, such as 4."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of numbers set to zero behind each layer but the last two, while training."""
+    """Dropout rate after each layer except the last two, while training."""
 
 
 class DcganGenerator(_GeneratorConfig):
@@ -64,9 +65,9 @@ class DcganGenerator(_GeneratorConfig):
 
     kind: Literal["dcgan"] = "dcgan"
     norm: Literal["batch", "pixel", "none"] = "batch"
-    """Normalisation after each layer but the last."""
+    """Normalisation after each layer except the last."""
     bias: bool = True
-    """Convolutions have a bias."""
+    """Give convolutions a bias."""
 
 
 class UpsamplingGenerator(_GeneratorConfig):
@@ -75,9 +76,9 @@ class UpsamplingGenerator(_GeneratorConfig):
     kind: Literal["upsampling"] = "upsampling"
     init: Initialiser = "he"
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Numbers in a latent."""
+    """Dimensions of a latent."""
     norm: Literal["batch", "pixel", "none"] = "pixel"
-    """Normalisation after each layer but the last."""
+    """Normalisation after each layer except the last."""
 
 
 class ResnetGenerator(_GeneratorConfig):
@@ -86,11 +87,11 @@ class ResnetGenerator(_GeneratorConfig):
     kind: Literal["resnet"] = "resnet"
     init: Initialiser = "he"
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 128
-    """Numbers in a latent."""
+    """Dimensions of a latent."""
     norm: Literal["batch", "pixel", "none"] = "batch"
-    """Normalisation before each convolution of a block, and before the last."""
+    """Normalisation before each convolution of a block, and before the last convolution."""
     block_bias: bool = True
-    """A bias in the first convolution of each block: the paper's code has one for CIFAR-10, and none at 64x64."""
+    """Give the first convolution of each block a bias: the paper's code has one for CIFAR-10, none at 64x64."""
 
 
 class DcganCritic(_CriticConfig):
@@ -98,7 +99,7 @@ class DcganCritic(_CriticConfig):
 
     kind: Literal["dcgan"] = "dcgan"
     bare_first: bool = False
-    """No activation behind the first layer, a quirk of published code: see docs/quirks.md."""
+    """No activation after the first layer, a quirk of published code: see docs/quirks.md."""
     activated_score: bool = False
     """`norm` and leaky ReLU on the score itself, a quirk of published code: see docs/quirks.md."""
 
@@ -116,17 +117,17 @@ class ResnetCritic(_CriticConfig):
     kind: Literal["resnet"] = "resnet"
     init: Initialiser = "he"
     norm: Literal["batch", "layer", "none"] = "layer"
-    """Normalisation before each convolution of a block. Batch norm does not go with a gradient penalty."""
+    """Normalisation before each convolution of a block. Batch norm is refused with a gradient penalty."""
     first: Literal["convolution", "block"] = "convolution"
-    """What meets the image: a convolution (the 64x64 critic), or a first block of its own (the CIFAR critic)."""
+    """First layer: a convolution (the 64x64 critic), or a residual block (the CIFAR critic)."""
     halvings: Annotated[int, Field(ge=0, le=8)] = 0
-    """How often the image is halved; 0 halves it until it is 4 to 7 pixels small."""
+    """Number of times that the image is halved; 0 halves it until a side has 4 to 7 pixels."""
     flat_blocks: Annotated[int, Field(ge=0, le=64)] = 0
-    """Blocks behind the last halving."""
+    """Blocks after the last halving."""
     head: Literal["flat", "mean"] = "flat"
-    """The score is made of all pixels of the last layer, or of their mean."""
+    """Compute the score from all pixels of the last layer, or from their mean."""
     block_bias: bool = True
-    """A bias in the first convolution of each block: the paper's code has one for CIFAR-10, and none at 64x64."""
+    """Give the first convolution of each block a bias: the paper's code has one for CIFAR-10, none at 64x64."""
 
 
 Kernel = Annotated[int, Field(ge=1, le=31)]
@@ -137,81 +138,81 @@ class UpLayer(Section):
     """A layer of a stacked generator: a convolution that keeps the size, or multiplies it by `stride`."""
 
     width: Annotated[int, Field(ge=1, le=4096)] = 128
-    """Channels that it gives; the last layer gives those of the image."""
+    """Output channels; the last layer has those of the image."""
     kernel: Kernel = 5
-    """Pixels a side that it looks at."""
+    """Kernel size in pixels."""
     upsample: bool = False
-    """Pixels are doubled first (nearest neighbour)."""
+    """Double the size first (nearest neighbour)."""
     stride: Stride = 1
-    """Above 1: a transposed convolution that multiplies the size."""
+    """Factor of the size: above 1, a transposed convolution."""
     crop: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Side that the result is cut to, at the far edges; 0 leaves it."""
+    """Side that the output is cropped to, at the far edges, in pixels; 0 does not crop."""
     grown: bool = False
-    """Not in the smaller network that this one can grow from: see `fade_images`."""
+    """Absent from the smaller network that this one can grow from: see `fade_images`."""
 
 
 class DownLayer(Section):
     """A layer of a stacked critic: a convolution that divides the size by `stride`."""
 
     width: Annotated[int, Field(ge=1, le=4096)] = 128
-    """Channels that it gives."""
+    """Output channels."""
     kernel: Kernel = 5
-    """Pixels a side that it looks at."""
+    """Kernel size in pixels."""
     stride: Stride = 1
-    """Divides the size, rounding up."""
+    """Divisor of the size, which is rounded up."""
     grown: bool = False
-    """Not in the smaller network that this one can grow from: see `fade_images`."""
+    """Absent from the smaller network that this one can grow from: see `fade_images`."""
 
 
 class StackGenerator(_GeneratorConfig):
-    """Layers as you list them, at one size of image: a dense layer, then convolutions padded as TensorFlow does ("SAME")."""
+    """Layers as you list them, for one image size: a dense layer, then convolutions with TensorFlow's "SAME" padding."""
 
     kind: Literal["stack"] = "stack"
     init: Initialiser = "glorot"
     base: tuple[Kernel, Kernel, Annotated[int, Field(ge=1, le=4096)]] = (4, 4, 128)
-    """Height, width and channels of what the dense layer gives."""
+    """Height, width and channels of the dense layer's output."""
     base_activation: bool = False
-    """An activation behind the dense layer."""
+    """Put an activation after the dense layer."""
     norm: Literal["batch", "pixel", "none"] = "batch"
-    """Normalisation before each activation but that of the dense layer."""
+    """Normalisation before each activation except that of the dense layer."""
     activation: Literal["relu", "leaky-relu"] = "leaky-relu"
-    """Between layers: ReLU, or leaky ReLU with a slope of 0.2."""
+    """Activation between layers: ReLU, or leaky ReLU with slope 0.2."""
     output: Literal["tanh", "sigmoid"] = "tanh"
-    """Behind the last layer; a sigmoid's [0, 1] is brought to [-1, 1]."""
+    """Activation after the last layer; a sigmoid is rescaled from [0, 1] to [-1, 1]."""
     layers: Annotated[list[UpLayer], Field(min_length=1, max_length=64)] = [
         UpLayer(upsample=True), UpLayer(upsample=True), UpLayer(upsample=True), UpLayer(),
     ]  # fmt: skip
-    """From the dense layer to the image."""
+    """Layers from the dense layer to the image."""
     fade_images: Count = 0
-    """Real images over which `grown` layers are faded in, where a smaller network is grown; 0 has them from the start."""
+    """Real images over which `grown` layers fade in when a smaller network is grown; 0 has them from the start."""
 
 
 class StackCritic(_CriticConfig):
-    """Layers as you list them, at one size of image: convolutions padded as TensorFlow does ("SAME"), then a dense layer."""
+    """Layers as you list them, for one image size: convolutions with TensorFlow's "SAME" padding, then a dense layer."""
 
     kind: Literal["stack"] = "stack"
     init: Initialiser = "glorot"
     norm_first: bool = False
-    """Normalisation behind the first layer too."""
+    """Normalise after the first layer too."""
     range: Literal["signed", "unit"] = "signed"
-    """How images reach the first layer: in [-1, 1], or in [0, 1]."""
+    """Range of the images that the first layer gets: [-1, 1], or [0, 1]."""
     layers: Annotated[list[DownLayer], Field(min_length=1, max_length=64)] = [
         DownLayer(stride=2), DownLayer(stride=2), DownLayer(stride=2),
     ]  # fmt: skip
-    """From the image to the score."""
+    """Layers from the image to the score."""
     fade_images: Count = 0
-    """Real images over which `grown` layers are faded in, where a smaller network is grown; 0 has them from the start."""
+    """Real images over which `grown` layers fade in when a smaller network is grown; 0 has them from the start."""
 
 
 class UnetGenerator(_GeneratorConfig):
-    """From a condition (outlines) to an image: down, up, and across (Ronneberger et al. 2015; Isola et al. 2017)."""
+    """U-Net from a condition (outlines) to an image (Ronneberger et al. 2015; Isola et al. 2017)."""
 
     kind: Literal["unet"] = "unet"
     init: Initialiser = "he"
     latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Numbers in a latent."""
+    """Dimensions of a latent."""
     norm: Literal["batch", "pixel", "none"] = "pixel"
-    """Normalisation after each layer but the last."""
+    """Normalisation after each layer except the last."""
 
 
 Own = Annotated[str, Field(pattern=OWN_NAME)]
@@ -220,27 +221,27 @@ Options = Annotated[dict[Own, Scalar | tuple[Scalar, ...]], Field(max_length=64)
 
 
 class CustomGenerator(_GeneratorConfig):
-    """A generator of your own, registered from Python: see docs/extend.md."""
+    """A custom generator, registered from Python: see docs/extend.md."""
 
     kind: Literal["custom"] = "custom"
     name: Own = "mine"
-    """The name that it was registered under."""
+    """Name that it was registered under."""
     norm: Literal["batch", "pixel", "none"] = "none"
-    """For your network to use, or not."""
+    """Normalisation, for your network to use if it likes."""
     options: Options = {}
-    """Whatever it wants to know besides."""
+    """Any further settings of your network."""
 
 
 class CustomCritic(_CriticConfig):
-    """A critic of your own, registered from Python: see docs/extend.md."""
+    """A custom critic, registered from Python: see docs/extend.md."""
 
     kind: Literal["custom"] = "custom"
     name: Own = "mine"
-    """The name that it was registered under."""
+    """Name that it was registered under."""
     norm: Literal["batch", "layer", "none"] = "none"
-    """For your network to use, or not; so are `minibatch_stddev` and `dropout`."""
+    """Normalisation, for your network to use if it likes, as `minibatch_stddev` and `dropout`."""
     options: Options = {}
-    """Whatever it wants to know besides."""
+    """Any further settings of your network."""
 
 
 GeneratorConfig = Annotated[

@@ -15,9 +15,9 @@ class InterpolatesProbe(Section):
 
     kind: Literal["interpolates"] = "interpolates"
     alpha: Literal["uniform", "normal", "batch"] = "uniform"
-    """Where on the line: U(0, 1) for each image; or, quirks of published code, N(0, 1) for each, or one U(0, 1) for the batch."""
+    """Position on the line: U(0, 1) for each image. Quirks of published code: N(0, 1) for each, or one U(0, 1) for the batch."""
     sign: Literal["plus", "minus"] = "plus"
-    """"minus" takes the negative of the real images, a quirk of published code: see docs/quirks.md."""
+    """Sign of the real images; "minus" is a quirk of published code: see docs/quirks.md."""
 
 
 class RealProbe(Section):
@@ -46,17 +46,17 @@ class PenaltyConfig(Section):
     at: Annotated[InterpolatesProbe | RealProbe | FakeProbe | PerturbedProbe, Field(discriminator="kind")] = (
         InterpolatesProbe()
     )
-    """Where the gradient is taken."""
+    """Points at which the gradient is taken."""
     of: Literal["two-sided", "one-sided", "zero-centred"] = "two-sided"
-    """(norm - target)^2, max(0, norm - target)^2 or norm^2."""
+    """Formula: (norm - target)^2, max(0, norm - target)^2, or norm^2."""
     target: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """The norm that is wanted: the critic's Lipschitz constant."""
+    """Target of the norm: the critic's Lipschitz constant."""
     over: Literal["image", "columns"] = "image"
-    """The norm is that of the whole image's gradient; or of each column's, a quirk of published code: see docs/quirks.md."""
+    """Take the norm over the whole image's gradient, or over each column's, a quirk of published code: see docs/quirks.md."""
     weight: Weight = 10.0
     """Weight of the penalty in the critic's loss."""
     every: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Lazy: applied at every k-th critic step at k times the weight."""
+    """Apply lazily: at every k-th critic step, at k times the weight."""
 
 
 class SquaredDrift(Section):
@@ -66,7 +66,7 @@ class SquaredDrift(Section):
     weight: Weight = 0.001
     """Weight of the drift term in the critic's loss."""
     of: Literal["mean-real", "mean-both", "half-sum-real"] = "mean-real"
-    """Of real scores, of all scores; or half the sum of a batch's, a quirk of published code: see docs/quirks.md."""
+    """Real scores, or all scores; or half the sum over a batch, a quirk of published code: see docs/quirks.md."""
 
 
 class WeightClipping(Section):
@@ -74,19 +74,19 @@ class WeightClipping(Section):
 
     kind: Literal["weight-clipping"] = "weight-clipping"
     bound: Annotated[float, Field(gt=0, le=1e6)] = 0.01
-    """The bound on each weight."""
+    """Largest absolute value of a weight."""
     scope: Literal["all", "kernels"] = "all"
-    """Which weights: all of them, biases and norms included, or those of convolutions alone."""
+    """Weights to clip: all of them, biases and norms included, or those of convolutions alone."""
     when: Literal["after", "before"] = "after"
-    """After each critic step, as in the paper, or before it, as in its code."""
+    """Clip after each critic step, as in the paper, or before it, as in its code."""
 
 
 class GradientClipping(Section):
-    """Scales the critic's gradients down to a norm: a quirk of published code, and no bound on the critic (docs/quirks.md)."""
+    """Scales the critic's gradients down to a norm: a quirk of published code that does not bound the critic (docs/quirks.md)."""
 
     kind: Literal["gradient-clipping"] = "gradient-clipping"
     bound: Annotated[float, Field(gt=0, le=1e6)] = 0.05
-    """The largest norm of all gradients together."""
+    """Largest norm of all gradients together."""
 
 
 Constraint = Annotated[Absent | WeightClipping | GradientClipping, Field(discriminator="kind")]
@@ -98,16 +98,16 @@ class _ObjectiveConfig(Section):
     drift: Annotated[Absent | SquaredDrift, Field(discriminator="kind")] = Absent()
     """Drift term."""
     constraint: Constraint = Absent()
-    """What keeps the critic Lipschitz, other than a penalty."""
+    """Constraint that keeps the critic Lipschitz, other than a penalty."""
     l1: Weight = 0.0
-    """Weight of the mean distance between a generated image and the real one of its condition, in the generator's loss."""
+    """Weight of the mean absolute difference to the real image of the same condition, in the generator's loss."""
 
     @field_validator("penalties")
     @classmethod
     def _distinct(cls, penalties: dict[str, PenaltyConfig]) -> dict[str, PenaltyConfig]:
-        """R1 beside r1 is a slip that would go unseen: one more penalty, of another kind."""
+        """Refuses R1 next to r1: a typo that would silently add a second penalty."""
         if len({name.lower() for name in penalties}) < len(penalties):
-            raise ValueError("it must be written as the penalty that is there: names differ in capitals alone")
+            raise ValueError("it must be written as the existing penalty: names differ only in capitals")
         return penalties
 
 
@@ -122,7 +122,7 @@ class Wgan(_ObjectiveConfig):
 
     kind: Literal["wgan"] = "wgan"
     constraint: Constraint = WeightClipping()
-    """What keeps the critic Lipschitz, other than a penalty."""
+    """Constraint that keeps the critic Lipschitz, other than a penalty."""
 
 
 class WganGp(_ObjectiveConfig):
@@ -173,11 +173,11 @@ class Relativistic(_ObjectiveConfig):
 
 
 class CustomObjective(_ObjectiveConfig):
-    """Losses of your own, registered from Python: see docs/extend.md."""
+    """Custom losses, registered from Python: see docs/extend.md."""
 
     kind: Literal["custom"] = "custom"
     name: Own = "mine"
-    """The name that they were registered under."""
+    """Name that they were registered under."""
 
 
 ObjectiveConfig = Annotated[

@@ -1,4 +1,4 @@
-"""[cycle] and [optimizer]: steps, rates and optimisers."""
+"""[cycle] and [optimizer]: steps, learning rates and optimisers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class _Cycle(Section):
     generator_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     """Generator steps in a cycle."""
     generator_batch: Annotated[int, Field(ge=0, le=65536)] = 0
-    """Images in a generator step; 0: as many as in a critic step."""
+    """Images in a generator step; 0 takes as many as in a critic step."""
     reuse: Literal["none", "images", "everything"] = "none"
-    """Each critic step of a cycle has new images; or, quirks of published code, all have the same real ones, or the same real ones
-    and latents, which the generator's step has too (docs/quirks.md)."""
+    """What the critic steps of a cycle share: nothing. Quirks of published code: the real images, or everything, real images and
+    latents, which the generator step has too (docs/quirks.md)."""
     split_updates: bool = False
-    """Two critic steps in the place of one, on real and on generated images apart: a quirk of published code (docs/quirks.md)."""
+    """Split each critic step in two, on real and on generated images: a quirk of published code (docs/quirks.md)."""
 
 
 class ConstantCycle(_Cycle):
@@ -38,53 +38,53 @@ class OverdoseCycle(_Cycle):
     overdose_steps: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Critic steps in an overdose."""
     first_cycles: Count = 25
-    """The first cycles are overdoses."""
+    """Number of cycles at the start that are overdoses."""
     every_cycles: Positive = 500
-    """Each such cycle is an overdose."""
+    """Cycles from one later overdose to the next."""
     counted: Literal["run", "epoch"] = "run"
-    """Cycles are counted from the start of the run; or, a quirk of published code, from 1 in each epoch, and the first of them are
-    overdoses in the first epoch alone (docs/quirks.md)."""
+    """Count cycles from the start of the run, or from 1 in each epoch, a quirk of published code: the first cycles are overdoses
+    only in the first epoch (docs/quirks.md)."""
 
 
 CycleConfig = Annotated[ConstantCycle | OverdoseCycle, Field(discriminator="kind")]
 
 
 class ConstantRate(Section):
-    """The rate as it stands."""
+    """A constant learning rate."""
 
     kind: Literal["constant"] = "constant"
 
 
 class PiecewiseRate(Section):
-    """Rates by epoch: rates[0] until epoch until[0], rates[1] until until[1] ..., the last one for ever."""
+    """Learning rates by epoch: rates[0] until epoch until[0], rates[1] until until[1], and so on; the last one to the end."""
 
     kind: Literal["pieces"] = "pieces"
     until: list[Annotated[float, Field(gt=0)]] = []
-    """Epochs at which the rate changes, ascending."""
+    """Epochs at which the learning rate changes, ascending."""
     rates: list[Rate | tuple[Rate, Rate]] = []
-    """Learning rates, one more than `until`. A pair [high, low] draws anew each cycle, as "inverse-random" does."""
+    """Learning rates, one more than `until`. A pair [high, low] is sampled each cycle, as by "inverse-random"."""
 
 
 class LinearRate(Section):
-    """The rate, held, then falling on a straight line to a share of it at the end of the run."""
+    """A learning rate that is held, then falls linearly until the end of the run."""
 
     kind: Literal["linear"] = "linear"
     hold: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the run during which the rate is held."""
+    """Fraction of the run during which the learning rate is held."""
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the rate at the end."""
+    """Learning rate at the end, as a fraction of `lr`."""
 
 
 class InverseRandomRate(Section):
-    """1 / (1/lr + U(0, 1/low)), drawn anew each cycle: uniform in the inverse rate."""
+    """1 / (1/lr + U(0, 1/low)), sampled each cycle: uniform in the inverse learning rate."""
 
     kind: Literal["inverse-random"] = "inverse-random"
     low: Rate = 1e-4
-    """Scale of the low end: rates lie between 1/(1/lr + 1/low) and lr."""
+    """Scale of the low end: learning rates lie between 1/(1/lr + 1/low) and lr."""
 
 
 class JumpRate(Section):
-    """The rate, and rarely a much larger one."""
+    """A learning rate that rarely jumps to a much larger one."""
 
     kind: Literal["jumps"] = "jumps"
     probability: Annotated[float, Field(ge=0, le=1)] = 0.003
@@ -92,7 +92,7 @@ class JumpRate(Section):
     rate: Rate = 0.005
     """Learning rate of a jump."""
     low: Annotated[float, Field(ge=0, lt=100)] = 0.0
-    """Between jumps the rate is drawn as "inverse-random" does with this `low`; 0 leaves it as it stands."""
+    """Between jumps, sample the learning rate as "inverse-random" does with this `low`; 0 keeps it constant."""
 
 
 Schedule = Annotated[
@@ -104,7 +104,7 @@ class _OptimizerConfig(Section):
     lr: Rate = 1e-4
     """Learning rate."""
     schedule: Schedule = ConstantRate()
-    """How the rate changes."""
+    """Schedule of the learning rate."""
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -115,9 +115,9 @@ class AdamConfig(_OptimizerConfig):
 
     kind: Literal["adam"] = "adam"
     betas: tuple[Beta, Beta] = (0.0, 0.9)
-    """Decay of the first and second moment."""
+    """Decay rates of the first and second moment."""
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """Keeps the division finite."""
+    """Added to the denominator, for stability."""
 
 
 class RmspropConfig(_OptimizerConfig):
@@ -127,7 +127,7 @@ class RmspropConfig(_OptimizerConfig):
     alpha: Beta = 0.99
     """Decay of the mean of squares."""
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """Keeps the division finite."""
+    """Added to the denominator, for stability."""
 
 
 class SgdConfig(_OptimizerConfig):
@@ -135,7 +135,7 @@ class SgdConfig(_OptimizerConfig):
 
     kind: Literal["sgd"] = "sgd"
     momentum: Beta = 0.0
-    """Momentum."""
+    """Momentum factor."""
 
 
 OptimizerConfig = Annotated[AdamConfig | RmspropConfig | SgdConfig, Field(discriminator="kind")]
@@ -145,6 +145,6 @@ class OptimizersConfig(Section):
     """An optimiser for each network."""
 
     generator: OptimizerConfig = AdamConfig()
-    """The generator's."""
+    """Optimiser of the generator."""
     critic: OptimizerConfig = AdamConfig()
-    """The critic's."""
+    """Optimiser of the critic."""

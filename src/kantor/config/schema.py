@@ -1,8 +1,8 @@
-"""The one configuration of a run: typed, frozen, whole.
+"""The configuration of a run: typed, frozen, complete.
 
-Help texts, the table in the docs and validation all come from the declarations in this room. Variants are types told
-apart by `kind`; an absent part is `kind = "none"`. Fields that say "auto" are filled before a run starts, printed
-with the reason and written to its config.toml.
+Help texts, the tables in the docs and validation all come from the declarations in this package. Variants are types
+distinguished by `kind`; an absent part has `kind = "none"`. Fields that say "auto" are filled before a run starts,
+printed with the reason and written to its config.toml.
 """
 
 from __future__ import annotations
@@ -136,20 +136,20 @@ class Config(Section):
     """Everything that determines a run."""
 
     data: DataConfig = DataConfig()
-    """The images and how they are brought to one size."""
+    """The images, and how they are brought to one size."""
     generator: GeneratorConfig = DcganGenerator()
-    """The network that makes images."""
+    """The network that generates images."""
     critic: CriticConfig = DcganCritic()
     """The network that scores images."""
     objective: ObjectiveConfig = WganGp()
     """The losses of critic and generator, with their penalties."""
     cycle: CycleConfig = ConstantCycle()
-    """How many critic and generator steps make a cycle."""
+    """Critic and generator steps of a cycle."""
     optimizer: OptimizersConfig = OptimizersConfig()
-    """The optimisers."""
+    """An optimiser for each network."""
     ema: Annotated[Absent | EmaConfig | StepEmaConfig, Field(discriminator="kind")] = EmaConfig()
-    """Running average of the generator."""
+    """Exponential moving average (EMA) of the generator's weights."""
     train: TrainConfig = TrainConfig()
-    """Length, batch, precision, and when to look."""
+    """Length, batch, precision, and the intervals of rows, samples and checkpoints."""
     score: ScoreConfig = ScoreConfig()
-    """What is measured while training."""
+    """Metrics computed during training."""

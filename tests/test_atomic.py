@@ -15,6 +15,7 @@ import pytest
 
 from kantor import atomic
 from kantor.errors import BusyError, ResourceError
+from kantor.lock import locked
 
 OLD, NEW = b"old " * 500, b"new! " * 700
 
@@ -47,9 +48,9 @@ def test_full_disk(tmp_path: Path) -> None:
             for _ in range(100):
                 log.write(bytes(4096))
         with (
-            atomic.locked(tmp_path / "."),
+            locked(tmp_path / "."),
             pytest.raises(BusyError, match="in use by process"),
-            atomic.locked(tmp_path),
+            locked(tmp_path),
         ):
             pass  # a lock needs no space
         log.close()

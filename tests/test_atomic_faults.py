@@ -15,6 +15,7 @@ import pytest
 
 from kantor import atomic
 from kantor.errors import ResourceError
+from kantor.lock import locked
 
 OLD, NEW = b"old " * 500, b"new! " * 700
 
@@ -107,7 +108,7 @@ def patch_file(folder: Path) -> None:
 
 
 def lock(folder: Path) -> None:
-    with atomic.locked(folder / "held"):
+    with locked(folder / "held"):
         pass
 
 

@@ -1,4 +1,4 @@
-"""The errors that a user can meet. Each is one line: where, what is wrong, what to do."""
+"""Errors for the user. Each is one line: where, what is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something that the user can mend.
+    """An error that the user can fix.
 
     Args:
         where: the file, flag or field at fault, as the user named it.
-        what: what is wrong with it, with what was found and what was expected.
-        do: what to do now.
+        what: what is wrong with it: the value or state, and what was expected.
+        do: what to do, beginning with a verb.
     """
 
     exit_code = 2
@@ -26,7 +26,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A wrong flag, field or combination (exit 2)."""
+    """An invalid flag, field or combination (exit 2)."""
 
 
 class DataError(UserError):
@@ -48,7 +48,7 @@ class ResourceError(UserError):
 
 
 class DivergedError(UserError):
-    """Training diverged beyond repair, or policy stopped it (exit 6)."""
+    """Training diverged beyond repair, or a policy stopped it (exit 6)."""
 
     exit_code = 6
 
@@ -60,24 +60,25 @@ class BusyError(UserError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Torch has an error of its own for NVIDIA's GPUs, and plain RuntimeErrors for Apple's and the processor's memory.
+    """Whether `error` means that memory ran out.
 
-    The last is oneDNN's, which says no more where it lacks memory for a convolution.
+    PyTorch raises OutOfMemoryError on NVIDIA GPUs, and plain RuntimeErrors on Apple's and on the CPU. oneDNN only says
+    "could not create a primitive" when it lacks memory for a convolution.
     """
     texts = ("can't allocate memory", "backend out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
-    named = type(error).__name__ == "OutOfMemoryError" or str(error) == "could not create a primitive"
-    return named or isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+    by_name = type(error).__name__ == "OutOfMemoryError" or str(error) == "could not create a primitive"
+    return by_name or isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
 def printable(text: str) -> str:
-    """`text` on one line and free of terminal escapes: names of files are not to be trusted."""
+    """`text` on one line and without terminal escapes: file names are not trusted."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text
     )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`did you mean "x"?` where one of `names` is close, else the list of them."""
-    known = list(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else "choose one of: " + ", ".join(sorted(known))
+    """`did you mean "x"?` if one of `names` is close, else the list of them."""
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else "choose one of: " + ", ".join(sorted(names))

@@ -1,9 +1,9 @@
-"""The rule of random numbers.
+"""Random numbers as functions of a seed.
 
-Every draw of a training run is a function of (seed, purpose, cycle, attempt): nothing is kept between cycles, so
-a run that is resumed throws the same dice, and a roll-back (which raises `attempt`) throws others. A counter-based
-generator, Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), serves where a
-number must be the same on every machine: latents of images and the order of data.
+Every random number of a training run is a function of (seed, purpose, cycle, attempt). No state is kept between cycles:
+a resumed run gets the same numbers, and a roll-back, which raises `attempt`, gets others. Numbers that must be the same
+on every machine, such as latents of images and the order of data, come from the counter-based generator Philox4x32-10
+(Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _LOW, _SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def derive(seed: int, purpose: str, *counters: int) -> int:
-    """A 63-bit seed for `purpose` at `counters`: SHA-256 of all of them, so neighbours are unrelated."""
+    """A 63-bit seed for `purpose` at `counters`: a SHA-256 hash, so that the seeds of neighbours are unrelated."""
     text = "/".join([str(seed), purpose, *map(str, counters)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def philox(counters: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
-    """Philox4x32-10: four random words for each counter.
+    """Philox4x32-10: four random words per counter.
 
     Args:
         counters: [N, 4] uint32.
@@ -60,8 +60,8 @@ def uniforms(seed: int, purpose: int, count: int) -> NDArray[np.float64]:
 def permute(index: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
     """Where a random permutation of range(n), chosen by `seed`, sends each index.
 
-    A balanced Feistel network over the next power of four, walked until the result falls below n (Black and
-    Rogaway 2002, "Ciphers with arbitrary finite domains"): any element costs the same, none is stored.
+    A balanced Feistel network over the next power of four, applied until the result is below n (Black and Rogaway 2002,
+    "Ciphers with arbitrary finite domains"). Every index costs the same, and nothing is stored.
 
     Args:
         index: int64 in [0, n).

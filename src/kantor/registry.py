@@ -1,4 +1,4 @@
-"""Names to things: networks, objectives, sources."""
+"""Registries by name, and the names that users may give to their own parts."""
 
 from __future__ import annotations
 
@@ -13,45 +13,50 @@ OWN_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
 def own_name(name: object, what: str) -> None:
-    """Raises ConfigError unless a part of the user's own may be called so: a configuration names it."""
+    """Raises ConfigError unless `name` is valid for a user-registered part, which a configuration refers to.
+
+    Args:
+        what: the function that registers it, for messages: "critic".
+    """
     if not isinstance(name, str):
-        raise ConfigError(f"kantor.{what}", "a name is missing", f'give one: kantor.{what}("NAME", ...)')
+        raise ConfigError(f"kantor.{what}", "the name is missing", f'call kantor.{what}("NAME", ...)')
     if not re.match(OWN_NAME, name) or name.endswith("\n"):
-        raise ConfigError(f"kantor.{what}", f"{name!r} is no name", "use letters, digits, _, - and dots, 64 at most")
+        do = "use at most 64 letters, digits, _, - and dots"
+        raise ConfigError(f"kantor.{what}", f"{name!r} is not a valid name", do)
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping that refuses duplicates and helps with names that it does not know.
+    """A mapping by name that refuses duplicates, and suggests the nearest name for an unknown one.
 
     Args:
-        kind: what the things are, for messages: "network".
+        kind: what it holds, for messages: "network".
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._things: dict[str, T] = {}
+        self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: `name` stands for the decorated thing from now on."""
+        """Decorator that registers an object as `name`."""
 
-        def add(thing: T) -> T:
-            if name in self._things:
+        def add(entry: T) -> T:
+            if name in self._entries:
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
-            self._things[name] = thing
-            return thing
+            self._entries[name] = entry
+            return entry
 
         return add
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._things:
-            raise ConfigError(name, f"there is no {self.kind} of this name", nearest(name, self._things))
-        return self._things[name]
+        if name not in self._entries:
+            raise ConfigError(name, f"there is no {self.kind} of this name", nearest(name, self._entries))
+        return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things
+        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._things)
+        return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._things)
+        return len(self._entries)

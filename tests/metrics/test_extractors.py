@@ -222,8 +222,8 @@ def test_the_last_registration_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "a:b"}, "'a:b' is no name"),
-        ({"name": 3}, "a name is missing"),
+        ({"name": "a:b"}, "'a:b' is not a valid name"),
+        ({"name": 3}, "the name is missing"),
         ({"name": "random"}, "random: is the name of Kantor's own features; choose another"),
         ({"name": "inception"}, "choose another"),
         ({"network": Small}, "mine: the class Small cannot be called with images; give a torch module or a function"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kantor import atomic
+from kantor import lock
 from kantor.errors import BusyError, ModelError, ResourceError
 from kantor.runs import directory
 
@@ -169,7 +169,7 @@ def test_find_latest_of_nothing(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from kantor.atomic import locked
+from kantor.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -212,7 +212,7 @@ def test_lock_sweeps_leftovers_but_not_those_of_a_holder(tmp_path: Path) -> None
         path.write_text("torn")
     leftovers[1].mkdir()
     (leftovers[1] / "model.safetensors").write_text("torn")
-    with atomic.locked(run), pytest.raises(BusyError), directory.locked(run):
+    with lock.locked(run), pytest.raises(BusyError), directory.locked(run):
         pass
     assert all(p.exists() for p in leftovers), "they may be in use"
     with directory.locked(run):
@@ -231,14 +231,14 @@ def test_lock_lets_go_after_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["folder", "link", "file"])
 def test_lock_that_cannot_be_opened(tmp_path: Path, what: str) -> None:
     (tmp_path / "run").mkdir()
-    lock = tmp_path / "run" / "lock"
+    file = tmp_path / "run" / "lock"
     if what == "folder":
-        lock.mkdir()
+        file.mkdir()
     elif what == "link":
-        lock.symlink_to(tmp_path / "victim")
+        file.symlink_to(tmp_path / "victim")
     else:
-        lock = tmp_path / "run" / "file"
-        lock.write_text("x")
-    with pytest.raises(ResourceError), atomic.locked(lock if what == "file" else tmp_path / "run"):
+        file = tmp_path / "run" / "file"
+        file.write_text("x")
+    with pytest.raises(ResourceError), lock.locked(file if what == "file" else tmp_path / "run"):
         pass
     assert not (tmp_path / "victim").exists(), "a link is not followed"

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             do = "use a smaller --batch or --size" if words[:1] == ["train"] else "close other programs"
             _fail(f"memory: there is not enough of it; {do}", 5, debug)
         if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
-            from kantor.atomic import as_resource_error
+            from kantor.disk_errors import as_resource_error
 
             refused = as_resource_error(error, error.filename or "a file")
             _fail(str(refused), refused.exit_code, debug)

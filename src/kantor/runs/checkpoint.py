@@ -22,6 +22,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from kantor import atomic
+from kantor.disk_errors import resource_errors
 from kantor.errors import ModelError
 
 FORMAT = 1
@@ -180,7 +181,7 @@ def _digests(part: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 def _candidates(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        with atomic.resource_errors(folder):
+        with resource_errors(folder):
             yield from (path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
 

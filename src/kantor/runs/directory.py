@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kantor import atomic
+from kantor import atomic, lock
+from kantor.disk_errors import resource_errors
 from kantor.errors import DataError, ModelError, nearest, printable
 
 CONFIG, ENVIRONMENT = "config.toml", "environment.json"
@@ -93,7 +94,7 @@ def listed(runs: Path) -> list[Path]:
 
 def _numbered(runs: Path) -> list[Path]:
     """What is named like a run, by number."""
-    with atomic.resource_errors(runs):
+    with resource_errors(runs):
         return sorted((e for e in runs.iterdir() if re.match(r"[0-9]{5,18}-", e.name)), key=lambda e: (_number(e), e))
 
 
@@ -114,7 +115,7 @@ def locked(run: Path) -> Iterator[None]:
     Raises:
         BusyError: another process holds it; says which.
     """
-    with atomic.locked(run):
+    with lock.locked(run):
         for folder in (run, run / CHECKPOINTS, run / SAMPLES, run / SAMPLES / "fixed", run / SAMPLES / "random"):
             atomic.remove_leftovers(folder)
         yield

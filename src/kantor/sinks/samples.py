@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor import atomic
+from kantor.disk_errors import resource_errors
 from kantor.engine.events import Event, Finished, Request, Sampled, Saved, Started
 from kantor.sample import gif
 from kantor.sample.grid import grid, png_bytes
@@ -68,7 +69,7 @@ class SampleSheets:
         if not len(images):
             return
         path = self.folder / "samples" / name
-        with atomic.resource_errors(path):
+        with resource_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         sheet = grid(images, caption=caption)
         atomic.write_bytes(path, png_bytes(sheet))

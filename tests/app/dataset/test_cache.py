@@ -16,6 +16,7 @@ from PIL import Image
 from kantor import atomic
 from kantor.app.dataset import cache
 from kantor.errors import BusyError, ConfigError
+from kantor.lock import locked
 from support.commands import TINY, exit_of
 
 
@@ -95,7 +96,7 @@ def test_what_is_new_stays_whatever_the_limit(tmp_path: Path, monkeypatch: pytes
 def test_a_set_that_is_being_packed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, "1")
     path = packed(tmp_path, ".other.partial", 300, 1e6)
-    with atomic.locked(path):
+    with locked(path):
         assert cache.make_room(tmp_path, 300, tmp_path / "new") == []
     assert path.exists()
     assert cache.make_room(tmp_path, 300, tmp_path / "new")
@@ -138,7 +139,7 @@ def test_a_lock_held_in_this_moment_is_waited_for(tmp_path: Path, capsys: pytest
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with atomic.locked(partial):
+        with locked(partial):
             held.set()
             release.wait(30)
 

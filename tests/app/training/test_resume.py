@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from kantor.atomic import locked
 from kantor.errors import BusyError, ConfigError, DataError, ModelError, ResourceError
+from kantor.lock import locked
 from support.nasty import encode, photo
 from support.paths import ROOT
 from support.resume_child import FIELDS, IMAGES, train_until

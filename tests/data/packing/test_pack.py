@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.atomic import locked
 from kantor.config.schema import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing import journal
@@ -26,6 +25,7 @@ from kantor.data.packing.journal import Partial
 from kantor.data.packing.pack import cache_key, choose_spec, pack, scan
 from kantor.data.sources import Concatenated, open_source
 from kantor.errors import BusyError, ConfigError, DataError
+from kantor.lock import locked
 from kantor.types import ImageSpec
 from support.data_fakes import Floats
 from support.pack_fakes import Fake, image

@@ -14,6 +14,7 @@ from typing import TypeVar
 from kantor import atomic
 from kantor.data.loading import layout
 from kantor.errors import BusyError, ConfigError
+from kantor.lock import locked
 
 LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
@@ -85,7 +86,7 @@ def _remove(path: Path) -> None:
     if path.is_file():
         path.unlink()
         return
-    with atomic.locked(path):
+    with locked(path):
         atomic.remove_folder(path)
 
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.output_paths import require_free, target
-from kantor.atomic import resource_errors
 from kantor.config.io import resolve
 from kantor.config.schema import DataConfig
 from kantor.data.loading import layout
@@ -28,6 +27,7 @@ from kantor.data.packing.scan import Listing, require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_flat
 from kantor.data.sources import GLYPHS, Item, Source
+from kantor.disk_errors import resource_errors
 from kantor.progress import Progress
 from kantor.report.dataset_figure import figure_png
 from kantor.sample.grid import grid, png_bytes

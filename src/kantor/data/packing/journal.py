@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from kantor.atomic import AppendFile, patch, publish, remove_leftovers, remove_locked, sync_folder, write_json
+from kantor.atomic import AppendFile, patch, publish, remove_leftovers, sync_folder, write_json
 from kantor.data.loading import layout
 from kantor.data.loading.layout import HEADER_BYTES, INDEX, LABELS, shard_file
 from kantor.data.packing.pool import Row
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Rejected
+from kantor.lock import remove_locked
 from kantor.types import ImageSpec
 
 COMMIT_S = 2.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kantor.atomic import locked, remove_locked, resource_errors, stranger
+from kantor.atomic import stranger
 from kantor.config.schema import DataConfig
 from kantor.data.decoding.decode import DecodeSettings
 from kantor.data.decoding.edges import require_edges
@@ -34,7 +34,9 @@ from kantor.data.packing.scan import (
 )
 from kantor.data.packing.verdict import judge, none_usable, too_many
 from kantor.data.sources.source import Rejected, Source
+from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
+from kantor.lock import locked, remove_locked
 from kantor.progress import Progress, silent
 from kantor.types import ImageSpec
 

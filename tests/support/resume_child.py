@@ -43,7 +43,7 @@ def train_until(
     **more: Any,
 ) -> tuple[Path, str]:
     """Trains the tiny networks of a preset; a signal is pretended after `cycles` cycles of this invocation."""
-    from kantor.app.training.length import TrainOptions
+    from kantor.app.training.options import TrainOptions
     from kantor.app.training.run import Terminal
     from kantor.app.training.start import train
 
@@ -61,7 +61,8 @@ def train_until(
         mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"),
         mock.patch("kantor.app.report.curve_svg", lambda *_: "<svg></svg>"),
     ):
-        return train(TrainOptions(preset, device="cpu", runs=runs, cache=cache, resume=resumed, **more), terminal)
+        options = TrainOptions(preset=preset, device="cpu", runs=runs, cache=cache, resume=resumed, **more)
+        return train(options, terminal)
 
 
 if __name__ == "__main__":

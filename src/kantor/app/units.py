@@ -1,55 +1,89 @@
-"""What people write on command lines, as numbers."""
+"""What people write, as numbers: counts, durations, sizes and lists, from the command line or from Python."""
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from kantor.errors import ConfigError
 
 _LONGEST_S = 10 * 365 * 86400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MULTIPLES = {"": 1, "k": 1000, "m": 1_000_000}
+LARGEST_COUNT = 2**53
 
 
-def duration_s(text: str, where: str) -> float:
-    """Seconds of "90s", "10m", "10 min", "1h30m" or "2d"."""
-    tidy = text.lower().replace(" ", "")
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])(ec|in|r)?", tidy)
-    if not parts or "".join(map("".join, parts)) != tidy:
-        raise ConfigError(f"{where} {text}", "is not a duration", "write for example 90s, 10m or 1h30m")
-    seconds = sum(float(number) * _UNITS_S[unit] for number, unit, _ in parts)
-    if seconds <= 0:
-        raise ConfigError(f"{where} {text}", "is no time at all", "write for example 10m")
+def duration_s(value: str | float, where: str) -> float:
+    """Seconds: of a number, or of "90s", "10m", "10 min", "1h30m" or "2d"."""
+    if isinstance(value, str):
+        tidy = value.lower().replace(" ", "")
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])(ec|in|r)?", tidy)
+        if not parts or "".join(map("".join, parts)) != tidy:
+            raise ConfigError(f"{where} {value}", "is not a duration", "write for example 90s, 10m or 1h30m")
+        seconds = sum(float(number) * _UNITS_S[unit] for number, unit, _ in parts)
+    else:
+        seconds = value
+    if not seconds > 0:
+        raise ConfigError(f"{where} {value}", "leaves no time", "write for example 10m")
     if seconds > _LONGEST_S:
-        raise ConfigError(f"{where} {text}", "is more than ten years", "write for example 12h")
+        raise ConfigError(f"{where} {value}", "is more than ten years", "write for example 12h")
     return seconds
 
 
-def count(text: str, where: str) -> int:
-    """200000 of "200000", "200k" or "0.2M"."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.lower().replace(",", "").replace("_", ""))
-    number = float(match[1]) * _MULTIPLES[match[2]] if match else 0.0
-    if not 1 <= number <= 2**53:
-        raise ConfigError(f"{where} {text}", "is not a number of images", "write for example 200000 or 200k")
+def count(value: str | float, where: str) -> int:
+    """200000: of a number, or of "200000", "200k" or "0.2M"."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", value.lower().replace(",", "").replace("_", ""))
+        number = float(match[1]) * _MULTIPLES[match[2]] if match else 0.0
+    else:
+        number = value
+    if not 1 <= number <= LARGEST_COUNT:
+        raise ConfigError(f"{where} {value}", "is not a number of images", "write for example 200000 or 200k")
     return int(number)
 
 
-def whole(text: str | None, where: str, least: int) -> int:
-    """64 of "64"; nothing below `least`."""
-    if text is None or not re.fullmatch(r"-?\d{1,18}", text) or int(text) < least:
-        raise ConfigError(
-            f"{where} {text}", f"is not a whole number of at least {least}", "write for example 64, or auto"
-        )
-    return int(text)
+def batch(value: str | int, where: str) -> int | Literal["auto"]:
+    """64, of a number or text; or "auto"."""
+    if value == "auto":
+        return "auto"
+    if not re.fullmatch(r"-?\d{1,18}", str(value)) or int(value) < 2:
+        raise ConfigError(f"{where} {value}", "is not a whole number of at least 2", "write for example 64, or auto")
+    return int(value)
 
 
-def size(value: Any) -> Any:
-    """(48, 96) -> "48x96"; what is no tuple stays."""
+def size(value: Any, where: str = "") -> Any:
+    """(48, 96) -> "48x96"; anything else as it is."""
     return "x".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def names(text: str) -> list[str]:
-    """ "fd,kid" -> ["fd", "kid"]; "none" -> []."""
-    found = [part.strip() for part in text.split(",") if part.strip()]
-    return [] if found == ["none"] else found
+def names(value: str | Sequence[str], where: str = "") -> list[str]:
+    """ "fd,kid" -> ["fd", "kid"]; "none" -> []; a list as it is, without blanks."""
+    parts = value.split(",") if isinstance(value, str) else value
+    listed = [part.strip() for part in parts if part.strip()]
+    return [] if listed == ["none"] else listed
+
+
+def settings(value: Mapping[str, Any] | Sequence[str], where: str = "") -> dict[str, Any]:
+    """Dotted fields with their values: {"critic.width": 32}, also of ["critic.width=32"]."""
+    from kantor.config.io import parse_override
+
+    return dict(value) if isinstance(value, Mapping) else dict(parse_override(text) for text in value)
+
+
+def name(value: Any, where: str = "") -> str:
+    """A path or name as text; what has a path, such as a run, by its path."""
+    return str(getattr(value, "path", value))
+
+
+def require_between(value: Any, least: float | None, most: float | None, where: str) -> None:
+    """Raises ConfigError if `value` is not a number, or out of bounds; None is no bound."""
+    if least is None and most is None:
+        return
+    low, high = -math.inf if least is None else least, math.inf if most is None else most
+    if isinstance(value, str) or not low <= value <= high:
+        bounds = " and ".join(
+            f"at {word} {bound:,}" for word, bound in (("least", least), ("most", most)) if bound is not None
+        )
+        raise ConfigError(f"{where} {value}", f"is not a number of {bounds}", "choose another one")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import typer
+from dataclasses import dataclass
 
-from kantor.cli.options import Device, tell
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("doctor")(doctor)
+from kantor.app.flags import Device
+from kantor.app.options import Options
+from kantor.cli.terminal import tell
 
 
-def doctor(device: Device = "auto") -> int:
-    """Look at this machine, train for a moment, and say in plain words what works."""
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Options):
+    """Options of `kantor doctor` and `kantor selftest`."""
+
+    device: Device = "auto"
+
+
+def doctor(options: DeviceOptions) -> int:
+    """Check this machine: versions, devices, free disk, and a moment of training."""
     from kantor.app.doctor import examine
 
-    findings = examine(device)
+    findings = examine(options.device)
     for finding in findings:
         tell(f"{'ok  ' if finding.good else 'BAD '} {finding.text}")
     good = all(finding.good for finding in findings)

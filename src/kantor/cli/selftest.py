@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import typer
-
-from kantor.cli.options import Device, tell
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("selftest")(selftest)
+from kantor.cli.doctor import DeviceOptions
+from kantor.cli.terminal import tell
 
 
-def selftest(device: Device = "auto") -> int:
-    """Prove the maths here: losses, penalties, second derivatives and updates against closed forms."""
+def selftest(options: DeviceOptions) -> int:
+    """Prove the maths on this machine: losses, penalties, second derivatives and updates against closed forms."""
     from kantor.app.selftest import prove
     from kantor.engine.device import choose_device, describe_device
 
-    chosen = choose_device(device)
-    tell(f"on {describe_device(chosen)}:")
+    device = choose_device(options.device)
+    tell(f"on {describe_device(device)}:")
     failed = count = 0
-    for proof in prove(chosen):
+    for proof in prove(device):
         count += 1
         failed += not proof.holds
         tell(f"{'ok  ' if proof.holds else 'BAD '} {proof.name}: {proof.error:.2g} off, bound {proof.bound:.2g}")

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from kantor.app.training.auto import with_intervals
-from kantor.app.training.length import TrainOptions
+from kantor.app.training.options import TrainOptions
 from kantor.app.training.run import Terminal
 from kantor.app.training.start import train
 from kantor.app.training.trial import images_per_second
@@ -30,7 +30,12 @@ class Told:
         terminal = Terminal(self.notes.append, lambda *_: None, lambda _: Quiet(), lambda: "", self._ask)  # type: ignore[arg-type,return-value]
         overrides = FIELDS | {"train.precision": "float32"} | (fields or {})
         options = TrainOptions(
-            "wgan-gp", overrides=overrides, device="cpu", runs=tmp_path / "runs", cache=tmp_path / "cache", **more
+            preset="wgan-gp",
+            overrides=overrides,
+            device="cpu",
+            runs=tmp_path / "runs",
+            cache=tmp_path / "cache",
+            **more,
         )
         with (
             mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"),

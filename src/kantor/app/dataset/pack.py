@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from kantor.app.dataset.options import PackOptions
 from kantor.app.dataset.prepare import cache_folder, default_side, look, open_set, report_lines
 from kantor.app.output_paths import require_free, target
 from kantor.config.io import resolve
@@ -19,25 +18,14 @@ from kantor.errors import ConfigError, nearest
 from kantor.progress import Progress
 
 
-def pack_source(
-    overrides: Mapping[str, Any],
-    out: Path,
-    overwrite: bool,
-    progress: Progress,
-    kind: str = "npy",
-    more: Sequence[str] = (),
-    cache: Path | None = None,
-) -> list[str]:
-    """Packs the source that `overrides` name into the folder `out`.
-
-    Args:
-        more: further sources, packed behind it; classes of the same name are one.
-        kind: "npy" for training with Kantor; "tfrecord" or "webdataset", which go by way of a packed set in the cache.
+def pack_source(options: PackOptions, progress: Progress) -> list[str]:
+    """Packs the sources into the folder `options.out`. Classes of the same name are one.
 
     Returns:
         Lines for the user: what was chosen, how many images, what was left out.
     """
-    config = resolve(overrides=overrides)
+    config, kind = resolve(overrides=options.fields), options.format
+    more = options.sources[1:]
     if kind not in FORMATS:
         raise ConfigError(f"--format {kind}", "there is no such format", nearest(kind, FORMATS))
     if more and kind != "npy":
@@ -49,12 +37,12 @@ def pack_source(
     for path in paths:
         if is_packed(path) and (kind == "npy" or more) and (more or not remade):
             raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its images")
-    out = target(out, paths)
+    out = target(options.out, paths)
     lines: list[str] = []
     if kind != "npy":
-        return _convert(config, out, overwrite, progress, kind, cache_folder(cache))
+        return _convert(config, out, options.overwrite, progress, kind, cache_folder(options.cache))
     config, spec, source, listing, filled = look(config, default_side(choose_device("auto").type), lines.append, more)
-    report = pack(source, config.data, spec, out, overwrite=overwrite, progress=progress, listing=listing)
+    report = pack(source, config.data, spec, out, overwrite=options.overwrite, progress=progress, listing=listing)
     return lines + [str(one) for one in filled] + report_lines(report, str(out / "rejected.jsonl"))
 
 

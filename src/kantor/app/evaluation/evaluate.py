@@ -10,7 +10,8 @@ from kantor.app.dataset.prepare import cache_folder, spec_of
 from kantor.app.evaluation.critic_scores import criticise
 from kantor.app.evaluation.image_sets import Drawn, Reals, chosen, gathered
 from kantor.app.evaluation.modes import modes_of, provenance, reading_modes
-from kantor.app.evaluation.subject import EvaluateOptions, Note, Subject, fakes_of, find_subject, parts_of, reference_of
+from kantor.app.evaluation.options import EvaluateOptions
+from kantor.app.evaluation.subject import Note, Subject, fakes_of, find_subject, parts_of, reference_of
 from kantor.app.units import names
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
@@ -19,8 +20,6 @@ from kantor.metrics.extract import Gathered
 from kantor.metrics.extractors import extractor
 from kantor.metrics.score import Comparison, Scores, free_for, require_alike
 from kantor.progress import ProgressOf
-
-__all__ = ["EvaluateOptions", "Evaluation", "Subject", "evaluate_subject"]
 
 MOST_REMEMBERED = 200_000
 

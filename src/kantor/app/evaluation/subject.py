@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from kantor.app import environment
 from kantor.app.dataset.prepare import CHANNELS, look, packed_set, size_text
 from kantor.app.dataset.recover import copy_of_gone
 from kantor.app.evaluation.image_sets import SEED_BLOCK, Drawn, Reals, chosen, classes_like
+from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.load_model import load_model, refuse_colourist
 from kantor.config.io import layered, overridden, read_toml
 from kantor.config.schema import Config, DataConfig, parse_size
@@ -29,40 +30,9 @@ from kantor.progress import Progress
 from kantor.runs import directory
 from kantor.types import ImageSpec
 
-DEFAULT_COUNT = 10_000
 LARGEST_SIDE = 256
 """Of images in a folder, where nothing says how large they are to be."""
 Note = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What the user asked for.
-
-    Attributes:
-        subject: a run, checkpoint or generator.safetensors, or images: a folder, archive, packed set.
-        against: the real images; None takes those that the run learnt from.
-        metrics: None takes all that can be measured of the usual ones.
-        overrides: fields of [data], from flags.
-        held_out: the reference are the images that were held out of training.
-        compare: a file of earlier scores.
-    """
-
-    subject: str
-    against: str | None = None
-    metrics: Sequence[str] | None = None
-    features: str = "kantor-small"
-    count: int = DEFAULT_COUNT
-    seed: int = 0
-    overrides: dict[str, Any] | None = None
-    held_out: bool = False
-    raw: bool = False
-    checkpoint: int | None = None
-    truncation: float = 1.0
-    compare: Path | None = None
-    device: str = "auto"
-    runs: Path = Path("runs")
-    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +91,7 @@ def reference_of(
 ) -> tuple[Store, Config]:
     """The set of real images, packed at the size of the subject's."""
     config = subject.config or Config()
-    fields = dict(options.overrides or {})
+    fields = options.fields
     if options.against is not None:
         config = config.model_copy(update={"data": _named(config, options.against)})
     elif subject.config is None:
@@ -222,7 +192,7 @@ def fakes_of(
         network = subject.network.to(device)
         return Drawn(network, subject.card.generator, options.count, first, classes, options.truncation)
     fields = {"data.source": subject.name, **_as_spec(spec, {}, Config())}
-    given = {k: v for k, v in (options.overrides or {}).items() if k in ("data.fit", "data.crop", "data.max_bad")}
+    given = {k: v for k, v in options.fields.items() if k in ("data.fit", "data.crop", "data.max_bad")}
     config = _brought_down(overridden(Config(), fields | given))
     store, _, _ = packed_set(config, spec.height, cache, packing, note)
     return chosen(store, options.count, spec)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from kantor import atomic
 from kantor.app.load_model import load_model, refuse_colourist
 from kantor.app.output_paths import require_free_files
+from kantor.app.sampling.options import GenerateOptions
 from kantor.data.sources.names import IMAGES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
@@ -19,27 +19,6 @@ from kantor.sample.grid import PAPER, grid, parse_colour, parse_grid, png_bytes
 from kantor.sample.latents import latents, parse_seeds
 
 _OURS = re.compile(r"(seed-[0-9]{8,20}|sheet)\.png")
-
-
-@dataclass(frozen=True)
-class GenerateOptions:
-    """What the user asked for; the fields are those of `kantor generate`."""
-
-    model: str
-    count: int | None = None
-    seeds: str | None = None
-    classes: Sequence[str] = ()
-    out: Path | None = None
-    grid: str | None = None
-    gutter: int = 2
-    paper: str | None = None
-    scale: int | None = None
-    truncation: float = 1.0
-    raw: bool = False
-    checkpoint: int | None = None
-    device: str = "auto"
-    runs: Path = Path("runs")
-    overwrite: bool = False
 
 
 def generate(options: GenerateOptions) -> tuple[Path, Path, int]:

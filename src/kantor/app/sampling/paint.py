@@ -15,6 +15,7 @@ from kantor.app.images import beside
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.generate import class_numbers, refuse_album
+from kantor.app.sampling.options import PaintOptions
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.reasons import Undecodable
 from kantor.data.sources.names import IMAGES, is_clutter
@@ -34,22 +35,6 @@ _OURS = re.compile(r"(.+-)?seed-[0-9]{8,20}(-lines)?\.png|sheet\.png")
 _WHITE = (255, 255, 255)
 _FEW = 64
 _FAINTEST = 8  # of 255: less is a stain
-
-
-@dataclass(frozen=True)
-class PaintOptions:
-    """What the user asked for; the fields are those of `kantor paint`."""
-
-    lines: str
-    colours: str
-    out: Path
-    seeds: str | None = None
-    truncation: float = 1.0
-    grid: str | None = None
-    gutter: int = 2
-    device: str = "auto"
-    runs: Path = Path("runs")
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import wave
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.output_paths import require_free_files
+from kantor.app.sampling.options import SonifyOptions
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.packing.scan import is_bad
 from kantor.data.reasons import Undecodable
@@ -26,7 +26,7 @@ from kantor.data.sources.source import Item, Rejected
 from kantor.errors import ConfigError, DataError, ModelError, nearest
 from kantor.progress import Progress, silent
 from kantor.runs import directory
-from kantor.sample.sound import CHANNELS, KINDS, MODES, RATE, RESOLUTION, require_sound, sonify, sound_bytes
+from kantor.sample.sound import CHANNELS, KINDS, MODES, RATE, require_sound, sonify, sound_bytes
 from kantor.types import ImageSpec
 
 COUNT = 8
@@ -40,20 +40,6 @@ _SENTENCES = {
 }
 Found = NDArray[np.uint8] | Rejected
 """An image, or why it is none."""
-
-
-@dataclass(frozen=True)
-class SonifyOptions:
-    """What the user asked for; the fields are those of `kantor sonify`."""
-
-    source: str
-    out: Path
-    mode: str = "colour"
-    format: str = "wav"
-    count: int | None = None
-    resolution: int = RESOLUTION
-    runs: Path = Path("runs")
-    overwrite: bool = False
 
 
 def make_sounds(options: SonifyOptions, progress: Progress = silent) -> tuple[int, list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from kantor import atomic
 from kantor.app.load_model import load_model, refuse_colourist
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.generate import class_numbers, split_classes
+from kantor.app.sampling.options import WalkOptions
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
@@ -31,28 +31,6 @@ MOST_WEBP_BYTES = 2_000_000_000
 FOUND = ("smooth", "rough")
 CANDIDATES, LEG = 16, 5  # seeds that a way is looked for among, and steps of a trial leg: 720 images
 KINDS = (".gif", ".webp", ".mp4", ".png")
-
-
-@dataclass(frozen=True)
-class WalkOptions:
-    """What the user asked for; the fields are those of `kantor walk`."""
-
-    model: str
-    seeds: str
-    out: Path
-    classes: Sequence[str] = ()
-    frames: int = 60
-    straight: bool = False
-    loop: bool = False
-    easing: Easing = "linear"
-    fps: float = 25.0
-    columns: int = 9
-    truncation: float = 1.0
-    raw: bool = False
-    checkpoint: int | None = None
-    device: str = "auto"
-    runs: Path = Path("runs")
-    overwrite: bool = False
 
 
 def make_walk(

@@ -4,50 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 from kantor.app.decisions import Filled, fill
 from kantor.app.training.again import LENGTHS, Begun
 from kantor.app.training.auto import DEFAULT_BUDGET_S, length_in_images, with_intervals
+from kantor.app.training.options import TrainOptions
 from kantor.app.training.run import Parts, Terminal
 from kantor.app.training.trial import images_per_second
 from kantor.config.schema import Config
 from kantor.errors import ConfigError
 from kantor.sinks.eta import words
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What the user asked for.
-
-    Attributes:
-        overrides: dotted field to value, from flags and --set.
-        epochs, images: totals of the run; None where not given.
-        budget_s: seconds for this invocation, or None.
-        resume: a run directory, its number or "latest"; None starts a new run.
-        name: of the run; None takes the data's.
-        tensorboard: write everything for TensorBoard too.
-        batch_auto: measure which batch is fastest.
-        started_s: time.monotonic() when the invocation began.
-    """
-
-    preset: str = "default"
-    config_file: Path | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    epochs: float | None = None
-    images: int | None = None
-    budget_s: float | None = None
-    device: str = "auto"
-    runs: Path = Path("runs")
-    name: str | None = None
-    resume: str | None = None
-    cache: Path | None = None
-    batch_auto: bool = False
-    tensorboard: bool = False
-    started_s: float = field(default_factory=time.monotonic)
 
 
 def length_given(options: TrainOptions) -> bool:
@@ -97,7 +65,7 @@ def length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
         config, filled = fill(
             config, {"train.images": (length_in_images(rate, remaining_s, config.train.batch), reason)}
         )
-    return with_intervals(config, "score.metrics" in options.overrides, remaining_s, parts.store.count), filled
+    return with_intervals(config, "score.metrics" in options.fields, remaining_s, parts.store.count), filled
 
 
 def resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool, rate: Callable[[], float]) -> int:

@@ -20,7 +20,6 @@ from kantor.app.training.batch import LONGEST_SEARCH_S, batch_for
 from kantor.app.training.compiling import compiled_or_not
 from kantor.app.training.init_from import read_weights, same_weights, start_from, with_fading
 from kantor.app.training.length import (
-    TrainOptions,
     clock_after,
     going_on,
     left_s,
@@ -30,6 +29,7 @@ from kantor.app.training.length import (
     total_images,
 )
 from kantor.app.training.memory import explained
+from kantor.app.training.options import TrainOptions
 from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounding_changes
 from kantor.app.training.run import Parts, Run, Terminal, build
 from kantor.app.training.trial import fastest_threads, images_per_second
@@ -70,13 +70,13 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if options.name == "latest" or (options.name or "").isdecimal():
         what = "would be taken for the number of a run, or for the newest"
         raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
-    config = resolve(options.preset, options.config_file, options.overrides)
+    config = resolve(options.preset, options.config_file, options.fields)
     if config.train.images == "auto" and config.train.epochs and not length_given(options):
         options = replace(options, epochs=config.train.epochs)
     _check_paths(config, options.runs)
     for network in ("generator", "critic"):
         field = f"optimizer.{network}.lr"
-        if field in options.overrides and getattr(config.optimizer, network).schedule.kind == "pieces":
+        if field in options.fields and getattr(config.optimizer, network).schedule.kind == "pieces":
             do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
             raise ConfigError(f"--set {field}", "has no effect: the rates of the schedule hold", do)
     if config.generator.kind == "stack" and config.data.size != "auto":  # which is of one size
@@ -123,7 +123,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     for line in filled:
         terminal.note(str(line))
     filled = []
-    if options.batch_auto:
+    if options.batch == "auto":
         limit_s = min(LONGEST_SEARCH_S, (options.budget_s or DEFAULT_BUDGET_S) / 10)
         terminal.note(f"measuring which batch is fastest, for about {words(limit_s)} at most")
         config, more = batch_for(parts, limit_s)
@@ -156,12 +156,12 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
 def _asked(options: TrainOptions) -> set[str]:
     """Fields that the user gave: by flags, and in a file, such as a run's config.toml that is to be repeated."""
     written = read_toml(options.config_file) if options.config_file is not None else {}
-    return {*options.overrides, *leaves(written)}
+    return {*options.fields, *leaves(written)}
 
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
     run = directory.find(str(options.resume), options.runs)
-    source = str(options.overrides.get("data.source", GLYPHS))
+    source = str(options.fields.get("data.source", GLYPHS))
     if source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists():
         what = "there is no such file or folder"
         raise DataError(source, what, "check the spelling, or leave it out: the run knows its own pictures")
@@ -170,7 +170,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if device.type == "cpu" and env.get("device_type") == "cpu" and "threads" in env:
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         saved = open_checkpoint(run, terminal.note)
-        config = resumed_config(run, options.config_file, options.overrides, saved)
+        config = resumed_config(run, options.config_file, options.fields, saved)
         expected = saved.fingerprint if saved else env.get("data_fingerprint")
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
@@ -193,10 +193,10 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             config, changed = fill(config, {"train.images": (total, "the new length of the run")})
             terminal.note(str(changed[0]))
         planned_length = parts.config.train.images
-        asked = "score.metrics" in options.overrides
+        asked = "score.metrics" in options.fields
         short = isinstance(planned_length, int) and planned_length < FEWEST_SCORED <= total  # for scores, then
-        if config.train.score_images == 0 and "train.score_images" not in options.overrides and (asked or short):
-            again = {"train.score_images", "score.count"} - options.overrides.keys()
+        if config.train.score_images == 0 and "train.score_images" not in options.fields and (asked or short):
+            again = {"train.score_images", "score.count"} - options.fields.keys()
             config, _ = fill(config, dict.fromkeys(sorted(again), ("auto", "")))
         config = with_intervals(config, asked, images=store.count)
         weights = same_weights(config, env) if saved is None else None

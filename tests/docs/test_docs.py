@@ -68,7 +68,7 @@ def test_every_command_shown_is_understood(page: Path) -> None:
         _, *words = shlex.split(line.partition("  #")[0])
         command, *rest = words
         context = group.commands[command].make_context(command, list(rest))  # type: ignore[attr-defined]
-        fields = dict(parse_override(text) for text in context.params.get("set_") or [])
+        fields = dict(parse_override(text) for text in context.params.get("overrides") or [])
         preset = context.params.get("preset") or "default"
         resolve(preset, overrides=fields)
 

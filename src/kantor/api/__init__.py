@@ -12,6 +12,7 @@ from typing import Any
 from kantor.api.evaluation import evaluate
 from kantor.api.model import Model, load
 from kantor.api.training import Run, train
+from kantor.app.dataset.options import PackOptions
 from kantor.app.dataset.pack import pack_source
 from kantor.config.io import preset_names, preset_text
 from kantor.data.sources.python_object import register as source
@@ -79,13 +80,14 @@ def pack(
         What was done, in lines for people.
     """
     if not isinstance(source, str | Path) and not (
-        isinstance(source, list | tuple) and source and all(isinstance(one, str | Path) for one in source)
+        isinstance(source, list | tuple) and source and all(isinstance(path, str | Path) for path in source)
     ):
         do = f"name files and folders, or train on it: kantor.train({type(source).__name__})"
         raise ConfigError("source", f"a {type(source).__name__} cannot be packed", do)
-    first, *more = [source] if isinstance(source, str | Path) else source
-    overrides = {"data.source": str(first)} | {f"data.{name}": value for name, value in fields.items()}
-    return pack_source(overrides, Path(out), overwrite, silent, format, [str(one) for one in more])
+    paths = [str(path) for path in ([source] if isinstance(source, str | Path) else source)]
+    words = {"sources": paths, "out": out, "format": format, "overwrite": overwrite}
+    fields = {f"data.{name}": value for name, value in fields.items()}
+    return pack_source(PackOptions.from_words({**words, "overrides": fields}), silent)
 
 
 def presets() -> dict[str, str]:

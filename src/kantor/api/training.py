@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.api.in_memory import keep
 from kantor.api.model import Model, load
-from kantor.app import units
 from kantor.app.dataset.prepare import cache_folder
-from kantor.app.training.length import TrainOptions
+from kantor.app.options import describe
+from kantor.app.training.interrupt import Interrupt
+from kantor.app.training.options import TrainOptions
 from kantor.app.training.run import Terminal
 from kantor.app.training.start import train as _train
 from kantor.engine.events import Event, Request, Save, Stop
@@ -34,11 +32,11 @@ from kantor.types import Images
 
 @dataclass(frozen=True)
 class Run:
-    """What training leaves.
+    """A finished run.
 
     Attributes:
         path: the run directory.
-        reason: why training ended: "done", "time-budget", "signal", or what `on_event` gave.
+        reason: why training ended: "done", "time-budget", "signal", or the reason of a `kantor.Stop`.
     """
 
     path: Path
@@ -46,12 +44,12 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, NDArray[np.float64]]:
-        """The columns of metrics.csv by name, each [rows]; what was not measured is NaN."""
+        """The columns of metrics.csv by name, each [rows]; NaN where nothing was measured."""
         return read_metrics(self.path / directory.METRICS)
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """What was found wrong while training, one entry a finding; empty where nothing was."""
+        """Problems found while training, one entry each."""
         return [event for event in read_events(self.path / directory.EVENTS) if event.get("event") == "found"]
 
     def model(self) -> Model:
@@ -59,38 +57,44 @@ class Run:
         return load(self.path)
 
 
+class TrainKeywords(TypedDict, total=False):
+    """Keywords of `train` and their types; `TrainOptions` declares what they mean."""
+
+    preset: str
+    config: str | Path | None
+    overrides: Mapping[str, Any] | None
+    runs: str | Path
+    name: str | None
+    epochs: float | None
+    images: int | str | None
+    time_budget: float | str | None
+    batch: int | Literal["auto"] | None
+    device: str
+    seed: int | None
+    conditional: bool
+    mirror: bool
+    init_from: str | Path | Run | None
+    resume: str | Path | Run | None
+    compile: bool
+    tensorboard: bool
+    metrics: Sequence[str] | str | None
+    cache: str | Path | None
+    size: int | str | tuple[int, int] | None
+    crop: int | None
+    fit: str | None
+    channels: str | None
+    max_bad: str | float | None
+
+
 def train(
     data: str | Path | Images | Sequence[Any] | None = None,
     *,
     labels: str | Path | Sequence[str | int] | NDArray[Any] | None = None,
-    preset: str = "default",
-    config: str | Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    epochs: int | None = None,
-    images: int | str | None = None,
-    time_budget: str | float | None = None,
-    size: int | str | tuple[int, int] | None = None,
-    crop: int | None = None,
-    fit: str | None = None,
-    channels: str | None = None,
-    max_bad: str | float | None = None,
-    mirror: bool = False,
-    batch: int | Literal["auto"] | None = None,
-    seed: int | None = None,
-    conditional: bool = False,
-    device: str = "auto",
-    runs: str | Path = "runs",
-    name: str | None = None,
-    cache: str | Path | None = None,
-    init_from: str | Path | Run | None = None,
-    resume: str | Path | Run | None = None,
-    compile: bool = False,
-    tensorboard: bool = False,
-    metrics: Sequence[str] | str | None = None,
     quiet: bool = False,
     on_event: Callable[[Event], object] | None = None,
+    **options: Unpack[TrainKeywords],
 ) -> Run:
-    """Trains a new run, or goes on with one. Ctrl-C (or a notebook's stop) saves it and returns.
+    """Trains a new run, or resumes one. Ctrl-C (or a notebook's stop button) saves it and returns.
 
     >>> import kantor
     >>> tiny = {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60}
@@ -101,52 +105,22 @@ def train(
     (3, 16, 16, 3)
 
     Args:
-        data: what `kantor train` takes: a folder, archive, file, packed set or "glyphs", which None stands for; or the
-            images themselves: uint8 [N, H, W] or [N, H, W, C], or a list of arrays or Pillow images of one size.
-            They are kept in the cache, so that the run can be resumed. With `resume`: where the run's images lie
-            now, if they have been moved.
+        data: what `kantor train` takes: a folder, archive, file, packed dataset or "glyphs", the default; or images in
+            memory: uint8 [N, H, W] or [N, H, W, C], or a list of arrays or Pillow images of one size. They are written
+            to the cache, so that the run can be resumed. With `resume`: where the images of the run have been moved to.
         labels: "auto", "none" or a file, as on the command line; or the class of each image in memory.
-        preset: a recipe, see `kantor.presets`; config: a configuration file; overrides: any fields of the
-            configuration, whatever their order: {"critic.width": 32}.
-        epochs, images, time_budget: how long: times that each image is shown; real images shown to the critic
-            (200_000 or "200k"); seconds, or text such as "10m". With none of them, five minutes.
-        size: of an image: 64, "48x96" or (48, 96), height first. crop, fit, channels, max_bad, mirror: as the flags.
-        batch: images in a step; "auto" measures which is fastest.
-        seed: chooses all random numbers. conditional: train with the classes.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        runs, name, cache: folder of run directories, name of this one, folder of packed images.
-        init_from: start from the weights of another run, checkpoint or model file.
-        resume: a run, its directory, number or "latest"; it goes on with its own data and configuration.
-        compile: compile the steps, where that is measured to be faster.
-        tensorboard: write everything for TensorBoard too.
-        metrics: scores while training: ["fd", "kid"]; [] or "none" measures nothing.
         quiet: print nothing.
-        on_event: called with every event (kantor.engine.events) in between two cycles; the run waits for it. It may
+        on_event: called with every event (kantor.engine.events) between two cycles; the run waits for it. It may
             return kantor.Save() or kantor.Stop("why"), or a list of them. What it raises ends the run with everything
             saved, and is raised again.
+        {options}
     Raises:
         UserError: as on the command line; str() is the same line, `exit_code` the same number.
     """
-    folder = cache_folder(Path(cache) if cache is not None else None)
-    given = _data_fields(data, labels, folder)
-    fields = {"train.batch": None if batch == "auto" else batch, "train.seed": seed, "train.conditional": conditional or None, "train.compile": "auto" if compile is True else compile or None,
-              "train.init_from": None if init_from is None else str(_path(init_from)), "data.crop": crop, "data.fit": fit,
-              "data.size": units.size(size), "data.channels": channels,
-              "data.max_bad": max_bad, "data.mirror": mirror or None,
-              "score.metrics": units.names(metrics) if isinstance(metrics, str) else metrics}  # fmt: skip
-    given |= {field: value for field, value in fields.items() if value is not None} | dict(overrides or {})
-    budget_s = units.duration_s(time_budget, "time_budget") if isinstance(time_budget, str) else time_budget
-    if budget_s is not None and not 0 < budget_s < math.inf:
-        raise ConfigError("time_budget", f"{time_budget} is no time", 'give seconds, or text such as "10m"')
-    if resume is not None and (preset != "default" or batch == "auto"):
-        what = "a run goes on with its own configuration"
-        raise ConfigError("resume", what, "leave preset and batch out")
-    options = TrainOptions(
-        preset=preset, config_file=Path(config) if config is not None else None, overrides=given, epochs=epochs,
-        images=units.count(images, "images") if isinstance(images, str) else images, budget_s=budget_s, device=device, runs=Path(runs), name=name,
-        resume=None if resume is None else str(_path(resume)), cache=folder, tensorboard=tensorboard, batch_auto=batch == "auto", started_s=time.monotonic(),
-    )  # fmt: skip
-    with _Interrupt() as interrupt:
+    cache = cache_folder(options.get("cache"))
+    words = {**options, "cache": cache, **_data_words(data, labels, cache)}
+    asked = TrainOptions.from_words(words)
+    with Interrupt(["SIGINT"], _stop_early, signal.default_int_handler) as interrupt:
         listener = _Listener(on_event)
 
         def console(path: Path) -> Any:
@@ -157,7 +131,7 @@ def train(
         note: Callable[[str], None] = (lambda line: None) if quiet else _say
         packing: Progress = silent if quiet else ProgressLines("packing", _say)
         try:
-            path, reason = _train(options, Terminal(note, packing, console, interrupt.reason))
+            path, reason = _train(asked, Terminal(note, packing, console, interrupt.reason))
         except UserError as error:
             if listener.error is not None:
                 raise listener.error from error
@@ -167,22 +141,24 @@ def train(
     return Run(path, reason)
 
 
-def _data_fields(data: Any, labels: Any, cache: Path) -> dict[str, Any]:
-    """The fields of [data] that say which images, and which classes."""
+describe(train, TrainOptions)
+
+
+def _stop_early(code: int) -> None:
+    raise KeyboardInterrupt
+
+
+def _data_words(data: Any, labels: Any, cache: Path) -> dict[str, str]:
+    """Where images and classes lie; those in memory are written to the cache."""
     file = labels if labels is None or isinstance(labels, str | Path) else None
     if data is None or isinstance(data, str | Path):
         if labels is not None and file is None:
-            raise ConfigError("labels", "classes in a list go with images in memory", "name a file of labels")
+            raise ConfigError("labels", "a list of classes needs images in memory", "name a file of labels")
         source = data
     else:
-        source, kept = keep(data, None if file is not None else labels, cache)
-        file = file or kept
-    return {name: str(value) for name, value in (("data.source", source), ("data.labels", file)) if value is not None}
-
-
-def _path(model: Any) -> Any:
-    """Of a run its directory."""
-    return model.path if isinstance(model, Run) else model
+        source, labels_file = keep(data, None if file is not None else labels, cache)
+        file = file or labels_file
+    return {word: str(value) for word, value in (("data", source), ("labels", file)) if value is not None}
 
 
 def _say(line: str) -> None:
@@ -190,7 +166,7 @@ def _say(line: str) -> None:
 
 
 class _Listener:
-    """What shows a run to its user: the console, a function, both or none.
+    """Passes events to the console, to a function, to both or to neither.
 
     Attributes:
         error: what the function raised.
@@ -203,9 +179,9 @@ class _Listener:
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         shown = self.console.on(event) if self.console else None
-        return [*(shown or ()), *self._asked(event)]
+        return [*(shown or ()), *self._requests(event)]
 
-    def _asked(self, event: Event) -> Iterable[Request]:
+    def _requests(self, event: Event) -> Iterable[Request]:
         if self._function is None or self.error is not None:
             return ()
         try:
@@ -214,7 +190,7 @@ class _Listener:
             self.error = error
             return (Stop("signal"),)
         answers = answer if isinstance(answer, list | tuple) else (answer,)
-        return [one for one in answers if isinstance(one, Save | Stop)]
+        return [answer for answer in answers if isinstance(answer, Save | Stop)]
 
     def state(self) -> dict[str, Any]:
         return self.console.state() if self.console else {}
@@ -226,32 +202,3 @@ class _Listener:
     def close(self) -> None:
         if self.console:
             self.console.close()
-
-
-class _Interrupt:
-    """Ctrl-C asks for an end after this cycle; a second one, or one before training has begun, ends at once.
-
-    Attributes:
-        saves: training has begun.
-    """
-
-    def __init__(self) -> None:
-        self.saves = False
-        self._asked = False
-
-    def reason(self) -> str:
-        return "signal" if self._asked else ""
-
-    def __enter__(self) -> _Interrupt:
-        self._listens = threading.current_thread() is threading.main_thread()  # no other thread may
-        self._before = signal.signal(signal.SIGINT, self._on) if self._listens else None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._listens:
-            signal.signal(signal.SIGINT, self._before or signal.SIG_DFL)
-
-    def _on(self, number: int, frame: Any) -> None:
-        if self._asked or not self.saves:
-            raise KeyboardInterrupt
-        self._asked = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,21 @@ class Options:
         """Dotted fields of the configuration that these options set. A switch that is off sets none."""
         values = {o.flag.sets: o.setting(getattr(self, o.name)) for o in options_of(type(self)) if o.flag.sets}
         return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def describe(function: Callable[..., Any], cls: type[Options]) -> None:
+    """Gives a function of `**options` the keywords of `cls`: in its signature, and in place of {options} in its help."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    lines, keywords = [], []
+    for option in options_of(cls):
+        if option.flag.positional or option.flag.cli_only or option.word in signature.parameters:
+            continue
+        keywords.append(inspect.Parameter(option.word, inspect.Parameter.KEYWORD_ONLY, default=option.default))
+        default = f" [default: {option.default_text}]" if option.default_text else ""
+        lines.append(f"{option.word}: {option.flag.help[0].lower()}{option.flag.help[1:]}{default}.")
+    function.__dict__["__signature__"] = signature.replace(parameters=[*own, *keywords])
+    function.__doc__ = (function.__doc__ or "").replace("{options}", "\n        ".join(lines))
 
 
 @functools.cache

@@ -41,11 +41,11 @@ FEW = 500
 MOST_NAMED = 3
 
 
-def cache_folder(option: Path | None) -> Path:
+def cache_folder(option: str | Path | None) -> Path:
     """Where implicit packs lie: --cache, else KANTOR_CACHE, else the platform's cache folder."""
     caching.limit_bytes()  # said before anything is packed where it is no size
     if option is not None:
-        return option
+        return Path(option)
     if os.environ.get("KANTOR_CACHE"):
         return Path(os.environ["KANTOR_CACHE"]).expanduser()
     import platformdirs

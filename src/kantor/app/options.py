@@ -6,7 +6,6 @@ count: Annotated[int, Flag("Generate this many images", min=1)] = 64
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -142,7 +141,6 @@ def describe(function: Callable[..., Any], cls: type[Options]) -> None:
     function.__doc__ = (function.__doc__ or "").replace("{options}", "\n        ".join(lines))
 
 
-@functools.cache
 def options_of(cls: type) -> tuple[Option, ...]:
     """What a class of options declares, in order; fields without a `Flag` are not for users."""
     hints = get_type_hints(cls, include_extras=True)

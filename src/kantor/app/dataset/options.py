@@ -53,4 +53,4 @@ class PackOptions(Options):
     @property
     def fields(self) -> dict[str, Any]:
         """Dotted fields of the configuration, those of the first source among them."""
-        return super().fields | {"data.source": str(self.sources[0])} | self.overrides
+        return {**super().fields, "data.source": str(self.sources[0]), **self.overrides}

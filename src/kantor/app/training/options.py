@@ -148,4 +148,4 @@ class TrainOptions(Options):
     def fields(self) -> dict[str, Any]:
         """Dotted fields of the configuration that flags and `overrides` set; the latter win."""
         batch = {"train.batch": self.batch} if isinstance(self.batch, int) else {}
-        return super().fields | batch | self.overrides
+        return {**super().fields, **batch, **self.overrides}

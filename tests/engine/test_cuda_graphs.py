@@ -64,8 +64,8 @@ def test_a_recording_that_differs_is_not_used() -> None:
     plain, _ = trained(Recorder(), FIELDS[1])
     recorded, steps = trained(Recorder(Wrong(), words.append), FIELDS[1])
     assert len(words) == 1
-    assert "a recorded step differs from an ordinary one by" in words[0]
-    assert "training goes on in the ordinary way" in words[0]
+    assert "a recorded step differs from an eager one by" in words[0]
+    assert "falling back to eager steps (slower)" in words[0]
     assert not steps.recorder.records
     assert same(recorded.model_tensors(), plain.model_tensors())
 
@@ -97,7 +97,7 @@ def test_a_recording_that_spoils_one_thing_is_not_used(spoilt: str) -> None:
     stream = feed()
     for _ in range(12):
         steps.cycle(state, stream)
-    assert len(words) == 1 and "differs from an ordinary one" in words[0]
+    assert len(words) == 1 and "differs from an eager one" in words[0]
 
 
 def test_a_step_that_is_skipped_in_the_trial_is_tried_again() -> None:
@@ -127,8 +127,8 @@ def test_where_recording_fails_all_goes_on() -> None:
     plain, _ = trained(Recorder(), FIELDS[0])
     recorded, _ = trained(Recorder(Broken(), words.append), FIELDS[0])
     assert words == [
-        "steps cannot be recorded here (operation not permitted when stream is capturing); training goes on in the "
-        "ordinary way, which is slower"
+        "steps cannot be recorded here (operation not permitted when stream is capturing); "
+        "falling back to eager steps (slower)"
     ]
     assert same(recorded.model_tensors(), plain.model_tensors())
     assert recorded.values() == plain.values()

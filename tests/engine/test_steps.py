@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from kantor.engine.step_random import Draws
+from kantor.engine.step_random import StepRandom
 from support.dispatch import HostWaits
 from support.engine_fakes import CPU, feed, parts
 
@@ -45,7 +45,7 @@ def slopes(critic: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(squares)
 
 
-def latents(draws: Draws, purpose: str, step: int) -> Tensor:
+def latents(draws: StepRandom, purpose: str, step: int) -> Tensor:
     seed = draws._rng(purpose, step).initial_seed()
     return torch.randn(4, 4, generator=torch.Generator().manual_seed(seed))
 
@@ -53,7 +53,7 @@ def latents(draws: Draws, purpose: str, step: int) -> Tensor:
 @pytest.mark.parametrize("fields", [SGD, ADAM], ids=["sgd", "adam"])
 def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
     state, steps = parts("wgan-gp", fields, {"critic.norm": "none", "critic.init": "he"})
-    real, draws = feed().take(4), Draws(0, 3, 0, CPU)
+    real, draws = feed().take(4), StepRandom(0, 3, 0, CPU)
     generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
     steps.critic_step(state, real, *steps.fakes(state, [real], draws, 2), draws, 2)
 
@@ -96,7 +96,7 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
     weights = {name: 0.3 if only in ("both", name) else 0.0 for name in ("r1", "r2")}
     penalties = {f"objective.penalties.{n}.{k}": v for n in weights for k, v in (("weight", weights[n]), ("every", 4))}
     state, steps = parts("default", fields, penalties, {"critic.init": "he"})
-    draws, stream = Draws(0, 0, 0, CPU), feed()
+    draws, stream = StepRandom(0, 0, 0, CPU), feed()
     for step in range(5):
         real = stream.take(4)
         generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
@@ -126,7 +126,7 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
 @pytest.mark.parametrize(("preset", "passes"), [("default", [8]), ("dcgan", [4, 4]), ("wgan-gp", [8, 4])])
 def test_one_pass_unless_the_critic_mixes_the_batch(preset: str, passes: list[int]) -> None:
     state, steps = parts(preset, SGD)
-    real, draws, seen = feed().take(4), Draws(0, 0, 0, CPU), []
+    real, draws, seen = feed().take(4), StepRandom(0, 0, 0, CPU), []
     critic, generator = copy.deepcopy(state.critic), copy.deepcopy(state.generator)
     state.critic.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     steps.critic_step(state, real, *steps.fakes(state, [real], draws, 0), draws, 0)
@@ -213,7 +213,7 @@ def test_images_for_several_critic_steps_are_drawn_at_once() -> None:
         steps.cycle(state, feed())
         assert seen == passes
         for step, fake in enumerate(shown):
-            z = Draws(0, 0, 0, CPU).latents("critic-latents", step, 4, steps.config.generator)
+            z = StepRandom(0, 0, 0, CPU).latents("critic-latents", step, 4, steps.config.generator)
             torch.testing.assert_close(fake, single(z).detach())
     state, steps = parts("wgan-gp", {"generator.norm": "pixel", "train.batch": 300})
     assert steps._critic_steps_at_once(state) == 1

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kantor.engine.state import State
-from kantor.engine.step_random import Draws
+from kantor.engine.step_random import StepRandom
 from kantor.engine.steps import Steps
 from kantor.nets import double_backward, ops
 from kantor.types import Batch
@@ -44,7 +44,7 @@ def of_layers(network: nn.Module, *args: Any) -> list[int]:
     return found
 
 
-def critic_step(state: State, steps: Steps, real: Batch, draws: Draws) -> int:
+def critic_step(state: State, steps: Steps, real: Batch, draws: StepRandom) -> int:
     (fake,) = steps.fakes(state, [real], draws, 0)
     return counted(steps.critic_step, state, real, fake, draws, 0)
 

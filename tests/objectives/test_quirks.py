@@ -23,7 +23,7 @@ from kantor.config.schema import (
 )
 from kantor.engine import ema
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
-from kantor.engine.step_random import Draws
+from kantor.engine.step_random import StepRandom
 from kantor.errors import ConfigError
 from kantor.objectives.constraints import Drift, GradientClipping, WeightClipping
 from kantor.objectives.objective import build_objective
@@ -129,7 +129,7 @@ def test_clipped_before_the_step() -> None:
     """The generator then meets weights one step out of bounds: RMSProp's first step is lr / sqrt(1 - alpha)."""
     fields = {"critic.norm": "none", "objective.constraint.bound": 0.01}
     state, steps = parts("wgan", fields, {"objective.constraint.when": "before"})
-    real, draws = feed().take(4), Draws(0, 0, 0, CPU)
+    real, draws = feed().take(4), StepRandom(0, 0, 0, CPU)
     before = copy.deepcopy(state.critic)
     with torch.no_grad():
         for parameter in before.parameters():
@@ -150,7 +150,7 @@ def test_two_updates_in_the_place_of_one() -> None:
     """Colour WGAN, as coded: a step on real images, clipped, then one on generated ones, clipped."""
     fields = {"critic.norm": "none", "cycle.split_updates": True, "objective.constraint.scope": "kernels"}
     state, steps = parts("wgan", fields, {"optimizer.critic.lr": 0.01, "critic.init": "he"})
-    real, draws = feed().take(4), Draws(0, 0, 0, CPU)
+    real, draws = feed().take(4), StepRandom(0, 0, 0, CPU)
     plain = copy.deepcopy(state.critic)
     (fake,) = steps.fakes(state, [real], draws, 0)
     steps.critic_step(state, real, fake, draws, 0)

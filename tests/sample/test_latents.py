@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from kantor.engine.step_random import Draws
+from kantor.engine.step_random import StepRandom
 from kantor.errors import ConfigError
 from kantor.random import philox, uniforms
 from kantor.sample.latents import latents, parse_seeds
@@ -108,7 +108,7 @@ def test_between_zero_and_one():
 @pytest.mark.parametrize(("kind", "low", "high"), [("unit", 0, 1), ("uniform", -1, 1)])
 def test_latents_of_training_have_their_range(kind, low, high):
     config = SimpleNamespace(latent_dim=64, latent=kind)
-    z = Draws(0, 0, 0, torch.device("cpu")).latents("critic-latents", 0, 500, config).numpy()
+    z = StepRandom(0, 0, 0, torch.device("cpu")).latents("critic-latents", 0, 500, config).numpy()
     assert stats.kstest(z.ravel(), "uniform", args=(low, high - low)).pvalue > 0.01
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from kantor.config.io import resolve
 from kantor.data.loading.feed import Feed, to_float
 from kantor.engine.state import State
-from kantor.engine.step_random import Draws
+from kantor.engine.step_random import StepRandom
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
 from kantor.types import Batch, ImageSpec
@@ -62,8 +63,7 @@ def parts(
 def trained(fields: dict[str, Any], cycles: int, **using: Any) -> tuple[State, Steps]:
     """The tiny networks of preset wgan-gp after some cycles. using: attributes of the steps."""
     state, steps = parts("wgan-gp", fields)
-    for name, value in using.items():
-        setattr(steps, name, value)
+    steps = replace(steps, **using)
     stream = feed()
     for _ in range(cycles):
         steps.cycle(state, stream)
@@ -83,9 +83,9 @@ LARGE, BATCH = ImageSpec(64, 64, 3), 2
 NARROW = {"generator.width": 4, "critic.width": 8, "train.batch": BATCH, "critic.norm": "none"}
 
 
-def large(preset: str, **more: Any) -> tuple[State, Steps, Batch, Draws]:
+def large(preset: str, **more: Any) -> tuple[State, Steps, Batch, StepRandom]:
     """Narrow networks for 64x64 images, and two of these."""
     config = resolve(preset, overrides=NARROW | {k.replace("__", "."): v for k, v in more.items()})
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *LARGE), np.uint8)
     steps = Steps(config, build_objective(config.objective), "float32", 1)
-    return State(config, LARGE, 0, CPU), steps, Batch(to_float(torch.from_numpy(pixels))), Draws(0, 0, 0, CPU)
+    return State(config, LARGE, 0, CPU), steps, Batch(to_float(torch.from_numpy(pixels))), StepRandom(0, 0, 0, CPU)

@@ -16,7 +16,7 @@ from kantor.config.io import resolve
 from kantor.data.loading.feed import to_float
 from kantor.engine.device import choose_device, choose_precision, describe_device
 from kantor.engine.state import State
-from kantor.engine.step_random import Draws
+from kantor.engine.step_random import StepRandom
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
 from kantor.types import Batch, ImageSpec
@@ -63,10 +63,10 @@ def _step(preset: str, device: torch.device, precision: str) -> Finding:
         real = Batch(to_float(torch.from_numpy(images).to(device)))
         began_s = time.monotonic()
         for cycle in range(2):
-            draws = Draws(0, cycle, 0, device)
-            (fake,) = steps.fakes(state, [real], draws, 0)
-            steps.critic_step(state, real, fake, draws, 0)
-            steps.generator_step(state, real, draws, 0, len(images))
+            random = StepRandom(0, cycle, 0, device)
+            (fake,) = steps.fakes(state, [real], random, 0)
+            steps.critic_step(state, real, fake, random, 0)
+            steps.generator_step(state, real, random, 0, len(images))
         tally = state.tally.read()
         elapsed_s = (time.monotonic() - began_s) / 2
     except (RuntimeError, NotImplementedError) as error:

@@ -1,10 +1,10 @@
-"""Passes that are compiled: networks, penalty and all derivatives as one graph of plain operators, made into fused kernels.
+"""Compiled passes: networks, penalties and all derivatives as one graph of plain operators, turned into fused kernels.
 
 `torch.compile` cannot differentiate twice what it has compiled. So a pass is traced as it runs, with its gradients of
-gradients (and without what `nets.pruned` leaves out), down to operators that have nothing to differentiate left: that graph
-is compiled, and takes weights, buffers and images as inputs.
+gradients (and without the work that `nets.double_backward` leaves out), down to operators that need no differentiation:
+that graph is compiled, and takes weights, buffers and images as inputs.
 
-As a recording has to (`engine.record`), a compiled pass proves itself beside the ordinary one before it is used.
+The first run of a compiled pass is compared with the eager pass before it is used.
 """
 
 from __future__ import annotations
@@ -16,51 +16,49 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kantor.engine.cuda_graphs import Inputs, difference, finite, with_shapes
+from kantor.engine.cuda_graphs import finite, relative_error
+from kantor.engine.execution import Inputs, Work, map_tensors, tensors_of, with_shapes
 from kantor.engine.passes import Outcome
 
-Result = Outcome | Tensor
-Compute = Callable[..., Result]
 Kernel = Callable[..., Sequence[Tensor]]
-_MOST_DIFFERENT = {"float32": 0.02, "bfloat16": 0.25}  # of all gradients, of each value, of what buffers change
-"""The first generator pass in bfloat16 is 3 to 9 % from float32, compiled or not: fused kernels just round elsewhere."""
-_MOST_OF_ONE = 2  # times as much for the gradient of a single weight that is no dwarf
-_DWARF = 0.01
+MAX_REL_ERROR = {"float32": 0.02, "bfloat16": 0.25}
+"""Of all gradients together, of each value, and of what buffers change. The first generator pass in bfloat16 differs by
+3 to 9 % from float32, compiled or not: fused kernels only round in other places."""
+MAX_REL_ERROR_PER_TENSOR = 2  # times that of all gradients
+NEGLIGIBLE_NORM = 0.01  # of the norm of all gradients: smaller ones are not compared one by one
 
 
 def inductor(graph: torch.fx.GraphModule) -> Kernel:
-    """Compiled by torch's own compiler, which needs a C++ compiler for processors and Triton for NVIDIA's GPUs."""
+    """Compiles with torch's own compiler, which needs a C++ compiler for CPUs and Triton for NVIDIA GPUs."""
     kernel: Kernel = torch.compile(graph, fullgraph=True, dynamic=False)
     return kernel
 
 
-class _Known(NamedTuple):
-    """A compiled kind of pass. values: names of the values that follow its gradients; None where it gives one tensor."""
+class _CompiledPass(NamedTuple):
+    """One kind of pass. values: names of the values that follow its gradients."""
 
     kernel: Kernel
-    values: tuple[str, ...] | None
+    values: tuple[str, ...]
 
-    def __call__(self, networks: Sequence[nn.Module], inputs: Inputs) -> Result:
+    def __call__(self, networks: Sequence[nn.Module], inputs: object) -> Outcome:
         with torch.no_grad():
             tensors = list(self.kernel(*_arguments(networks, inputs)))
-        if self.values is None:
-            return tensors[0]
         count = len(tensors) - len(self.values)
         return Outcome(tensors[:count], dict(zip(self.values, tensors[count:], strict=True)))
 
 
-Kernels = dict[Hashable, _Known]
+Kernels = dict[Hashable, _CompiledPass]
 """By kind of pass. They hold no weights, and serve all states of networks that are built alike."""
 
 
 class Compiler:
-    """Runs passes, in kernels compiled for them once it has any.
+    """Executes passes, and compiles each kind of pass the first time.
 
     Args:
-        compile: makes a kernel of a graph; None runs everything in the ordinary way.
-        precision: of the passes: how much they may differ by rounding.
-        note: is told in a line why compiling was given up.
-        kernels: that are there already; new ones are put there.
+        compile: makes a kernel of a graph; None leaves all passes eager.
+        precision: of the passes, which sets how much rounding may change.
+        note: is called with a line that says why compiling was given up.
+        kernels: existing ones; new ones are added to them.
     """
 
     def __init__(
@@ -70,128 +68,114 @@ class Compiler:
         note: Callable[[str], None] = lambda line: None,
         kernels: Kernels | None = None,
     ) -> None:
-        self._compile, self._note, self._most = compile, note, _MOST_DIFFERENT[precision]
-        self._known: Kernels = {} if kernels is None else kernels
+        self._compile, self._note, self._max_error = compile, note, MAX_REL_ERROR[precision]
+        self._kernels: Kernels = {} if kernels is None else kernels
 
     @property
     def compiles(self) -> bool:
         return self._compile is not None
 
-    def run(self, kind: Hashable, networks: Sequence[nn.Module], compute: Compute, inputs: Inputs) -> Any:
-        """What `compute(*inputs)` gives.
-
-        Args:
-            kind: of pass. Passes of one kind run the same operators on tensors of the same shapes.
-            networks: all whose tensors `compute` reads, or changes (buffers alone).
-            compute: reads no other tensor but its inputs, draws no random numbers, decides by no values.
-        """
-        if self._compile is None:
-            return compute(*inputs)
-        kind = with_shapes(kind, inputs)
-        if kind not in self._known:
-            return self._first(self._compile, kind, networks, compute, inputs)
-        return self._known[kind](networks, inputs)
+    def __call__(self, work: Work[Inputs, Outcome], inputs: Inputs) -> Outcome:
+        """Returns what `work.run(inputs)` returns."""
+        if self._compile is None or work.state.has_dropout:
+            return work.run(inputs)
+        kind = with_shapes(work.kind, inputs)
+        if kind in self._kernels:
+            return self._kernels[kind](work.networks, inputs)
+        return self._first(self._compile, kind, work, inputs)
 
     def _first(
         self,
         compile: Callable[[torch.fx.GraphModule], Kernel],
         kind: Hashable,
-        networks: Sequence[nn.Module],
-        compute: Compute,
+        work: Work[Inputs, Outcome],
         inputs: Inputs,
-    ) -> Result:
-        """Compiles a kind of pass, and compares what the ordinary and the compiled one give and leave in buffers."""
-        buffers = [buffer for network in networks for buffer in network.buffers()]
+    ) -> Outcome:
+        """Compiles a kind of pass, and compares the results and buffers of the compiled and the eager pass."""
+        buffers = [buffer for network in work.networks for buffer in network.buffers()]
         before = [buffer.clone() for buffer in buffers]
-        result = compute(*inputs)
+        eager = work.run(inputs)
         after = [buffer.clone() for buffer in buffers]
-        if not finite(_tensors(result)):
-            return result  # it says nothing: the next one is tried
-        _put(before, buffers)
+        if not finite(tensors_of(eager)):
+            return eager  # it proves nothing: try the next one
+        _copy(before, buffers)
         try:
-            values = None if isinstance(result, Tensor) else tuple(result.values)
-            known = _Known(compile(_traced(networks, compute, inputs)), values)
-            compiled = known(networks, inputs)
-        except Exception as error:  # whatever a compiler comes up with
+            compiled_pass = _CompiledPass(compile(_traced(work, inputs)), tuple(eager.values))
+            compiled = compiled_pass(work.networks, inputs)
+        except Exception as error:  # a compiler may raise anything
             lines = str(error).strip().splitlines() or [type(error).__name__]
             self._give_up(f"steps cannot be compiled here ({lines[0][:200]})")
-            _put(after, buffers)
-            return result
-        worst = max(_apart(compiled, result), _apart_in_buffers(buffers, after, before))
-        if worst > self._most:
-            self._give_up(f"a compiled step differs from an ordinary one by {worst:.1%}")
-            _put(after, buffers)
-            return result
-        self._known[kind] = known
-        return compiled  # a resumed run compiles where an unbroken one has: both must go on with the same bits
+            _copy(after, buffers)
+            return eager
+        worst = max(_error(compiled, eager), _error_of_buffers(buffers, after, before))
+        if worst > self._max_error:
+            self._give_up(f"a compiled step differs from an eager one by {worst:.1%}")
+            _copy(after, buffers)
+            return eager
+        self._kernels[kind] = compiled_pass
+        return compiled  # not the eager one: a resumed run compiles at this step too, and must get the same bits
 
     def _give_up(self, why: str) -> None:
         self._compile = None
-        self._note(f"{why}; training goes on in the ordinary way")
+        self._note(f"{why}; falling back to eager steps")
 
 
-def _traced(networks: Sequence[nn.Module], compute: Compute, inputs: Inputs) -> torch.fx.GraphModule:
-    """The operators of a pass, as a function of [all weights, all buffers, all inputs] that gives `_tensors(result)`."""
+def _traced(work: Work[Inputs, Outcome], inputs: Inputs) -> torch.fx.GraphModule:
+    """The operators of a pass, as a function of [all weights, all buffers, all inputs] that returns a list of tensors."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    whole = _Whole(networks, compute)
+    whole = _Whole(work)
     weights, buffers = dict(whole.named_parameters()), dict(whole.named_buffers())
 
     def run(*tensors: Tensor) -> list[Tensor]:
         values = iter(tensors)
         replaced = {name: next(values).detach().requires_grad_(old.requires_grad) for name, old in weights.items()}
         replaced |= {name: next(values) for name in buffers}
-        given = tuple(None if old is None else next(values) for old in inputs)
-        return [tensor.detach() for tensor in _tensors(torch.func.functional_call(whole, replaced, given))]
+        arguments = (map_tensors(lambda _: next(values), inputs),)
+        return [tensor.detach() for tensor in tensors_of(torch.func.functional_call(whole, replaced, arguments))]
 
-    some = [t.detach().clone(memory_format=torch.preserve_format) for t in _arguments(networks, inputs)]
-    return make_fx(run, tracing_mode="real")(*some)
+    examples = [t.detach().clone(memory_format=torch.preserve_format) for t in _arguments(work.networks, inputs)]
+    return make_fx(run, tracing_mode="real")(*examples)
 
 
 class _Whole(nn.Module):
-    """Networks as one, so that all of their tensors can give way to others at once."""
+    """The networks of a pass as one, so that all of their tensors can be replaced at once."""
 
-    def __init__(self, networks: Sequence[nn.Module], compute: Compute) -> None:
+    def __init__(self, work: Work[Inputs, Outcome]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
-        self._compute = compute
+        self.networks = nn.ModuleList(work.networks)
+        self._run = work.run
 
-    def forward(self, *inputs: Tensor | None) -> Result:
-        return self._compute(*inputs)
+    def forward(self, inputs: Any) -> Outcome:
+        return self._run(inputs)
 
 
-def _arguments(networks: Sequence[nn.Module], inputs: Inputs) -> list[Tensor]:
+def _arguments(networks: Sequence[nn.Module], inputs: object) -> list[Tensor]:
     weights = [parameter for network in networks for parameter in network.parameters()]
     buffers = [buffer for network in networks for buffer in network.buffers()]
-    return [tensor.detach() for tensor in (*weights, *buffers, *inputs) if tensor is not None]
+    return [tensor.detach() for tensor in (*weights, *buffers, *tensors_of(inputs))]
 
 
-def _apart(mine: Result, right: Result) -> float:
-    """How far results are from each other, as a share: all gradients at once, each of those that count, each value."""
-    if isinstance(right, Tensor) or isinstance(mine, Tensor):
-        return difference(_tensors(mine), _tensors(right))
-    found = [difference(mine.gradients, right.gradients)]
-    found += [difference([mine.values[name]], [value]) for name, value in right.values.items()]
-    whole = float(torch.nn.utils.get_total_norm(right.gradients))
-    for one, other in zip(mine.gradients, right.gradients, strict=True):
-        if float(other.norm()) > _DWARF * whole:
-            found.append(difference([one], [other]) / _MOST_OF_ONE)
-    return max(found)
+def _error(outcome: Outcome, expected: Outcome) -> float:
+    """The largest relative error: of all gradients together, of each that is not negligible, and of each value."""
+    errors = [relative_error(outcome.gradients, expected.gradients)]
+    errors += [relative_error([outcome.values[name]], [value]) for name, value in expected.values.items()]
+    norm = float(torch.nn.utils.get_total_norm(expected.gradients))
+    for gradient, other in zip(outcome.gradients, expected.gradients, strict=True):
+        if float(other.norm()) > NEGLIGIBLE_NORM * norm:
+            errors.append(relative_error([gradient], [other]) / MAX_REL_ERROR_PER_TENSOR)
+    return max(errors)
 
 
-def _apart_in_buffers(mine: Sequence[Tensor], right: Sequence[Tensor], before: Sequence[Tensor]) -> float:
-    """The same of what a pass leaves in buffers, as a share of what it changes. Counts have to be equal."""
-    lots = list(zip(mine, right, before, strict=True))
-    if not all(torch.equal(a, b) for a, b, _ in lots if not b.is_floating_point()):
+def _error_of_buffers(buffers: Sequence[Tensor], expected: Sequence[Tensor], before: Sequence[Tensor]) -> float:
+    """The error of what a pass leaves in buffers, relative to what it changes. Counts have to be equal."""
+    triples = list(zip(buffers, expected, before, strict=True))
+    if not all(torch.equal(a, b) for a, b, _ in triples if not b.is_floating_point()):
         return math.inf
-    real = [lot for lot in lots if lot[1].is_floating_point()]
-    return difference([a for a, _, _ in real], [b for _, b, _ in real], [c for _, _, c in real])
+    real = [triple for triple in triples if triple[1].is_floating_point()]
+    return relative_error([a for a, _, _ in real], [b for _, b, _ in real], [c for _, _, c in real])
 
 
-def _tensors(result: Result) -> list[Tensor]:
-    return [result] if isinstance(result, Tensor) else [*result.gradients, *result.values.values()]
-
-
-def _put(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
+def _copy(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
     for tensor, value in zip(tensors, values, strict=True):
         tensor.copy_(value)

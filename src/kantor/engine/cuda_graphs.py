@@ -1,11 +1,11 @@
-"""Steps that are recorded once and replayed, where a device is kept waiting by whoever starts its kernels.
+"""Steps that are recorded once and replayed, for devices that would wait for the host to launch kernels.
 
-On a GPU the networks of small images are bound by the hundreds of launches of a step, not by arithmetic. A recording (a
-CUDA graph) starts them all at once. It is always the same kernels on the same memory, so that whatever changes from step
-to step goes in through buffers: images, latents and random numbers are copied there, rates are tensors anyway.
+On a GPU, networks for small images are bound by the hundreds of launches in a step, not by arithmetic. A recording (a
+CUDA graph) launches them all at once. It runs the same kernels on the same memory, so whatever changes from step to
+step is copied into its buffers: images, latents and random numbers. Learning rates are tensors anyway.
 
-A recording has to prove itself before it is used: its first replay is compared with the step done in the ordinary way.
-Where that differs, or recording fails, all goes on in the ordinary way, with a word.
+The first replay of a recording is compared with the eager step. Where they differ, or recording fails, all steps stay
+eager, and a line says so.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-Inputs = Sequence[Tensor | None]
-Compute = Callable[..., Any]
+from kantor.engine.execution import Inputs, Result, Work, map_tensors, tensors_of, with_shapes
+from kantor.engine.state import State
+
 Groups = Mapping[str, Sequence[Tensor]]
 
-WARM_UP = 3  # of each kind: kernels are chosen and the optimisers' moments made in the first
-_MOST_DIFFERENT = 0.05  # of what a step changes: kernels may add in another order, and Adam makes much of little
+WARM_UP = 3  # eager steps of each kind: they choose kernels and create the optimizers' state
+MAX_REL_ERROR = 0.05  # of what a step changes: kernels may add in another order, and Adam magnifies small differences
 
 
 class Backend(Protocol):
-    """What can record."""
+    """A way to record."""
 
     def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
         """Records what `compute` does, without doing it.
 
         Returns:
-            What does it, and what `compute` gave: tensors that each replay fills anew.
+            A function that replays it, and what `compute` returned: tensors that each replay fills anew.
         """
         ...
 
     def forget(self) -> None:
-        """No recording that was made will be replayed again."""
+        """Frees all recordings: none will be replayed again."""
         ...
 
 
@@ -60,92 +61,88 @@ class CudaGraphs:
 
 
 @dataclass
-class _Kind:
+class _Recording:
     """One kind of step. replay: None until it is recorded."""
 
     calls: int = 0
     replay: Callable[[], object] | None = None
-    buffers: list[Tensor | None] = field(default_factory=list)
+    buffers: list[Tensor] = field(default_factory=list)
     result: Any = None
 
 
 class Recorder:
-    """Runs steps, and replays those that it has recorded.
+    """Executes steps, and replays those that it has recorded.
 
     Args:
-        backend: None runs everything in the ordinary way.
-        note: is told in a line why recording was given up.
+        backend: None leaves all steps eager.
+        note: is called with a line that says why recording was given up.
     """
 
     def __init__(self, backend: Backend | None = None, note: Callable[[str], None] = lambda line: None) -> None:
         self._backend, self._note = backend, note
-        self._kinds: dict[Hashable, _Kind] = {}
+        self._recordings: dict[Hashable, _Recording] = {}
+        self._recorded: tuple[State | None, int] = (None, 0)
 
     @property
     def records(self) -> bool:
         return self._backend is not None
 
-    def forget(self) -> None:
-        """For when tensors were replaced that recordings work on."""
-        self._kinds.clear()
-        if self._backend is not None:
-            self._backend.forget()
+    def __call__(self, work: Work[Inputs, Result], inputs: Inputs) -> Result:
+        """Does what `work.run(inputs)` does and returns what it returns."""
+        if self._backend is None or work.state.has_dropout:
+            return work.run(inputs)
+        self._forget_others(self._backend, work.state)
+        recording = self._recordings.setdefault(with_shapes(work.kind, inputs), _Recording())
+        recording.calls += 1
+        if recording.replay is None and recording.calls <= WARM_UP:
+            return work.run(inputs)
+        if recording.replay is None:
+            return self._record(self._backend, recording, work, inputs)
+        for buffer, value in zip(recording.buffers, tensors_of(inputs), strict=True):
+            buffer.copy_(value, non_blocking=True)
+        recording.replay()
+        result: Result = recording.result
+        return result
 
-    def run(self, kind: Hashable, compute: Compute, inputs: Inputs, changed: Callable[[], Groups]) -> Any:
-        """What `compute(*inputs)` gives and does.
+    def _forget_others(self, backend: Backend, state: State) -> None:
+        """Recordings hold the tensors of one state."""
+        if self._recorded[0] is not state or self._recorded[1] != state.loaded:
+            self._recordings.clear()
+            backend.forget()
+            self._recorded = state, state.loaded
 
-        Args:
-            kind: of step. Steps of one kind run the same operators on tensors of the same shapes.
-            compute: changes tensors in place and gives tensors or what is the same for all steps of a kind. It draws no
-                random numbers, and reads and changes nothing else.
-            changed: the tensors that it may change, in groups of those that are of one magnitude.
-        """
-        if self._backend is None:
-            return compute(*inputs)
-        kind = with_shapes(kind, inputs)
-        known = self._kinds.setdefault(kind, _Kind())
-        known.calls += 1
-        if known.replay is None and known.calls <= WARM_UP:
-            return compute(*inputs)
-        if known.replay is None:
-            return self._record(known, compute, inputs, changed())
-        for buffer, value in zip(known.buffers, inputs, strict=True):
-            if buffer is not None and value is not None:
-                buffer.copy_(value, non_blocking=True)
-        known.replay()
-        return known.result
-
-    def _record(self, kind: _Kind, compute: Compute, inputs: Inputs, changed: Groups) -> Any:
-        """Records a step, tries the recording beside the ordinary step, and leaves what the ordinary one has done."""
-        assert self._backend is not None
+    def _record(self, backend: Backend, recording: _Recording, work: Work[Inputs, Result], inputs: Inputs) -> Result:
+        """Records a step, compares the recording with the eager step, and leaves what the eager one has done."""
+        changed = work.state.tensors()
         before: dict[str, list[Tensor]] = {}
         try:
             before = _clones(changed)
-            kind.buffers = [None if t is None else t.clone(memory_format=torch.preserve_format) for t in inputs]
-            replay, kind.result = self._backend.record(lambda: compute(*kind.buffers))
-            _copy(before, changed)  # a recording does nothing, but for what the host does
+            buffers = map_tensors(lambda tensor: tensor.clone(memory_format=torch.preserve_format), inputs)
+            recording.buffers = tensors_of(buffers)
+            replay, recording.result = backend.record(lambda: work.run(buffers))
+            _copy(before, changed)  # recording changes nothing, except what runs on the host
             replay()
-            recorded = {**_clones(changed), "result": [t.clone() for t in _tensors(kind.result)]}
+            recorded = {**_clones(changed), "result": [tensor.clone() for tensor in tensors_of(recording.result)]}
         except RuntimeError as error:
             self._give_up(f"steps cannot be recorded here ({str(error).splitlines()[0][:200]})")
             _copy(before, changed)
-            return compute(*inputs)
+            return work.run(inputs)
         _copy(before, changed)
-        result = compute(*inputs)
-        ordinary = {**changed, "result": _tensors(result)}
-        if not all(finite(tensors) for tensors in ordinary.values()):
-            return result  # a step that was skipped says nothing: the next one is tried
-        worst = max(difference(recorded[name], ordinary[name], before.get(name)) for name in ordinary)
-        if worst <= _MOST_DIFFERENT:
-            kind.replay = replay
+        result = work.run(inputs)
+        eager = {**changed, "result": tensors_of(result)}
+        if not all(finite(tensors) for tensors in eager.values()):
+            return result  # a skipped step proves nothing: try the next one
+        worst = max(relative_error(recorded[name], eager[name], before.get(name)) for name in eager)
+        if worst <= MAX_REL_ERROR:
+            recording.replay = replay
         else:
-            self._give_up(f"a recorded step differs from an ordinary one by {worst:.1%} of what it changes")
+            self._give_up(f"a recorded step differs from an eager one by {worst:.1%} of what it changes")
         return result
 
     def _give_up(self, why: str) -> None:
         self._backend = None
-        self._kinds.clear()
-        self._note(f"{why}; training goes on in the ordinary way, which is slower")
+        self._recordings.clear()
+        self._note(f"{why}; falling back to eager steps (slower)")
 
 
 def _clones(groups: Groups) -> dict[str, list[Tensor]]:
@@ -153,38 +150,29 @@ def _clones(groups: Groups) -> dict[str, list[Tensor]]:
 
 
 def _copy(values: Groups, groups: Groups) -> None:
-    for name, kept in values.items():
-        for tensor, value in zip(groups[name], kept, strict=True):
+    for name, saved in values.items():
+        for tensor, value in zip(groups[name], saved, strict=True):
             tensor.detach().copy_(value)
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [t for t in value if isinstance(t, Tensor)] if isinstance(value, tuple | list) else []
-
-
-def with_shapes(kind: Hashable, inputs: Inputs) -> Hashable:
-    """The kind of a step on such inputs: what is made for one of them does for the next."""
-    return kind, *(None if t is None else (tuple(t.shape), t.dtype) for t in inputs)
-
-
 def finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether all numbers are. Waits for the device."""
+    """Whether all numbers are finite. Waits for the device."""
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 @torch.no_grad()
-def difference(mine: Sequence[Tensor], right: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> float:
-    """Distance between two results as a share of how far the right one is from where it began (None: from zero)."""
-    began = before or [torch.zeros_like(tensor) for tensor in right]
-    apart = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(mine, right, strict=True))
-    moved = sum(float((b.double() - c.double()).square().sum()) for b, c in zip(right, began, strict=True))
-    if not moved or not math.isfinite(apart):
-        return 0.0 if apart == 0 else math.inf
-    return float((apart / moved) ** 0.5)
+def relative_error(
+    values: Sequence[Tensor], expected: Sequence[Tensor], before: Sequence[Tensor] | None = None
+) -> float:
+    """Distance from the expected values as a fraction of how far those are from `before` (None: from zero)."""
+    origin = before or [torch.zeros_like(tensor) for tensor in expected]
+    error = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(values, expected, strict=True))
+    change = sum(float((b.double() - c.double()).square().sum()) for b, c in zip(expected, origin, strict=True))
+    if not change or not math.isfinite(error):
+        return 0.0 if error == 0 else math.inf
+    return float((error / change) ** 0.5)
 
 
 def recorder_for(device: torch.device, note: Callable[[str], None] = lambda line: None) -> Recorder:
-    """The one for this device: only CUDA has something to record with."""
+    """The recorder for this device: only CUDA has something to record with."""
     return Recorder(CudaGraphs() if device.type == "cuda" else None, note)

@@ -183,11 +183,13 @@ class Bus:
             current = queue.pop(0)
             for name, listener in self.listeners.items():
                 for answer in self._ask(name, listener, current):
-                    (queue if isinstance(answer, Event) else requests).append(answer)  # type: ignore[arg-type]
+                    if isinstance(answer, Event):
+                        queue.append(answer)
+                    else:
+                        requests.append(answer)
         return requests
 
     def _ask(self, name: str, listener: Listener, event: Event) -> Iterable[Event | Request]:
-
         try:
             return listener.on(event) or ()
         except (OSError, UserError) as error:

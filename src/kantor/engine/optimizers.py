@@ -1,9 +1,9 @@
-"""Optimisers whose steps never wait for the device: rates are tensors, and a step can be skipped on the device."""
+"""Optimizers whose steps never wait for the device: learning rates are tensors, and a step can be skipped on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,15 @@ from torch import Tensor, nn
 from kantor.config.schema import OptimizerConfig
 
 
+class _Skips(Protocol):
+    """What torch's fused optimizers read, and RMSprop below: a step with found_inf = 1 changes nothing."""
+
+    found_inf: Tensor | None
+    grad_scale: Tensor | None
+
+
 class RMSprop(torch.optim.Optimizer):
-    """RMSProp as in torch.optim, with `found_inf` as its fused optimisers have: 1 leaves everything as it was."""
+    """RMSProp as in torch.optim, which can be skipped as fused optimizers can."""
 
     found_inf: Tensor | None = None
 
@@ -20,7 +27,7 @@ class RMSprop(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "alpha": alpha, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             alpha, eps = group["alpha"], group["eps"]
             for parameter in group["params"]:
@@ -39,25 +46,25 @@ class RMSprop(torch.optim.Optimizer):
 
 
 def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over the parameters of `network` that are trained, on their device."""
+    """The optimizer of the trained parameters of `network`, on their device."""
     parameters = trained(network)
     lr = torch.tensor(config.lr, dtype=torch.float32, device=parameters[0].device)
     match config.kind:
         case "adam":
-            on_gpu = lr.device.type == "cuda"  # there a step may be recorded
+            on_gpu = lr.device.type == "cuda"  # a step may be recorded there
             return torch.optim.Adam(parameters, lr, config.betas, config.eps, fused=True, capturable=on_gpu)
         case "rmsprop":
             return RMSprop(parameters, lr, config.alpha, config.eps)
         case "sgd":
             sgd = torch.optim.SGD(parameters, lr, config.momentum, fused=True)
-            if config.momentum:  # torch leaves it uninitialised where the first step is skipped
+            if config.momentum:  # torch leaves it uninitialized if the first step is skipped
                 for parameter in parameters:
                     sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return sgd
 
 
 def trained(network: nn.Module) -> list[nn.Parameter]:
-    """Its parameters but for those that are frozen (`requires_grad` is false)."""
+    """The parameters of a network that are not frozen (`requires_grad` is true)."""
     return [p for p in network.parameters() if p.requires_grad]
 
 
@@ -67,21 +74,21 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tensor:
-    """One step along `gradients`; where any of them is not finite nothing changes, without a look from the host.
+    """Takes one step along `gradients`; if any is not finite nothing changes, which the device decides.
 
     Returns:
-        1.0 where the step was skipped, else 0.0.
+        1.0 if the step was skipped, else 0.0.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = _laid_out_like(gradient, parameter)
     norm = torch.nn.utils.get_total_norm(gradients)
     skipped = (~torch.isfinite(norm)).to(torch.float32)
-    if skipped.device.type == "mps":  # its fused kernels pass over found_inf: a step along zeros harms least
+    if skipped.device.type == "mps":  # its fused kernels ignore found_inf: a step along zeros harms least
         for parameter in parameters:
             parameter.grad = torch.where(skipped > 0, 0.0, parameter.grad)
-    optimizer.found_inf = skipped  # type: ignore[attr-defined]
-    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    skips = cast(_Skips, optimizer)
+    skips.found_inf, skips.grad_scale = skipped, None
     optimizer.step()
     for parameter in parameters:
         parameter.grad = None
@@ -89,7 +96,7 @@ def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tens
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The optimiser's tensors as "parameter/moment"."""
+    """The optimizer's tensors as "parameter/moment"."""
     for name, parameter in network.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             if value is not None:
@@ -97,7 +104,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> Itera
 
 
 def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """What `state_tensors` gave, back to where it was."""
+    """Restores what `state_tensors` returned."""
     parameters = dict(network.named_parameters())
     optimizer.state.clear()
     for key, value in tensors.items():
@@ -109,10 +116,10 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, ten
 
 
 def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """`value` on the parameter's device and in its order in memory.
+    """`value` on the parameter's device, with its strides.
 
-    Fused optimisers walk through memory without a look at strides: a contiguous gradient, which double backward
-    gives, or a moment out of a file would meet the wrong weights of a parameter that is channels-last.
+    Fused optimizers ignore strides: a contiguous gradient, which double backward returns, or a moment out of a file
+    would be applied to the wrong weights of a channels-last parameter.
     """
     if value.device == parameter.device and value.stride() == parameter.stride():
         return value

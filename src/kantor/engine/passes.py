@@ -1,13 +1,12 @@
-"""What a step computes before it is taken: gradients of a critic's and a generator's loss, in as few passes as the
-networks allow.
+"""What a step computes before anything is applied: gradients of a loss, in as few passes as the networks allow.
 
-Real and generated images are scored in one pass, and R1 and R2 are taken on those very scores. Nothing in here waits
-for the device or touches an optimiser.
+Pure functions: nothing in here touches an optimizer or waits for the device, and no input is changed. Real and
+generated images are scored in one pass, and R1 and R2 are taken on those very scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -20,13 +19,55 @@ from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
 from kantor.types import Batch
 
+Penalties = Mapping[str, GradientPenalty]
+
+
+class CriticInputs(NamedTuple):
+    """What the critic is trained on.
+
+    Attributes:
+        fake: generated images [N, C, H, W], as many as real ones.
+        points: by penalty, where those that need points of their own take the gradient, [N, C, H, W].
+    """
+
+    real: Batch
+    fake: Tensor
+    points: dict[str, Tensor]
+
+
+class HalfInputs(NamedTuple):
+    """Half of what the critic is trained on.
+
+    Attributes:
+        batch: real or generated images, with their labels and condition.
+        real_scores: [N] from the real half where the images are generated; None where they are real.
+    """
+
+    batch: Batch
+    real_scores: Tensor | None
+
+
+class GeneratorInputs(NamedTuple):
+    """What the generator is trained on: latents [N, D], and as many real images, whose labels and condition it is given."""
+
+    latents: Tensor
+    real: Batch
+
+
+class GenerationInputs(NamedTuple):
+    """What images are generated from."""
+
+    latents: Tensor
+    labels: Tensor | None
+    condition: Tensor | None
+
 
 class Outcome(NamedTuple):
     """What a pass found.
 
     Attributes:
         gradients: of the loss, one for each trained parameter of the network.
-        values: by name, one number an image, [N].
+        values: by name, one for each image: numbers [N], or the images themselves.
     """
 
     gradients: list[Tensor]
@@ -34,21 +75,10 @@ class Outcome(NamedTuple):
 
 
 def critic_pass(
-    critic: nn.Module,
-    objective: Objective,
-    due: Mapping[str, GradientPenalty],
-    real: Batch,
-    fake: Tensor,
-    points: Mapping[str, Tensor],
-    precision: str,
+    critic: nn.Module, objective: Objective, due: Penalties, precision: str, inputs: CriticInputs
 ) -> Outcome:
-    """The critic's loss, its penalties and their gradient.
-
-    Args:
-        due: the penalties that are applied.
-        fake: [N, C, H, W], as many as `real` has.
-        points: where a penalty is taken that is due and needs points of its own, [N, C, H, W].
-    """
+    """The critic's loss with the penalties that are due, and its gradient."""
+    real, fake, points = inputs
     with autocast(fake.device, precision):
         scores = _Scores(critic, real, fake, watched={p.at.batch for p in due.values() if p.at.batch})
         slopes = {}
@@ -57,7 +87,7 @@ def critic_pass(
                 slopes[name] = scores.input_gradient(penalty.at.batch)
             else:
                 at = points[name].detach().requires_grad_()
-                slopes[name] = input_gradient(critic(at, *given(real)).to(torch.float32), at)
+                slopes[name] = input_gradient(critic(at, *conditioning(real)).to(torch.float32), at)
     losses = objective.critic(scores.real, scores.fake)
     values = {"critic_loss": losses, "critic_real": scores.real, "critic_fake": scores.fake}
     loss = losses.mean()
@@ -67,98 +97,65 @@ def critic_pass(
         values |= {f"penalty/{name}": amounts, f"gradient_norm/{name}": gradient_norm(slopes[name])}
     if objective.drift is not None:
         loss = loss + objective.drift(scores.real, scores.fake).mean()
-    gradients = torch.autograd.grad(loss, optimizers.trained(critic))
-    return Outcome(list(gradients), {name: value.detach() for name, value in values.items()})
+    return _outcome(loss, critic, values)
 
 
-def half_pass(
-    critic: nn.Module, objective: Objective, images: Tensor, like: Batch, real_scores: Tensor | None, precision: str
-) -> Outcome:
-    """Half of the critic's loss and its gradient: of real or of generated images alone.
-
-    Args:
-        images: [N, C, H, W], real or generated.
-        like: their labels and condition.
-        real_scores: of the real half, [N], where `images` are generated; None where they are real.
-    """
-    with autocast(images.device, precision):
-        scores = critic(images, *given(like)).to(torch.float32)
+def half_pass(critic: nn.Module, objective: Objective, precision: str, inputs: HalfInputs) -> Outcome:
+    """Half of the critic's loss, on real or on generated images alone, and its gradient."""
+    batch, real_scores = inputs
+    with autocast(batch.images.device, precision):
+        scores = critic(batch.images, *conditioning(batch)).to(torch.float32)
     if real_scores is None:
-        losses, values = objective.critic(scores, torch.zeros_like(scores)), {"critic_real": scores}
-    else:
-        losses = objective.critic(real_scores, scores)
-        values = {"critic_loss": losses, "critic_fake": scores}
-    gradients = torch.autograd.grad(losses.mean(), optimizers.trained(critic))
-    return Outcome(list(gradients), {name: value.detach() for name, value in values.items()})
+        losses = objective.critic(scores, torch.zeros_like(scores))
+        return _outcome(losses.mean(), critic, {"critic_real": scores})
+    losses = objective.critic(real_scores, scores)
+    return _outcome(losses.mean(), critic, {"critic_loss": losses, "critic_fake": scores})
 
 
 def generator_pass(
-    generator: nn.Module, critic: nn.Module, objective: Objective, z: Tensor, real: Batch, precision: str
+    generator: nn.Module, critic: nn.Module, objective: Objective, precision: str, inputs: GeneratorInputs
 ) -> Outcome:
-    """The generator's loss on images of `z` and its gradient; labels and condition are those of `real`."""
-    with autocast(z.device, precision):
-        fake = generator(z, *given(real))
-        fake_scores = critic(fake, *given(real)).to(torch.float32)
+    """The generator's loss and its gradient."""
+    latents, real = inputs
+    with autocast(latents.device, precision):
+        fake = generator(latents, *conditioning(real))
+        fake_scores = critic(fake, *conditioning(real)).to(torch.float32)
         real_scores = fake_scores.detach()  # most objectives do not look at it
         if objective.generator_needs_real:
-            with torch.no_grad():  # nothing of the generator's depends on them
-                real_scores = critic(real.images, *given(real)).to(torch.float32)
+            with torch.no_grad():  # they do not depend on the generator
+                real_scores = critic(real.images, *conditioning(real)).to(torch.float32)
     losses = objective.generator(real_scores, fake_scores)
     if objective.l1:
         losses = losses + objective.l1 * (fake.to(torch.float32) - real.images).abs().mean(dim=(1, 2, 3))
-    gradients = torch.autograd.grad(losses.mean(), optimizers.trained(generator))
-    return Outcome(list(gradients), {"generator_loss": losses.detach()})
+    return _outcome(losses.mean(), generator, {"generator_loss": losses})
 
 
-def generated_images(
-    generator: nn.Module, z: Tensor, labels: Tensor | None, condition: Tensor | None, precision: str
-) -> Tensor:
-    """Generated images that nothing is differentiated through, float32 [N, C, H, W]."""
-    with torch.no_grad(), autocast(z.device, precision):
-        return generator(z, *given(Batch(z, labels, condition))).to(torch.float32)  # type: ignore[no-any-return]
+def generation_pass(generator: nn.Module, precision: str, inputs: GenerationInputs) -> Outcome:
+    """Generated "images", float32 [N, C, H, W]; nothing is differentiated through them."""
+    with torch.no_grad(), autocast(inputs.latents.device, precision):
+        like = Batch(inputs.latents, inputs.labels, inputs.condition)
+        images = generator(inputs.latents, *conditioning(like))
+        return Outcome([], {"images": images.to(torch.float32)})
 
 
-def given(batch: Batch) -> tuple[Tensor | None, ...]:
-    """What networks are given beside latents or images: labels, and of paired images the condition."""
+def conditioning(batch: Batch) -> tuple[Tensor | None, ...]:
+    """What networks are given besides latents or images: labels, and of paired images the condition."""
     return batch[1:] if batch.condition is not None else batch[1:2]
 
 
-def in_parts(count: int, most: int, run: Callable[[slice], Outcome]) -> Outcome:
-    """What `run` finds on a batch, from parts of at most `most` images each; 0 for the whole batch at once.
-
-    The loss is a mean over images, so that its gradient is the mean of those of the parts, weighted by their sizes.
-    """
-    if not 0 < most < count:
-        return run(slice(0, count))
-    gradients: list[Tensor] = []
-    values: list[dict[str, Tensor]] = []
-    for rows in slices(count, most):
-        part = run(rows)
-        share = (rows.stop - rows.start) / count
-        if gradients:
-            torch._foreach_add_(gradients, part.gradients, alpha=share)
-        else:
-            gradients = [gradient * share for gradient in part.gradients]
-        values.append(part.values)
-    return Outcome(gradients, {name: torch.cat([v[name] for v in values]) for name in values[0]})
+def _outcome(loss: Tensor, network: nn.Module, values: dict[str, Tensor]) -> Outcome:
+    gradients = torch.autograd.grad(loss, optimizers.trained(network))
+    return Outcome(list(gradients), {name: value.detach() for name, value in values.items()})
 
 
-def slices(count: int, most: int) -> Iterator[slice]:
-    """range(count) in parts of at most `most`; 0 for one part."""
-    most = most or count
-    for start in range(0, count, most):
-        yield slice(start, min(start + most, count))
-
-
-def rows_of(batch: Batch, rows: slice | Tensor) -> Batch:
-    """Some images of a batch."""
-    return Batch(*(None if part is None else part[rows] for part in batch))  # type: ignore[arg-type]
+def _twice(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else torch.cat([tensor, tensor])
 
 
 class _Scores:
     """Scores of a real and a generated batch, float32 [N] each.
 
-    Both share one pass, unless the critic mixes the batch, or the gradient of just one of them will be asked for.
+    Both share one pass, unless the critic mixes the batch, or the input gradient of only one of them will be needed.
 
     Args:
         watched: of "real" and "fake", those whose input gradients will be asked for: they need no pass of their own.
@@ -170,14 +167,14 @@ class _Scores:
         if traits_of(critic).mixes_batch or len(watched) == 1:
             self._inputs = {"real": real.images, "fake": fake}
             for part in watched:
-                self._inputs[part].requires_grad_()
-            self.real = critic(real.images, *given(real)).to(torch.float32)
-            self.fake = critic(fake, *given(real)).to(torch.float32)
+                self._inputs[part] = self._inputs[part].detach().requires_grad_()
+            self.real = critic(self._inputs["real"], *conditioning(real)).to(torch.float32)
+            self.fake = critic(self._inputs["fake"], *conditioning(real)).to(torch.float32)
             return
         images = torch.cat([real.images, fake])
-        twice = Batch(images, *(None if part is None else torch.cat([part, part]) for part in real[1:]))
+        both = Batch(images, _twice(real.labels), _twice(real.condition))
         self._inputs = {"both": images.requires_grad_() if watched else images}
-        self._all = critic(images, *given(twice)).to(torch.float32)
+        self._all = critic(images, *conditioning(both)).to(torch.float32)
         self.real, self.fake = self._all[:count], self._all[count:]
 
     def input_gradient(self, part: str) -> Tensor:

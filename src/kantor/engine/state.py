@@ -1,4 +1,4 @@
-"""All that changes while a run goes on, as one value that goes into a checkpoint and comes back."""
+"""All that changes during a run, as one value that goes into a checkpoint and comes back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kantor.config.schema import Config
 from kantor.engine import optimizers
 from kantor.engine.tally import Tally
 from kantor.nets import build_critic, build_generator
+from kantor.nets.layers import draws_within
 from kantor.types import ImageSpec
 
 
@@ -47,27 +48,25 @@ class Counters:
 
 
 class State:
-    """Networks, optimisers, counters and the partial tally.
+    """Networks, optimizers, counters and the partial tally.
 
     Args:
-        condition: channels of what networks are given beside latent and image; 0 for nothing.
+        condition: channels of the condition; 0 for none.
 
     Attributes:
         generator, critic: in training mode.
-        average: running average of the generator, in evaluation mode: what is shown and saved.
-        loaded: how often `load` has put other tensors in the place of its own.
+        average: EMA of the generator, in evaluation mode: what is shown and saved.
+        has_dropout: a network generates random numbers as it runs: no two steps are alike.
+        loaded: how often `load` has replaced tensors.
     """
 
     def __init__(self, config: Config, spec: ImageSpec, classes: int, device: torch.device, condition: int = 0) -> None:
         seed = config.train.seed
-        memory = torch.channels_last
+        placement: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.device = device
-        self.generator = build_generator(config.generator, spec, classes, seed, condition).to(  # type: ignore[call-overload]
-            device=device, memory_format=memory
-        )
-        self.critic = build_critic(config.critic, spec, classes, seed, condition).to(
-            device=device, memory_format=memory
-        )  # type: ignore[call-overload]
+        self.generator = build_generator(config.generator, spec, classes, seed, condition).to(**placement)
+        self.critic = build_critic(config.critic, spec, classes, seed, condition).to(**placement)
+        self.has_dropout = draws_within(self.generator) or draws_within(self.critic)
         self.average: nn.Module = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = optimizers.build_optimizer(config.optimizer.generator, self.generator)
         self.critic_optimizer = optimizers.build_optimizer(config.optimizer.critic, self.critic)
@@ -98,8 +97,11 @@ class State:
         }
 
     def tensors(self) -> dict[str, list[Tensor]]:
-        """All that a step changes, the running average aside, in groups of those that are of one magnitude."""
-        groups = {"generator": [*self.generator.parameters()], "critic": [*self.critic.parameters()]}
+        """All tensors that a step changes, but the EMA, in groups of one magnitude."""
+        groups: dict[str, list[Tensor]] = {
+            "generator": [*self.generator.parameters()],
+            "critic": [*self.critic.parameters()],
+        }
         groups["buffers"] = [*self.generator.buffers(), *self.critic.buffers()]
         for name, tensor in self.optimizer_tensors().items():
             network, moment = name.partition("/")[0], name.rpartition("/")[2]
@@ -114,11 +116,11 @@ class State:
         return {"counters": counters, "tally": self.tally.read()}
 
     def load(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """The opposite of the three methods above. Tensors must fit: `runs.checkpoint` has compared names and shapes."""
+        """Restores what the three methods above returned. `runs.checkpoint` has compared names and shapes."""
         for part, network in self._networks().items():
             network.load_state_dict(_part(model, part), strict=True)
-        for part, (one, network) in self._optimizers().items():
-            optimizers.load_state_tensors(one, network, _part(optimizer, part))
+        for part, (owner, network) in self._optimizers().items():
+            optimizers.load_state_tensors(owner, network, _part(optimizer, part))
         self.tally.load({name: tuple(pair) for name, pair in values["tally"].items()})
         self.counters = Counters(**values["counters"])
         self.loaded += 1

@@ -25,7 +25,7 @@ from kantor.config.io import preset_text, resolve
 from kantor.config.schema import Config, DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
 from kantor.data.loading.feed import Feed, to_float
 from kantor.data.loading.image_set import PairedImages
-from kantor.engine.passes import critic_pass, generator_pass
+from kantor.engine.passes import CriticInputs, GeneratorInputs, critic_pass, generator_pass
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card, read_generator, write_generator
 from kantor.nets import build_critic, build_generator, traits_of
@@ -115,7 +115,8 @@ def test_penalty_of_the_pair_with_respect_to_the_image(channels: int) -> None:
     real, fake, alpha = numbers(4, 3, 16, 16), numbers(4, 3, 16, 16, seed=1), torch.rand(4, 1, 1, 1)
     condition, at = numbers(4, channels, 16, 16, seed=2), alpha * real + (1 - alpha) * fake
     due = dict(objective.penalties)
-    found = critic_pass(critic, objective, due, Batch(real, None, condition), fake, {"gradient": at}, "float32")
+    inputs = CriticInputs(Batch(real, None, condition), fake, {"gradient": at})
+    found = critic_pass(critic, objective, due, "float32", inputs)
 
     weights = {name: value.detach().double().requires_grad_() for name, value in critic.named_parameters()}
     x = at.double().requires_grad_()
@@ -155,7 +156,8 @@ def test_generator_loss_has_the_distance_to_the_real_image() -> None:
     losses = {}
     for weight in (0.0, 7.0):
         objective = build_objective(config.objective.model_copy(update={"l1": weight}))
-        losses[weight] = generator_pass(generator, critic, objective, z, batch, "float32").values["generator_loss"]
+        outcome = generator_pass(generator, critic, objective, "float32", GeneratorInputs(z, batch))
+        losses[weight] = outcome.values["generator_loss"]
     distance = (generator(z, None, condition) - batch.images).abs().mean(dim=(1, 2, 3)).detach()
     torch.testing.assert_close(losses[7.0] - losses[0.0], 7 * distance, rtol=1e-4, atol=1e-5)
 

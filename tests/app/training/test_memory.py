@@ -30,8 +30,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     inner = passes.critic_pass
 
     def critic_pass(*args: Any) -> Any:
-        tried.append(len(args[4]))
-        if len(args[4]) > 10:
+        tried.append(len(args[-1].fake))
+        if tried[-1] > 10:
             raise RuntimeError(LACK)
         return inner(*args)
 

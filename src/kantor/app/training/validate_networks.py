@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kantor.config.schema import Config
 from kantor.engine.optimizers import trained
-from kantor.engine.passes import given
+from kantor.engine.passes import conditioning
 from kantor.errors import ConfigError
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import Objective
@@ -44,7 +44,7 @@ def _try_generator(
     where = f"generator.name = {config.generator.name}"  # type: ignore[union-attr]
     z = torch.randn(_COUNT, config.generator.latent_dim)
     images = _called(
-        where, "forward(latents, labels, condition)", lambda: network(z, *given(Batch(z, labels, condition)))
+        where, "forward(latents, labels, condition)", lambda: network(z, *conditioning(Batch(z, labels, condition)))
     )
     wanted = [_COUNT, spec.channels, spec.height, spec.width]
     _require(where, images, wanted, "images [N, C, H, W]")
@@ -68,7 +68,7 @@ def _try_critic(
     )
     x.requires_grad_()
     scores = _called(
-        where, "forward(images, labels, condition)", lambda: network(x, *given(Batch(x, labels, condition)))
+        where, "forward(images, labels, condition)", lambda: network(x, *conditioning(Batch(x, labels, condition)))
     )
     _require(where, scores, [_COUNT], "scores [N]")
     _require_all_used(where, network, scores.sum())

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from kantor.data.sources.glyphs import HUES, LETTERS, TYPEFACES, GlyphParameters, Glyphs, draw
-from kantor.metrics.evaluate import Material, evaluate
-from kantor.metrics.extract import Gathered, gather
+from kantor.metrics.evaluate import MetricInputs, evaluate
+from kantor.metrics.extract import ImageFeatures, extract
 from kantor.metrics.extractors import extractor
-from kantor.metrics.modes import by_classifiers
+from kantor.metrics.modes import modes_by_classifiers
 
 Images = NDArray[np.uint8]
 METRICS = ("fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes")
@@ -72,14 +72,14 @@ def sets(seed: int, n: int) -> dict[str, Callable[[], Images]]:
     }
 
 
-def measured(features: str, images: Images, reals: Gathered, theirs: Images, seed: int) -> dict[str, float]:
+def measured(features: str, images: Images, reals: ImageFeatures, theirs: Images, seed: int) -> dict[str, float]:
     network = extractor(features)
-    modes = by_classifiers(network, ("letter", "hue"), "") if "letter" in network.classes else None
-    fakes = gather([images], network)
-    material = Material(
+    modes = modes_by_classifiers(network, ("letter", "hue"), "") if "letter" in network.classes else None
+    fakes = extract([images], network)
+    inputs = MetricInputs(
         network, fakes, reals, lambda i: images[i], lambda i: theirs[i], training=reals, modes=modes, seed=seed, replicates=1
     )  # fmt: skip
-    found = evaluate(material, METRICS, note=lambda _: None)
+    found = evaluate(inputs, METRICS, note=lambda _: None)
     return {name: score.value for name, score in found.items()}
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     done = {(features, name, seed) for features, name, seed, _, _ in rows(options.out)}
     theirs = letters(0, options.count)
-    reals = gather([theirs], extractor(options.features))
+    reals = extract([theirs], extractor(options.features))
     new = not options.out.exists()
     with options.out.open("a", newline="") as file:
         writer = csv.writer(file)

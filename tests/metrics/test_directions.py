@@ -10,10 +10,10 @@ import torch
 from PIL import Image, ImageFilter
 
 from kantor.data.sources.glyphs import HUES, LETTERS, Glyphs, draw
-from kantor.metrics.evaluate import METRICS, CriticScores, Material, evaluate
-from kantor.metrics.extract import Gathered, gather
+from kantor.metrics.evaluate import METRICS, CriticScores, MetricInputs, evaluate
+from kantor.metrics.extract import ImageFeatures, extract
 from kantor.metrics.extractors import extractor
-from kantor.metrics.modes import by_classifiers, by_neighbours
+from kantor.metrics.modes import modes_by_classifiers, modes_by_neighbours
 from kantor.metrics.score import Score
 
 N = 500
@@ -32,9 +32,9 @@ def glyphs(seed: int, letters: str = LETTERS, hues: tuple[str, ...] = tuple(HUES
 
 
 @lru_cache
-def looked_at(kind: str, *more: object) -> tuple[Gathered, Images]:
+def features_of(kind: str, *more: object) -> tuple[ImageFeatures, Images]:
     images = SETS[kind](*more)
-    return gather([images], extractor("kantor-small")), images
+    return extract([images], extractor("kantor-small")), images
 
 
 def blurred(radius: float) -> Images:
@@ -59,23 +59,23 @@ SETS = {
 }
 
 
-def material_of(fakes: Gathered, images: Images, held: bool = False) -> Material:
+def inputs_of(fakes: ImageFeatures, images: Images, held: bool = False) -> MetricInputs:
     """Beside the reals, which are what was learnt from too."""
-    reals, theirs = looked_at("reals")
-    return Material(
+    reals, theirs = features_of("reals")
+    return MetricInputs(
         extractor("kantor-small"),
         fakes,
         reals,
         lambda places: images[places],
         lambda places: theirs[places],
         training=reals,
-        held_out=looked_at("held")[0] if held else None,
-        modes=by_classifiers(extractor("kantor-small"), ("letter", "hue"), "letter x hue"),
+        held_out=features_of("held")[0] if held else None,
+        modes=modes_by_classifiers(extractor("kantor-small"), ("letter", "hue"), "letter x hue"),
     )
 
 
 def measured(metrics: str, kind: str, *more: object, held: bool = False) -> dict[str, Score]:
-    found = evaluate(material_of(*looked_at(kind, *more), held), metrics.split(","))
+    found = evaluate(inputs_of(*features_of(kind, *more), held), metrics.split(","))
     return {name.partition("@")[0] + ("@pixels" * name.endswith("copied@pixels")): one for name, one in found.items()}
 
 
@@ -104,13 +104,13 @@ def test_fresh_images_score_as_real_ones_do(metric: str) -> None:
 @pytest.mark.parametrize(("fakes", "reals"), [(500, 500), (120, 500), (500, 120)])
 def test_real_images_get_what_a_perfect_generator_gets(fakes: int, reals: int) -> None:
     """The distance of fresh images is all bias, which goes with the numbers on both sides."""
-    fresh, images = looked_at("fresh")
-    other, theirs = looked_at("reals")
-    material = Material(
+    fresh, images = features_of("fresh")
+    other, theirs = features_of("reals")
+    inputs = MetricInputs(
         extractor("kantor-small"), fresh.first(fakes), other.first(reals), lambda i: images[i], lambda i: theirs[i],
-        modes=by_classifiers(extractor("kantor-small"), ("letter", "hue"), ""), replicates=2,
+        modes=modes_by_classifiers(extractor("kantor-small"), ("letter", "hue"), ""), replicates=2,
     )  # fmt: skip
-    found = evaluate(material, ["fd", "is", "modes"])
+    found = evaluate(inputs, ["fd", "is", "modes"])
     for name, tolerance in (("fd", 0.2), ("is", 0.2), ("modes", 0.15)):
         score = found[f"{name}@kantor-small"]
         assert score.value == pytest.approx(score.reals, rel=tolerance), name
@@ -119,8 +119,8 @@ def test_real_images_get_what_a_perfect_generator_gets(fakes: int, reals: int) -
 def test_the_gap_of_a_critic_has_the_interval_of_two_means() -> None:
     dice = np.random.default_rng(0)
     critic = CriticScores(dice.normal(0, 2, 400), dice.normal(-1, 1, 400), dice.normal(-0.5, 2, 400))
-    fresh, _ = looked_at("fresh")
-    material = Material(
+    fresh, _ = features_of("fresh")
+    inputs = MetricInputs(
         extractor("kantor-small"),
         fresh,
         fresh,
@@ -128,9 +128,9 @@ def test_the_gap_of_a_critic_has_the_interval_of_two_means() -> None:
         lambda i: SETS["fresh"]()[i],
         critic=critic,
     )
-    found = evaluate(material, ["critic"])["held_out_gap@critic"]
+    found = evaluate(inputs, ["critic"])["held_out_gap@critic"]
     assert found.value == pytest.approx(0.5, abs=0.4) and found.interval is not None
-    half = 1.96 * np.hypot(critic.reals.std(), critic.held_out.std()) / 20
+    half = 1.96 * np.hypot(critic.training.std(), critic.held_out.std()) / 20
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=0.2)
 
 
@@ -178,11 +178,11 @@ def test_modes_that_are_missing_are_counted() -> None:
 
 
 def test_classes_are_told_by_the_nearest_reals() -> None:
-    reals, _ = looked_at("reals")
+    reals, _ = features_of("reals")
     source = Glyphs(N, 0)
     labels = np.asarray([LETTERS.index(source.parameters(int(i)).letter) for i in reals.order])
-    modes = by_neighbours(reals, labels, LETTERS, np.full(36, 1 / 36))
-    fresh, _ = looked_at("fresh")
+    modes = modes_by_neighbours(reals, labels, LETTERS, np.full(36, 1 / 36))
+    fresh, _ = features_of("fresh")
     other = Glyphs(N, 1)
     truth = np.asarray([LETTERS.index(other.parameters(int(i)).letter) for i in fresh.order])
     assert np.mean(modes.find(fresh, False) == truth) > 0.7  # of 36
@@ -210,10 +210,10 @@ def test_does_not_depend_on_order_or_batches() -> None:
     names = "fd,kid,pr,dc,swd,msssim,nn,modes,w2,sinkhorn,is"
     once = measured(names, "fresh")
     images = glyphs(1)[::-1]
-    again = gather(np.array_split(images, 11), extractor("kantor-small"))
-    material = material_of(again, images)
+    again = extract(np.array_split(images, 11), extractor("kantor-small"))
+    inputs = inputs_of(again, images)
     torch.manual_seed(99)  # nothing comes from torch's own dice
-    found = evaluate(material, names.split(","))
+    found = evaluate(inputs, names.split(","))
     for name, score in found.items():
         short = name.partition("@")[0] + ("@pixels" * name.endswith("copied@pixels"))
         if "copying" not in short and short != "copied":

@@ -25,7 +25,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 3), dtype=np.uint8
 
 @pytest.fixture(autouse=True)
 def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "OWN", {})
+    monkeypatch.setattr(extractors, "CUSTOM", {})
 
 
 def means(x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def test_random_features_have_the_same_bits_everywhere() -> None:
     found = random_features()
     assert torch.equal(before, torch.get_rng_state())
     assert found.digest == "f73a038f3731f65d3c1eca76781b472c26b7241932021b7ddbdfd7955ca84ec3"
-    assert (found.name, found.size, found.channels, dict(found.classes), found.kept) == (
+    assert (found.name, found.size, found.channels, dict(found.classes), found.cacheable) == (
         "random",
         (32, 32),
         3,
@@ -111,7 +111,7 @@ def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
         ("incepton:w.pth", 'did you mean "inception:PATH"?'),
         ("", "choose one of: inception:PATH, kantor-small, mine, random"),
         ("mime", 'did you mean "mine"?'),
-        ("kantor-small:w.pth", "kantor-small takes no file; give kantor-small alone; only inception takes one"),
+        ("kantor-small:w.pth", "kantor-small takes no file; use kantor-small alone; only inception takes a file"),
         ("random:", "random takes no file"),
         ("mine:w.pth", "mine takes no file"),
         ("inception", "its weights are not part of Kantor; get pt_inception-2015-12-05-6726825d.pth from the release"),
@@ -138,7 +138,7 @@ def test_a_function_of_ones_own() -> None:
     seen: list[Tensor] = []
     register("mine", lambda x: (seen.append(x), means(x))[1])
     mine = extractor("mine")
-    assert (mine.name, mine.digest, mine.kept, mine.size, mine.channels) == ("mine", "", False, None, 3)
+    assert (mine.name, mine.digest, mine.cacheable, mine.size, mine.channels) == ("mine", "", False, None, 3)
     found = mine(IMAGES).features
     assert torch.allclose(found, torch.from_numpy(IMAGES).float().mean((1, 2)))
     assert seen[0].shape == (BATCH, 3, 8, 12) and seen[0].dtype == torch.float32
@@ -178,7 +178,7 @@ def test_a_module_of_ones_own() -> None:
     module = Small().train()
     register("mine", module, input_range=(0, 1))
     first = extractor("mine")
-    assert len(first.digest) == 64 and not first.kept
+    assert len(first.digest) == 64 and not first.cacheable
     assert first(IMAGES).features.shape == (5, 4) and module.modes == [False]
     with torch.no_grad():
         module.layer.weight += 1
@@ -224,7 +224,7 @@ def test_the_last_registration_counts() -> None:
     [
         ({"name": "a:b"}, "'a:b' is not a valid name"),
         ({"name": 3}, "the name is missing"),
-        ({"name": "random"}, "random: is the name of Kantor's own features; choose another"),
+        ({"name": "random"}, "random: is the name of built-in features; choose another"),
         ({"name": "inception"}, "choose another"),
         ({"network": Small}, "mine: the class Small cannot be called with images; give a torch module or a function"),
         ({"network": 3}, "int cannot be called"),
@@ -237,16 +237,16 @@ def test_the_last_registration_counts() -> None:
         ({"input_range": (1, 0)}, "input_range is (1, 0); use (black, white): (0, 255), (0, 1) or (-1, 1)"),
         ({"input_range": "01"}, "input_range is '01'"),
         ({"input_range": (0, float("nan"))}, "input_range is (0, nan)"),
-        ({"classes": "ab"}, "classes are no lists of names"),
-        ({"classes": [1, 2]}, "classes are no lists of names"),
-        ({"classes": {"a": "bc"}}, "classes are no lists of names"),
+        ({"classes": "ab"}, "classes are not lists of names"),
+        ({"classes": [1, 2]}, "classes are not lists of names"),
+        ({"classes": {"a": "bc"}}, "classes are not lists of names"),
     ],
 )
 def test_registrations_that_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         register(**{"name": "mine", "network": means, **changes})
     assert words in str(caught.value) and "\n" not in str(caught.value)
-    assert not extractors.OWN
+    assert not extractors.CUSTOM
 
 
 def broken(x: Tensor) -> Tensor:
@@ -256,7 +256,7 @@ def broken(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (broken, "extractor mine: fails with KeyError on images [64, 3, 8, 12] ('a\\nb'); it is called with float32"),
+        (broken, "extractor mine: fails with KeyError on images [64, 3, 8, 12] ('a\\nb'); it gets float32"),
         (lambda x: "text", "extractor mine: gives str; "),
         (lambda x: None, "gives NoneType; "),
         (lambda x: np.array(["a"] * 64), "gives ndarray; "),
@@ -328,7 +328,7 @@ def test_a_network_in_an_onnx_file(model: Any, batch: int | str) -> None:
     path = model(batch)
     register("mine", onnx(path), size=(8, 12))
     mine = extractor("mine")
-    assert mine.digest == hashlib.sha256(path.read_bytes()).hexdigest() and mine.kept
+    assert mine.digest == hashlib.sha256(path.read_bytes()).hexdigest() and mine.cacheable
     assert torch.allclose(mine(IMAGES).features, torch.from_numpy(IMAGES).float().mean((1, 2)), atol=1e-3)
     register("mine", onnx(str(path)), input_range=(0, 1))
     assert extractor("mine").digest != mine.digest
@@ -341,7 +341,7 @@ def test_onnx_files_that_are_refused(model: Any, tmp_path: Path) -> None:
         onnx(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match="is a folder, not an ONNX file"):
         onnx(tmp_path)
-    with pytest.raises(ModelError, match="this is no path"):
+    with pytest.raises(ModelError, match="not a valid path"):
         onnx("a\0b")
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no network")

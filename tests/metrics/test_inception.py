@@ -136,13 +136,13 @@ def test_only_the_published_file_is_opened(tmp_path: Path) -> None:
     _refused(tmp_path / "none.pth", "there is no such file", *get)
     _refused(tmp_path / "none" / "none.pth", "there is no such file", *get)
     _refused(tmp_path, "is a folder", f"{tmp_path / inception.FILE}")
-    _refused(f"{tmp_path}/a\0b", "this is no path")
-    _refused("~nobody-of-this-name/a.pth", "this is no path")
+    _refused(f"{tmp_path}/a\0b", "not a valid path")
+    _refused("~nobody-of-this-name/a.pth", "not a valid path")
     if Path("/dev/null").exists():
         _refused("/dev/null", "device or pipe", *get)
     small, large, other = tmp_path / "small.pth", tmp_path / "large.pth", tmp_path / "other.pth"
     small.write_bytes(b"<html>not found</html>")
-    _refused(small, "has 22 bytes where the FID Inception's file has 95,628,359", "cut short", *get)
+    _refused(small, "has 22 bytes, the FID Inception's file has 95,628,359", "cut short", *get)
     for path, size in (large, inception.BYTES + 1), (other, inception.BYTES):
         with path.open("wb") as file:
             file.truncate(size)
@@ -189,7 +189,7 @@ def test_a_file_that_is_right_is_used(
     monkeypatch.setenv("HOME", str(tmp_path))
     extractor = inception.inception("~/w.pth")
     assert (extractor.name, extractor.digest, extractor.size) == ("inception", inception.SHA256, (299, 299))
-    assert len(extractor.classes["classes"]) == 1008 and extractor.kept
+    assert len(extractor.classes["classes"]) == 1008 and extractor.cacheable
     found = extractor(np.full((1, 20, 30, 1), 200, np.uint8))
     assert found.features.shape == (1, 2048) and found.logits["classes"].shape == (1, 1008)
     weight = flat["fc.weight"]
@@ -223,5 +223,5 @@ def test_neighbours_and_parts_change_nothing(filled: features.Extractor, monkeyp
     scale = first.features.square().mean().sqrt()
     assert (first.features[0] - last.features[1]).abs().max() < 1e-5 * scale
     assert (first.features[0] - first.features[1]).abs().max() > 1e-3 * scale
-    monkeypatch.setattr(inception, "_AT_ONCE", 1)
+    monkeypatch.setattr(inception, "_BATCH", 1)
     assert (filled(np.stack((a, b))).features - first.features).abs().max() < 1e-5 * scale

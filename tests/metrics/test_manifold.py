@@ -9,10 +9,10 @@ import torch
 
 from kantor.metrics import memorisation
 from kantor.metrics.critic import t_test
-from kantor.metrics.extract import Gathered
+from kantor.metrics.extract import ImageFeatures
 from kantor.metrics.manifold import neighbourhoods
-from kantor.metrics.memorisation import as_points, copying, mann_whitney, nearest
-from kantor.metrics.modes import by_neighbours
+from kantor.metrics.memorisation import as_points, copy_test, mann_whitney, nearest_rows
+from kantor.metrics.modes import modes_by_neighbours
 
 
 def normal(n: int, d: int = 8, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -74,7 +74,7 @@ def test_a_set_beside_itself_is_perfect() -> None:
 def test_nearest_is_that_of_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memorisation, "ROWS", 7)
     x, y = normal(20, 5, 0), normal(60, 5, 1)
-    distances, rows = nearest(x, y, 3)
+    distances, rows = nearest_rows(x, y, 3)
     apart = (x.double()[:, None] - y.double()[None]).norm(dim=2)
     np.testing.assert_array_equal(rows, apart.topk(3, largest=False).indices)
     np.testing.assert_allclose(distances, apart.topk(3, largest=False).values, rtol=1e-12)
@@ -82,16 +82,16 @@ def test_nearest_is_that_of_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_equal_images_are_skipped_where_asked() -> None:
     y = torch.cat([normal(5, 4, 0), normal(5, 4, 0)])
-    distances, rows = nearest(y, y, 1, skip_equal=True)
+    distances, rows = nearest_rows(y, y, 1, skip_equal=True)
     assert (distances > 0).all()
     assert (rows[:5, 0] % 5 != np.arange(5)).all()
-    same, _ = nearest(y, y)
+    same, _ = nearest_rows(y, y)
     assert (same == 0).all()
 
 
 def test_nothing_is_near_where_there_is_nothing_else() -> None:
     y = torch.zeros(3, 4)
-    distances, rows = nearest(y, y, 2, skip_equal=True)
+    distances, rows = nearest_rows(y, y, 2, skip_equal=True)
     assert np.isinf(distances).all() and (rows == -1).all()
 
 
@@ -104,10 +104,10 @@ def test_pixel_distances_are_grey_levels() -> None:
 
 def test_copies_are_found_and_fresh_images_are_not() -> None:
     training, held, fresh = normal(2000, 6, 0), normal(500, 6, 1), normal(500, 6, 2)
-    yardstick = nearest(held, training)[0][:, 0]
+    yardstick = nearest_rows(held, training)[0][:, 0]
     copies = training[:500] + normal(500, 6, 3, 0.01)
-    copied = copying(nearest(copies, training)[0][:, 0], yardstick)
-    honest = copying(nearest(fresh, training)[0][:, 0], yardstick)
+    copied = copy_test(nearest_rows(copies, training)[0][:, 0], yardstick)
+    honest = copy_test(nearest_rows(fresh, training)[0][:, 0], yardstick)
     assert copied.copied.mean() > 0.95 and copied.z < -20
     assert honest.copied.mean() < 0.04 and abs(honest.z) < 3
     assert copied.limit == honest.limit > 0
@@ -126,19 +126,19 @@ def test_rank_test_is_scipys(ties: bool) -> None:
     assert mann_whitney(np.zeros(4), np.zeros(5)) == 0
 
 
-def gathered(points: torch.Tensor) -> Gathered:
+def as_features(points: torch.Tensor) -> ImageFeatures:
     """Points as images of one row: their thumbnails and their features agree."""
     pixels = (points * 20 + 128).round().clip(0, 255).to(torch.uint8).numpy()
-    return Gathered(points, pixels[:, None, :, None], np.arange(len(points)))
+    return ImageFeatures(points, pixels[:, None, :, None], np.arange(len(points)))
 
 
 def test_copies_and_collapse_are_at_0_in_the_histograms() -> None:
-    training = gathered(normal(300, 12, 0))
-    copier = memorisation.remember(gathered(training.features[:200]), training, None, 0).histograms
+    training = as_features(normal(300, 12, 0))
+    copier = memorisation.find_nearest_images(as_features(training.features[:200]), training, None, 0).histograms
     assert np.mean(copier["real-fake"] == 0) > 0.5 and np.median(copier["real-real"]) > 1
-    few = memorisation.remember(gathered(normal(20, 12, 1).repeat(10, 1)), training, None, 0).histograms
+    few = memorisation.find_nearest_images(as_features(normal(20, 12, 1).repeat(10, 1)), training, None, 0).histograms
     assert (few["fake-fake"] == 0).all() and np.isfinite(few["fake-fake"]).all()
-    fresh = memorisation.remember(gathered(normal(300, 12, 2)), training, None, 0).histograms
+    fresh = memorisation.find_nearest_images(as_features(normal(300, 12, 2)), training, None, 0).histograms
     medians = [float(np.median(one)) for one in fresh.values()]
     assert max(medians) < 1.15 * min(medians)
 
@@ -146,7 +146,7 @@ def test_copies_and_collapse_are_at_0_in_the_histograms() -> None:
 @pytest.mark.parametrize("h", [20, 100, 1000])
 def test_fresh_images_are_copied_as_often_as_expected(h: int) -> None:
     dice = np.random.default_rng(h)
-    found = [copying(dice.normal(10, 1, 2000), dice.normal(10, 1, h)) for _ in range(200)]
+    found = [copy_test(dice.normal(10, 1, 2000), dice.normal(10, 1, h)) for _ in range(200)]
     assert np.mean([one.copied.mean() for one in found]) == pytest.approx(found[0].expected, rel=0.25)
 
 
@@ -154,16 +154,16 @@ def test_classes_of_many_equal_images() -> None:
     """More copies than are looked at: each is told by its like, and a real one by others than itself."""
     reals = torch.cat([normal(40, 6, 0), normal(1, 6, 1).repeat(40, 1) + 3])
     labels = np.repeat([0, 1], 40)
-    modes = by_neighbours(gathered(reals), labels, ("a", "b"), np.array([0.5, 0.5]))
-    np.testing.assert_array_equal(modes.find(gathered(reals), True), labels)
-    np.testing.assert_array_equal(modes.find(gathered(reals[60:]), False), 1)
+    modes = modes_by_neighbours(as_features(reals), labels, ("a", "b"), np.array([0.5, 0.5]))
+    np.testing.assert_array_equal(modes.find(as_features(reals), True), labels)
+    np.testing.assert_array_equal(modes.find(as_features(reals[60:]), False), 1)
     far = torch.cat([normal(40, 6, 0), normal(1, 6, 2) + 30])  # alone: its own label does not count
-    found = by_neighbours(gathered(far), np.repeat([0, 1], [40, 1]), ("a", "b"), np.array([0.9, 0.1]))
-    assert found.find(gathered(far), True)[40] == 0
+    found = modes_by_neighbours(as_features(far), np.repeat([0, 1], [40, 1]), ("a", "b"), np.array([0.9, 0.1]))
+    assert found.find(as_features(far), True)[40] == 0
 
 
 def test_no_yardstick_no_judgement() -> None:
-    found = copying(np.array([0.0, 1.0]), np.array([np.inf]))
+    found = copy_test(np.array([0.0, 1.0]), np.array([np.inf]))
     assert found.copied.tolist() == [True, False] and found.z == 0
 
 

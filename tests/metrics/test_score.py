@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kantor.errors import ConfigError, DataError
-from kantor.metrics.extract import Gathered, gather, thumbnails
+from kantor.metrics.extract import ImageFeatures, extract, thumbnails
 from kantor.metrics.features import Activations, Extractor, rebatched, resized, to_float, with_channels
 from kantor.metrics.score import Score, Scores
 
@@ -71,7 +71,7 @@ def test_intervals_of_a_difference_add_up_in_squares() -> None:
 
 
 def test_unlike_provenance_is_no_comparison() -> None:
-    with pytest.raises(ConfigError, match=r"not measured alike.*drawn: 100 and 200"):
+    with pytest.raises(ConfigError, match=r"measured differently.*drawn: 100 and 200"):
         scores(1.0).compare(scores(1.0, drawn=200))
     with pytest.raises(ConfigError, match="extra"):
         scores(1.0).compare(scores(1.0, extra=1))
@@ -120,9 +120,9 @@ def test_channels() -> None:
 
 def test_features_do_not_depend_on_batches_or_order() -> None:
     x = images(150, 20, 12)
-    once = gather([x], flat())
-    parts = gather(np.array_split(x, 7), flat())
-    mixed = gather([x[::-1]], flat())
+    once = extract([x], flat())
+    parts = extract(np.array_split(x, 7), flat())
+    mixed = extract([x[::-1]], flat())
     for other in (parts, mixed):
         assert torch.equal(once.features, other.features) and torch.equal(
             once.logits["classes"], other.logits["classes"]
@@ -134,8 +134,8 @@ def test_features_do_not_depend_on_batches_or_order() -> None:
 
 
 def test_gathered_comes_back_from_tensors() -> None:
-    before = gather([images(30)], flat())
-    after = Gathered.of(before.tensors())
+    before = extract([images(30)], flat())
+    after = ImageFeatures.from_tensors(before.tensors())
     assert torch.equal(before.features, after.features) and after.logits.keys() == before.logits.keys()
     np.testing.assert_array_equal(before.order, after.order)
     assert len(before.first(5)) == 5 and torch.equal(before.first(5).features, before.features[:5])
@@ -148,8 +148,8 @@ def test_large_images_are_compared_small() -> None:
 
 
 def test_no_images_no_scores() -> None:
-    with pytest.raises(DataError, match="none to be scored"):
-        gather([], flat())
+    with pytest.raises(DataError, match="none to score"):
+        extract([], flat())
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_no_images_no_scores() -> None:
 )
 def test_features_that_are_none(network: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        gather([images(3)], Extractor("own", "", network, (8, 8)))  # type: ignore[arg-type]
+        extract([images(3)], Extractor("own", "", network, (8, 8)))  # type: ignore[arg-type]

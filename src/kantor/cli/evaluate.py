@@ -19,7 +19,7 @@ def evaluate(options: EvaluateOptions) -> None:
     from kantor.app.output_paths import require_free
 
     if options.out is not None:
-        require_free(options.out, options.overwrite, write.OURS)
+        require_free(options.out, options.overwrite, write.OUTPUT_FILES)
 
     def note(line: str) -> None:
         if not options.json:
@@ -31,8 +31,8 @@ def evaluate(options: EvaluateOptions) -> None:
     written = write.write(found, folder, options.overwrite) if folder else []
     if options.json:
         result = found.scores.as_json()
-        if found.compared is not None:
-            result["comparison"] = {name: comparison.as_json() for name, comparison in found.compared.items()}
+        if found.comparisons is not None:
+            result["comparison"] = {name: comparison.as_json() for name, comparison in found.comparisons.items()}
         tell(json.dumps(result, allow_nan=False))
         return
     for line in [*write.about(found), *write.table(found)]:

@@ -1,8 +1,8 @@
-"""95 % intervals: how far a number would move had other images been drawn.
+"""95 % intervals: how far a number would move with other generated images.
 
-The images are drawn again from themselves, with replacement (Efron 1979, "Bootstrap methods"), and the number is
-computed anew for each such set. Distances between sets are biased upwards by the copies in a resampled set, so the
-spread is taken about the resampled numbers' own mean and laid around the value that was measured.
+The images are resampled from themselves with replacement (Efron 1979, "Bootstrap methods"), and the number is computed
+again for each resampled set. The copies in such a set bias distances upwards, so the spread is taken around the mean of
+the resampled numbers, and centred on the measured value.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Interval = tuple[float, float]
 
 def counts(n: int, seed: int, replicates: int = REPLICATES) -> NDArray[np.float64]:
     """How often each of `n` images is in each resampled set: float64 [replicates, n], every row sums to n."""
-    dice = np.random.Generator(np.random.PCG64(derive(seed, "bootstrap", n)))
-    return np.stack([np.bincount(dice.integers(n, size=n), minlength=n) for _ in range(replicates)]).astype(np.float64)
+    rng = np.random.Generator(np.random.PCG64(derive(seed, "bootstrap", n)))
+    return np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(replicates)]).astype(np.float64)
 
 
 def interval(value: float, resampled: Sequence[float] | NDArray[np.float64], low: float = -np.inf) -> Interval:
     """The 95 % interval around `value`, from the same number of resampled sets.
 
     Args:
-        low: the number cannot be lower.
+        low: lower bound of the number.
     """
-    found = np.asarray(resampled, np.float64)
+    numbers = np.asarray(resampled, np.float64)
     tails = (1 - LEVEL) / 2
-    below, above = np.quantile(found, [tails, 1 - tails]) - found.mean()
+    below, above = np.quantile(numbers, [tails, 1 - tails]) - numbers.mean()
     return max(value + float(below), low), value + float(above)
 
 
 def share_interval(hits: NDArray[np.float64]) -> Interval:
-    """The interval of a share, the mean of `hits` [n], each 0 or 1 (Wilson 1927, "Probable inference").
+    """The interval of a fraction: the mean of `hits` [n], each 0 or 1 (Wilson 1927, "Probable inference").
 
-    It is never empty, and never leaves 0 to 1, where resampling knows only what was seen.
+    Unlike a bootstrap interval it is never empty, and stays within 0 and 1.
     """
     n, p, z = len(hits), float(hits.mean()), 1.959964
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -51,5 +51,5 @@ def share_interval(hits: NDArray[np.float64]) -> Interval:
 def mean_interval(
     values: NDArray[np.float64], seed: int, replicates: int = REPLICATES, low: float = -np.inf
 ) -> Interval:
-    """The interval of the mean of `values` [n], one an image. low: as for `interval`."""
+    """The interval of the mean of `values` [n], one per image. low: as for `interval`."""
     return interval(float(values.mean()), counts(len(values), seed, replicates) @ values / len(values), low)

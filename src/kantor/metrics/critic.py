@@ -1,4 +1,4 @@
-"""What the critic's own scores say: whether it knows its training images by heart, and how well it tells fakes."""
+"""What the critic's own scores say: how well it tells real from generated images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class TTest(NamedTuple):
     """Welch's test of two means (Welch 1947).
 
     Attributes:
-        t: the difference of the means by its standard error: it grows with the root of the number of images.
+        t: difference of the means by its standard error: grows with the root of the number of images.
         degrees: of freedom.
-        effect: the difference by the pooled standard deviation (Cohen's d): it does not grow.
+        effect: difference by the pooled standard deviation (Cohen's d): does not grow with the number of images.
     """
 
     t: float
@@ -25,14 +25,14 @@ class TTest(NamedTuple):
     effect: float
 
 
-def t_test(reals: Values, fakes: Values) -> TTest:
-    """Of the critic's scores of real [n] and drawn [m] images, both more than one: positive where reals score higher."""
-    n, m = len(reals), len(fakes)
-    a, b = float(reals.var(ddof=1)), float(fakes.var(ddof=1))
-    error = a / n + b / m
-    difference = float(reals.mean() - fakes.mean())
-    if error == 0:
+def t_test(real: Values, generated: Values) -> TTest:
+    """Test of critic scores of real [n] and generated [m] images, n and m at least 2: positive if real ones are higher."""
+    n, m = len(real), len(generated)
+    a, b = float(real.var(ddof=1)), float(generated.var(ddof=1))
+    squared_error = a / n + b / m
+    difference = float(real.mean() - generated.mean())
+    if squared_error == 0:
         return TTest(math.copysign(math.inf, difference) if difference else 0.0, float(n + m - 2), 0.0)
-    degrees = error**2 / ((a / n) ** 2 / (n - 1) + (b / m) ** 2 / (m - 1))
+    degrees = squared_error**2 / ((a / n) ** 2 / (n - 1) + (b / m) ** 2 / (m - 1))
     pooled = ((n - 1) * a + (m - 1) * b) / (n + m - 2)
-    return TTest(difference / math.sqrt(error), degrees, difference / math.sqrt(pooled))
+    return TTest(difference / math.sqrt(squared_error), degrees, difference / math.sqrt(pooled))

@@ -1,4 +1,4 @@
-"""One pass over images: what the scores need of each of them, in an order that depends on the images alone."""
+"""One pass over images: what metrics need of each, in an order that depends on the images alone."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from kantor.metrics.features import BATCH, Extractor, rebatched, resized, to_flo
 from kantor.types import Images
 
 THUMBNAIL = 32
-"""Pixels are compared at this height or width at most."""
+"""Longer side of the images whose pixels are compared, at most."""
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """N images as features, sorted by a hash of their pixels: the first n of them are a random choice, and the same
-    one however the images came.
+class ImageFeatures:
+    """Features of N images, sorted by a hash of their pixels.
+
+    So the first n are a random sample, and the same one in whatever order the images came.
 
     Attributes:
         features: float32 [N, D].
-        thumbs: uint8 [N, h, w, C], the images themselves where they are small.
-        order: int64 [N]: which image of the stream each row is.
+        thumbs: uint8 [N, h, w, C], the images themselves if they are small.
+        order: int64 [N], the index of each row in the stream of images.
         logits: of each classifier of the extractor: float32 [N, K].
     """
 
@@ -39,57 +40,50 @@ class Gathered:
     def __len__(self) -> int:
         return len(self.features)
 
-    def first(self, count: int) -> Gathered:
-        """The first `count` of them."""
+    def first(self, count: int) -> ImageFeatures:
+        """The first `count` rows."""
         return self.rows(slice(0, count))
 
-    def rows(self, rows: slice) -> Gathered:
-        return Gathered(
-            self.features[rows],
-            self.thumbs[rows],
-            self.order[rows],
-            {name: one[rows] for name, one in self.logits.items()},
-        )
+    def rows(self, rows: slice) -> ImageFeatures:
+        logits = {name: values[rows] for name, values in self.logits.items()}
+        return ImageFeatures(self.features[rows], self.thumbs[rows], self.order[rows], logits)
 
     def tensors(self) -> dict[str, Tensor]:
-        """As tensors by name, to be kept in a file."""
-        kept = {
-            "features": self.features,
-            "thumbs": torch.from_numpy(self.thumbs),
-            "order": torch.from_numpy(self.order),
-        }
-        return kept | {f"logits/{name}": one for name, one in self.logits.items()}
+        """As tensors by name, for a file."""
+        arrays = {"thumbs": torch.from_numpy(self.thumbs), "order": torch.from_numpy(self.order)}
+        logits = {f"logits/{name}": values for name, values in self.logits.items()}
+        return {"features": self.features, **arrays, **logits}
 
     @staticmethod
-    def of(tensors: Mapping[str, Tensor]) -> Gathered:
-        """The opposite. Raises KeyError where one is missing."""
-        logits = {name.removeprefix("logits/"): one for name, one in tensors.items() if name.startswith("logits/")}
-        return Gathered(tensors["features"], tensors["thumbs"].numpy(), tensors["order"].numpy(), logits)
+    def from_tensors(tensors: Mapping[str, Tensor]) -> ImageFeatures:
+        """Inverse of `tensors`. Raises KeyError if one is missing."""
+        logits = {name.removeprefix("logits/"): t for name, t in tensors.items() if name.startswith("logits/")}
+        return ImageFeatures(tensors["features"], tensors["thumbs"].numpy(), tensors["order"].numpy(), logits)
 
 
-def gather(batches: Iterable[Images], extractor: Extractor) -> Gathered:
-    """What the scores need of the images uint8 [n, H, W, C] in `batches`, of any sizes n.
+def extract(batches: Iterable[Images], extractor: Extractor) -> ImageFeatures:
+    """Features of the images uint8 [n, H, W, C] in `batches`, of any sizes n.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no images.
     """
-    features, thumbs, hashes, heads = [], [], [], []
+    features, thumbs, hashes, logits = [], [], [], []
     for images in rebatched(batches, BATCH):
-        found = extractor(images)
-        features.append(found.features)
-        heads.append(found.logits)
+        activations = extractor(images)
+        features.append(activations.features)
+        logits.append(activations.logits)
         thumbs.append(thumbnails(images))
-        hashes += [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in images]
+        hashes += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
     if not features:
-        raise DataError("pictures", "there are none to be scored", "give at least two")
+        raise DataError("images", "there are none to score", "give at least two")
     order = np.asarray(sorted(range(len(hashes)), key=hashes.__getitem__), np.int64)
-    chosen = torch.from_numpy(order)
-    logits = {name: torch.cat([one[name] for one in heads])[chosen] for name in heads[0]}
-    return Gathered(torch.cat(features)[chosen], np.concatenate(thumbs)[order], order, logits)
+    index = torch.from_numpy(order)
+    sorted_logits = {name: torch.cat([batch[name] for batch in logits])[index] for name in logits[0]}
+    return ImageFeatures(torch.cat(features)[index], np.concatenate(thumbs)[order], order, sorted_logits)
 
 
-def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, C], brought to `THUMBNAIL` pixels of the longer side where they are larger."""
+def thumbnails(images: Images) -> Images:
+    """uint8 [N, H, W, C], shrunk to `THUMBNAIL` pixels of the longer side; smaller images stay as they are."""
     longer = max(images.shape[1:3])
     if longer <= THUMBNAIL:
         return images

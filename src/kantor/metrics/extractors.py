@@ -1,4 +1,4 @@
-"""Extractors by name: Kantor's own, and networks that the user registers."""
+"""Extractors by name: built-in ones, and networks that the user registers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from kantor.registry import own_name
 
 BUILT_IN = ("inception:PATH", "kantor-small", "random")
 _MAX_SIDE = 4096
-_GIVES = "it is called with float32 [N, C, H, W] and gives a tensor or array [N, D], or kantor's Activations"
+_SIGNATURE = "it gets float32 [N, C, H, W], and returns a tensor or array [N, D], or kantor's Activations"
 
 
 @dataclass(frozen=True)
-class _Own:
-    """What `register` was given."""
+class _Custom:
+    """Arguments of `register`."""
 
     network: Callable[[Tensor], Any]
     size: tuple[int, int] | None
@@ -36,14 +36,14 @@ class _Own:
     classes: Mapping[str, tuple[str, ...]]
 
 
-OWN: dict[str, _Own] = {}
+CUSTOM: dict[str, _Custom] = {}
 
 
 def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
     """The extractor that `text` names: "kantor-small", "random", "inception:PATH", or a registered one.
 
     Raises:
-        ConfigError: there is none of this name, or it does not go with a path.
+        ConfigError: unknown name, or a path where none is possible.
         ModelError: its weights cannot be used.
     """
     device = torch.device(device)
@@ -52,15 +52,15 @@ def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
         if not path.strip():
             raise ConfigError(text, "its weights are not part of Kantor", GET)
         return inception(path, device)
-    if name not in (*BUILT_IN, *OWN):
-        raise ConfigError(text, "there are no features of this name", nearest(name, [*BUILT_IN, *OWN]))
+    if name not in (*BUILT_IN, *CUSTOM):
+        raise ConfigError(text, "there are no features of this name", nearest(name, [*BUILT_IN, *CUSTOM]))
     if colon:
-        raise ConfigError(text, f"{name} takes no file", f"give {name} alone; only inception takes one")
+        raise ConfigError(text, f"{name} takes no file", f"use {name} alone; only inception takes a file")
     if name == "kantor-small":
         from kantor.metrics.small_network import kantor_small
 
         return kantor_small(device)
-    return random_features(device) if name == "random" else _own(name, OWN[name], device)
+    return random_features(device) if name == "random" else _custom_extractor(name, CUSTOM[name], device)
 
 
 def register(
@@ -71,28 +71,28 @@ def register(
     input_range: tuple[float, float] = (0, 255),
     classes: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
 ) -> None:
-    """Features of a network of your own, for `--features NAME`.
+    """Registers a custom network for `--features NAME`.
 
     Args:
-        network: float32 [N, channels, height, width] -> [N, D], a tensor or a NumPy array; or `Activations`, where it
-            classifies too. A torch module is put into eval mode and moved to the device; or what `onnx` gives.
-        size: (height, width), or one number for both, that images are brought to, antialiased; None leaves them.
+        network: float32 [N, channels, height, width] -> [N, D], a tensor or NumPy array; or `Activations`, if it
+            classifies too. A torch module is put into eval mode and moved to the device. Also takes what `onnx` returns.
+        size: (height, width), or one number for both, that images are resized to, antialiased; None leaves them.
         channels: 3, or 1 for a network of grey images.
-        input_range: what black and white are to be: (0, 255), (0, 1), (-1, 1).
-        classes: names of the classes of each of its classifiers, or of the one that it calls "classes".
+        input_range: values of black and white: (0, 255), (0, 1), (-1, 1).
+        classes: class names of each classifier, or of the one called "classes".
     Raises:
-        ConfigError: one of these cannot be.
+        ConfigError: an argument is not valid.
     """
     own_name(name, "features")
     if name in ("inception", "kantor-small", "random"):
-        raise ConfigError(name, "is the name of Kantor's own features", "choose another")
+        raise ConfigError(name, "is the name of built-in features", "choose another")
     if isinstance(network, type) or not callable(network):
-        found = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
-        raise ConfigError(name, f"{found} cannot be called with images", "give a torch module or a function")
+        kind = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
+        raise ConfigError(name, f"{kind} cannot be called with images", "give a torch module or a function")
     if channels not in (1, 3):
         raise ConfigError(name, f"channels is {channels!r}", "use 3, or 1 for grey images")
     low, high = _range(name, input_range)
-    OWN[name] = _Own(network, _size(name, size), channels, low, high, _classes(name, classes))
+    CUSTOM[name] = _Custom(network, _size(name, size), channels, low, high, _classes(name, classes))
 
 
 def _size(name: str, size: object) -> tuple[int, int] | None:
@@ -118,15 +118,19 @@ def _classes(name: str, classes: object) -> dict[str, tuple[str, ...]]:
         return {}
     heads: Mapping[Any, Any] = classes if isinstance(classes, Mapping) else {"classes": classes}
     for names in heads.values():
-        if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(one, str) for one in names):
+        if (
+            isinstance(names, str)
+            or not isinstance(names, Sequence)
+            or not all(isinstance(text, str) for text in names)
+        ):
             do = 'use a list of names, or one for each classifier: {"colour": ["red", "blue"]}'
-            raise ConfigError(name, "classes are no lists of names", do)
+            raise ConfigError(name, "classes are not lists of names", do)
     return {str(head): tuple(names) for head, names in heads.items()}
 
 
-def _own(name: str, own: _Own, device: torch.device) -> Extractor:
-    """Features of Python code are never kept on the disk: code that has changed has no digest of its own."""
-    network, digest = own.network, ""
+def _custom_extractor(name: str, custom: _Custom, device: torch.device) -> Extractor:
+    """Features of Python code are never cached on disk: changed code has no digest."""
+    network, digest = custom.network, ""
     if isinstance(network, nn.Module):
         try:
             network.eval().to(device)
@@ -138,55 +142,55 @@ def _own(name: str, own: _Own, device: torch.device) -> Extractor:
             raise ConfigError(name, what, "check the module") from error
     elif isinstance(network, OnnxNetwork):
         digest = network.digest
-    if digest and (own.low, own.high) != (0, 255):  # the same weights make other features of another range
-        digest = hashlib.sha256(f"{digest} {own.low} {own.high}".encode()).hexdigest()
+    if digest and (custom.low, custom.high) != (0, 255):  # another range gives other features
+        digest = hashlib.sha256(f"{digest} {custom.low} {custom.high}".encode()).hexdigest()
 
     def activations(x: Tensor) -> Activations:
-        return _called(name, own, x * ((own.high - own.low) / 255) + own.low)
+        return _call(name, custom, x * ((custom.high - custom.low) / 255) + custom.low)
 
-    kept = isinstance(network, OnnxNetwork)
-    return Extractor(name, digest, activations, own.size, own.channels, own.classes, device, kept)
+    cacheable = isinstance(network, OnnxNetwork)
+    return Extractor(name, digest, activations, custom.size, custom.channels, custom.classes, device, cacheable)
 
 
-def _called(name: str, own: _Own, x: Tensor) -> Activations:
+def _call(name: str, custom: _Custom, x: Tensor) -> Activations:
     where = f"extractor {name}"
     try:
-        found = own.network(x)
+        outputs = custom.network(x)
     except UserError:
         raise
     except Exception as error:
         if out_of_memory(error):
             raise
         what = f"fails with {type(error).__name__} on images {list(x.shape)} ({_first_line(error)})"
-        raise ConfigError(where, what, _GIVES) from error
-    if not isinstance(found, Activations):
-        found = Activations(_tensor(where, found))
-    heads = {head: _tensor(where, one) for head, one in found.logits.items()}
-    for head, names in own.classes.items():
+        raise ConfigError(where, what, _SIGNATURE) from error
+    if not isinstance(outputs, Activations):
+        outputs = Activations(_tensor(where, outputs))
+    heads = {head: _tensor(where, logits) for head, logits in outputs.logits.items()}
+    for head, names in custom.classes.items():
         if head not in heads:
             do = f'give Activations(features, {{"{head}": logits}}), or register it without classes'
             raise ConfigError(where, f"gives no logits {head!r}, whose classes were named", do)
         if heads[head].shape != (len(x), len(names)):
             what = f"its logits {head!r} have shape {list(heads[head].shape)}"
             raise ConfigError(where, what, f"it named {len(names)} classes: give {[len(x), len(names)]}")
-    return Activations(_tensor(where, found.features), heads)
+    return Activations(_tensor(where, outputs.features), heads)
 
 
-def _tensor(where: str, found: object) -> Tensor:
-    """What a network gave, as a tensor; positions of one pixel are left out: [N, D, 1, 1] is [N, D]."""
-    if isinstance(found, np.ndarray) and found.dtype.kind in "fiu":
-        found = torch.from_numpy(found.astype(np.float32))
-    if not isinstance(found, Tensor) or found.is_complex():
-        raise ConfigError(where, f"gives {type(found).__name__}", _GIVES)
-    return found.flatten(1) if found.ndim > 2 and found.shape[2:].numel() == 1 else found
+def _tensor(where: str, output: object) -> Tensor:
+    """The output of a network as a tensor; [N, D, 1, 1] becomes [N, D]."""
+    if isinstance(output, np.ndarray) and output.dtype.kind in "fiu":
+        output = torch.from_numpy(output.astype(np.float32))
+    if not isinstance(output, Tensor) or output.is_complex():
+        raise ConfigError(where, f"gives {type(output).__name__}", _SIGNATURE)
+    return output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["without a word"])[0][:200]
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]
 
 
 class OnnxNetwork:
-    """A network in an ONNX file, run by onnxruntime on the processor; see `onnx`.
+    """A network in an ONNX file, run by onnxruntime on the CPU; see `onnx`.
 
     Attributes:
         digest: SHA-256 of the file.
@@ -194,41 +198,41 @@ class OnnxNetwork:
 
     def __init__(self, where: object, data: bytes, runtime: Any) -> None:
         self.digest = hashlib.sha256(data).hexdigest()
-        options = runtime.SessionOptions()  # weights beside the file would not be in the digest: they are not found
+        options = runtime.SessionOptions()  # weights in other files would not be in the digest: hide them
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/no folder")
         try:
             self._session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has a dozen kinds, with no common one
+        except Exception as error:  # onnxruntime has a dozen types without a common base
             what = f"onnxruntime cannot open it ({_first_line(error)})"
             raise ModelError(where, what, "name an .onnx file with its weights inside") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-            found = "; ".join(f"{one.name}: {one.type} {one.shape}" for one in inputs)
-            what = f"its inputs are {found or 'none'}"
+            signature = "; ".join(f"{tensor.name}: {tensor.type} {tensor.shape}" for tensor in inputs)
+            what = f"its inputs are {signature or 'none'}"
             raise ModelError(where, what, "give a network with one input: tensor(float) [N, C, H, W]")
         self._input, self._output = inputs[0].name, self._session.get_outputs()[0].name
         self._batch = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Its first output; where the file fixes how many images it takes at once, in portions of so many."""
+        """Its first output; in padded batches if the file fixes the batch size."""
         images = x.detach().cpu().numpy()
-        portion = self._batch or len(images)
-        missing = -len(images) % portion
+        batch = self._batch or len(images)
+        missing = -len(images) % batch
         padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
         parts = [
-            self._session.run([self._output], {self._input: padded[start : start + portion]})[0]
-            for start in range(0, len(padded), portion)
+            self._session.run([self._output], {self._input: padded[start : start + batch]})[0]
+            for start in range(0, len(padded), batch)
         ]
         return torch.from_numpy(np.concatenate(parts)[: len(images)])
 
 
 def onnx(path: str | Path) -> OnnxNetwork:
-    """A network in an ONNX file, to be registered: `register("mine", onnx("mine.onnx"), size=224, input_range=(0, 1))`.
+    """Loads a network from an ONNX file: `register("mine", onnx("mine.onnx"), size=224, input_range=(0, 1))`.
 
-    Its first output is the features, [N, D]. It runs on the processor, whatever the device.
+    Its first output is the features, [N, D]. It runs on the CPU, whatever the device.
 
     Raises:
-        ModelError: the file cannot be read or is no such network.
+        ModelError: the file cannot be read, or is not such a network.
         ResourceError: onnxruntime is missing.
     """
     try:
@@ -242,6 +246,6 @@ def onnx(path: str | Path) -> OnnxNetwork:
         raise ModelError(path, "is a folder, not an ONNX file", "name the .onnx file") from error
     except OSError as error:
         raise ModelError(path, f"cannot be read ({error.strerror})", "check the path") from error
-    except (ValueError, RuntimeError) as error:  # a NUL, or the ~ of nobody
-        raise ModelError(path, "cannot be read (this is no path)", "check the path") from error
+    except (ValueError, RuntimeError) as error:  # a NUL, or ~ of an unknown user
+        raise ModelError(path, "cannot be read (not a valid path)", "check the path") from error
     return OnnxNetwork(path, data, onnxruntime)

@@ -1,4 +1,4 @@
-"""From images to features: an extractor is a named network behind an antialiased resize."""
+"""Images to features: an extractor is a named network behind an antialiased resize."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kantor.errors import ConfigError
 from kantor.types import Images
 
 
-class Portions(Protocol):
-    """Images as if they were one array uint8 [N, H, W, C], which need not be in memory as a whole."""
+class LazyImages(Protocol):
+    """Images as one array uint8 [N, H, W, C] whose rows are read when they are indexed."""
 
     shape: tuple[int, ...]
 
@@ -31,11 +31,11 @@ RESIZE = "bicubic, antialiased"
 
 @dataclass(frozen=True)
 class Activations:
-    """What a network makes of N images.
+    """Outputs of a network for N images.
 
     Attributes:
         features: float32 [N, D].
-        logits: of each classifier that the network holds, by name: float32 [N, K].
+        logits: of each classifier of the network, by name: float32 [N, K].
     """
 
     features: Tensor
@@ -44,18 +44,17 @@ class Activations:
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network that features are taken from, with all that decides about its numbers.
+    """A network that gives features, with everything that decides about their values.
 
     Attributes:
-        name: stands behind the @ of a score: "kantor-small".
+        name: the part of a score's name behind the @: "kantor-small".
         digest: SHA-256 of the weights, hexadecimal: scores of other weights are not compared.
         network: float32 [N, channels, height, width] in [0, 255] -> `Activations`.
-        size: (height, width) that images are brought to; None leaves them.
+        size: (height, width) that images are resized to; None leaves them.
         channels: 3, or 1 for a network of grey images.
-        classes: names of the classes of each classifier, by its name.
-        device: where the network is.
-        kept: its features may be kept on the disk: not those of code of the user's own, which may change while its name
-            and its weights do not.
+        classes: class names of each classifier.
+        cacheable: whether features may be cached on disk. Custom Python code is not: it may change while its name and
+            weights stay.
     """
 
     name: str
@@ -65,13 +64,13 @@ class Extractor:
     channels: int = 3
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    kept: bool = True
+    cacheable: bool = True
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Activations:
-        """The activations of uint8 [N, H, W, C], on the CPU.
+        """Activations of uint8 [N, H, W, C], on the CPU.
 
-        Always in batches of `BATCH`, the last one padded: an image's features do not depend on its neighbours.
+        Always in batches of `BATCH`, the last one padded, so that features do not depend on the other images.
         """
         parts = [self._batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
         heads = parts[0].logits
@@ -85,16 +84,16 @@ class Extractor:
         padded = np.zeros((BATCH, *images.shape[1:]), np.uint8)
         padded[:count] = images
         x = with_channels(to_float(torch.from_numpy(padded).to(self.device)), self.channels)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # ten bits of a feature are too few
-            found = self.network(resized(x, *self.size) if self.size else x)
-        if found.features.ndim != 2 or len(found.features) != BATCH:
-            what = f"gives features of shape {list(found.features.shape)} for {BATCH} images"
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 keeps 10 bits of a factor: too few
+            outputs = self.network(resized(x, *self.size) if self.size else x)
+        if outputs.features.ndim != 2 or len(outputs.features) != BATCH:
+            what = f"gives features of shape {list(outputs.features.shape)} for {BATCH} images"
             raise ConfigError(f"extractor {self.name}", what, "give [images, features]")
-        features = found.features[:count].float().cpu()
+        features = outputs.features[:count].float().cpu()
         if not bool(features.isfinite().all()):
             what = "gives features that are not finite"
             raise ConfigError(f"extractor {self.name}", what, "check its weights and the range of its input")
-        return Activations(features, {name: one[:count].float().cpu() for name, one in found.logits.items()})
+        return Activations(features, {name: logits[:count].float().cpu() for name, logits in outputs.logits.items()})
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -103,9 +102,9 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def with_channels(x: Tensor, channels: int) -> Tensor:
-    """float [N, C, H, W] in [0, 255] with `channels`, 1 or 3, of them.
+    """float [N, C, H, W] in [0, 255] with 1 or 3 `channels`.
 
-    Grey is the same in all three; colours become grey as ITU-R 601 weighs them; what is transparent shows mid-grey.
+    Grey is repeated three times; colours become grey by the weights of ITU-R 601; transparent pixels show mid-grey.
     """
     if x.shape[1] == 4:
         x = 127.5 + (x[:, :3] - 127.5) * (x[:, 3:] / 255)
@@ -117,9 +116,9 @@ def with_channels(x: Tensor, channels: int) -> Tensor:
 
 
 def resized(x: Tensor, height: int, width: int) -> Tensor:
-    """float [N, C, H, W] in [0, 255] brought to [N, C, height, width], antialiased: each pixel that is given up counts.
+    """float [N, C, H, W] in [0, 255] resized to [N, C, height, width], bicubic and antialiased.
 
-    Without antialiasing a shrunk image shows detail that is not there, and scores measure that (Parmar et al. 2022,
+    Without antialiasing a shrunk image has artefacts, which scores would measure (Parmar et al. 2022,
     "On aliased resizing and surprising subtleties in GAN evaluation").
     """
     if x.shape[-2:] == (height, width):
@@ -128,24 +127,24 @@ def resized(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def rebatched(batches: Iterable[Images], size: int) -> Iterator[Images]:
-    """The same images in the same order, in batches of `size`, the last one smaller."""
-    rest: list[Images] = []
+    """The same images in the same order, in batches of `size`; the last may be smaller."""
+    pending: list[Images] = []
     for batch in batches:
-        rest.append(batch)
-        if sum(map(len, rest)) < size:
+        pending.append(batch)
+        if sum(map(len, pending)) < size:
             continue
-        joined = np.concatenate(rest)
+        joined = np.concatenate(pending)
         whole = len(joined) // size * size
         for start in range(0, whole, size):
             yield joined[start : start + size]
-        rest = [joined[whole:]]
-    joined = np.concatenate(rest) if rest else np.zeros((0,), np.uint8)
+        pending = [joined[whole:]]
+    joined = np.concatenate(pending) if pending else np.zeros((0,), np.uint8)
     if len(joined):
         yield joined
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors by name, whatever file they came in."""
+    """SHA-256 of tensors by name, independent of their file format."""
     digest = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()

@@ -1,14 +1,14 @@
-"""The Inception network of the FID papers, over weights from a file of the user's own: nothing is downloaded.
+"""The Inception network of the FID papers, with weights from a file that the user provides: nothing is downloaded.
 
 Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", measure with
 TensorFlow's graph inception-2015-12-05. It is the network of Szegedy et al. 2015, "Rethinking the Inception
-architecture for computer vision", with three habits of its own that move every score: its average pools do not count
-the padding, its last block takes maxima where the others average, and it has 1008 classes. The layers' names are
-those of the weights that the project pytorch-fid published, ported from the graph; each layer was compared with
-torch-fidelity 0.4.0 and pytorch-fid 0.3.0 in float64, and agrees to the last bit (scripts/inception_reference.py).
+architecture for computer vision", with three deviations that change every score: its average pools do not count the
+padding, its last block has max pooling where the others average, and it has 1008 classes. Layers are named as in the
+weights that the project pytorch-fid published, ported from the graph; each layer was compared with torch-fidelity 0.4.0
+and pytorch-fid 0.3.0 in float64, and agrees to the last bit (scripts/inception_reference.py).
 
-Images come to 299 x 299 by `features.resized`, antialiased, as clean-fid does; the public ports resize without
-that, so for images of other sizes their scores differ from these.
+Images are resized to 299 x 299 by `features.resized`, antialiased, as clean-fid does; the public ports resize without
+antialiasing, so their scores differ for images of other sizes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ FILE = "pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 BYTES = 95_628_359
 SIZE = (299, 299)
-CLASSES = tuple(f"class {i}" for i in range(1008))  # ImageNet's and a few unused ones, in the graph's own order
-GET = f"get {FILE} from the release fid_weights of mseitzer/pytorch-fid on GitHub (96 MB), and give --features inception:PATH"
-_AT_ONCE = 16  # images: 64 of them would need 1 GB for the first layers
+CLASSES = tuple(f"class {i}" for i in range(1008))  # ImageNet's and a few unused ones, in the order of the graph
+GET = f"get {FILE} from the release fid_weights of mseitzer/pytorch-fid on GitHub (96 MB), and use --features inception:PATH"
+_BATCH = 16  # images: 64 would need 1 GB for the first layers
 
 
 class _Layer(nn.Module):
@@ -41,7 +41,7 @@ class _Layer(nn.Module):
 
     Args:
         kernel: "height x width": "1x7".
-        padded: so that stride 1 keeps the size.
+        padded: stride 1 keeps the size.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: str, stride: int = 1, padded: bool = True) -> None:
@@ -56,12 +56,12 @@ class _Layer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Branches over the same input, and a pool; their outputs are joined along the channels.
+    """Branches over the same input, and a pool; outputs are concatenated along the channels.
 
     Args:
-        branches: each some layers "NAME:CHANNELS:KERNEL", one behind the other; + between two that see the same input.
-        pool: "mean" or "max", 3 x 3, followed by a layer of `pooled` channels; or "halve": 3 x 3 maxima at stride 2
-            with no layer behind, and then each branch ends with stride 2 as well.
+        branches: each a sequence of layers "NAME:CHANNELS:KERNEL"; + joins two with the same input.
+        pool: "mean" or "max", 3 x 3, followed by a layer of `pooled` channels; or "halve": 3 x 3 max pooling at stride 2
+            without a layer; then each branch ends with stride 2 as well.
     """
 
     def __init__(self, inputs: int, branches: Sequence[str], pool: str, pooled: int = 0) -> None:
@@ -79,16 +79,16 @@ class _Block(nn.Module):
             self.branch_pool = _Layer(inputs, pooled, "1x1")
 
     def forward(self, x: Tensor) -> Tensor:
-        found = []
+        outputs = []
         for steps in self._branches:
             y = x
             for step in steps:
                 y = torch.cat([self.get_submodule(name)(y) for name, _, _ in step], 1)
-            found.append(y)
+            outputs.append(y)
         if self._pool == "halve":
-            return torch.cat([*found, F.max_pool2d(x, 3, 2)], 1)
+            return torch.cat([*outputs, F.max_pool2d(x, 3, 2)], 1)
         pooled = F.max_pool2d(x, 3, 1, 1) if self._pool == "max" else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        return torch.cat([*found, self.branch_pool(pooled)], 1)
+        return torch.cat([*outputs, self.branch_pool(pooled)], 1)
 
 
 def _layers(step: str) -> list[tuple[str, int, str]]:
@@ -105,7 +105,7 @@ def _fine(inputs: int, pooled: int) -> _Block:
 
 
 def _middle(inputs: int, c: int) -> _Block:
-    """17 x 17 positions; c: channels between its long, thin convolutions."""
+    """17 x 17 positions; c: channels between the 1x7 and 7x1 convolutions."""
     once = f"7x7_1:{c}:1x1 7x7_2:{c}:1x7 7x7_3:192:7x1"
     twice = f"7x7dbl_1:{c}:1x1 7x7dbl_2:{c}:7x1 7x7dbl_3:{c}:1x7 7x7dbl_4:{c}:7x1 7x7dbl_5:192:1x7"
     return _Block(inputs, ["1x1:192:1x1", once, twice], "mean", 192)
@@ -119,7 +119,7 @@ def _coarse(inputs: int, pool: str) -> _Block:
 
 
 class Inception(nn.Module):
-    """float [N, 3, 299, 299] in [0, 255] -> features [N, 2048], the means of the last block's channels, and logits.
+    """float [N, 3, 299, 299] in [0, 255] -> features [N, 2048], the channel means of the last block, and logits.
 
     The logits "classes" [N, 1008] leave the last layer's bias out, as the inception score does (Salimans et al. 2016,
     "Improved techniques for training GANs").
@@ -159,28 +159,27 @@ class Inception(nn.Module):
 
 
 def from_state(state: Mapping[str, Tensor], where: object, dtype: torch.dtype = torch.float32) -> Inception:
-    """The network with the weights of `state`, by the names of the public file; draws no random numbers.
+    """The network with the weights of `state`, named as in the published file; uses no random numbers.
 
     Args:
-        where: what the user knows the weights by.
+        where: names the weights in errors.
     Raises:
-        ModelError: names or shapes differ; the first few are told.
+        ModelError: names or shapes differ; lists the first few.
     """
     with torch.device("meta"):
         network = Inception()
-    counters = {
-        name for name in network.state_dict() if name.endswith("num_batches_tracked")
-    }  # only training uses them
-    wanted = {name: value.shape for name, value in network.state_dict().items() if name not in counters}
-    found = {name: value for name, value in state.items() if name not in counters}
-    lacking, strange = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    other = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name].shape)
-    faults = [("lacks", lacking), ("has an unexpected", strange), ("has another shape of", other)]
-    if told := [f"{word} {_few(names)}" for word, names in faults if names]:
-        raise ModelError(where, f"is not the FID Inception network: it {' and '.join(told)}", GET)
-    filled = {name: value.to(dtype) for name, value in found.items()}
-    filled |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
-    network.load_state_dict(filled, assign=True)
+    own_state = network.state_dict()
+    counters = {name for name in own_state if name.endswith("num_batches_tracked")}  # only training uses them
+    shapes = {name: value.shape for name, value in own_state.items() if name not in counters}
+    weights = {name: value for name, value in state.items() if name not in counters}
+    missing, unexpected = sorted(shapes.keys() - weights.keys()), sorted(weights.keys() - shapes.keys())
+    mismatched = sorted(name for name in shapes.keys() & weights.keys() if shapes[name] != weights[name].shape)
+    faults = [("lacks", missing), ("has an unexpected", unexpected), ("has another shape of", mismatched)]
+    if messages := [f"{verb} {_few(names)}" for verb, names in faults if names]:
+        raise ModelError(where, f"is not the FID Inception network: it {' and '.join(messages)}", GET)
+    weights = {name: value.to(dtype) for name, value in weights.items()}
+    weights |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
+    network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)
 
 
@@ -189,7 +188,7 @@ def _few(names: list[str]) -> str:
 
 
 def inception(path: str | Path, device: torch.device | str = "cpu") -> Extractor:
-    """The FID Inception network over the weights in `path`; scores of it are those of the FID papers but for the resize.
+    """The FID Inception network with the weights in `path`; its scores are those of the FID papers except for the resize.
 
     Raises:
         ModelError: the file is missing, cannot be read, or is not the published one, byte for byte.
@@ -197,35 +196,35 @@ def inception(path: str | Path, device: torch.device | str = "cpu") -> Extractor
     device = torch.device(device)
     network = from_state(_state(path, _read(path)), path).to(device)
 
-    def in_parts(x: Tensor) -> Activations:
-        # a GPU's TF32 keeps 10 bits of each factor: scores would not be those of the processor
+    def activations(x: Tensor) -> Activations:
+        # TF32 keeps 10 bits of each factor: scores would differ from those of a CPU
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            parts = [network(part) for part in torch.split(x, _AT_ONCE)]
+            parts = [network(part) for part in torch.split(x, _BATCH)]
         logits = torch.cat([part.logits["classes"] for part in parts])
         return Activations(torch.cat([part.features for part in parts]), {"classes": logits})
 
-    return Extractor("inception", SHA256, in_parts, SIZE, classes={"classes": CLASSES}, device=device)
+    return Extractor("inception", SHA256, activations, SIZE, classes={"classes": CLASSES}, device=device)
 
 
 def _read(path: str | Path) -> bytes:
     """The published file's bytes: nothing else is opened, since a .pth file can hold anything."""
     try:
-        file = Path(path).expanduser()  # a shell leaves the ~ in inception:~/weights alone
+        file = Path(path).expanduser()  # a shell does not expand the ~ in inception:~/weights
         if file.is_dir():
             raise ModelError(path, "is a folder, not a file of weights", f"name the file in it: {file / FILE}")
         if file.exists() and not file.is_file():
-            raise ModelError(path, "is no file but a device or pipe", GET)
+            raise ModelError(path, "is not a file but a device or pipe", GET)
         size = file.stat().st_size
         data = file.read_bytes() if size == BYTES else b""
     except FileNotFoundError as error:
         raise ModelError(path, "there is no such file", GET) from error
     except OSError as error:
         raise ModelError(path, f"cannot be read ({error.strerror})", "check the path and its permissions") from error
-    except (ValueError, RuntimeError) as error:  # a NUL, or the ~ of nobody
-        raise ModelError(path, "cannot be read (this is no path)", "check the path") from error
+    except (ValueError, RuntimeError) as error:  # a NUL, or ~ of an unknown user
+        raise ModelError(path, "cannot be read (not a valid path)", "check the path") from error
     if len(data) != BYTES:
-        word = "cut short, or another network" if size < BYTES else "another network"
-        what = f"has {size:,} bytes where the FID Inception's file has {BYTES:,}: {word}"
+        reason = "cut short, or another network" if size < BYTES else "another network"
+        what = f"has {size:,} bytes, the FID Inception's file has {BYTES:,}: {reason}"
         raise ModelError(path, what, GET)
     if (found := hashlib.sha256(data).hexdigest()) != SHA256:
         what = (

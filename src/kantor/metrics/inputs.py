@@ -1,4 +1,4 @@
-"""What scores are made of: the images of both sides, and what else is known of them."""
+"""What metrics are computed from: the images of both sides, and what else is known of them."""
 
 from __future__ import annotations
 
@@ -10,96 +10,100 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.metrics.bootstrap import REPLICATES
-from kantor.metrics.extract import Gathered
+from kantor.metrics.extract import ImageFeatures
 from kantor.metrics.features import Extractor
-from kantor.metrics.memorisation import Memory, remember
+from kantor.metrics.memorisation import NearestImages, find_nearest_images
 from kantor.metrics.modes import Modes
 from kantor.types import Images
 
-MOST_PAIRED = 2048
-"""Images whose pairs are compared, and whose patches are."""
-Pick = Callable[[NDArray[np.int64]], Images]
+MAX_PAIRED_IMAGES = 2048
+"""Images that swd and msssim take of each side, at most."""
+ReadImages = Callable[[NDArray[np.int64]], Images]
 
 
 @dataclass(frozen=True)
 class CriticScores:
-    """What a critic makes of images that it learnt from, drawn ones, and real ones that it never saw (or None)."""
+    """Critic scores of training images, generated images, and real images that the critic never saw (or None)."""
 
-    reals: NDArray[np.float64]
-    fakes: NDArray[np.float64]
+    training: NDArray[np.float64]
+    generated: NDArray[np.float64]
     held_out: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
-class Material:
-    """All that scores are made of.
+class MetricInputs:
+    """Everything that metrics are computed from.
 
     Attributes:
-        fakes, reals: images drawn, and those of the reference.
-        pick_fakes, pick_reals: whole images, by their place in the stream that was gathered.
-        fake_labels, real_labels: int64, of the rows of fakes and reals; None where there are no classes.
-        training: all images that may have been copied; None where they are not known.
-        held_out: real images that the generator did not learn from.
-        modes: of the reference, where they are known.
-        critic: its scores, where there is one.
-        seed: of resampling and of random directions, pairs and places.
+        generated, real: features of the generated images, and of the reference.
+        read_generated, read_real: whole images by their index in the stream that features were extracted from.
+        generated_labels, real_labels: int64, of the rows of `generated` and `real`; None without classes.
+        training: all images that may have been copied; None if they are unknown.
+        held_out: real images that the generator was not trained on.
+        modes: of the reference, if they are known.
+        critic: its scores, if there is a critic.
+        seed: of resampling, and of random directions, pairs and patches.
         replicates: resampled sets behind an interval.
-        known: what the reals get, by name of the number: filled by the first evaluation, for the next ones of the same
-            reals.
+        real_scores: what real images score, by name. The first evaluation fills it for the next ones of the same
+            real images.
     """
 
     extractor: Extractor
-    fakes: Gathered
-    reals: Gathered
-    pick_fakes: Pick
-    pick_reals: Pick
-    fake_labels: NDArray[np.int64] | None = None
+    generated: ImageFeatures
+    real: ImageFeatures
+    read_generated: ReadImages
+    read_real: ReadImages
+    generated_labels: NDArray[np.int64] | None = None
     real_labels: NDArray[np.int64] | None = None
-    training: Gathered | None = None
-    held_out: Gathered | None = None
+    training: ImageFeatures | None = None
+    held_out: ImageFeatures | None = None
     modes: Modes | None = None
     critic: CriticScores | None = None
     seed: int = 0
     replicates: int = REPLICATES
-    known: dict[str, float] = field(default_factory=dict)
+    real_scores: dict[str, float] = field(default_factory=dict)
 
-    def reals_get(self, name: str, measure: Callable[[], float]) -> float:
-        """What `measure` gives, once for these reals."""
-        if name not in self.known:
-            self.known[name] = measure()
-        return self.known[name]
-
-    @cached_property
-    def halves(self) -> tuple[Gathered, Gathered]:
-        """The reals as two sets: what a score makes of these is the best that a generator can hope for."""
-        half = len(self.reals) // 2
-        return self.reals.rows(slice(0, half)), self.reals.rows(slice(half, 2 * half))
+    def real_score(self, name: str, measure: Callable[[], float]) -> float:
+        """What real images score; calls `measure` once for these real images."""
+        if name not in self.real_scores:
+            self.real_scores[name] = measure()
+        return self.real_scores[name]
 
     @cached_property
-    def memory(self) -> Memory:
-        """Distances to nearest images."""
+    def halves(self) -> tuple[ImageFeatures, ImageFeatures]:
+        """The real images as two sets. One half scored against the other is the best a generator can hope for."""
+        half = len(self.real) // 2
+        return self.real.rows(slice(0, half)), self.real.rows(slice(half, 2 * half))
+
+    @cached_property
+    def nearest_images(self) -> NearestImages:
         assert self.training is not None
-        return remember(self.fakes, self.training, self.held_out, self.seed)
+        return find_nearest_images(self.generated, self.training, self.held_out, self.seed)
 
     @cached_property
     def within_classes(self) -> bool:
-        """Whether pairs are of one class: where both sides have the same classes, and two images of one."""
-        sides = (self.fake_labels, self.real_labels)
-        return all(labels is not None and np.bincount(labels[:MOST_PAIRED]).max() > 1 for labels in sides)
+        """Whether msssim pairs images of one class: both sides have the same classes, and two images of one."""
+        sides = (self.generated_labels, self.real_labels)
+        return all(labels is not None and np.bincount(labels[:MAX_PAIRED_IMAGES]).max() > 1 for labels in sides)
 
-    def key(self, name: str, space: str = "") -> str:
+    def score_name(self, name: str, space: str = "") -> str:
+        """ "fd@kantor-small"; `space` replaces the extractor's name."""
         return f"{name}@{space or self.extractor.name}"
 
 
-class Picked:
-    """Whole images as if they were one array uint8 [n, H, W, C], read when rows of it are asked for."""
+class OrderedImages:
+    """Whole images as one array uint8 [n, H, W, C], of which rows are read when they are indexed.
 
-    def __init__(self, pick: Pick, order: NDArray[np.int64]) -> None:
-        self._pick, self._order = pick, order
-        self.shape: tuple[int, ...] = (len(order), *pick(order[:1]).shape[1:])
+    Args:
+        order: int64 [n], the index of each row for `read`.
+    """
+
+    def __init__(self, read: ReadImages, order: NDArray[np.int64]) -> None:
+        self._read, self._order = read, order
+        self.shape: tuple[int, ...] = (len(order), *read(order[:1]).shape[1:])
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> Images:
-        return self._pick(self._order[rows])
+        return self._read(self._order[rows])

@@ -1,7 +1,7 @@
-"""Quality apart from variety: where two sets of features lie in each other's neighbourhoods.
+"""Fidelity and diversity apart: how two sets of features lie on each other's manifolds.
 
-A set's manifold is the union of balls around its images, each as large as the distance to the k-th nearest other
-image of that set. Precision and recall: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing
+The manifold of a set is estimated as the union of balls around its images, each with the distance to the k-th nearest
+other image of the set as its radius. Precision and recall: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing
 generative models". Density and coverage: Naeem et al. 2020, "Reliable fidelity and diversity metrics".
 """
 
@@ -18,13 +18,14 @@ PRECISION_K, COVERAGE_K = 3, 5
 
 
 class Neighbourhoods(NamedTuple):
-    """What each image says; the scores are their means.
+    """One value per image; the scores are their means.
 
     Attributes:
-        precision: float64 [n]: a fake lies on the manifold of the reals: 0 or 1.
-        recall: float64 [m]: a real lies on the manifold of the fakes.
-        density: float64 [n]: balls of reals around a fake, by k; 1 on average where both are alike.
-        coverage: float64 [m]: there is a fake in the ball of a real.
+        precision: float64 [n]: 1 if a generated image lies within the real manifold, else 0.
+        recall: float64 [m]: 1 if a real image lies within the generated manifold, else 0.
+        density: float64 [n]: number of real balls that contain a generated image, divided by k; 1 on average if both
+            distributions are equal.
+        coverage: float64 [m]: 1 if the ball of a real image contains a generated one, else 0.
     """
 
     precision: Tensor
@@ -34,40 +35,40 @@ class Neighbourhoods(NamedTuple):
 
 
 def neighbourhoods(
-    fakes: Tensor, reals: Tensor, precision_k: int = PRECISION_K, coverage_k: int = COVERAGE_K
+    generated: Tensor, real: Tensor, precision_k: int = PRECISION_K, coverage_k: int = COVERAGE_K
 ) -> Neighbourhoods:
-    """Of features [n, D] and [m, D]; each needs more images than k."""
-    centre = reals.double().mean(0)
-    x, y = fakes.double() - centre, reals.double() - centre
-    among_reals = radii(y, (precision_k, coverage_k))
-    among_fakes = radii(x, (precision_k,))
+    """Of features [n, D] and [m, D]; n and m must exceed both k."""
+    centre = real.double().mean(0)
+    x, y = generated.double() - centre, real.double() - centre
+    real_radii = radii(y, (precision_k, coverage_k))
+    generated_radii = radii(x, (precision_k,))
     n, m = len(x), len(y)
     precision, density = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-    recall, covered = torch.zeros(m, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
+    recall, coverage = torch.zeros(m, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
     for rows, squares in squared_distances(x, y):
-        inside = squares <= among_reals[:, 1]
-        precision[rows] = (squares <= among_reals[:, 0]).any(1).double()
+        inside = squares <= real_radii[:, 1]
+        precision[rows] = (squares <= real_radii[:, 0]).any(1).double()
         density[rows] = inside.sum(1).double() / coverage_k
-        covered = torch.maximum(covered, inside.any(0).double())
-        recall = torch.maximum(recall, (squares <= among_fakes[rows]).any(0).double())
-    return Neighbourhoods(precision, recall, density, covered)
+        coverage = torch.maximum(coverage, inside.any(0).double())
+        recall = torch.maximum(recall, (squares <= generated_radii[rows]).any(0).double())
+    return Neighbourhoods(precision, recall, density, coverage)
 
 
 def radii(x: Tensor, ks: tuple[int, ...]) -> Tensor:
     """Squared distance of each row of float64 [n, D] to its k-th nearest other row: [n, len(ks)]."""
-    found = torch.empty(len(x), len(ks), dtype=torch.float64)
+    squared_radii = torch.empty(len(x), len(ks), dtype=torch.float64)
     for rows, squares in squared_distances(x, x):
-        own = torch.arange(rows.start, rows.start + len(squares))
-        squares[torch.arange(len(squares)), own] = torch.inf  # not the image itself
+        itself = torch.arange(rows.start, rows.start + len(squares))
+        squares[torch.arange(len(squares)), itself] = torch.inf
         nearest = squares.topk(max(ks), largest=False).values
-        found[rows] = nearest[:, [k - 1 for k in ks]]
-    return found
+        squared_radii[rows] = nearest[:, [k - 1 for k in ks]]
+    return squared_radii
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Blocks of rows of |x_i - y_j|^2, float64 [rows, m], of x [n, D] and y [m, D] that lie around 0.
+    """Blocks of rows of |x_i - y_j|^2, float64 [rows, m], of centred x [n, D] and y [m, D].
 
-    What rounding cannot tell from 0 is 0: images that are the same are at no distance.
+    Distances within rounding error of 0 are set to 0, so that equal images are at distance 0.
     """
     x_squares, y_squares = x.square().sum(1), y.square().sum(1)
     for start in range(0, len(x), ROWS):

@@ -1,4 +1,4 @@
-"""One function a score: what it measures of `Material`, and what real images get in the fakes' place."""
+"""One function per metric: its scores from `MetricInputs`, each with what real images score in place of generated ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from kantor.metrics import critic, diversity, sliced, transport
 from kantor.metrics.bootstrap import counts, interval, mean_interval, share_interval
 from kantor.metrics.frechet import frechet
-from kantor.metrics.inputs import MOST_PAIRED, Material, Picked
+from kantor.metrics.inputs import MAX_PAIRED_IMAGES, MetricInputs, OrderedImages
 from kantor.metrics.kernel import kid
 from kantor.metrics.manifold import neighbourhoods
 from kantor.metrics.memorisation import PIXELS
@@ -18,164 +18,170 @@ from kantor.metrics.score import Score
 from kantor.random import derive
 from kantor.registry import Registry
 
-MOST_TRANSPORTED = 500
-MOST_COMPARED = 20_000
-"""Images on either side whose pairs are looked at: time goes with the square."""
+MAX_TRANSPORT_IMAGES = 500
+MAX_NEIGHBOUR_IMAGES = 20_000
+"""Images of each side that pairwise distances are computed of, at most: time grows with the square."""
 
-Metric = Callable[[Material], dict[str, Score]]
+Metric = Callable[[MetricInputs], dict[str, Score]]
 METRICS: Registry[Metric] = Registry("score")
 
 
 @METRICS.register("fd")
-def _fd(material: Material) -> dict[str, Score]:
-    """Two halves of m reals are further apart than n fakes of a perfect generator are from m reals: what is measured of
-    halves is bias, which goes with 1 / n + 1 / m."""
-    value, ends = frechet(material.fakes.features, material.reals.features, material.seed, material.replicates)
-    one, other = (half.features for half in material.halves)
-    halves = material.reals_get("fd", lambda: frechet(one, other, replicates=1)[0])
-    n, m = len(material.fakes), len(material.reals)
-    return {material.key("fd"): Score(value, ends, halves * (1 / n + 1 / m) / (1 / len(one) + 1 / len(other)))}
+def _fd(inputs: MetricInputs) -> dict[str, Score]:
+    """The distance of two halves is all bias, which is proportional to 1/n + 1/m: it is scaled to n and m."""
+    value, ends = frechet(inputs.generated.features, inputs.real.features, inputs.seed, inputs.replicates)
+    a, b = (half.features for half in inputs.halves)
+    of_halves = inputs.real_score("fd", lambda: frechet(a, b, replicates=1)[0])
+    n, m = len(inputs.generated), len(inputs.real)
+    return {inputs.score_name("fd"): Score(value, ends, of_halves * (1 / n + 1 / m) / (1 / len(a) + 1 / len(b)))}
 
 
 @METRICS.register("kid")
-def _kid(material: Material) -> dict[str, Score]:
-    fakes, reals = (side.first(MOST_COMPARED).features for side in (material.fakes, material.reals))
-    value, ends = kid(fakes, reals, material.seed, material.replicates)
-    one, other = (half.first(MOST_COMPARED).features for half in material.halves)
-    return {
-        material.key("kid"): Score(value, ends, material.reals_get("kid", lambda: kid(one, other, replicates=1)[0]))
-    }
+def _kid(inputs: MetricInputs) -> dict[str, Score]:
+    generated, real = (side.first(MAX_NEIGHBOUR_IMAGES).features for side in (inputs.generated, inputs.real))
+    value, ends = kid(generated, real, inputs.seed, inputs.replicates)
+    a, b = (half.first(MAX_NEIGHBOUR_IMAGES).features for half in inputs.halves)
+    of_halves = inputs.real_score("kid", lambda: kid(a, b, replicates=1)[0])
+    return {inputs.score_name("kid"): Score(value, ends, of_halves)}
 
 
 @METRICS.register("is")
-def _is(material: Material) -> dict[str, Score]:
-    """Of equally many: it grows with their number."""
-    count = min(len(material.fakes), len(material.reals))
-    fakes, reals = (side.logits["classes"][:count] for side in (material.fakes, material.reals))
-    value, ends = diversity.inception_style_score(fakes, material.seed)
-    return {material.key("is"): Score(value, ends, diversity.inception_style_score(reals, material.seed)[0])}
+def _is(inputs: MetricInputs) -> dict[str, Score]:
+    """Of equally many images of each side: the score grows with their number."""
+    count = min(len(inputs.generated), len(inputs.real))
+    generated, real = (side.logits["classes"][:count] for side in (inputs.generated, inputs.real))
+    value, ends = diversity.inception_style_score(generated, inputs.seed)
+    return {inputs.score_name("is"): Score(value, ends, diversity.inception_style_score(real, inputs.seed)[0])}
 
 
 @METRICS.register("pr")
-def _precision_recall(material: Material) -> dict[str, Score]:
-    return _of_neighbourhoods(material, ("precision", "recall"))
+def _precision_recall(inputs: MetricInputs) -> dict[str, Score]:
+    return _from_neighbourhoods(inputs, ("precision", "recall"))
 
 
 @METRICS.register("dc")
-def _density_coverage(material: Material) -> dict[str, Score]:
-    return _of_neighbourhoods(material, ("density", "coverage"))
+def _density_coverage(inputs: MetricInputs) -> dict[str, Score]:
+    return _from_neighbourhoods(inputs, ("density", "coverage"))
 
 
-def _of_neighbourhoods(material: Material, names: Sequence[str]) -> dict[str, Score]:
-    """As many fakes as reals: recall and coverage depend on both numbers."""
-    count = min(len(material.fakes), len(material.reals), MOST_COMPARED)
-    found = neighbourhoods(material.fakes.first(count).features, material.reals.first(count).features)
-    if not {*names} <= material.known.keys():
-        one, other = (half.first(MOST_COMPARED).features for half in material.halves)
-        material.known.update((name, float(m.mean())) for name, m in neighbourhoods(one, other)._asdict().items())
+def _from_neighbourhoods(inputs: MetricInputs, names: Sequence[str]) -> dict[str, Score]:
+    """Of equally many images of each side: recall and coverage depend on both numbers."""
+    count = min(len(inputs.generated), len(inputs.real), MAX_NEIGHBOUR_IMAGES)
+    memberships = neighbourhoods(inputs.generated.first(count).features, inputs.real.first(count).features)
+    if not {*names} <= inputs.real_scores.keys():
+        a, b = (half.first(MAX_NEIGHBOUR_IMAGES).features for half in inputs.halves)
+        inputs.real_scores.update((name, float(v.mean())) for name, v in neighbourhoods(a, b)._asdict().items())
     scores = {}
     for name in names:
-        values = getattr(found, name).numpy()
-        shares = name != "density"
-        ends = share_interval(values) if shares else mean_interval(values, material.seed, material.replicates, low=0.0)
-        scores[material.key(name)] = Score(float(values.mean()), ends, material.known[name])
+        values = getattr(memberships, name).numpy()
+        if name == "density":
+            ends = mean_interval(values, inputs.seed, inputs.replicates, low=0.0)
+        else:
+            ends = share_interval(values)
+        scores[inputs.score_name(name)] = Score(float(values.mean()), ends, inputs.real_scores[name])
     return scores
 
 
 @METRICS.register("swd")
-def _swd(material: Material) -> dict[str, Score]:
-    count = min(len(material.fakes), len(material.reals) // 2, MOST_PAIRED)
-    fakes = Picked(material.pick_fakes, material.fakes.order[:count])
-    reals, others = (Picked(material.pick_reals, material.reals.order[i * count : (i + 1) * count]) for i in range(2))
-    found, alike = sliced.swd(fakes, reals, material.seed), sliced.swd(others, reals, material.seed)
-    scores = {material.key("swd", PIXELS): Score(found.mean, found.interval, alike.mean)}
-    for side, value in found.levels.items() if len(found.levels) > 1 else ():
-        scores[material.key(f"swd_{side}", PIXELS)] = Score(value, found.intervals[side], alike.levels[side])
+def _swd(inputs: MetricInputs) -> dict[str, Score]:
+    count = min(len(inputs.generated), len(inputs.real) // 2, MAX_PAIRED_IMAGES)
+    generated = OrderedImages(inputs.read_generated, inputs.generated.order[:count])
+    real = OrderedImages(inputs.read_real, inputs.real.order[:count])
+    other_real = OrderedImages(inputs.read_real, inputs.real.order[count : 2 * count])
+    distances, of_real = sliced.swd(generated, real, inputs.seed), sliced.swd(other_real, real, inputs.seed)
+    scores = {inputs.score_name("swd", PIXELS): Score(distances.mean, distances.interval, of_real.mean)}
+    if len(distances.levels) > 1:
+        for side, value in distances.levels.items():
+            score = Score(value, distances.intervals[side], of_real.levels[side])
+            scores[inputs.score_name(f"swd_{side}", PIXELS)] = score
     return scores
 
 
 @METRICS.register("msssim")
-def _ms_ssim(material: Material) -> dict[str, Score]:
-    """Over pairs of one class where there are classes, and enough of each."""
+def _ms_ssim(inputs: MetricInputs) -> dict[str, Score]:
+    """Over pairs of one class if both sides have the same classes, and enough images of each."""
     sides = (
-        (material.fakes, material.pick_fakes, material.fake_labels),
-        (material.reals, material.pick_reals, material.real_labels),
+        (inputs.generated, inputs.read_generated, inputs.generated_labels),
+        (inputs.real, inputs.read_real, inputs.real_labels),
     )
-    (value, ends), (reals, _) = (
+    (value, ends), (of_real, _) = (
         diversity.pair_similarity(
-            Picked(pick, side.order[:MOST_PAIRED]),
-            material.seed,
-            labels=labels[:MOST_PAIRED] if material.within_classes and labels is not None else None,
+            OrderedImages(read, side.order[:MAX_PAIRED_IMAGES]),
+            inputs.seed,
+            labels=labels[:MAX_PAIRED_IMAGES] if inputs.within_classes and labels is not None else None,
         )
-        for side, pick, labels in sides
+        for side, read, labels in sides
     )
-    return {material.key("msssim", PIXELS): Score(value, ends, reals)}
+    return {inputs.score_name("msssim", PIXELS): Score(value, ends, of_real)}
 
 
 @METRICS.register("modes")
-def _modes(material: Material) -> dict[str, Score]:
-    """Of equally many: more images show more modes."""
-    modes, count = material.modes, min(len(material.fakes), len(material.reals))
+def _modes(inputs: MetricInputs) -> dict[str, Score]:
+    """Of equally many images of each side: more images show more modes."""
+    modes, count = inputs.modes, min(len(inputs.generated), len(inputs.real))
     assert modes is not None
-    found, alike = (
-        diversity.coverage(modes.find(side.first(count), own), len(modes.names), modes.expected, material.seed)
-        for side, own in ((material.fakes, False), (material.reals, True))
+    generated, real = (
+        diversity.coverage(modes.find(side.first(count), is_real), len(modes.names), modes.expected, inputs.seed)
+        for side, is_real in ((inputs.generated, False), (inputs.real, True))
     )
     return {
-        material.key("modes"): Score(found.covered, found.covered_interval, alike.covered, of=len(modes.names)),
-        material.key("modes_kl"): Score(found.kl, found.kl_interval, alike.kl),
+        inputs.score_name("modes"): Score(
+            generated.covered, generated.covered_interval, real.covered, of=len(modes.names)
+        ),
+        inputs.score_name("modes_kl"): Score(generated.kl, generated.kl_interval, real.kl),
     }
 
 
 @METRICS.register("w2")
-def _w2(material: Material) -> dict[str, Score]:
-    fakes, reals, others = (one.double().numpy() for one in _few(material))
-    value, potential, _, _ = transport.exact_w2(fakes, reals)
-    ends = transport.potential_interval(value, potential, material.seed, root=True)
-    return {material.key("w2"): Score(value, ends, transport.exact_w2(others, reals)[0])}
+def _w2(inputs: MetricInputs) -> dict[str, Score]:
+    generated, real, other_real = (side.double().numpy() for side in _transport_features(inputs))
+    value, potential, _, _ = transport.exact_w2(generated, real)
+    ends = transport.potential_interval(value, potential, inputs.seed, root=True)
+    return {inputs.score_name("w2"): Score(value, ends, transport.exact_w2(other_real, real)[0])}
 
 
 @METRICS.register("sinkhorn")
-def _sinkhorn(material: Material) -> dict[str, Score]:
-    fakes, reals, others = _few(material)
-    value, potential = transport.sinkhorn_divergence(fakes, reals)
-    ends = transport.potential_interval(value, potential, material.seed)
-    return {material.key("sinkhorn"): Score(value, ends, transport.sinkhorn_divergence(others, reals)[0])}
+def _sinkhorn(inputs: MetricInputs) -> dict[str, Score]:
+    generated, real, other_real = _transport_features(inputs)
+    value, potential = transport.sinkhorn_divergence(generated, real)
+    ends = transport.potential_interval(value, potential, inputs.seed)
+    return {inputs.score_name("sinkhorn"): Score(value, ends, transport.sinkhorn_divergence(other_real, real)[0])}
 
 
-def _few(material: Material) -> tuple[Tensor, Tensor, Tensor]:
-    """Features of equally many fakes, reals and other reals."""
-    count = min(len(material.fakes), len(material.reals) // 2, MOST_TRANSPORTED)
-    reals = material.reals.features
-    return material.fakes.features[:count], reals[:count], reals[count : 2 * count]
+def _transport_features(inputs: MetricInputs) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of equally many generated, real and other real images."""
+    count = min(len(inputs.generated), len(inputs.real) // 2, MAX_TRANSPORT_IMAGES)
+    real = inputs.real.features
+    return inputs.generated.features[:count], real[:count], real[count : 2 * count]
 
 
 @METRICS.register("critic")
-def _critic(material: Material) -> dict[str, Score]:
-    scored = material.critic
-    assert scored is not None
-    test = critic.t_test(scored.reals, scored.fakes)
-    alike = critic.t_test(scored.reals[::2], scored.reals[1::2])
-    found = {
-        "critic_t@critic": Score(test.t, reals=alike.t),
-        "critic_effect@critic": Score(test.effect, reals=alike.effect),
+def _critic(inputs: MetricInputs) -> dict[str, Score]:
+    critic_scores = inputs.critic
+    assert critic_scores is not None
+    training, held_out = critic_scores.training, critic_scores.held_out
+    test = critic.t_test(training, critic_scores.generated)
+    of_real = critic.t_test(training[::2], training[1::2])
+    scores = {
+        "critic_t@critic": Score(test.t, reals=of_real.t),
+        "critic_effect@critic": Score(test.effect, reals=of_real.effect),
     }
-    if scored.held_out is not None and len(scored.held_out) > 1:
-        gap = float(scored.reals.mean() - scored.held_out.mean())
-        learnt, held = (
-            counts(len(side), derive(material.seed, name)) @ side / len(side)
-            for name, side in (("learnt", scored.reals), ("held", scored.held_out))
+    if held_out is not None and len(held_out) > 1:
+        gap = float(training.mean() - held_out.mean())
+        training_means, held_out_means = (
+            counts(len(side), derive(inputs.seed, purpose)) @ side / len(side)
+            for purpose, side in (("learnt", training), ("held", held_out))
         )
-        found["held_out_gap@critic"] = Score(gap, interval(gap, learnt - held), 0.0)
-    return found
+        scores["held_out_gap@critic"] = Score(gap, interval(gap, training_means - held_out_means), 0.0)
+    return scores
 
 
 @METRICS.register("nn")
-def _memorised(material: Material) -> dict[str, Score]:
-    found = {}
-    for space, judged in material.memory.judged.items():
-        where = PIXELS if space == PIXELS else material.extractor.name
-        share = judged.copied.astype(np.float64)
-        found[material.key("copied", where)] = Score(float(share.mean()), share_interval(share), judged.expected)
-        found[material.key("copying_z", where)] = Score(judged.z, reals=0.0)
-    return found
+def _memorisation(inputs: MetricInputs) -> dict[str, Score]:
+    scores = {}
+    for space, test in inputs.nearest_images.copy_tests.items():
+        name = PIXELS if space == PIXELS else inputs.extractor.name
+        copied = test.copied.astype(np.float64)
+        scores[inputs.score_name("copied", name)] = Score(float(copied.mean()), share_interval(copied), test.expected)
+        scores[inputs.score_name("copying_z", name)] = Score(test.z, reals=0.0)
+    return scores

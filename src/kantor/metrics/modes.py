@@ -1,19 +1,18 @@
-"""Which modes of a set the drawn images show, where the modes are known."""
+"""Which mode of a dataset an image shows, if the modes are known."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kantor.metrics.extract import Gathered
+from kantor.metrics.extract import ImageFeatures
 from kantor.metrics.features import Activations, Extractor
-from kantor.metrics.memorisation import nearest
+from kantor.metrics.memorisation import nearest_rows
 
 NEIGHBOURS = 5
 CHANNEL = "digit of channel {}"
@@ -21,51 +20,51 @@ CHANNEL = "digit of channel {}"
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of a set, and how an image's is told.
+    """The modes of a dataset, and how to find that of an image.
 
     Attributes:
         kind: what they are: "letter x hue".
-        names: of each mode.
-        expected: float64 [K], the share of each in the set.
-        find: the mode of each image: int64 [N]; `own`: the images are the first rows of the reals themselves.
+        expected: float64 [K], the fraction of each in the dataset.
+        find: find(images, is_real) gives the mode of each image, int64 [N]; with is_real, the images are the first
+            rows of the real images themselves.
     """
 
     kind: str
     names: tuple[str, ...]
     expected: NDArray[np.float64]
-    find: Callable[[Gathered, bool], NDArray[np.int64]]
+    find: Callable[[ImageFeatures, bool], NDArray[np.int64]]
 
 
-def by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Modes:
-    """All combinations of the classes of some classifiers, each as likely as the others."""
-    parts = [extractor.classes[head] for head in heads]
-    names = tuple(" ".join(combination) for combination in itertools.product(*parts))
+def modes_by_classifiers(extractor: Extractor, heads: Sequence[str], kind: str) -> Modes:
+    """All combinations of the classes of some classifiers, equally likely."""
+    class_names = [extractor.classes[head] for head in heads]
+    names = tuple(" ".join(combination) for combination in itertools.product(*class_names))
 
-    def find(images: Gathered, own: bool = False) -> NDArray[np.int64]:
-        found = np.zeros(len(images), np.int64)
-        for head, classes in zip(heads, parts, strict=True):
-            found = found * len(classes) + images.logits[head].argmax(1).numpy()
-        return found
+    def find(images: ImageFeatures, is_real: bool = False) -> NDArray[np.int64]:
+        modes = np.zeros(len(images), np.int64)
+        for head, classes in zip(heads, class_names, strict=True):
+            modes = modes * len(classes) + images.logits[head].argmax(1).numpy()
+        return modes
 
     return Modes(kind, names, np.full(len(names), 1 / len(names)), find)
 
 
-def by_neighbours(
-    reals: Gathered, labels: NDArray[np.int64], names: Sequence[str], expected: NDArray[np.float64]
+def modes_by_neighbours(
+    real: ImageFeatures, labels: NDArray[np.int64], names: Sequence[str], expected: NDArray[np.float64]
 ) -> Modes:
-    """The labels of a set: an image's is what most of its 5 nearest real images have, in features.
+    """The labels of a dataset: an image has the label of most of its 5 nearest real images, in features.
 
     Args:
-        labels: int64 [m], of the rows of `reals`.
-        expected: float64 [K], the share of each label in the whole set, all above 0.
+        labels: int64 [m], of the rows of `real`.
+        expected: float64 [K], the fraction of each label in the whole dataset, all above 0.
     """
 
-    def find(images: Gathered, own: bool = False) -> NDArray[np.int64]:
-        _, rows = nearest(images.features, reals.features, NEIGHBOURS, own=own)
+    def find(images: ImageFeatures, is_real: bool = False) -> NDArray[np.int64]:
+        _, rows = nearest_rows(images.features, real.features, NEIGHBOURS, skip_self=is_real)
         votes = np.zeros((len(images), len(names)))
         for rank, column in enumerate(rows.T):
-            there = np.flatnonzero(column >= 0)
-            votes[there, labels[column[there]]] += 1 - 1e-3 * rank  # the nearest decides where votes are equal
+            has_neighbour = np.flatnonzero(column >= 0)
+            votes[has_neighbour, labels[column[has_neighbour]]] += 1 - 1e-3 * rank  # the nearest breaks ties
         winners: NDArray[np.int64] = votes.argmax(1)
         return winners
 
@@ -73,21 +72,20 @@ def by_neighbours(
 
 
 def channel_heads(channels: int) -> tuple[str, ...]:
-    """Names of the classifiers that `reading_channels` adds."""
+    """Names of the classifiers that `with_channel_classifiers` adds."""
     return tuple(CHANNEL.format(i) for i in range(channels))
 
 
-def reading_channels(extractor: Extractor, head: str, channels: int) -> Extractor:
-    """The extractor, with one classifier more for each channel: what `head` makes of that channel alone, as grey."""
+def with_channel_classifiers(extractor: Extractor, head: str, channels: int) -> Extractor:
+    """The extractor with one more classifier per channel: the logits of `head` for that channel alone, as grey."""
     heads = channel_heads(channels)
 
     def network(x: Tensor) -> Activations:
-        found = extractor.network(x)
-        seen: dict[str, Any] = {
+        whole = extractor.network(x)
+        per_channel = {
             name: extractor.network(x[:, i : i + 1].expand(-1, 3, -1, -1)).logits[head] for i, name in enumerate(heads)
         }
-        return Activations(found.features, {**found.logits, **seen})
+        return Activations(whole.features, {**whole.logits, **per_channel})
 
-    return replace(
-        extractor, network=network, classes={**extractor.classes, **dict.fromkeys(heads, extractor.classes[head])}
-    )
+    classes = {**extractor.classes, **dict.fromkeys(heads, extractor.classes[head])}
+    return replace(extractor, network=network, classes=classes)

@@ -1,12 +1,12 @@
-"""Features of a network that was never trained: they know no images, so they prefer none.
+"""Features of an untrained network, which favour no kind of image.
 
-Distances between sets of images in such a space order generators much as those of trained networks do (Naeem et al.
-2020, "Reliable fidelity and diversity metrics for generative models"; Lee et al. 2022, "Demystifying randomly
-initialized networks for evaluating generative models"). That is of use where images look like nothing that a
-trained network has seen; they see less of what people see than trained ones do.
+Distances between such features rank generators much as those of trained networks do (Naeem et al. 2020, "Reliable
+fidelity and diversity metrics for generative models"; Lee et al. 2022, "Demystifying randomly initialized networks for
+evaluating generative models"). Use them for images unlike any that a trained network has seen; they agree less with
+human perception than trained ones.
 
-The weights are a function of `_SEED` alone: counter-based random numbers, scaled by exact arithmetic, so that they
-have the same bits on every machine.
+The weights are a function of `_SEED` alone: counter-based random numbers, scaled by exact arithmetic, the same bits on
+every machine.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from kantor.random import uniforms
 NAME = "random"
 SIDE = 32
 FEATURES = 128
-_SEED = 1  # another network gets another seed: its features are others
+_SEED = 1  # change it with the network: the features are others
 _WIDTHS = (3, 32, 64, 128)
 _SLOPE = 0.2
-_GAIN = 16  # of the projection: features spread by about 1 over real images (0.9 over Fashion-MNIST)
+_GAIN = 16  # of the projection: the deviation of features is about 1 over real images (0.9 over Fashion-MNIST)
 
 
 class Network(nn.Module):
     """float [N, 3, 32, 32] in [0, 255] -> `Activations` with 128 features.
 
-    Three times a 3 x 3 convolution, leaky ReLU and 2 x 2 means (weights as by He et al. 2015, "Delving deep into
-    rectifiers"), then a projection of the last 4 x 4 positions: it sees where things are.
+    Three blocks of 3 x 3 convolution, leaky ReLU and 2 x 2 average pooling (weights scaled as by He et al. 2015,
+    "Delving deep into rectifiers"), then a projection of all 4 x 4 positions, which keeps locations.
     """
 
     def __init__(self) -> None:
@@ -52,14 +52,14 @@ class Network(nn.Module):
 
 
 def _weights(purpose: int, shape: tuple[int, ...], gain: float) -> Tensor:
-    """Uniform, symmetric, with variance gain / inputs."""
+    """Uniform around 0, with variance gain / inputs."""
     edge = math.sqrt(3 * gain / math.prod(shape[1:]))
     numbers = (2 * uniforms(_SEED, purpose, math.prod(shape)) - 1) * edge
     return torch.from_numpy(numbers.astype("float32").reshape(shape))
 
 
 def random_features(device: torch.device | str = "cpu") -> Extractor:
-    """The untrained network; it tells no classes."""
+    """The untrained network; it has no classes."""
     network = Network().eval()
     device = torch.device(device)
     return Extractor(NAME, state_digest(network.state_dict()), network.to(device), (SIDE, SIDE), device=device)

@@ -1,4 +1,4 @@
-"""A score with its interval, a set of scores with their provenance, and what may be compared with what."""
+"""A score with its interval, scores with their provenance, and which of them can be compared."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BETTER = {
     **dict.fromkeys(("fd", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "held_out_gap"), LOWER),
     **dict.fromkeys(("is", "precision", "recall", "density", "coverage", "modes"), HIGHER),
 }
-"""Which way is better. Of the others neither is: they are read beside what real images get."""
-FREE = ("model", "images_seen", "seed", "truncation", "reference_part")
-"""What may differ between the provenances of any two numbers that are compared."""
-PARTIAL = {"modes": "modes", "pairs": "msssim"}
-"""What matters to one kind of number only, which this names."""
+"""Which way is better. Other scores are only compared with those of real images."""
+MAY_DIFFER = ("model", "images_seen", "seed", "truncation", "reference_part")
+"""Keys of the provenance that may differ between scores that are compared."""
+RELEVANT_TO = {"modes": "modes", "pairs": "msssim"}
+"""Keys of the provenance that matter to one kind of score only, which is the value."""
 _REMEDIES = {
     "extractor": "give both the same --features",
     "extractor_sha256": "measure both with the same weights of the features",
@@ -36,12 +36,12 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class Score:
-    """One number.
+    """One score.
 
     Attributes:
-        interval: its 95 % interval over the drawn images.
-        reals: what real images get in their place, measured in the same way: the best that can be hoped for.
-        of: the most that there can be, for a number of modes.
+        interval: its 95 % interval over the generated images.
+        reals: what real images score in place of generated ones: the best a generator can hope for.
+        of: the number of all modes, for a number of modes.
     """
 
     value: float
@@ -55,19 +55,19 @@ class Score:
         return f"{self.value:.4g}{of}{ends}" + ("" if self.reals is None else f", reals {self.reals:.4g}")
 
     def as_json(self) -> dict[str, Any]:
-        """Finite numbers only: what is not is None."""
-        found: dict[str, Any] = {"value": _finite(self.value)}
+        """As JSON values; numbers that are not finite become None."""
+        data: dict[str, Any] = {"value": _finite(self.value)}
         if self.interval is not None:
-            found["interval"] = [_finite(end) for end in self.interval]
+            data["interval"] = [_finite(end) for end in self.interval]
         if self.reals is not None:
-            found["reals"] = _finite(self.reals)
+            data["reals"] = _finite(self.reals)
         if self.of is not None:
-            found["of"] = self.of
-        return found
+            data["of"] = self.of
+        return data
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Score:
-        """The opposite. Raises KeyError, TypeError or ValueError where `data` is none."""
+        """Inverse of `as_json`. Raises KeyError, TypeError or ValueError if `data` is not a score."""
         ends = data.get("interval")
         reals, of = data.get("reals"), data.get("of")
         return Score(
@@ -79,21 +79,21 @@ class Score:
 
 
 class ByName(dict[str, T]):
-    """A dictionary in which [] takes a name without the part behind the @, where that is clear."""
+    """A dictionary in which [] takes a name without its @part, if that is unambiguous."""
 
     def __missing__(self, name: str) -> T:
-        found = [key for key in self if key.partition("@")[0] == name]
-        if len(found) != 1:
-            several = f"is measured with several: {', '.join(found)}"
-            raise KeyError(f"{name!r} {several if found else f'was not measured; {nearest(str(name), self)}'}")
-        return self[found[0]]
+        matches = [key for key in self if key.partition("@")[0] == name]
+        if len(matches) != 1:
+            several = f"is measured with several: {', '.join(matches)}"
+            raise KeyError(f"{name!r} {several if matches else f'was not measured; {nearest(str(name), self)}'}")
+        return self[matches[0]]
 
 
 @dataclass(frozen=True)
 class Scores(Mapping[str, Score]):
-    """Numbers by name, "fd@kantor-small", with all that they depend on.
+    """Scores by name, "fd@kantor-small", with everything they depend on.
 
-    A name without the part behind the @ is enough where it is the only one: scores["fd"].
+    A name without its @part is enough if it is unambiguous: scores["fd"].
 
     Attributes:
         provenance: extractor, its digest, resize, numbers of images, reference, seed ... as JSON values.
@@ -123,13 +123,13 @@ class Scores(Mapping[str, Score]):
         return {"metrics": metrics, "provenance": dict(self.provenance)}
 
     def __str__(self) -> str:
-        """A line a score."""
+        """One line per score."""
         width = max(map(len, self.scores), default=0)
-        return "\n".join(f"{name.ljust(width)}  {one}" for name, one in self.scores.items())
+        return "\n".join(f"{name.ljust(width)}  {score}" for name, score in self.scores.items())
 
     @staticmethod
     def read(path: str | Path) -> Scores:
-        """Those in a scores.json, or that `kantor evaluate --json` printed. Raises DataError where there are none."""
+        """Reads a scores.json, or what `kantor evaluate --json` printed. Raises DataError if it cannot."""
         do = "name a scores.json, or what kantor evaluate --json printed"
         try:
             return Scores.from_json(json.loads(Path(path).read_bytes()))
@@ -140,33 +140,32 @@ class Scores(Mapping[str, Score]):
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Scores:
-        """Of what `as_json` gives. Raises KeyError, TypeError, AttributeError or ValueError where `data` is none."""
-        return Scores(
-            {str(name): Score.from_json(one) for name, one in data["metrics"].items()}, dict(data["provenance"])
-        )
+        """Inverse of `as_json`. Raises KeyError, TypeError, AttributeError or ValueError if `data` has no scores."""
+        scores = {str(name): Score.from_json(score) for name, score in data["metrics"].items()}
+        return Scores(scores, dict(data["provenance"]))
 
     def compare(self, other: Scores) -> ByName[Comparison]:
-        """These numbers beside those of `other`, for each name that both have.
+        """Differences from the scores of `other`, for each name that both have.
 
         Raises:
-            ConfigError: they were not measured in the same way.
+            ConfigError: they were measured differently.
         """
         shared = [name for name in self.scores if name in other.scores]
         if not shared:
-            what = f"none of these was measured in both: {', '.join(self.scores)}; and {', '.join(other.scores)}"
+            what = f"no score was measured in both: {', '.join(self.scores)}; and {', '.join(other.scores)}"
             raise ConfigError("scores", what, "give both the same --metrics")
-        require_alike(self.provenance, other.provenance, free_for(*shared))
+        require_comparable(self.provenance, other.provenance, may_differ_for(*shared))
         return ByName({name: _compared(name, self.scores[name], other.scores[name]) for name in shared})
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number beside another.
+    """The difference between two scores.
 
     Attributes:
         difference: this minus the other.
-        interval: 95 %, from both intervals; None where one is unknown.
-        verdict: "better", "worse", "no clear difference", or "" where neither way is better.
+        interval: 95 %, from both intervals; None if one is unknown.
+        verdict: "better", "worse", "no clear difference", or "" if neither way is better.
     """
 
     difference: float
@@ -178,23 +177,20 @@ class Comparison:
         return {"difference": _finite(self.difference), "interval": ends, "verdict": self.verdict}
 
 
-def free_for(*names: str) -> set[str]:
-    """What may differ between the provenances of two numbers of these names."""
-    return {*FREE, *(part for part, only in PARTIAL.items() if not any(name.startswith(only) for name in names))}
+def may_differ_for(*names: str) -> set[str]:
+    """Keys of the provenance that may differ between two scores of these names."""
+    irrelevant = {key for key, metric in RELEVANT_TO.items() if not any(name.startswith(metric) for name in names)}
+    return {*MAY_DIFFER, *irrelevant}
 
 
-def require_alike(mine: Mapping[str, Any], other: Mapping[str, Any], free: Set[str]) -> None:
-    """Raises ConfigError unless numbers of these two provenances may be compared.
-
-    Args:
-        free: what may differ.
-    """
-    names = sorted((mine.keys() | other.keys()) - free)
-    unlike = [name for name in names if mine.get(name) != other.get(name)]
+def require_comparable(mine: Mapping[str, Any], other: Mapping[str, Any], may_differ: Set[str]) -> None:
+    """Raises ConfigError if these two provenances differ in a key outside `may_differ`."""
+    keys = sorted((mine.keys() | other.keys()) - may_differ)
+    unlike = [key for key in keys if mine.get(key) != other.get(key)]
     if unlike:
-        told = "; ".join(f"{name}: {_short(mine.get(name))} and {_short(other.get(name))}" for name in unlike[:3])
-        do = next((do for name, do in _REMEDIES.items() if name in unlike), "measure both in the same way")
-        raise ConfigError("scores", f"cannot be compared, they were not measured alike ({told})", do)
+        differences = "; ".join(f"{key}: {_short(mine.get(key))} and {_short(other.get(key))}" for key in unlike[:3])
+        do = next((do for key, do in _REMEDIES.items() if key in unlike), "measure both in the same way")
+        raise ConfigError("scores", f"cannot be compared, they were measured differently ({differences})", do)
 
 
 def kind(name: str) -> str:
@@ -203,19 +199,19 @@ def kind(name: str) -> str:
 
 
 def _compared(name: str, mine: Score, other: Score) -> Comparison:
-    """Two independent numbers: the squares of the half widths add up."""
+    """Of two independent scores: the squares of the half widths add up."""
     difference = mine.value - other.value
-    way = BETTER.get(kind(name))
+    direction = BETTER.get(kind(name))
     if mine.interval is None or other.interval is None:
         return Comparison(difference, None, "")
     below = math.hypot(mine.value - mine.interval[0], other.interval[1] - other.value)
     above = math.hypot(mine.interval[1] - mine.value, other.value - other.interval[0])
     ends = difference - below, difference + above
-    if way is None:
+    if direction is None:
         return Comparison(difference, ends, "")
     if ends[0] <= 0 <= ends[1]:
         return Comparison(difference, ends, "no clear difference")
-    return Comparison(difference, ends, "better" if (difference < 0) == (way == LOWER) else "worse")
+    return Comparison(difference, ends, "better" if (difference < 0) == (direction == LOWER) else "worse")
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance, and that of patches of images at each level of detail (SWD)."""
+"""Sliced Wasserstein distance, of points and of image patches at each level of a Laplacian pyramid (SWD)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kantor.errors import ConfigError
 from kantor.metrics.bootstrap import Interval, counts, interval
-from kantor.metrics.features import Portions
+from kantor.metrics.features import LazyImages
 from kantor.random import derive, philox
 from kantor.types import Images
 
@@ -29,22 +29,21 @@ PIXELS = 1 << 22
 
 
 def sliced_w(x: Tensor, y: Tensor, directions: int, seed: int) -> float:
-    """The 1-Wasserstein distance of two sets [n, D] along a random line, mean over `directions` lines.
+    """Mean 1-Wasserstein distance of two sets [n, D] along random lines (Rabin et al. 2011).
 
-    On a line it is the mean absolute difference of the sorted projections (Rabin et al. 2011). Computed in the
-    floating type of the sets.
+    On a line it is the mean absolute difference of the sorted projections. Computed in the type of the sets.
     """
     if x.ndim != 2 or x.shape != y.shape or not len(x):
         what = f"got sets of shape {list(x.shape)} and {list(y.shape)}"
         raise ConfigError("sliced_w", what, "give two sets of equally many points")
     lines = _lines(x.shape[1], directions, seed).to(x.dtype)
-    return float(_apart(_sorted(x, lines), _sorted(y, lines)).mean())
+    return float(_distances(_sorted(x, lines), _sorted(y, lines)).mean())
 
 
 def _lines(dimension: int, directions: int, seed: int) -> Tensor:
-    """Unit vectors, evenly spread: float64 [directions, dimension]."""
-    dice = np.random.Generator(np.random.PCG64(derive(seed, "directions", dimension)))
-    lines = dice.standard_normal((directions, dimension))
+    """Random unit vectors, uniform on the sphere: float64 [directions, dimension]."""
+    rng = np.random.Generator(np.random.PCG64(derive(seed, "directions", dimension)))
+    lines = rng.standard_normal((directions, dimension))
     return torch.from_numpy(lines / np.linalg.norm(lines, axis=1, keepdims=True))
 
 
@@ -52,15 +51,15 @@ def _sorted(x: Tensor, lines: Tensor) -> NDArray[np.floating]:
     return np.sort((lines @ x.T).numpy(), axis=1)
 
 
-def _apart(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
-    """Of sorted projections [directions, n]: the distance in each direction."""
-    found: Floats = np.abs(a - b).mean(1, dtype=np.float64)
-    return found
+def _distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
+    """Distance along each line, from sorted projections [directions, n]."""
+    distances: Floats = np.abs(a - b).mean(1, dtype=np.float64)
+    return distances
 
 
 @dataclass(frozen=True)
 class SlicedScore:
-    """What `swd` finds: 1000 times the sliced distance at each level, by its height, and its mean over the levels."""
+    """1000 times the sliced distance of each level, by the level's height, and its mean over the levels."""
 
     levels: Mapping[int, float]
     mean: float
@@ -69,65 +68,65 @@ class SlicedScore:
 
 
 def swd(
-    fakes: Images | Portions,
-    reals: Images | Portions,
+    generated: Images | LazyImages,
+    real: Images | LazyImages,
     seed: int,
     patches: int = PATCHES,
     directions: int = DIRECTIONS,
 ) -> SlicedScore:
-    """The sliced Wasserstein distance of patches at each level of detail (Karras et al. 2018, section 5).
+    """Sliced Wasserstein distance of 7x7 patches at each level of a Laplacian pyramid (Karras et al. 2018, section 5).
 
-    As their code has it: each set is normalised by its own mean and deviation of each channel, so a difference of
-    nothing but brightness or contrast is not seen; times 1000. They take 128 patches of each of 16,384 images and
-    512 directions. What the 95 % intervals resample is the fakes: each gives as many patches as any other, so a
-    resampled projection is sorted already, every value as often as its image is drawn; its new normalisation is
-    applied to the projection, with one deviation for all channels, along `RESAMPLED` directions.
+    As in their code, each set is normalised by its own mean and deviation of each channel, so that a mere difference of
+    brightness or contrast is ignored; times 1000. They take 128 patches of each of 16,384 images and 512 directions.
+    The 95 % intervals resample the generated images: all give equally many patches, so a resampled projection is sorted
+    already, each value repeated as often as its image; its new normalisation is applied to the projection, with one
+    deviation for all channels, along `RESAMPLED` directions.
 
     Args:
-        fakes, reals: uint8 [N, H, W, C], equally many, of one size; or what gives these portion by portion when it is
+        generated, real: uint8 [N, H, W, C], equally many, of one size; or objects that give rows of these when they are
             indexed.
     """
-    if fakes.shape != reals.shape or not len(fakes):
-        what = f"got {list(fakes.shape)} drawn and {list(reals.shape)} real images"
+    if generated.shape != real.shape or not len(generated):
+        what = f"got {list(generated.shape)} generated and {list(real.shape)} real images"
         raise ConfigError("swd", what, "give equally many of one size")
-    drawn = counts(len(fakes), seed, REPLICATES)
+    image_counts = counts(len(generated), seed, REPLICATES)
     values, resampled = {}, {}
-    pairs = zip(_all_patches(fakes, seed, patches), _all_patches(reals, seed, patches), strict=True)
-    for level, ((height, fake), (_, real)) in enumerate(pairs):
-        lines = _lines(fake[0].numel(), directions, derive(seed, "level", level)).float()
-        fake, mean, square = _normalised(fake, len(fakes))
-        x, y = _projected(fake, lines), _projected(_normalised(real, len(reals))[0], lines)
+    levels = zip(_all_patches(generated, seed, patches), _all_patches(real, seed, patches), strict=True)
+    for level, ((height, generated_patches), (_, real_patches)) in enumerate(levels):
+        lines = _lines(generated_patches[0].numel(), directions, derive(seed, "level", level)).float()
+        generated_patches, mean, square = _normalised(generated_patches, len(generated))
+        x, y = _projected(generated_patches, lines), _projected(_normalised(real_patches, len(real))[0], lines)
         y.sort(axis=1)
-        some = slice(RESAMPLED)
-        resampled[height] = 1000 * _resampled(x[some], y[some], mean, square, lines[some], drawn)
-        values[height] = 1000 * float(_apart(np.sort(x, axis=1), y).mean())
+        few = slice(RESAMPLED)
+        resampled[height] = 1000 * _resampled(x[few], y[few], mean, square, lines[few], image_counts)
+        values[height] = 1000 * float(_distances(np.sort(x, axis=1), y).mean())
     overall, means = float(np.mean(list(values.values()))), np.mean(list(resampled.values()), 0)
-    spans = {height: interval(values[height], resampled[height], low=0.0) for height in values}
-    return SlicedScore(values, overall, spans, interval(overall, means, low=0.0))
+    intervals = {height: interval(values[height], resampled[height], low=0.0) for height in values}
+    return SlicedScore(values, overall, intervals, interval(overall, means, low=0.0))
 
 
 def laplacian_pyramid(images: Images) -> list[Tensor]:
     """Each level of detail of uint8 [N, H, W, C], the finest first: float32 [N, C, h, w].
 
-    A level is what the next smaller one, brought back to its size, lacks; the last is the small image itself (Burt
-    and Adelson 1983). Filters are 5 x 5 binomial with mirrored borders; h and w are halved, rounded up, as long as
-    both are at least `SMALLEST`.
+    A level is the difference from the next smaller one, enlarged; the last is the small image itself (Burt and Adelson
+    1983). Filters are 5 x 5 binomial with mirrored borders; h and w are halved, rounded up, while both stay at least
+    `SMALLEST`.
     """
     if min(images.shape[1:3]) < SMALLEST:
         what = f"images are {images.shape[1]} x {images.shape[2]} pixels"
-        raise ConfigError("swd", what, f"leave this score out: it takes {SMALLEST} x {SMALLEST} or more")
+        raise ConfigError("swd", what, f"leave this metric out: it needs {SMALLEST} x {SMALLEST} or more")
     levels = [torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()]
     while min(-(-side // 2) for side in levels[-1].shape[2:]) >= SMALLEST:
         small = _binomial(levels[-1])[:, :, ::2, ::2]
-        spread = torch.zeros_like(levels[-1])
-        spread[:, :, ::2, ::2] = 4 * small
-        levels[-1] -= _binomial(spread)
+        enlarged = torch.zeros_like(levels[-1])
+        enlarged[:, :, ::2, ::2] = 4 * small
+        levels[-1] -= _binomial(enlarged)
         levels.append(small)
     return levels
 
 
 def _binomial(x: Tensor) -> Tensor:
-    """[N, C, H, W] under (1, 4, 6, 4, 1) / 16 in both directions, borders mirrored about the last pixel."""
+    """[N, C, H, W] filtered by (1, 4, 6, 4, 1) / 16 along both axes; borders are mirrored about the last pixel."""
     for axis in (2, 3):
         side = x.shape[axis]
         padded = F.pad(x, (0, 0, 2, 2) if axis == 2 else (2, 2, 0, 0), mode="reflect")
@@ -139,29 +138,29 @@ def _binomial(x: Tensor) -> Tensor:
 def laplacian_descriptors(images: Images, seed: int, patches: int = PATCHES, first: int = 0) -> dict[int, Tensor]:
     """Patches of each level of uint8 [N, H, W, C], by the level's height: float32 [N * patches, C, 7, 7].
 
-    Where they lie is a function of (seed, rank of the image), so batches do not matter.
+    Their positions are a function of (seed, rank of the image), so batches do not matter.
 
     Args:
         first: the rank of the first of `images` in its set.
     """
-    found = {}
+    descriptors = {}
     key = derive(seed, "patches")
     image, patch = np.divmod(np.arange(len(images) * patches), patches)
     counters = np.zeros((len(image), 4), np.uint32)
     counters[:, 0], counters[:, 1] = image + first, patch
     for level, x in enumerate(laplacian_pyramid(images)):
         counters[:, 2] = level
-        dice = philox(counters, (key & 0xFFFFFFFF, key >> 32)).astype(np.uint64)
+        words = philox(counters, (key & 0xFFFFFFFF, key >> 32)).astype(np.uint64)
         top, left = (
-            torch.from_numpy((dice[:, i] * np.uint64(x.shape[2 + i] - PATCH + 1) >> np.uint64(32)).astype(np.int64))
+            torch.from_numpy((words[:, i] * np.uint64(x.shape[2 + i] - PATCH + 1) >> np.uint64(32)).astype(np.int64))
             for i in range(2)
         )
         windows = x.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
-        found[x.shape[2]] = windows[torch.from_numpy(image), :, top, left]
-    return found
+        descriptors[x.shape[2]] = windows[torch.from_numpy(image), :, top, left]
+    return descriptors
 
 
-def _all_patches(images: Images | Portions, seed: int, patches: int) -> list[tuple[int, Tensor]]:
+def _all_patches(images: Images | LazyImages, seed: int, patches: int) -> list[tuple[int, Tensor]]:
     """`laplacian_descriptors` of a whole set, a few images at a time."""
     size = max(1, PIXELS // int(np.prod(images.shape[1:])))
     starts = range(0, len(images), size)
@@ -170,10 +169,10 @@ def _all_patches(images: Images | Portions, seed: int, patches: int) -> list[tup
 
 
 def _normalised(patches: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean 0 and deviation 1 of each channel over the set, in place; a channel without any detail stays 0.
+    """Normalises each channel to mean 0 and deviation 1 over the set, in place; a constant channel stays 0.
 
     Returns:
-        The patches, and of each of the n images the mean and the mean square of its own: float64 [n, C].
+        The patches, and the mean and mean square of those of each image: float64 [n, C].
     """
     channels = patches.shape[1]
     variance, mean = torch.var_mean(patches.view(n, -1, channels, PATCH * PATCH), (1, 3), correction=0)
@@ -188,36 +187,36 @@ def _normalised(patches: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _projected(patches: Tensor, lines: Tensor) -> NDArray[np.float32]:
     """float32 [directions, patches]."""
-    found: NDArray[np.float32] = (lines @ patches.flatten(1).T).numpy()
-    return found
+    projections: NDArray[np.float32] = (lines @ patches.flatten(1).T).numpy()
+    return projections
 
 
 def _resampled(
-    x: NDArray[np.float32], y: NDArray[np.float32], mean: Tensor, square: Tensor, lines: Tensor, drawn: Floats
+    x: NDArray[np.float32], y: NDArray[np.float32], mean: Tensor, square: Tensor, lines: Tensor, image_counts: Floats
 ) -> Floats:
-    """The sliced distance of each resampled set of fakes: float64 [replicates].
+    """Sliced distance of each resampled set of generated images: float64 [replicates].
 
     Args:
-        x, y: projections of fakes, and sorted ones of reals: [directions, n * patches].
-        mean, square: moments of the normalised patches of each of the n fakes: [n, C].
+        x, y: projections of generated patches, and sorted ones of real patches: [directions, n * patches].
+        mean, square: moments of the normalised patches of each generated image: [n, C].
         lines: [directions, C * 7 * 7].
-        drawn: how often each fake is in each resampled set: [replicates, n].
+        image_counts: how often each generated image is in each resampled set: [replicates, n].
     """
     n, channels = mean.shape
-    weights = torch.from_numpy(drawn / n)
+    weights = torch.from_numpy(image_counts / n)
     parts = lines.double().view(len(lines), channels, -1)
     means = weights @ mean  # [replicates, C]
     shift = (means @ parts.sum(2).T).float().numpy()  # [replicates, directions]
     spread = ((weights @ square - means**2) @ parts.square().sum(2).T).clamp(min=0).sqrt()
     scale = torch.where(spread > 1e-6, spread, 1.0).float().numpy()
-    often = drawn.astype(np.int64)
-    total = np.zeros(len(drawn))
+    repeats = image_counts.astype(np.int64)
+    total = np.zeros(len(image_counts))
     for i, order in enumerate(np.argsort(x, axis=1)):
         values, images = x[i][order], order // (x.shape[1] // n)
-        for r, count in enumerate(often):
-            again = np.repeat(values, count[images])
-            again -= shift[r, i]
-            again /= scale[r, i]
-            again -= y[i]
-            total[r] += np.abs(again, out=again).mean(dtype=np.float64)
+        for r, count in enumerate(repeats):
+            sample = np.repeat(values, count[images])
+            sample -= shift[r, i]
+            sample /= scale[r, i]
+            sample -= y[i]
+            total[r] += np.abs(sample, out=sample).mean(dtype=np.float64)
     return total / len(x)

@@ -1,8 +1,8 @@
-"""kantor-small: the network that scores are measured with where nothing else is named.
+"""kantor-small: the default network of features.
 
-A residual network of 0.59 million parameters on images of 32x32, trained by scripts/train_features.py on drawn glyphs,
-Fashion-MNIST and handwritten digits: to name what an image shows, its colours and how it lies, and to tell which damage
-was done to it, and how much. So its features move with what goes wrong in drawn images.
+A residual network of 0.59 million parameters for 32x32 images, trained by scripts/train_features.py on glyphs,
+Fashion-MNIST and handwritten digits: to classify the content, its colours and its orientation, and to tell the kind and
+strength of damage. So its features react to typical faults of generated images.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ DIGITS = tuple("0123456789")
 CLASSES = (*LETTERS, *GARMENTS, *(f"handwritten {digit}" for digit in DIGITS))
 
 _WIDTHS = (16, 32, 64, FEATURES)  # at 32x32, 16x16, 8x8 and 4x4
-_BLOCKS = (2, 2, 1)  # residual blocks after each halving
+_BLOCKS = (2, 2, 1)  # residual blocks after each stride-2 layer
 _LETTER = slice(0, len(LETTERS))
 _GARMENT = slice(len(LETTERS), len(LETTERS) + len(GARMENTS))
 _DIGIT = slice(len(LETTERS) + len(GARMENTS), len(CLASSES))
 
 
 class Unit(nn.Module):
-    """A 3x3 convolution; with batch norm behind it while it is trained, which is then folded into it."""
+    """A 3x3 convolution, in training followed by batch norm, which is folded into it afterwards."""
 
     def __init__(self, before: int, after: int, stride: int = 1, norm: bool = False) -> None:
         super().__init__()
@@ -63,10 +63,10 @@ class Block(nn.Module):
 class Network(nn.Module):
     """float32 [N, 3, 32, 32] in [0, 255] -> `Activations` with 128 features.
 
-    Features are means over the 4x4 last positions, each moved and scaled: over the real images that the network was
-    trained on, a third each of glyphs, garments and handwritten digits, each has mean 0, and the variances are 1 on
-    average. (They are not all 1: features that tell damage vary less over real images, and that is left so, lest
-    distances be ruled by them.) The heads are linear in the features.
+    Features are means over the last 4x4 positions, shifted and scaled: over the real training images, a third each of
+    glyphs, garments and handwritten digits, each has mean 0, and the variances are 1 on average. (They differ: features
+    that tell damage vary less over real images, and would dominate distances if they were scaled to 1.) The heads are
+    linear in the features.
 
     Args:
         norm: with batch norm, for training.
@@ -87,7 +87,7 @@ class Network(nn.Module):
         self.hue = nn.Linear(FEATURES, len(HUES))
 
     def pooled(self, x: Tensor) -> Tensor:
-        """[N, 128], not yet scaled."""
+        """[N, 128], unscaled."""
         x = (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         out: Tensor = self.trunk(x).mean((2, 3))
         return out
@@ -107,10 +107,10 @@ class Network(nn.Module):
 
 @lru_cache(maxsize=4)
 def kantor_small(device: str | torch.device = "cpu") -> Extractor:
-    """The network as shipped, for inference; loaded once for each device.
+    """The shipped network, for inference; loaded once per device.
 
-    Its classifiers: "classes" (letters, garments, handwritten digits), of these "letter", "garment" and "digit" alone,
-    and "hue" of a letter.
+    Classifiers: "classes" (letters, garments, handwritten digits), its parts "letter", "garment" and "digit", and "hue"
+    of a letter.
 
     Raises:
         ResourceError: the weights are missing or damaged.

@@ -1,4 +1,4 @@
-"""2-Wasserstein distances between sets of points: exact, and entropic without its bias."""
+"""2-Wasserstein distances between sets of points: exact, and entropic (debiased)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = 20
 
 
 def exact_w2(x: Floats, y: Floats) -> tuple[float, Floats, Floats, NDArray[np.int64]]:
-    """The 2-Wasserstein distance of two sets of n points, by the assignment of least squared distance c_ij.
+    """The 2-Wasserstein distance of two sets of n points, from the assignment of least squared distance c_ij.
 
     Shortest augmenting paths (Jonker and Volgenant 1987; Crouse 2016, "On implementing 2D rectangular assignment
     algorithms"), O(n^3).
@@ -30,8 +30,8 @@ def exact_w2(x: Floats, y: Floats) -> tuple[float, Floats, Floats, NDArray[np.in
         x, y: float64 [n, D].
     Returns:
         The root of the mean squared distance of the match; the potentials f [n] of x and g [n] of y, with
-        f_i + g_j <= c_ij, equal on the match, so sum(f) + sum(g) is the whole cost; and the match: x_i goes to
-        y[match[i]].
+        f_i + g_j <= c_ij, and equality on the match, so that sum(f) + sum(g) is the total cost; and the match: x_i goes
+        to y[match[i]].
     """
     if x.ndim != 2 or x.shape != y.shape or not len(x):
         what = f"got sets of shape {list(x.shape)} and {list(y.shape)}"
@@ -91,22 +91,22 @@ def _assign(cost: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
 
 
 def potential_interval(value: float, potential: Floats, seed: int, root: bool = False) -> Interval:
-    """The 95 % interval of a transport cost, from the potential f [n] of the fakes.
+    """The 95 % interval of a transport cost, from the potential f [n] of the generated images.
 
-    To first order the cost moves with other fakes as the mean of f does (del Barrio and Loubes 2019, "Central limit
-    theorems for empirical transportation cost in general dimension"), so nothing is solved again.
+    To first order, resampling them moves the cost as it moves the mean of f (del Barrio and Loubes 2019, "Central limit
+    theorems for empirical transportation cost in general dimension"), so no further problem is solved.
 
     Args:
-        root: `value` is the root of the cost (as of `exact_w2`), and so is the interval.
+        root: `value` and the interval are roots of costs, as of `exact_w2`.
     """
     means = counts(len(potential), seed) @ potential / len(potential)
     low, high = interval(value**2 if root else value, means, low=0.0)
     return (math.sqrt(low), math.sqrt(max(high, 0.0))) if root else (low, high)
 
 
-def default_blur(reals: Tensor) -> float:
-    """`BLUR` of the root mean squared distance between two of `reals` [m, D]: the same for whatever fakes."""
-    spread = float(reals.double().var(0, correction=0).sum())
+def default_blur(real: Tensor) -> float:
+    """`BLUR` times the root mean squared distance between two of `real` [m, D]: independent of the generated images."""
+    spread = float(real.double().var(0, correction=0).sum())
     return BLUR * math.sqrt(2 * spread) if spread > 0 else 1.0
 
 
@@ -114,16 +114,16 @@ def sinkhorn_divergence(x: Tensor, y: Tensor, blur: float | None = None) -> tupl
     """The debiased entropic transport cost of x [n, D] and y [m, D], and its potential on x.
 
     OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2, where OT is the least mean of |x - y|^2 plus 2 blur^2 times the plan's
-    relative entropy (Genevay et al. 2018; Feydy et al. 2019, whose cost is half of ours at the same blur). As the
-    blur falls it tends to the squared 2-Wasserstein distance. Computed in float64, in the log domain, with a falling
-    blur, until the plan's marginals are right to `TOLERANCE` in total variation.
+    relative entropy (Genevay et al. 2018; Feydy et al. 2019, whose cost is half of ours at the same blur). It tends to
+    the squared 2-Wasserstein distance as the blur tends to 0. Computed in float64, in the log domain, with a decreasing
+    blur, until the plan's marginals are exact to `TOLERANCE` in total variation.
 
     Args:
-        blur: a length in the points' space: detail below it counts less. None: `default_blur` of y.
+        blur: a length in the space of the points; detail below it counts less. None: `default_blur` of y.
     Returns:
         The divergence, and its derivative with respect to the mass on each x: [n], up to a constant.
     Raises:
-        ConfigError: the marginals are not right after `ROUNDS` rounds: the blur is too small.
+        ConfigError: not converged after `ROUNDS` rounds: the blur is too small.
     """
     x, y = x.double(), y.double()
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not len(x) or not len(y):
@@ -149,10 +149,10 @@ def _squared(x: Tensor, y: Tensor) -> Tensor:
 def _sinkhorn(cost: Tensor, blur: float, same: bool) -> tuple[Tensor, Tensor]:
     """The potentials f [n], g [m] of a cost [n, m] between uniform weights; `same`: of a set and itself, so f is g.
 
-    A set with itself is solved by averaged steps, which keep f = g and converge fast (Feydy et al. 2019, section
-    3.2). Else a round is a step in the log domain, steps that scale the kernel of its potentials, which they then
-    take in (Schmitzer 2019, "Stabilized sparse scaling algorithms"), and once the blur is the last, where plans of
-    nearly one to one make these crawl, a step of Newton's (Brauer et al. 2017, "A Sinkhorn-Newton method").
+    A set with itself is solved by averaged steps, which keep f = g and converge fast (Feydy et al. 2019, section 3.2).
+    Otherwise a round is one step in the log domain, then scaling steps of the kernel of its potentials, which absorb
+    them (Schmitzer 2019, "Stabilized sparse scaling algorithms"), and at the final blur, where nearly one-to-one plans
+    make these slow, a Newton step (Brauer et al. 2017, "A Sinkhorn-Newton method").
     """
     n, m = cost.shape
     f, g = cost.new_zeros(n), cost.new_zeros(m)
@@ -161,7 +161,7 @@ def _sinkhorn(cost: Tensor, blur: float, same: bool) -> tuple[Tensor, Tensor]:
     error = math.inf
     for _ in range(ROUNDS):
         to_f = _softmin(cost, g, epsilon)
-        if epsilon == last:  # the mass of each column is right: how much of the rows' is not
+        if epsilon == last:  # column marginals are exact: the error is that of the rows
             error = float(((f - to_f) / epsilon).exp().sub(1).abs().mean()) / 2
             if error <= TOLERANCE:
                 return f, g
@@ -178,12 +178,12 @@ def _sinkhorn(cost: Tensor, blur: float, same: bool) -> tuple[Tensor, Tensor]:
 
 
 def _softmin(cost: Tensor, potential: Tensor, epsilon: float) -> Tensor:
-    """The potential [n] that is best against that of the columns [m] of a cost [n, m]."""
+    """The optimal potential [n], given that of the columns [m] of a cost [n, m]."""
     return -epsilon * (torch.logsumexp((potential - cost) / epsilon, 1) - math.log(cost.shape[1]))
 
 
 def _scaled(cost: Tensor, f: Tensor, g: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """f and g after `STEPS` more steps; the same where the kernel is too small for the numbers."""
+    """f and g after `STEPS` more steps; unchanged if the kernel underflows."""
     n, m = cost.shape
     kernel = ((f[:, None] + g - cost) / epsilon).exp()
     v = torch.ones_like(g)
@@ -195,11 +195,11 @@ def _scaled(cost: Tensor, f: Tensor, g: Tensor, epsilon: float) -> tuple[Tensor,
 
 
 def _newton(cost: Tensor, f: Tensor, g: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """One step up the dual mean(f) + mean(g), with g the best against f; the same where no step leads up."""
+    """f and g after a Newton step that raises the dual mean(f) + mean(g), g optimal given f; unchanged if none does."""
     n, m = cost.shape
     plan = ((f[:, None] + g - cost) / epsilon).exp() / (n * m)
     rows = plan.sum(1)
-    curvature = rows.diag() - m * plan @ plan.T + 1 / n**2  # what is added fixes the constant that f is free to have
+    curvature = rows.diag() - m * plan @ plan.T + 1 / n**2  # 1 / n^2 fixes the free constant of f
     step, failed = torch.linalg.solve_ex(curvature, epsilon * (1 / n - rows))
     value = float(f.mean() + g.mean())
     for share in (1.0, 0.25, 0.0625):

@@ -1,4 +1,4 @@
-"""Three histograms of distances to the nearest image: how varied the drawn images are, and whether they are copies."""
+"""Three histograms of distances to the nearest image: are generated images diverse, and are they copies?"""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from kantor.report.figures import INK, SOFT_INK, new_figure, png_of, soften
 
 KINDS = {
     "real-real": ("real to nearest real", "#0072b2"),
-    "fake-fake": ("drawn to nearest drawn", "#d55e00"),
-    "real-fake": ("drawn to nearest real", "#009e73"),
+    "fake-fake": ("generated to nearest generated", "#d55e00"),
+    "real-fake": ("generated to nearest real", "#009e73"),
 }
 BINS = 60
 
 
 def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> bytes:
-    """As a PNG: one outline a kind.
+    """A PNG with one outline per kind of distance.
 
     Args:
-        histograms: distances by "real-real", "fake-fake", "real-fake", in grey levels; infinite ones are left out.
+        histograms: distances by "real-real", "fake-fake", "real-fake", in grey levels; infinite ones are skipped.
     """
-    found = {name: values[np.isfinite(values)] for name, values in histograms.items()}
-    highest = max((float(values.max()) for values in found.values() if len(values)), default=1.0) or 1.0
+    distances = {name: values[np.isfinite(values)] for name, values in histograms.items()}
+    highest = max((float(values.max()) for values in distances.values() if len(values)), default=1.0) or 1.0
     edges = np.linspace(0, highest * 1.02, BINS + 1)
     figure = new_figure(10, 5.2)
     axes = figure.add_axes((0.075, 0.13, 0.85, 0.63))
     for name, (label, colour) in KINDS.items():
-        values = found.get(name, np.zeros(0))
+        values = distances.get(name, np.zeros(0))
         if not len(values):
             continue
         shares = np.histogram(values, edges)[0] / len(values)
@@ -37,14 +37,14 @@ def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> 
         axes.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
     figure.text(0.075, 0.94, title, size=15, weight="bold", color=INK, va="center", parse_math=False)
     words = (
-        "The three outlines should lie on each other. Drawn to drawn near 0: the same image again and again.\n"
-        "Drawn to real near 0: copies of images of the set. Drawn ones short of the right end: little variety."
+        "The three outlines should coincide. Generated to generated near 0: the same image again and again.\n"
+        "Generated to real near 0: copies of training images. Generated ones end far left of real ones: low diversity."
     )
     figure.text(0.075, 0.845, words, size=9.5, color=SOFT_INK, va="center")
     axes.set_xlabel(
         "distance to the nearest other image: root mean square difference in grey levels", size=9, color=SOFT_INK
     )
-    axes.set_ylabel("share of the images", size=9, color=SOFT_INK)
+    axes.set_ylabel("fraction of the images", size=9, color=SOFT_INK)
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
     soften(axes, "left")

@@ -1,11 +1,11 @@
-"""What scores are called and what they say, in plain words."""
+"""Names and definitions of scores, as users see them. docs/scores.md lists the same."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,110 +14,120 @@ from kantor.metrics.score import BETTER, LOWER, Score, kind
 
 Column = NDArray[np.float64]
 
-TITLES = {
-    "fd": "Fréchet distance",
-    "kid": "Kernel distance (KID)",
-    "is": "Inception-style score",
-    "precision": "Precision",
-    "recall": "Recall",
-    "density": "Density",
-    "coverage": "Coverage",
-    "swd": "Sliced Wasserstein distance",
-    "msssim": "MS-SSIM of pairs",
-    "copied": "Copied",
-    "copying_z": "Copying, z",
-    "modes": "Modes",
-    "modes_kl": "Divergence of modes",
-    "w2": "2-Wasserstein distance",
-    "sinkhorn": "Sinkhorn divergence",
-    "critic_t": "Critic's t",
-    "critic_effect": "Critic's effect",
-    "held_out_gap": "Critic's held-out gap",
+
+class Definition(NamedTuple):
+    """What a score means, in a few words, and its source in the literature ("" for Kantor's own)."""
+
+    title: str
+    meaning: str
+    source: str
+
+
+_PRECISION, _DENSITY = "Kynkäänniemi et al. 2019", "Naeem et al. 2020"
+_SWD = "Rabin et al. 2011; Karras et al. 2018"
+DEFINITIONS = {
+    "fd": Definition("Fréchet distance", "Fréchet distance of features; lower is better", "Heusel et al. 2017"),
+    "kid": Definition("Kernel distance (KID)", "kernel MMD of features; lower is better", "Bińkowski et al. 2018"),
+    "is": Definition("Inception score", "confident and diverse classes; higher is better", "Salimans et al. 2016"),
+    "precision": Definition("Precision", "fraction of generated images within the real manifold", _PRECISION),
+    "recall": Definition("Recall", "fraction of real images within the generated manifold", _PRECISION),
+    "density": Definition("Density", "real neighbourhoods a generated image lies in, over k", _DENSITY),
+    "coverage": Definition("Coverage", "fraction of real images with a generated neighbour", _DENSITY),
+    "swd": Definition("Sliced Wasserstein distance", "distance of patches, all scales; lower is better", _SWD),
+    "swd_": Definition("Sliced Wasserstein distance", "distance of patches, this scale; lower is better", _SWD),
+    "msssim": Definition(
+        "MS-SSIM of pairs",
+        "similarity of pairs; above real images: low diversity",
+        "Wang et al. 2003; Odena et al. 2017",
+    ),
+    "copied": Definition("Copied", "fraction nearer to a training image than 99 % of real ones", ""),
+    "copying_z": Definition("Copying, z", "below -3: nearer to training images than real ones", "Meehan et al. 2020"),
+    "modes": Definition("Modes", "modes with at least one generated image", "Metz et al. 2017"),
+    "modes_kl": Definition("Mode divergence", "KL(generated || real) over modes; lower is better", "Metz et al. 2017"),
+    "w2": Definition("2-Wasserstein distance", "2-Wasserstein distance of features; lower is better", ""),
+    "sinkhorn": Definition(
+        "Sinkhorn divergence", "entropic transport cost of features; lower is better", "Feydy et al. 2019"
+    ),
+    "critic_t": Definition("Critic's t", "how significantly the critic tells real from generated", "Welch 1947"),
+    "critic_effect": Definition("Critic's effect", "the same in standard deviations of critic scores", "Cohen 1988"),
+    "held_out_gap": Definition(
+        "Critic's held-out gap", "training minus held-out critic score; above 0: overfitting", ""
+    ),
 }
-MEANING = {
-    "fd": "lower is nearer to the reals",
-    "kid": "lower is nearer to the reals",
-    "is": "higher is more classes, more clearly",
-    "precision": "share of drawn ones among the reals",
-    "recall": "share of reals among the drawn ones",
-    "density": "how deep among the reals; 1 as reals",
-    "coverage": "share of reals with a drawn one near",
-    "swd": "lower is nearer, in detail of all sizes",
-    "swd_": "lower is nearer, in detail of this size",
-    "msssim": "likeness of pairs; above reals: too alike",
-    "copied": "share nearer to a real than reals are",
-    "copying_z": "below -3: nearer to the reals than by chance",
-    "modes": "modes seen at least once",
-    "modes_kl": "lower: modes as often as in the set",
-    "w2": "lower is nearer to the reals",
-    "sinkhorn": "lower is nearer to the reals",
-    "critic_t": "how surely the critic tells them apart",
-    "critic_effect": "the same in deviations of its scores",
-    "held_out_gap": "above 0: it knows its images by heart",
-}
+
+
+def _definition(name: str) -> Definition:
+    """Of a full name such as "swd_16@pixels"; the name itself for unknown scores."""
+    return DEFINITIONS.get("swd_" if re.match(r"swd_\d", name) else kind(name), Definition(name, "", ""))
 
 
 def meaning(name: str) -> str:
-    """In a few words."""
-    return MEANING.get("swd_" if re.match(r"swd_\d", name) else kind(name), "")
+    """In a few words; "" for unknown scores."""
+    return _definition(name).meaning
 
 
 def sentence(name: str) -> str:
-    """The same as a sentence; "" where there is nothing to say."""
+    """`meaning` as a sentence; "" for unknown scores."""
     words = meaning(name)
     return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
+def sourced(name: str) -> str:
+    """`meaning` with its source: "... (Naeem et al. 2020)"."""
+    definition = _definition(name)
+    return f"{definition.meaning} ({definition.source})" if definition.source else definition.meaning
+
+
 def title(name: str) -> str:
-    """ "Fréchet distance@kantor-small", or the name where it has no title."""
-    return f"{TITLES.get(kind(name), name)} @{name.partition('@')[2]}"
+    """ "Fréchet distance @kantor-small"."""
+    return f"{DEFINITIONS[kind(name)].title if kind(name) in DEFINITIONS else name} @{name.partition('@')[2]}"
 
 
 def number(value: float | None) -> str:
-    """For people: four digits, whole numbers whole; "" for nothing."""
+    """With four significant digits; integers whole; "" for None."""
     if value is None or not math.isfinite(value):
         return "" if value is None else str(value)
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
-def ends(span: tuple[float, float] | None) -> str:
-    """ "1.5 to 2", or nothing."""
-    return "" if span is None else f"{number(span[0])} to {number(span[1])}"
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """ "1.5 to 2", or "" for None."""
+    return "" if interval is None else f"{number(interval[0])} to {number(interval[1])}"
 
 
 def row(name: str, score: Score) -> tuple[str, str, str, str, str]:
-    """Name, value, interval, what reals get, meaning."""
-    of, span = f" of {score.of:,}" if score.of is not None else "", score.interval
-    if score.of is not None and span is not None:  # of things that are counted
-        span = float(math.floor(span[0])), float(math.ceil(span[1]))
-    return name, number(score.value) + of, ends(span), number(score.reals), meaning(name)
+    """Name, value, interval, score of real images, meaning."""
+    of, interval = f" of {score.of:,}" if score.of is not None else "", score.interval
+    if score.of is not None and interval is not None:  # of a count
+        interval = float(math.floor(interval[0])), float(math.ceil(interval[1]))
+    return name, number(score.value) + of, interval_text(interval), number(score.reals), meaning(name)
 
 
 def curve_words(name: str, kimg: Column, values: Column) -> str:
-    """What a score did over a run: where it was best, and where it ended."""
-    good = np.isfinite(values)
-    kimg, values = kimg[good], values[good]
-    way = BETTER.get(kind(name))
-    if not len(values) or way is None:
+    """What a score means, where it was best in a run, and where it ended."""
+    finite = np.isfinite(values)
+    kimg, values = kimg[finite], values[finite]
+    direction = BETTER.get(kind(name))
+    if not len(values) or direction is None:
         return sentence(name)
-    best = int(values.argmin() if way == LOWER else values.argmax())
-    when = (
-        "at the end" if best == len(values) - 1 else f"at {kimg[best]:.1f} kimg, {number(float(values[-1]))} at the end"
-    )
+    best = int(values.argmin() if direction == LOWER else values.argmax())
+    last = len(values) - 1
+    when = "at the end" if best == last else f"at {kimg[best]:.1f} kimg, {number(float(values[-1]))} at the end"
     return f"{sentence(name)} Best {number(float(values[best]))}, {when}."
 
 
 def last_scores(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str, str, str, str]], str]:
-    """Rows of the last scores of a run, and what they were measured with; nothing where there are none."""
+    """Rows of the last scores of a run, and what they were measured with; empty without scores."""
     scored = [event for event in events if event.get("event") == "scored"]
     try:
         last = scored[-1]
-        rows = [row(str(name), Score.from_json(one)) for name, one in last["scores"].items()]
-        told = last["provenance"]
+        scores = {str(name): Score.from_json(score) for name, score in last["scores"].items()}
+        rows = [(*row(name, score)[:4], sourced(name)) for name, score in scores.items()]
+        origin = last["provenance"]
         about = (
-            f"After {last['images_seen']:,} images: {told['drawn']:,} drawn ones beside {told['reals']:,} of the set, "
-            f"features of {told['extractor']}. The interval says how far the number would move with other drawn "
-            "images; “reals” is what real images get in their place."
+            f"After {last['images_seen']:,} images: {origin['drawn']:,} generated and {origin['reals']:,} real images, "
+            f"features of {origin['extractor']}. The interval says how far the number would move with other generated "
+            "images; “reals” is what real images score in their place."
         )
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
         return [], ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kantor.engine.events import Best, Event, Request, Save, Scored
-from kantor.metrics.score import BETTER, LOWER, free_for, kind
+from kantor.metrics.score import BETTER, LOWER, kind, may_differ_for
 
 
 class BestScore:
@@ -32,7 +32,7 @@ class BestScore:
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         if not isinstance(event, Scored) or not math.isfinite(value := event.values.get(self.name, math.nan)):
             return None
-        free = free_for(self.name)
+        free = may_differ_for(self.name)
         alike = {name: told for name, told in event.provenance.items() if name not in free} | {"name": self.name}
         if self.value is not None and alike == self._provenance and not self._better(value, self.value):
             return None

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kantor
-from kantor.app.evaluation.during_training import measuring
+from kantor.app.evaluation.during_training import plan_scores
 from kantor.app.load_model import load_model
 from kantor.app.training.auto import with_intervals
 from kantor.config.io import overridden, read_toml, resolve
@@ -125,9 +125,9 @@ def test_the_user_says_what_is_measured(metrics: str, columns: tuple[str, ...], 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"score.metrics": ["fid50k_full"]}, "its word here is fd"),
+        ({"score.metrics": ["fid50k_full"]}, "use fd"),
         ({"score.metrics": ["kidd"]}, 'did you mean "kid"'),
-        ({"score.metrics": ["nn"]}, "not measured while training"),
+        ({"score.metrics": ["nn"]}, "not measured during training"),
         ({"score.features": "kantor-smal"}, 'did you mean "kantor-small"'),
         ({"score.features": "inception"}, "weights are not part"),
         ({"score.best": "swd"}, "choose one of: fd, kid, precision, recall, none"),
@@ -138,12 +138,12 @@ def test_what_cannot_be_is_refused_before_there_is_a_run(fields: dict[str, Any],
     import torch
 
     with pytest.raises(ConfigError, match=message):
-        measuring(resolve(overrides=fields), torch.device("cpu"))
+        plan_scores(resolve(overrides=fields), torch.device("cpu"))
 
 
 def test_names_of_others_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("train", *TINY, "--metrics", "fid50k_full", "--runs", tmp_path) == 2
-    assert "its word here is fd" in capsys.readouterr().err
+    assert "use fd" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 
@@ -300,9 +300,9 @@ def test_a_lengthened_run_is_scored_as_a_new_one_of_that_length(cache: Path, tmp
 
 def test_scores_have_seeds_of_their_own(run: Path) -> None:
     """What is kept was chosen by them, and must not be judged by the same images."""
-    from kantor.app.evaluation.image_sets import SEED_BLOCK, TRAINING_SEED
+    from kantor.app.evaluation.image_sets import FIRST_TRAINING_SEED, SEED_BLOCK
 
-    assert TRAINING_SEED > 10**6 * SEED_BLOCK
+    assert FIRST_TRAINING_SEED > 10**6 * SEED_BLOCK
 
 
 def test_sheets_are_few_enough_to_cost_next_to_nothing() -> None:

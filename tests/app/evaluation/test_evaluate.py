@@ -14,7 +14,7 @@ from PIL import Image
 
 import kantor
 from kantor.app.evaluation import image_sets
-from kantor.app.evaluation.image_sets import Reals, chosen, classes_like, gathered
+from kantor.app.evaluation.image_sets import RealImages, choose_images, extract_features, sample_labels
 from kantor.data.loading.store import Store
 from kantor.data.sources.glyphs import Glyphs, draw
 from kantor.metrics import extractors
@@ -90,8 +90,8 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> st
 def test_a_run_against_what_it_learnt_from(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     assert exit_of("evaluate", "plain", *FAST, "--out", "o") == 0
     out = capsys.readouterr().out
-    for words in ("00000-plain at 100 images: 60 drawn", "fd@random", "precision@random", "held_out_gap@critic",
-                  "copied@pixels", "95% interval", "lower is nearer to the reals", "distances.png in o"):  # fmt: skip
+    for words in ("00000-plain at 100 images: 60 generated", "fd@random", "precision@random", "held_out_gap@critic",
+                  "copied@pixels", "95% interval", "lower is better", "distances.png in o"):  # fmt: skip
         assert words in out
     found = json.loads((tmp_path / "o" / "scores.json").read_text())
     told = found["provenance"]
@@ -143,7 +143,7 @@ def test_other_seeds_draw_other_images(capsys: pytest.CaptureFixture[str], tmp_p
     err = refused(
         capsys, 2, "plain", "--features", "random", "--count", 50, "--metrics", "fd", "--compare", "one/scores.json"
     )
-    assert "not measured alike" in err and "drawn: 50 and 60" in err
+    assert "measured differently" in err and "drawn: 50 and 60" in err
 
 
 def test_a_folder_against_a_folder(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,11 +185,11 @@ def test_a_conditional_model_draws_the_shares_of_the_set() -> None:
         def labels(self, rows: np.ndarray) -> np.ndarray:
             return np.array([0, 0, 0, 1])[rows]
 
-    reals = Reals(Few(), np.arange(4), ImageSpec(8, 8, 3))  # type: ignore[arg-type]
-    found = classes_like(reals, ("a", "b", "c"), 4000, 0)
+    reals = RealImages(Few(), np.arange(4), ImageSpec(8, 8, 3))  # type: ignore[arg-type]
+    found = sample_labels(reals, ("a", "b", "c"), 4000, 0)
     assert found is not None and np.bincount(found, minlength=3) / 4000 == pytest.approx([0.25, 0.75, 0], abs=0.03)
-    assert classes_like(reals, ("x", "y"), 5, 0).tolist() == [0, 1, 0, 1, 0]  # type: ignore[union-attr]
-    assert classes_like(reals, (), 5, 0) is None
+    assert sample_labels(reals, ("x", "y"), 5, 0).tolist() == [0, 1, 0, 1, 0]  # type: ignore[union-attr]
+    assert sample_labels(reals, (), 5, 0) is None
 
 
 def test_likeness_of_a_conditional_model_is_within_classes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +199,7 @@ def test_likeness_of_a_conditional_model_is_within_classes(capsys: pytest.Captur
 def test_nothing_held_out_is_no_reference(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*TINY, "--set", "data.glyphs.count=60", "--images", 20, "--runs", "more", "--set", "data.holdout=2%"]
     assert exit_of("train", *words, "--name", "few") == 0
-    assert "were held out of training; hold out more" in refused(capsys, 2, "more/00000-few", *FAST, "--held-out")
+    assert "were held out of training; hold out 12 or more" in refused(capsys, 2, "more/00000-few", *FAST, "--held-out")
 
 
 def test_other_images_held_out_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,21 +208,21 @@ def test_other_images_held_out_are_another_reference(capsys: pytest.CaptureFixtu
         assert exit_of("train", *words, "--set", f"data.holdout={share}%", "--name", f"h{share}") == 0
     fast = ["--features", "random", "--count", 20, "--metrics", "fd", "--held-out"]
     evaluated(capsys, "more/00000-h30", *fast, "--out", "h30")
-    assert "not measured alike (reference" in refused(
+    assert "measured differently (reference" in refused(
         capsys, 2, "more/00001-h60", *fast, "--compare", "h30/scores.json"
     )
 
 
 def test_kept_features_know_the_whole_network(home: Path, tmp_path: Path) -> None:
     store = Store.open(next(path for path in (home / "cache" / "packs").iterdir() if path.is_dir()))
-    reals = chosen(store, 20, store.spec)
+    reals = choose_images(store, 20, store.spec)
 
     def network(x: torch.Tensor) -> Activations:
         return Activations(x.flatten(1))
 
     colour, grey = (Extractor("own", "d", network, (8, 8), channels) for channels in (3, 1))
-    assert gathered(reals, colour, cache=tmp_path).features.shape[1] == 192
-    assert gathered(reals, grey, cache=tmp_path).features.shape[1] == 64
+    assert extract_features(reals, colour, cache=tmp_path).features.shape[1] == 192
+    assert extract_features(reals, grey, cache=tmp_path).features.shape[1] == 64
 
 
 def test_labelled_sets_have_their_classes_as_modes(
@@ -246,7 +246,7 @@ def test_images_that_are_gone_are_taken_from_the_cache(
     Path("elsewhere").rename(b)
     next(b.iterdir()).unlink()
     assert exit_of("evaluate", run, *FAST, "--metrics", "fd") == 0
-    assert "has changed since the run learnt from it (59 images now)" in capsys.readouterr().out
+    assert "has changed since this run was trained (59 images now)" in capsys.readouterr().out
 
 
 def test_python_takes_all_of_these(home: Path, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,7 +274,7 @@ def test_drawn_images_score_as_their_generator_does(home: Path, folders: tuple[P
     options: dict[str, Any] = {"features": "random", "count": 60, "metrics": ["fd", "swd", "msssim", "pr"]}
     of_model = kantor.evaluate(run, against=b, **options)
     of_images = kantor.evaluate(kantor.load(run).generate(range(60)), against=b, size=16, **options)
-    with pytest.raises(kantor.ConfigError, match="not measured alike"):
+    with pytest.raises(kantor.ConfigError, match="measured differently"):
         of_model.compare(kantor.evaluate(run, against=b, **{**options, "count": 50}))
     assert of_model.compare(of_images)["fd"].difference == 0
     for name, score in of_model.items():
@@ -282,7 +282,7 @@ def test_drawn_images_score_as_their_generator_does(home: Path, folders: tuple[P
 
 
 def test_features_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(extractors, "OWN", {})
+    monkeypatch.setattr(extractors, "CUSTOM", {})
     kantor.extractor("mean", lambda x: x.mean((2, 3)), size=8, input_range=(0, 1))
     found = kantor.evaluate("plain", features="mean", metrics=["fd"], count=60)
     assert "fd@mean" in found and found.provenance["resize"] == "bicubic, antialiased to 8x8"
@@ -300,11 +300,11 @@ def test_what_cannot_be_measured_is_left_out_or_refused(
     a, b = folders
     assert exit_of("evaluate", a, "--against", b, "--features", "random") == 0
     out = capsys.readouterr().out
-    assert "critic is left out: there is no critic at hand" in out and "modes is left out" in out
+    assert "critic is skipped: there is no critic" in out and "modes is skipped" in out
     assert "add --out DIR" in out
-    assert "no critic at hand" in refused(capsys, 2, a, "--against", b, "--metrics", "critic")
-    assert "modes of these images are not known" in refused(capsys, 2, a, "--against", b, "--metrics", "modes")
-    assert "tells no classes apart" in refused(capsys, 2, a, "--against", b, "--features", "random", "--metrics", "is")
+    assert "there is no critic" in refused(capsys, 2, a, "--against", b, "--metrics", "critic")
+    assert "modes of these images are unknown" in refused(capsys, 2, a, "--against", b, "--metrics", "modes")
+    assert "has no classes" in refused(capsys, 2, a, "--against", b, "--features", "random", "--metrics", "is")
 
 
 @pytest.mark.parametrize(
@@ -313,18 +313,18 @@ def test_what_cannot_be_measured_is_left_out_or_refused(
         (2, ("a",), "does not say which images"),
         (4, ("nothing-here",), "no run directory"),
         (3, ("plain", "--against", "nothing-here"), "no such file or folder"),
-        (2, ("plain", "--metrics", "fid50k_full"), "its word here is fd"),
-        (2, ("plain", "--metrics", ","), "names none"),
+        (2, ("plain", "--metrics", "fid50k_full"), "use fd"),
+        (2, ("plain", "--metrics", ","), "names no metric"),
         (2, ("plain", "--features", "inceptoin:x"), "no features of this name"),
         (4, ("plain", "--features", "inception:nothing.pth"), "pt_inception-2015-12-05-6726825d.pth"),
-        (2, ("plain", "--size", "64"), "the images to be scored are 16x16 RGB"),
+        (2, ("plain", "--size", "64"), "the images to score are 16x16 RGB"),
         (2, ("a", "--against", "b", "--raw"), "a set of images, not a run"),
         (2, ("a", "--against", "b", "--truncation", "0.5"), "a set of images"),
         (2, ("plain", "--count", "5"), "5 are too few"),
         (2, ("plain", "--count", "many"), "--count"),
-        (2, ("plain", "--metrics", "precision"), "it is part of pr"),
-        (2, ("plain", "--metrics", "all,fd"), "give all alone"),
-        (2, ("plain", "--held-out", "--against", "glyphs"), "goes without --against"),
+        (2, ("plain", "--metrics", "precision"), "use pr"),
+        (2, ("plain", "--metrics", "all,fd"), "give 'all' alone"),
+        (2, ("plain", "--held-out", "--against", "glyphs"), "cannot be combined with --against"),
         (3, ("plain", "--compare", "nothing.json"), "cannot be read"),
         (4, ("plain", "--checkpoint", "7"), "no such checkpoint"),
         (2, ("plain", "--out", "a"), "exists already"),
@@ -340,7 +340,7 @@ def test_too_few_images(folders: tuple[Path, Path], capsys: pytest.CaptureFixtur
     a, b = folders
     for path in sorted(a.iterdir())[5:]:
         path.unlink()
-    assert "the images to be scored: 5 are too few" in refused(capsys, 2, a, "--against", b)
+    assert "the images to score: 5 are too few" in refused(capsys, 2, a, "--against", b)
 
 
 @pytest.mark.parametrize(
@@ -425,16 +425,16 @@ def test_runs_with_and_without_labels_can_be_compared(
 
 
 def test_every_image_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "OWN", {})
+    monkeypatch.setattr(extractors, "CUSTOM", {})
     seen: list[int] = []
-    real = image_sets.gather
+    real = image_sets.extract
 
     def counting(batches: Any, network: Any) -> Any:
         found = real(batches, network)
         seen.append(len(found))
         return found
 
-    monkeypatch.setattr(image_sets, "gather", counting)
+    monkeypatch.setattr(image_sets, "extract", counting)
     kantor.extractor("mean", lambda x: x.mean((2, 3)), size=8)
     options: dict[str, Any] = {"features": "mean", "count": 200}
     kantor.evaluate("plain", metrics="fd", **options)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 import kantor
 from kantor.app.dataset.prepare import open_set
-from kantor.app.evaluation.image_sets import Drawn, chosen
+from kantor.app.evaluation.image_sets import GeneratedImages, choose_images
 from kantor.app.images import beside
 from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.config.io import preset_text, resolve
@@ -316,8 +316,8 @@ def test_sheets_show_condition_and_image(tmp_path: Path) -> None:
 def test_drawn_images_have_the_conditions_of_real_ones(tmp_path: Path) -> None:
     store, config = opened(shapes(tmp_path / "discs", 12), tmp_path / "cache", generator__kind="unet")
     network = build_generator(config.generator, store.spec, 0, 0, 1).eval()
-    reals = chosen(store, 12, store.spec)
-    drawn = Drawn(network, config.generator, 30, 5, conditions=reals)
+    reals = choose_images(store, 12, store.spec)
+    drawn = GeneratedImages(network, config.generator, 30, 5, conditions=reals)
     z = latents([5 + 3, 5 + 14], config.generator.latent_dim)
     expected = draw(network, z, None, store.conditions(np.array([3, 2])))
     np.testing.assert_array_equal(drawn.pick(np.array([3, 14])), expected)

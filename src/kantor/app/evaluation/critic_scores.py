@@ -1,13 +1,13 @@
-"""What the critic of a run makes of images."""
+"""Scores that the critic of a run gives to images."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
-from kantor.app.evaluation.image_sets import Drawn, Reals, chosen
+from kantor.app.evaluation.image_sets import GeneratedImages, RealImages, choose_images
 from kantor.app.evaluation.subject import Subject
 from kantor.data.loading.feed import to_float
 from kantor.data.loading.image_set import ImageSet
@@ -17,42 +17,56 @@ from kantor.nets import build_critic
 from kantor.random import permute
 from kantor.runs.run_state import RunState
 
-MOST_CRITICISED = 2000
+MAX_CRITIC_IMAGES = 2000
 
 
-@torch.inference_mode()
-def criticise(
-    subject: Subject, fakes: Reals | Drawn, training: ImageSet, held: ImageSet | None, device: torch.device
+def score_with_critic(
+    subject: Subject,
+    scored: RealImages | GeneratedImages,
+    training: ImageSet,
+    held_out: ImageSet | None,
+    device: torch.device,
 ) -> CriticScores | None:
-    """The critic's scores, from the checkpoint of the weights; None where there is none."""
+    """Critic scores of the three sets, from the checkpoint of the weights; None if there is none, or classes differ."""
     if subject.checkpoint is None or subject.config is None or subject.card is None:
         return None
+    spec, class_names = subject.card.spec, subject.card.class_names
     saved = RunState.load(subject.checkpoint)
-    spec, names = subject.card.spec, subject.card.class_names
     config = saved.config()
-    critic = build_critic(config.critic, spec, len(names))
+    critic = build_critic(config.critic, spec, len(class_names))
     try:
         critic.load_state_dict(saved.weights("critic"))
     except RuntimeError as error:
         raise ModelError(subject.checkpoint, "does not fit the run's configuration", "leave critic out") from error
-    critic.eval().to(device)
-    batch = config.train.batch
-
-    def scores(side: Reals | Drawn) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """In whole batches of the size that the critic learnt with, which may look at several images at once; mixed as
-        these were, since a set lies class by class."""
-        count = min(MOST_CRITICISED, len(side)) // batch * batch or min(len(side), batch)
-        mixed = permute(np.arange(len(side)), len(side), seed=0)
-        values = []
-        for start in range(0, count, batch):
-            places = mixed[start : min(start + batch, count)]
-            labels = side.labels(places) if names else None
-            x = to_float(torch.from_numpy(side.pick(places)).to(device))
-            given = None if labels is None else torch.from_numpy(np.asarray(labels)).to(device)
-            values.append(critic(x, given).float().cpu().numpy())
-        return np.concatenate(values).astype(np.float64)
-
-    if names and tuple(training.class_names) != names:
+    if class_names and tuple(training.class_names) != class_names:
         return None
-    held_scores = scores(chosen(held, MOST_CRITICISED, spec)) if held is not None and held.count else None
-    return CriticScores(scores(chosen(training, MOST_CRITICISED, spec)), scores(fakes), held_scores)
+    critic.eval().to(device)
+
+    def scores(images: RealImages | GeneratedImages) -> NDArray[np.float64]:
+        return _critic_scores(critic, images, bool(class_names), config.train.batch, device)
+
+    held_out_scores = None
+    if held_out is not None and held_out.count:
+        held_out_scores = scores(choose_images(held_out, MAX_CRITIC_IMAGES, spec))
+    return CriticScores(scores(choose_images(training, MAX_CRITIC_IMAGES, spec)), scores(scored), held_out_scores)
+
+
+@torch.inference_mode()
+def _critic_scores(
+    critic: nn.Module, images: RealImages | GeneratedImages, conditional: bool, batch: int, device: torch.device
+) -> NDArray[np.float64]:
+    """float64 [n], n at most `MAX_CRITIC_IMAGES`.
+
+    Takes whole batches of the size used in training, since a critic may compare the images of a batch; and shuffles
+    them, since datasets are stored class by class.
+    """
+    count = min(MAX_CRITIC_IMAGES, len(images)) // batch * batch or min(len(images), batch)
+    shuffled = permute(np.arange(len(images)), len(images), seed=0)
+    scores = []
+    for start in range(0, count, batch):
+        indices = shuffled[start : min(start + batch, count)]
+        labels = images.labels(indices) if conditional else None
+        x = to_float(torch.from_numpy(images.images(indices)).to(device))
+        y = None if labels is None else torch.from_numpy(np.asarray(labels)).to(device)
+        scores.append(critic(x, y).float().cpu().numpy())
+    return np.concatenate(scores).astype(np.float64)

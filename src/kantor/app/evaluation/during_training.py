@@ -1,4 +1,4 @@
-"""Scores of a run while it goes on: cheap, the same images every time."""
+"""Scores during training: cheap, and of the same images every time."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from kantor.app.evaluation.image_sets import TRAINING_SEED, Drawn, chosen, classes_like, gathered
-from kantor.app.evaluation.modes import modes_of, provenance, reading_modes
+from kantor.app.evaluation.image_sets import (
+    FIRST_TRAINING_SEED,
+    GeneratedImages,
+    choose_images,
+    extract_features,
+    sample_labels,
+)
+from kantor.app.evaluation.modes import find_modes, provenance, with_mode_classifiers
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.engine.events import Scored
 from kantor.errors import ConfigError
-from kantor.metrics.evaluate import Material, columns, evaluate, known
-from kantor.metrics.extract import Gathered
+from kantor.metrics.evaluate import MetricInputs, evaluate, require_metric, score_names
+from kantor.metrics.extract import ImageFeatures
 from kantor.metrics.extractors import extractor
 from kantor.metrics.features import Extractor
 from kantor.metrics.modes import Modes
@@ -26,18 +33,18 @@ from kantor.metrics.score import BETTER, kind
 from kantor.types import ImageSpec
 
 NOT_WHILE_TRAINING = ("nn", "critic")
-"""Slow, or of the critic, whose scores change their meaning: these are for `kantor evaluate`."""
+"""Metrics for `kantor evaluate` only: nn is slow, and critic scores change their meaning while the critic trains."""
 REPLICATES = 50
-"""Resampled sets behind an interval: a quarter of what `kantor evaluate` takes."""
+"""Resampled sets behind an interval: a quarter of those of `kantor evaluate`."""
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """What is measured: checked before a run directory is made.
+class ScorePlan:
+    """What to measure, checked before a run directory is made.
 
     Attributes:
-        names: of the numbers: "fd@kantor-small".
-        best: of the number that chooses the best moment; "" where the newest is kept.
+        names: of the scores: "fd@kantor-small".
+        best: name of the score that chooses the best checkpoint; "" keeps the newest.
     """
 
     metrics: tuple[str, ...]
@@ -46,92 +53,103 @@ class Measuring:
     best: str
 
 
-def measuring(config: Config, device: torch.device) -> Measuring | None:
-    """What `config` asks for; None where that is nothing.
+def plan_scores(config: Config, device: torch.device) -> ScorePlan | None:
+    """What `config.score` asks for; None for no metrics.
 
     Raises:
-        ConfigError: an unknown score or network; ModelError, ResourceError: its weights cannot be had.
+        ConfigError: an unknown metric or network; ModelError, ResourceError: its weights cannot be loaded.
     """
     score = config.score
     if not score.metrics:
         return None
     for name in score.metrics:
-        known(name, "score.metrics")
+        require_metric(name, "score.metrics")
         if name in NOT_WHILE_TRAINING:
-            do = f"leave it out, and ask for it afterwards: kantor evaluate RUN --metrics {name}"
-            raise ConfigError("score.metrics", f"{name} is not measured while training", do)
+            do = f"leave it out, and measure it afterwards: kantor evaluate RUN --metrics {name}"
+            raise ConfigError("score.metrics", f"{name} is not measured during training", do)
     network = extractor(score.features, device)
-    names = columns(score.metrics, network.name)
+    names = score_names(score.metrics, network.name)
     ranked = [name for name in names if kind(name) in BETTER]
     if score.best == "auto":
-        return Measuring(tuple(score.metrics), network, names, ranked[0] if ranked else "")
-    if score.best == "none":
-        return Measuring(tuple(score.metrics), network, names, "")
-    best = next((name for name in ranked if score.best in (name, kind(name))), None)
-    if best is None:
-        what = f"{score.best} is not measured, or cannot tell what is better"
-        raise ConfigError("score.best", what, f"choose one of: {', '.join(map(kind, ranked))}, none")
-    return Measuring(tuple(score.metrics), network, names, best)
+        best = ranked[0] if ranked else ""
+    elif score.best == "none":
+        best = ""
+    else:
+        best = next((name for name in ranked if score.best in (name, kind(name))), "")
+        if not best:
+            what = f"{score.best} is not measured, or cannot tell what is better"
+            raise ConfigError("score.best", what, f"choose one of: {', '.join(map(kind, ranked))}, none")
+    return ScorePlan(tuple(score.metrics), network, names, best)
 
 
 class Scorer:
-    """Scores the running average of a generator. Reals are looked at once, by the first score.
+    """Scores the EMA generator. Extracts features of real images once, for the first score.
 
     Args:
-        cache: where their features are kept.
+        cache: where these features are kept.
     """
 
     def __init__(
         self,
-        what: Measuring,
+        plan: ScorePlan,
         config: Config,
         store: ImageSet,
         spec: ImageSpec,
-        classes: tuple[str, ...],
+        class_names: tuple[str, ...],
         cache: Path,
     ) -> None:
-        self._what, self._config, self._classes, self._cache = what, config, classes, cache
+        self._plan, self._config, self._class_names, self._cache = plan, config, class_names, cache
         assert isinstance(config.score.count, int)
         self._count = config.score.count
-        self._reals = chosen(store, self._count, spec)
-        self._known: dict[str, float] = {}
+        self._real = choose_images(store, self._count, spec)
+        self._real_scores: dict[str, float] = {}
 
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
-        """Draws images, the same seeds each time, and measures."""
-        began_s = time.monotonic()
-        network = self._config.generator
-        fakes = Drawn(generator, network, self._count, TRAINING_SEED, self._labels, conditions=self._reals)
-        material = Material(
-            self._network,
-            gathered(fakes, self._network),
-            self._looked_at,
-            fakes.pick,
-            self._reals.pick,
+        """Generates the images of the same seeds each time, and measures them."""
+        started_s = time.monotonic()
+        generated = GeneratedImages(
+            generator,
+            self._config.generator,
+            self._count,
+            FIRST_TRAINING_SEED,
+            self._labels,
+            conditions=self._real,
+        )
+        inputs = MetricInputs(
+            extractor=self._network,
+            generated=extract_features(generated, self._network),
+            real=self._real_features,
+            read_generated=generated.images,
+            read_real=self._real.images,
             modes=self._modes,
             replicates=REPLICATES,
-            known=self._known,
+            real_scores=self._real_scores,
         )
-        found = evaluate(material, self._what.metrics, note=lambda _: None)
-        told = provenance(self._network, self._reals, len(fakes), self._modes)
-        values = {name: found[name].value for name in self._what.names if name in found}
-        details = {name: one.as_json() for name, one in found.items()}
-        return Scored(images_seen, values, details, told, time.monotonic() - began_s)
+        scores = evaluate(inputs, self._plan.metrics, note=lambda _: None)
+        origin = provenance(self._network, self._real, len(generated), self._modes)
+        values = {name: scores[name].value for name in self._plan.names if name in scores}
+        details = {name: score.as_json() for name, score in scores.items()}
+        return Scored(images_seen, values, details, origin, time.monotonic() - started_s)
 
     @cached_property
-    def _labels(self) -> Any:
-        return classes_like(self._reals, self._classes, self._count, 0)
+    def _labels(self) -> NDArray[np.int64] | None:
+        return sample_labels(self._real, self._class_names, self._count, 0)
 
     @cached_property
     def _network(self) -> Extractor:
-        network = self._what.network
-        return reading_modes(network, self._reals, self._config.data) if "modes" in self._what.metrics else network
+        network = self._plan.network
+        return with_mode_classifiers(network, self._real, self._config.data) if self._has_modes else network
 
     @cached_property
     def _modes(self) -> Modes | None:
-        if "modes" not in self._what.metrics:
+        if not self._has_modes:
             return None
-        return modes_of(self._network, self._reals, self._looked_at, self._config.data)
+        return find_modes(self._network, self._real, self._real_features, self._config.data)
 
     @cached_property
-    def _looked_at(self) -> Gathered:
-        return gathered(self._reals, self._network, cache=self._cache)
+    def _real_features(self) -> ImageFeatures:
+        return extract_features(self._real, self._network, cache=self._cache)
+
+    @property
+    def _has_modes(self) -> bool:
+        return "modes" in self._plan.metrics

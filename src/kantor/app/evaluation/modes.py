@@ -1,4 +1,4 @@
-"""What scores are made of, besides the images: the modes of a set, and where numbers come from."""
+"""The modes of a dataset, and the provenance of its scores."""
 
 from __future__ import annotations
 
@@ -6,76 +6,83 @@ from typing import Any
 
 import numpy as np
 
-from kantor.app.evaluation.image_sets import Reals
+from kantor.app.evaluation.image_sets import RealImages
 from kantor.config.schema import DataConfig
 from kantor.data.sources import GLYPHS
-from kantor.metrics.extract import Gathered
+from kantor.metrics.extract import ImageFeatures
 from kantor.metrics.features import RESIZE, Extractor
-from kantor.metrics.modes import Modes, by_classifiers, by_neighbours, channel_heads, reading_channels
+from kantor.metrics.modes import (
+    Modes,
+    channel_heads,
+    modes_by_classifiers,
+    modes_by_neighbours,
+    with_channel_classifiers,
+)
 
 SCORES = 1
-"""Version of the scores: raised when a number of the same images would come out otherwise."""
+"""Version of the scores. Raise it if the same images would score differently."""
 
 
-def reading_modes(network: Extractor, reals: Reals, data: DataConfig) -> Extractor:
-    """The extractor, with what it takes to tell the modes of a set: of stacked digits, the digit of each channel."""
-    return reading_channels(network, "digit", 3) if _stacked_digits(network, reals, data) else network
+def with_mode_classifiers(network: Extractor, real: RealImages, data: DataConfig) -> Extractor:
+    """The extractor with the classifiers that tell the modes of a dataset: the digit of each channel of stacked digits."""
+    return with_channel_classifiers(network, "digit", 3) if _stacked_digits(network, real, data) else network
 
 
-def modes_of(network: Extractor, reals: Reals, looked_at: Gathered, data: DataConfig) -> Modes | None:
-    """The modes of a set; None where nobody knows them.
+def find_modes(network: Extractor, real: RealImages, features: ImageFeatures, data: DataConfig) -> Modes | None:
+    """The modes of a dataset; None if they are unknown.
 
-    Stacked digits have 1000, the built-in letters one for each letter in each colour; other sets with labels have their
-    classes.
+    Stacked digits have 1000, glyphs one for each letter in each hue; other datasets with labels have their classes.
 
     Args:
-        network: as `reading_modes` gives it.
-        looked_at: the reals through it.
+        network: as `with_mode_classifiers` returns it.
+        features: of the real images.
     """
-    if _stacked_digits(network, reals, data):
-        return by_classifiers(network, channel_heads(3), "digits of the three channels")
+    if _stacked_digits(network, real, data):
+        return modes_by_classifiers(network, channel_heads(3), "digits of the three channels")
     if data.source == GLYPHS and not data.stack and {"letter", "hue"} <= network.classes.keys():
-        if reals.spec.channels == 3:
-            return by_classifiers(network, ("letter", "hue"), "letter x hue")
-        return by_classifiers(network, ("letter",), "letter")
-    everyone = reals.store.labels(np.arange(reals.store.count))
-    if everyone is None or len(present := np.unique(everyone)) < 2:
+        if real.spec.channels == 3:
+            return modes_by_classifiers(network, ("letter", "hue"), "letter x hue")
+        return modes_by_classifiers(network, ("letter",), "letter")
+    all_labels = real.store.labels(np.arange(real.store.count))
+    if all_labels is None or len(present := np.unique(all_labels)) < 2:
         return None
-    labels = reals.labels(looked_at.order)
+    labels = real.labels(features.order)
     assert labels is not None
-    names = [reals.store.class_names[label] for label in present]
-    shares = np.bincount(everyone)[present] / len(everyone)
-    return by_neighbours(looked_at, np.searchsorted(present, labels), names, shares)
+    names = [real.store.class_names[label] for label in present]
+    shares = np.bincount(all_labels)[present] / len(all_labels)
+    return modes_by_neighbours(features, np.searchsorted(present, labels), names, shares)
 
 
-def _stacked_digits(network: Extractor, reals: Reals, data: DataConfig) -> bool:
-    known = data.stack and reals.spec.channels == 3 and "digit" in network.classes and reals.store.labelled
-    return bool(known) and _are_digits(reals.store.class_names)
+def _stacked_digits(network: Extractor, real: RealImages, data: DataConfig) -> bool:
+    has_digits = data.stack and real.spec.channels == 3 and "digit" in network.classes and real.store.labelled
+    return bool(has_digits) and all(map(_is_three_digits, real.store.class_names))
 
 
-def _are_digits(names: list[str]) -> bool:
-    return all(len(parts := name.split()) == 3 and all(part in "0123456789" for part in parts) for name in names)
+def _is_three_digits(name: str) -> bool:
+    return len(parts := name.split()) == 3 and all(part in "0123456789" for part in parts)
 
 
-def provenance(network: Extractor, reals: Reals, drawn: int, modes: Modes | None, part: str = "") -> dict[str, Any]:
-    """All that decides about the numbers, but for the generator itself.
+def provenance(
+    network: Extractor, real: RealImages, generated_count: int, modes: Modes | None, part: str = ""
+) -> dict[str, Any]:
+    """Everything that decides about the scores except the generator. Files and checkpoints hold these keys.
 
     Args:
-        part: "training" or "held out", where only these images of the set are the reference.
+        part: "training" or "held out" if only that part of the dataset is the reference.
     """
-    size = network.size or reals.spec[:2]
-    found: dict[str, Any] = {
+    size = network.size or real.spec[:2]
+    origin: dict[str, Any] = {
         "scores_version": SCORES,
         "extractor": network.name,
         "extractor_sha256": network.digest,
         "resize": f"{RESIZE} to {size[0]}x{size[1]}{'' if network.channels == 3 else ' grey'}",
-        "pictures": str(reals.spec),
-        "drawn": drawn,
-        "reals": len(reals),
-        "reference": reals.digest(),
+        "pictures": str(real.spec),
+        "drawn": generated_count,
+        "reals": len(real),
+        "reference": real.digest(),
     }
     if part:
-        found["reference_part"] = part
+        origin["reference_part"] = part
     if modes is not None:
-        found["modes"] = modes.kind
-    return found
+        origin["modes"] = modes.kind
+    return origin

@@ -11,104 +11,107 @@ import numpy as np
 from kantor import atomic
 from kantor.app.evaluation.evaluate import Evaluation
 from kantor.app.output_paths import require_free
-from kantor.metrics.memorisation import PIXELS, Memory
+from kantor.metrics.memorisation import PIXELS, NearestImages
 from kantor.report.distances import distances_png
-from kantor.report.scores import ends, row
+from kantor.report.scores import interval_text, row
 from kantor.sample.grid import PAPER, grid, png_bytes
+from kantor.types import Images
 
 FOLDER = "evaluations"
 SCORES, NEIGHBOURS, DISTANCES = "scores.json", "neighbours.png", "distances.png"
-OURS = r"scores\.json|(neighbours|distances)\.png"
-SUSPECTS = 12
-NEAREST = 3
+OUTPUT_FILES = r"scores\.json|(neighbours|distances)\.png"
+LIKELIEST_COPIES = 12
+NEIGHBOURS_SHOWN = 3
 
 
 def table(evaluation: Evaluation) -> list[str]:
-    """The scores, line by line: value, interval, what reals get, what it means."""
+    """The scores line by line: value, interval, score of real images, meaning."""
     rows = [row(name, score) for name, score in evaluation.scores.items()]
-    return _aligned([("", "value", "95% interval", "reals", ""), *rows])
+    return _aligned([("", "value", "95% interval", "real images", ""), *rows])
 
 
 def comparison(evaluation: Evaluation, earlier: Path) -> list[str]:
-    """The differences to earlier scores, line by line."""
+    """Differences from earlier scores, line by line."""
     rows = [("", f"minus {earlier.name}", "95% interval", "")]
-    for name, one in (evaluation.compared or {}).items():
-        rows.append((name, f"{one.difference:+.4g}", ends(one.interval), one.verdict))
+    for name, difference in (evaluation.comparisons or {}).items():
+        rows.append((name, f"{difference.difference:+.4g}", interval_text(difference.interval), difference.verdict))
     return _aligned(rows)
 
 
 def about(evaluation: Evaluation) -> list[str]:
     """What was measured, in two lines."""
-    told = evaluation.scores.provenance
-    seen = f" at {told['images_seen']:,} images" if "images_seen" in told else ""
-    part = f" ({told['reference_part']})" if "reference_part" in told else ""
-    kinds = "drawn" if evaluation.subject.card else "pictures"
+    origin = evaluation.scores.provenance
+    seen = f" at {origin['images_seen']:,} images" if "images_seen" in origin else ""
+    part = f" ({origin['reference_part']})" if "reference_part" in origin else ""
+    scored = f"{origin['drawn']:,} {'generated' if evaluation.subject.card else 'scored'}"
     return [
-        f"{evaluation.subject.name}{seen}: {told['drawn']:,} {kinds}, {told['reals']:,} real{part}, {told['pictures']}",
-        f"features: {told['extractor']} ({told['resize']})",
+        f"{evaluation.subject.name}{seen}: {scored}, {origin['reals']:,} real images{part}, {origin['pictures']}",
+        f"features: {origin['extractor']} ({origin['resize']})",
     ]
 
 
 def next_folder(run: Path) -> Path:
-    """RUN/evaluations/00000, or the next number that is free."""
-    inside = (run / FOLDER).iterdir() if (run / FOLDER).is_dir() else ()
-    taken = [int(path.name) for path in inside if re.fullmatch("[0-9]{5,9}", path.name)]
-    return run / FOLDER / f"{max(taken, default=-1) + 1:05d}"
+    """RUN/evaluations/00000, or the next free number."""
+    entries = (run / FOLDER).iterdir() if (run / FOLDER).is_dir() else ()
+    numbers = [int(path.name) for path in entries if re.fullmatch("[0-9]{5,9}", path.name)]
+    return run / FOLDER / f"{max(numbers, default=-1) + 1:05d}"
 
 
 def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
-    """Writes scores.json, and where copies were looked for neighbours.png and distances.png, into `out`.
+    """Writes scores.json into `out`; with nn, neighbours.png and distances.png too.
 
     Raises:
-        ConfigError: `out` is there already.
+        ConfigError: `out` exists already.
     """
-    require_free(out, overwrite, OURS)
-    files = {}
+    require_free(out, overwrite, OUTPUT_FILES)
+    figures = {}
     if evaluation.training is not None:
-        memory = evaluation.material.memory
-        files[NEIGHBOURS] = png_bytes(_neighbours(evaluation, memory))
+        nearest = evaluation.inputs.nearest_images
+        figures[NEIGHBOURS] = png_bytes(_neighbours(evaluation, nearest))
         title = f"Distances to the nearest image · {evaluation.subject.name}"
-        files[DISTANCES] = distances_png(memory.histograms, title)
+        figures[DISTANCES] = distances_png(nearest.histograms, title)
     with atomic.new_folder(out, exist_ok=overwrite) as temporary:
         atomic.write_json(temporary / SCORES, evaluation.scores.as_json())
-        for name, data in files.items():
+        for name, data in figures.items():
             atomic.write_bytes(temporary / name, data)
-    return [out / name for name in (SCORES, *files)]
+    return [out / name for name in (SCORES, *figures)]
 
 
-def _neighbours(evaluation: Evaluation, memory: Memory) -> np.ndarray:
-    """The drawn images that are most likely copies, of as many training images, each beside the nearest ones."""
-    assert evaluation.training is not None and evaluation.material.training is not None
-    ratios = np.min(
-        [memory.distances[space][:, 0] / (judged.limit or 1.0) for space, judged in memory.judged.items()], axis=0
-    )
-    order = np.argsort(ratios, kind="stable")
-    _, first = np.unique(memory.nearest[PIXELS][order, 0], return_index=True)  # one of those near the same image
-    worst = order[np.sort(first)[:SUSPECTS]]
-    drawn = evaluation.fakes.pick(evaluation.material.fakes.order[worst])
-    blank = np.empty_like(drawn[:1])
-    blank[:] = {1: PAPER[:1], 3: PAPER, 4: (*PAPER, 255)}[drawn.shape[3]]
+def _neighbours(evaluation: Evaluation, nearest: NearestImages) -> Images:
+    """A grid: the likeliest copies of as many training images, each next to its nearest training images."""
+    assert evaluation.training is not None and evaluation.inputs.training is not None
+    ratios = [nearest.distances[space][:, 0] / (test.limit or 1.0) for space, test in nearest.copy_tests.items()]
+    order = np.argsort(np.min(ratios, axis=0), kind="stable")
+    _, first = np.unique(nearest.rows[PIXELS][order, 0], return_index=True)  # one copy of each training image
+    likeliest = order[np.sort(first)[:LIKELIEST_COPIES]]
+    images = evaluation.scored.images(evaluation.inputs.generated.order[likeliest])
+    blank = np.empty_like(images[:1])
+    blank[:] = {1: PAPER[:1], 3: PAPER, 4: (*PAPER, 255)}[images.shape[3]]
     cells = []
-    for i, fake in enumerate(worst):
-        cells.append(drawn[i : i + 1])
-        for rows in memory.nearest.values():
-            near = rows[fake][rows[fake] >= 0]
-            found = evaluation.training.pick(evaluation.material.training.order[near])
-            cells += [blank, found, *[blank] * (NEAREST - len(near))]
-    count = len(memory.distances[PIXELS])
-    caption = f"drawn · {NEAREST} nearest by pixels · {NEAREST} nearest by features; the {len(worst)} likeliest copies of {count:,}"
-    return grid(np.concatenate(cells), 1 + 2 * (1 + NEAREST), caption=caption)
+    for i, index in enumerate(likeliest):
+        cells.append(images[i : i + 1])
+        for rows in nearest.rows.values():
+            neighbours = rows[index][rows[index] >= 0]
+            shown = evaluation.training.images(evaluation.inputs.training.order[neighbours])
+            cells += [blank, shown, *[blank] * (NEIGHBOURS_SHOWN - len(neighbours))]
+    count = len(nearest.distances[PIXELS])
+    kind = "generated" if evaluation.subject.card else "scored"
+    caption = (
+        f"{kind} · {NEIGHBOURS_SHOWN} nearest by pixels · {NEIGHBOURS_SHOWN} nearest by features; "
+        f"the {len(likeliest)} likeliest copies of {count:,}"
+    )
+    return grid(np.concatenate(cells), 1 + 2 * (1 + NEIGHBOURS_SHOWN), caption=caption)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns of equal width: the first and the last to the left, numbers to the right."""
+    """Columns of equal width: numbers flush right, the first and the last column flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     last = len(widths) - 1
-
-    def line(cells: tuple[str, ...]) -> str:
-        placed = [
-            c.ljust(w) if i in (0, last) else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+    lines = []
+    for cells in rows:
+        padded = [
+            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
-        return "  ".join(placed).rstrip()
-
-    return [line(cells) for cells in rows]
+        lines.append("  ".join(padded).rstrip())
+    return lines

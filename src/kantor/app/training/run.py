@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from kantor.app.dataset.prepare import condition_channels, spec_of
-from kantor.app.evaluation.during_training import Measuring, Scorer
+from kantor.app.evaluation.during_training import ScorePlan, Scorer
 from kantor.app.report import write_report
 from kantor.app.training.init_from import Weights, start_from
 from kantor.app.training.mixing import mixing_part
@@ -93,7 +93,7 @@ class Parts:
     objective: Objective
     precision: str
     feed: Feed
-    measuring: Measuring | None
+    measuring: ScorePlan | None
     kernels: Kernels = field(default_factory=dict)
 
     def lasting(self, config: Config) -> Parts:
@@ -140,7 +140,7 @@ class Parts:
 
 
 def build(
-    config: Config, store: ImageSet, device: torch.device, precision: str, measuring: Measuring | None = None
+    config: Config, store: ImageSet, device: torch.device, precision: str, measuring: ScorePlan | None = None
 ) -> Parts:
     """The parts, once everything that can be refused has been looked at."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)

@@ -13,7 +13,7 @@ from kantor.app import environment
 from kantor.app.dataset.prepare import cache_folder, default_side, open_set
 from kantor.app.dataset.recover import open_again
 from kantor.app.decisions import Filled, fill
-from kantor.app.evaluation.during_training import measuring
+from kantor.app.evaluation.during_training import plan_scores
 from kantor.app.training.again import begun_before
 from kantor.app.training.auto import DEFAULT_BUDGET_S, FEWEST_SCORED, intervals_line, with_intervals
 from kantor.app.training.batch import LONGEST_SEARCH_S, batch_for
@@ -82,7 +82,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if config.generator.kind == "stack" and config.data.size != "auto":  # which is of one size
         with torch.device("meta"):
             build_generator(config.generator, ImageSpec(*parse_size(config.data.size), 3))
-    scores = measuring(config, device)  # before images are packed: it refuses scores that are none
+    scores = plan_scores(config, device)  # before images are packed: rejects unknown metrics
     weights = None
     faded: list[Filled] = []
     if config.train.init_from:
@@ -175,7 +175,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
-        parts = build(config, store, device, config.train.precision, measuring(config, device))
+        parts = build(config, store, device, config.train.precision, plan_scores(config, device))
         seen = saved.images_seen if saved else 0
         planned = bool(env.get("length_from_budget"))
         resumed_length(options, parts, seen, planned, lambda: 1.0)  # what is refused is so before anything is compiled

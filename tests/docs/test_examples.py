@@ -63,7 +63,7 @@ def test_an_own_objective_trains_and_resumes() -> None:
     assert run.metrics["penalty"].max() > 0
     assert kantor.train(resume=run.path, images=96, quiet=True, device="cpu").metrics["images_seen"][-1] == 96
     objective.OWN.clear()
-    with pytest.raises(kantor.ConfigError, match="nobody has registered it"):
+    with pytest.raises(kantor.ConfigError, match="neither built in nor registered"):
         kantor.train(resume=run.path, images=128, quiet=True, device="cpu")
 
 
@@ -163,7 +163,7 @@ def test_an_own_generator_is_saved_and_loaded(capsys: pytest.CaptureFixture[str]
     images = kantor.load(run.path / "generator.safetensors").generate(range(3))
     assert images.shape == (3, 16, 16, 3)
     del nets.OWN_GENERATORS["flat"]
-    with pytest.raises(kantor.ModelError, match="flat is not built in"):
+    with pytest.raises(kantor.ModelError, match="flat is neither built in"):
         kantor.load(run.path)
     assert exit_of("generate", run.path) == 4
     assert "import the Python module" in capsys.readouterr().err
@@ -178,12 +178,12 @@ GOOD = (lambda real, fake: fake - real, lambda real, fake: -fake)
         (lambda r, f: r - f, GOOD[1], "does not fall when real scores rise"),
         (lambda r, f: -r - f, GOOD[1], "does not fall when scores of generated images fall"),
         (lambda r, f: 0 * r, GOOD[1], "does not fall when real scores rise"),
-        (lambda r, f: (f - r).mean(), GOOD[1], r"one number a sample: \[N\]; the critic's is a tensor \[\]"),
+        (lambda r, f: (f - r).mean(), GOOD[1], r"one number per sample, \[N\]; the critic's is a tensor \[\]"),
         (lambda r, f: 0.3, GOOD[1], "the critic's is float"),
         (lambda r: -r, GOOD[1], "fails with TypeError"),
         (lambda r, f: (f - r).detach(), GOOD[1], "cannot be differentiated"),
         (lambda r, f: (f - r) / 0, GOOD[1], "is not finite"),
-        (GOOD[0], lambda r, f: f, "turn its sign round"),
+        (GOOD[0], lambda r, f: f, "change its sign"),
         (GOOD[0], lambda r, f: r - f, "register it with generator_needs_real=True"),
         (GOOD[0], lambda r, f: None, "the generator's is NoneType"),
     ],
@@ -235,8 +235,8 @@ FLAT = torch.nn.Linear(3 * 16 * 16, 1)
     ("build", "says"),
     [
         (simple(lambda self, x: x, FLAT), "fails with TypeError"),
-        (lambda: None, "building it fails with TypeError"),
-        (lambda *_: 3, "gives a int, no torch module"),
+        (lambda: None, "its constructor fails with TypeError"),
+        (lambda *_: 3, "returns int, not a torch module"),
         (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1)).mean(), FLAT), r"gives \[\] for a batch of 4"),
         (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1)), FLAT), r"give scores \[N\], here \[4\]"),
         (simple(lambda self, x, y, c=None: x.flatten(1).sum(1)), "no weights that could be trained"),
@@ -312,7 +312,7 @@ def head_of(network: Any, x: torch.Tensor) -> torch.Tensor:
 
 def test_what_goes_wrong() -> None:
     kantor.critic("mute")(lambda config, spec, classes: torch.nn.Flatten())
-    with pytest.raises(kantor.ConfigError, match="does not say what it is"):
+    with pytest.raises(kantor.ConfigError, match="declares no traits"):
         train(**{"critic.kind": "custom", "critic.name": "mute"})
-    with pytest.raises(kantor.ConfigError, match="nobody has registered it"):
+    with pytest.raises(kantor.ConfigError, match="neither built in nor registered"):
         train(**{"critic.kind": "custom", "critic.name": "unknown"})

@@ -290,7 +290,7 @@ def test_dropout_is_behind_every_activation_but_the_last() -> None:
         (FISH32[0].layers, ImageSpec(32, 48, 3), "generator.layers", "but data.size is 32x48"),
         ([up(kernel=2, stride=3)], ImageSpec(24, 24, 3), "generator.layers.0", "leaves gaps"),
         ([up(), up(crop=9)], ImageSpec(8, 8, 3), "generator.layers.1", "crops 8x8 to 9"),
-        ([up(stride=5, crop=8)] + [up(stride=5)] * 5, SMALL, "generator.layers.4", "makes 5000x5000 pixels"),
+        ([up(stride=5, crop=8)] + [up(stride=5)] * 5, SMALL, "generator.layers.4", "outputs 5000x5000 pixels"),
     ],
 )
 def test_refused(layers: list[Any], spec: ImageSpec, where: str, words: str) -> None:

@@ -165,7 +165,7 @@ def test_another_count_of_uniforms_is_an_error_and_not_broadcast(
     probe: Interpolates | Perturbed, shape: tuple[int, ...]
 ) -> None:
     x = normal(3, 1, 2, 2)
-    with pytest.raises(ValueError, match="one number a sample"):
+    with pytest.raises(ValueError, match="one number per sample"):
         probe.points(x, x, uniform(*shape), uniform(3, 1, 2, 2))
 
 

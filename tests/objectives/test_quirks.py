@@ -89,7 +89,7 @@ def test_a_slope_of_one_in_zero_to_one_is_half_in_minus_one_to_one() -> None:
 
 
 def test_a_target_makes_no_sense_for_norm_zero() -> None:
-    with pytest.raises(ConfigError, match="pulls the norm to 0"):
+    with pytest.raises(ConfigError, match="always pulls the norm to 0"):
         build_objective(WganGp(penalties={"p": PenaltyConfig(of="zero-centred", target=2.0)}))
 
 

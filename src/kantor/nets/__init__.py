@@ -1,4 +1,4 @@
-"""Networks by name. Each kind builds for any size and number of channels, and declares its traits."""
+"""Builds networks by name, for any size and number of channels. Each network declares its traits."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ OWN_CRITICS: dict[str, Callable[..., nn.Module]] = {}
 def build_generator(
     config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
 ) -> nn.Module:
-    """A generator with fresh weights, on the CPU.
+    """A newly initialized generator, on the CPU.
 
     Args:
-        classes: 0 where labels are not used.
-        condition: channels of the image that it starts from; 0 for none.
+        classes: number of classes; 0 if labels are not used.
+        condition: channels of the condition; 0 for none.
     Raises:
-        ConfigError: one that needs a condition has none, or the other way round.
+        ConfigError: the generator needs a condition and there is none, or ignores the one that there is.
     """
     _match(config, condition)
     build = _builder("generator", config, GENERATORS, OWN_GENERATORS)
@@ -55,30 +55,30 @@ def build_generator(
 
 def _match(config: GeneratorConfig, condition: int) -> None:
     if config.kind == "unet" and not condition:
-        what = "starts from outlines, and data.condition is none"
+        what = "needs outlines, but data.condition is none"
         raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
     if condition and config.kind not in ("unet", "custom"):
-        what = "does not look at outlines, and data.condition asks for that"
+        what = "ignores outlines, but data.condition is set"
         raise ConfigError(f"generator.kind = {config.kind}", what, "use --set generator.kind=unet")
 
 
 def build_critic(
     config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
 ) -> nn.Module:
-    """A critic with fresh weights, on the CPU. Of any kind, it sees the condition as more channels of the image.
+    """A newly initialized critic, on the CPU. A critic of any kind sees the condition as further channels of the image.
 
     Args:
-        classes: 0 where labels are not used.
+        classes: number of classes; 0 if labels are not used.
         condition: channels of the condition; 0 for none.
     """
     build = _builder("critic", config, CRITICS, OWN_CRITICS)
-    seen = spec._replace(channels=spec.channels + condition)
-    network = _initialised("critic", build, config, seen, classes, seed)
+    joined = spec._replace(channels=spec.channels + condition)
+    network = _initialised("critic", build, config, joined, classes, seed)
     return Conditioned(network, traits_of(network)) if condition else network
 
 
-def _own(part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int) -> nn.Module:
-    """Built by the user's own code, whose faults are named as such."""
+def _build_custom(part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int) -> nn.Module:
+    """Builds a user-registered network; errors in its code become ConfigErrors."""
     where = f"{part}.name = {config.name}"
     try:
         network = build(config, spec, classes)
@@ -86,58 +86,62 @@ def _own(part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpe
         raise
     except Exception as error:
         do = "it is called with (config, spec, classes), see docs/extend.md"
-        raise ConfigError(where, f"building it fails with {type(error).__name__}: {error}", do) from error
+        raise ConfigError(where, f"its constructor fails with {type(error).__name__}: {error}", do) from error
     if not isinstance(network, nn.Module):
-        raise ConfigError(where, f"gives a {type(network).__name__}, no torch module", "return the network")
+        raise ConfigError(where, f"returns {type(network).__name__}, not a torch module", "return the network")
     if any(isinstance(p, nn.UninitializedParameter) for p in network.parameters()):
-        raise ConfigError(where, "has lazy layers, whose sizes are not known yet", "name their sizes")
-    network.train()  # a part that keeps to evaluation, a pretrained one for example, mixes nothing
+        raise ConfigError(where, "has lazy layers, whose sizes are unknown", "give their sizes")
+    network.train()  # a pretrained part may stay in evaluation mode, and mixes nothing
     normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in network.modules())
     if normed and traits_of(network).normalisation != "batch":
         do = 'give it traits = kantor.Traits(mixes_batch=True, normalisation="batch")'
-        raise ConfigError(where, "has batch norm, and its traits do not say so", do)
+        raise ConfigError(where, "has batch norm, but its traits do not say so", do)
     return network
 
 
 def _builder(
     part: str, config: Any, built_in: Registry[Callable[..., nn.Module]], own: dict[str, Callable[..., nn.Module]]
 ) -> Callable[..., nn.Module]:
-    """What makes the network: one of ours, or one that the user registered. A file only names it, and runs nothing."""
+    """The function that builds the network: built in, or user-registered. A configuration only names it, and runs no code."""
     if config.kind != "custom":
         return built_in[config.kind]
     if config.name not in own:
-        do = f"import the Python module that calls kantor.{part}({config.name!r}) first, and go on from Python"
-        raise ConfigError(f"{part}.name", f"{config.name} is not built in, and nobody has registered it", do)
+        do = f"import the Python module that calls kantor.{part}({config.name!r}) first, and run from Python"
+        raise ConfigError(f"{part}.name", f"{config.name} is neither built in nor registered", do)
     return own[config.name]
 
 
 def fade(network: nn.Module, images_seen: int) -> None:
-    """Tells a network that grew out of a smaller one how far its new layers are faded in by now."""
+    """Fades in the grown layers of a network, as far as `images_seen` real images allow."""
     fade_in = getattr(network, "fade_in", None)
     if fade_in is not None:
         fade_in(images_seen)
 
 
 def traits_of(network: nn.Module) -> Traits:
-    """What a network declares about itself."""
+    """The traits that a network declares."""
     traits = getattr(network, "traits", None)
     if not isinstance(traits, Traits):
         do = "give it an attribute traits = kantor.Traits(mixes_batch, normalisation)"
-        raise ConfigError(type(network).__name__, "the network does not say what it is", do)
+        raise ConfigError(type(network).__name__, "the network declares no traits", do)
     return traits
 
 
 def _initialised(
     part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int, seed: int
 ) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):  # a network of the user's own may draw more than `initialise` knows
+    with torch.random.fork_rng(devices=[]):  # a custom network may use random numbers that `initialise` does not set
         torch.manual_seed(derive(seed, f"built/{part}"))
-        network = build(config, spec, classes) if config.kind != "custom" else _own(part, build, config, spec, classes)
+        network = (
+            build(config, spec, classes)
+            if config.kind != "custom"
+            else _build_custom(part, build, config, spec, classes)
+        )
     drops = (m for m in network.modules() if isinstance(m, _FOREIGN_DROPOUT) and m.training and m.p > 0)
     foreign = next(drops, None)
     if foreign is not None:
-        what = f"{type(foreign).__name__} draws from random numbers that a resumed run cannot have again"
-        raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) in its place")
+        what = f"{type(foreign).__name__} uses random numbers that a resumed run cannot reproduce"
+        raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) instead")
     if config.equalised:
         ops.initialise(network, derive(seed, f"weights/{part}"), "one")
         ops.equalise(network)

@@ -1,4 +1,4 @@
-"""The networks of DCGAN (Radford, Metz and Chintala 2016), for any size and number of channels.
+"""DCGAN (Radford, Metz and Chintala 2016), for any size and number of channels.
 
 At 64x64 and width 64 they are the paper's: 512-256-128-64 channels from the latent, 4x4 kernels, stride 2.
 """
@@ -64,9 +64,9 @@ class Critic(nn.Module):
         super().__init__()
         sizes = ladder(spec.height, spec.width, round_up=False)
         if config.activated_score and config.norm == "layer":
-            what = "layer norm makes every score 0: it would take its own mean from a single number"
+            what = "layer norm makes every score 0: the mean of a single number is that number"
             raise ConfigError("critic.activated_score", what, 'choose norm = "batch" or "none"')
-        # small images leave no layer between first and last
+        # with small images there is no layer between first and last
         norm = config.norm if len(sizes) > 2 or config.activated_score else "none"
         self.traits = traits(norm, config.minibatch_stddev)
         widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]

@@ -1,17 +1,17 @@
-"""Convolution, average pooling and (leaky) ReLU whose derivatives of any order do no work that ends in zeros.
+"""Convolution, average pooling and (leaky) ReLU whose derivatives, of any order, compute nothing that is always zero.
 
-Stock operators waste a sixth of a critic step with a gradient penalty. A (leaky) ReLU has no second derivative, yet its
-double backward (like that of average pooling) hands on zeros, and everything below it is differentiated once more for
-them; that of a convolution takes the gradient of its weights as a convolution with a kernel as large as the image.
-Here each derivative is an operator of its own with the derivatives it has and no others:
+PyTorch's operators waste a sixth of a critic step with a gradient penalty. The second derivative of a (leaky) ReLU is zero,
+as is that of average pooling, yet their double backward passes zeros on, and everything below is differentiated once more
+for them. The double backward of a convolution computes the gradient of the weights as a convolution with a kernel as large
+as the image. Here every derivative is an operator with only the derivatives that it has:
 
     operator               with respect to its input      with respect to its weights
     y = C(x, w)            X(gy, w)                       W(gy, x)
     gx = X(gy, w)          C(., w) for gy                 W(gy, .)
     gw = W(gy, x)          C(x, .) for gy                 X(gy, .) for x
 
-Every value and gradient is that of the stock operator; counted in multiply-adds, a WGAN-GP step
-of a critic without layer norm is 10 forward passes in place of 12.
+Values and gradients equal those of PyTorch's operators. Counted in multiply-adds, a WGAN-GP step of a critic without layer
+norm costs 10 forward passes instead of 12.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _will_execute = getattr(torch._C, "_will_engine_execute_node", None)
 
 
 class Geometry(NamedTuple):
-    """How a convolution walks over the image."""
+    """Stride, padding and the other settings of a convolution."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -43,27 +43,27 @@ class Geometry(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Shape and order in memory of what a derivative is with respect to: kernels choose by them."""
+    """Shape and strides of the tensor that a derivative is with respect to: kernels are selected by them."""
 
     shape: torch.Size
     stride: tuple[int, ...]
 
 
 def run(operator: type[Function], *arguments: Any) -> Tensor:
-    """What `operator` makes of its arguments, differentiable."""
+    """Applies `operator` to its arguments, differentiably."""
     return cast(Tensor, operator.apply(*arguments))  # type: ignore[no-untyped-call]
 
 
-def _wanted(ctx: Any, argument: int) -> bool:
-    """Whether this backward pass has a use for the gradient of an argument.
+def _needed(ctx: Any, argument: int) -> bool:
+    """Whether this backward pass needs the gradient of an argument.
 
-    `ctx.needs_input_grad` only says whether it has one. A gradient with respect to images has no use for those of the
-    weights, which are a third of all work.
+    `ctx.needs_input_grad` only says whether the argument has one. A gradient with respect to images does not need those of
+    the weights, which are a third of all work.
     """
     if not ctx.needs_input_grad[argument]:
         return False
     node = ctx.next_functions[argument][0]
-    if node is None or hasattr(node, "variable") or _will_execute is None:  # of leaves it cannot be known
+    if node is None or hasattr(node, "variable") or _will_execute is None:  # unknown for leaves
         return node is not None
     return bool(_will_execute(node))
 
@@ -82,17 +82,17 @@ class Convolution(Function):
         if how.transposed and better_as_blocks(x, weight.shape[1], weight.shape[2:], how):
             y = _transposed_by_blocks(x, weight, how)
             return y if bias is None else y + bias.view(1, -1, 1, 1)
-        plain: Tensor = _convolution(x, weight, bias, *how)
-        return plain
+        output: Tensor = _convolution(x, weight, bias, *how)
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return None, None, None, None
         x, weight = ctx.saved_tensors
-        by_x = run(ConvolutionInput, grad, weight, _layout(x), ctx.how) if _wanted(ctx, 0) else None
-        by_weight = run(ConvolutionWeight, grad, x, _layout(weight), ctx.how) if _wanted(ctx, 1) else None
-        by_bias = grad.sum((0, 2, 3)) if _wanted(ctx, 2) else None
+        by_x = run(ConvolutionInput, grad, weight, _layout(x), ctx.how) if _needed(ctx, 0) else None
+        by_weight = run(ConvolutionWeight, grad, x, _layout(weight), ctx.how) if _needed(ctx, 1) else None
+        by_bias = grad.sum((0, 2, 3)) if _needed(ctx, 2) else None
         return by_x, by_weight, by_bias, None
 
 
@@ -106,17 +106,17 @@ class ConvolutionInput(Function):
         ctx.how = how
         if not how.transposed and better_as_blocks(grad, weight.shape[1], weight.shape[2:], how):
             return _transposed_by_blocks(grad, weight, how, like.shape)
-        x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only its shape is looked at
-        plain: Tensor = _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0]
-        return plain
+        x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only shape and strides are used
+        gradient: Tensor = _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0]
+        return gradient
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, ...]:
         if more is None:
             return None, None, None, None
         grad, weight = ctx.saved_tensors
-        by_grad = run(Convolution, more, weight, None, ctx.how) if _wanted(ctx, 0) else None
-        by_weight = run(ConvolutionWeight, grad, more, _layout(weight), ctx.how) if _wanted(ctx, 1) else None
+        by_grad = run(Convolution, more, weight, None, ctx.how) if _needed(ctx, 0) else None
+        by_weight = run(ConvolutionWeight, grad, more, _layout(weight), ctx.how) if _needed(ctx, 1) else None
         return by_grad, by_weight, None, None
 
 
@@ -130,7 +130,7 @@ class ConvolutionWeight(Function):
         ctx.how = how
         if _better_as_product(grad, x, like.shape, how):
             return _weight_product(grad, x, like.shape, how)
-        weight = torch.empty_strided(*like, dtype=x.dtype, device=x.device)  # only its shape is looked at
+        weight = torch.empty_strided(*like, dtype=x.dtype, device=x.device)  # only shape and strides are used
         gradient: Tensor = _convolution_backward(grad, x, weight, None, *how, (False, True, False))[1]
         return gradient
 
@@ -139,17 +139,17 @@ class ConvolutionWeight(Function):
         if more is None:
             return None, None, None, None
         grad, x = ctx.saved_tensors
-        by_grad = run(Convolution, x, more, None, ctx.how) if _wanted(ctx, 0) else None
-        by_x = run(ConvolutionInput, grad, more, _layout(x), ctx.how) if _wanted(ctx, 1) else None
+        by_grad = run(Convolution, x, more, None, ctx.how) if _needed(ctx, 0) else None
+        by_x = run(ConvolutionInput, grad, more, _layout(x), ctx.how) if _needed(ctx, 1) else None
         return by_grad, by_x, None, None
 
 
 def _better_as_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) -> bool:
-    """Whether a gradient of weights is sooner made as one matrix product with the patches that the kernel meets.
+    """Whether the gradient of the weights is faster as one matrix product with the patches that the kernel sees.
 
-    So it is in bfloat16 on processors where few patches overlap: on a Zen 4, 23 in place of 36 ms for the layers of DCGAN
-    with 8x8 and 4x4 outputs (batch 128), as long for 16x16, and longer for a 3x3 kernel that meets every pixel of 8x8.
-    In float32 the convolution is ahead.
+    It is in bfloat16 on CPUs if few patches overlap: on a Zen 4, 23 instead of 36 ms for the layers of DCGAN with 8x8 and
+    4x4 outputs (batch 128), the same for 16x16, and slower for a 3x3 kernel at every pixel of 8x8. In float32 the
+    convolution is faster.
     """
     if x.dtype != torch.bfloat16 or x.device.type != "cpu" or how.groups > 1 or max(how.dilation) > 1:
         return False
@@ -159,7 +159,7 @@ def _better_as_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometr
 
 
 def _weight_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) -> Tensor:
-    """W(gy, x), channels last. Of a transposed convolution the two change places: it strides over what it makes."""
+    """W(gy, x), channels last. A transposed convolution strides over its output, so there gy and x change places."""
     small, large = (x, grad) if how.transposed else (grad, x)
     (top, left), (down, across), (height, width) = how.padding, how.stride, kernel[2:]
     pixels = torch.nn.functional.pad(large.permute(0, 2, 3, 1), (0, 0, left, left, top, top)).contiguous()
@@ -175,22 +175,22 @@ def _weight_product(grad: Tensor, x: Tensor, kernel: torch.Size, how: Geometry) 
 
 
 def better_as_blocks(x: Tensor, outputs: int, kernel: Sequence[int], how: Geometry) -> bool:
-    """Whether a strided transposed convolution that makes images is sooner one that makes a block of pixels at a time.
+    """Whether a strided transposed convolution that outputs images is faster when computed one block of pixels at a time.
 
-    Processors compute 16 channels where an image has three. With a stride of 2, three channels are twelve of a block: 3.7
-    in place of 11.5 ms in float32 and 2.0 in place of 6.6 ms in bfloat16 for the last layer of DCGAN (64x64, batch 64, Zen 4).
+    CPUs compute 16 channels at once, and an image has three. With a stride of 2, a block of pixels has twelve: 3.7 instead
+    of 11.5 ms in float32 and 2.0 instead of 6.6 ms in bfloat16 for the last layer of DCGAN (64x64, batch 64, Zen 4).
     """
     if x.device.type != "cpu" or how.groups > 1 or max(how.dilation) > 1 or max(how.output_padding) > 0:
         return False
-    fits = all(side % step == 0 for side, step in zip(kernel, how.stride, strict=True))
-    return fits and outputs <= 4 and max(how.stride) > 1
+    divides = all(side % step == 0 for side, step in zip(kernel, how.stride, strict=True))
+    return divides and outputs <= 4 and max(how.stride) > 1
 
 
 def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry, like: torch.Size | None = None) -> Tensor:
-    """X(x, w) of a kernel whose sides are multiples of the stride: each block of pixels meets the same neighbours of x.
+    """X(x, w) for a kernel whose sides are multiples of the stride: all pixels of a block see the same neighbours in x.
 
     Args:
-        like: shape of the image, where it is not the usual one: kernels may not have reached its last rows.
+        like: shape of the image if it differs from the usual one: the kernel may not reach its last rows.
     """
     (down, across), (top, left) = how.stride, how.padding
     inputs, outputs, height, width = weight.shape
@@ -213,7 +213,7 @@ def _layout(tensor: Tensor) -> Layout:
 
 
 class AveragePool(Function):
-    """Means over patches of `kernel` pixels that do not overlap. Linear, so that it has no second derivative."""
+    """Means over patches of `kernel` pixels that do not overlap. Linear, so its second derivative is zero."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: tuple[int, int]) -> Tensor:
@@ -233,7 +233,7 @@ class AveragePoolInput(Function):
     def forward(ctx: Any, grad: Tensor, like: Layout, kernel: tuple[int, int]) -> Tensor:
         ctx.set_materialize_grads(False)
         ctx.kernel = kernel
-        x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only its shape is looked at
+        x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only shape and strides are used
         gradient: Tensor = _average_pool_backward(grad, x, kernel, kernel, (0, 0), False, True, None)
         return gradient
 
@@ -246,7 +246,7 @@ class AveragePoolInput(Function):
 
 
 class Rectifier(Function):
-    """max(x, slope x) with 0 <= slope < 1. Its own output tells where it was positive: x need not be kept."""
+    """max(x, slope x) with 0 <= slope < 1. The sign of its output is that of x, so x need not be saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
@@ -262,7 +262,7 @@ class Rectifier(Function):
 
 
 class RectifierInput(Function):
-    """gy where y > 0, else slope gy. Linear in gy; of y it knows only the sign."""
+    """gy where y > 0, else slope gy. Linear in gy; only the sign of y matters."""
 
     @staticmethod
     def forward(ctx: Any, grad: Tensor, y: Tensor, slope: float) -> Tensor:

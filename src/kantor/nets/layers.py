@@ -1,4 +1,4 @@
-"""Normalisations, minibatch stddev, dropout, and the ladder of sizes that networks climb."""
+"""Normalisation, minibatch stddev, dropout, resizing, the sizes between latent and image, and label embeddings."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = x.permute(0, 2, 3, 1)  # channels last, as they lie in memory: the order is of no account here
+        pixels = x.permute(0, 2, 3, 1)  # channels last, as in memory: the order does not matter here
         normal = nn.functional.layer_norm(pixels, pixels.shape[1:]).permute(0, 3, 1, 2)
         return torch.addcmul(self.bias, normal, self.gain).to(x.dtype)
 
 
 class MinibatchStddev(nn.Module):
-    """One more channel: how much the images of a batch differ (Karras et al. 2018, section 3).
+    """Appends a channel that says how much the images of a batch differ (Karras et al. 2018, section 3).
 
-    The standard deviation over the images of a group, for each channel and pixel, averaged into one number a group.
+    The standard deviation over the images of a group, for each channel and pixel, is averaged into one number per group.
 
     [N, C, H, W] -> [N, C + 1, H, W].
 
     Args:
-        group: "batch" takes the whole batch as one group, as the first version of the paper's text says; a number
-            makes groups of so many, as its code does. Where it does not divide the batch: its largest divisor below.
+        group: "batch" takes the whole batch as one group, as the first version of the paper's text says; a number is the
+            size of a group, as in its code. If it does not divide the batch, the largest smaller divisor is used.
     """
 
     def __init__(self, group: Literal["batch"] | int) -> None:
@@ -61,10 +61,10 @@ class MinibatchStddev(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Sets a share of the numbers to zero while training and scales up the others (Srivastava et al. 2014).
+    """Sets a fraction `rate` of the values to zero in training, and scales up the others (Srivastava et al. 2014).
 
-    Which ones is a function of the seed that `reseed_dropout` gave, and of how often the layer has run since: a run
-    that is killed goes on with the same. rate: the share, in [0, 1).
+    The mask is a function of the seed set by `reseed_dropout` and of the number of passes since, so that a resumed run
+    has the same masks. rate: in [0, 1).
     """
 
     def __init__(self, rate: float) -> None:
@@ -82,28 +82,28 @@ class Dropout(nn.Module):
 
 
 def reseed_dropout(network: nn.Module, seed: int) -> None:
-    """Tells every dropout layer where its random numbers begin."""
+    """Sets the seed of every dropout layer."""
     for number, layer in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
         layer.seed, layer.passes = derive(seed, "layer", number), 0
 
 
 def draws_within(network: nn.Module) -> bool:
-    """Whether its passes draw random numbers, from seeds that the host gives."""
+    """Whether a pass of the network uses random numbers, from seeds that the host sets."""
     return any(isinstance(layer, Dropout) and layer.rate for layer in network.modules())
 
 
 def dropout(rate: float) -> nn.Module:
-    """The layer; nothing at all for a rate of 0."""
+    """A dropout layer; the identity for a rate of 0."""
     return Dropout(rate) if rate else nn.Identity()
 
 
 def minibatch_stddev(group: Literal["none", "batch"] | int) -> tuple[nn.Module, int]:
-    """The layer, and how many channels it adds."""
+    """The layer, and the number of channels that it appends."""
     return (nn.Identity(), 0) if group == "none" else (MinibatchStddev(group), 1)
 
 
 class ShiftedBatchNorm(nn.BatchNorm2d):
-    """Batch norm with a learnt shift for each channel and no learnt factor (center=True, scale=False of TensorFlow)."""
+    """Batch norm that learns a shift for each channel and no factor (center=True, scale=False in TensorFlow)."""
 
     def __init__(self, channels: int, eps: float, momentum: float) -> None:
         super().__init__(channels, eps, momentum)
@@ -112,23 +112,23 @@ class ShiftedBatchNorm(nn.BatchNorm2d):
 
 
 def normalisation(name: str, channels: int, batch_norm: BatchNormConfig = BatchNormConfig()) -> nn.Module:  # noqa: B008
-    """The layer of this name: "none", "batch", "layer" or "pixel".
+    """The normalisation layer called "none", "batch", "layer" or "pixel".
 
     Args:
-        batch_norm: how "batch" works.
+        batch_norm: settings of "batch".
     """
     match name:
         case "none":
             return nn.Identity()
         case "batch":
-            momentum = round(1 - batch_norm.decay, 12)  # 0.1 for 0.9, as torch has it: not a bit less
+            momentum = round(1 - batch_norm.decay, 12)  # exactly 0.1 for 0.9, torch's default
             kind = nn.BatchNorm2d if batch_norm.scale else ShiftedBatchNorm
             return kind(channels, batch_norm.eps, momentum)
         case "layer":
             return LayerNorm(channels)
         case "pixel":
             return PixelNorm()
-    raise ValueError(f"no normalisation {name!r}")
+    raise ValueError(f"unknown normalisation {name!r}")
 
 
 def traits(name: str, stddev: Literal["none", "batch"] | int = "none") -> Traits:
@@ -137,7 +137,7 @@ def traits(name: str, stddev: Literal["none", "batch"] | int = "none") -> Traits
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixels doubled along the axes that grow (nearest neighbour), then cut to `size`."""
+    """Doubles the axes that grow (nearest neighbour), then crops to `size`."""
     if (2 * x.shape[2], 2 * x.shape[3]) == size:
         return nn.functional.interpolate(x, scale_factor=2.0)
     for axis in (2, 3):
@@ -147,17 +147,17 @@ def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Means of pairs along the axes that shrink; a last odd row or column is left out."""
+    """Averages pairs along the axes that shrink; a last odd row or column is dropped."""
     return ops.average_pool(x, (x.shape[2] // size[0], x.shape[3] // size[1]))
 
 
 def ladder(height: int, width: int, round_up: bool) -> list[tuple[int, int]]:
-    """Sizes from the image down: each axis is halved until it is 7 or less.
+    """Sizes from the image down: each axis is halved until it is at most 7.
 
     ladder(64, 64) = [(64, 64), (32, 32), (16, 16), (8, 8), (4, 4)]; a long axis is halved more often than a short one.
 
     Args:
-        round_up: how halves of odd numbers are rounded: up for generators, which crop; down for strided critics.
+        round_up: round halves of odd numbers up, for generators, which crop; else down, for strided critics.
     """
     sizes = [(height, width)]
     while max(sizes[-1]) > 7:
@@ -166,30 +166,30 @@ def ladder(height: int, width: int, round_up: bool) -> list[tuple[int, int]]:
 
 
 def step(upper: tuple[int, int], lower: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(kernel, stride) of the strided layer between two rungs: 4 and 2 along a halved axis, else 3 and 1."""
+    """(kernel, stride) of the layer between two sizes of a ladder: 4 and 2 along a halved axis, else 3 and 1."""
     halved = tuple(a > b for a, b in zip(upper, lower, strict=True))
     return tuple(4 if h else 3 for h in halved), tuple(2 if h else 1 for h in halved)  # type: ignore[return-value]
 
 
 def channels(width: int, max_width: int, rungs: int) -> list[int]:
-    """Channels of each rung from the image down: width, 2 width, 4 width ... at most max_width."""
+    """Channels at each size from the image down: width, 2 width, 4 width ..., at most max_width."""
     return [min(width << rung, max_width) for rung in range(rungs)]
 
 
 class LabelEmbedding(nn.Embedding):
-    """Vectors of classes. std: of the normal distribution that they start from."""
+    """Embeddings of class labels. std: of the normal distribution that initializes them."""
 
     def __init__(self, classes: int, dim: int, std: float) -> None:
         super().__init__(classes, dim)
         self.std = std
 
     def forward(self, labels: Tensor) -> Tensor:
-        """labels: int64 [N], or shares of the classes, float [N, classes], for what lies between two -> [N, dim]."""
+        """labels: int64 [N], or class weights, float [N, classes], to interpolate between classes -> [N, dim]."""
         return labels.to(self.weight.dtype) @ self.weight if labels.is_floating_point() else super().forward(labels)
 
 
 class LabelledLatent(nn.Module):
-    """The latent, with an embedding of the label behind it where there are classes.
+    """Appends an embedding of the label to the latent, if there are classes.
 
     z: [N, D], labels: int64 [N] -> [N, D + D/2 or D].
     """
@@ -206,9 +206,9 @@ class LabelledLatent(nn.Module):
 
 
 class Projection(nn.Module):
-    """What the label adds to a score: <embedding(label), features> (Miyato and Koyama 2018, equation 3).
+    """The label's term of a score: <embedding(label), features> (Miyato and Koyama 2018, equation 3).
 
-    features: [N, C, H, W], averaged over pixels; labels: int64 [N] -> [N]; zero where there are no classes.
+    features: [N, C, H, W], averaged over pixels; labels: int64 [N] -> [N]; zero without classes.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

@@ -1,10 +1,10 @@
-"""The operators that networks are made of. Networks use these and no others, so that they can be made faster here.
+"""The operators that networks consist of, collected so that they can be made faster in one place, and initialization.
 
-Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.pruned`, which skip what ends in zeros.
-Where nothing is differentiated (but for layers that make images), or a case is an exotic one, they are the stock operators.
-A matrix product needs no help.
+Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.double_backward`, which compute nothing that is
+always zero. PyTorch's operators run if nothing is differentiated (except in layers that output images), and in unusual
+cases.
 
-Weights start as drawn by `initialise`, from the run's seed, on the CPU: the same on every device.
+`initialise` sets the starting weights from the run's seed on the CPU, so that they are the same on every device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Axes = tuple[int, int]
 
 
 class Conv2d(nn.Conv2d):
-    """torch's, with leaner derivatives."""
+    """PyTorch's layer with the derivatives of `nets.double_backward`."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
@@ -32,7 +32,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """torch's, with leaner derivatives."""
+    """PyTorch's layer with the derivatives of `nets.double_backward`."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is not None:
@@ -44,16 +44,16 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 
 def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) -> Tensor | None:
-    """The layer's output with leaner derivatives; None where the stock operator has to do."""
+    """The layer's output with the derivatives of `nets.double_backward`; None if PyTorch's operator has to be used."""
     if x.ndim != 4 or torch.compiler.is_compiling():
         return None
     blocks = how.transposed and better_as_blocks(x, layer.out_channels, layer.kernel_size, how)
-    # asked of the parameters, not of the weight itself: it may have to be scaled
+    # check the parameters, not `layer.weight`, which may be scaled from them
     if not blocks and not _differentiated(x, *layer.parameters()):
         return None
     tensors = [x, layer.weight, layer.bias]
     if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
-        # once for this pass and its derivatives: gradients of several passes add up in the weights' own precision
+        # cast once for this pass and its derivatives: gradients of several passes add up in the precision of the weights
         dtype = torch.get_autocast_dtype(x.device.type)
         tensors = [None if t is None else t.to(dtype) for t in tensors]
     cast = [None if t is None else _not_a_leaf(t) for t in tensors]
@@ -61,14 +61,14 @@ def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) 
 
 
 def _differentiated(*tensors: Tensor) -> bool:
-    """Whether there will be derivatives, by the ordinary autograd."""
+    """Whether autograd will differentiate with respect to one of the tensors."""
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     return any(t.requires_grad for t in tensors)
 
 
 def _not_a_leaf(tensor: Tensor) -> Tensor:
-    """The same numbers: `torch.autograd.grad` cannot tell whether it will execute a leaf."""
+    """A view of a leaf: `torch.autograd.grad` cannot tell whether it will execute a leaf itself."""
     return tensor.view_as(tensor) if tensor.is_leaf and tensor.requires_grad else tensor
 
 
@@ -89,7 +89,7 @@ def conv_transpose(
 
 
 def average_pool(x: Tensor, kernel: Axes) -> Tensor:
-    """Means over patches of `kernel` pixels; what is left over at the far edges is left out."""
+    """Means over patches of `kernel` pixels; incomplete patches at the far edges are dropped."""
     if not _differentiated(x):
         return nn.functional.avg_pool2d(x, kernel)
     return run(AveragePool, x, kernel)
@@ -112,25 +112,27 @@ def _rectified(x: Tensor, slope: float) -> Tensor:
 
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> None:
-    """Draws all weights; biases are zero, embeddings start as they say.
+    """Initializes all weights; biases become zero, embeddings normal with their own `std`.
 
     Args:
-        init: "normal": deviation `std` (DCGAN: 0.02); "truncated-normal": the same, cut at two deviations, as
-            TensorFlow draws it; "he": normal, deviation sqrt(2 / inputs) (He et al. 2015, equation 10); "glorot":
-            uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16); "tflib": as the code of
-            Gulrajani et al. 2017, see `tflib_limit`; "one": normal, deviation 1.
+        init: "normal": deviation `std` (DCGAN: 0.02); "truncated-normal": the same, truncated at two deviations, as in
+            TensorFlow; "he": normal, deviation sqrt(2 / inputs) (He et al. 2015, equation 10); "glorot": uniform in
+            +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16); "tflib": as in the code of Gulrajani et
+            al. 2017, see `tflib_limit`; "one": normal, deviation 1.
     """
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            _draw(module, rng, init, std)
+            _initialise_weight(module, rng, init, std)
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0.0, float(getattr(module, "std", 1.0)), generator=rng)
 
 
-def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator, init: str, std: float) -> None:
+def _initialise_weight(
+    module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator, init: str, std: float
+) -> None:
     weight = module.weight
     match init:
         case "normal":
@@ -147,28 +149,28 @@ def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generat
         case "one":
             weight.normal_(0.0, 1.0, generator=rng)
         case _:
-            raise ValueError(f"no initialiser {init!r}")
+            raise ValueError(f"unknown initializer {init!r}")
 
 
 def fan_in(module: nn.Module) -> float:
-    """Inputs that meet in one output; of a transposed convolution, kernel / stride of each axis overlap.
+    """Number of inputs of one output. In a transposed convolution, kernel / stride inputs overlap along each axis.
 
-    One that neither strides nor pads stands at the bottom of a generator, and meets a single pixel.
+    One that neither strides nor pads is the first layer of a generator: its input is a single pixel.
     """
     weight = module.weight
     assert isinstance(weight, Tensor)
     if not isinstance(module, nn.ConvTranspose2d):
         return weight[0].numel()
     overlap = math.prod(module.kernel_size) / math.prod(module.stride)
-    alone = module.stride == (1, 1) and module.padding == (0, 0)
-    return module.in_channels / module.groups * (1.0 if alone else overlap)
+    single_pixel = module.stride == (1, 1) and module.padding == (0, 0)
+    return module.in_channels / module.groups * (1.0 if single_pixel else overlap)
 
 
 def tflib_limit(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
-    """Of the uniform distribution that weights start from in the code of Gulrajani et al. 2017 (tflib/ops).
+    """Limit of the uniform distribution that initializes weights in the code of Gulrajani et al. 2017 (tflib/ops).
 
-    Convolutions: deviation sqrt(4 / (inputs + outputs)), of He, where a stride divides the outputs of a strided
-    convolution and the inputs of a transposed one by its area. Dense layers: as Glorot found.
+    Convolutions: deviation sqrt(4 / (inputs + outputs)), after He; the area of the stride divides the outputs of a strided
+    convolution and the inputs of a transposed one. Dense layers: Glorot.
     """
     if isinstance(module, nn.Linear):
         return math.sqrt(6.0 / (module.in_features + module.out_features))
@@ -193,9 +195,9 @@ class _Scaled(nn.Module):
 
 
 def equalise(network: nn.Module) -> None:
-    """Every layer uses its weights times sqrt(2 / inputs), so that all learn at one rate (Karras et al. 2018, 4.1).
+    """Scales the weights of each layer by sqrt(2 / inputs) in each pass: equalized learning rate (Karras et al. 2018, 4.1).
 
-    The stored weights, which the optimiser, the running average and clipping see, stay unscaled.
+    The stored weights, which the optimiser, the EMA and clipping see, stay unscaled.
     """
     layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
     for layer in layers:

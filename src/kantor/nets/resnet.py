@@ -1,7 +1,7 @@
 """The residual networks of WGAN-GP (Gulrajani et al. 2017 and its published code), for any size and number of channels.
 
-At 64x64, width 64 and max_width 512, without `block_bias`, they are those of the 64x64 experiments; at 32x32, both widths 128, and a critic
-with `first="block", halvings=2, flat_blocks=2, head="mean", norm="none"` those of CIFAR-10.
+At 64x64, with width 64, max_width 512 and no `block_bias`, they are those of the 64x64 experiments. At 32x32, with both widths
+128 and a critic with `first="block", halvings=2, flat_blocks=2, head="mean", norm="none"`, they are those of CIFAR-10.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Critic(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Two convolutions beside a shortcut; the first of each way works on the enlarged image."""
+    """Two convolutions and a shortcut; the first convolution works on the enlarged image."""
 
     def __init__(self, inputs: int, outputs: int, size: Size, config: ResnetGenerator) -> None:
         super().__init__()
@@ -111,13 +111,13 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(upsample(ops.relu(self.norm1(x)), self.size))
         y = self.conv2(ops.relu(self.norm2(y)))
-        # enlarging and a 1x1 convolution commute: this order costs a quarter
+        # a 1x1 convolution commutes with upsampling: before it, it costs a quarter
         total: Tensor = y + upsample(self.shortcut(x), self.size)
         return total
 
 
 class DownBlock(nn.Module):
-    """Two convolutions beside a shortcut, both pooled to `size`; None keeps the size, and the shortcut bare."""
+    """Two convolutions and a shortcut, both pooled to `size`; None keeps the size, with an identity shortcut."""
 
     def __init__(self, inputs: int, outputs: int, size: Size | None, config: ResnetCritic) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class DownBlock(nn.Module):
 
 
 class FirstBlock(nn.Module):
-    """The block that meets the image itself: nothing comes before its first convolution."""
+    """The critic's first block: neither norm nor activation precedes its first convolution."""
 
     def __init__(self, inputs: int, outputs: int, size: Size) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Convolutions padded as TensorFlow pads them ("SAME"), which is uneven where a kernel is even or a stride does not divide.
+"""Layers with TensorFlow's "SAME" padding, which is uneven if the kernel is even or the stride does not divide the size.
 
-The layers of `nets.stack` are made of these.
+Networks of `nets.stack` consist of these.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ Pads = tuple[int, int]
 
 
 def same_padding(size: int, kernel: int, stride: int) -> Pads:
-    """Pixels of zeros (before, behind) an axis, so that a convolution gives ceil(size / stride) of it.
+    """Zeros to pad (before, after) an axis, so that a convolution outputs ceil(size / stride) pixels.
 
-    Behind gets the odd one: a kernel of 4 at a stride of 1 is padded by (1, 2).
+    The odd one goes after: a kernel of 4 at a stride of 1 is padded by (1, 2).
     """
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def transposed_padding(size: int, kernel: int) -> Pads:
-    """The same for a transposed convolution with a stride of 1, which is a convolution with its kernel turned round.
+    """The same for a transposed convolution with a stride of 1, which is a convolution with a flipped kernel.
 
-    A transposed convolution is the gradient of a convolution: where that reaches `before` pixels to the near side of
-    its output, this one reaches as many to the far side. So an even kernel is padded the other way round: 4 by (2, 1).
+    A transposed convolution is the gradient of a convolution: if that reaches `before` pixels to the near side of its
+    output, this one reaches as many to the far side. So an even kernel is padded the other way round: 4 by (2, 1).
     """
-    before, behind = same_padding(size, kernel, 1)
-    return behind, before
+    before, after = same_padding(size, kernel, 1)
+    return after, before
 
 
 class Padding(NamedTuple):
-    """What the convolution pads on its own (rows, columns), and what is done before it (left, right, top, bottom)."""
+    """Padding inside the convolution (rows, columns), and before it (left, right, top, bottom)."""
 
     inside: Size
     outside: tuple[int, int, int, int]
@@ -49,14 +49,14 @@ class Padding(NamedTuple):
 
 
 def padding(rows: Pads, columns: Pads) -> Padding:
-    """Even padding costs nothing inside the convolution; uneven padding is done before it."""
+    """Puts even padding inside the convolution, where it costs nothing, and uneven padding before it."""
     if rows[0] == rows[1] and columns[0] == columns[1]:
         return Padding((rows[0], columns[0]), (0, 0, 0, 0))
     return Padding((0, 0), (*columns, *rows))
 
 
-def size_behind(layer: UpLayer | DownLayer, size: Size) -> Size:
-    """What a layer makes of an image of this size."""
+def output_size(layer: UpLayer | DownLayer, size: Size) -> Size:
+    """Output size of a layer for an input of this size."""
     if isinstance(layer, DownLayer):
         return -(-size[0] // layer.stride), -(-size[1] // layer.stride)
     factor = layer.stride * (1 + layer.upsample)
@@ -65,10 +65,10 @@ def size_behind(layer: UpLayer | DownLayer, size: Size) -> Size:
 
 
 class UpStep(nn.Module):
-    """A layer of a stacked generator: [N, inputs, H, W] -> [N, outputs, factor H, factor W], cut to `crop`.
+    """A layer of a stacked generator: [N, inputs, H, W] -> [N, outputs, factor H, factor W], cropped to `crop`.
 
-    Where it multiplies the size, a transposed convolution is the gradient of the "SAME" convolution that divides the
-    larger image: what that one's padding met is cut off.
+    A transposed convolution that multiplies the size is the gradient of the "SAME" convolution that divides the larger
+    image; what lies under that one's padding is cropped.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class UpStep(nn.Module):
             rows, columns = (same_padding(side * layer.stride, layer.kernel, layer.stride) for side in size)
             self.padding = Padding((rows[0], columns[0]), (0, 0, 0, 0))
             self.conv = ops.conv_transpose(inputs, outputs, kernel, stride, self.padding.inside)
-        self.size = size_behind(layer.model_copy(update={"upsample": False}), size)
+        self.size = output_size(layer.model_copy(update={"upsample": False}), size)
         self.norm, self.activation = norm, activation
 
     def forward(self, x: Tensor) -> Tensor:

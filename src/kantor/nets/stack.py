@@ -1,8 +1,8 @@
-"""Networks of layers as the configuration lists them, for one size of image: those of the seeds and of small papers.
+"""Networks of layers as the configuration lists them, for one image size, such as those of published code.
 
-Padding is TensorFlow's "SAME" throughout (`nets.same`). `width` and `max_width` mean nothing here: every layer has a
-width of its own. Layers marked `grown` can be faded in (`nets.growing`); the two images are mixed behind the output
-activation, so that at the start exactly the smaller network's images come out, each pixel doubled.
+Padding is TensorFlow's "SAME" (`nets.same_padding`). `width` and `max_width` are ignored: every layer has its own width.
+Layers marked `grown` can be faded in (`nets.progressive`). The old and the new image are mixed after the output activation,
+so that at the start the output is exactly the smaller network's image, each pixel doubled.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from kantor.config.schema import StackCritic, StackGenerator, UpLayer
 from kantor.errors import ConfigError
 from kantor.nets import ops, progressive
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
-from kantor.nets.same_padding import DownStep, Size, UpStep, size_behind
+from kantor.nets.same_padding import DownStep, Size, UpStep, output_size
 from kantor.types import ImageSpec
 
 LARGEST = 2048
-"""Pixels a side that no layer exceeds, whatever a file asks for."""
+"""Largest side of any layer's output, in pixels."""
 
 ACTIVATIONS = {"relu": ops.relu, "leaky-relu": ops.leaky_relu}
 
 
 class Generator(progressive.Fading):
-    """A dense layer, then convolutions from its few pixels to an image. `width` and `max_width` are not used.
+    """A dense layer, then convolutions from its few pixels to an image.
 
     (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
     """
@@ -49,7 +49,7 @@ class Generator(progressive.Fading):
         last = UpStep(config.layers[-1], widths[-1], spec.channels, sizes[-2], nn.Identity(), nn.Identity())
         self.layers = nn.ModuleList([*hidden, last])
         self.split = self.growth.split if fading else None
-        self.beside = self.growth.beside if fading else frozenset()
+        self.mixed = self.growth.mixed if fading else frozenset()
         if self.split is not None:
             layer, inputs = progressive.old_image(config, self.growth)
             self.old_picture = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
@@ -62,18 +62,18 @@ class Generator(progressive.Fading):
             if number == self.split:
                 old = self._output(self.old_picture(x))
             y = layer(x)
-            x = self._mixed(x, y) if number in self.beside else y
+            x = self._mix(x, y) if number in self.mixed else y
         image = self._output(x)
         if old is None:
             return image
-        return self._mixed(nn.functional.interpolate(old, scale_factor=float(self.factor)), image)
+        return self._mix(nn.functional.interpolate(old, scale_factor=float(self.factor)), image)
 
     def _output(self, x: Tensor) -> Tensor:
         return 2 * torch.sigmoid(x) - 1 if self.sigmoid else torch.tanh(x)
 
 
 class Critic(progressive.Fading):
-    """Convolutions from an image to a dense layer, which gives the score. `width` and `max_width` are not used.
+    """Convolutions from an image, then a dense layer that outputs the score.
 
     (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
     """
@@ -88,12 +88,12 @@ class Critic(progressive.Fading):
         size, inputs, layers = spec[:2], spec.channels, []
         for layer, norm in zip(config.layers, norms, strict=True):
             layers.append(DownStep(layer, inputs, size, normalisation(norm, layer.width, config.batch_norm)))
-            size, inputs = size_behind(layer, size), layer.width
+            size, inputs = output_size(layer, size), layer.width
         self.layers = nn.ModuleList(layers)
         self.dropouts = nn.ModuleList(dropout(config.dropout if number else 0.0) for number in range(len(layers)))
         self.unit = config.range == "unit"
         self.split = self.growth.split if fading else None
-        self.beside = self.growth.beside if fading else frozenset()
+        self.mixed = self.growth.mixed if fading else frozenset()
         if self.split is not None:
             first = progressive.old_first(config, self.growth)
             self.halved = (spec.height // 2, spec.width // 2)
@@ -108,33 +108,34 @@ class Critic(progressive.Fading):
         old = None if self.split is None else self.old_first(pool(x, self.halved))
         for number, (drop, layer) in enumerate(zip(self.dropouts, self.layers, strict=True)):
             if old is not None and number == self.split:
-                x = self._mixed(old, x)
+                x = self._mix(old, x)
             y = layer(drop(x))
-            x = self._mixed(x, y) if number in self.beside else y
+            x = self._mix(x, y) if number in self.mixed else y
         if old is not None and self.split == len(self.layers):
-            x = self._mixed(old, x)
+            x = self._mix(old, x)
         score: Tensor = self.score(self.stddev(x).flatten(1)).flatten() + self.projection(x, labels)
         return score
 
 
 def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
-    """Of what reaches each layer, and of the image.
+    """Input size of each layer, and the size of the image.
 
     Raises:
-        ConfigError: they do not end at the size of the image, or a layer cannot be built.
+        ConfigError: the layers do not end at the size of the image, or a layer cannot be built.
     """
     sizes: list[Size] = [config.base[:2]]
     for number, layer in enumerate(config.layers):
         _check_layer(layer, sizes[-1], f"generator.layers.{number}")
-        sizes.append(size_behind(layer, sizes[-1]))
+        sizes.append(output_size(layer, sizes[-1]))
     if sizes[-1] != spec[:2]:
         height, width = sizes[-1]
-        asked = f"{spec.height}" if spec.height == spec.width else f"{spec.height}x{spec.width}"
+        wanted = f"{spec.height}" if spec.height == spec.width else f"{spec.height}x{spec.width}"
         size = f"{height}" if height == width else f"{height}x{width}"
         raise ConfigError(
             "generator.layers",
-            f"make images of {height}x{width}, but data.size is {asked}",
-            f"choose --size {size}, a preset of another size, or networks of any: --set generator.kind=upsampling --set critic.kind=dcgan",
+            f"make images of {height}x{width}, but data.size is {wanted}",
+            f"choose --size {size}, a preset of another size, or networks for any size: "
+            "--set generator.kind=upsampling --set critic.kind=dcgan",
         )
     return sizes
 
@@ -142,9 +143,9 @@ def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
 def _check_layer(layer: UpLayer, size: Size, where: str) -> None:
     if layer.stride > layer.kernel:
         what = f"a kernel of {layer.kernel} leaves gaps at a stride of {layer.stride}"
-        raise ConfigError(where, what, "choose a kernel no smaller than the stride")
-    whole = size_behind(layer.model_copy(update={"crop": 0}), size)
-    if layer.crop > max(whole):
-        raise ConfigError(where, f"crops {whole[0]}x{whole[1]} to {layer.crop}", "choose a crop no larger, or 0")
-    if max(whole) > LARGEST:
-        raise ConfigError(where, f"makes {whole[0]}x{whole[1]} pixels", f"stay below {LARGEST} a side")
+        raise ConfigError(where, what, "choose a kernel at least as large as the stride")
+    uncropped = output_size(layer.model_copy(update={"crop": 0}), size)
+    if layer.crop > max(uncropped):
+        raise ConfigError(where, f"crops {uncropped[0]}x{uncropped[1]} to {layer.crop}", "choose a smaller crop, or 0")
+    if max(uncropped) > LARGEST:
+        raise ConfigError(where, f"outputs {uncropped[0]}x{uncropped[1]} pixels", f"stay below {LARGEST} a side")

@@ -1,8 +1,8 @@
-"""A generator that starts from an image: down to a few pixels, up again, and across (Ronneberger et al. 2015).
+"""A U-Net that generates an image from a condition, another image (Ronneberger et al. 2015).
 
-As in Isola et al. 2017 the way up meets at each size what the way down saw there, so that a line of the condition stays
-where it is. Unlike theirs a latent joins at the bottom, so that the same lines can have many colours; it is the same for all
-places, so that an image has one ground and not a patchwork.
+As in Isola et al. 2017, skip connections join layers of one size, so that a line of the condition stays where it is. Unlike
+theirs, a latent is added at the smallest size, so that the same lines can get many colours. It is the same at all positions,
+so that an image has one background and not a patchwork.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
-    """Strided convolutions down, nearest-neighbour upsampling and convolutions up, each beside its mirror image.
+    """Strided convolutions down, then nearest-neighbour upsampling and convolutions up, with skip connections.
 
     (z [N, D], labels [N] or None, condition [N, K, H, W] in [-1, 1]) -> [N, C, H, W] in [-1, 1].
 
@@ -48,20 +48,20 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         if condition is None:
-            raise ValueError("this generator starts from an image, its condition")
+            raise ValueError("this generator needs a condition")
         x = ops.leaky_relu(self.entry(condition))
-        seen = []
+        skips = []
         for size, layer, norm in zip(self.sizes[1:], self.down, self.down_norms, strict=True):
-            seen.append(x)
+            skips.append(x)
             x = ops.leaky_relu(norm(layer(_even(x, size))))
         x = x + self.base(self.latent(z, labels))[:, :, None, None]
-        for rung in reversed(range(len(seen))):
-            beside = torch.cat([upsample(x, self.sizes[rung]), seen[rung]], dim=1)
-            x = ops.leaky_relu(self.up_norms[rung](self.up[rung](beside)))
+        for rung in reversed(range(len(skips))):
+            joined = torch.cat([upsample(x, self.sizes[rung]), skips[rung]], dim=1)
+            x = ops.leaky_relu(self.up_norms[rung](self.up[rung](joined)))
         return torch.tanh(self.picture(x))
 
 
 def _even(x: Tensor, smaller: tuple[int, int]) -> Tensor:
-    """A last row or column of zeros where half an odd number is rounded up: strided convolutions round down."""
+    """Appends a row or column of zeros if half of an odd side is rounded up: strided convolutions round down."""
     below, beyond = (n % 2 if n > small else 0 for n, small in zip(x.shape[2:], smaller, strict=True))
     return nn.functional.pad(x, (0, beyond, 0, below)) if below or beyond else x

@@ -1,4 +1,4 @@
-"""What keeps a critic in bounds, other than a penalty: drift, clipped weights, clipped gradients."""
+"""Constraints on the critic other than penalties: drift, weight clipping, gradient clipping."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kantor.objectives.losses import at_least_float32
 
 @dataclass(frozen=True)
 class Drift:
-    """weight x score^2, part of the critic's loss: (real scores [N], fake scores [N]) -> [N].
+    """weight x score^2, a term of the critic's loss: (real scores [N], fake scores [N]) -> [N].
 
     Attributes:
-        of: "mean-real" takes real scores (Karras et al. 2018, app. A.1), "mean-both" the mean of real and fake ones'
-            squares; "half-sum-real" is half the batch's sum in the place of its mean, a quirk (docs/quirks.md).
+        of: "mean-real" takes the real scores (Karras et al. 2018, app. A.1), "mean-both" the mean square of real and fake
+            scores, "half-sum-real" half the sum over the batch instead of its mean, a quirk (docs/quirks.md).
     """
 
     weight: float
@@ -35,11 +35,11 @@ class Drift:
 class WeightClipping:
     """Clamps tensors to [-bound, bound] in place.
 
-    To be called with all of the critic's parameters after each of its steps, as in algorithm 1 of Arjovsky et al.
-    2017. Their code clamps before the step, so that its generator meets weights one step out of bounds.
+    Called with all of the critic's parameters after each of its steps, as in algorithm 1 of Arjovsky et al. 2017. Their
+    code clamps before the step, so that the generator sees weights one step out of bounds.
 
     Attributes:
-        scope: "kernels" leaves all but the weights of convolutions, tensors of four dimensions, as they are.
+        scope: "kernels" clamps only the weights of convolutions, which have four dimensions.
         when: "after" a critic step, or "before" it.
     """
 
@@ -56,9 +56,9 @@ class WeightClipping:
 
 @dataclass(frozen=True)
 class GradientClipping:
-    """Scales gradients in place so that the norm of them all together is at most `bound`.
+    """Scales gradients in place so that their total norm is at most `bound`.
 
-    It bounds steps, not slopes: no constraint of a Wasserstein critic, but what published code has in its place
+    This bounds steps, not slopes: it does not constrain a Wasserstein critic, but published code uses it instead
     (docs/quirks.md).
     """
 

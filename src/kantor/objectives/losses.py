@@ -1,7 +1,7 @@
 """Losses: (real scores [N], fake scores [N]) -> [N], to be minimised; the step takes the mean.
 
-Scores are what the critic puts out, without a sigmoid. Results are at least float32: bfloat16 scores are widened
-first, so that no sum rounds to 8 bits. A generator's loss ignores the real scores, but for the relativistic one.
+Scores are the critic's outputs, without a sigmoid. Results are at least float32: bfloat16 scores are widened first, so
+that no sum is rounded to 8 bits. Generator losses ignore the real scores, except the relativistic one.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """`x` in float32 if it was narrower; float64 stays."""
+    """`x` as float32 if it is narrower; float64 stays."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """fake - real (Arjovsky et al. 2017, eq. 2, sign turned). Minus its mean estimates the distance."""
+    """fake - real (Arjovsky et al. 2017, eq. 2, negated). Minus its mean estimates the distance."""
     return at_least_float32(fake) - at_least_float32(real)
 
 
 def wasserstein_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """-fake (Arjovsky et al. 2017, algorithm 1). Hinge GAN has the same."""
+    """-fake (Arjovsky et al. 2017, algorithm 1). The same in the hinge GAN."""
     return -at_least_float32(fake)
 
 
 def non_saturating_critic(real: Tensor, fake: Tensor) -> Tensor:
     """softplus(-real) + softplus(fake) = -log D(x) - log(1 - D(G(z))), D = sigmoid(score).
 
-    Goodfellow et al. 2014, eq. 1, with the sign turned.
+    Goodfellow et al. 2014, eq. 1, negated.
     """
     return softplus(-at_least_float32(real)) + softplus(at_least_float32(fake))
 
@@ -54,18 +54,18 @@ def least_squares_generator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """max(0, 1 - real) + max(0, 1 + fake) (Lim and Ye 2017); `wasserstein_generator` goes with it."""
+    """max(0, 1 - real) + max(0, 1 + fake) (Lim and Ye 2017), used with `wasserstein_generator`."""
     return (1 - at_least_float32(real)).relu() + (1 + at_least_float32(fake)).relu()
 
 
 def relativistic_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """softplus(-(real - fake)): the i-th real against the i-th fake.
+    """softplus(-(real - fake)), which compares the i-th real with the i-th fake score.
 
-    Jolicoeur-Martineau 2019 (RSGAN); with R1 and R2 it is R3GAN (Huang et al. 2024).
+    Jolicoeur-Martineau 2019 (RSGAN); with R1 and R2: R3GAN (Huang et al. 2024).
     """
     return softplus(at_least_float32(fake) - at_least_float32(real))
 
 
 def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """softplus(-(fake - real)): the critic's with the roles exchanged (the same sources)."""
+    """softplus(-(fake - real)): the critic's loss with the roles exchanged (same sources)."""
     return relativistic_critic(fake, real)

@@ -1,4 +1,4 @@
-"""An objective: what critic and generator minimise, and what keeps the critic in bounds."""
+"""Objectives: the losses of critic and generator, with penalties and constraints."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ from kantor.types import Traits
 
 @dataclass(frozen=True)
 class Objective:
-    """What a run minimises.
+    """What critic and generator minimise.
 
     Attributes:
-        name: as in the configuration: "wgan-gp".
+        name: as in the configuration, such as "wgan-gp".
         critic: (real scores [N], fake scores [N]) -> [N].
         generator: (real scores [N], fake scores [N]) -> [N]; ignores the first unless `generator_needs_real`.
-        penalties: gradient penalties by name, none of weight 0.
+        penalties: gradient penalties by name, without those of weight 0.
         drift: (real scores [N], fake scores [N]) -> [N], weight included, or None.
-        constraint: called with the critic's parameters at each critic step, or None.
-        gradient_clipping: called with the critic's gradients at each critic step, or None.
-        l1: weight of the mean distance to the real image in the generator's loss; of paired images alone.
-        wasserstein: mean(real scores) - mean(fake scores) estimates a distance, so the curve means something.
-        generator_needs_real: the generator's step has to score real images too.
+        constraint: called with the critic's parameters at each critic step; or None.
+        gradient_clipping: called with the critic's gradients at each critic step; or None.
+        l1: weight of the mean absolute difference to the real image in the generator's loss, for paired images.
+        wasserstein: whether mean(real scores) - mean(fake scores) estimates a distance.
+        generator_needs_real: whether the generator's step scores real images too.
     """
 
     name: str
@@ -71,20 +71,20 @@ class Objective:
 
     @property
     def round_of_penalties(self) -> int:
-        """Critic steps in which every penalty is due at least once, and the laziest one once."""
+        """Number of critic steps in which every penalty is due at least once, and the laziest exactly once."""
         return max((penalty.every for penalty in self.penalties.values()), default=1)
 
     def refuses(self, critic_traits: Traits) -> str | None:
-        """Why a critic like this one cannot be trained so, with what to use instead; None where it can.
+        """Why a critic with these traits cannot be trained, and what to use instead; None if it can.
 
-        Minibatch stddev mixes the batch too and is allowed: Karras et al. 2018 train with it under this very penalty,
-        and the gradient that comes in by way of the one channel is small beside the rest (docs/networks.md).
+        Minibatch stddev mixes the batch too, but is allowed: Karras et al. 2018 train with it under this penalty, and the
+        gradient through its one channel is small (docs/networks.md).
         """
         if not self.penalties or critic_traits.normalisation != "batch":
             return None
         return (
-            "a gradient penalty does not go with batch norm in the critic: each image's gradient would depend on "
-            "the other images of its batch, so the penalty would not be the one of the paper "
+            "a gradient penalty cannot be combined with batch norm in the critic: each image's gradient would depend on "
+            "the other images of its batch, so the penalty would not be that of the paper "
             "(Gulrajani et al. 2017, section 4); use --set critic.norm=layer or --set critic.norm=none"
         )
 
@@ -111,7 +111,7 @@ _FORMULAS = {"two-sided": two_sided, "one-sided": one_sided, "zero-centred": zer
 
 
 def build_objective(config: schema.ObjectiveConfig) -> Objective:
-    """The objective that `config` describes. Terms of weight 0 are left out: they cost and refuse nothing."""
+    """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic."""
     losses = _losses_of(config)
     drift, clipping = config.drift, config.constraint
     return Objective(
@@ -131,7 +131,7 @@ def build_objective(config: schema.ObjectiveConfig) -> Objective:
 
 
 def name_of(config: schema.ObjectiveConfig) -> str:
-    """What it is called: its kind, or the name of the user's own."""
+    """The name of an objective: its kind, or the name under which a custom one is registered."""
     return config.name if isinstance(config, schema.CustomObjective) else config.kind
 
 
@@ -141,72 +141,74 @@ OWN: dict[str, _Losses] = {}
 def register(
     name: str, critic: Loss, generator: Loss, wasserstein: bool = False, generator_needs_real: bool = False
 ) -> None:
-    """Losses of your own, for `objective.kind = "custom"`, `objective.name = name`.
+    """Registers custom losses, used with `objective.kind = "custom"`, `objective.name = name`.
 
     Args:
         critic: (real scores [N], fake scores [N]) -> [N], to be minimised.
-        generator: the same; it does not look at the real scores unless `generator_needs_real`.
-        wasserstein: mean(real scores) - mean(fake scores) estimates a distance and is drawn as one.
+        generator: likewise; ignores the real scores unless `generator_needs_real`.
+        wasserstein: whether mean(real scores) - mean(fake scores) estimates a distance, to be plotted as one.
     Raises:
-        ConfigError: a loss cannot be computed, is not one number a sample, or has its sign the wrong way round.
+        ConfigError: a loss cannot be computed, is not one number per sample, or has the wrong sign.
     """
     own_name(name, "objective")
-    pulls = _pulls(name, "critic", critic)
-    for which, right in (("real scores rise", min(real for real, _ in pulls) < 0),
-                         ("scores of generated images fall", max(fake for _, fake in pulls) > 0)):  # fmt: skip
-        if not right:
-            what = f"the critic's loss does not fall when {which}"
-            raise ConfigError(name, what, "turn its sign round: losses are minimised, and real scores are to be higher")
-    pulls = _pulls(name, "generator", generator)
-    if min(fake for _, fake in pulls) >= 0:
-        what = "the generator's loss does not fall when scores of its images rise"
-        raise ConfigError(name, what, "turn its sign round: losses are minimised")
-    if any(real for real, _ in pulls) and not generator_needs_real:
+    slopes = _slopes(name, "critic", critic)
+    falls_with_real, rises_with_fake = min(real for real, _ in slopes) < 0, max(fake for _, fake in slopes) > 0
+    if not (falls_with_real and rises_with_fake):
+        when = "scores of generated images fall" if falls_with_real else "real scores rise"
+        do = "change its sign: losses are minimised, and real scores should be higher"
+        raise ConfigError(name, f"the critic's loss does not fall when {when}", do)
+    slopes = _slopes(name, "generator", generator)
+    if min(fake for _, fake in slopes) >= 0:
+        what = "the generator's loss does not fall when scores of generated images rise"
+        raise ConfigError(name, what, "change its sign: losses are minimised")
+    if any(real for real, _ in slopes) and not generator_needs_real:
         do = "register it with generator_needs_real=True"
-        raise ConfigError(name, "the generator's loss looks at real scores", do)
+        raise ConfigError(name, "the generator's loss depends on real scores", do)
     OWN[name] = _Losses(critic, generator, wasserstein, generator_needs_real)
 
 
-_PROBES = ((0.4, 0.2), (-0.3, -0.6), (1.5, -2.0))  # (real, fake) scores: a loss may have its targets anywhere near
+_TRIAL_SCORES = ((0.4, 0.2), (-0.3, -0.6), (1.5, -2.0))  # (real, fake): the targets of a loss may lie anywhere near
 
 
-def _pulls(name: str, part: str, loss: Loss) -> list[tuple[float, float]]:
-    """How a loss changes with real scores and with fake ones, at each of a few scores."""
-    pulls = []
-    for real_score, fake_score in _PROBES:
+def _slopes(name: str, part: str, loss: Loss) -> list[tuple[float, float]]:
+    """(slope with real scores, slope with fake scores) of a loss, at a few scores."""
+    slopes = []
+    for real_score, fake_score in _TRIAL_SCORES:
         spread = torch.linspace(-0.05, 0.05, 4)
         real, fake = (real_score + spread).requires_grad_(), (fake_score + spread).requires_grad_()
-        value = _tried(name, part, loss, real, fake)
-        slopes = torch.autograd.grad(value.sum(), (real, fake), allow_unused=True)
-        pull_real, pull_fake = (0.0 if slope is None else float(slope.sum()) for slope in slopes)
-        pulls.append((pull_real, pull_fake))
-    return pulls
+        values = _evaluated(name, part, loss, real, fake)
+        gradients = torch.autograd.grad(values.sum(), (real, fake), allow_unused=True)
+        real_slope, fake_slope = (0.0 if gradient is None else float(gradient.sum()) for gradient in gradients)
+        slopes.append((real_slope, fake_slope))
+    return slopes
 
 
-def _tried(name: str, part: str, loss: Loss, real: Tensor, fake: Tensor) -> Tensor:
-    """What the loss makes of four scores each. Raises ConfigError where that is no loss."""
-    do = "it is called with (real scores [N], fake scores [N]) and gives [N], made by torch"
+def _evaluated(name: str, part: str, loss: Loss, real: Tensor, fake: Tensor) -> Tensor:
+    """The loss of four pairs of scores. Raises ConfigError if it is not a valid loss."""
     try:
-        value = loss(real, fake)
+        values = loss(real, fake)
     except Exception as error:
+        do = "it is called with (real scores [N], fake scores [N]) and returns [N], computed by torch"
         raise ConfigError(name, f"the {part}'s loss fails with {type(error).__name__}: {error}", do) from error
-    if not isinstance(value, Tensor) or value.shape != (4,):
-        found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        what = f"a loss must be one number a sample: [N]; the {part}'s is {found}"
+    if not isinstance(values, Tensor) or values.shape != (4,):
+        returned = f"a tensor {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        what = f"a loss must be one number per sample, [N]; the {part}'s is {returned}"
         raise ConfigError(name, what, "leave the mean to the trainer")
-    if not value.requires_grad:
-        raise ConfigError(name, f"the {part}'s loss cannot be differentiated", "make it of the scores, without detach")
-    if not bool(value.isfinite().all()):
-        raise ConfigError(name, f"the {part}'s loss is not finite at scores between -2 and 2", "mend the formula")
-    return value
+    if not values.requires_grad:
+        raise ConfigError(
+            name, f"the {part}'s loss cannot be differentiated", "compute it from the scores, without detach"
+        )
+    if not bool(values.isfinite().all()):
+        raise ConfigError(name, f"the {part}'s loss is not finite at scores between -2 and 2", "fix the formula")
+    return values
 
 
 def _losses_of(config: schema.ObjectiveConfig) -> _Losses:
     if not isinstance(config, schema.CustomObjective):
         return _LOSSES[config.kind]
     if config.name not in OWN:
-        do = f"import the Python module that calls kantor.objective({config.name!r}, ...) first, and go on from Python"
-        raise ConfigError("objective.name", f"{config.name} is not built in, and nobody has registered it", do)
+        do = f"import the Python module that calls kantor.objective({config.name!r}, ...) first, and run from Python"
+        raise ConfigError("objective.name", f"{config.name} is neither built in nor registered", do)
     return OWN[config.name]
 
 
@@ -215,7 +217,7 @@ def _penalty(config: schema.PenaltyConfig) -> GradientPenalty:
     if config.target != 1.0:
         if config.of == "zero-centred":
             do = "leave it out, or choose two-sided or one-sided"
-            raise ConfigError("penalty.target", "a zero-centred penalty pulls the norm to 0, and to no other", do)
+            raise ConfigError("penalty.target", "a zero-centred penalty always pulls the norm to 0", do)
         of = partial(of, target=config.target)
     if config.over == "columns":
         of = partial(by_columns, of=of)

@@ -1,7 +1,7 @@
-"""Penalties on the gradient of a score with respect to its image: where it is taken, what is made of it.
+"""Penalties on the gradient of a score with respect to its image: where it is taken, and what is computed from it.
 
-Random numbers are handed in, never drawn here. A penalty is one number per sample: the gradient is flattened
-over channels, height and width first, so a norm never runs over one axis only, nor over the batch.
+Random numbers are arguments. A penalty is one number per sample: the gradient is flattened over channels, height and
+width first, so that a norm never runs over a single axis, nor over the batch.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ class Probe(Protocol):
     """Where the gradient is taken.
 
     Attributes:
-        batch: the points are this very batch, so its scores serve and no further pass is needed; else None.
-        needs_noise: `points` needs `noise`.
+        batch: the batch that the points are, whose scores are reused without a further pass; else None.
+        needs_noise: whether `points` needs `noise`.
     """
 
     batch: ClassVar[Literal["real", "fake"] | None]
     needs_noise: ClassVar[bool]
 
     def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        """The points. Whoever scores them calls `.detach().requires_grad_()` on them first.
+        """The points, to be scored after `.detach().requires_grad_()`.
 
         Args:
             real, fake: [N, C, H, W].
             uniform: [N] in [0, 1), one number for each sample.
-            noise: [N, C, H, W] in [0, 1), or None where `needs_noise` is false.
+            noise: [N, C, H, W] in [0, 1), or None if `needs_noise` is false.
         Returns:
             [N, C, H, W].
         """
@@ -48,10 +48,10 @@ class Interpolates:
     """u real + (1 - u) fake, one u for each sample (Gulrajani et al. 2017, algorithm 1).
 
     Attributes:
-        alpha: how u comes of the uniform number of each sample: "uniform" is that number. Quirks of published code,
-            for comparison: "normal" is N(0, 1), so that a point may lie beyond both ends (docs/quirks.md names its
-            source), "batch" is one number, the first, for the whole batch.
-        minus: the negative of the real images, a third quirk: (1 - u) fake - u real.
+        alpha: how u follows from the uniform number of each sample: "uniform" is that number. Quirks of published code,
+            for comparison (docs/quirks.md): "normal" is N(0, 1), so that a point may lie beyond either end; "batch" is
+            one number, the first, for the whole batch.
+        minus: negate the real images, a third quirk: (1 - u) fake - u real.
     """
 
     batch: ClassVar[Literal["real", "fake"] | None] = None
@@ -61,10 +61,10 @@ class Interpolates:
     minus: bool = False
 
     def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        share = _per_sample(self._share(uniform), real)
-        return torch.lerp(fake.to(real.dtype), -real if self.minus else real, share)
+        weight = _per_sample(self._weight(uniform), real)
+        return torch.lerp(fake.to(real.dtype), -real if self.minus else real, weight)
 
-    def _share(self, uniform: Tensor) -> Tensor:
+    def _weight(self, uniform: Tensor) -> Tensor:
         if self.alpha == "normal":  # the inverse of the normal distribution, which is infinite at 0 and 1
             return math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-7, 1 - 1e-7))
         return uniform[:1].expand_as(uniform) if self.alpha == "batch" else uniform
@@ -94,12 +94,11 @@ class Fake:
 
 @dataclass(frozen=True)
 class Perturbed:
-    """real + u std s noise: s the standard deviation of all numbers in the batch, one u for each sample.
+    """real + u std s noise, with s the standard deviation of all values of the batch and one u for each sample.
 
-    The form of the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the image to
-    image + 0.5 s U(0, 1). Kodali et al. 2017 write normal noise N(0, c I), with a c that fits one scale of
-    pixels only; relative to s it means the same on every set. As in that code the noise never darkens, and
-    points may leave [-1, 1].
+    This follows the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the image to
+    image + 0.5 s U(0, 1). Kodali et al. 2017 write normal noise N(0, c I), with a c for one scale of pixels; relative to s
+    it means the same for every dataset. As in that code, the noise only brightens, and points may leave [-1, 1].
 
     Attributes:
         std: amplitude of the noise in standard deviations of the batch.
@@ -118,9 +117,9 @@ class Perturbed:
 
 
 def _per_sample(numbers: Tensor, like: Tensor) -> Tensor:
-    """[N] -> [N, 1, 1, 1]. Another length would broadcast in silence: one number for the whole batch."""
+    """[N] -> [N, 1, 1, 1]. Refuses another length, which could broadcast one number silently to the whole batch."""
     if numbers.shape != like.shape[:1]:
-        raise ValueError(f"expected one number a sample, [{len(like)}], got {list(numbers.shape)}")
+        raise ValueError(f"expected one number per sample, [{len(like)}], got {list(numbers.shape)}")
     return numbers.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 
@@ -128,10 +127,10 @@ def _per_sample(numbers: Tensor, like: Tensor) -> Tensor:
 
 
 def input_gradient(scores: Tensor, points: Tensor) -> Tensor:
-    """The gradient of each score with respect to its own point, differentiable once more.
+    """The gradient of each score with respect to its own point, differentiable again.
 
     Args:
-        scores: [N], computed from `points`; score i must depend on no point but i.
+        scores: [N], computed from `points`; score i must depend only on point i.
         points: [N, C, H, W] that require grad.
     Returns:
         [N, C, H, W].
@@ -143,7 +142,7 @@ def input_gradient(scores: Tensor, points: Tensor) -> Tensor:
 def gradient_norm(grad: Tensor) -> Tensor:
     """Euclidean norm of each sample's gradient: [N, C, H, W] -> [N], at least float32.
 
-    Its derivative at norm 0 is 0, where that of a written-out sqrt(sum of squares) is NaN.
+    Its derivative at norm 0 is 0; that of sqrt(sum of squares) would be NaN.
     """
     norm: Tensor = torch.linalg.vector_norm(at_least_float32(grad.flatten(1)), dim=1)
     return norm
@@ -165,9 +164,10 @@ def zero_centred(grad: Tensor) -> Tensor:
 
 
 def by_columns(grad: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-    """The mean of `of` over columns, each channel's and each column's gradient a sample: [N, C, H, W] -> [N].
+    """The mean of `of` over the gradients of all columns of all channels: [N, C, H, W] -> [N].
 
-    What published code computes that takes a norm over one axis (docs/quirks.md): no bound on the critic's slope.
+    This is what published code computes that takes the norm over one axis (docs/quirks.md); it does not bound the
+    critic's slope.
     """
     columns = grad.transpose(2, 3).flatten(0, 2)
     return of(columns).view(len(grad), -1).mean(1)
@@ -181,7 +181,7 @@ class GradientPenalty:
         at: where the gradient is taken.
         of: input gradients [N, C, H, W] -> penalty [N].
         weight: weight of the penalty's mean in the loss, averaged over steps.
-        every: lazy: applied at every k-th critic step at k times the weight (Karras et al. 2020, sec. 3.1).
+        every: applied lazily, at every k-th critic step at k times the weight (Karras et al. 2020, sec. 3.1).
     """
 
     at: Probe
@@ -190,5 +190,5 @@ class GradientPenalty:
     every: int = 1
 
     def due(self, critic_step: int) -> bool:
-        """Whether it is applied at this critic step, counted from 0; step 0 is."""
+        """Whether the penalty is applied at this critic step, counted from 0; at step 0 it is."""
         return critic_step % self.every == 0

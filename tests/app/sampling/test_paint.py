@@ -144,7 +144,7 @@ def test_any_critic_sees_the_pair(config: Any) -> None:
     assert bool((swapped != scores).all())
     plain = build_critic(config, ImageSpec(16, 16, 4), 3, 0)
     assert torch.equal(plain(torch.cat([x, condition], 1), LABELS), scores)
-    with pytest.raises(ValueError, match="looks at a condition"):
+    with pytest.raises(ValueError, match="needs a condition"):
         critic(x, LABELS)
 
 

@@ -390,7 +390,7 @@ def test_a_long_run_is_painted_in_few_points_and_keeps_its_spikes() -> None:
     svg = gap_svg(y, 'Gap "&"')
     assert len(svg) < 20_000
     raw, calm = (path for path in svg_paths(svg) if len(path) > 100)
-    assert abs(raw[raw[:, 1].argmin(), 0] - 288 * (0.155 + 0.69 * 0.54321)) < 1
+    assert abs(raw[raw[:, 1].argmin(), 0] - 288 * (0.155 + 0.66 * 0.54321)) < 1
     assert np.diff(raw[:, 0]).max() < 3 > np.diff(calm[:, 0]).max()
     assert 'aria-label="Gap &quot;&amp;&quot;: from 0 to' in svg
 

@@ -108,7 +108,7 @@ def curve_svg(metrics: Mapping[str, Column], panel: Panel, roll_backs: Column = 
     ):
         figure = new_figure(4, 2.1)
         figure.set_facecolor("none")
-        axes = figure.add_axes((0.155, 0.24, 0.69, 0.72), facecolor="none")
+        axes = figure.add_axes((0.155, 0.24, 0.66, 0.72), facecolor="none")
         paint(axes, metrics, panel, roll_backs, steps=_SVG_STEPS)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))

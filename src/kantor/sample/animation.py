@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.errors import ResourceError
-from kantor.sample.gif import compress, join
+from kantor.sample.gif import gif_bytes, indexed
 from kantor.sample.grid import grid
 
 Frames = Iterator[NDArray[np.uint8]]
@@ -38,7 +38,7 @@ def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool =
         ResourceError: MP4 needs a package that is not there.
     """
     if kind == ".gif":
-        return join([compress(frame, dither) for frame in frames], fps, 1 / fps if loop else 1.0)
+        return gif_bytes([indexed(frame, dither) for frame in frames], fps, 1 / fps if loop else 1.0)
     return _webp(frames, fps) if kind == ".webp" else _mp4(frames, fps)
 
 

@@ -1,4 +1,4 @@
-"""Which moment of a run was the best, by one of its scores."""
+"""Which checkpoint of a run was the best, by one of its scores."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kantor.metrics.score import BETTER, LOWER, kind, may_differ_for
 
 
 class BestScore:
-    """Remembers the best score of a run and asks for a checkpoint of that moment.
+    """Remembers the best score of a run, and asks for a checkpoint when there is a better one.
 
-    Scores that were not measured in the same way as the best so far begin anew: they say nothing about it.
+    A score measured in another way than the best so far replaces it, since the two cannot be compared.
 
     Args:
-        name: of the number: "fd@kantor-small"; "" where the newest moment counts as the best.
+        name: of the score: "fd@kantor-small"; "" if the newest generator counts as the best.
 
     Attributes:
-        value, images_seen: of the best so far; None where there is none.
+        value, images_seen: of the best so far; None before the first.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,29 +33,29 @@ class BestScore:
         if not isinstance(event, Scored) or not math.isfinite(value := event.values.get(self.name, math.nan)):
             return None
         free = may_differ_for(self.name)
-        alike = {name: told for name, told in event.provenance.items() if name not in free} | {"name": self.name}
-        if self.value is not None and alike == self._provenance and not self._better(value, self.value):
+        provenance = {key: value for key, value in event.provenance.items() if key not in free} | {"name": self.name}
+        if self.value is not None and provenance == self._provenance and not self._better(value, self.value):
             return None
         self._before = self.state()
-        self.value, self.images_seen, self._provenance = value, event.images_seen, alike
+        self.value, self.images_seen, self._provenance = value, event.images_seen, provenance
         return [Best(event.images_seen, self.name, value), Save()]
 
     def lost(self) -> None:
-        """The generator of the best moment could not be written: the best before it is still there."""
+        """Goes back to the best score before, whose generator is still there: the new one could not be written."""
         self.load(self._before)
 
     def keeps(self, images_seen: int) -> bool:
-        """Whether the generator of this moment is the one to keep."""
+        """Whether the generator at `images_seen` is the one to keep."""
         return self.images_seen in (None, images_seen)
 
     def state(self) -> dict[str, Any]:
         return {"value": self.value, "images_seen": self.images_seen, "provenance": self._provenance}
 
     def load(self, state: dict[str, Any]) -> None:
-        if self.name:  # else what an earlier call held for the best no longer matters
+        if self.name:  # else the best of an earlier call no longer matters
             self.value, self.images_seen = state["value"], state["images_seen"]
             self._provenance = dict(state["provenance"])
 
     def _better(self, value: float, than: float) -> bool:
-        way = BETTER.get(kind(self.name), LOWER)
-        return value < than if way == LOWER else value > than
+        lower_is_better = BETTER.get(kind(self.name), LOWER) == LOWER
+        return value < than if lower_is_better else value > than

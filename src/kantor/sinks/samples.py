@@ -1,4 +1,4 @@
-"""Contact sheets of samples and the films made of them."""
+"""Grids of samples, and the animations made of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from kantor.sample.grid import grid, png_bytes
 from kantor.sinks.throttle import Throttle
 
 KINDS = ("fixed", "random")
-MOST_PIXELS = 1 << 26
-"""Of a sheet: 64 images of 1024x1024."""
+MAX_PIXELS = 1 << 26
+"""Of a grid: 64 images of 1024x1024."""
 _NUMBER = re.compile("[0-9]{1,18}")
 
 
 class SampleSheets:
-    """Keeps samples/ and the two films in the folder of a run.
+    """Writes samples/ and the two animations in the folder of a run.
 
-    On a start writes samples/reals.png; on samples, samples/fixed/000012800.png and samples/random/000012800.png;
-    on saves (though no oftener than `sparing` allows) and at the end, animation-fixed.gif and animation-random.gif from
-    the sheets on the disk. Sheets past the
-    present point (of a run that was killed, or rolled back) stay but are not shown, until they are written again.
+    - Started: samples/reals.png.
+    - Sampled: samples/fixed/000012800.png and samples/random/000012800.png.
+    - Saved, as often as the throttle allows, and Finished: animation-fixed.gif and animation-random.gif, made of the
+      grids on disk. Later grids (of a run that was killed, or rolled back) are left out until they are written again.
 
     Args:
         folder: of the run.
@@ -40,14 +40,14 @@ class SampleSheets:
 
     def __init__(self, folder: Path, throttle: Throttle | None = None) -> None:
         self.folder, self._throttle = folder, throttle or Throttle()
-        self._frames: dict[Path, gif.Frame] = {}
+        self._frames: dict[Path, Image.Image] = {}
         self._shown: dict[str, list[Path]] = {}
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         match event:
             case Started():
                 if not event.resumed:
-                    self._write("reals.png", event.reals, "images of the set")
+                    self._write("reals.png", event.reals, "real images")
             case Sampled():
                 name = sheet_name(event.images_seen)
                 caption = f"{event.images_seen:,} images seen · epoch {event.epoch:.1f}"
@@ -73,8 +73,8 @@ class SampleSheets:
             path.parent.mkdir(parents=True, exist_ok=True)
         sheet = grid(images, caption=caption)
         atomic.write_bytes(path, png_bytes(sheet))
-        if path.parent.name in KINDS:  # at hand now: to read it back would cost as much again
-            self._frames[path] = gif.compress(sheet)
+        if path.parent.name in KINDS:  # reading it back later would cost as much again
+            self._frames[path] = gif.indexed(sheet)
         self._shown.clear()
 
     def _film(self, kind: str, images_seen: int) -> None:
@@ -86,41 +86,41 @@ class SampleSheets:
         frames = [frame for p in chosen if (frame := self._frame(p))]
         if not frames:
             return
-        atomic.write_bytes(path, gif.join(frames))
+        atomic.write_bytes(path, gif.gif_bytes(frames))
         self._shown[kind] = chosen
-        # with more than 200 sheets the choice thins out in steps: what it dropped never comes back
+        # with more than 200 grids the choice thins out in steps: what it dropped never comes back
         dropped = set(paths) - set(chosen)
         self._frames = {p: frame for p, frame in self._frames.items() if p not in dropped}
 
-    def _frame(self, path: Path) -> gif.Frame | None:
-        """The sheet at `path`, compressed; None where it is gone or was damaged by others."""
+    def _frame(self, path: Path) -> Image.Image | None:
+        """The grid at `path` in 256 colours; None if it is gone or damaged."""
         if path not in self._frames:
             sheet = read_sheet(path)
             if sheet is None:
                 return None
-            self._frames[path] = gif.compress(np.asarray(sheet))
+            self._frames[path] = gif.indexed(np.asarray(sheet))
         return self._frames[path]
 
 
 def sheet_name(images_seen: int) -> str:
-    """12800 -> "000012800.png": sorts as it grows."""
+    """12800 -> "000012800.png"; names sort by number."""
     return f"{images_seen:09d}.png"
 
 
 def sheets(folder: Path, kind: str) -> list[Path]:
-    """The sheets in samples/KIND of the run `folder`, in order of images seen."""
-    found = (path for path in (folder / "samples" / kind).glob("*.png") if _NUMBER.fullmatch(path.stem))
-    return sorted(found, key=lambda path: int(path.stem))
+    """The grids in samples/KIND of the run `folder`, in order of images seen."""
+    paths = (path for path in (folder / "samples" / kind).glob("*.png") if _NUMBER.fullmatch(path.stem))
+    return sorted(paths, key=lambda path: int(path.stem))
 
 
 def read_sheet(path: Path) -> Image.Image | None:
-    """The image at `path`, as RGB; None where it is gone, damaged, or larger than any sheet."""
+    """The image at `path`, as RGB; None if it is gone, damaged, or larger than any grid."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of large images: what is too large is told below
+            warnings.simplefilter("ignore")  # Pillow's, about large images, which are refused below
             with Image.open(path, formats=("PNG",)) as image:
-                if image.width * image.height > MOST_PIXELS:
+                if image.width * image.height > MAX_PIXELS:
                     return None
                 return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
-        return None  # Pillow's ways to say so
+        return None

@@ -163,7 +163,7 @@ def test_table_of_epochs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "(60%)" in lines[2]
     assert re.fullmatch(r"1\.60 epochs in 0:\d\d:\d\d, \S+ s an epoch", last)
     assert exit_of("report", run, "--epochs") == 2
-    assert capsys.readouterr().err == "error: --epochs: is about the table of losses, not the page; add --table\n"
+    assert capsys.readouterr().err == "error: --epochs: changes the table of losses, not the page; add --table\n"
 
 
 def test_an_epoch_is_the_mean_over_its_rows() -> None:

@@ -1,4 +1,4 @@
-"""Where to compute and how precisely."""
+"""Device and precision."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from kantor.errors import ConfigError, ResourceError, nearest
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; "auto" takes a GPU where there is one.
+    """The device of this name; "auto" takes a GPU if there is one.
 
     Raises:
-        ConfigError: no such name. ResourceError: the device is not there.
+        ConfigError: unknown name. ResourceError: the device is missing.
     """
     kind, _, index = name.partition(":")
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if kind == "gpu":
-        raise ConfigError(f"--device {name}", "there is no such device", "use auto, cuda, or mps on a Mac")
+        raise ConfigError(f"--device {name}", "no such device", "use auto, cuda, or mps on a Mac")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
-        raise ConfigError(f"--device {name}", "there is no such device", nearest(name, ["auto", "cpu", "cuda", "mps"]))
+        raise ConfigError(f"--device {name}", "no such device", nearest(name, ["auto", "cpu", "cuda", "mps"]))
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"--device {name}", "no CUDA device is usable here", "use --device cpu")
+        raise ResourceError(f"--device {name}", "CUDA is not available", "use --device cpu")
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
         have = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-        raise ResourceError(f"--device {name}", "there is no such device", f"choose one of: {have}")
+        raise ResourceError(f"--device {name}", "no such device", f"choose one of: {have}")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ResourceError(f"--device {name}", "Apple's GPU is not usable here", "use --device cpu")
+        raise ResourceError(f"--device {name}", "MPS is not available", "use --device cpu")
     return torch.device(kind + (f":{index}" if index else ""))
 
 
 def describe_device(device: torch.device) -> str:
-    """Its name in words: "NVIDIA H100", or the processor's model and the number of threads."""
+    """Its name: "NVIDIA H100", or the processor's model and the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
@@ -59,15 +59,15 @@ _TWO_GIB = 2**31 - 1
 def keep_memory() -> bool:
     """Has glibc keep freed memory (up to 2 GiB at the top of its heap) for the next tensor of that size.
 
-    It would give large tensors back to the system at once, and each new one would be of pages that the system has to
-    clear first: 3 to 6 % of a step on a processor. Tells whether there is such a setting here.
+    By default it returns large tensors to the system at once, which then clears the pages of each new one: 3 to 6 % of
+    a step on a CPU. Returns whether the C library has this setting.
     """
     libc = _glibc()
     return libc is not None and all((libc.mallopt(_M_MMAP_MAX, 0), libc.mallopt(_M_TRIM_THRESHOLD, _TWO_GIB)))
 
 
 def return_memory() -> None:
-    """Gives the system what was kept and is free."""
+    """Returns freed memory to the system."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
@@ -77,7 +77,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
-    """(precision, reason): "auto" takes bfloat16 where the hardware computes in it."""
+    """Returns (precision, reason): "auto" takes bfloat16 if the hardware computes in it."""
     if name != "auto":
         return name, "as set"
     if device.type == "cuda":
@@ -95,7 +95,7 @@ def _cpu_computes_bfloat16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """The context in which networks run. Parameters, gradients and losses stay float32."""
+    """The context for running networks. Parameters, gradients and losses stay float32."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)

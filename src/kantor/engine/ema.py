@@ -1,4 +1,4 @@
-"""Running average of the generator's weights."""
+"""EMA: exponential moving average of the generator's weights."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from kantor.config.schema import Absent, EmaConfig, StepEmaConfig
 
 
 def decay(config: Absent | EmaConfig | StepEmaConfig, images: float, images_seen: int) -> float:
-    """What remains of an old weight after a step of `images` images: 0.5 ** (images / half-life), or as configured.
+    """The factor of the old average in a step of `images` images: 0.5 ** (images / half-life), or as configured.
 
-    With a warm-up the half-life is at most that share of the images seen so far (Karras et al. 2020, "ema_rampup").
+    With a warm-up the half-life is at most that fraction of the images seen so far (Karras et al. 2020, "ema_rampup").
     """
     if config.kind == "none":
         return 0.0
@@ -24,8 +24,8 @@ def decay(config: Absent | EmaConfig | StepEmaConfig, images: float, images_seen
 
 
 @torch.no_grad()
-def update(average: nn.Module, network: nn.Module, remains: float) -> None:
-    """average <- remains x average + (1 - remains) x network; buffers (running statistics) are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1.0 - remains)
+def update(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """average <- decay x average + (1 - decay) x network; buffers (running statistics) are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1.0 - decay)
     for old, new in zip(average.buffers(), network.buffers(), strict=True):
         old.copy_(new)

@@ -1,4 +1,4 @@
-"""The loop: draw, step, tick, sample, save. It announces events; others listen and may ask for a save or a stop."""
+"""The loop: cycle, tick, sample, save. It emits events; listeners may ask for a checkpoint or a stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from kantor.data.loading.feed import Feed
 from kantor.engine.events import (
     Bus,
-    Event,
     Finished,
     Found,
     Progressed,
@@ -37,7 +36,7 @@ HOPELESS_TICKS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, and when to look. All in real images shown to the critic, but for the budget.
+    """How long to train, and when to do what, in real images shown to the critic.
 
     Attributes:
         budget_s: seconds that this invocation may take from `started_s` on; infinite for no limit.
@@ -54,13 +53,13 @@ class Plan:
     score_images: int = 0
 
     def score_due(self, before: int, after: int) -> bool:
-        """At multiples of score_images, and at the end."""
+        """Whether scores are due: at multiples of score_images, and at the end."""
         if not self.score_images:
             return False
         return crossed(before, after, self.score_images) or after >= self.total_images
 
     def sample_due(self, before: int, after: int) -> bool:
-        """In the beginning at 1000, 2000, 4000 ... images, then at multiples of sample_images."""
+        """Whether samples are due: at 1000, 2000, 4000 ... images at first, then at multiples of sample_images."""
         early = FIRST_SAMPLE_IMAGES
         while early < self.sample_images:
             if before < early <= after:
@@ -70,14 +69,14 @@ class Plan:
 
 
 def crossed(before: int, after: int, every: int) -> bool:
-    """A multiple of `every` lies in (before, after]."""
+    """Whether a multiple of `every` lies in (before, after]."""
     return after // every > before // every
 
 
 def _penalties_together(means: Mapping[str, float]) -> dict[str, float]:
-    """The sum of all penalties and the mean of their gradient norms in place of "penalty/NAME", "gradient_norm/NAME".
+    """Replaces "penalty/NAME" by the sum of all penalties, "gradient_norm/NAME" by the mean of all norms.
 
-    Each is a mean of its own: lazy ones are measured less often.
+    Each is a mean over its own steps: lazy ones are measured less often.
     """
     values = {name: value for name, value in means.items() if "/" not in name}
     penalties = [value for name, value in means.items() if name.startswith("penalty/")]
@@ -89,13 +88,13 @@ def _penalties_together(means: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass
 class Loop:
-    """Everything that a run needs to go on.
+    """Runs cycles until the end.
 
     Attributes:
-        sample: the average generator and images_seen -> (fixed, random) sheets.
-        save: writes a checkpoint of state, feed position and listeners; gives its path.
-        stop_asked: looked at after each cycle: "signal" where the user wants it to end, else "".
-        score: the average generator and images_seen -> its scores.
+        sample: (EMA of the generator, images_seen) -> (fixed, random) sample sheets.
+        save: writes a checkpoint of state, feed position and listeners; returns its path.
+        stop_asked: called after each cycle: "signal" if the user wants the run to end, else "".
+        score: (EMA of the generator, images_seen) -> its scores.
     """
 
     state: State
@@ -112,35 +111,35 @@ class Loop:
         """Trains until the end, the budget or a request.
 
         Returns:
-            Why it ended: "done", "time-budget", "signal" or the reason of a request.
+            Why training ended: "done", "time-budget", "signal" or the reason of a request.
         """
         counters, plan = self.state.counters, self.plan
         self._began_s = time.monotonic() - counters.elapsed_s
-        requests = self._tell(started)
+        requests = self.bus.emit(started)
         if counters.images_seen == 0:
             requests += self._sample()
         saved_at = counters.images_seen if started.resumed else -1
         reason, late = self._why_stop(requests), requests
-        if reason == "time-budget":  # whatever came before took it all: one cycle is done for it
+        if reason == "time-budget":  # used up before training began: take one cycle anyway
             reason = ""
         while not reason:
             before = counters.images_seen
             self.steps.cycle(self.state, self.feed)
             after = counters.images_seen
-            requests = late + self._tell(Progressed(after))
+            requests = late + self.bus.emit(Progressed(after))
             if scored := self._score(before, after):
-                requests += self._tell(scored)
+                requests += self.bus.emit(scored)
             if scored or crossed(before, after, plan.tick_images):
-                requests += self._tick()  # its row has the scores too
+                requests += self._tick()  # after the scores, which are in the same row
             if plan.sample_due(before, after) or after >= plan.total_images:
                 requests += self._sample()
             reason, late = self._why_stop(requests), []
             if reason or crossed(before, after, plan.snapshot_images) or any(isinstance(r, Save) for r in requests):
-                late = self._save(last=bool(reason))  # what is asked for now is done after the next cycle
+                late = self._save(last=bool(reason))  # requests made now are met after the next cycle
                 saved_at = after
         if saved_at != counters.images_seen:
             self._save(last=True)
-        self._tell(Finished(counters.images_seen, reason))
+        self.bus.emit(Finished(counters.images_seen, reason))
         return reason
 
     def _why_stop(self, requests: Iterable[Request]) -> str:
@@ -155,11 +154,8 @@ class Loop:
             return "time-budget"
         return ""
 
-    def _tell(self, event: Event) -> list[Request]:
-        return self.bus.emit(event)
-
     def _tick(self) -> list[Request]:
-        """Reads the tally: the one copy from the device, and the point where skipped steps are judged."""
+        """Reads the tally, the one copy from the device, and judges skipped steps."""
         counters, sums = self.state.counters, self.state.tally.read()
         self.state.tally.clear()
         counters.elapsed_s = time.monotonic() - self._began_s  # after the read, which waits for the device
@@ -171,15 +167,15 @@ class Loop:
             values["wasserstein_estimate"] = values["critic_gap"]
         values |= self.steps.rates
         span_s = max(counters.elapsed_s - counters.tick_elapsed_s, 1e-9)
-        rate = (counters.images_seen - counters.tick_images) / span_s
+        images_per_second = (counters.images_seen - counters.tick_images) / span_s
         counters.tick_elapsed_s, counters.tick_images = counters.elapsed_s, counters.images_seen
-        requests = self._tell(
-            Tick(counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, rate, values)
+        requests = self.bus.emit(
+            Tick(counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, images_per_second, values)
         )
         return requests + self._judge(skipped)
 
     def _judge(self, skipped: Mapping[str, tuple[float, int]]) -> list[Request]:
-        """Steps whose gradients were not finite changed nothing; if a network takes only such, the run is over.
+        """Reports steps skipped for gradients that were not finite; ends the run if a network takes no others.
 
         Args:
             skipped: (steps skipped, steps) of each network since the last tick.
@@ -190,33 +186,36 @@ class Loop:
         if counters.skipped_ticks >= HOPELESS_TICKS:
             raise DivergedError(
                 f"step {counters.critic_steps}",
-                f"for {HOPELESS_TICKS} ticks every gradient of a network was infinite or no number; such steps change no weight",
+                f"for {HOPELESS_TICKS} ticks a network had no finite gradients; such steps change no weight",
                 "lower optimizer.critic.lr and optimizer.generator.lr, or train with --set train.precision=float32",
             )
-        number, steps = (int(sum(pair[i] for pair in skipped.values())) for i in (0, 1))
-        if not number:
+        count, steps = (int(sum(pair[i] for pair in skipped.values())) for i in (0, 1))
+        if not count:
             return []
-        message = f"{number} of {steps} steps since the last tick had gradients that were not finite and were skipped; if this goes on, lower the learning rates"
-        return self._tell(Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(number)}))
+        message = (
+            f"{count} of {steps} steps since the last tick were skipped: their gradients were not finite; "
+            "if this continues, lower the learning rates"
+        )
+        return self.bus.emit(Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(count)}))
 
     def _sample(self) -> list[Request]:
         images_seen = self.state.counters.images_seen
         fixed, random = self.sample(self.state.average, images_seen)
-        return self._tell(Sampled(images_seen, self._epoch(), fixed, random))
+        return self.bus.emit(Sampled(images_seen, self._epoch(), fixed, random))
 
     def _score(self, before: int, after: int) -> Scored | Found | None:
-        """Scores where they are due. What cannot be measured costs nothing else, whatever the user's own features raise."""
+        """Scores if they are due. A failure, of custom features for example, costs nothing but the scores."""
         if self.score is None or not self.plan.score_due(before, after):
             return None
         try:
             return self.score(self.state.average, after)
         except Exception as error:
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-            message = f"no score was measured: {kind}{printable(str(error))}; training goes on"
+            message = f"no score was measured: {kind}{printable(str(error))}; training continues"
             return Found(after, "score-failed", message)
 
     def _save(self, last: bool) -> list[Request]:
-        """A save that fails, on a full disk for example, ends the run only where there is no later one to hope for."""
+        """Saves a checkpoint. A failure, a full disk for example, ends the run only if this is the last one."""
         images_seen = self.state.counters.images_seen
         self.state.counters.elapsed_s = time.monotonic() - self._began_s
         try:
@@ -224,10 +223,9 @@ class Loop:
         except UserError as error:
             if last:
                 raise
-            return self._tell(
-                Found(images_seen, "save-failed", f"no checkpoint was written: {error}; training goes on")
-            )
-        return self._tell(Saved(images_seen, path))
+            message = f"no checkpoint was written: {error}; training continues"
+            return self.bus.emit(Found(images_seen, "save-failed", message))
+        return self.bus.emit(Saved(images_seen, path))
 
     def _epoch(self) -> float:
         return self.state.counters.images_seen / self.feed.images.count

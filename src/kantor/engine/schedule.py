@@ -1,4 +1,4 @@
-"""Cycles of steps and learning rates, as pure functions of where a run stands."""
+"""Steps in a cycle and learning rates, as pure functions of a run's progress."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kantor.random import derive, uniforms
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run stands.
+    """A run's progress.
 
     Attributes:
         cycle: cycles done.
         attempt: roll-backs so far.
-        epoch: images seen / images in the set.
+        epoch: images seen / images in the training set.
         share: images seen / images in the whole run, in [0, 1].
         seed: the run's.
     """
@@ -49,10 +49,10 @@ def _overdose(config: OverdoseCycle, cycle: int, epoch: int, epoch_cycle: int) -
 
 
 def learning_rate(config: OptimizerConfig, moment: Moment, name: str) -> float:
-    """The rate for the next cycle.
+    """The learning rate for the next cycle.
 
     Args:
-        name: of the network, so that the two draw apart.
+        name: of the network: random schedules of both are independent.
     """
     schedule, lr = config.schedule, config.lr
     match schedule.kind:
@@ -74,7 +74,7 @@ def learning_rate(config: OptimizerConfig, moment: Moment, name: str) -> float:
 
 
 def check_schedules(*configs: OptimizerConfig) -> None:
-    """Raises ConfigError where the pieces of a schedule do not fit together."""
+    """Raises ConfigError if a piecewise schedule has not one rate more than epochs, or epochs that do not ascend."""
     for config in configs:
         if config.schedule.kind == "pieces":
             until, rates = config.schedule.until, config.schedule.rates
@@ -87,7 +87,7 @@ def check_schedules(*configs: OptimizerConfig) -> None:
 
 
 def _between(high: float, low: float, moment: Moment, name: str) -> float:
-    """Uniform in the inverse rate: 1 / (1/high + U(0, 1/low)), between 1 / (1/high + 1/low) and high."""
+    """Uniform in the inverse learning rate: 1 / (1/high + U(0, 1/low)), between 1 / (1/high + 1/low) and high."""
     return 1 / (1 / high + _uniform(moment, name) / low)
 
 

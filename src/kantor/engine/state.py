@@ -20,7 +20,7 @@ from kantor.types import ImageSpec
 
 @dataclass
 class Counters:
-    """Where a run stands.
+    """A run's progress.
 
     Attributes:
         cycle: cycles done.
@@ -30,7 +30,7 @@ class Counters:
         elapsed_s: seconds of training in all invocations.
         tick_elapsed_s: elapsed_s at the last tick.
         tick_images: images_seen at the last tick.
-        skipped_ticks: ticks in a row in which every step was skipped.
+        skipped_ticks: ticks in a row in which a network skipped every step.
         epoch, epoch_cycle: the epoch that the last cycle began in, and cycles begun in it so far.
     """
 
@@ -116,7 +116,7 @@ class State:
         return {"counters": counters, "tally": self.tally.read()}
 
     def load(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Restores what the three methods above returned. `runs.checkpoint` has compared names and shapes."""
+        """Restores model_tensors(), optimizer_tensors() and values(). `runs.checkpoint` has compared names and shapes."""
         for part, network in self._networks().items():
             network.load_state_dict(_part(model, part), strict=True)
         for part, (owner, network) in self._optimizers().items():

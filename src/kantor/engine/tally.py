@@ -1,4 +1,4 @@
-"""Sums of numbers, kept on the device and read once a tick."""
+"""Sums of numbers, on the device and read once a tick."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 class Tally:
     """Means of named numbers between two ticks. Adding never waits for the device.
 
-    It has two halves, `sum` and `count`: what the device does can be recorded and replayed, what the host does cannot.
+    `sum` runs on the device, where it can be recorded and replayed; `count` runs on the host.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -28,16 +28,16 @@ class Tally:
         self._sums[name] += mean
 
     def count(self, names: Iterable[str]) -> None:
-        """Each of the names has one more mean in its sum."""
+        """Counts one more mean in the sum of each name."""
         for name in names:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def tensors(self) -> dict[str, Tensor]:
-        """The sums themselves."""
+        """The sums on the device, by name."""
         return dict(self._sums)
 
     def read(self) -> dict[str, tuple[float, int]]:
-        """(sum, count) of each name: one copy from the device."""
+        """Returns (sum, count) by name: one copy from the device."""
         names = sorted(self._counts)
         sums = torch.stack([self._sums[name] for name in names]).tolist() if names else []
         return {name: (total, self._counts[name]) for name, total in zip(names, sums, strict=True)}
@@ -48,7 +48,7 @@ class Tally:
         self._counts.clear()
 
     def load(self, stored: Mapping[str, tuple[float, int]]) -> None:
-        """What `read` gave."""
+        """Restores what `read` returned."""
         self.clear()
         for name, (total, count) in stored.items():
             self.sum(name, torch.tensor(total, dtype=self._dtype, device=self._device))

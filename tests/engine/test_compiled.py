@@ -1,4 +1,4 @@
-"""Compiled passes: traced with all their derivatives, they give what the ordinary ones give and do the same work."""
+"""Compiled passes: traced with all derivatives, they equal eager passes and do the same work."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def trained(compiler: Compiler, fields: dict[str, Any], cycles: int = 5) -> tupl
 
 
 @pytest.mark.parametrize("fields", KINDS, ids=str)
-def test_a_traced_run_is_the_run(fields: dict[str, Any]) -> None:
+def test_traced_steps_equal_eager_steps(fields: dict[str, Any]) -> None:
     """Bit for bit, buffers and sums too: the graph has the very operators that are run."""
-    words: list[str] = []
+    notes: list[str] = []
     plain, _ = trained(Compiler(), fields)
     compiler = Traced()
-    compiled, _ = trained(Compiler(compiler, note=words.append), fields)
-    assert words == []
+    compiled, _ = trained(Compiler(compiler, note=notes.append), fields)
+    assert notes == []
     assert len(compiler.graphs) >= 2
     assert same(compiled.model_tensors(), plain.model_tensors())
     assert compiled.values() == plain.values()
@@ -75,23 +75,23 @@ def test_each_kind_of_pass_is_compiled_once_for_all_states() -> None:
     assert same(first.model_tensors(), again.model_tensors())
 
 
-def test_the_graph_has_no_work_that_ends_in_zeros() -> None:
-    """10F, as in the ordinary step: what `nets.pruned` leaves out is not traced either."""
-    state, steps, real, draws = large("wgan-gp")
-    (fake,) = steps.fakes(state, [real], draws, 0)
+def test_traced_graph_does_no_work_on_zeros() -> None:
+    """10F, as in the eager step: what `nets.double_backward` leaves out is not traced either."""
+    state, steps, real, random = large("wgan-gp")
+    (fake,) = steps.fakes(state, [real], random, 0)
 
     def work() -> int:
         with MultiplyAdds() as seen:
-            steps.critic_step(state, real, fake, draws, 0)
+            steps.critic_step(state, real, fake, random, 0)
         return seen.total
 
-    ordinary = work()
+    eager = work()
     steps = replace(steps, compiler=Compiler(Traced()))
     work()
-    assert work() == ordinary
+    assert work() == eager
 
 
-def test_compiled_steps_do_not_wait_for_the_device() -> None:
+def test_compiled_steps_never_wait_for_the_device() -> None:
     state, steps = trained(Compiler(Traced()), FIELDS[1], 2)
     stream = feed()
     stream.take(4)
@@ -100,7 +100,7 @@ def test_compiled_steps_do_not_wait_for_the_device() -> None:
     assert waits.found == []
 
 
-def test_compiled_passes_are_recorded_too() -> None:
+def test_compiled_passes_can_be_recorded() -> None:
     tape = Tape()
     plain, _ = trained(Compiler(), FIELDS[0], 8)
     state, _ = engine_fakes.trained(FIELDS[0], 8, compiler=Compiler(Traced()), recorder=Recorder(tape))
@@ -108,8 +108,8 @@ def test_compiled_passes_are_recorded_too() -> None:
     assert same(state.model_tensors(), plain.model_tensors())
 
 
-def spoilt(spoil: Callable[[list[torch.Tensor]], None]) -> Callable[[torch.fx.GraphModule], Kernel]:
-    """A compiler whose critic and generator passes go wrong; drawing images (one tensor) goes well."""
+def spoiling(spoil: Callable[[list[torch.Tensor]], None]) -> Callable[[torch.fx.GraphModule], Kernel]:
+    """A compiler whose critic and generator passes go wrong; generating images (one tensor) goes well."""
 
     def compile(graph: torch.fx.GraphModule) -> Kernel:
         def run(*tensors: torch.Tensor) -> list[torch.Tensor]:
@@ -146,33 +146,33 @@ SPOILT = [turn_one_gradient, shift_a_value, lose_a_number]
 @pytest.mark.parametrize(  # a tenth of the gradients is within what rounding does to bfloat16
     ("precision", "spoil"), [("float32", s) for s in (scale_gradients, *SPOILT)] + [("bfloat16", s) for s in SPOILT]
 )
-def test_a_compiled_pass_that_differs_is_not_used(spoil: Any, precision: str) -> None:
-    words: list[str] = []
+def test_a_compiled_pass_that_differs_is_rejected(spoil: Any, precision: str) -> None:
+    notes: list[str] = []
     plain, _ = trained(Compiler(), KINDS[-1])
     kernels: Kernels = {}
-    state, steps = trained(Compiler(spoilt(spoil), precision, words.append, kernels), KINDS[-1])
+    state, steps = trained(Compiler(spoiling(spoil), precision, notes.append, kernels), KINDS[-1])
     assert [kind[0] for kind in kernels] == ["fakes"]
-    assert len(words) == 1
-    assert "a compiled step differs from an eager one by" in words[0]
-    assert "falling back to eager steps" in words[0]
+    assert len(notes) == 1
+    assert "a compiled step differs from an eager one by" in notes[0]
+    assert "falling back to eager steps" in notes[0]
     assert not steps.compiler.compiles
     assert same(state.model_tensors(), plain.model_tensors())
 
 
 @pytest.mark.parametrize("cycles", [0, 20])
-def test_a_buffer_that_a_compiled_pass_forgets_is_noticed(cycles: int) -> None:
+def test_a_compiled_pass_that_skips_a_buffer_is_rejected(cycles: int) -> None:
     """Also late in a run, when running statistics hardly move."""
-    words: list[str] = []
+    notes: list[str] = []
 
     def compile(graph: torch.fx.GraphModule) -> Kernel:
         return lambda *tensors: graph(*[t.clone() for t in tensors])
 
     plain, steps = trained(Compiler(), KINDS[-1], cycles)  # batch norm
     state, late = trained(Compiler(), KINDS[-1], cycles)
-    late = replace(late, compiler=Compiler(compile, "bfloat16", words.append))
-    for one, its in ((plain, steps), (state, late)):
-        its.cycle(one, feed())
-    assert "differs" in words[0]
+    late = replace(late, compiler=Compiler(compile, "bfloat16", notes.append))
+    for one_state, its_steps in ((plain, steps), (state, late)):
+        its_steps.cycle(one_state, feed())
+    assert "differs" in notes[0]
     assert same(state.model_tensors(), plain.model_tensors())
 
 
@@ -185,14 +185,14 @@ def nearly(graph: torch.fx.GraphModule) -> Kernel:
     return run
 
 
-def test_what_cannot_be_compiled_is_run_as_before() -> None:
+def test_steps_stay_eager_if_compiling_fails() -> None:
     def compile(graph: torch.fx.GraphModule) -> Kernel:
         raise RuntimeError("no C++ compiler was found\nand much more")
 
-    words: list[str] = []
+    notes: list[str] = []
     plain, _ = trained(Compiler(), KINDS[-1])
-    state, _ = trained(Compiler(compile, note=words.append), KINDS[-1])
-    assert words == ["steps cannot be compiled here (no C++ compiler was found); falling back to eager steps"]
+    state, _ = trained(Compiler(compile, note=notes.append), KINDS[-1])
+    assert notes == ["steps cannot be compiled here (no C++ compiler was found); falling back to eager steps"]
     assert same(state.model_tensors(), plain.model_tensors())
 
 
@@ -217,7 +217,7 @@ TRAIN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("rates", "decided"), [((200.0, 100.0), True), ((104.0, 100.0), False)])
-def test_the_faster_way_is_kept_and_written_down(
+def test_the_faster_steps_are_used_and_written_to_the_configuration(
     rates: tuple[float, float], decided: bool, traced: Traced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:  # fmt: skip
     def rate(state: State, stream: Any, steps: Steps, seconds: float) -> float:
@@ -236,10 +236,10 @@ ON = {**TRAIN, "overrides": {**TRAIN["overrides"], "train.compile": True, "train
 
 
 @pytest.mark.parametrize("own", [{}, {"generator.norm": "batch", "generator.kind": "dcgan"}], ids=["", "batch norm"])
-def test_a_resumed_run_has_the_bits_of_compiled_steps(
+def test_a_resumed_run_repeats_the_bits_of_compiled_steps(
     own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compiled steps round otherwise: where one of them was an ordinary one instead, the weights would tell."""
+    """Compiled steps round in other places: a single eager step in their place would change the weights."""
     monkeypatch.setattr(run_module, "inductor", nearly)
     on = {**ON, "overrides": {**ON["overrides"], **own}}
     whole = kantor.train(**on, runs=tmp_path / "whole")
@@ -250,7 +250,7 @@ def test_a_resumed_run_has_the_bits_of_compiled_steps(
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_compile_may_change_on_the_way_and_a_line_says_what_that_means(
+def test_compile_may_change_on_resume_and_a_line_says_what_that_means(
     traced: Traced, tmp_path: Path, capsys: Any
 ) -> None:
     run = kantor.train(**{**TRAIN, "images": 80}, runs=tmp_path)
@@ -260,7 +260,7 @@ def test_compile_may_change_on_the_way_and_a_line_says_what_that_means(
     assert "train.compile: false -> true: numbers will differ by rounding" in "".join(capsys.readouterr())
 
 
-def test_a_compiler_that_fails_is_asked_once_and_the_run_says_so(
+def test_a_compiler_that_fails_is_called_once_and_a_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     asked: list[torch.fx.GraphModule] = []
@@ -277,7 +277,7 @@ def test_a_compiler_that_fails_is_asked_once_and_the_run_says_so(
     assert "compile = false" in (run.path / "config.toml").read_text()
 
 
-def own_critic(config: Any, spec: Any, classes: int) -> torch.nn.Module:
+def custom_critic(config: Any, spec: Any, classes: int) -> torch.nn.Module:
     network = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(spec.height * spec.width * spec.channels, 1), torch.nn.Flatten(0)
     )
@@ -293,17 +293,17 @@ def own_critic(config: Any, spec: Any, classes: int) -> torch.nn.Module:
         ({"critic.dropout": 0.3}, "networks with dropout are not compiled"),
     ],
 )
-def test_what_is_not_compiled_is_said(
+def test_a_line_says_why_nothing_is_compiled(
     fields: dict[str, Any], reason: str, traced: Traced, tmp_path: Path, capsys: Any
 ) -> None:
-    kantor.critic("flat")(own_critic)
+    kantor.critic("flat")(custom_critic)
     for asked in (True, "auto"):
         kantor.train(**{**TRAIN, "overrides": {**TRAIN["overrides"], **fields, "train.compile": asked}}, runs=tmp_path)
         assert f"train.compile = false: {reason}" in "".join(capsys.readouterr())
     assert traced.graphs == []
 
 
-def test_little_time_is_not_spent_on_compiling(traced: Traced) -> None:
+def test_nothing_is_compiled_if_little_time_is_left(traced: Traced) -> None:
     state, steps = parts("wgan-gp", {"train.compile": "auto"})
     few = SimpleNamespace(config=steps.config, own=False, feed=feed(), objective=steps.objective, state=lambda: state)
     few.lasting = lambda config: few
@@ -314,7 +314,7 @@ def test_little_time_is_not_spent_on_compiling(traced: Traced) -> None:
     assert traced.graphs == []
 
 
-def test_with_classes(traced: Traced, tmp_path: Path) -> None:
+def test_compiled_steps_with_classes(traced: Traced, tmp_path: Path) -> None:
     runs = [
         kantor.train(
             **{**TRAIN, "overrides": {**TRAIN["overrides"], "train.compile": compiled}},
@@ -331,13 +331,13 @@ def test_with_classes(traced: Traced, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fields", [{"cycle.critic_steps": 1, "critic.minibatch_stddev": "batch"}], ids=["layer norm, batch norm"]
 )
-def test_really_compiled_steps_are_the_steps_to_rounding(fields: dict[str, Any]) -> None:
+def test_inductor_gives_eager_steps_to_rounding(fields: dict[str, Any]) -> None:
     for part in ("critic", "generator"):  # Adam would make much of gradients that are nothing but rounding
         fields |= {f"optimizer.{part}.kind": "sgd", f"optimizer.{part}.lr": 0.01}
-    words: list[str] = []
+    notes: list[str] = []
     plain, _ = trained(Compiler(), fields, 3)
-    compiled, steps = trained(Compiler(inductor, note=words.append), fields, 3)
-    assert words == [] and len(steps.compiler._kernels) == 3
+    compiled, steps = trained(Compiler(inductor, note=notes.append), fields, 3)
+    assert notes == [] and len(steps.compiler._kernels) == 3
     theirs = compiled.model_tensors()
     for name, value in plain.model_tensors().items():
         assert torch.allclose(theirs[name].double(), value.double(), rtol=1e-4, atol=1e-6), name

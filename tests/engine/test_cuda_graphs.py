@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,12 +24,12 @@ def trained(recorder: Recorder, fields: dict[str, Any], cycles: int = 12) -> tup
 
 
 @pytest.mark.parametrize("fields", FIELDS, ids=lambda f: f.get("objective.kind", "wgan-gp"))
-def test_a_recorded_run_is_the_run(fields: dict[str, Any]) -> None:
-    words: list[str] = []
+def test_recorded_steps_equal_eager_steps(fields: dict[str, Any]) -> None:
+    notes: list[str] = []
     tape = Tape()
     plain, _ = trained(Recorder(), fields)
-    recorded, _ = trained(Recorder(tape, words.append), fields)
-    assert words == []
+    recorded, _ = trained(Recorder(tape, notes.append), fields)
+    assert notes == []
     assert tape.recorded >= 3 and tape.replayed > tape.recorded
     assert same(recorded.model_tensors(), plain.model_tensors())
     assert recorded.values() == plain.values()
@@ -49,7 +50,7 @@ def test_each_kind_of_step_is_recorded_once() -> None:
     assert tape.replayed == 4 * (cycles - WARM_UP)  # the first replay is the trial
 
 
-def test_a_recording_that_differs_is_not_used() -> None:
+def test_a_recording_that_differs_is_rejected() -> None:
     class Wrong(Tape):
         def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
             replay, result = super().record(compute)
@@ -60,18 +61,18 @@ def test_a_recording_that_differs_is_not_used() -> None:
 
             return twice, result
 
-    words: list[str] = []
+    notes: list[str] = []
     plain, _ = trained(Recorder(), FIELDS[1])
-    recorded, steps = trained(Recorder(Wrong(), words.append), FIELDS[1])
-    assert len(words) == 1
-    assert "a recorded step differs from an eager one by" in words[0]
-    assert "falling back to eager steps (slower)" in words[0]
+    recorded, steps = trained(Recorder(Wrong(), notes.append), FIELDS[1])
+    assert len(notes) == 1
+    assert "a recorded step differs from an eager one by" in notes[0]
+    assert "falling back to eager steps (slower)" in notes[0]
     assert not steps.recorder.records
     assert same(recorded.model_tensors(), plain.model_tensors())
 
 
 @pytest.mark.parametrize("spoilt", ["weights that stay", "weights that go back", "wrong images"])
-def test_a_recording_that_spoils_one_thing_is_not_used(spoilt: str) -> None:
+def test_a_recording_with_one_fault_is_rejected(spoilt: str) -> None:
     """Counters and sums move by far more than weights do, and must not hide them."""
     state, steps = parts("wgan-gp", {**FIELDS[1], "optimizer.critic.lr": 1e-5, "optimizer.generator.lr": 1e-5})
 
@@ -92,18 +93,18 @@ def test_a_recording_that_spoils_one_thing_is_not_used(spoilt: str) -> None:
 
             return again, result
 
-    words: list[str] = []
-    steps.recorder = Recorder(Spoilt(), words.append)
+    notes: list[str] = []
+    steps.recorder = Recorder(Spoilt(), notes.append)
     stream = feed()
     for _ in range(12):
         steps.cycle(state, stream)
-    assert len(words) == 1 and "differs from an eager one" in words[0]
+    assert len(notes) == 1 and "differs from an eager one" in notes[0]
 
 
-def test_a_step_that_is_skipped_in_the_trial_is_tried_again() -> None:
-    tape, words = Tape(), []  # type: ignore[var-annotated]
+def test_a_recording_is_tried_again_if_the_step_was_skipped() -> None:
+    tape, notes = Tape(), []  # type: ignore[var-annotated]
     state, steps = parts("wgan-gp", FIELDS[1])
-    steps.recorder = Recorder(tape, words.append)
+    steps.recorder = Recorder(tape, notes.append)
     stream = feed()
     for cycle in range(WARM_UP + 4):
         bias = state.critic.score.bias.detach()  # type: ignore[union-attr, operator]
@@ -114,19 +115,19 @@ def test_a_step_that_is_skipped_in_the_trial_is_tried_again() -> None:
         bias.copy_(torch.where(bias.isnan(), good, bias))
         if cycle == WARM_UP:
             state.tally.clear()
-    assert words == [] and steps.recorder.records and tape.recorded > 3
+    assert notes == [] and steps.recorder.records and tape.recorded > 3
 
 
-def test_where_recording_fails_all_goes_on() -> None:
+def test_steps_stay_eager_if_recording_fails() -> None:
     class Broken(Tape):
         def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
             compute()  # half of it is done already
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
-    words: list[str] = []
+    notes: list[str] = []
     plain, _ = trained(Recorder(), FIELDS[0])
-    recorded, _ = trained(Recorder(Broken(), words.append), FIELDS[0])
-    assert words == [
+    recorded, _ = trained(Recorder(Broken(), notes.append), FIELDS[0])
+    assert notes == [
         "steps cannot be recorded here (operation not permitted when stream is capturing); "
         "falling back to eager steps (slower)"
     ]
@@ -134,7 +135,7 @@ def test_where_recording_fails_all_goes_on() -> None:
     assert recorded.values() == plain.values()
 
 
-def test_networks_that_draw_random_numbers_are_not_recorded() -> None:
+def test_networks_with_dropout_are_not_recorded() -> None:
     tape = Tape()
     plain, _ = trained(Recorder(), {"critic.dropout": 0.5})
     recorded, _ = trained(Recorder(tape), {"critic.dropout": 0.5})
@@ -142,7 +143,7 @@ def test_networks_that_draw_random_numbers_are_not_recorded() -> None:
     assert same(recorded.model_tensors(), plain.model_tensors())
 
 
-def test_another_state_is_recorded_anew() -> None:
+def test_each_state_gets_its_own_recordings() -> None:
     """A recording works on the tensors that it was made with."""
     tape = Tape()
     state, steps = trained(Recorder(tape), FIELDS[1])
@@ -156,6 +157,19 @@ def test_another_state_is_recorded_anew() -> None:
     assert same(state.model_tensors(), other.model_tensors())
 
 
+def test_steps_that_share_a_recorder_do_not_replay_each_others_recordings() -> None:
+    """A trial shares the recorder of the run, by a copy of `Steps`."""
+    state, steps = trained(Recorder(Tape()), FIELDS[1])
+    plain, eager = trained(Recorder(), FIELDS[1])
+    other, other_steps = copy.deepcopy(state), replace(steps)
+    for one_state, its_steps in ((other, other_steps), (state, steps), (plain, eager)):
+        stream = feed()
+        stream.position = one_state.counters.images_seen
+        for _ in range(WARM_UP + 2):
+            its_steps.cycle(one_state, stream)
+    assert same(state.model_tensors(), plain.model_tensors())
+
+
 def test_only_cuda_records() -> None:
     assert not recorder_for(torch.device("cpu")).records
     assert recorder_for(torch.device("cuda")).records
@@ -163,17 +177,17 @@ def test_only_cuda_records() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("fields", FIELDS, ids=lambda f: f.get("objective.kind", "wgan-gp"))
-def test_graphs_of_cuda(fields: dict[str, Any]) -> None:
-    words: list[str] = []
+def test_cuda_graphs(fields: dict[str, Any]) -> None:
+    notes: list[str] = []
     states = []
-    for recorder in (Recorder(), Recorder(CudaGraphs(), words.append)):
+    for recorder in (Recorder(), Recorder(CudaGraphs(), notes.append)):
         state, steps = parts("wgan-gp", fields, device=torch.device("cuda"))
         steps.recorder = recorder
         stream = feed(device=torch.device("cuda"))
         for _ in range(12):
             steps.cycle(state, stream)
         states.append(state)
-    assert words == [] and recorder.records
+    assert notes == [] and recorder.records
     origin, _ = parts("wgan-gp", fields)
     start = torch.cat([p.detach().flatten() for p in origin.critic.parameters()])
     plain, recorded = (torch.cat([p.detach().cpu().flatten() for p in s.critic.parameters()]) for s in states)

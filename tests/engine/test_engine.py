@@ -1,4 +1,4 @@
-"""The engine against hand numbers, torch's own optimisers, and steps written out in plain torch."""
+"""The engine against hand numbers, torch's own optimizers, and steps written out in plain torch."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ OPTIMIZERS += [RmspropConfig(alpha=alpha) for alpha in (0.99, 0.9, 0.7, 1 / 3, 0
 # --- schedules ------------------------------------------------------------------------------------------------------
 
 
-def test_cycles() -> None:
+def test_steps_in_cycle() -> None:
     assert {steps_in_cycle(ConstantCycle(critic_steps=5, generator_steps=3), n) for n in range(99)} == {(5, 3)}
     overdoses = [n for n in range(1600) if steps_in_cycle(OverdoseCycle(generator_steps=2), n) == (100, 2)]
     assert overdoses == [*range(25), 500, 1000, 1500]
     assert {steps_in_cycle(OverdoseCycle(), n) for n in range(1600) if n not in overdoses} == {(5, 1)}
 
 
-def test_rates_by_hand() -> None:
+def test_learning_rates_by_hand() -> None:
     def rate(schedule: Any, epoch: float = 0, share: float = 0) -> float:
         return learning_rate(AdamConfig(lr=0.01, schedule=schedule), Moment(3, 0, epoch, share, 0), "critic")
 
@@ -71,7 +71,7 @@ def test_rates_by_hand() -> None:
     check_schedules(AdamConfig(schedule=pieces))
 
 
-def test_random_rates() -> None:
+def test_random_learning_rates() -> None:
     def rates(schedule: Any, attempt: int = 0, name: str = "critic") -> np.ndarray:
         config = AdamConfig(lr=1e-3, schedule=schedule)
         return np.array([learning_rate(config, Moment(n, attempt, 0, 0, 5), name) for n in range(3000)])
@@ -190,7 +190,7 @@ def gradients_like(network: nn.Module, step: int, factor: float = 1) -> list[Ten
 
 
 @pytest.mark.parametrize("config", OPTIMIZERS, ids=lambda c: getattr(c, "kind", str(c)))
-def test_optimisers_are_torchs(config: Any) -> None:
+def test_optimizers_equal_those_of_torch(config: Any) -> None:
     """Also where gradients lie otherwise in memory than parameters, and after a journey through a file."""
     network = channels_last()
     oracle = copy.deepcopy(network)
@@ -221,7 +221,7 @@ def test_optimisers_are_torchs(config: Any) -> None:
 
 @pytest.mark.parametrize("before", [0, 3])
 @pytest.mark.parametrize("config", OPTIMIZERS, ids=lambda c: getattr(c, "kind", str(c)))
-def test_a_step_that_is_not_finite_leaves_no_trace(config: Any, before: int) -> None:
+def test_a_step_that_is_not_finite_changes_nothing(config: Any, before: int) -> None:
     network, twin = channels_last(), channels_last()
     mine, other = (optimizers.build_optimizer(config, n) for n in (network, twin))
     for step in range(before):
@@ -242,7 +242,7 @@ def test_a_step_that_is_not_finite_leaves_no_trace(config: Any, before: int) -> 
 
 
 @pytest.mark.parametrize("preset", ["default", "dcgan", "wgan", "wgan-gp"])
-def test_state_there_and_back(preset: str) -> None:
+def test_a_state_survives_saving_and_loading(preset: str) -> None:
     state, steps = parts(preset)
     stream = feed()
     for _ in range(2):
@@ -261,7 +261,7 @@ def test_state_there_and_back(preset: str) -> None:
     assert same(other.optimizer_tensors(), state.optimizer_tensors())
 
 
-def test_threads_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_faster_number_of_threads_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """All cores or one, whichever trains faster now; a number in the environment is left alone."""
     rates = {3: 100.0, 1: 250.0}
     count = [3]
@@ -278,7 +278,7 @@ def test_threads_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
-def test_freed_memory_is_kept_for_the_next_tensor() -> None:
+def test_freed_memory_is_reused_for_the_next_tensor() -> None:
     code = """
 import resource, torch
 from kantor.engine.device import keep_memory

@@ -45,12 +45,12 @@ def run(ear: Ear, save: Callable[[], Path] = Path, stop: Callable[[], str] = str
     return ear.loop.run(Started(0, 24, 10, SHEETS))
 
 
-def test_lazy_penalties_are_added_up_as_the_loss_weighs_them() -> None:
-    """R1 of 166 in the mean, at every step or at every eighth, beside another penalty at every step."""
+def test_lazy_penalties_are_summed_as_the_loss_weighs_them() -> None:
+    """R1 of 166 in the mean, at every step or at every eighth, next to another penalty at every step."""
     means = {"critic_loss": 0.1, "penalty/r1": 166.0, "penalty/gradient": 1.3}
     means |= {"gradient_norm/r1": 0.5, "gradient_norm/gradient": 0.9}
-    wanted = {"critic_loss": 0.1, "penalty": pytest.approx(167.3), "gradient_norm": pytest.approx(0.7)}
-    assert _penalties_together(means) == wanted
+    expected = {"critic_loss": 0.1, "penalty": pytest.approx(167.3), "gradient_norm": pytest.approx(0.7)}
+    assert _penalties_together(means) == expected
     assert _penalties_together({"critic_loss": 0.1}) == {"critic_loss": 0.1}
 
 
@@ -73,7 +73,7 @@ def test_events_in_order() -> None:
 
 
 @pytest.mark.parametrize(("kind", "end"), [(Started, 0), (Tick, 8), (Progressed, 4), (Sampled, 0), (Saved, 20)])
-def test_a_request_to_stop(kind: type[Event], end: int) -> None:
+def test_stop_requests(kind: type[Event], end: int) -> None:
     """Saved and ended at the end of a cycle, whatever event it answers."""
     ear = Ear(lambda event: [Stop("enough")] if isinstance(event, kind) else None)
     assert run(ear) == "enough"
@@ -81,7 +81,7 @@ def test_a_request_to_stop(kind: type[Event], end: int) -> None:
     assert ear.heard[-1] == Finished(end, "enough")
 
 
-def test_a_request_to_save_and_a_signal() -> None:
+def test_save_requests_and_signals() -> None:
     ear = Ear(lambda event: [Save()] if event == Progressed(4) else None)
     stops = iter(["", "", "", "signal"])
     assert run(ear, stop=lambda: next(stops)) == "signal"
@@ -99,7 +99,7 @@ def full_disk(times: int) -> Callable[[], Path]:
     return save
 
 
-def test_a_save_that_fails() -> None:
+def test_a_checkpoint_that_cannot_be_written() -> None:
     ear = Ear()
     assert run(ear, full_disk(1)) == "done"
     found = [e for e in ear.heard if isinstance(e, Found)]
@@ -120,7 +120,7 @@ def test_a_listener_that_fails_is_reported_once() -> None:
     assert [(e.name, e.images_seen) for e in ear.heard if isinstance(e, Found)] == [("output-failed", 8)]
 
 
-def test_hopeless() -> None:
+def test_three_ticks_of_skipped_steps_end_the_run() -> None:
     """Nothing but skipped steps for three ticks: an error, and not a weight has moved."""
     stream, ear = feed(), Ear()
     take = stream.take

@@ -45,27 +45,27 @@ def slopes(critic: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(squares)
 
 
-def latents(draws: StepRandom, purpose: str, step: int) -> Tensor:
-    seed = draws._rng(purpose, step).initial_seed()
+def latents(random: StepRandom, purpose: str, step: int) -> Tensor:
+    seed = random._rng(purpose, step).initial_seed()
     return torch.randn(4, 4, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("fields", [SGD, ADAM], ids=["sgd", "adam"])
 def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
     state, steps = parts("wgan-gp", fields, {"critic.norm": "none", "critic.init": "he"})
-    real, draws = feed().take(4), StepRandom(0, 3, 0, CPU)
+    real, random = feed().take(4), StepRandom(0, 3, 0, CPU)
     generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
-    steps.critic_step(state, real, *steps.fakes(state, [real], draws, 2), draws, 2)
+    steps.critic_step(state, real, *steps.fakes(state, [real], random, 2), random, 2)
 
-    fake = generator(latents(draws, "critic-latents", 2)).detach()
-    u = torch.rand(4, generator=draws._rng("interpolation", 2)).view(4, 1, 1, 1)
+    fake = generator(latents(random, "critic-latents", 2)).detach()
+    u = torch.rand(4, generator=random._rng("interpolation", 2)).view(4, 1, 1, 1)
     norms = slopes(critic, u * real.images + (1 - u) * fake).sqrt()
     real_scores, fake_scores = critic(real.images), critic(fake)
     penalty = 10 * ((norms - 1) ** 2).mean()
     plain_step(critic, fake_scores.mean() - real_scores.mean() + penalty, fields)
     assert_close(state.critic, critic, before)
     tally = {name: total / count for name, (total, count) in state.tally.read().items()}
-    wanted = {
+    expected = {
         "critic_loss": fake_scores.mean() - real_scores.mean(),
         "critic_real": real_scores.mean(),
         "critic_fake": fake_scores.mean(),
@@ -75,12 +75,12 @@ def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
     }
     assert tally == {
         name: pytest.approx(float(torch.as_tensor(value).detach()), rel=1e-4, abs=1e-6)
-        for name, value in wanted.items()
+        for name, value in expected.items()
     }
 
     generator, before = copy.deepcopy(state.generator), copy.deepcopy(state.generator)
-    steps.generator_step(state, real, draws, 0, len(real.images))
-    loss = -state.critic(generator(latents(draws, "generator-latents", 0))).mean()
+    steps.generator_step(state, real, random, 0, len(real.images))
+    loss = -state.critic(generator(latents(random, "generator-latents", 0))).mean()
     plain_step(generator, loss, fields)
     for name in ("layers.0.weight", "layers.2.weight"):  # a bias before batch norm has no gradient but rounding
         mine, plain, old = (n.state_dict()[name] for n in (state.generator, generator, before))
@@ -96,13 +96,13 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
     weights = {name: 0.3 if only in ("both", name) else 0.0 for name in ("r1", "r2")}
     penalties = {f"objective.penalties.{n}.{k}": v for n in weights for k, v in (("weight", weights[n]), ("every", 4))}
     state, steps = parts("default", fields, penalties, {"critic.init": "he"})
-    draws, stream = StepRandom(0, 0, 0, CPU), feed()
+    random, stream = StepRandom(0, 0, 0, CPU), feed()
     for step in range(5):
         real = stream.take(4)
         generator, critic, before = (copy.deepcopy(n) for n in (state.generator, state.critic, state.critic))
         state.critic_optimizer.state.clear()  # each step on its own
-        steps.critic_step(state, real, *steps.fakes(state, [real], draws, step), draws, step)
-        fake = generator(latents(draws, "critic-latents", step)).detach()
+        steps.critic_step(state, real, *steps.fakes(state, [real], random, step), random, step)
+        fake = generator(latents(random, "critic-latents", step)).detach()
         loss = softplus(critic(fake) - critic(real.images)).mean()
         if step % 4 == 0:
             loss = loss + 4 * weights["r1"] * slopes(critic, real.images).mean()
@@ -114,8 +114,8 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
 
     generator, before, average = (copy.deepcopy(n) for n in (state.generator, state.generator, state.average))
     state.counters.images_seen = 400
-    steps.generator_step(state, real, draws, 0, len(real.images))
-    made = generator(latents(draws, "generator-latents", 0))
+    steps.generator_step(state, real, random, 0, len(real.images))
+    made = generator(latents(random, "generator-latents", 0))
     plain_step(generator, softplus(state.critic(real.images) - state.critic(made)).mean(), fields)
     assert_close(state.generator, generator, before)
     remains = 0.5 ** (4 / 20)  # the warm-up holds the half-life at a twentieth of 400
@@ -126,17 +126,17 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
 @pytest.mark.parametrize(("preset", "passes"), [("default", [8]), ("dcgan", [4, 4]), ("wgan-gp", [8, 4])])
 def test_one_pass_unless_the_critic_mixes_the_batch(preset: str, passes: list[int]) -> None:
     state, steps = parts(preset, SGD)
-    real, draws, seen = feed().take(4), StepRandom(0, 0, 0, CPU), []
+    real, random, seen = feed().take(4), StepRandom(0, 0, 0, CPU), []
     critic, generator = copy.deepcopy(state.critic), copy.deepcopy(state.generator)
     state.critic.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    steps.critic_step(state, real, *steps.fakes(state, [real], draws, 0), draws, 0)
+    steps.critic_step(state, real, *steps.fakes(state, [real], random, 0), random, 0)
     assert seen == passes
-    fake = generator(draws.latents("critic-latents", 0, 4, steps.config.generator)).detach()
+    fake = generator(random.latents("critic-latents", 0, 4, steps.config.generator)).detach()
     for name, images in (("critic_real", real.images), ("critic_fake", fake)):
         assert state.tally.read()[name][0] == pytest.approx(critic(images).mean().item(), rel=1e-4, abs=1e-6)
 
 
-def test_counting() -> None:
+def test_counters_of_a_cycle() -> None:
     state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "cycle.generator_steps": 2})
     stream, counters = feed(), state.counters
     for n in (1, 2):
@@ -179,7 +179,7 @@ def test_a_cycle_never_waits_for_the_device(preset: str, fields: dict[str, Any],
         assert waits.found == []
 
 
-def test_the_watch_sees_what_waits() -> None:
+def test_host_waits_are_seen() -> None:
     x = torch.arange(4.0)
     waiting = {
         "_local_scalar_dense": lambda: float(x.sum()),
@@ -196,7 +196,7 @@ def test_the_watch_sees_what_waits() -> None:
     assert waits.found == []
 
 
-def test_images_for_several_critic_steps_are_drawn_at_once() -> None:
+def test_images_for_several_critic_steps_are_generated_at_once() -> None:
     """The same images as one by one, unless the generator mixes a batch; never more than some at once."""
     for norm, passes in (("pixel", [12, 4]), ("batch", [4, 4, 4, 4])):
         state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "generator.norm": norm})
@@ -219,7 +219,21 @@ def test_images_for_several_critic_steps_are_drawn_at_once() -> None:
     assert steps._critic_steps_at_once(state) == 1
 
 
-def test_r2_on_images_drawn_at_once() -> None:
+@pytest.mark.parametrize("penalties", [{"r1": "real"}, {"r2": "fake"}, {"r1": "real", "r2": "fake"}], ids=str)
+def test_passes_leave_their_inputs_alone(penalties: dict[str, str]) -> None:
+    """No input begins to require a gradient, not even one whose penalty is taken on the very batch."""
+    fields = {"objective.penalties": {name: {"at": {"kind": kind}} for name, kind in penalties.items()}}
+    state, steps = parts("wgan-gp", {"objective.kind": "relativistic", "critic.norm": "none", **fields})
+    real, random = feed().take(4), StepRandom(0, 0, 0, CPU)
+    (fake,) = steps.fakes(state, [real], random, 0)
+    before = real.images.clone(), fake.clone()
+    steps.critic_step(state, real, fake, random, 0)
+    steps.generator_step(state, real, random, 0, 4)
+    assert not real.images.requires_grad and not fake.requires_grad
+    assert torch.equal(real.images, before[0]) and torch.equal(fake, before[1])
+
+
+def test_r2_on_images_generated_at_once() -> None:
     """A part of a larger batch is what a gradient is taken with respect to."""
     fields = {"cycle.critic_steps": 3, "objective.penalties.r1.weight": 0.0, "critic.minibatch_stddev": 2}
     state, steps = parts("default", fields, {"objective.penalties.r2.every": 1})
@@ -230,7 +244,7 @@ def test_r2_on_images_drawn_at_once() -> None:
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 4, 9])
 @pytest.mark.parametrize("preset", ["wgan-gp", "default", "dragan"])
-def test_a_batch_in_parts_takes_the_same_step(preset: str, micro_batch: int) -> None:
+def test_micro_batches_take_the_same_step(preset: str, micro_batch: int) -> None:
     """Seven images in parts, the last of them smaller, against all at once."""
     fields = {"generator.norm": "pixel", "critic.norm": "none", "train.batch": 7, **SGD}
     if preset == "dragan":

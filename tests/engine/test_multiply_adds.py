@@ -44,44 +44,44 @@ def of_layers(network: nn.Module, *args: Any) -> list[int]:
     return found
 
 
-def critic_step(state: State, steps: Steps, real: Batch, draws: StepRandom) -> int:
-    (fake,) = steps.fakes(state, [real], draws, 0)
-    return counted(steps.critic_step, state, real, fake, draws, 0)
+def critic_step(state: State, steps: Steps, real: Batch, random: StepRandom) -> int:
+    (fake,) = steps.fakes(state, [real], random, 0)
+    return counted(steps.critic_step, state, real, fake, random, 0)
 
 
 def test_a_wgan_gp_critic_step_is_ten_forward_passes_and_twelve_with_stock_operators(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    state, steps, real, draws = large("wgan-gp")
+    state, steps, real, random = large("wgan-gp")
     layers = of_layers(state.critic, real.images)
     f, first, score = sum(layers), layers[0], layers[-1]
     assert f == counted(state.critic, real.images)
-    ours = critic_step(state, steps, real, draws)
+    ours = critic_step(state, steps, real, random)
     # real and fake: 2F + 2F for the weights + 2F for the inputs, but for the images themselves; interpolates: F, their
     # gradient F, and of the penalty on it F through the layers below the score and F for the weights
     assert ours == 10 * f - 2 * first - score
     monkeypatch.setattr(ops, "_differentiated", lambda *_: False)
-    stock = critic_step(state, steps, real, draws)
+    stock = critic_step(state, steps, real, random)
     # and once more through the interpolates, for zeros: weights and inputs of all layers below the score
     assert stock == 12 * f - 3 * first - 2 * score
     assert stock / ours > 1.18
 
 
 @pytest.mark.parametrize("kind", ["upsampling", "resnet"])
-def test_other_critics_without_a_norm_need_as_little(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    state, steps, real, draws = large("wgan-gp", critic__kind=kind, critic__norm="none")
+def test_other_critics_without_a_norm_do_as_little_work(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, steps, real, random = large("wgan-gp", critic__kind=kind, critic__norm="none")
     f = sum(of_layers(state.critic, real.images))
-    assert 9.5 * f < critic_step(state, steps, real, draws) < 10 * f
+    assert 9.5 * f < critic_step(state, steps, real, random) < 10 * f
     monkeypatch.setattr(ops, "_differentiated", lambda *_: False)
-    assert 11.3 * f < critic_step(state, steps, real, draws) < 12 * f
+    assert 11.3 * f < critic_step(state, steps, real, random) < 12 * f
 
 
-def test_lazy_penalties_cost_their_share() -> None:
-    state, steps, real, draws = large("default")
+def test_lazy_penalties_cost_a_fraction() -> None:
+    state, steps, real, random = large("default")
     every = steps.config.objective.penalties["r1"].every
     layers = of_layers(state.critic, real.images)
     f, first, score = sum(layers), layers[0], layers[-1]
-    work = [critic_step(state, steps, real, draws) for _ in range(2 * every)]
+    work = [critic_step(state, steps, real, random) for _ in range(2 * every)]
     plain = 6 * f - 2 * first
     # on the scores at hand: their gradient 2F, of the penalty on it 2F through the layers and 2F for the weights
     assert work == ([plain + 6 * f - 2 * score] + [plain] * (every - 1)) * 2
@@ -89,19 +89,21 @@ def test_lazy_penalties_cost_their_share() -> None:
     assert every == 8 and share < 0.14
 
 
-def test_one_penalty_alone_looks_at_its_own_images_only() -> None:
-    state, steps, real, draws = large("default", objective__penalties__r2__weight=0.0)
+def test_a_single_penalty_differentiates_its_own_images_only() -> None:
+    state, steps, real, random = large("default", objective__penalties__r2__weight=0.0)
     layers = of_layers(state.critic, real.images)
     f, first, score = sum(layers), layers[0], layers[-1]
-    assert critic_step(state, steps, real, draws) == 6 * f - 2 * first + 3 * f - score
+    assert critic_step(state, steps, real, random) == 6 * f - 2 * first + 3 * f - score
 
 
 @pytest.mark.parametrize("preset", ["wgan-gp", "default"])
-def test_a_generator_step_has_no_gradients_that_nobody_uses(preset: str) -> None:
-    state, steps, real, draws = large(preset, generator__kind="upsampling", generator__norm="pixel")
-    z = draws.latents("generator-latents", 0, BATCH, steps.config.generator)
+def test_a_generator_step_computes_no_unused_gradients(preset: str) -> None:
+    state, steps, real, random = large(preset, generator__kind="upsampling", generator__norm="pixel")
+    z = random.latents("generator-latents", 0, BATCH, steps.config.generator)
     generator, critic = counted(state.generator, z), counted(state.critic, real.images)
     base = BATCH * state.generator.base.weight.numel()  # type: ignore[operator, union-attr]
     needs_real = steps.objective.generator_needs_real
-    wanted = 3 * generator - base + 2 * critic + needs_real * critic  # no gradient of latents, none of critic's weights
-    assert counted(steps.generator_step, state, real, draws, 0, BATCH) == wanted
+    expected = (
+        3 * generator - base + 2 * critic + needs_real * critic
+    )  # no gradient of latents, none of critic's weights
+    assert counted(steps.generator_step, state, real, random, 0, BATCH) == expected

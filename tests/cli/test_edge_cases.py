@@ -70,7 +70,7 @@ def test_what_the_cache_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         assert Path(folder).exists() is bool(name)
     monkeypatch.setenv("KANTOR_CACHE_LIMIT", "abc")
     assert exit_of("train", "fish", *QUICK) == 2
-    assert "KANTOR_CACHE_LIMIT=abc: is no size" in capsys.readouterr().err
+    assert "KANTOR_CACHE_LIMIT=abc: is not a size" in capsys.readouterr().err
 
 
 def test_names_that_are_no_text(capsys: pytest.CaptureFixture[str]) -> None:

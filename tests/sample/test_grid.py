@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.errors import ConfigError
 from kantor.sample import gif
 from kantor.sample.gif import choose, indexed
-from kantor.sample.grid import CHECKER, INK, PAPER, grid, parse_colour, parse_grid, png_bytes
+from kantor.sample.grid import CHECKER, INK, PAPER, grid, png_bytes
 
 
 def images(n, h=8, w=8, c=3, seed=0):
@@ -109,24 +108,6 @@ class TestGrid:
     def test_other_shapes_are_refused(self, shape):
         with pytest.raises(ValueError, match=r"images must be"):
             grid(np.zeros(shape, np.uint8))
-
-
-def test_parse_grid():
-    assert parse_grid("16x4") == (16, 4)
-    assert parse_grid(" 3 X 2 ") == (3, 2)
-    for wrong in ("16", "0x4", "4x0", "-1x2", "axb", "16x4x2", ""):
-        with pytest.raises(ConfigError, match="columns x rows") as caught:
-            parse_grid(wrong)
-        assert caught.value.where == "--grid"
-
-
-def test_parse_colour():
-    assert parse_colour("#ffffff") == (255, 255, 255)
-    assert parse_colour("#0A80fe") == (10, 128, 254)
-    for wrong in ("white", "ffffff", "#fff", "#ffffffff", "#gggggg", "#ffffff\n", " #ffffff", ""):
-        with pytest.raises(ConfigError, match="#rrggbb") as caught:
-            parse_colour(wrong)
-        assert caught.value.where == "--paper" and caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])

@@ -13,7 +13,7 @@ from scipy import stats
 from kantor.engine.step_random import StepRandom
 from kantor.errors import ConfigError
 from kantor.random import philox, uniforms
-from kantor.sample.latents import latents, parse_seeds
+from kantor.sample.latents import latents
 
 # Never change these: they are what "seed 17 is the same image for ever" means.
 GOLDEN = {
@@ -122,30 +122,3 @@ def test_truncation_scales_towards_the_centre():
 def test_a_seed_out_of_range(seed):
     with pytest.raises(ConfigError, match="no seed"):
         latents([0, seed], 4)
-
-
-def test_parse_seeds():
-    assert parse_seeds("0-3,99") == [0, 1, 2, 3, 99]
-    assert parse_seeds(" 3, 9 ,3-3") == [3, 9, 3]
-    assert parse_seeds(str(2**63)) == [2**63]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "missing"),
-        ("1,,2", "missing"),
-        ("cat", '"cat" is no seed'),
-        ("-3", '"-3" is no seed'),
-        ("1-2-3", "no seed"),
-        ("1.5", "no seed"),
-        ("٣", "no seed"),
-        ("9-3", "write 3-9"),
-        ("0-99999999999", "more than 1,000,000"),
-        (str(2**64), "too large"),
-    ],
-)
-def test_parse_seeds_says_what_is_wrong(text, words):
-    with pytest.raises(ConfigError, match=words) as caught:
-        parse_seeds(text)
-    assert caught.value.where == "--seeds"

@@ -11,8 +11,9 @@ from kantor.errors import ConfigError
 
 _LONGEST_S = 10 * 365 * 86400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_MULTIPLES = {"": 1, "k": 1000, "m": 1_000_000}
+_MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 LARGEST_COUNT = 2**53
+MOST_SEEDS = 1_000_000
 
 
 def duration_s(value: str | float, where: str) -> float:
@@ -44,6 +45,14 @@ def count(value: str | float, where: str) -> int:
     return int(number)
 
 
+def byte_size(text: str, where: str) -> int:
+    """Bytes of "20GB" or "500M"."""
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([kmgt]?)i?b?\s*", text.lower(), re.ASCII)
+    if match is None:
+        raise ConfigError(f"{where}={text}", "is not a size", "write for example 20GB")
+    return int(float(match[1]) * _MULTIPLES[match[2]])
+
+
 def batch(value: str | int, where: str) -> int | Literal["auto"]:
     """64, of a number or text; or "auto"."""
     if value == "auto":
@@ -51,6 +60,53 @@ def batch(value: str | int, where: str) -> int | Literal["auto"]:
     if not re.fullmatch(r"-?\d{1,18}", str(value)) or int(value) < 2:
         raise ConfigError(f"{where} {value}", "is not a whole number of at least 2", "write for example 64, or auto")
     return int(value)
+
+
+def seeds(text: str, where: str) -> list[int]:
+    """[0, 1, ... 63, 99] of "0-63,99". Order and repetitions are kept."""
+    from kantor.sample.latents import LARGEST_SEED  # loads numpy, which --help does without
+
+    example = "write numbers and ranges with commas between them, such as 0-63,99"
+    listed: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", re.sub(r"\s+", "", part), re.ASCII)
+        if match is None:
+            raise ConfigError(
+                where, f'"{part.strip()}" is not a seed' if part.strip() else "a seed is missing", example
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last > LARGEST_SEED:
+            raise ConfigError(where, f"{last} is too large for a seed", f"stay below {LARGEST_SEED + 1}")
+        if last < first:
+            raise ConfigError(where, f'"{part.strip()}" runs backwards', f"write {last}-{first}")
+        if len(listed) + last - first >= MOST_SEEDS:
+            raise ConfigError(where, f"more than {MOST_SEEDS:,} seeds", "ask for fewer at a time")
+        listed.extend(range(first, last + 1))
+    return listed
+
+
+def stops(text: str, where: str) -> list[int] | Literal["smooth", "rough"]:
+    """Seeds of a walk, or what kind of walk to look for."""
+    match text.strip().lower():
+        case "smooth" | "rough" as kind:
+            return kind
+    return seeds(text, where)
+
+
+def grid(text: str, where: str) -> tuple[int, int]:
+    """16 columns, 4 rows of "16x4"."""
+    match = re.fullmatch(r"\s*(\d{1,4})\s*[xX×]\s*(\d{1,4})\s*", text, re.ASCII)
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise ConfigError(where, f'"{text}" is not a grid', "write columns x rows, such as 16x4")
+    return int(match[1]), int(match[2])
+
+
+def colour(text: str, where: str) -> tuple[int, int, int]:
+    """(255, 255, 255) of "#ffffff"."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ConfigError(where, f'"{text}" is not a colour', "write it as #rrggbb, such as '#ffffff'")
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 def size(value: Any, where: str = "") -> Any:

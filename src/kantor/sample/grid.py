@@ -6,15 +6,12 @@ import functools
 import importlib.util
 import io
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-
-from kantor.errors import ConfigError
 
 Colour = tuple[int, int, int]
 PAPER: Colour = (236, 235, 231)  # a light warm grey: both black and white images stand out from it
@@ -60,31 +57,6 @@ def grid(
         top, left = gutter + row * (height + gutter), gutter + column * (width + gutter)
         sheet[top : top + height, left : left + width] = _on_paper(image.repeat(scale, 0).repeat(scale, 1))
     return _captioned(sheet, caption, gutter, paper) if caption else sheet
-
-
-def parse_grid(text: str, where: str = "--grid") -> tuple[int, int]:
-    """ "16x4" -> 16 columns, 4 rows.
-
-    Raises:
-        ConfigError: anything else.
-    """
-    match = re.fullmatch(r"\s*(\d{1,4})\s*[xX×]\s*(\d{1,4})\s*", text, re.ASCII)
-    if match is None or not int(match[1]) or not int(match[2]):
-        do = "write columns x rows, such as 16x4"
-        raise ConfigError(where, f'"{text}" is no size of a grid', do)
-    return int(match[1]), int(match[2])
-
-
-def parse_colour(text: str, where: str = "--paper") -> Colour:
-    """ "#ffffff" -> (255, 255, 255).
-
-    Raises:
-        ConfigError: anything else.
-    """
-    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
-        raise ConfigError(where, f'"{text}" is no colour', "write it as #rrggbb, such as '#ffffff'")
-    red, green, blue = bytes.fromhex(text[1:])
-    return red, green, blue
 
 
 _RUNS = 3  # zlib's Z_RLE: of sheets as small as by a search for matches, in a fifth of the time

@@ -7,7 +7,6 @@ Box-Muller makes of a pair the two coordinates sqrt(-2 ln u1) cos(2 pi u2) and s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -19,9 +18,7 @@ from kantor.random import philox
 
 PURPOSE = 1
 LARGEST_SEED = 2**64 - 1
-MOST_SEEDS = 1_000_000
 _CHUNK = 4096
-_PART = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
 
 
 def latents(
@@ -56,30 +53,6 @@ def latents(
         z = _box_muller(u) if kind == "normal" else u if kind == "unit" else 2 * u - 1
         result[start : start + _CHUNK] = centre + truncation * (z[:, :dim] - centre)
     return result
-
-
-def parse_seeds(text: str, where: str = "--seeds") -> list[int]:
-    """Seeds as people write them: "0-63,99" is 0, 1, ... 63, 99. Order and repetitions are kept.
-
-    Raises:
-        ConfigError: not a list of numbers and ranges, or more than a million seeds.
-    """
-    example = "write numbers and ranges with commas between them, such as 0-63,99"
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = _PART.fullmatch(re.sub(r"\s+", "", part))
-        if match is None:
-            found = f'"{part.strip()}" is no seed' if part.strip() else "a seed is missing"
-            raise ConfigError(where, found, example)
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last > LARGEST_SEED:
-            raise ConfigError(where, f"{last} is too large for a seed", f"stay below {LARGEST_SEED + 1}")
-        if last < first:
-            raise ConfigError(where, f'"{part.strip()}" runs backwards', f"write {last}-{first}")
-        if len(seeds) + last - first >= MOST_SEEDS:
-            raise ConfigError(where, f"more than {MOST_SEEDS:,} seeds", "ask for fewer at a time")
-        seeds.extend(range(first, last + 1))
-    return seeds
 
 
 def _uniforms(seeds: NDArray[np.uint64], count: int) -> NDArray[np.float64]:

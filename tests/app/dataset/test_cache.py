@@ -39,7 +39,7 @@ def test_limits(text: str, wanted: int, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("text", ["much", "-3GB", "1e9", "GB", "9" * 40])
 def test_no_limits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, text)
-    with pytest.raises(ConfigError, match="is no size"):
+    with pytest.raises(ConfigError, match="is not a size"):
         cache.limit_bytes()
 
 

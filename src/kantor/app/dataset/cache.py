@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from kantor import atomic
+from kantor.app import units
 from kantor.data.loading import layout
-from kantor.errors import BusyError, ConfigError
+from kantor.errors import BusyError
 from kantor.lock import locked
 
 LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 ARRAYS = "arrays"  # images that came from memory, beside the packed sets
 FEATURES = "features"  # of real images, for scores
 _OUR_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.safetensors")
@@ -30,15 +30,10 @@ def limit_bytes() -> int:
     """What KANTOR_CACHE_LIMIT allows: "20GB", "500M"; 50 GB where it is not set.
 
     Raises:
-        ConfigError: it is no size.
+        ConfigError: it is not a size.
     """
     text = os.environ.get(LIMIT, "")
-    if not text:
-        return DEFAULT_LIMIT
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([kmgt]?)i?b?\s*", text.lower(), re.ASCII)
-    if match is None:
-        raise ConfigError(f"{LIMIT}={text}", "is no size", "write for example 20GB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    return units.byte_size(text, LIMIT) if text else DEFAULT_LIMIT
 
 
 def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:

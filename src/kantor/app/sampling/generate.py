@@ -15,8 +15,8 @@ from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
 from kantor.sample.generate import draw
-from kantor.sample.grid import PAPER, grid, parse_colour, parse_grid, png_bytes
-from kantor.sample.latents import latents, parse_seeds
+from kantor.sample.grid import PAPER, grid, png_bytes
+from kantor.sample.latents import latents
 
 _OURS = re.compile(r"(seed-[0-9]{8,20}|sheet)\.png")
 
@@ -28,20 +28,18 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
         The sheet, its folder and the number of images.
     """
     seeds = _seeds(options)
-    paper = PAPER if options.paper is None else parse_colour(options.paper)
     network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
     refuse_colourist(options.model, card)
     columns = None
     if options.grid is not None:
-        columns, rows = parse_grid(options.grid)
+        columns, rows = options.grid
         if columns * rows < len(seeds) and options.seeds is None and options.count is None:
             seeds = seeds[: columns * rows]
         elif columns * rows > len(seeds) and options.seeds is None and options.count is None:
             seeds = list(range(columns * rows))
         elif columns * rows < len(seeds):
-            raise ConfigError(
-                f"--grid {options.grid}", f"has room for {columns * rows} of {len(seeds)} images", "make it larger"
-            )
+            what = f"has room for {columns * rows} of {len(seeds)} images"
+            raise ConfigError(f"--grid {columns}x{rows}", what, "make it larger")
     if options.out is not None and not str(options.out).strip("."):
         raise ConfigError("--out", "is the current folder", "name a folder, such as --out images")
     folder = options.out or home / "generated"
@@ -57,14 +55,15 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     scale = options.scale or 1
     for path, image in zip(names, images, strict=True):
         atomic.write_bytes(path, png_bytes(image.repeat(scale, 0).repeat(scale, 1)))
-    atomic.write_bytes(sheet, png_bytes(grid(images, columns, options.gutter, scale=options.scale, paper=paper)))
+    page = grid(images, columns, options.gutter, scale=options.scale, paper=options.paper or PAPER)
+    atomic.write_bytes(sheet, png_bytes(page))
     return sheet, folder, len(seeds)
 
 
 def _seeds(options: GenerateOptions) -> list[int]:
     if options.seeds is not None and options.count is not None:
         raise ConfigError("--seeds", "and --count both say which images", "give one of them")
-    return parse_seeds(options.seeds) if options.seeds is not None else list(range(options.count or 64))
+    return list(options.seeds if options.seeds is not None else range(options.count or 64))
 
 
 def refuse_album(folder: Path, ours: re.Pattern[str]) -> None:

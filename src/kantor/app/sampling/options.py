@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from kantor.app import units
 from kantor.app.flags import Checkpoint, Classes, Device, Model, Raw, Runs, Truncation
 from kantor.app.options import Flag, Options
 
@@ -20,18 +22,22 @@ class GenerateOptions(Options):
     count: Annotated[
         int | None, Flag("Generate N images, from seeds 0, 1, 2 ...", metavar="N", min=1, max=1_000_000, default="64")
     ] = None
-    seeds: Annotated[str | None, Flag("Generate the images of these seeds: 0-63,99", metavar="LIST")] = None
+    seeds: Annotated[
+        Sequence[int] | None, Flag("Generate the images of these seeds: 0-63,99", metavar="LIST", parse=units.seeds)
+    ] = None
     classes: Classes = ()
     out: Annotated[
         Path | None, Flag("Write images to this folder", metavar="DIR", default="generated next to the model")
     ] = None
     grid: Annotated[
-        str | None, Flag("Arrange the sheet in columns x rows: 16x4", metavar="CxR", default="about square")
+        tuple[int, int] | None,
+        Flag("Arrange the sheet in columns x rows: 16x4", metavar="CxR", parse=units.grid, default="about square"),
     ] = None
     gutter: _Gutter = 2
-    paper: Annotated[str | None, Flag("Colour the sheet between the images", metavar="#RRGGBB", default="#ecebe7")] = (
-        None
-    )
+    paper: Annotated[
+        tuple[int, int, int] | None,
+        Flag("Colour the sheet between the images", metavar="#RRGGBB", parse=units.colour, default="#ecebe7"),
+    ] = None
     scale: Annotated[
         int | None, Flag("Enlarge every image N times, its pixels as squares", metavar="N", min=1, max=64)
     ] = None
@@ -49,10 +55,11 @@ class WalkOptions(Options):
 
     model: Model
     seeds: Annotated[
-        str,
+        Sequence[int] | Literal["smooth", "rough"],
         Flag(
             "Walk through the images of these seeds: 3,9,12; smooth or rough picks four with little or much change",
             metavar="LIST",
+            parse=units.stops,
         ),
     ]
     out: Annotated[Path, Flag("Write a film (.gif, .webp or .mp4), or a strip of images (.png)", metavar="FILE")]
@@ -89,13 +96,20 @@ class PaintOptions(Options):
     colours: Annotated[str, Flag("Model that colours them", metavar="COLOUR_MODEL", complete="runs", positional=True)]
     out: Annotated[Path, Flag("Write paintings to this folder", metavar="DIR")]
     seeds: Annotated[
-        str | None,
-        Flag("Take these seeds for lines and colours: 0-15,99", metavar="LIST", default="0-15, with your own lines 0"),
+        Sequence[int] | None,
+        Flag(
+            parse=units.seeds,
+            help="Take these seeds for lines and colours: 0-15,99",
+            metavar="LIST",
+            default="0-15, with your own lines 0",
+        ),
     ] = None
     truncation: Truncation = 1.0
     grid: Annotated[
-        str | None,
-        Flag("Arrange the sheet in columns x rows of pairs: 4x4", metavar="CxR", default="about square"),
+        tuple[int, int] | None,
+        Flag(
+            "Arrange the sheet in columns x rows of pairs: 4x4", metavar="CxR", parse=units.grid, default="about square"
+        ),
     ] = None
     gutter: _Gutter = 2
     device: Device = "auto"

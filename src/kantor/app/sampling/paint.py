@@ -25,11 +25,11 @@ from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card
 from kantor.runs import directory
 from kantor.sample.generate import draw
-from kantor.sample.grid import COMFORTABLE_CELL, grid, parse_grid, png_bytes
-from kantor.sample.latents import latents, parse_seeds
+from kantor.sample.grid import COMFORTABLE_CELL, grid, png_bytes
+from kantor.sample.latents import latents
 from kantor.types import Images, ImageSpec
 
-USUAL_SEEDS = "0-15"
+USUAL_COUNT = 16
 MOST = 10_000
 _OURS = re.compile(r"(.+-)?seed-[0-9]{8,20}(-lines)?\.png|sheet\.png")
 _WHITE = (255, 255, 255)
@@ -61,7 +61,7 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
         The sheet, its folder and the number of paintings.
     """
     drawings = _drawings(options.lines, options.runs)
-    seeds = parse_seeds(options.seeds or ("0" if drawings else USUAL_SEEDS))
+    seeds = list(options.seeds or range(1 if drawings else USUAL_COUNT))
     count = len(seeds) * max(1, len(drawings))
     if count > MOST:
         raise ConfigError("--seeds", f"{count:,} paintings in all", f"stay below {MOST:,}")
@@ -96,13 +96,13 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     return sheet, options.out, count
 
 
-def _columns(text: str | None, count: int) -> int | None:
-    if text is None:
+def _columns(size: tuple[int, int] | None, count: int) -> int | None:
+    if size is None:
         return None
-    columns, rows = parse_grid(text)
+    columns, rows = size
     if columns * rows < count:
         what = f"has room for {columns * rows} of {count} paintings"
-        raise ConfigError(f"--grid {text}", what, "make it larger")
+        raise ConfigError(f"--grid {columns}x{rows}", what, "make it larger")
     return columns
 
 

@@ -23,12 +23,11 @@ from kantor.progress import Progress, silent
 from kantor.sample.animation import COMFORTABLE_SIDE, film_bytes, require_video, shown
 from kantor.sample.generate import BATCH, draw
 from kantor.sample.grid import grid, png_bytes
-from kantor.sample.latents import latents, parse_seeds
+from kantor.sample.latents import latents
 from kantor.sample.walk import Easing, loop_of_four, walk
 
 MOST_FRAMES = 10_000
 MOST_WEBP_BYTES = 2_000_000_000
-FOUND = ("smooth", "rough")
 CANDIDATES, LEG = 16, 5  # seeds that a way is looked for among, and steps of a trial leg: 720 images
 KINDS = (".gif", ".webp", ".mp4", ".png")
 
@@ -46,15 +45,15 @@ def make_walk(
     Returns:
         The file, and the number of images in it.
     """
-    kind, find = options.out.suffix.lower(), options.seeds.strip().lower()
-    seeds = [0, 1, 2, 3] if find in FOUND else parse_seeds(options.seeds)
+    kind = options.out.suffix.lower()
+    seeds = [0, 1, 2, 3] if isinstance(options.seeds, str) else list(options.seeds)
     _check(options, seeds, kind)
     network, card, _ = load_model(options.model, options.runs, options.raw, options.checkpoint)
     refuse_colourist(options.model, card)
     network.to(choose_device(options.device))
-    if find in FOUND:
-        seeds = found_seeds(network, card, options, find == "rough")
-        note(f"the {find} way leads along seeds {','.join(map(str, seeds))}")
+    if isinstance(options.seeds, str):
+        seeds = found_seeds(network, card, options, options.seeds == "rough")
+        note(f"the {options.seeds} way leads along seeds {','.join(map(str, seeds))}")
     strip = kind == ".png"
     frames = options.columns - 1 if strip else options.frames
     classes = split_classes(options.classes, card)

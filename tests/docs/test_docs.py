@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -11,12 +12,18 @@ from pathlib import Path
 import pytest
 import typer
 
+from kantor.app.dataset.options import PackOptions
+from kantor.app.evaluation.options import EvaluateOptions
+from kantor.app.options import Options, options_of
+from kantor.app.sampling.options import GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.app.training.options import TrainOptions
 from kantor.cli.main import app
 from kantor.config.io import parse_override, resolve
 from support.paths import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HIDDEN = {"--help", "-h"}
+OPTIONS = [TrainOptions, PackOptions, GenerateOptions, WalkOptions, PaintOptions, SonifyOptions, EvaluateOptions]
 
 
 def test_every_flag_of_every_command_is_described() -> None:
@@ -30,6 +37,25 @@ def test_every_flag_of_every_command_is_described() -> None:
                 continue
             for flag in option.opts:
                 assert flag in HIDDEN or flag in section, f"{name} {flag}"
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options.__name__)
+def test_the_tables_of_flags_are_those_of_the_declarations(options: type[Options]) -> None:
+    """A row of one option names all its flags, the value and the default; several options may share a row."""
+    command = options.__name__.removesuffix("Options").lower()
+    section = (ROOT / "docs" / "commands.md").read_text("utf-8").split(f"## {command}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`--[^|]*) \|\s*([^|]*?)\s*\|", section, re.MULTILINE)
+    rows_of = {flag: row for row in rows for flag in re.findall(r"--[\w-]+", row[0])}
+    for option in options_of(options):
+        if option.flag.positional or option.flag.hidden:
+            continue
+        flags, default = rows_of[option.flags[0]]
+        if flags.count("--") > len(option.flags):
+            continue
+        value = f" {option.flag.metavar}" if option.flag.metavar else ""
+        assert flags == ", ".join(f"`{flag}{value}`" for flag in option.flags)
+        required, off = option.default is dataclasses.MISSING, option.default is False
+        assert default.replace("`", "") == ("required" if required else "off" if off else option.default_text), flags
 
 
 def test_the_tables_of_fields_are_those_of_the_schema() -> None:

@@ -13,15 +13,18 @@ from kantor.app.options import Flag
 Size = Annotated[
     str | None,
     Flag(
-        "Resize images to N x N, or to height x width",
-        metavar="N|HxW",
+        "Resize images to SIZE: 64, or height x width: 48x96",
+        metavar="SIZE",
         sets="data.size",
         parse=units.size,
         default="auto",
     ),
 ]
 Crop = Annotated[
-    int | None, Flag("Cut an N x N square from the middle first; 0 cuts nothing", metavar="N", sets="data.crop", min=0)
+    int | None,
+    Flag(
+        "Cut an N x N square from the middle first; 0 cuts nothing", metavar="N", sets="data.crop", min=0, default="off"
+    ),
 ]
 Fit = Annotated[
     str | None,
@@ -29,12 +32,20 @@ Fit = Annotated[
         "Choose how images of another shape fit: cover (cut), contain (pad), stretch, replicate or mirror (pad)",
         metavar="HOW",
         sets="data.fit",
+        default="cover",
     ),
 ]
-Channels = Annotated[str | None, Flag("Convert images: auto, gray, rgb or rgba", metavar="KIND", sets="data.channels")]
+Channels = Annotated[
+    str | None, Flag("Convert images: auto, gray, rgb or rgba", metavar="KIND", sets="data.channels", default="auto")
+]
 Labels = Annotated[
     str | None,
-    Flag("Read classes: auto (sub-folders), none, or a CSV or JSON file", metavar="WHAT", sets="data.labels"),
+    Flag(
+        "Read classes: auto (sub-folders), none, or a CSV or JSON file",
+        metavar="WHAT",
+        sets="data.labels",
+        default="auto",
+    ),
 ]
 MaxBad = Annotated[
     str | float | None,

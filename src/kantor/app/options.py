@@ -81,7 +81,7 @@ class Option:
         if self.flag.default or isinstance(self.default, bool):
             return self.flag.default
         if isinstance(self.default, int | float):
-            return f"{self.default:,}"
+            return f"{self.default:,}" if isinstance(self.default, int) else f"{self.default:g}"
         return str(self.default) if isinstance(self.default, str | Path) else ""
 
     def read(self, value: Any, where: str) -> Any:

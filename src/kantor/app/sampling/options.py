@@ -36,7 +36,7 @@ class GenerateOptions(Options):
     gutter: _Gutter = 2
     paper: Annotated[
         tuple[int, int, int] | None,
-        Flag("Colour the sheet between the images", metavar="#RRGGBB", parse=units.colour, default="#ecebe7"),
+        Flag("Colour the sheet between the images: #rrggbb", metavar="COLOUR", parse=units.colour, default="#ecebe7"),
     ] = None
     scale: Annotated[
         int | None, Flag("Enlarge every image N times, its pixels as squares", metavar="N", min=1, max=64)
@@ -68,7 +68,8 @@ class WalkOptions(Options):
     straight: Annotated[bool, Flag("Walk in straight lines, not along the sphere of latents")] = False
     loop: Annotated[bool, Flag("Walk back to the first seed")] = False
     easing: Annotated[
-        Literal["linear", "smooth"], Flag("Keep an even pace (linear), or slow down at each seed (smooth)")
+        Literal["linear", "smooth"],
+        Flag("Keep an even pace (linear), or slow down at each seed (smooth)", metavar="HOW"),
     ] = "linear"
     fps: Annotated[float, Flag("Show N images per second", metavar="N", min=0.1, max=120)] = 25.0
     columns: Annotated[int, Flag("Put N images in a row of a strip, from seed to seed", metavar="N", min=2, max=64)] = 9
@@ -101,7 +102,7 @@ class PaintOptions(Options):
             parse=units.seeds,
             help="Take these seeds for lines and colours: 0-15,99",
             metavar="LIST",
-            default="0-15, with your own lines 0",
+            default="0-15; of your own lines 0",
         ),
     ] = None
     truncation: Truncation = 1.0

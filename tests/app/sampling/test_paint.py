@@ -320,7 +320,7 @@ def test_drawn_images_have_the_conditions_of_real_ones(tmp_path: Path) -> None:
     drawn = GeneratedImages(network, config.generator, 30, 5, conditions=reals)
     z = latents([5 + 3, 5 + 14], config.generator.latent_dim)
     expected = draw(network, z, None, store.conditions(np.array([3, 2])))
-    np.testing.assert_array_equal(drawn.pick(np.array([3, 14])), expected)
+    np.testing.assert_array_equal(drawn.images(np.array([3, 14])), expected)
 
 
 def test_model_file(tmp_path: Path) -> None:

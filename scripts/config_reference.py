@@ -1,4 +1,4 @@
-"""Writes the tables of every field in docs/configuration.md, from the declarations in config/schema.py.
+"""Writes the tables of every field in docs/configuration.md, from the declarations in config/.
 
 python scripts/config_reference.py          writes the page
 python scripts/config_reference.py --check  exits with 1 if the page is out of date

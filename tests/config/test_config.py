@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from kantor.config import io, schema
+from kantor.config import io
+from kantor.config.base import parse_size
 from kantor.config.io import difference, layered, parse_override, preset_names, resolve, to_toml
+from kantor.config.objective import PenaltyConfig, PerturbedProbe, Relativistic, WganGp
+from kantor.config.optimizer import LinearRate, RmspropConfig, SgdConfig
 from kantor.config.schema import Config
 from kantor.errors import ConfigError
 
@@ -39,15 +42,15 @@ def test_precedence(tmp_path: Path) -> None:
     config = from_text(tmp_path, text, preset="wgan")
     assert (config.generator.width, config.critic.width, config.objective.kind) == (48, 64, "wgan")
     two = {"objective.kind": "wgan-gp", "objective.penalties.gradient.weight": 3.0}
-    assert resolve(overrides=two).objective == schema.WganGp(penalties={"gradient": schema.PenaltyConfig(weight=3.0)})
+    assert resolve(overrides=two).objective == WganGp(penalties={"gradient": PenaltyConfig(weight=3.0)})
 
 
 def test_another_kind_starts_from_its_defaults(tmp_path: Path) -> None:
     before = resolve("default")
     assert list(before.objective.penalties) == ["r1", "r2"] and before.objective.penalties["r1"].every == 8
-    assert from_text(tmp_path, '[objective]\nkind = "wgan-gp"').objective == schema.WganGp()
+    assert from_text(tmp_path, '[objective]\nkind = "wgan-gp"').objective == WganGp()
     sgd = from_text(tmp_path, '[optimizer.critic]\nkind = "sgd"\nmomentum = 0.5').optimizer
-    assert sgd.critic == schema.SgdConfig(momentum=0.5), "the rate of the other kind is gone"
+    assert sgd.critic == SgdConfig(momentum=0.5), "the rate of the other kind is gone"
     assert sgd.generator == before.optimizer.generator
     same = from_text(tmp_path, '[objective]\nkind = "relativistic"\n[objective.penalties.r1]\nweight = 7.0').objective
     assert (same.penalties["r1"].weight, same.penalties["r1"].every) == (7.0, 8), "the same kind keeps its values"
@@ -58,11 +61,11 @@ def test_kinds_within_kinds(tmp_path: Path) -> None:
     """The outer variant brings its defaults before an inner one is changed."""
     text = '[objective]\nkind = "relativistic"\n[objective.penalties.r1.at]\nkind = "perturbed"\nstd = 0.1'
     got = from_text(tmp_path, text, preset="wgan").objective
-    r1, r2 = schema.Relativistic().penalties["r1"], schema.Relativistic().penalties["r2"]
-    assert got.penalties == {"r1": r1.model_copy(update={"at": schema.PerturbedProbe(std=0.1)}), "r2": r2}
+    r1, r2 = Relativistic().penalties["r1"], Relativistic().penalties["r2"]
+    assert got.penalties == {"r1": r1.model_copy(update={"at": PerturbedProbe(std=0.1)}), "r2": r2}
     text = '[optimizer.critic]\nkind = "rmsprop"\n[optimizer.critic.schedule]\nkind = "linear"\nhold = 0.5'
     got = from_text(tmp_path, text).optimizer.critic
-    assert got == schema.RmspropConfig(schedule=schema.LinearRate(hold=0.5))
+    assert got == RmspropConfig(schedule=LinearRate(hold=0.5))
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -250,7 +253,7 @@ def test_sizes(height: int, width: int) -> None:
     assert size(height) == size(str(height)) == size(f"{height}x{height}") == str(height)
     shortest = size(f"{height}x{width}")
     assert shortest == (str(height) if height == width else f"{height}x{width}")
-    assert schema.parse_size(shortest) == (height, width)
+    assert parse_size(shortest) == (height, width)
 
 
 def test_sizes_refused() -> None:

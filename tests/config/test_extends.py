@@ -8,7 +8,8 @@ import pytest
 
 from kantor.config import io
 from kantor.config.io import preset_names, preset_text, read_config, read_toml, resolve, to_toml
-from kantor.config.schema import Config, GradientClipping
+from kantor.config.objective import GradientClipping
+from kantor.config.schema import Config
 from kantor.errors import ConfigError
 
 

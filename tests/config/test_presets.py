@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from kantor.app.training.run import build
+from kantor.config.base import parse_size
 from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
-from kantor.config.schema import Config, parse_size
+from kantor.config.schema import Config
 from kantor.export.weights import Card, read_generator, write_generator
 from kantor.nets import build_critic, build_generator, traits_of
 from kantor.sample.latents import latents

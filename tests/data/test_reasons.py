@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import decode
 from kantor.data.decoding.formats import DecodeSettings
 from kantor.data.packing.journal import rejected_in

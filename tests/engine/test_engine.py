@@ -20,11 +20,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kantor.app.training import trial
 from kantor.app.training.auto import length_in_images, round_figure, round_up
-from kantor.config.schema import (
-    Absent,
+from kantor.config.base import Absent
+from kantor.config.optimizer import (
     AdamConfig,
     ConstantCycle,
-    EmaConfig,
     InverseRandomRate,
     JumpRate,
     LinearRate,
@@ -33,6 +32,7 @@ from kantor.config.schema import (
     RmspropConfig,
     SgdConfig,
 )
+from kantor.config.training import EmaConfig
 from kantor.data.loading.order import Order
 from kantor.engine import ema, optimizers
 from kantor.engine.loop import Plan, crossed

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import DcganGenerator, UpsamplingGenerator
+from kantor.config.networks import DcganGenerator, UpsamplingGenerator
 from kantor.errors import ModelError
 from kantor.export.weights import Card, _digest, read_generator, write_generator
 from kantor.nets import build_generator

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import AdamConfig, BatchNormConfig, DcganCritic
+from kantor.config.networks import BatchNormConfig, DcganCritic
+from kantor.config.optimizer import AdamConfig
 from kantor.engine import optimizers
 from kantor.nets import build_critic, ops
 from kantor.nets.layers import Dropout, MinibatchStddev, normalisation, reseed_dropout

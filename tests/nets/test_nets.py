@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from kantor.config.schema import (
+from kantor.config.networks import (
     DcganCritic,
     DcganGenerator,
     ResnetCritic,

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from kantor.app.training.init_from import Weights, start_from
-from kantor.config.schema import Config, StackCritic, StackGenerator
+from kantor.config.networks import StackCritic, StackGenerator
+from kantor.config.schema import Config
 from kantor.engine.state import State
 from kantor.errors import ConfigError
 from kantor.export.weights import Card, read_generator, write_generator

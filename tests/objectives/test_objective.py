@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from kantor.config import schema
+from kantor.config.objective import ObjectiveConfig
 from kantor.objectives.constraints import Drift, WeightClipping
 from kantor.objectives.objective import Objective, build_objective
 from kantor.objectives.penalties import (
@@ -24,14 +24,14 @@ from kantor.objectives.penalties import (
 )
 from kantor.types import Traits
 
-ALL_KINDS = [kind.model_fields["kind"].default for kind in get_args(get_args(schema.ObjectiveConfig)[0])]
+ALL_KINDS = [kind.model_fields["kind"].default for kind in get_args(get_args(ObjectiveConfig)[0])]
 KINDS = [kind for kind in ALL_KINDS if kind != "custom"]  # which tests/test_extend.py is about
 PLAIN = Traits(mixes_batch=False, normalisation="none")
 BATCH_NORM = Traits(mixes_batch=True, normalisation="batch")
 
 
 def build(kind: str, **fields: Any) -> Objective:
-    return build_objective(TypeAdapter(schema.ObjectiveConfig).validate_python({"kind": kind, **fields}))
+    return build_objective(TypeAdapter(ObjectiveConfig).validate_python({"kind": kind, **fields}))
 
 
 GRADIENT = {

@@ -12,15 +12,9 @@ import torch
 from torch import Tensor
 
 from kantor.config.io import resolve
-from kantor.config.schema import (
-    AdamConfig,
-    JumpRate,
-    OverdoseCycle,
-    PenaltyConfig,
-    PiecewiseRate,
-    StepEmaConfig,
-    WganGp,
-)
+from kantor.config.objective import PenaltyConfig, WganGp
+from kantor.config.optimizer import AdamConfig, JumpRate, OverdoseCycle, PiecewiseRate
+from kantor.config.training import StepEmaConfig
 from kantor.engine import ema
 from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
 from kantor.engine.step_random import StepRandom

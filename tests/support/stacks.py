@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kantor.config.schema import DownLayer, StackCritic, StackGenerator, UpLayer
+from kantor.config.networks import DownLayer, StackCritic, StackGenerator, UpLayer
 
 
 def up(width: int = 128, kernel: int = 5, upsample: bool = False, **more: Any) -> UpLayer:

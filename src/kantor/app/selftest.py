@@ -12,15 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.io import resolve
-from kantor.config.schema import (
-    AdamConfig,
-    Config,
-    CriticConfig,
-    DcganCritic,
-    EmaConfig,
-    ResnetCritic,
-    UpsamplingCritic,
-)
+from kantor.config.networks import CriticConfig, DcganCritic, ResnetCritic, UpsamplingCritic
+from kantor.config.optimizer import AdamConfig
+from kantor.config.schema import Config
+from kantor.config.training import EmaConfig
 from kantor.engine import ema, optimizers
 from kantor.export.weights import Card, read_generator, write_generator
 from kantor.metrics.extractors import extractor

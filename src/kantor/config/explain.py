@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kantor.config.schema import PenaltyConfig
+from kantor.config.objective import PenaltyConfig
 from kantor.errors import ConfigError, nearest
 
 

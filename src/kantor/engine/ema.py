@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kantor.config.schema import Absent, EmaConfig, StepEmaConfig
+from kantor.config.base import Absent
+from kantor.config.training import EmaConfig, StepEmaConfig
 
 
 def decay(config: Absent | EmaConfig | StepEmaConfig, images: float, images_seen: int) -> float:

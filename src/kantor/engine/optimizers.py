@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import OptimizerConfig
+from kantor.config.optimizer import OptimizerConfig
 
 
 class _Skips(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kantor.config.schema import CycleConfig, OptimizerConfig, OverdoseCycle
+from kantor.config.optimizer import CycleConfig, OptimizerConfig, OverdoseCycle
 from kantor.errors import ConfigError
 from kantor.random import derive, uniforms
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kantor.config.schema import GeneratorConfig
+from kantor.config.networks import GeneratorConfig
 from kantor.random import derive
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from kantor import atomic
 from kantor.config.migrate import migrated
-from kantor.config.schema import GeneratorConfig
+from kantor.config.networks import GeneratorConfig
 from kantor.errors import ConfigError, ModelError
 from kantor.nets import build_generator
 from kantor.runs.checkpoint import from_bytes, tensor_digest, to_bytes

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kantor.config.schema import CriticConfig, GeneratorConfig
+from kantor.config.networks import CriticConfig, GeneratorConfig
 from kantor.errors import ConfigError, UserError
 from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
 from kantor.nets.conditioned import Conditioned

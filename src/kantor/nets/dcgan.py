@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import DcganCritic, DcganGenerator
+from kantor.config.networks import DcganCritic, DcganGenerator
 from kantor.errors import ConfigError
 from kantor.nets import ops
 from kantor.nets.layers import (

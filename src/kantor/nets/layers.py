@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import BatchNormConfig
+from kantor.config.networks import BatchNormConfig
 from kantor.nets import ops
 from kantor.random import derive
 from kantor.types import Traits

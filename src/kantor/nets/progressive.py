@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import DownLayer, StackCritic, StackGenerator, UpLayer
+from kantor.config.networks import DownLayer, StackCritic, StackGenerator, UpLayer
 from kantor.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import ResnetCritic, ResnetGenerator
+from kantor.config.networks import ResnetCritic, ResnetGenerator
 from kantor.nets import ops
 from kantor.nets.layers import (
     LabelledLatent,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import DownLayer, UpLayer
+from kantor.config.networks import DownLayer, UpLayer
 from kantor.nets import ops
 from kantor.nets.layers import upsample
 

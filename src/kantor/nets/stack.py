@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import StackCritic, StackGenerator, UpLayer
+from kantor.config.networks import StackCritic, StackGenerator, UpLayer
 from kantor.errors import ConfigError
 from kantor.nets import ops, progressive
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import UnetGenerator
+from kantor.config.networks import UnetGenerator
 from kantor.nets import ops
 from kantor.nets.layers import LabelledLatent, channels, ladder, normalisation, step, traits, upsample
 from kantor.types import ImageSpec

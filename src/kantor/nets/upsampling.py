@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kantor.config.schema import UpsamplingCritic, UpsamplingGenerator
+from kantor.config.networks import UpsamplingCritic, UpsamplingGenerator
 from kantor.nets import ops
 from kantor.nets.layers import (
     LabelledLatent,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kantor.config import schema
+from kantor.config import objective as options
 from kantor.errors import ConfigError
 from kantor.objectives.constraints import Drift, GradientClipping, WeightClipping
 from kantor.objectives.losses import (
@@ -110,7 +110,7 @@ _LOSSES: dict[str, _Losses] = {
 _FORMULAS = {"two-sided": two_sided, "one-sided": one_sided, "zero-centred": zero_centred}
 
 
-def build_objective(config: schema.ObjectiveConfig) -> Objective:
+def build_objective(config: options.ObjectiveConfig) -> Objective:
     """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic."""
     losses = _losses_of(config)
     drift, clipping = config.drift, config.constraint
@@ -119,20 +119,20 @@ def build_objective(config: schema.ObjectiveConfig) -> Objective:
         critic=losses.critic,
         generator=losses.generator,
         penalties={name: _penalty(p) for name, p in config.penalties.items() if p.weight > 0},
-        drift=Drift(drift.weight, drift.of) if isinstance(drift, schema.SquaredDrift) and drift.weight > 0 else None,
+        drift=Drift(drift.weight, drift.of) if isinstance(drift, options.SquaredDrift) and drift.weight > 0 else None,
         constraint=WeightClipping(clipping.bound, clipping.scope, clipping.when)
-        if isinstance(clipping, schema.WeightClipping)
+        if isinstance(clipping, options.WeightClipping)
         else None,
-        gradient_clipping=GradientClipping(clipping.bound) if isinstance(clipping, schema.GradientClipping) else None,
+        gradient_clipping=GradientClipping(clipping.bound) if isinstance(clipping, options.GradientClipping) else None,
         l1=config.l1,
         wasserstein=losses.wasserstein,
         generator_needs_real=losses.generator_needs_real,
     )
 
 
-def name_of(config: schema.ObjectiveConfig) -> str:
+def name_of(config: options.ObjectiveConfig) -> str:
     """The name of an objective: its kind, or the name under which a custom one is registered."""
-    return config.name if isinstance(config, schema.CustomObjective) else config.kind
+    return config.name if isinstance(config, options.CustomObjective) else config.kind
 
 
 OWN: dict[str, _Losses] = {}
@@ -203,8 +203,8 @@ def _evaluated(name: str, part: str, loss: Loss, real: Tensor, fake: Tensor) -> 
     return values
 
 
-def _losses_of(config: schema.ObjectiveConfig) -> _Losses:
-    if not isinstance(config, schema.CustomObjective):
+def _losses_of(config: options.ObjectiveConfig) -> _Losses:
+    if not isinstance(config, options.CustomObjective):
         return _LOSSES[config.kind]
     if config.name not in OWN:
         do = f"import the Python module that calls kantor.objective({config.name!r}, ...) first, and run from Python"
@@ -212,7 +212,7 @@ def _losses_of(config: schema.ObjectiveConfig) -> _Losses:
     return OWN[config.name]
 
 
-def _penalty(config: schema.PenaltyConfig) -> GradientPenalty:
+def _penalty(config: options.PenaltyConfig) -> GradientPenalty:
     of: Callable[..., Tensor] = _FORMULAS[config.of]
     if config.target != 1.0:
         if config.of == "zero-centred":
@@ -224,13 +224,13 @@ def _penalty(config: schema.PenaltyConfig) -> GradientPenalty:
     return GradientPenalty(_probe(config), of, config.weight, config.every)
 
 
-def _probe(config: schema.PenaltyConfig) -> Probe:
+def _probe(config: options.PenaltyConfig) -> Probe:
     match config.at:
-        case schema.RealProbe():
+        case options.RealProbe():
             return Real()
-        case schema.FakeProbe():
+        case options.FakeProbe():
             return Fake()
-        case schema.PerturbedProbe(std=std):
+        case options.PerturbedProbe(std=std):
             return Perturbed(std)
-        case schema.InterpolatesProbe(alpha=alpha, sign=sign):
+        case options.InterpolatesProbe(alpha=alpha, sign=sign):
             return Interpolates(alpha, sign == "minus")

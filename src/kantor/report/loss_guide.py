@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from kantor.config.schema import ObjectiveConfig
+from kantor.config.objective import ObjectiveConfig
 
 NEAR = 1.3
 """A gradient norm of up to so many times its target is near it."""

@@ -22,7 +22,8 @@ from kantor.app.evaluation.image_sets import GeneratedImages, choose_images
 from kantor.app.images import beside
 from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.config.io import preset_text, resolve
-from kantor.config.schema import Config, DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
+from kantor.config.networks import DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
+from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed, to_float
 from kantor.data.loading.image_set import PairedImages
 from kantor.engine.passes import CriticInputs, GeneratorInputs, critic_pass, generator_pass

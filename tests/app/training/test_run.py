@@ -14,7 +14,7 @@ from kantor.app.environment import read
 from kantor.app.training.run import build
 from kantor.app.units import duration_s
 from kantor.config.io import read_toml, resolve
-from kantor.config.schema import AdamConfig
+from kantor.config.optimizer import AdamConfig
 from kantor.engine import ema, optimizers
 from kantor.errors import ConfigError
 from support.commands import exit_of

@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import ndimage
 
 from kantor.app.dataset.prepare import packed_set
+from kantor.config.data import DataConfig
 from kantor.config.io import resolve
-from kantor.config.schema import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.edges import outlines
 from kantor.data.loading.store import Store

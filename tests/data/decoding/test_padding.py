@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.padding import STEP, STRIP, padded, padded_size
 from kantor.data.loading.store import Store

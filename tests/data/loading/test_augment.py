@@ -13,8 +13,8 @@ from torch import Tensor
 
 from kantor.app.dataset.prepare import open_set
 from kantor.app.training.run import build
+from kantor.config.data import AugmentConfig
 from kantor.config.io import resolve
-from kantor.config.schema import AugmentConfig
 from kantor.data.loading.augment import augment, composed, drawn, maps, recolour, triangular, warp
 from kantor.data.loading.feed import Feed, dequantised, shrink, to_float
 from kantor.random import derive

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import kantor
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.loading.feed import Feed
 from kantor.data.loading.holdout import split
 from kantor.data.loading.store import Store

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing import journal
 from kantor.data.packing.journal import Partial
@@ -230,7 +230,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from support.pack_fakes import Fake
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.packing.pack import pack
 from kantor.types import ImageSpec
 source = Fake(400, {{7: "gone", 390: "gone"}}, delay_s=0.001, classes=5)

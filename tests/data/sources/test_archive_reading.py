@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding import tfrecords
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack

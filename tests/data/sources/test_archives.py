@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding import tfrecords
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.tf_examples import parse_example

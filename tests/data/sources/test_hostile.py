@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding import tfrecords
 from kantor.data.decoding.tf_examples import parse_example
 from kantor.data.packing.scan import scan
@@ -48,7 +48,7 @@ def refusal(path: object, **more) -> str:
 
 LIST = """
 import resource, sys
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.sources import open_source
 from kantor.errors import DataError
 import pyarrow.parquet

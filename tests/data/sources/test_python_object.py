@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import kantor
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import scan

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.sources import python_object

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, choose_spec, scan

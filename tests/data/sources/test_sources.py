@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import Folder, Glyphs, Idx, Npy, Zip, open_source

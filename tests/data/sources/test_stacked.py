@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import stats
 
 import kantor
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import cache_key, choose_spec
 from kantor.data.packing.selection import open_images, stacked

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.output_paths import require_free, target
+from kantor.config.data import DataConfig
 from kantor.config.io import resolve
-from kantor.config.schema import DataConfig
 from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import pack

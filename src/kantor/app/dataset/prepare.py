@@ -15,7 +15,9 @@ import numpy as np
 from kantor import atomic
 from kantor.app.dataset import cache as caching
 from kantor.app.decisions import Filled, fill
-from kantor.config.schema import AugmentConfig, Config, parse_size
+from kantor.config.base import parse_size
+from kantor.config.data import AugmentConfig
+from kantor.config.schema import Config
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout
 from kantor.data.loading.holdout import split, training_set

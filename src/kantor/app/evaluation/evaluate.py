@@ -17,7 +17,7 @@ from kantor.app.evaluation.open_images import Note, images_to_score, open_refere
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.evaluation.subject import Subject, find_subject
 from kantor.app.units import names
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.loading.image_set import ImageSet
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kantor.app.evaluation.image_sets import RealImages
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.sources import GLYPHS
 from kantor.metrics.extract import ImageFeatures
 from kantor.metrics.features import RESIZE, Extractor

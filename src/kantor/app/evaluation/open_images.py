@@ -14,8 +14,10 @@ from kantor.app.dataset.recover import copy_of_gone
 from kantor.app.evaluation.image_sets import SEED_BLOCK, GeneratedImages, RealImages, choose_images, sample_labels
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.evaluation.subject import Subject
+from kantor.config.base import parse_size
+from kantor.config.data import DataConfig
 from kantor.config.io import overridden
-from kantor.config.schema import Config, DataConfig, parse_size
+from kantor.config.schema import Config
 from kantor.data.loading.holdout import split
 from kantor.data.loading.image_set import ImageSet
 from kantor.data.loading.store import Store, is_packed

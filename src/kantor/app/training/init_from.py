@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from kantor.app.decisions import Filled, fill
 from kantor.app.load_model import load_model
-from kantor.config.schema import Config, StackCritic, StackGenerator
+from kantor.config.networks import StackCritic, StackGenerator
+from kantor.config.schema import Config
 from kantor.engine.state import State
 from kantor.errors import ModelError
 from kantor.nets.progressive import Fading, Growth, growth_of

@@ -18,7 +18,8 @@ from kantor.app.training.init_from import Weights, start_from
 from kantor.app.training.mixing import mixing_part
 from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.app.training.validate_networks import rehearse
-from kantor.config.schema import AugmentConfig, Config
+from kantor.config.data import AugmentConfig
+from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
 from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX

@@ -33,8 +33,9 @@ from kantor.app.training.options import TrainOptions
 from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounding_changes
 from kantor.app.training.run import Parts, Run, Terminal, build
 from kantor.app.training.trial import fastest_threads, images_per_second
+from kantor.config.base import parse_size
 from kantor.config.io import leaves, overridden, read_toml, resolve, to_toml
-from kantor.config.schema import Config, parse_size
+from kantor.config.schema import Config
 from kantor.data.loading import layout
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.python_object import PREFIX

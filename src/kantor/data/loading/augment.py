@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from kantor.config.schema import AugmentConfig
+    from kantor.config.data import AugmentConfig
 
 _MAP_DRAWS = 6  # rotation, shear, zoom across and down, shift across and down
 _AS_IT_IS = (1.0, 1.0)

@@ -15,7 +15,7 @@ from kantor.random import derive
 from kantor.types import Batch, ImageSpec
 
 if TYPE_CHECKING:
-    from kantor.config.schema import AugmentConfig
+    from kantor.config.data import AugmentConfig
     from kantor.data.loading.image_set import ImageSet
 
 

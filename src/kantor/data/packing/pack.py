@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kantor.atomic import stranger
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kantor.config.schema import DataConfig, parse_size
+from kantor.config.base import parse_size
+from kantor.config.data import DataConfig
 from kantor.data.loading import layout
 from kantor.data.packing.pool import Pool
 from kantor.data.sources import labels as label_files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import probe
 from kantor.data.decoding.formats import Colour
 from kantor.data.packing.pool import Pool

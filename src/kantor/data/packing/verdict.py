@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from kantor.config.schema import DataConfig
+from kantor.config.data import DataConfig
 from kantor.data.packing.journal import Journal, rejected_in
 from kantor.data.sources.source import Source
 from kantor.errors import DataError

@@ -30,7 +30,7 @@ from kantor.data.sources.zip import Zip
 from kantor.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # worker processes import this room, and need not load pydantic
-    from kantor.config.schema import DataConfig
+    from kantor.config.data import DataConfig
 
 __all__ = [
     "Concatenated", "Folder", "Glyphs", "Idx", "Item", "Npy", "Npz", "Packed", "Parquet", "PythonObject", "RandomSubset", "Rejected",
@@ -110,7 +110,7 @@ def place(name: str) -> Path:
 
 
 def _glyphs(config: DataConfig) -> Glyphs:
-    from kantor.config.schema import parse_size
+    from kantor.config.base import parse_size
 
     if config.labels not in ("auto", "none"):
         raise DataError(config.labels, "the built-in set has labels of its own", "use --labels auto or none")

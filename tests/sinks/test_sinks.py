@@ -19,11 +19,12 @@ from PIL import Image
 from kantor.engine.events import Bus, Finished, Found, Progressed, Sampled, Saved, Started, Tick
 from kantor.errors import DataError
 from kantor.sinks.console import Console
-from kantor.sinks.eta import Pace, Trend, words
+from kantor.sinks.eta import Pace, Trend, duration
 from kantor.sinks.events_log import EventsLog
-from kantor.sinks.metrics_csv import COLUMNS, TIME_COLUMNS, MetricsCsv, read_metrics
+from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv, read_metrics
 from kantor.sinks.samples import SampleSheets
 from kantor.sinks.throttle import Throttle
+from support.run_results import TIME_COLUMNS
 
 VALUES = {"critic_loss": -1.5, "critic_gap": 0.1, "critic_lr": 2e-4, "skipped_steps": 0.0}
 
@@ -291,24 +292,24 @@ class TestConsole:
         assert lines.count(f"first images: {tmp_path}/samples/fixed/000001000.png") == 1
         assert r"note: bad\x1b[31m\nname" in lines
         assert sum("% " in line for line in lines) == 7  # every 12 s of 80
-        last = ["done: 10.0 kimg, 1 min", f"results: {tmp_path}", f"to draw: kantor generate {tmp_path}"]
+        last = ["done: 10.0 kimg, 1 min", f"results: {tmp_path}", f"to generate: kantor generate {tmp_path}"]
         assert lines[-3:] == last
 
     def test_stopped_runs_say_how_to_go_on(self, tmp_path):
         stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
         play(stream, "signal", tmp_path, steps=4)
-        assert shown(stream).splitlines()[-1] == f"to go on: kantor train --resume {tmp_path}"
+        assert shown(stream).splitlines()[-1] == f"to resume: kantor train --resume {tmp_path}"
 
     def test_the_program_is_named_as_it_was_called(self, tmp_path):
         stream = io.StringIO()
         console = Console(stream, tmp_path, program=".venv/bin/kantor")
         console.on(Finished(64, "signal"))
-        assert stream.getvalue().splitlines()[-1] == f"to go on: .venv/bin/kantor train --resume {tmp_path}"
+        assert stream.getvalue().splitlines()[-1] == f"to resume: .venv/bin/kantor train --resume {tmp_path}"
 
     def test_a_shell_understands_how_to_go_on(self, tmp_path):
         stream = io.StringIO()
         Console(stream, tmp_path / "my runs").on(Finished(64, "signal"))
-        words = shlex.split(stream.getvalue().splitlines()[-1].removeprefix("to go on: "))
+        words = shlex.split(stream.getvalue().splitlines()[-1].removeprefix("to resume: "))
         assert words == ["kantor", "train", "--resume", str(tmp_path / "my runs")]
 
     def test_a_budget_that_ends_first(self):
@@ -357,29 +358,29 @@ class TestConsole:
 class TestPace:
     def test_smooths_and_follows(self):
         pace = Pace(1000, 0, 0, 0.0)
-        assert pace.rate == 0 and pace.left_s() is None
+        assert pace.images_per_second == 0 and pace.left_s() is None
         for i in range(1, 11):
             pace.at(i * 10, i * 1.0)
-        assert pace.rate == pytest.approx(10) and pace.left_s() == pytest.approx(90)
+        assert pace.images_per_second == pytest.approx(10) and pace.left_s() == pytest.approx(90)
         for i in range(1, 61):
             pace.at(100 + i * 5, 10 + i * 1.0)
-        assert pace.rate == pytest.approx(5, rel=0.05)
+        assert pace.images_per_second == pytest.approx(5, rel=0.05)
 
     def test_a_roll_back_does_not_count(self):
         pace = Pace(1000, 0, 0, 0.0)
         pace.at(100, 10.0)
         pace.at(50, 11.0)
         pace.at(60, 12.0)
-        assert pace.rate == pytest.approx(10, rel=0.01) and pace.left_s() == pytest.approx(94, rel=0.01)
+        assert pace.images_per_second == pytest.approx(10, rel=0.01) and pace.left_s() == pytest.approx(94, rel=0.01)
 
     def test_a_resumed_run_does_not_count_what_was_done_before(self):
         pace = Pace(1000, 0, 900, 0.0)
         pace.at(910, 10.0)
-        assert pace.rate == pytest.approx(1) and pace.percent() == 91
+        assert pace.images_per_second == pytest.approx(1) and pace.percent() == 91
 
 
-def test_words():
-    assert [words(s) for s in (0.2, 35, 59.7, 250, 4320, 90_000)] == [
+def test_durations():
+    assert [duration(s) for s in (0.2, 35, 59.7, 250, 4320, 90_000)] == [
         "0 s", "35 s", "1 min", "4 min", "1 h 12 min", "1 d 1 h",
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""What a user sees during training: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kantor.engine.events import (
 )
 from kantor.errors import UserError, printable
 from kantor.runs.directory import CONFIG, GENERATOR
-from kantor.sinks.eta import Pace, Trend, rate_words, words
+from kantor.sinks.eta import Pace, Trend, duration, throughput
 from kantor.sinks.samples import sheet_name
 
 if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
@@ -37,19 +37,19 @@ if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
 
 LINE_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.2
-_REASONS = {"time-budget": "the time budget is used up", "signal": "stopped as asked"}
+_REASONS = {"time-budget": "time budget used up", "signal": "stopped"}
 
 
 class Console:
-    """Tells how far a run has come, how fast it goes, when it will end and where its images are.
+    """Shows progress, throughput, time left, scores, and where the images are.
 
-    Whatever happens to the stream (closed, no Unicode, 20 columns), training goes on.
+    Training continues whatever happens to the stream: closed, no Unicode, 20 columns wide.
 
     Args:
         stream: where to write; standard output by default. A terminal gets a bar, anything else plain lines.
-        folder: of the run, for the paths that are shown; should stand behind SampleSheets among the listeners.
-        clock: seconds from anywhere, for tests.
-        program: how Kantor was called, for the line that says how to go on.
+        folder: of the run, for the paths shown. Should come after SampleSheets among the listeners.
+        clock: seconds from any origin.
+        program: how Kantor was called, for the command that resumes.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class Console:
                 self._say(f"{'new' if self._resumed else 'first'} images: {path}")
             case Scored():
                 first, self._scores_s = not self._scores_s, self._scores_s + event.elapsed_s
-                found = ", ".join(
+                scores = ", ".join(
                     _scored(name, value, event if first else None) for name, value in event.values.items()
                 )
-                self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {found}")
+                self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {scores}")
             case Best():
                 self._best = event
             case Found():
@@ -114,7 +114,7 @@ class Console:
         pass
 
     def close(self) -> None:
-        """Takes the bar off the terminal and gives the cursor back. Call it however the run ends."""
+        """Takes the bar off the terminal and gives the cursor back. Call this however the run ends."""
         if self._live is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._live.stop()
@@ -122,7 +122,7 @@ class Console:
             atexit.unregister(self._show_cursor)
 
     def _show_cursor(self) -> None:
-        """The last resort where nobody called `close`: wiping the bar now could wipe a traceback instead."""
+        """At exit, if nobody called `close`. The bar stays: wiping it now could wipe a traceback."""
         if self._live is not None:
             self._live.console.show_cursor(True)
 
@@ -131,7 +131,7 @@ class Console:
         self._epoch_images, self._resumed = max(1, event.epoch_images), event.resumed
         total = f"{event.total_images / 1000:.1f} kimg ({event.total_images / self._epoch_images:.1f} epochs)"
         if event.resumed:
-            self._say(f"going on at {event.images_seen / 1000:.1f} of {total}")
+            self._say(f"resuming at {event.images_seen / 1000:.1f} of {total}")
         else:
             self._say(f"training on {event.epoch_images:,} images, {total}")
         if self._out.isatty():
@@ -140,7 +140,7 @@ class Console:
 
             terminal = RichConsole(file=self._out, force_terminal=True)  # type: ignore[arg-type]
             self.close()
-            # no thread of rich's own redraws: an error of the stream would end it with a traceback
+            # without rich's refresh thread, which a broken stream would end with a traceback
             self._live = Live(
                 console=terminal, get_renderable=self._bar, auto_refresh=False, transient=True,
                 redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop",
@@ -150,27 +150,27 @@ class Console:
 
     def _finish(self, event: Finished) -> None:
         self.close()
-        seen, spent = f"{event.images_seen / 1000:.1f} kimg", words(self._clock() - self._pace.started_s)
+        seen, spent = f"{event.images_seen / 1000:.1f} kimg", duration(self._clock() - self._pace.started_s)
         where = printable(str(self._folder)) if self._folder else ""
         if event.reason == "done":
             self._say(f"done: {seen}, {spent}")
         else:
-            self._say(f"{_REASONS.get(event.reason, event.reason)}: {seen}, {spent}; everything is saved")
+            self._say(f"{_REASONS.get(event.reason, event.reason)}: {seen}, {spent}; all saved")
         if self._best:
             best = f"{self._best.name} {self._best.value:.4g} at {self._best.images_seen / 1000:.1f} kimg"
-            self._say(f"best: {best}, which {GENERATOR} keeps")
+            self._say(f"best: {best}, in {GENERATOR}")
         if self._scores_s:
             share = 100 * self._scores_s / max(self._clock() - self._pace.started_s, self._scores_s)
-            self._say(f"scores took {words(self._scores_s)}, {share:.1f}% of the time")
+            self._say(f"scores took {duration(self._scores_s)}, {share:.1f}% of the time")
         if where:
             self._say(f"results: {where}")
             if event.reason == "done":
                 if self._folder and _colours_lines(self._folder):
                     self._say(f"to paint: {self._program} paint LINES {quote(where)} --out paintings")
                 else:
-                    self._say(f"to draw: {self._program} generate {quote(where)}")
+                    self._say(f"to generate: {self._program} generate {quote(where)}")
             else:
-                self._say(f"to go on: {self._program} train --resume {quote(where)}")
+                self._say(f"to resume: {self._program} train --resume {quote(where)}")
 
     def _say(self, text: str) -> None:
         text = printable(text)
@@ -185,8 +185,8 @@ class Console:
     def _plain(self, images_seen: int) -> str:
         pace, left = self._pace, self._pace.left_s()
         parts = [f"{pace.percent()}% {images_seen / 1000:.1f} kimg epoch {images_seen / self._epoch_images:.1f}"]
-        parts += [f"{rate_words(pace.rate)} images/s"] if pace.rate else []
-        parts += [f"{words(left)} left"] if left is not None else []
+        parts += [throughput(pace.images_per_second)] if pace.images_per_second else []
+        parts += [f"{duration(left)} left"] if left is not None else []
         parts += [f"critic_gap {self._trend.value:.3g}"] if self._trend.known else []
         return " ".join(parts)
 
@@ -201,13 +201,13 @@ class Console:
 
         width = (self._live.console.width if self._live else 80) - 1  # a full last column wraps on some terminals
         pace, left = self._pace, self._pace.left_s()
-        tail = f" {pace.percent():3d}%" + (f"  {words(left)} left" if left is not None else "")
+        tail = f" {pace.percent():3d}%" + (f"  {duration(left)} left" if left is not None else "")
         if width < 40:
             return Text(tail.strip()[:width], "bold", no_wrap=True)
         seen = pace.images_seen
         facts = [f"{seen / 1000:.1f} of {pace.total_images / 1000:.1f} kimg"]
         facts += [f"epoch {seen / self._epoch_images:.1f}"]
-        facts += [f"{rate_words(pace.rate)} images/s"] if pace.rate else []
+        facts += [throughput(pace.images_per_second)] if pace.images_per_second else []
         facts += [f"critic gap {self._trend.words()}"] if self._trend.known else []
         dot = self._out.choose(" · ", ", ")
         while len(dot.join(facts)) > width:
@@ -220,13 +220,13 @@ class Console:
 
 
 def _scored(name: str, value: float, event: Scored | None) -> str:
-    """ "fd 160.6 (reals 5.6)": what real images get is told once."""
+    """ "fd 160.6 (real images 5.6)"; what real images score is said once."""
     reals = event.details.get(name, {}).get("reals") if event else None
-    return f"{name.partition('@')[0]} {value:.4g}" + ("" if reals is None else f" (reals {reals:.3g})")
+    return f"{name.partition('@')[0]} {value:.4g}" + ("" if reals is None else f" (real images {reals:.3g})")
 
 
 class _Out:
-    """A stream that never fails: what it cannot encode is escaped, and once closed it is silent."""
+    """A stream that never fails: it escapes what it cannot encode, and ignores writes once it is closed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -253,8 +253,8 @@ class _Out:
     def encodable(self, text: str) -> str:
         return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
-    def choose(self, beautiful: str, plain: str) -> str:
-        return beautiful if self.encodable(beautiful) == beautiful else plain
+    def choose(self, unicode: str, ascii_: str) -> str:
+        return unicode if self.encodable(unicode) == unicode else ascii_
 
     def _try(self, action: Callable[[], object]) -> None:
         if self.dead:
@@ -266,7 +266,7 @@ class _Out:
 
 
 def _colours_lines(run: Path) -> bool:
-    """Whether the run's generator starts from outlines, and draws nothing without them."""
+    """Whether the run's generator needs outlines to start from."""
     try:
         return bool(read_toml(run / CONFIG).get("data", {}).get("condition", "none") != "none")
     except UserError:

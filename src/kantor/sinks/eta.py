@@ -1,4 +1,4 @@
-"""Speed, time left and direction, in numbers and in words."""
+"""How fast a run is, how long it will take, and where its critic gap goes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 class Pace:
-    """How fast a run goes and when it will end, smoothed over some fifteen seconds.
+    """Throughput and time left of a run, smoothed over some fifteen seconds.
 
     Args:
-        budget_s: seconds from `started_s` until it must stop; 0 for no such limit.
+        budget_s: seconds from `now_s` until the run must stop; 0 for no limit.
     """
 
     def __init__(self, total_images: int = 1, budget_s: float = 0, images_seen: int = 0, now_s: float = 0) -> None:
@@ -20,7 +20,7 @@ class Pace:
         self._from = (images_seen, now_s)
 
     def at(self, images_seen: int, now_s: float) -> None:
-        """Takes note of where the run is."""
+        """Records where the run is."""
         self.images_seen, self.now_s = images_seen, now_s
         images, seconds = images_seen - self._from[0], now_s - self._from[1]
         if images < 0:  # rolled back
@@ -31,12 +31,12 @@ class Pace:
             self._from = (images_seen, now_s)
 
     @property
-    def rate(self) -> float:
-        """Images a second; 0 where not known yet."""
+    def images_per_second(self) -> float:
+        """Throughput; 0 while unknown."""
         return self._images / self._seconds if self._seconds else 0.0
 
     def fraction(self) -> float:
-        """How much of the way is done, by images or by time, whichever ends first: 0 to 1."""
+        """How much of the run is done, by images or by time, whichever ends first: 0 to 1."""
         by_time = (self.now_s - self.started_s) / self.budget_s if self.budget_s else 0.0
         return min(1.0, max(self.images_seen / self.total_images, by_time))
 
@@ -44,15 +44,15 @@ class Pace:
         return int(100 * self.fraction())
 
     def left_s(self) -> float | None:
-        """Seconds to the end; None where not known yet."""
-        times = [(self.total_images - self.images_seen) / self.rate] if self.rate else []
+        """Seconds to the end; None while unknown."""
+        times = [(self.total_images - self.images_seen) / self.images_per_second] if self.images_per_second else []
         if self.budget_s:
             times.append(self.budget_s - (self.now_s - self.started_s))
         return max(0.0, min(times)) if times else None
 
 
 class Trend:
-    """A number and where it goes."""
+    """A number and its direction."""
 
     def __init__(self) -> None:
         self.value = self._fast = self._slow = math.nan
@@ -78,8 +78,8 @@ class Trend:
         return text + (", rising" if change > 0.05 else ", falling" if change < -0.05 else ", steady")
 
 
-def words(seconds: float) -> str:
-    """A span of time as people say it: "35 s", "4 min", "1 h 12 min", "2 d 3 h"."""
+def duration(seconds: float) -> str:
+    """A time span: "35 s", "4 min", "1 h 12 min", "2 d 3 h"."""
     if seconds < 59.5:
         return f"{max(0, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -90,5 +90,6 @@ def words(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
-def rate_words(rate: float) -> str:
-    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+def throughput(images_per_second: float) -> str:
+    """ "128 images/s", "1.5 images/s"."""
+    return f"{images_per_second:.{0 if images_per_second >= 10 else 1}f} images/s"

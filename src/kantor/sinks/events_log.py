@@ -1,4 +1,4 @@
-"""events.jsonl: what happened in a run, one JSON object a line."""
+"""events.jsonl: what happened in a run, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kantor.sinks.metrics_csv import LinesListener
 
 
 class EventsLog(LinesListener):
-    """Writes starts, scores, findings, saves and ends to `path`, which lies in the folder of the run.
+    """Writes starts, scores, findings, saves and ends to `path`, in the folder of the run.
 
-    Paths are written relative to that folder, so that a run can be moved or shown to others. On resume, what
-    a killed run had written past the checkpoint is cut off; what it wrote about the checkpoint itself stays.
+    Paths are relative to that folder, so that a run can be moved or published. On resume, lines written after the
+    checkpoint are cut off; the line that announces the checkpoint stays.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class EventsLog(LinesListener):
         offset = self._lines.loaded_offset if event.resumed else 0
         path = self._lines.path
         if offset and path.exists():
-            # the checkpoint was taken before the line that announces it was written
+            # the checkpoint is older than the line that announces it
             offset += _length_until(path.read_bytes()[offset:], event.images_seen)
         self._lines.open(offset)
 
@@ -51,7 +51,7 @@ class EventsLog(LinesListener):
                 evidence = {name: _number(value) for name, value in event.evidence.items()}
                 return {"name": event.name, "message": self._relative(event.message), "evidence": evidence}
             case Scored():
-                scores = {name: dict(one) for name, one in event.details.items()}
+                scores = {name: dict(details) for name, details in event.details.items()}
                 return {"scores": scores, "provenance": dict(event.provenance), "elapsed_s": round(event.elapsed_s, 3)}
             case Best():
                 return {"name": event.name, "value": _number(event.value)}
@@ -66,7 +66,7 @@ class EventsLog(LinesListener):
         return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
     def _relative(self, text: str) -> str:
-        """A message without the folder of the run in it."""
+        """The message without the path of the run."""
         for folder in (self._folder.resolve(), self._folder):
             if folder.name:
                 text = text.replace(f"{folder}/", "").replace(f"{folder}\\", "")
@@ -74,13 +74,13 @@ class EventsLog(LinesListener):
 
 
 def _number(value: float) -> float | str:
-    """JSON has no NaN and no infinity."""
+    """A number as JSON can hold it: NaN and infinity become text."""
     value = value.item() if hasattr(value, "item") else value
     return value if math.isfinite(value) else str(value)
 
 
 def _length_until(tail: bytes, images_seen: int) -> int:
-    """Bytes of the leading lines of `tail` that are not past `images_seen`."""
+    """Bytes of the leading lines of `tail` up to `images_seen`."""
     length = 0
     for line in tail.splitlines(keepends=True):
         try:

@@ -1,4 +1,4 @@
-"""log.txt: what the terminal shows, kept."""
+"""log.txt: what the terminal showed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kantor.atomic import AppendFile
 
 
 class LogFile(io.TextIOBase, TextIO):
-    """A text stream into a file that only grows; a listener that writes to streams can write to it."""
+    """A text stream that appends to a file; a Console can write to it."""
 
     encoding = "utf-8"
 

@@ -1,4 +1,4 @@
-"""metrics.csv: one row a tick."""
+"""metrics.csv: one row per tick."""
 
 from __future__ import annotations
 
@@ -35,19 +35,14 @@ COLUMNS = (
     "skipped_steps",
     "images_per_second",
 )
-TIME_COLUMNS = ("seconds", "images_per_second")
-"""What differs between two runs that are equal."""
-
-
 _NAME = re.compile(r"[A-Za-z_][\w@:./-]*")
 
 
 class ResumableLines:
-    """A file of lines that goes on where a checkpoint was taken.
+    """A file of lines that continues from a checkpoint.
 
-    A run that starts afresh (because it was killed before its first checkpoint, say) starts the file afresh; one that
-    is resumed cuts off what was written after its checkpoint, and keeps all whole lines where the checkpoint knows
-    nothing of the file.
+    A run that starts anew (killed before its first checkpoint, say) starts the file anew. A resumed run cuts off what
+    was written after its checkpoint; if the checkpoint does not know the file, all whole lines stay.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,8 +51,10 @@ class ResumableLines:
         self._offset: int | None = None
 
     def open(self, offset: int | None) -> AppendFile:
-        """Cuts the file to `offset`, or to the last end of a line before it where somebody has edited it (None: to its
-        last whole line), and makes it ready to grow."""
+        """Cuts the file to `offset`, or to the last line that ends before it, and opens it to append.
+
+        None cuts it to its last whole line.
+        """
         self.close()
         self._file = AppendFile(self.path, None if offset is None else _end_of_line(self.path, offset))
         return self._file
@@ -67,7 +64,7 @@ class ResumableLines:
         return self._file or self.open(self._offset)
 
     def state(self) -> dict[str, Any]:
-        """What is on the disk by now. Never fails: a full disk must not cost a checkpoint."""
+        """The offset on disk. Never fails: a full disk must not cost a checkpoint."""
         self.sync()
         return {"offset": self._file.offset if self._file else self._offset or 0}
 
@@ -78,7 +75,7 @@ class ResumableLines:
 
     @property
     def loaded_offset(self) -> int | None:
-        """The offset that `load` was given; None where it was not called."""
+        """The offset from `load`; None if it was not called."""
         return self._offset
 
     def sync(self) -> None:
@@ -93,7 +90,7 @@ class ResumableLines:
 
 
 class LinesListener:
-    """A listener that writes lines to `path`; its state is how far."""
+    """A listener that writes lines to `path`; its state is the offset."""
 
     def __init__(self, path: Path) -> None:
         self._lines = ResumableLines(path)
@@ -109,10 +106,10 @@ class LinesListener:
 
 
 class MetricsCsv(LinesListener):
-    """Writes a row a tick to `path`. Missing values are empty, numbers have nine digits.
+    """Writes a row per tick to `path`. Missing values are empty, numbers have nine digits.
 
     Args:
-        scores: names of the columns behind the others; a row has the scores that came since the row before.
+        scores: names of further columns; a row has the scores measured since the row before.
     """
 
     def __init__(self, path: Path, scores: Sequence[str] = ()) -> None:
@@ -124,7 +121,7 @@ class MetricsCsv(LinesListener):
         match event:
             case Started():
                 if self._lines.open(self._lines.loaded_offset if event.resumed else 0).offset:
-                    self._columns = _first_line(self._lines.path)  # a file that goes on keeps its columns
+                    self._columns = _first_line(self._lines.path)  # a resumed file keeps its columns
                 self._header()
             case Scored():
                 self._scored |= event.values
@@ -157,12 +154,12 @@ def _first_line(path: Path) -> tuple[str, ...]:
 def read_metrics(path: Path, length: int | None = None) -> dict[str, NDArray[np.float64]]:
     """The columns of a metrics.csv, each float64 [rows]; an empty cell is NaN.
 
-    A last line without its end (the run is being written, or was killed) is left out. No file, no columns.
+    Skips a last line without its end: the run is still writing it, or was killed. Without a file, there are no columns.
 
     Args:
-        length: bytes to read; None reads all of them.
+        length: bytes to read; None reads all.
     Raises:
-        DataError: no file, no header, a row has another number of cells than it, or a cell is no number.
+        DataError: not a file, no header, a row of another length than the header, or a cell that is not a number.
     """
     require_file(path)
     if not path.exists():
@@ -180,22 +177,22 @@ def read_metrics(path: Path, length: int | None = None) -> dict[str, NDArray[np.
             table[i] = [float(cell) if cell else np.nan for cell in cells]
         except ValueError:
             what = f"line {i + 2} is not a row of {len(names)} numbers"
-            raise DataError(path, what, "delete that line; the others can be used") from None
+            raise DataError(path, what, "delete that line; the others are usable") from None
     return {name: table[:, i].copy() for i, name in enumerate(names)}
 
 
 def _check_header(path: Path, names: list[str], rows: list[list[str]]) -> None:
-    """Raises DataError where the first line is at fault: rows that all agree are more to be trusted than it is."""
+    """Raises DataError if the first line is wrong: rows of one length are trusted more than a header of another."""
     sizes = {len(cells) for cells in rows}
     odd = len(sizes) == 1 and sizes != {len(names)} and tuple(names[: len(COLUMNS)]) != COLUMNS
     header = ",".join(COLUMNS)
     if names != [""] and all(map(_is_number, names)):
-        more = ", with the names of the scores behind it" if max(sizes, default=0) > len(COLUMNS) else ""
-        raise DataError(path, "the header is missing", f"put this line above all others: {header}{more}")
+        more = ", followed by the names of the scores" if max(sizes, default=0) > len(COLUMNS) else ""
+        raise DataError(path, "the header is missing", f"insert this line at the top: {header}{more}")
     wrong = "images_seen" not in names or len({*names}) < len(names) or not all(map(_NAME.fullmatch, names))
     if wrong or odd:
-        do = f"write it anew: {header}" if sizes <= {len(COLUMNS)} else "delete the file, or bring back a copy"
-        raise DataError(path, "line 1 is not the header of the lines below", do)
+        do = f"replace it with: {header}" if sizes <= {len(COLUMNS)} else "delete the file, or restore a copy"
+        raise DataError(path, "line 1 is not a header for the lines below", do)
 
 
 def _is_number(cell: str) -> bool:
@@ -207,7 +204,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _end_of_line(path: Path, offset: int) -> int:
-    """`offset`, where a line of the file ends there, else where the last one before it ends."""
+    """`offset` if a line of the file ends there, else the end of the last line before it."""
     data = path.read_bytes()[:offset] if path.exists() else b""
     return data.rfind(b"\n") + 1
 

@@ -1,7 +1,7 @@
-"""A run in TensorBoard (extra `tensorboard`): all numbers and both sheets, by images seen.
+"""TensorBoard (extra `tensorboard`): all numbers and both grids, by images seen.
 
-Its writer makes the files, so they are not written by `atomic`: they are a copy of what metrics.csv and samples/ hold,
-and nothing reads them back.
+TensorBoard's own writer makes the files, not `atomic`: they copy what metrics.csv and samples/ hold, and nothing reads
+them back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GROUPS = {
 
 
 def require_tensorboard() -> None:
-    """Raises ResourceError where the package is missing."""
+    """Raises ResourceError if the package is missing."""
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
@@ -34,10 +34,10 @@ def require_tensorboard() -> None:
 
 
 class TensorBoard:
-    """Writes events into a folder, which TensorBoard watches. What a resumed run repeats replaces what was there.
+    """Writes events into a folder that TensorBoard watches. Steps that a resumed run repeats replace the old ones.
 
     Args:
-        folder: made by the first event.
+        folder: the first event makes it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +49,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(self.folder), purge_step=event.images_seen + 1)
-        if self._writer is None:  # it could not be opened, which has been told
+        if self._writer is None:  # opening it failed, which was reported
             return None
         match event:
             case Tick():
@@ -66,7 +66,7 @@ class TensorBoard:
         return None
 
     def close(self) -> None:
-        """Writes out what is left, however the run ended."""
+        """Flushes and closes. Call this however the run ended."""
         if self._writer is not None:
             self._writer.close()
 
@@ -74,7 +74,7 @@ class TensorBoard:
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Nothing is kept: the writer is told at the start where the run goes on."""
+        """Nothing to load: the Started event says where the run continues."""
 
     def _scalar(self, name: str, value: float, images_seen: int) -> None:
         group = _GROUPS.get(name.partition("_")[0], "training")

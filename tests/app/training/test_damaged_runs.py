@@ -242,7 +242,7 @@ def test_a_header_that_is_missing(run: Path, go_on: Callable[..., Any], capsys: 
     (run / "metrics.csv").write_text("".join(lines[1:]))
     for words in ("report", run), ("report", run, "--table"):
         assert exit_of(*words) == 3
-        assert f"the header is missing; put this line above all others: {','.join(COLUMNS)}" in capsys.readouterr().err
+        assert f"the header is missing; insert this line at the top: {','.join(COLUMNS)}" in capsys.readouterr().err
     with pytest.raises(DataError, match="the header is missing"):
         go_on()
 
@@ -254,7 +254,7 @@ def test_a_header_that_is_damaged(header: str, run: Path, capsys: pytest.Capture
     assert exit_of("report", run) == 3
     error = capsys.readouterr().err
     assert "line 1 is not the header" in error
-    assert f"write it anew: {','.join(COLUMNS)}" in error
+    assert f"replace it with: {','.join(COLUMNS)}" in error
 
 
 def test_what_a_killed_run_wrote_behind_its_checkpoint_is_no_damage(run: Path, go_on: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from kantor.app.training.run import Parts, Terminal
 from kantor.app.training.trial import images_per_second
 from kantor.config.schema import Config
 from kantor.errors import ConfigError
-from kantor.sinks.eta import words
+from kantor.sinks.eta import duration
 
 
 def length_given(options: TrainOptions) -> bool:
@@ -46,7 +46,7 @@ def clock_after(what: str, options: TrainOptions, terminal: Terminal) -> TrainOp
     spent_s = time.monotonic() - options.started_s
     if spent_s < budget_s / 4:
         return options
-    terminal.note(f"{what} took {words(spent_s)}; the time budget of {words(budget_s)} begins now")
+    terminal.note(f"{what} took {duration(spent_s)}; the time budget of {duration(budget_s)} begins now")
     return replace(options, started_s=time.monotonic())
 
 
@@ -61,7 +61,7 @@ def length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
     elif config.train.images == "auto":
         rate = images_per_second(parts.state(), parts.feed, parts.steps())
         remaining_s = left_s(options)
-        reason = f"what {words(remaining_s)} allow at {rate:,.0f} images a second"
+        reason = f"what {duration(remaining_s)} allow at {rate:,.0f} images a second"
         config, filled = fill(
             config, {"train.images": (length_in_images(rate, remaining_s, config.train.batch), reason)}
         )

@@ -44,7 +44,7 @@ from kantor.errors import ConfigError, DataError
 from kantor.nets import build_generator
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
-from kantor.sinks.eta import words
+from kantor.sinks.eta import duration
 from kantor.sinks.tensorboard import require_tensorboard
 from kantor.types import ImageSpec
 
@@ -126,7 +126,7 @@ def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     filled = []
     if options.batch == "auto":
         limit_s = min(LONGEST_SEARCH_S, (options.budget_s or DEFAULT_BUDGET_S) / 10)
-        terminal.note(f"measuring which batch is fastest, for about {words(limit_s)} at most")
+        terminal.note(f"measuring which batch is fastest, for about {duration(limit_s)} at most")
         config, more = batch_for(parts, limit_s)
         filled += more
         parts = parts.lasting(config)

@@ -228,10 +228,10 @@ def test_random_bytes_for_the_measurements(
     run: Path, go_on: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run / "metrics.csv").write_bytes(bytes(range(256)) * 12)
-    with pytest.raises(DataError, match=r"metrics\.csv: line 1 is not the header"):
+    with pytest.raises(DataError, match=r"metrics\.csv: line 1 is not a header"):
         go_on()
     assert exit_of("report", run) == 3
-    assert "line 1 is not the header" in capsys.readouterr().err
+    assert "line 1 is not a header" in capsys.readouterr().err
     (run / "metrics.csv").unlink()
     go_on()
     assert exit_of("report", run) == 0
@@ -253,7 +253,7 @@ def test_a_header_that_is_damaged(header: str, run: Path, capsys: pytest.Capture
     (run / "metrics.csv").write_text(f"{header}\n{rest}")
     assert exit_of("report", run) == 3
     error = capsys.readouterr().err
-    assert "line 1 is not the header" in error
+    assert "line 1 is not a header" in error
     assert f"replace it with: {','.join(COLUMNS)}" in error
 
 

@@ -143,7 +143,7 @@ def test_channels() -> None:
     spec, reasons = choose_spec(open_source(config), config, 16)
     assert spec == (16, 16, 1) and reasons == {"channels": "outlines are grey"}
     for channels in ("rgb", "rgba"):
-        with pytest.raises(ConfigError, match=f"outlines are grey, and {channels} is asked for"):
+        with pytest.raises(ConfigError, match=f"outlines are grey, but {channels} is requested"):
             open_source(DataConfig(edges="canny", channels=channels))
     stacked = DataConfig(source="data/digits", stack=5, edges="canny", channels="rgb")
     with pytest.raises(ConfigError, match="outlines are grey"):

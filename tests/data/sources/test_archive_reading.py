@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from kantor.config.data import DataConfig
-from kantor.data.decoding import tfrecords
+from kantor.data.decoding import tf_examples, tfrecords
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool
@@ -62,7 +62,7 @@ def tar(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
 
 
 def records(path: Path, *features: dict[str, bytes | str | int]) -> Path:
-    data = b"".join(tfrecords.record(tfrecords.example(f)) for f in features)
+    data = b"".join(tfrecords.record(tf_examples.example(f)) for f in features)
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
 
@@ -249,7 +249,7 @@ def test_a_damaged_row_group_costs_its_rows_and_is_tried_once(tmp_path):
     for _ in range(2):
         with pytest.raises(Undecodable, match="damaged row group 0"):
             source.load(items[7])
-    assert source._rows.bad == {0: 0}
+    assert source._rows.damaged_from == {0: 0}
     assert source.load(items[60]) == columns["image"][60]
 
 
@@ -308,9 +308,9 @@ def test_a_compressed_shard_is_not_unpacked_again_for_each_lot(tmp_path, monkeyp
     real = gzip.open
     source = opened(tmp_path)
     listing = scan(source, DataConfig())
-    from kantor.data.sources import tar as module
+    from kantor.data.sources import open_file
 
-    monkeypatch.setitem(module._COMPRESSED, b"\x1f\x8b", lambda path, mode: opens.append(path) or real(path, mode))
+    monkeypatch.setitem(open_file._OPENERS, b"\x1f\x8b", lambda path, mode: opens.append(path) or real(path, mode))
     packed(source, tmp_path / "set", listing=listing)
     assert len(opens) == 2
 

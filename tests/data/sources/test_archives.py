@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from kantor.config.data import DataConfig
-from kantor.data.decoding import tfrecords
+from kantor.data.decoding import tf_examples, tfrecords
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.tf_examples import parse_example
 from kantor.data.loading.store import Store
@@ -129,7 +129,7 @@ def test_tar_cut_short(tmp_path, keep, zipped):
     whole = tar(tmp_path / "x.tar", {f"{i}.png": png(i) for i in range(3)}).read_bytes()
     path = tmp_path / ("y.tar.gz" if zipped else "y.tar")
     path.write_bytes(gzip.compress(whole)[: keep // 4] if zipped else whole[:keep])
-    assert "no whole tar archive" in refusal(path)
+    assert "not a whole tar archive" in refusal(path)
 
 
 def test_tar_with_a_damaged_header(tmp_path):
@@ -138,7 +138,7 @@ def test_tar_with_a_damaged_header(tmp_path):
     second = data.index(b"1.png")
     data[second + 130] ^= 1
     path.write_bytes(data)
-    assert "no whole tar archive" in refusal(path)
+    assert "not a whole tar archive" in refusal(path)
 
 
 def test_tar_that_lies_about_a_size(tmp_path):
@@ -344,13 +344,18 @@ def test_crc32c_of_known_texts(text, value):
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 70_000])
-def test_crc32c_by_tables_is_that_byte_by_byte(length):
+def test_crc32c_by_tables_equals_crc32c_bit_by_bit(length):
     data = np.random.default_rng(length).bytes(length)
-    assert tfrecords.crc32c(data) == tfrecords._crc_of_few(data)
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    assert tfrecords.crc32c(data) == crc ^ 0xFFFFFFFF
 
 
 def write_records(path: Path, *features: dict[str, bytes | str | int]) -> Path:
-    data = b"".join(tfrecords.record(tfrecords.example(f)) for f in features)
+    data = b"".join(tfrecords.record(tf_examples.example(f)) for f in features)
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
 
@@ -428,7 +433,7 @@ def test_tfrecord_faults(tmp_path):
     whole = path.read_bytes()
     for keep in (5, 14, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:keep])
-        assert "no whole TFRecord file (cut short in record" in refusal(path)
+        assert "not a whole TFRecord file (cut short in record" in refusal(path)
     path.write_bytes(whole[:8] + b"\0\0\0\0" + whole[12:])
     assert "the length of record 0 does not verify" in refusal(path)
     head = struct.pack("<Q", 1 << 60)
@@ -491,7 +496,7 @@ def test_parquet_of_binary_and_its_faults(tmp_path):
     assert "columns: a, b" in refusal(parquet(tmp_path / "y.parquet", {"a": [1], "b": ["x"]}))
     data = (tmp_path / "x.parquet").read_bytes()
     (tmp_path / "z.parquet").write_bytes(data[: len(data) // 2])
-    assert "no whole Parquet file" in refusal(tmp_path / "z.parquet")
+    assert "not a whole Parquet file" in refusal(tmp_path / "z.parquet")
 
 
 def test_parquet_without_its_package(tmp_path, monkeypatch, capsys):

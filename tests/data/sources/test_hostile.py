@@ -19,7 +19,7 @@ from PIL import Image
 
 from kantor.config.data import DataConfig
 from kantor.data.decoding import tfrecords
-from kantor.data.decoding.tf_examples import parse_example
+from kantor.data.decoding.tf_examples import example, field, parse_example
 from kantor.data.packing.scan import scan
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import open_source
@@ -85,7 +85,7 @@ def test_tar_with_a_chain_of_headers(tmp_path, kind, suffix):
     path = tmp_path / f"x{suffix}"
     data = header("x", kind, b"16 comment=hello") * 3000 + header("a.png", data=PNG) + bytes(1024)
     path.write_bytes(gzip.compress(data) if suffix == ".tar.gz" else data)
-    assert "no whole tar archive (more than 16 headers for one entry)" in refusal(path)
+    assert "not a whole tar archive (more than 16 headers for one entry)" in refusal(path)
 
 
 def test_tar_with_endless_headers_for_all_entries(tmp_path):
@@ -155,7 +155,7 @@ def test_a_flipped_bit_in_a_compressed_tar_is_seen(tmp_path, suffix):
     assert len(items_of(opened(path))) == 5
     whole[len(whole) // 3] ^= 8
     path.write_bytes(whole)
-    assert "no whole tar archive" in refusal(path)
+    assert "not a whole tar archive" in refusal(path)
 
 
 def test_a_compressed_tar_that_goes_on_behind_its_end(tmp_path, monkeypatch):
@@ -206,7 +206,7 @@ def test_labels_of_an_npz_that_are_too_many_are_not_read(tmp_path):
 
 
 def test_a_large_table_of_labels(tmp_path, monkeypatch):
-    monkeypatch.setattr("kantor.data.sources.labels.LARGEST_OWN", 1000)
+    monkeypatch.setattr("kantor.data.sources.labels.MAX_TABLE_BYTES", 1000)
     table = json.dumps({"labels": [["a.png", 1]], "more": "x" * 1000})
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a.png", PNG)
@@ -229,10 +229,6 @@ def test_a_table_of_labels_is_parsed_once(tmp_path, monkeypatch):
 
 
 # --- TFRecord -----------------------------------------------------------------------------------------------------
-
-
-def field(number: int, content: bytes) -> bytes:
-    return tfrecords._field(number, content)
 
 
 def message(name: bytes, feature: bytes) -> bytes:
@@ -267,7 +263,7 @@ def test_endless_entries_with_nothing_in_them(tmp_path, monkeypatch, suffix):
     if suffix == ".tar.xz":
         path.write_bytes(lzma.compress(header("a.png", data=PNG) + header("b") * 50_000, preset=1))
     else:
-        first = tfrecords.record(tfrecords.example({"image": PNG}))
+        first = tfrecords.record(example({"image": PNG}))
         path.write_bytes(gzip.compress(first + tfrecords.record(b"") * 200_000))
     assert "than bytes: a bomb" in refusal(path)
 
@@ -316,7 +312,7 @@ def test_a_footer_that_claims_too_many_rows(tmp_path):
 
 def test_more_classes_than_there_may_be(tmp_path, monkeypatch):
     monkeypatch.setattr("kantor.data.sources.labels.MAX_CLASSES", 8)
-    data = b"".join(tfrecords.record(tfrecords.example({"image": PNG, "label": i})) for i in range(9))
+    data = b"".join(tfrecords.record(example({"image": PNG, "label": i})) for i in range(9))
     (tmp_path / "x.tfrecord").write_bytes(data)
     config = DataConfig(source=str(tmp_path / "x.tfrecord"))
     source = open_source(config)

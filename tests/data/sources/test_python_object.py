@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason() -> None:
     assert store.count == 6
     reasons = {entry["name"]: entry["reason"] for entry in rejected}
     assert reasons["1"] == "KeyError: 'tag'"
-    assert "list is no kind of image; give bytes of a file, a Pillow image, or a numpy array" in reasons["2"]
+    assert "list is not an image; give bytes of a file, a Pillow image, or a numpy array" in reasons["2"]
     assert "float32" in reasons["3"]
     assert reasons["4"].startswith("not an image")
     assert reasons["5"] == "its class is of type float, neither a name nor a number"
@@ -184,7 +184,7 @@ def test_without_the_program_the_packed_copy_serves() -> None:
 
 def test_what_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("train", "python:mine") == 3
-    assert "error: python:mine: nobody has registered it; import the Python module" in capsys.readouterr().err
+    assert "error: python:mine: it is not registered; import the Python module" in capsys.readouterr().err
     with pytest.raises(kantor.ConfigError, match="int has no len"):
         kantor.source("mine", 3)  # type: ignore[arg-type]
     with pytest.raises(kantor.DataError, match="have no name that a run could remember; register it"):

@@ -109,7 +109,7 @@ def test_folder_errors(tmp_path):
     write(tmp_path, "x.7z", "y.rar", "q.bin", "empty.bin", data=b"q" * 600)
     assert "7z files are not read" in refusal(tmp_path / "x.7z")
     assert "rar files are not read" in refusal(tmp_path / "y.rar")
-    assert "no kind that is read" in refusal(tmp_path / "q.bin")
+    assert "of an unsupported kind" in refusal(tmp_path / "q.bin")
     os.mkfifo(tmp_path / "pipe")
     assert "neither a folder nor" in refusal(tmp_path / "pipe")
 
@@ -400,4 +400,4 @@ def test_glyphs_by_name():
     source = opened("glyphs", size="24x40")
     assert isinstance(source, Glyphs) and source.load(Item("3", 3)).shape == (24, 40, 3)
     assert opened("glyphs").load(Item("3", 3)).shape == (32, 32, 3)
-    assert "labels of its own" in refusal("glyphs", labels="x.csv")
+    assert "brings its own labels" in refusal("glyphs", labels="x.csv")

@@ -1,109 +1,99 @@
-"""Reads tf.train.Example messages without TensorFlow.
+"""tf.train.Example messages, read and written without TensorFlow.
 
-They come from foreign files: nothing is copied before it is asked for, of long lists only the start is read, and a
-message of endlessly many fields is given up.
+The messages come from foreign files: nothing is copied before it is needed, only the start of a long list is read,
+and a message with too many fields is refused.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
 
 from kantor.data.decoding.tfrecords import Malformed
 
-MOST_VALUES = 16  # of a list: a size, a class
-MOST_FIELDS = 100_000
+MAX_VALUES = 16  # of a list: a size, a class
+MAX_FIELDS = 100_000
 Values = list[memoryview] | list[int] | list[float]
+_FIXED_BYTES = {1: 8, 5: 4}  # by wire type
 
 
 def parse_example(data: bytes) -> dict[str, Values]:
-    """The features of a tf.train.Example by name: of each at most MOST_VALUES values, texts as views of `data`.
+    """The features of a tf.train.Example by name: at most MAX_VALUES values of each, texts as views of `data`.
 
     Raises:
-        Malformed: it is no such message.
+        Malformed: it is not such a message.
     """
-    return _Message().features(memoryview(data))
+    reader = _Reader()
+    features: dict[str, Values] = {}
+    for _, message in reader.parts(memoryview(data), 1):
+        for _, entry in reader.parts(message, 1):
+            pair = {1: memoryview(b""), 2: memoryview(b"")} | dict(reader.parts(entry, 1, 2))
+            try:
+                name = bytes(pair[1]).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise Malformed("the name of a feature is not text") from error
+            features[name] = reader.feature(pair[2])
+    return features
 
 
-class _Message:
-    """One message that is being read, and how many of its fields may still come."""
+class _Reader:
+    """Reads one message; all its nested messages share a limit on the number of fields."""
 
     def __init__(self) -> None:
-        self._left = MOST_FIELDS
+        self._fields_left = MAX_FIELDS
 
-    def features(self, data: memoryview) -> dict[str, Values]:
-        found: dict[str, Values] = {}
-        for _, outer in self._parts(data, 1):
-            for _, entry in self._parts(outer, 1):
-                name, value = b"", memoryview(b"")
-                for number, part in self._parts(entry, 1, 2):
-                    name, value = (bytes(part), value) if number == 1 else (name, part)
-                try:
-                    found[name.decode("utf-8")] = self._feature(value)
-                except UnicodeDecodeError as error:
-                    raise Malformed("a feature's name is no text") from error
-        return found
-
-    def _feature(self, data: memoryview) -> Values:
-        for number, content in self._parts(data, 1, 2, 3):
-            if number == 1:
-                return _first(value for _, value in self._parts(content, 1))
-            if number == 2:
-                return _first(self._floats(content))
-            return _first(self._integers(content))
+    def feature(self, data: memoryview) -> Values:
+        """The values of its BytesList (field 1), FloatList (2) or Int64List (3)."""
+        for kind, content in self.parts(data, 1, 2, 3):
+            return list(islice(self._values(content, kind), MAX_VALUES))
         return []
 
-    def _integers(self, data: memoryview) -> Iterator[int]:
-        for value in self._values(data):
-            for number in [value] if isinstance(value, int) else _varints(value):
-                yield number - (1 << 64) if number >= 1 << 63 else number
+    def parts(self, data: memoryview, *numbers: int) -> Iterator[tuple[int, memoryview]]:
+        """The fields of a message that hold bytes and have one of these numbers."""
+        for number, value in self._fields(data):
+            if number in numbers and isinstance(value, memoryview):
+                yield number, value
 
-    def _floats(self, data: memoryview) -> Iterator[float]:
-        for value in self._values(data):
-            if isinstance(value, int) or len(value) % 4:
-                raise Malformed("a list of numbers is cut short")
-            for at in range(0, len(value), 4):
-                yield struct.unpack_from("<f", value, at)[0]
+    def _values(self, data: memoryview, kind: int) -> Iterator[Any]:
+        """The values of a list, some of which may be packed together."""
+        for number, value in self._fields(data):
+            if number != 1:
+                continue
+            if kind == 3:
+                for unsigned in [value] if isinstance(value, int) else _varints(value):
+                    yield unsigned - (1 << 64) if unsigned >= 1 << 63 else unsigned
+            elif kind == 1 and isinstance(value, memoryview):
+                yield value
+            elif kind == 2:
+                if isinstance(value, int) or len(value) % 4:
+                    raise Malformed("a list of numbers is cut short")
+                yield from (float32 for (float32,) in struct.iter_unpack("<f", value))
 
-    def _parts(self, data: memoryview, *numbers: int) -> Iterator[tuple[int, memoryview]]:
-        """Those fields of a message that hold bytes and have one of these numbers."""
-        for tag, value in self._tagged(data):
-            if tag >> 3 in numbers and isinstance(value, memoryview):
-                yield tag >> 3, value
-
-    def _values(self, data: memoryview) -> Iterator[int | memoryview]:
-        """The values of a list, of which some may be packed together."""
-        return (value for tag, value in self._tagged(data) if tag >> 3 == 1)
-
-    def _tagged(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-        """(tag, value) of every field: a number for wire type 0, else bytes."""
+    def _fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """(number, value) of every field: an integer for wire type 0, else bytes."""
         at = 0
         while at < len(data):
-            self._left -= 1
-            if self._left < 0:
-                raise Malformed(f"more than {MOST_FIELDS:,} fields")
+            self._fields_left -= 1
+            if self._fields_left < 0:
+                raise Malformed(f"more than {MAX_FIELDS:,} fields")
             tag, at = _read_varint(data, at)
-            match tag & 7:
-                case 0:
-                    value, at = _read_varint(data, at)
-                    yield tag, value
-                    continue
-                case 1:
-                    length = 8
-                case 2:
-                    length, at = _read_varint(data, at)
-                case 5:
-                    length = 4
-                case kind:
-                    raise Malformed(f"a field of the unknown kind {kind}")
+            number, wire_type = tag >> 3, tag & 7
+            if wire_type == 0:
+                value, at = _read_varint(data, at)
+                yield number, value
+                continue
+            if wire_type == 2:
+                length, at = _read_varint(data, at)
+            elif wire_type in _FIXED_BYTES:
+                length = _FIXED_BYTES[wire_type]
+            else:
+                raise Malformed(f"a field of the unknown kind {wire_type}")
             if at + length > len(data):
                 raise Malformed("a field is longer than its message")
-            yield tag, data[at : at + length]
+            yield number, data[at : at + length]
             at += length
-
-
-def _first(values: Iterator) -> list:  # type: ignore[type-arg]
-    return [value for value, _ in zip(values, range(MOST_VALUES), strict=False)]
 
 
 def _varints(data: memoryview) -> Iterator[int]:
@@ -114,6 +104,7 @@ def _varints(data: memoryview) -> Iterator[int]:
 
 
 def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
+    """(value, position after it)."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -124,3 +115,28 @@ def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & (2**64 - 1), at
     raise Malformed("a number is longer than ten bytes")
+
+
+def example(features: Mapping[str, bytes | str | int]) -> bytes:
+    """A serialised tf.train.Example: bytes and text become a BytesList of one, numbers (0 or more) an Int64List."""
+    entries = b""
+    for name, value in features.items():
+        if isinstance(value, int):
+            feature = field(3, field(1, _varint(value)))
+        else:
+            feature = field(1, field(1, value.encode() if isinstance(value, str) else value))
+        entries += field(1, field(1, name.encode()) + field(2, feature))
+    return field(1, entries)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field that holds bytes."""
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from kantor import atomic
-from kantor.data.decoding import tfrecords
+from kantor.data.decoding.tf_examples import example
+from kantor.data.decoding.tfrecords import record
 from kantor.data.loading.store import Store
 from kantor.progress import Progress
 
@@ -90,7 +91,7 @@ def _record(store: Store, row: int, png: bytes, label: int | None) -> bytes:
     }
     if label is not None:
         features |= {"image/class/label": label, "image/class/text": store.class_names[label]}
-    return tfrecords.record(tfrecords.example(features))
+    return record(example(features))
 
 
 def _sample(store: Store, row: int, png: bytes, label: int | None) -> bytes:

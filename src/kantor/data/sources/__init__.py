@@ -1,4 +1,4 @@
-"""Where images come from: one file a kind of source."""
+"""Where images come from: one file for each kind of source."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ GLYPHS_SIZE = 32
 ACCEPTED = "name a folder of images, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
 _UNPACK = "unpack it into a folder, or make a zip of that"
 _SAVE = "save its images as uint8 with numpy.savez('new.npz', images=x)"
-_UNREAD = {
+_UNSUPPORTED = {
     ".7z": ("7z", _UNPACK), ".rar": ("rar", _UNPACK), ".zst": ("Zstandard", _UNPACK),
     ".pt": ("PyTorch", _SAVE), ".pth": ("PyTorch", _SAVE), ".pkl": ("pickle", _SAVE), ".pickle": ("pickle", _SAVE),
     ".h5": ("HDF5", _SAVE), ".hdf5": ("HDF5", _SAVE), ".mat": ("MATLAB", _SAVE),
@@ -50,14 +50,13 @@ _UNREAD = {
 
 
 def open_source(config: DataConfig) -> Source:
-    """The source that `config.source` names, told by what it is rather than by its extension.
+    """The source that `config.source` names, recognised by its contents rather than its extension.
 
-    A packed set is opened only to be stacked or outlined. A note on what was chosen stands in the source's `note`, ""
-    where there is none.
+    A packed dataset is opened only to be stacked or outlined; its source's `note` says what was decided.
 
     Raises:
-        DataError: it is missing, unreadable, or of a kind that is not read.
-        ConfigError: settings that do not go together.
+        DataError: it is missing, unreadable, or of an unsupported kind.
+        ConfigError: settings contradict each other.
     """
     _check(config)
     name, labels = config.source, config.labels
@@ -66,7 +65,7 @@ def open_source(config: DataConfig) -> Source:
     if name.startswith(PREFIX):
         return PythonObject(name, labels)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-        raise DataError(name, "it is an address on the net", "download it first, then name the file or folder")
+        raise DataError(name, "it is a web address", "download it first, then name the file or folder")
     path = place(name)
     try:
         mode = path.stat().st_mode
@@ -85,23 +84,23 @@ def open_source(config: DataConfig) -> Source:
 
 
 def _check(config: DataConfig) -> None:
-    """Raises ConfigError where settings do not go together."""
+    """Raises ConfigError if settings contradict each other."""
     if config.stack and config.edges == "none" and config.channels not in ("auto", "rgb"):
         do = "leave --channels out, or leave data.stack out"
-        raise ConfigError("data.channels", f"stacked images are rgb, and {config.channels} is asked for", do)
+        raise ConfigError("data.channels", f"stacked images are rgb, but {config.channels} is requested", do)
     if config.edges != "none" and config.channels not in ("auto", "gray"):
         do = "leave --channels out, or leave data.edges out"
-        raise ConfigError("data.channels", f"outlines are grey, and {config.channels} is asked for", do)
+        raise ConfigError("data.channels", f"outlines are grey, but {config.channels} is requested", do)
     if config.choose == "random" and not config.limit:
         raise ConfigError(
-            "data.choose", "chooses some of the images, and all are used", "say how many: data.limit=3000"
+            "data.choose", "chooses some of the images, but all are used", "set how many: data.limit=3000"
         )
     if config.pad and config.fit not in FITS:
-        raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad so")
+        raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad")
 
 
 def place(name: str) -> Path:
-    """A path as the user wrote it; "~" is the home folder, unless something here is called so."""
+    """A path as the user wrote it; "~" is the home folder, unless a file here has that name."""
     path = Path(name)
     with contextlib.suppress(RuntimeError, OSError):  # no such user; a name that is too long
         if not path.exists():
@@ -113,7 +112,7 @@ def _glyphs(config: DataConfig) -> Glyphs:
     from kantor.config.base import parse_size
 
     if config.labels not in ("auto", "none"):
-        raise DataError(config.labels, "the built-in set has labels of its own", "use --labels auto or none")
+        raise DataError(config.labels, "the built-in dataset brings its own labels", "use --labels auto or none")
     size = config.size if "auto" in (config.size, config.pack_size) else config.pack_size
     height, width = (GLYPHS_SIZE, GLYPHS_SIZE) if size == "auto" else parse_size(size)
     return Glyphs(config.glyphs.count, config.glyphs.seed, height, width, labelled=config.labels == "auto")
@@ -121,21 +120,20 @@ def _glyphs(config: DataConfig) -> Glyphs:
 
 def _folder(name: str, path: Path, labels: str) -> Source:
     try:
-        inside = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
+        files = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
     except OSError as error:
         raise DataError(name, f"cannot be read ({error.strerror})", "check its permissions") from error
-    chosen = idx.choose(inside, name)
-    if chosen:
-        return Idx(name, labels, str(path / chosen))
-    found, note = shards.for_training(shards.find(inside))
-    if not found:
+    images = idx.choose(files, name)
+    if images:
+        return Idx(name, labels, str(path / images))
+    parts, note = shards.for_training(shards.find(files))
+    if not parts:
         return Folder(str(path), labels)
-    if len(found) == 1:
-        source = _file(str(path / found[0]), labels)
-    elif labels in ("auto", "none"):
-        source = Concatenated(str(path), [_file(str(path / shard), labels) for shard in found], found)
+    if len(parts) == 1:
+        source = _file(str(path / parts[0]), labels)
     else:
-        source = Concatenated(str(path), [_file(str(path / shard), "none") for shard in found], found, labels)
+        part_labels = "auto" if labels == "auto" else "none"
+        source = Concatenated(str(path), [_file(str(path / part), part_labels) for part in parts], parts, labels)
     source.note = "; ".join(text for text in (note, source.note) if text)
     return source
 
@@ -150,8 +148,8 @@ def _file(name: str, labels: str) -> Source:
     extension = path.suffix.lower()
     if not start:
         raise DataError(name, "it is an empty file", ACCEPTED)
-    if extension in _UNREAD:
-        kind, do = _UNREAD[extension]
+    if extension in _UNSUPPORTED:
+        kind, do = _UNSUPPORTED[extension]
         raise DataError(name, f"{kind} files are not read", do)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension in (".zip", ".npz"):
         return Npz(name, labels) if extension == ".npz" else Zip(name, labels)
@@ -166,11 +164,11 @@ def _file(name: str, labels: str) -> Source:
     if is_tfrecord(path) or shards.TFRECORD.search(path.name.lower()):
         return TfRecord(name, labels)
     if is_encoded_image(start):
-        raise DataError(name, "it is one image, and training needs many", "name the folder that it lies in")
-    raise DataError(name, "it is of no kind that is read", ACCEPTED)
+        raise DataError(name, "it is one image, and training needs many", "name its folder")
+    raise DataError(name, "it is of an unsupported kind", ACCEPTED)
 
 
 def _missing(name: str, path: Path) -> DataError:
-    """Names the part of the path that does exist."""
+    """The error for a path that does not exist, naming the part that does."""
     nearest = next((str(parent) for parent in path.absolute().parents if parent.exists()), "/")
     return DataError(name, f"there is no such file or folder ({nearest} exists)", "check the spelling")

@@ -1,7 +1,7 @@
-"""The built-in set: coloured letters and digits in many typefaces, drawn when they are asked for.
+"""The built-in dataset: coloured letters and digits in many typefaces, rendered when they are loaded.
 
-The fonts are those that matplotlib ships, so nothing is downloaded. An image is a pure function of (seed, index),
-and what it shows is known: `Glyphs.parameters` gives letter, typeface, hue and the rest, the modes of the set.
+The fonts ship with matplotlib, so nothing is downloaded. An image is a pure function of (seed, index), and its
+contents are known: `Glyphs.parameters` returns letter, typeface, hue and the rest, the modes of the dataset.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import ResourceError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-# Left out after a look at each: symbol fonts, fonts without all 36 letters, and old-style digits (cmmi10).
+# Without symbol fonts, fonts that lack some of the 36 letters, and old-style digits (cmmi10).
 TYPEFACES = (
     *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
     *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
@@ -49,26 +49,26 @@ HUES = {  # name: degrees on the colour circle
 BACKGROUNDS = ("light", "dark", "light gradient", "dark gradient")
 _CONTRAST = 3.0  # of luminances, as WCAG 2 counts it; below this thin letters are hard to read
 _GREY_GAP = 0.25
-_LARGEST_CACHE = 64 << 20
+_MAX_CACHE_BYTES = 64 << 20
 
 Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class GlyphParameters:
-    """What one image shows.
+    """The contents of one image.
 
     Attributes:
         letter: one of LETTERS; it is the class.
         typeface: one of TYPEFACES.
-        hue: a name of HUES, the letter's.
+        hue: of the letter, a name of HUES.
         background: one of BACKGROUNDS.
         rotation: degrees, counter-clockwise, -15 to 15.
-        size: height of the upright letter as a share of the image's, 0.7 to 0.9; a wide or much turned letter is
-            drawn smaller where it would leave the image.
-        offset: of the letter's centre to the right and down, as shares of the sides.
+        size: height of the upright letter as a fraction of the image's, 0.7 to 0.9; a wide or strongly rotated letter
+            is smaller if it would leave the image.
+        offset: of the letter's centre to the right and down, as fractions of the sides.
         ink: the letter's colour, RGB in [0, 1].
-        paper: colours of the background at both ends of its gradient; equal where it is plain.
+        paper: colours of the background at both ends of its gradient; equal if it is plain.
         slope: direction of the gradient, radians.
     """
 
@@ -88,9 +88,9 @@ class Glyphs(Source):
     """The images as a source: uint8 [height, width, 3] each.
 
     Args:
-        count: how many images.
+        count: number of images.
         seed: chooses the images.
-        height, width: of the images drawn.
+        height, width: of the images.
         labelled: whether items carry their letter as label.
     """
 
@@ -111,7 +111,7 @@ class Glyphs(Source):
         return draw(self.parameters(item.position), self.height, self.width)
 
     def parameters(self, index: int) -> GlyphParameters:
-        """What image `index` shows."""
+        """The contents of image `index`."""
         return choose(self.seed, index)
 
 
@@ -125,7 +125,7 @@ def choose(seed: int, index: int) -> GlyphParameters:
     light, plain = u[5] < 0.6, u[6] < 0.5
     tries = (
         (light, u[4], u[8]),
-        (not light, u[4], u[8]),  # yellow on white, blue on black: the other ground
+        (not light, u[4], u[8]),  # for yellow on white and blue on black, the other background
         (True, 1.0, 0.0),  # the darkest ink on the palest paper
     )
     for light, shade, tone in tries:
@@ -186,21 +186,21 @@ def _luminance(colour: Colour) -> float:
 
 def _legible(ink: Colour, paper: tuple[Colour, Colour]) -> bool:
     """Whether the ink stands out from both ends of the paper, in colour and in grey."""
-    mine, grey = _luminance(ink), _luma(ink)
+    ink_luminance, ink_luma = _luminance(ink), _luma(ink)
     for end in paper:
-        low, high = sorted((mine, _luminance(end)))
-        if (high + 0.05) / (low + 0.05) < _CONTRAST or abs(grey - _luma(end)) < _GREY_GAP:
+        low, high = sorted((ink_luminance, _luminance(end)))
+        if (high + 0.05) / (low + 0.05) < _CONTRAST or abs(ink_luma - _luma(end)) < _GREY_GAP:
             return False
     return True
 
 
 def _luma(colour: Colour) -> float:
-    """What grey images keep of a colour (ITU-R 601)."""
+    """Brightness of a colour in a grey image (ITU-R 601)."""
     return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 
 
 def _cover(shown: GlyphParameters, height: int, width: int) -> NDArray[np.float32]:
-    """How much of each pixel the letter covers, float32 [height, width] in [0, 1]."""
+    """The fraction of each pixel that the letter covers, float32 [height, width] in [0, 1]."""
     longer = max(height, width)
     finer = 3 if longer <= 128 else 2 if longer <= 512 else 1
     mask = _mask(shown.letter, shown.typeface, _font_size(height, width) * finer)
@@ -221,13 +221,13 @@ def _cover(shown: GlyphParameters, height: int, width: int) -> NDArray[np.float3
 
 
 def _place(offset: float, side: int, extent: float) -> float:
-    """Where the letter's centre lies along a side, so that its `extent` stays inside."""
+    """The letter's centre along a side, so that its `extent` stays inside."""
     slack = (side - extent) / 2
     return side / 2 + min(max(offset * side, -slack), slack)
 
 
 def _font_size(height: int, width: int) -> int:
-    """Pixels, so that capitals come out about as high as they are drawn."""
+    """Pixels, so that capitals are rendered at about their final height."""
     return max(8, math.ceil(1.2 * min(height, 1.5 * width)))
 
 
@@ -244,11 +244,11 @@ _masks: dict[tuple[str, str, int], Image.Image] = {}
 
 
 def _mask(letter: str, typeface: str, size: int) -> Image.Image:
-    """The letter's ink as a grey image, cut to its bounds with one empty pixel around it; kept."""
+    """The letter's ink as a grey image, cropped to its bounds with one empty pixel around it; cached."""
     key = (letter, typeface, size)
     mask = _masks.get(key)
     if mask is None:
-        if len(_masks) * size * size > _LARGEST_CACHE:
+        if len(_masks) * size * size > _MAX_CACHE_BYTES:
             _masks.clear()
         font = _font(typeface, size)
         left, top, right, bottom = font.getbbox(letter)
@@ -274,6 +274,6 @@ def _fonts() -> Path:
         if all((folder / f"{typeface}.ttf").is_file() for typeface in TYPEFACES):
             return folder
     raise ResourceError(
-        "glyphs", "matplotlib's fonts, of which the built-in images are drawn, are not found",
+        "glyphs", "the fonts of matplotlib, which the built-in images need, are not found",
         "reinstall it: pip install --force-reinstall matplotlib",
     )  # fmt: skip

@@ -1,38 +1,39 @@
-"""IDX, the format of MNIST and its family, gzipped or not."""
+"""IDX, the format of MNIST and its family, compressed or not."""
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.sources import labels as label_files
+from kantor.data.sources.npy import indexed_items
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, open_inflated, start_of
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 MAX_BYTES = 16 << 30
 NAME = re.compile(r"(.*)(images|labels)([-.])idx(\d)-ubyte(\.gz)?$")
+_NUMBER_TYPES = (8, 9, 11, 12, 13, 14)
 
 
 class Idx(Source):
-    """Images by index: unsigned bytes [N, H, W] or [N, H, W, C].
+    """Images by index: unsigned bytes [N, H, W] or [N, H, W, C], in memory as a whole.
 
     Args:
         path: the file of images, or the folder that it was chosen from, as the user wrote it.
-        labels: "auto": the file of labels beside it, by its usual name; "none"; or an IDX, CSV or JSON file.
-        chosen: the file of images, where `path` is a folder.
+        labels: "auto": the file of labels next to it, by its usual name; "none"; or an IDX, CSV or JSON file.
+        chosen: the file of images, if `path` is a folder.
     """
 
     exact = True
-    local_only = True  # it is in memory as a whole, once
+    local_only = True
 
     def __init__(self, path: str, labels: str = "auto", chosen: str = "") -> None:
         self.path, self.labels, self.file = path, labels, Path(chosen or path)
@@ -48,19 +49,17 @@ class Idx(Source):
         Raises:
             DataError: the file or its labels cannot be used.
         """
-        images, changed = self._array(), self.file.stat().st_mtime_ns
-        size = images[0].nbytes
-        path = labels_beside(self.file) if self.labels == "auto" else Path(self.labels)
+        images, mtime_ns = self._array(), self.file.stat().st_mtime_ns
+        path = labels_next_to(self.file) if self.labels == "auto" else Path(self.labels)
         if self.labels == "none" or path is None:
-            return (Item(str(i), i, size, changed) for i in range(len(images)))
+            return indexed_items(len(images), images[0].nbytes, mtime_ns)
         if not is_idx(path):
-            plain = [Item(str(i), i, size, changed) for i in range(len(images))]
-            return label_files.attach(plain, label_files.read_file(self.labels), self.labels)
+            return label_files.attach_file(indexed_items(len(images), images[0].nbytes, mtime_ns), self.labels)
         labels = read(path)
         if labels.ndim != 1 or len(labels) != len(images):
             what = f"labels of shape {list(labels.shape)} for {len(images)} images"
             raise DataError(path, what, "name the right file, or use --labels none")
-        return (Item(str(i), i, size, changed, str(labels[i])) for i in range(len(images)))
+        return indexed_items(len(images), images[0].nbytes, mtime_ns, labels)
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """[H, W] or [H, W, C]."""
@@ -68,25 +67,20 @@ class Idx(Source):
         return image
 
     def _array(self) -> NDArray[np.uint8]:
-        """All images; the file is read, and inflated, once."""
+        """All images; the file is read once."""
         if self._images is None:
             array = read(self.file)
             if array.ndim not in (3, 4) or 0 in array.shape or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):
                 what = f"its shape {list(array.shape)} is not that of images"
-                do = "name the file of images (...-images-idx3-ubyte)"
-                raise DataError(self.file, what, do)
+                raise DataError(self.file, what, "name the file of images (...-images-idx3-ubyte)")
             self._images = array
         return self._images
 
 
 def is_idx(path: Path) -> bool:
-    """Whether a file, gzipped or not, begins like IDX of unsigned bytes."""
-    try:
-        with _opened(path) as file:
-            start = file.read(4)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return len(start) == 4 and start[:2] == b"\0\0" and start[2] in (8, 9, 11, 12, 13, 14) and 1 <= start[3] <= 8
+    """Whether the file, decompressed, begins like IDX."""
+    start = start_of(path, 4)
+    return start[:2] == b"\0\0" and start[2] in _NUMBER_TYPES and 1 <= start[3] <= 8
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -96,10 +90,10 @@ def read(path: Path) -> NDArray[np.uint8]:
         DataError: another format or number type, cut off, or longer than its header says.
     """
     try:
-        with _opened(path) as file:
+        with open_inflated(str(path)) as file:
             start = file.read(4)
             if len(start) < 4 or start[:2] != b"\0\0" or start[3] < 1:
-                raise DataError(path, "it is no IDX file", "name a file such as train-images-idx3-ubyte.gz")
+                raise DataError(path, "it is not an IDX file", "name a file such as train-images-idx3-ubyte.gz")
             if start[2] != 8:
                 raise DataError(path, "its numbers are not unsigned bytes", "convert it to .npy")
             sides = file.read(4 * start[3])
@@ -109,8 +103,8 @@ def read(path: Path) -> NDArray[np.uint8]:
             size = math.prod(shape)
             if size > MAX_BYTES:
                 raise DataError(path, f"its header claims {size >> 30} GB", "it is damaged: download it again")
-            data = _exactly(file, size)
-    except (OSError, EOFError, zlib.error) as error:
+            data = _read_pieces(file, size)
+    except DECOMPRESSION_ERRORS as error:
         raise DataError(path, f"cannot be read ({error})", "check it, or download it again") from error
     if len(data) != size:
         longer = "longer" if len(data) > size else "shorter"
@@ -118,7 +112,7 @@ def read(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def labels_beside(images: Path) -> Path | None:
+def labels_next_to(images: Path) -> Path | None:
     """The file of labels that goes with a file of images by its usual name."""
     parts = NAME.match(images.name)
     if not parts or parts[2] != "images":
@@ -128,19 +122,19 @@ def labels_beside(images: Path) -> Path | None:
 
 
 def choose(names: list[str], where: str) -> str | None:
-    """Which of a folder's files to take: None unless all are IDX; the training images, or the only images.
+    """The file of a folder to use: the training images, or the only images; None unless all files are IDX.
 
     Raises:
-        DataError: several, and none of them for training.
+        DataError: several files of images, and not one for training.
     """
     matches = [NAME.match(name) for name in names]
     if not names or not all(matches):
         return None
-    plain: dict[str, str] = {}  # a file and its gzipped twin count once
+    by_stem: dict[str, str] = {}  # a file and its gzipped twin count once
     for name in sorted(names, reverse=True):
         if cast(re.Match[str], NAME.match(name))[2] == "images":
-            plain[name.removesuffix(".gz")] = name
-    images = sorted(plain.values())
+            by_stem[name.removesuffix(".gz")] = name
+    images = sorted(by_stem.values())
     training = [name for name in images if "train" in name]
     best = training if len(training) == 1 else images
     if len(best) != 1:
@@ -149,15 +143,8 @@ def choose(names: list[str], where: str) -> str | None:
     return best[0]
 
 
-def _opened(path: Path) -> BinaryIO:
-    """The file, inflated on the way where it is gzipped."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path)) if zipped else path.open("rb")
-
-
-def _exactly(file: BinaryIO, size: int) -> bytearray:
-    """At most size + 1 bytes, in pieces, so that a header that lies costs no more memory than the file has."""
+def _read_pieces(file: IO[bytes], size: int) -> bytearray:
+    """At most size + 1 bytes, in pieces, so that a wrong header costs no more memory than the file has."""
     data = bytearray()
     while len(data) <= size:
         piece = file.read(min(1 << 24, size + 1 - len(data)))

@@ -14,13 +14,13 @@ from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 MAX_CLASSES = 65_536
-LARGEST_OWN = 64 << 20  # bytes of a dataset.json: read, it takes ten times as much memory
-_NAME_HEADS = ("name", "file", "filename", "file_name", "path", "image", "picture", "image_id", "id")
-_LABEL_HEADS = ("label", "class", "category", "target", "label_name", "class_name")
+MAX_TABLE_BYTES = 64 << 20  # of a dataset.json, which takes ten times as much memory when parsed
+_NAME_HEADERS = ("name", "file", "filename", "file_name", "path", "image", "picture", "image_id", "id")
+_LABEL_HEADERS = ("label", "class", "category", "target", "label_name", "class_name")
 
 
 def read_file(path: str) -> dict[str, str]:
-    """Labels by image's name, from a CSV or JSON file.
+    """Labels by the image's name, from a CSV or JSON file.
 
     Raises:
         DataError: missing, unreadable or malformed, with the line or key.
@@ -36,20 +36,20 @@ def read_file(path: str) -> dict[str, str]:
 
 
 def require_small(size: int, where: str) -> None:
-    """Raises DataError where a dataset.json found beside the images is larger than that of millions of them."""
-    if size > LARGEST_OWN:
-        what = f"it is larger than {LARGEST_OWN >> 20} MB"
+    """Raises DataError if a dataset.json next to the images is larger than millions of them need."""
+    if size > MAX_TABLE_BYTES:
+        what = f"it is larger than {MAX_TABLE_BYTES >> 20} MB"
         raise DataError(where, what, "remove it, use --labels none, or name a file of labels")
 
 
-def parse_own(data: bytes, where: str) -> dict[str, str]:
-    """Labels from a dataset.json found beside the images; none where it is another program's file."""
+def parse_dataset_json(data: bytes, where: str) -> dict[str, str]:
+    """Labels from a dataset.json next to the images; none if it is another program's file."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return parse(data, where)
-    known = isinstance(value, dict) and isinstance(value.get("labels"), list)
-    return _few_classes(_from_json(value, where), where) if known else {}
+    has_labels = isinstance(value, dict) and isinstance(value.get("labels"), list)
+    return _few_classes(_from_json(value, where), where) if has_labels else {}
 
 
 def parse(data: bytes, where: str) -> dict[str, str]:
@@ -64,7 +64,7 @@ def parse(data: bytes, where: str) -> dict[str, str]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
-        reason = getattr(error, "msg", "nested too deep")
+        reason = getattr(error, "msg", "nested too deeply")
         raise DataError(f"{where}, line {line}", f"not JSON ({reason})", "correct it") from error
     return _few_classes(_from_json(value, where), where)
 
@@ -86,27 +86,23 @@ def attach_file(entries: Iterator[Item | Rejected], labels: str) -> Iterator[Ite
     return entries if labels in ("auto", "none") else attach(entries, read_file(labels), labels)
 
 
-def attach(found: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
+def attach(entries: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
     """The items with their labels.
 
     Raises:
-        DataError: an image has no label, or a label has no image; before the first item is handed out.
+        DataError: an image has no label, or a label has no image; before the first item is yielded.
     """
-    listing = list(found)
+    listing = list(entries)
     missing = [entry.name for entry in listing if isinstance(entry, Item) and entry.name not in labels]
     if missing:
-        do = "add them, or use --labels none"
-        raise DataError(where, f"{_some(missing)} {_have(missing)} no label", do)
+        have = "has" if len(missing) == 1 else "have"
+        raise DataError(where, f"{_some(missing)} {have} no label", "add them, or use --labels none")
     unknown = labels.keys() - {entry.name for entry in listing}
     if unknown:
         names = sorted(unknown)
         raise DataError(where, f"it labels {_some(names)}, not among the images", "correct or remove the names")
     for entry in listing:
         yield replace(entry, label=labels[entry.name]) if isinstance(entry, Item) else entry
-
-
-def _have(names: list[str]) -> str:
-    return "has" if len(names) == 1 else "have"
 
 
 def _some(names: list[str]) -> str:
@@ -126,15 +122,16 @@ def _from_csv(text: str, where: str) -> dict[str, str]:
             spot = f"{where}, line {reader.line_num}"
             if not row or not any(cell.strip() for cell in row):
                 continue
-            heads = [cell.strip().lower() for cell in row]
-            if not labels and any(h in _NAME_HEADS for h in heads) and any(h in _LABEL_HEADS for h in heads):
-                name_at = next(i for i, h in enumerate(heads) if h in _NAME_HEADS)
-                label_at = next(i for i, h in enumerate(heads) if h in _LABEL_HEADS)
+            header = [cell.strip().lower() for cell in row]
+            name_columns = [i for i, cell in enumerate(header) if cell in _NAME_HEADERS]
+            label_columns = [i for i, cell in enumerate(header) if cell in _LABEL_HEADERS]
+            if not labels and name_columns and label_columns:
+                name_at, label_at = name_columns[0], label_columns[0]
                 continue
             if len(row) <= max(name_at, label_at):
                 raise DataError(spot, f"one column found, {delimiter.join(row)[:60]}", 'write "name,label"')
             if len(row) > 2 and (name_at, label_at) == (0, 1) and not labels and reader.line_num == 1:
-                what = f"{len(row)} columns, and no line above that names them"
+                what = f"{len(row)} columns, and no line above names them"
                 raise DataError(spot, what, 'begin with a line such as "name,label"')
             _add(labels, row[name_at], row[label_at].strip(), spot)
     except csv.Error as error:
@@ -143,7 +140,7 @@ def _from_csv(text: str, where: str) -> dict[str, str]:
 
 
 def _from_json(value: Any, where: str) -> dict[str, str]:
-    """value: what the JSON says."""
+    """Labels from a parsed JSON file: a mapping, or pairs, or {"labels": either}."""
     if isinstance(value, dict) and isinstance(value.get("labels"), list | None) and "labels" in value:
         value = value["labels"] or []
     if isinstance(value, dict):
@@ -165,8 +162,7 @@ def _label(value: Any, spot: str) -> str:
         return value.strip()
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return str(value)
-    what = f"the label is {json.dumps(value)[:60]}"
-    raise DataError(spot, what, "a label is one text or one whole number from 0")
+    raise DataError(spot, f"the label is {json.dumps(value)[:60]}", "give one text or one whole number from 0")
 
 
 def _add(labels: dict[str, str], name: str, label: str, spot: str) -> None:

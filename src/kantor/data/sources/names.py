@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kantor.data.reasons import Reason
 from kantor.errors import DataError
@@ -11,7 +11,7 @@ from kantor.errors import DataError
 IMAGES = frozenset(
     [".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"]
 )
-_UNREAD = frozenset(
+_UNSUPPORTED = frozenset(
     [
         ".heic",
         ".heif",
@@ -33,15 +33,16 @@ _UNREAD = frozenset(
 )
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"
+SHEET = Reason("sheet", "not an image of its own: the grid of the images next to it")  # written by `kantor generate`
 
 
 def is_clutter(part: str) -> bool:
-    """Whether a file or folder of this name is passed over in silence: hidden, or left by the file manager."""
+    """Whether a file or folder of this name is skipped in silence: hidden, or left by the file manager."""
     return part.startswith(".") or part in _CLUTTER
 
 
 def extension(name: str) -> str:
-    """The extension in small letters, "" where there is none: "scan.0001" and "Mr. Smith" have none."""
+    """The extension in lower case, "" if there is none: "scan.0001" and "Mr. Smith" have none."""
     base = name.rsplit("/", 1)[-1]
     stem, dot, tail = base.rpartition(".")
     if not stem or not dot or not 1 <= len(tail) <= 10 or tail.isdigit() or not tail.isascii() or " " in tail:
@@ -49,21 +50,18 @@ def extension(name: str) -> str:
     return "." + tail.lower()
 
 
-SHEET = Reason("sheet", "no image of its own: the sheet of those drawn beside it")
-
-
 def not_image(name: str) -> Reason | None:
     """Why a file of this name is rejected unread, or None if it may be an image."""
     suffix = extension(name)
-    if suffix in _UNREAD:
+    if suffix in _UNSUPPORTED:
         return Reason("format", f"{suffix} images are not read")
     return None if suffix == "" or suffix in IMAGES else Reason("not_image", f"not an image ({suffix})")
 
 
 def class_depth(names: Iterable[str]) -> int | None:
-    """Which part of the names is the class: 0 for the first folder; None where an image lies beside folders.
+    """The part of the names that is the class: 0 for the first folder; None if an image is next to folders.
 
-    Single folders around everything are passed over.
+    Single folders around everything are skipped.
     """
     folders: list[set[str]] = []
     shortest = 1 << 30
@@ -75,14 +73,19 @@ def class_depth(names: Iterable[str]) -> int | None:
                 folders.append(set())
             if depth == 0 or len(folders[depth - 1]) == 1:
                 folders[depth].add(part)
-    return next((d for d, parts in enumerate(folders[: min(shortest, 1 << 30)]) if len(parts) > 1), None)
+    return next((d for d, parts in enumerate(folders[:shortest]) if len(parts) > 1), None)
 
 
-def no_images(where: str, seen: Counter[str]) -> DataError:
-    """The error for a place without images; `seen` counts what is there by extension or reason."""
-    found = ", ".join(f"{count} {kind}" for kind, count in seen.most_common(8)) or "nothing"
+def class_of(parts: Sequence[str], depth: int | None) -> str | None:
+    """The class of an image with these parts of a path, None if no folder names it."""
+    return parts[depth] if depth is not None and len(parts) > depth + 1 else None
+
+
+def no_images(where: str, rejected: Counter[str]) -> DataError:
+    """The error for a place without images; `rejected` counts what is there by extension or reason."""
+    contents = ", ".join(f"{count} {kind}" for kind, count in rejected.most_common(8)) or "nothing"
     return DataError(
         where,
-        f"there are no images in it (found: {found})",
+        f"there are no images in it (found: {contents})",
         "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files",
     )

@@ -1,7 +1,7 @@
 """An array of images in a .npy file.
 
-Images are read one by one at their place. The file is not mapped: workers decode under a limit on address space,
-in which a large mapping does not fit.
+Images are read one by one. The file is not memory-mapped: workers run under a limit on address space, which a large
+mapping would exceed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SAVE = "np.save('new.npy', {})"
 
 @dataclass(frozen=True)
 class Header:
-    """Shape and type of the array in a .npy file, and where its numbers begin."""
+    """Shape and type of the array in a .npy file, and the byte at which its data start."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -36,9 +36,9 @@ class Header:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def read(self, path: str, start: int, count: int) -> NDArray[Any]:
-        """[count, ...], elements `start` and after along the first axis."""
-        at = self.offset + start * self.image_bytes
-        flat = np.fromfile(path, self.dtype, count * math.prod(self.shape[1:]), offset=at)
+        """[count, ...]: elements from `start` along the first axis."""
+        offset = self.offset + start * self.image_bytes
+        flat = np.fromfile(path, self.dtype, count * math.prod(self.shape[1:]), offset=offset)
         return flat.reshape(count, *self.shape[1:]) if self.shape else flat
 
 
@@ -47,8 +47,8 @@ class Npy(Source):
 
     Args:
         path: the file.
-        labels: "auto": NAME-labels.npy, NAME_labels.npy or labels.npy beside it; "none"; or a .npy, CSV or JSON
-            file (there the names are indices).
+        labels: "auto": NAME-labels.npy, NAME_labels.npy or labels.npy next to it; "none"; or a .npy, CSV or JSON
+            file, in which the names are indices.
     """
 
     exact = True
@@ -63,22 +63,15 @@ class Npy(Source):
         Raises:
             DataError: the array or its labels cannot be used.
         """
-        header, found = self._checked(), Path(self.path).stat()
+        header, mtime_ns, path = self._checked(), Path(self.path).stat().st_mtime_ns, self._label_path()
         count, size = header.shape[0], header.image_bytes
-        label_path = self._label_path()
-        if label_path is None or label_path.suffix == ".npy":
-            labels = None if label_path is None else read_labels(label_path, count)
-            return (
-                Item(str(i), i, size, found.st_mtime_ns, None if labels is None else str(labels[i]))
-                for i in range(count)
-            )
-        plain = [Item(str(i), i, size, found.st_mtime_ns) for i in range(count)]
-        return label_files.attach(plain, label_files.read_file(self.labels), self.labels)
+        if path is None or path.suffix == ".npy":
+            return indexed_items(count, size, mtime_ns, None if path is None else read_labels(path, count))
+        return label_files.attach_file(indexed_items(count, size, mtime_ns), self.labels)
 
     def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """[H, W] or [H, W, C]."""
-        header = self._checked()
-        image = header.read(self.path, item.position, 1)[0]
+        image = self._checked().read(self.path, item.position, 1)[0]
         native: NDArray[np.uint8] | NDArray[np.uint16] = image.astype(image.dtype.newbyteorder("="), copy=False)
         return native
 
@@ -87,12 +80,12 @@ class Npy(Source):
             return None
         if self.labels != "auto":
             return Path(self.labels)
-        own = Path(self.path)
-        beside = (own.with_name(name) for name in (f"{own.stem}-labels.npy", f"{own.stem}_labels.npy", "labels.npy"))
-        return next((p for p in beside if p.is_file() and p != own), None)
+        images = Path(self.path)
+        names = (f"{images.stem}-labels.npy", f"{images.stem}_labels.npy", "labels.npy")
+        return next((p for p in map(images.with_name, names) if p.is_file() and p != images), None)
 
     def _checked(self) -> Header:
-        """What the file's header says, checked."""
+        """The file's header, checked."""
         if self._header is None:
             header = read_header(Path(self.path))
             check_images(header, self.path)
@@ -100,11 +93,18 @@ class Npy(Source):
         return self._header
 
 
+def indexed_items(
+    count: int, size: int, mtime_ns: int, labels: NDArray[Any] | None = None
+) -> Iterator[Item | Rejected]:
+    """Items named by their index, with the class numbers `labels` [count] as labels."""
+    return (Item(str(i), i, size, mtime_ns, None if labels is None else str(labels[i])) for i in range(count))
+
+
 def read_header(path: Path) -> Header:
     """The header of a .npy file.
 
     Raises:
-        DataError: it is none, holds Python objects, lies in columns, or is cut off.
+        DataError: it is not one, holds Python objects, is stored by columns, or is cut off.
     """
     try:
         with path.open("rb") as file:
@@ -114,7 +114,7 @@ def read_header(path: Path) -> Header:
 
 
 def parse_header(file: IO[bytes], where: str, size: int, again: str) -> Header:
-    """The header at the start of `file`, which holds `size` bytes. Raises DataError as `read_header`."""
+    """The header at the start of `file`, which has `size` bytes. Raises DataError as `read_header`; again: the remedy."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -122,8 +122,8 @@ def parse_header(file: IO[bytes], where: str, size: int, again: str) -> Header:
         offset = file.tell()
     except OSError:
         raise
-    except Exception as error:  # the header is Python text, which can be wrong in every way
-        raise DataError(where, "it is cut off or damaged, or no .npy file", again) from error
+    except Exception as error:  # the header is Python text, and any error can come of it
+        raise DataError(where, "it is cut off or damaged, or not a .npy file", again) from error
     header = Header(shape, dtype, offset)
     if dtype.hasobject:
         raise DataError(where, "it holds Python objects, which could run code", "save plain numbers with np.save")
@@ -137,35 +137,39 @@ def parse_header(file: IO[bytes], where: str, size: int, again: str) -> Header:
 
 
 def read_labels(path: Path, count: int) -> NDArray[np.int64]:
-    """int64 [count], none negative, from a .npy file."""
+    """int64 [count], not negative, from a .npy file."""
     header = read_header(path)
     check_label_header(header, str(path), count)
     return check_labels(header.read(str(path), 0, count), str(path), count)
 
 
 def check_label_header(header: Header, where: str, count: int) -> None:
-    """Raises DataError where an array of this type and shape cannot be the labels of `count` images."""
+    """Raises DataError if an array of this type and shape cannot be the labels of `count` images."""
     shape = header.shape
     if header.dtype.kind not in "iu" or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
         what = f"labels of shape {shape} and type {header.dtype} found"
         raise DataError(where, what, "save one whole number for each image, or use --labels none")
     if shape[0] != count:
-        raise DataError(where, f"{shape[0]} labels for {count} images", "mend it, or use --labels none")
+        raise DataError(where, f"{shape[0]} labels for {count} images", "give each image one, or use --labels none")
 
 
 def check_labels(labels: NDArray[Any], where: str, count: int) -> NDArray[np.int64]:
-    """int64 [count], none negative. Raises DataError where they cannot be that."""
+    """The labels as int64 [count]. Raises DataError if they are not `count` whole numbers from 0."""
     check_label_header(Header(labels.shape, labels.dtype, 0), where, count)
     labels = labels.reshape(count)
     if len(labels) and labels.min() < 0:
-        at = int(np.argmax(labels < 0))
-        raise DataError(where, f"label {at} is negative ({labels[at]})", "labels are whole numbers from 0")
+        first = int(np.argmax(labels < 0))
+        raise DataError(where, f"label {first} is negative ({labels[first]})", "use whole numbers from 0")
     label_files.require_few_classes(len(np.unique(labels)), where)
     return labels.astype(np.int64)
 
 
 def check_images(header: Header, path: str, look: bool = True) -> None:
-    """Refuses arrays that are no stack of images, telling how to convert them. look: `path` is the .npy file."""
+    """Raises DataError, with code that converts the array, if it is not a stack of images.
+
+    Args:
+        look: whether `path` is the .npy file, so that its numbers can be looked at.
+    """
     shape = "[" + ", ".join(map(str, header.shape)) + "]"
     layout = "save uint8 images as [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
     if header.dtype not in (np.uint8, np.uint16, np.dtype(">u2")):

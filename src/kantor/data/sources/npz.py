@@ -21,8 +21,8 @@ from kantor.errors import DataError
 
 IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
 LABELS = ("labels", "y_train", "train_labels", "y", "Y", "label", "arr_1")
-_UNNAMED = ("arr_1",)  # labels only where they look like it: np.savez(path, train, test) names arrays so, too
-_MOST_BYTES = 1 << 40
+_UNNAMED = ("arr_1",)  # labels only if they look like it: np.savez(path, train, test) uses this name too
+_MAX_BYTES = 1 << 40
 _AGAIN = "save it again with np.savez"
 
 
@@ -38,11 +38,11 @@ class _Opened(NamedTuple):
 
 
 class Npz(Source):
-    """Images by index, as in a .npy file, with the labels that lie beside them.
+    """Images by index, as in a .npy file, with the labels in the same archive.
 
-    The array of images is the one called images, x_train, x, data or arr_0, or the only one with the shape of
-    images; that of the labels is called labels, y_train, y or arr_1. Other arrays may be of any kind. It is read
-    `here`: what is in a zip can be read from its start on only.
+    The array of images is called images, x_train, x, data or arr_0, or is the only one with the shape of images; the
+    array of labels is called labels, y_train, y or arr_1. Other arrays may be of any kind. It is local, since a
+    compressed array can only be read from its start.
 
     Args:
         path: the file.
@@ -55,7 +55,7 @@ class Npz(Source):
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
         self._headers = _read_headers(path)
-        self.name = self._chosen()
+        self.name = self._find_images()
         self._header = self._usable(self.name)
         npy.check_images(self._header, f"{path}: {self.name}", look=False)
         others = [name for name in self._headers if name != self.name]
@@ -70,13 +70,9 @@ class Npz(Source):
         Raises:
             DataError: the labels cannot be used.
         """
-        count, size = self._header.shape[0], self._header.image_bytes
-        changed = Path(self.path).stat().st_mtime_ns
-        labels = self._label_values(count)
-        plain = (Item(str(i), i, size, changed, None if labels is None else str(labels[i])) for i in range(count))
-        if self.labels in ("auto", "none") or Path(self.labels).suffix == ".npy":
-            return plain
-        return label_files.attach(plain, label_files.read_file(self.labels), self.labels)
+        count, mtime_ns = self._header.shape[0], Path(self.path).stat().st_mtime_ns
+        items = npy.indexed_items(count, self._header.image_bytes, mtime_ns, self._label_values(count))
+        return items if Path(self.labels).suffix == ".npy" else label_files.attach_file(items, self.labels)
 
     def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """uint8 or uint16 [H, W] or [H, W, C].
@@ -109,7 +105,8 @@ class Npz(Source):
             raise header
         return header
 
-    def _chosen(self) -> str:
+    def _find_images(self) -> str:
+        """The name of the array of images."""
         usual = next((name for name in IMAGES if name in self._headers), None)
         if usual is not None:
             return usual
@@ -118,9 +115,9 @@ class Npz(Source):
         if len(shaped) == 1:
             return shaped[0]
         if not shapes and len(self._headers) == 1:
-            return next(iter(self._headers))  # what is wrong with it is told when it is used
-        found = ", ".join(f"{name} {list(shapes[name]) if name in shapes else 'unusable'}" for name in self._headers)
-        what = f"which of its arrays holds the images is not clear (found: {found})"
+            return next(iter(self._headers))  # using it says what is wrong with it
+        arrays = ", ".join(f"{name} {list(shapes[name]) if name in shapes else 'unusable'}" for name in self._headers)
+        what = f"which of its arrays holds the images is not clear (found: {arrays})"
         raise DataError(self.path, what, "name it images and save the file again with np.savez")
 
     def _label_values(self, count: int) -> NDArray[np.int64] | None:
@@ -133,7 +130,7 @@ class Npz(Source):
         if name is None:
             return None
         header, where = self._usable(name), f"{self.path}: {name}"
-        npy.check_label_header(header, where, count)  # before it is read, of whatever size it is
+        npy.check_label_header(header, where, count)  # before it is read: it can be of any size
         return npy.check_labels(_read_array(self.path, name, header), where, count)
 
     def _may_be_labels(self, name: str, count: int) -> bool:
@@ -149,7 +146,7 @@ def _read_array(path: str, name: str, header: npy.Header) -> NDArray[Any]:
     try:
         with zip_source.open_zip(path) as opened, opened.open(name + ".npy") as file:
             data = file.read(size)
-            file.read(1)  # at the end the checksum is compared
+            file.read(1)  # compares the checksum at the end
     except zip_source.DAMAGE as error:
         raise DataError(where, "is damaged", _AGAIN) from error
     if len(data) != size:
@@ -158,14 +155,14 @@ def _read_array(path: str, name: str, header: npy.Header) -> NDArray[Any]:
 
 
 def _read_headers(path: str) -> dict[str, npy.Header | DataError]:
-    """Header of each array, or what is wrong with it, by its name, in the order of the file.
+    """Header of each array by name, or what is wrong with it, in the order of the file.
 
     Raises:
-        DataError: no .npz.
+        DataError: it is not a .npz file.
     """
     with zip_source.open_zip(path) as opened:
         members = [m for m in opened.infolist() if not m.is_dir()]
-        zip_source.check(sorted(members, key=lambda m: m.filename), path, _MOST_BYTES)
+        zip_source.check(sorted(members, key=lambda m: m.filename), path, _MAX_BYTES)
         arrays = [member for member in members if member.filename.endswith(".npy")]
         headers = {member.filename.removesuffix(".npy"): _read_header(opened, member, path) for member in arrays}
     if not headers:

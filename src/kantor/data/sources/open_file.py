@@ -1,28 +1,36 @@
-"""A file that a source keeps open."""
+"""Files that a source keeps open, decompressed on the fly."""
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
+import lzma
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 from kantor.errors import DataError, ResourceError, UserError
 
+DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 
-class _Closes(Protocol):
+
+class _Closable(Protocol):
     def close(self) -> Any: ...
 
 
-T = TypeVar("T", bound=_Closes)
+T = TypeVar("T", bound=_Closable)
 
 
 class OpenFile(Generic[T]):
-    """What `opener(path)` gives: opened when it is first asked for, and kept open until `release`.
+    """The result of `opener(path)`, made at the first call and kept open until `release`.
 
-    Each process opens its own, a copy by pickle or by a fork too: parent and child would move one file position. All
-    of them open the same file: one that has been replaced or written meanwhile is an error.
+    Each process opens its own, even after a pickle or a fork, since parent and child would move one file position.
+    All of them open the same file: one that has been replaced or written since is an error.
 
     Args:
         path: of the file.
@@ -31,8 +39,8 @@ class OpenFile(Generic[T]):
 
     def __init__(self, path: str, opener: Callable[[str], T]) -> None:
         self._path, self._opener = path, opener
-        self._seen = _state(path)
-        self._open: tuple[int, T] | None = None
+        self._listed_state = _state(path)
+        self._open: tuple[int, T] | None = None  # process id, file
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
@@ -41,41 +49,62 @@ class OpenFile(Generic[T]):
         """The open file.
 
         Raises:
-            DataError: it is not as it was when this was made.
+            DataError: it has changed since this object was made.
             ResourceError: too many files are open.
             OSError: it cannot be opened.
         """
         process = os.getpid()
         if self._open is None or self._open[0] != process:
-            if _state(self._path) != self._seen:
+            if _state(self._path) != self._listed_state:
                 raise DataError(self._path, "it has changed since it was listed", "pack it again")
             try:
                 self._open = (process, self._opener(self._path))
             except OSError as error:
-                if error.errno in _TOO_MANY:
+                if error.errno in _TOO_MANY_OPEN:
                     raise cannot_open(self._path, error) from error
                 raise
         return self._open[1]
 
     def release(self) -> None:
-        """Closes the file; who asks for it next opens it again."""
+        """Closes the file; the next call opens it again."""
         if self._open is not None and self._open[0] == os.getpid():
             self._open[1].close()
         self._open = None
 
 
-def _state(path: str) -> tuple[int, int]:
-    """Size and time of the last change."""
-    found = Path(path).stat()
-    return found.st_size, found.st_mtime_ns
+def open_inflated(path: str) -> IO[bytes]:
+    """The file, decompressed if it is gzip, bzip2 or xz. Seeking back then starts again from its beginning."""
+    with Path(path).open("rb") as file:
+        start = file.read(6)
+    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), open)
+    return opener(path, "rb")  # type: ignore[operator, no-any-return]
 
 
-_TOO_MANY = (errno.EMFILE, errno.ENFILE)
+def is_compressed(path: str) -> bool:
+    """Whether `open_inflated` decompresses the file."""
+    with Path(path).open("rb") as file:
+        return file.read(6).startswith(tuple(_OPENERS))
+
+
+def start_of(path: Path, size: int) -> bytes:
+    """The first `size` bytes of the file, decompressed; b"" if it is damaged or shorter."""
+    try:
+        with open_inflated(str(path)) as file:
+            start = file.read(size)
+    except DECOMPRESSION_ERRORS:
+        return b""
+    return start if len(start) == size else b""
 
 
 def cannot_open(path: str, error: OSError) -> UserError:
-    """The error for a file that the system does not open; having too many open already is no fault of the file."""
-    if error.errno in _TOO_MANY:
+    """The error for a file that the system does not open; too many open files are not the file's fault."""
+    if error.errno in _TOO_MANY_OPEN:
         do = "close other programs, or allow more with `ulimit -n 4096`"
         return ResourceError(path, "cannot be opened: too many files are open already", do)
     return DataError(path, f"cannot be read ({error.strerror or error})", "check the path and its permissions")
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Size and time of the last change."""
+    status = Path(path).stat()
+    return status.st_size, status.st_mtime_ns

@@ -17,7 +17,7 @@ from kantor.errors import DataError, ResourceError
 
 IMAGES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
 LABELS = ("label", "labels", "class", "fine_label", "class_name", "y")
-_LABEL_BYTES = 1000
+_MAX_LABEL_BYTES = 1000
 _LABEL_ROWS = 1024
 _BATCH_ROWS = 64
 _BATCH_BYTES = 32 << 20
@@ -25,9 +25,9 @@ _BUFFER_BYTES = 1 << 20
 
 
 class Parquet(Source):
-    """Images by row. An image is binary, or a struct with `bytes` in it, as Hugging Face's data sets have it.
+    """Images by row. An image is binary, or a struct with `bytes` in it, as Hugging Face's datasets have it.
 
-    It is read `here`, some rows at a time in their order: a row group can be larger than the memory.
+    It is local, and read in order, some rows at a time: a row group can be larger than the memory.
 
     Args:
         path: the file.
@@ -47,7 +47,7 @@ class Parquet(Source):
             what = f"its footer claims {footer.num_rows:,} rows, more than it has bytes"
             raise DataError(path, what, "it is damaged: copy or download it again")
         self.column = self._image_column(schema)
-        self.label_column = next((n for n in LABELS if n in schema.names and _may_be_label(schema.field(n).type)), None)
+        self.label_column = next((n for n in LABELS if n in schema.names and _can_be_label(schema.field(n).type)), None)
         self._leaf = f"{self.column}.bytes" if _is_struct(schema.field(self.column).type) else self.column
         groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
         self._starts = list(accumulate(groups, initial=0))
@@ -63,15 +63,13 @@ class Parquet(Source):
         Raises:
             DataError: the file or its labels cannot be read.
         """
-        if self.labels not in ("auto", "none"):
-            return label_files.attach(self._items(), label_files.read_file(self.labels), self.labels)
-        return self._items()
+        return label_files.attach_file(self._items(), self.labels)
 
     def load(self, item: Item) -> bytes:
         """The encoded image.
 
         Raises:
-            Undecodable: there is none in this row, or its row group is damaged.
+            Undecodable: the row has no image, or its row group is damaged.
         """
         group = bisect_right(self._starts, item.position) - 1
         data = self._rows.value(self._file(), self._leaf, group, item.position - self._starts[group])
@@ -81,36 +79,37 @@ class Parquet(Source):
 
     def release(self) -> None:
         """Closes the file."""
-        self._rows = _Rows(self._rows.bad)
+        self._rows = _Rows(self._rows.damaged_from)
         self._file.release()
 
     def _items(self) -> Iterator[Item | Rejected]:
-        changed, count = Path(self.path).stat().st_mtime_ns, self._starts[-1]
+        mtime_ns, count = Path(self.path).stat().st_mtime_ns, self._starts[-1]
         if not count:
             raise DataError(self.path, "there are no rows in it", "name a file with images")
         if self._names is None and self.labels == "auto" and self.label_column is not None:
             self._names = self._read_labels(self.label_column)
         for row in range(count):
-            yield Item(str(row), row, 0, changed, self._names[row] if self._names else None)
+            yield Item(str(row), row, 0, mtime_ns, self._names[row] if self._names else None)
 
     def _read_labels(self, column: str) -> list[str | None]:
         import pyarrow
 
-        if _column_bytes(self._file().metadata, column) > _LABEL_BYTES * (self._starts[-1] + _LABEL_ROWS):
+        if _column_bytes(self._file().metadata, column) > _MAX_LABEL_BYTES * (self._starts[-1] + _LABEL_ROWS):
             what = f"its column {column} is too large to hold names of classes"
             raise DataError(self.path, what, "use --labels none, or name a file of labels")
-        classes, found = self._class_names(), []
+        classes = self._class_names()
+        labels: list[str | None] = []
         try:
             with _open(self.path, [column]) as file:
                 for batch in file.iter_batches(_LABEL_ROWS, columns=[column]):
-                    found += _labels_in(batch.column(0), classes, self.path)
+                    labels += _labels_in(batch.column(0), classes, self.path)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            what = f"its labels cannot be read (damaged after row {len(found)})"
+            what = f"its labels cannot be read (damaged after row {len(labels)})"
             raise DataError(self.path, what, "use --labels none") from error
-        if len(found) != self._starts[-1]:
-            what = f"its footer claims {self._starts[-1]:,} rows, but it has {len(found):,} labels"
+        if len(labels) != self._starts[-1]:
+            what = f"its footer claims {self._starts[-1]:,} rows, but it has {len(labels):,} labels"
             raise DataError(self.path, what, "it is damaged: copy or download it again")
-        return found
+        return labels
 
     def _image_column(self, schema: Any) -> str:
         import pyarrow.types as kinds
@@ -121,15 +120,15 @@ class Parquet(Source):
                 return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
             return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
 
-        able = [name for name in schema.names if holds_bytes(name)]
-        usual = next((name for name in IMAGES if name in able), None)
-        if usual is None and len(able) != 1:
+        columns = [name for name in schema.names if holds_bytes(name)]
+        usual = next((name for name in IMAGES if name in columns), None)
+        if usual is None and len(columns) != 1:
             what = f"which column holds encoded images is not clear (columns: {', '.join(schema.names)})"
             raise DataError(self.path, what, "name it image")
-        return usual or able[0]
+        return usual or columns[0]
 
     def _class_names(self) -> list[str]:
-        """Names of the classes, where Hugging Face's data sets left them."""
+        """Names of the classes in Hugging Face's metadata, [] if there are none."""
         metadata = self._file().schema_arrow.metadata or {}
         try:
             features = json.loads(metadata[b"huggingface"])["info"]["features"]
@@ -142,46 +141,44 @@ class _Rows:
     """Reads one column forward, and keeps a batch of it in Arrow's memory.
 
     Args:
-        bad: by number of the row group, the first of its rows that cannot be read.
+        damaged_from: by number of the row group, the first of its rows that cannot be read.
     """
 
-    def __init__(self, bad: dict[int, int] | None = None) -> None:
-        self.bad = bad or {}
+    def __init__(self, damaged_from: dict[int, int] | None = None) -> None:
+        self.damaged_from = damaged_from or {}
         self._group, self._first = -1, 0
         self._batch: Any = ()
         self._batches: Iterator[Any] = iter(())
 
     def value(self, file: Any, column: str, group: int, row: int) -> Any:
-        """The value in row `row` of a row group. Raises Undecodable where that cannot be read."""
+        """The value in row `row` of a row group. Raises Undecodable if it cannot be read."""
         import pyarrow
 
-        if row < self.bad.get(group, row + 1):
+        if row < self.damaged_from.get(group, row + 1):
             try:
                 self._go_to(file, column, group, row)
                 return self._batch[row - self._first].as_py()
             except (pyarrow.ArrowException, OSError, ValueError, StopIteration):
-                self.bad[group] = self._first + len(self._batch)
+                self.damaged_from[group] = self._first + len(self._batch)
                 self._group = -1
         raise Undecodable("damaged", f"damaged row group {group}")
 
     def _go_to(self, file: Any, column: str, group: int, row: int) -> None:
         if group != self._group or row < self._first:
-            found = file.metadata.row_group(group)
-            mean_bytes = max(1, found.total_byte_size // max(1, found.num_rows))
+            footer = file.metadata.row_group(group)
+            mean_bytes = max(1, footer.total_byte_size // max(1, footer.num_rows))
             rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // mean_bytes))
             self._group, self._first, self._batch = group, 0, ()
             self._batches = file.iter_batches(rows, row_groups=[group], columns=[column])
         while row >= self._first + len(self._batch):
-            passed = len(self._batch)
-            self._batch = ()  # the old one is let go before the new one is read
-            self._first += passed
-            batch = next(self._batches)
-            whole = batch.column(0)
-            self._batch = whole.field("bytes") if _is_struct(whole.type) else whole
+            self._first += len(self._batch)
+            self._batch = ()  # frees it before the next one is read
+            column_values = next(self._batches).column(0)
+            self._batch = column_values.field("bytes") if _is_struct(column_values.type) else column_values
 
 
 def _column_bytes(footer: Any, name: str) -> int:
-    """What the footer says of a column's size, unpacked."""
+    """The size of a column according to the footer, decompressed."""
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == name)
@@ -193,7 +190,7 @@ def _is_struct(kind: Any) -> bool:
     return bool(kinds.is_struct(kind))
 
 
-def _may_be_label(kind: Any) -> bool:
+def _can_be_label(kind: Any) -> bool:
     """Whether a column of this type holds names or whole numbers."""
     import pyarrow.types as kinds
 
@@ -203,27 +200,27 @@ def _may_be_label(kind: Any) -> bool:
 
 
 def _labels_in(values: Any, classes: list[str], path: str) -> list[str | None]:
-    """Labels as text; numbers are looked up in `classes`."""
+    """Labels as text; numbers are indices into `classes`."""
     import pyarrow.compute as compute
     import pyarrow.types as kinds
 
     coded = kinds.is_dictionary(values.type)
-    different = values.dictionary if coded else values
-    if kinds.is_string(different.type) or kinds.is_large_string(different.type):
-        longest = compute.max(compute.binary_length(different)).as_py() or 0
-        if longest > _LABEL_BYTES:
-            raise DataError(path, f"a label is {longest:,} bytes long, no name of a class", "use --labels none")
+    distinct = values.dictionary if coded else values
+    if kinds.is_string(distinct.type) or kinds.is_large_string(distinct.type):
+        longest = compute.max(compute.binary_length(distinct)).as_py() or 0
+        if longest > _MAX_LABEL_BYTES:
+            raise DataError(path, f"a label is {longest:,} bytes long, not the name of a class", "use --labels none")
 
     def text(value: Any) -> str | None:
-        known = isinstance(value, int) and 0 <= value < len(classes)
-        return None if value is None else classes[value] if known else str(value)
+        has_name = isinstance(value, int) and 0 <= value < len(classes)
+        return None if value is None else classes[value] if has_name else str(value)
 
-    texts = [text(value) for value in different.to_pylist()]
+    texts = [text(value) for value in distinct.to_pylist()]
     return [None if i is None else texts[i] for i in values.indices.to_pylist()] if coded else texts
 
 
 def _open(path: str, coded: list[str] | None = None) -> Any:
-    """coded: columns whose values stay as they are often stored, as numbers of the different ones among them."""
+    """Opens the file. coded: columns that are read as indices into their distinct values."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -235,5 +232,5 @@ def _open(path: str, coded: list[str] | None = None) -> Any:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise cannot_open(path, error) from error
-        what = f"it is no whole Parquet file ({str(error).splitlines()[0][:100]})"
+        what = f"it is not a whole Parquet file ({str(error).splitlines()[0][:100]})"
         raise DataError(path, what, "copy or download it again") from error

@@ -1,4 +1,4 @@
-"""ImageSequence that the user's own Python gives: anything with len() and [i], such as a PyTorch data set."""
+"""Images from a registered Python object: anything with len() and [i], such as a PyTorch dataset."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _AS_ARRAYS = ("L", "RGB", "RGBA")
 
 
 class ImageSequence(Protocol):
-    """What can be registered: [i] is an image, (image, class), [image, class] or {"image": ..., "label": ...}, the
-    same one whenever it is asked for."""
+    """What can be registered: [i] is an image, (image, class), [image, class] or {"image": ..., "label": ...}, and
+    the same one every time."""
 
     def __len__(self) -> int: ...
 
@@ -36,29 +36,29 @@ REGISTERED: dict[str, ImageSequence] = {}
 
 
 def register(name: str, images: ImageSequence) -> None:
-    """Lets `python:NAME` stand for `images` wherever data are named.
+    """Makes `images` available as `python:NAME` wherever data are named.
 
     Args:
         images: has len(), and [i] for 0 <= i < len(): an encoded file (bytes), a Pillow image, or an array
             [H, W] or [H, W, C] of uint8 or uint16; or a pair of that and its class, a name or a number. Numbers are
-            looked up in `images.classes`, where that is a list of names.
+            indices into `images.classes`, if that is a list of names.
     Raises:
         ConfigError: it has no len() or no [i].
     """
     own_name(name, "source")
     if isinstance(images, type) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
         do = "give an object of it" if isinstance(images, type) else "give it both, or put the images in a list"
-        found = f"the class {images.__name__}" if isinstance(images, type) else type(images).__name__
-        raise ConfigError(name, f"{found} has no len() or no [i]", do)
+        kind = f"the class {images.__name__}" if isinstance(images, type) else type(images).__name__
+        raise ConfigError(name, f"{kind} has no len() or no [i]", do)
     REGISTERED[name] = images
 
 
 class PythonObject(Source):
-    """ImageSequence by index, from an object of the user's own.
+    """The images of a registered object, by index.
 
-    It is read in the user's own process and thread (`here`): it may hold what no other process could be given, and
-    only decoding is left to workers. It has no times or sizes to tell whether it has changed, so listing it reads
-    every image once and takes the hash of what was read; a second listing of the same `PythonObject` is the first again.
+    It is local: the object may hold what cannot be sent to another process, so only decoding is left to workers. It
+    has no times or sizes that show a change, so the first listing reads and hashes every image; later listings of the
+    same `PythonObject` repeat it.
 
     Args:
         path: "python:NAME".
@@ -70,8 +70,8 @@ class PythonObject(Source):
     def __init__(self, path: str, labels: str = "auto") -> None:
         name = path.removeprefix(PREFIX)
         if name not in REGISTERED:
-            do = f"import the Python module that calls kantor.source({name!r}, ...) first, and go on from Python"
-            raise DataError(path, "nobody has registered it", do)
+            do = f"import the Python module that calls kantor.source({name!r}, ...) first, and continue from Python"
+            raise DataError(path, "it is not registered", do)
         if labels not in ("auto", "none"):
             raise DataError(labels, "images from Python bring their own classes", "use labels auto or none")
         self.path, self._labels, self._images = path, labels, REGISTERED[name]
@@ -79,10 +79,10 @@ class PythonObject(Source):
         self._listed = False
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index. An image whose reading fails is rejected with the exception's words.
+        """In order of the index. An image that raises an exception is rejected with its message.
 
         Raises:
-            DataError: some have a class, and some have none.
+            DataError: some images have a class, and some have none.
         """
         if not self._listed:
             self._entries = [self._entry(i) for i in range(len(self._images))]
@@ -91,15 +91,15 @@ class PythonObject(Source):
         return iter(self._entries)
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
-        """As it was registered, a Pillow image as an array or, of rarer modes, as a file.
+        """As it was registered; a Pillow image as an array or, in rarer modes, as a file.
 
         Raises:
-            Undecodable: it is not what was listed.
+            Undecodable: it is not the image that was listed.
         """
         data = _as_data(self._read(item.position)[0])
         if _hash(data) != item.mtime_ns:
-            do = "let it give the same one each time, without changes by chance"
-            raise Undecodable("content", "[i] gave another image the second time that it was asked", do)
+            do = "return the same image each time, without random changes"
+            raise Undecodable("content", "[i] returned another image the second time", do)
         return data
 
     def _require_all_or_none(self) -> None:
@@ -120,20 +120,20 @@ class PythonObject(Source):
         return Item(str(i), i, size, _hash(data), label_name)
 
     def _read(self, i: int) -> tuple[Any, Any]:
-        """The image and its class, None where there is none."""
-        given = self._images[i]
-        if isinstance(given, Mapping):
-            if "image" not in given:
-                keys = ", ".join(map(str, given)) or "none"
+        """The image and its class, None if there is none."""
+        value = self._images[i]
+        if isinstance(value, Mapping):
+            if "image" not in value:
+                keys = ", ".join(map(str, value)) or "none"
                 raise Undecodable("content", f'a dict without "image" (its keys: {keys})', "give the image this key")
-            return given["image"], given.get("label")
-        if isinstance(given, list) and len(given) == 2 and _is_image(given[0]):
-            return given[0], given[1]
-        if not isinstance(given, tuple):
-            return given, None
-        if len(given) != 2:
-            raise Undecodable("content", f"{len(given)} values instead of an image, or an image and its class")
-        return given[0], given[1]
+            return value["image"], value.get("label")
+        if isinstance(value, list) and len(value) == 2 and _is_image(value[0]):
+            return value[0], value[1]
+        if not isinstance(value, tuple):
+            return value, None
+        if len(value) != 2:
+            raise Undecodable("content", f"{len(value)} values instead of an image, or an image and its class")
+        return value[0], value[1]
 
     def _class_name(self, label: Any) -> str | None:
         if label is None or isinstance(label, str):
@@ -148,10 +148,10 @@ class PythonObject(Source):
 
 
 def _class_names(images: ImageSequence) -> Sequence[str]:
-    """Names of numbered classes: `classes` of torchvision's data sets, `features["label"].names` of Hugging Face's."""
+    """Names of numbered classes: `classes` of torchvision's datasets, `features["label"].names` of Hugging Face's."""
     features = getattr(images, "features", None)
-    named = getattr(features.get("label"), "names", None) if isinstance(features, Mapping) else None
-    return getattr(images, "classes", None) or named or ()
+    names = getattr(features.get("label"), "names", None) if isinstance(features, Mapping) else None
+    return getattr(images, "classes", None) or names or ()
 
 
 def _is_image(value: Any) -> bool:
@@ -159,7 +159,7 @@ def _is_image(value: Any) -> bool:
 
 
 def _is_tensor(value: Any) -> bool:
-    """Whether it is one of PyTorch's, which is not loaded for those who have none."""
+    """Whether it is a PyTorch tensor; does not import torch."""
     return hasattr(value, "detach") and hasattr(value, "numpy")
 
 
@@ -175,7 +175,7 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
             "give bytes of a file, a Pillow image, or a numpy array [H, W] or [H, W, C] of uint8 or uint16; also a uint8 "
             "tensor, or the Path of a file"
         )
-        raise Undecodable("content", f"{type(image).__name__} is no kind of image", do)
+        raise Undecodable("content", f"{type(image).__name__} is not an image", do)
     if image.mode in _AS_ARRAYS and "transparency" not in image.info:
         return np.asarray(image)
     file = io.BytesIO()
@@ -184,14 +184,14 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
 
 
 def _file_of(path: Path) -> bytes:
-    """Raises OSError where it cannot be read."""
+    """The file's bytes. Raises OSError if it cannot be read, Undecodable if it is too large."""
     if path.stat().st_size > MAX_BYTES:
         raise Undecodable("size", f"{path.name} is larger than {MAX_BYTES >> 20} MB")
     return path.read_bytes()
 
 
 def _array_of(tensor: Any) -> NDArray[Any]:
-    """uint8 [H, W] or [H, W, C] of a tensor [H, W], [H, W, C] or [C, H, W]."""
+    """uint8 or uint16 [H, W] or [H, W, C] of a tensor [H, W], [H, W, C] or [C, H, W]."""
     array: NDArray[Any] = tensor.detach().cpu().numpy()
     if array.dtype not in (np.uint8, np.uint16):
         low = float(array.min()) if array.size else 0.0
@@ -202,7 +202,7 @@ def _array_of(tensor: Any) -> NDArray[Any]:
 
 
 def _hash(data: bytes | NDArray[Any]) -> int:
-    """63 bits of SHA-256 of what the image is."""
+    """63 bits of the SHA-256 of an image's type, shape and data."""
     if isinstance(data, np.ndarray):
         data = f"{data.dtype.str}{data.shape}".encode() + np.ascontiguousarray(data).tobytes()
     return int.from_bytes(hashlib.sha256(data).digest()[:8]) >> 1

@@ -1,4 +1,4 @@
-"""Images in a zip archive. Nothing is unpacked to the disk."""
+"""Images in a zip archive."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
-from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Member
-from kantor.data.sources.open_file import OpenFile, cannot_open
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive, Member
+from kantor.data.sources.open_file import cannot_open
 from kantor.errors import DataError
 
-MAX_RATIO = 1100  # more than deflate can do
-ANY_RATIO = 64 << 20  # bytes of a member that may be of one colour: deflate makes a thousandth of that
+MAX_RATIO = 1100  # beyond what deflate can do
+ANY_RATIO = 64 << 20  # bytes of a member that may be of one colour, which deflate shrinks to a thousandth
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
     EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
@@ -27,66 +24,39 @@ DAMAGE = (
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
-class Zip(Source):
-    """Regular members of a zip archive, by name.
+class Zip(Archive):
+    """Regular members of a zip archive, by name, in order of the bytes of the name.
 
     An archive with a name that leads out of it, a link, a password, a repeated name, overlapping members or sizes
     beyond the limits is refused whole: no honest tool writes such archives of images.
-
-    Args:
-        path: the archive.
-        labels: as for `archive.entries`.
     """
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        self.path, self.labels = path, labels
-        self._file = OpenFile(path, open_zip)
+        super().__init__(path, labels, open_zip)
         self._table: list[zipfile.ZipInfo] | None = None
-        self._entries: archive.Entries | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_table": None, "_entries": None}
-
-    def items(self) -> Iterator[Item | Rejected]:
-        """In order of the bytes of the name.
-
-        Raises:
-            DataError: the archive cannot be read, is refused, has no images (after the last entry), or its labels
-                are wrong.
-        """
-        if self._entries is None:
-            members = [Member(m.filename, m.file_size, i) for i, m in enumerate(self._members())]
-            self._entries = archive.Entries(self.path, members, self._read, self.labels)
-        return iter(self._entries)
-
-    def load(self, item: Item) -> bytes:
-        """The member's bytes.
-
-        Raises:
-            Undecodable: it is damaged.
-        """
-        return self._read(Member(item.name, item.size, item.position))
+        return {**super().__getstate__(), "_table": None}
 
     def prepare(self) -> None:
         """Reads the table of contents."""
-        self._members()
+        self._infos()
 
-    def release(self) -> None:
-        """Closes the archive."""
-        self._file.release()
+    def _members(self) -> list[Member]:
+        return [Member(m.filename, m.file_size, i) for i, m in enumerate(self._infos())]
 
     def _read(self, member: Member) -> bytes:
-        info, archive_file = self._members()[member.place], self._file()
+        info, archive_file = self._infos()[member.place], self._file()
         try:
             with archive_file.open(info) as file:
-                data = file.read(info.file_size + 1)
+                data: bytes = file.read(info.file_size + 1)
         except DAMAGE as error:
             raise Undecodable("damaged", "damaged in the archive (its checksum is wrong)") from error
         if len(data) != info.file_size:
             raise Undecodable("damaged", "damaged in the archive (its size is wrong)")
         return data
 
-    def _members(self) -> list[zipfile.ZipInfo]:
+    def _infos(self) -> list[zipfile.ZipInfo]:
         """All files in order of their names' bytes, checked; read once in each process."""
         if self._table is None:
             members = sorted(self._file().infolist(), key=lambda m: m.filename.encode("utf-8", "surrogateescape"))
@@ -111,14 +81,12 @@ def open_zip(path: str) -> zipfile.ZipFile:
 
 
 def check(members: list[zipfile.ZipInfo], path: str, max_member: int = MAX_MEMBER) -> None:
-    """Refuses what is no plain archive of files, naming the entry. members: in order of their names."""
+    """Raises DataError, naming the entry, if this is not a plain archive of files. members: in order of their names."""
     for member in members:
         fault = _fault(member, max_member)
         if fault:
             raise archive.refused(path, member.orig_filename, fault)
-    for first, second in pairwise(members):
-        if first.filename == second.filename:
-            raise DataError(f"{path}: {first.filename}", "two entries have this name", AGAIN)
+    archive.require_unique(path, [member.filename for member in members])
     end, before = 0, ""
     for member in sorted(members, key=lambda m: m.header_offset):
         if member.header_offset < end:
@@ -130,16 +98,16 @@ def check(members: list[zipfile.ZipInfo], path: str, max_member: int = MAX_MEMBE
 
 
 def _fault(member: zipfile.ZipInfo, max_member: int) -> str | None:
-    """What speaks against an entry."""
+    """Why an entry is refused, or None."""
     mode = member.external_attr >> 16
     if fault := archive.name_fault(member.orig_filename):
         return fault
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link" if stat.S_ISLNK(mode) else "is no regular file"
+        return "is a link" if stat.S_ISLNK(mode) else "is not a regular file"
     if member.flag_bits & 0x2041:
         return "needs a password"
     if member.compress_type not in _METHODS:
-        return "is compressed by a method that is not read"
+        return "is compressed by a method that is not supported"
     if member.file_size > max_member:
         return f"is larger than {max_member >> 20} MB"
     if member.file_size > ANY_RATIO and member.file_size > MAX_RATIO * max(member.compress_size, 1):

@@ -75,7 +75,7 @@ def test_an_own_critic_trains() -> None:
     assert "12" in (run.path / "config.toml").read_text()
     nets.OWN_CRITICS.clear()  # whoever looks at the page need not have the code
     assert exit_of("report", run.path) == 0
-    assert "rows, of the user&#x27;s own" in (run.path / "report.html").read_text()
+    assert "rows, user-registered" in (run.path / "report.html").read_text()
 
 
 def odd(config: Any, spec: Any, classes: int) -> torch.nn.Module:

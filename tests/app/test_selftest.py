@@ -49,7 +49,7 @@ def test_one_place_for_the_whole_batch_is_found(monkeypatch: pytest.MonkeyPatch)
         return torch.lerp(fake, real, uniform[0])
 
     monkeypatch.setattr(penalties.Interpolates, "points", points)
-    assert failing() == ["interpolates lie between real and generated, at one place for each pair"]
+    assert failing() == ["interpolates lie between real and generated images, at one position for each pair"]
 
 
 def test_a_wrong_sign_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

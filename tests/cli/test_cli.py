@@ -188,7 +188,7 @@ def test_presets_doctor_version(kantor: Any) -> None:
     assert 'kind = "rmsprop"' in kantor("presets", "wgan")[1]
     code, out, _ = kantor("doctor", "--device", "cpu")
     assert code == 0
-    assert out.count("weights move and stay finite") == 2
+    assert out.count("weights change and stay finite") == 2
     assert "BAD" not in out
 
 

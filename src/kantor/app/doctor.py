@@ -1,4 +1,4 @@
-"""What works on this machine."""
+"""Checks this machine: versions, device, disk, and a training step."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kantor.types import Batch, ImageSpec
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report."""
+    """One line of the report: fine, or a problem."""
 
     good: bool
     text: str
 
 
 def examine(device_name: str) -> list[Finding]:
-    """Versions, device, disk, and one training cycle of each kind of penalty, with the time it took."""
+    """Checks versions, device and disk, and times a training cycle with each kind of penalty."""
     device = choose_device(device_name)
     precision, reason = choose_precision("auto", device)
     findings = [
@@ -52,7 +52,7 @@ def _disk(cache: Path) -> Finding:
 
 
 def _step(preset: str, device: torch.device, precision: str) -> Finding:
-    """Two cycles on random images: weights must change and stay finite."""
+    """Trains two cycles on random images: weights must change and stay finite."""
     config = resolve(preset, overrides={"train.batch": 16})
     spec = ImageSpec(32, 32, 3)
     images = np.random.default_rng(0).integers(0, 256, (16, *spec), np.uint8)
@@ -61,18 +61,18 @@ def _step(preset: str, device: torch.device, precision: str) -> Finding:
         before = state.critic.state_dict()["score.weight"].clone()
         steps = Steps(config, build_objective(config.objective), precision, 1)
         real = Batch(to_float(torch.from_numpy(images).to(device)))
-        began_s = time.monotonic()
+        started_s = time.monotonic()
         for cycle in range(2):
             random = StepRandom(0, cycle, 0, device)
             (fake,) = steps.fakes(state, [real], random, 0)
             steps.critic_step(state, real, fake, random, 0)
             steps.generator_step(state, real, random, 0, len(images))
         tally = state.tally.read()
-        elapsed_s = (time.monotonic() - began_s) / 2
+        elapsed_s = (time.monotonic() - started_s) / 2
     except (RuntimeError, NotImplementedError) as error:
         return Finding(False, f"training step of {preset}: {str(error).splitlines()[0]}")
-    moved = not torch.equal(before, state.critic.state_dict()["score.weight"])
-    good = moved and tally["skipped_critic"][0] == tally["skipped_generator"][0] == 0
+    changed = not torch.equal(before, state.critic.state_dict()["score.weight"])
+    good = changed and tally["skipped_critic"][0] == tally["skipped_generator"][0] == 0
     return Finding(
-        good, f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms, weights move and stay finite"
+        good, f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms, weights change and stay finite"
     )

@@ -1,4 +1,4 @@
-"""The maths, proved here: each proof compares what training uses with a closed form, on this device."""
+"""Proofs of the maths on this device: each compares a function that training uses with its closed form."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from kantor.random import permute
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 
-SHAPE = (8, 3, 6, 5)  # more than one image, and no two sides alike
+SHAPE = (8, 3, 6, 5)  # several images, and no two sides equal
 Errors = Iterator[tuple[str, float, float]]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A statement, how far off it was found to be, and how far it may be."""
+    """A statement with its measured error and the largest error allowed."""
 
     name: str
     error: float
@@ -51,7 +51,7 @@ class Proof:
 
 
 def prove(device: torch.device) -> Iterator[Proof]:
-    """All proofs, one by one; one that cannot be carried out has an infinite error."""
+    """Runs all proofs, one by one; one that raises has an infinite error."""
     parts: tuple[Callable[[torch.device], Errors], ...] = (
         _penalties, _losses, _second_derivatives, _updates, _layers, _numbers, _scores,
     )  # fmt: skip
@@ -67,12 +67,12 @@ def _random(device: torch.device, *shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
-def _off(found: Tensor, wanted: Tensor) -> float:
-    """The largest difference, relative to the largest number where that is above 1."""
-    found, wanted = found.detach().double().cpu(), wanted.detach().double().cpu()
-    if found.shape != wanted.shape:
-        raise ValueError(f"shape {list(found.shape)} instead of {list(wanted.shape)}")
-    return float((found - wanted).abs().max() / max(1.0, float(wanted.abs().max())))
+def _error(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest expected value if that is above 1."""
+    actual, expected = actual.detach().double().cpu(), expected.detach().double().cpu()
+    if actual.shape != expected.shape:
+        raise ValueError(f"shape {list(actual.shape)} instead of {list(expected.shape)}")
+    return float((actual - expected).abs().max() / max(1.0, float(expected.abs().max())))
 
 
 def _penalties(device: torch.device) -> Errors:
@@ -81,36 +81,40 @@ def _penalties(device: torch.device) -> Errors:
     norm = w.double().norm()
     yield (
         "gradient penalty of a linear critic is (|w| - 1)^2 for each image",
-        _off(penalties.two_sided(slope), ((norm - 1) ** 2).expand(SHAPE[0])),
+        _error(penalties.two_sided(slope), ((norm - 1) ** 2).expand(SHAPE[0])),
         1e-5,
     )
     slope = penalties.input_gradient(x.flatten(1).square().sum(1) / 2, x)
     norms = x.detach().double().flatten(1).norm(dim=1)
     yield (
         "gradient penalty of |x|^2 / 2 is (|x| - 1)^2 for each image",
-        _off(penalties.two_sided(slope), (norms - 1) ** 2),
+        _error(penalties.two_sided(slope), (norms - 1) ** 2),
         1e-5,
     )
-    yield "R1 and R2 of |x|^2 / 2 are |x|^2", _off(penalties.zero_centred(slope), norms**2), 1e-5
+    yield "R1 and R2 of |x|^2 / 2 are |x|^2", _error(penalties.zero_centred(slope), norms**2), 1e-5
     lengths = torch.linspace(0.5, 3, SHAPE[0], dtype=torch.float64)
     scaled = slope * (lengths / norms.cpu()).to(slope).view(-1, 1, 1, 1)
     yield (
         "the one-sided penalty is max(0, |gradient| - 1)^2",
-        _off(penalties.one_sided(scaled), (lengths - 1).relu() ** 2),
+        _error(penalties.one_sided(scaled), (lengths - 1).relu() ** 2),
         1e-5,
     )
     real, fake = x.detach(), _random(device, *SHAPE, seed=2)
     u = torch.linspace(0, 1, SHAPE[0], device=device)
     points = penalties.Interpolates().points(real, fake, u)
-    wanted = torch.stack([u[i] * real[i] + (1 - u[i]) * fake[i] for i in range(SHAPE[0])])
-    yield "interpolates lie between real and generated, at one place for each pair", _off(points, wanted), 1e-6
-    noise = torch.rand(SHAPE, generator=torch.Generator().manual_seed(8)).to(device)
-    found = penalties.Perturbed(0.5).points(real, fake, u, noise)
-    spread = 0.5 * real.double().var(correction=0).sqrt()
-    wanted = torch.stack([real[i] + u[i] * spread * noise[i] for i in range(SHAPE[0])])
+    expected = torch.stack([u[i] * real[i] + (1 - u[i]) * fake[i] for i in range(SHAPE[0])])
     yield (
-        "perturbed points lie half a deviation of the batch away, at one place for each image",
-        _off(found, wanted),
+        "interpolates lie between real and generated images, at one position for each pair",
+        _error(points, expected),
+        1e-6,
+    )
+    noise = torch.rand(SHAPE, generator=torch.Generator().manual_seed(8)).to(device)
+    actual = penalties.Perturbed(0.5).points(real, fake, u, noise)
+    spread = 0.5 * real.double().var(correction=0).sqrt()
+    expected = torch.stack([real[i] + u[i] * spread * noise[i] for i in range(SHAPE[0])])
+    yield (
+        "perturbed points lie half a deviation of the batch away, at one position for each image",
+        _error(actual, expected),
         1e-6,
     )
 
@@ -121,7 +125,7 @@ def _losses(device: torch.device) -> Errors:
     soft = nn.functional.softplus
     closed = {
         "Wasserstein loss of the critic": (losses.wasserstein_critic(real, fake), f - r),
-        "Wasserstein loss of the generator, and hinge": (losses.wasserstein_generator(real, fake), -f),
+        "Wasserstein and hinge loss of the generator": (losses.wasserstein_generator(real, fake), -f),
         "non-saturating loss of the critic": (losses.non_saturating_critic(real, fake), soft(-r) + soft(f)),
         "non-saturating loss of the generator": (losses.non_saturating_generator(real, fake), soft(-f)),
         "least-squares loss of the critic": (losses.least_squares_critic(real, fake), ((r - 1) ** 2 + f**2) / 2),
@@ -131,8 +135,8 @@ def _losses(device: torch.device) -> Errors:
         "relativistic loss of the generator": (losses.relativistic_generator(real, fake), soft(r - f)),
         "drift": (Drift(0.001)(real, fake), 0.001 * r**2),
     }
-    for name, (found, wanted) in closed.items():
-        yield f"{name} against its formula", _off(found, wanted), 1e-6
+    for name, (actual, expected) in closed.items():
+        yield f"{name} equals its formula", _error(actual, expected), 1e-6
     kinds = ("dcgan", "wgan", "wgan-gp", "wgan-lp", "dragan", "lsgan", "hinge", "relativistic")
     wrong = 0
     for kind in kinds:
@@ -142,14 +146,14 @@ def _losses(device: torch.device) -> Errors:
         better = objective.generator(near, near - 0.5).mean() < objective.generator(near, near - 0.6).mean()
         wrong += not (up and better)
     yield (
-        f"all {len(kinds)} objectives: the critic wants real scores high, the generator wants its own high",
+        f"all {len(kinds)} objectives: the critic raises real scores, the generator raises those of generated images",
         wrong,
         0.0,
     )
 
 
 def _second_derivatives(device: torch.device) -> Errors:
-    """The penalty's gradient with respect to weights, against differences, in float64 on the processor."""
+    """The penalty's gradient with respect to weights, compared with finite differences, in float64 on the CPU."""
     spec = ImageSpec(8, 8, 1)
     critics: dict[str, CriticConfig] = {
         "dcgan": DcganCritic(width=4, max_width=8, init="he"),
@@ -166,15 +170,19 @@ def _second_derivatives(device: torch.device) -> Errors:
 
         weight = next(p for p in critic.parameters() if p.ndim == 4)
         (slope,) = torch.autograd.grad(penalty(), weight)
-        way, step = torch.sign(slope), 1e-6
+        direction, step = torch.sign(slope), 1e-6
         with torch.no_grad():
-            weight.add_(step * way)
+            weight.add_(step * direction)
         above = penalty().item()
         with torch.no_grad():
-            weight.sub_(2 * step * way)
+            weight.sub_(2 * step * direction)
         below = penalty().item()
-        found, wanted = float((slope * way).sum()), (above - below) / (2 * step)
-        yield f"second derivative of the critic {name} against differences", abs(found - wanted) / abs(wanted), 1e-4
+        actual, expected = float((slope * direction).sum()), (above - below) / (2 * step)
+        yield (
+            f"second derivative of the critic {name} equals finite differences",
+            abs(actual - expected) / abs(expected),
+            1e-4,
+        )
 
 
 def _updates(device: torch.device) -> Errors:
@@ -185,42 +193,50 @@ def _updates(device: torch.device) -> Errors:
     optimizers.set_rate(optimizer, 0.01)
     optimizers.apply(optimizer, gradients)
     yield (
-        "the first step of Adam moves each weight by the rate against the sign of its own gradient",
-        _off(before - layer.weight, 0.01 * torch.sign(gradients[0])),
+        "the first step of Adam moves each weight by the learning rate, against the sign of its gradient",
+        _error(before - layer.weight, 0.01 * torch.sign(gradients[0])),
         1e-6,
     )
     WeightClipping(0.05)(list(layer.parameters()))
     largest = max(float(p.detach().abs().max()) for p in layer.parameters())
-    yield "weight clipping leaves no weight out of bounds", max(0.0, largest - 0.05), 1e-8
+    yield "weight clipping keeps all weights within the bound", max(0.0, largest - 0.05), 1e-8
     half = ema.decay(EmaConfig(half_life_images=1000, warmup=0), 1000, 5000)
-    yield "after a half-life, an old weight of the average counts half", abs(half - 0.5), 1e-12
+    yield "after a half-life, an old weight of the EMA counts half", abs(half - 0.5), 1e-12
     old, new = nn.Linear(3, 2).to(device), nn.Linear(3, 2).to(device)
-    wanted = 0.25 * old.weight.detach() + 0.75 * new.weight.detach()
+    expected = 0.25 * old.weight.detach() + 0.75 * new.weight.detach()
     ema.update(old, new, 0.25)
-    yield "the average moves by its share", _off(old.weight, wanted), 1e-6
+    yield "the EMA moves by one minus its decay", _error(old.weight, expected), 1e-6
 
 
 def _layers(device: torch.device) -> Errors:
     x = _random(device, 6, 3, 2, 5, seed=7)
     spread = x.double().cpu().var(dim=0, correction=0).add(1e-8).sqrt().mean()
-    found = MinibatchStddev("batch")(x)[:, 3]
-    yield "minibatch stddev is the mean of the deviations over the batch", _off(found, spread.expand(6, 2, 5)), 1e-6
+    actual = MinibatchStddev("batch")(x)[:, 3]
+    yield (
+        "minibatch stddev is the mean of the standard deviations over the batch",
+        _error(actual, spread.expand(6, 2, 5)),
+        1e-6,
+    )
     parts = [x[i::2].double().cpu().var(dim=0, correction=0).add(1e-8).sqrt().mean() for i in (0, 1)]
-    wanted = torch.stack([parts[i % 2] for i in range(6)]).view(6, 1, 1).expand(6, 2, 5)
-    yield "of groups of three, each has its own", _off(MinibatchStddev(3)(x)[:, 3], wanted), 1e-6
+    expected = torch.stack([parts[i % 2] for i in range(6)]).view(6, 1, 1).expand(6, 2, 5)
+    yield (
+        "minibatch stddev of groups of three has a value for each group",
+        _error(MinibatchStddev(3)(x)[:, 3], expected),
+        1e-6,
+    )
 
 
 def _numbers(device: torch.device) -> Errors:
     z = latents(range(20_000), 8)
     yield (
-        "latents have mean 0 and deviation 1 (20,000 seeds, 8 numbers each)",
+        "latents have mean 0 and standard deviation 1 (20,000 seeds, 8 dimensions)",
         max(abs(float(z.mean())), abs(float(z.std()) - 1)),
         0.02,
     )
     alone = np.abs(latents([17], 8)[0] - z[17]).max()
-    yield "a seed has the same latent alone and among others", float(alone), 0.0
+    yield "a seed has the same latent alone and in a list", float(alone), 0.0
     shuffled = np.sort(permute(np.arange(10_007), 10_007, seed=3))
-    yield "the order of the data shows each image once", float(np.abs(shuffled - np.arange(10_007)).max()), 0.0
+    yield "the order of data contains each image once", float(np.abs(shuffled - np.arange(10_007)).max()), 0.0
     config = Config().generator
     network, spec = build_generator(config.model_copy(update={"width": 4}), ImageSpec(16, 16, 3), 0, 2), (16, 16, 3)
     with tempfile.TemporaryDirectory() as folder:
@@ -229,45 +245,45 @@ def _numbers(device: torch.device) -> Errors:
         write_generator(path, network, card)
         again, _ = read_generator(path)
     pairs = zip(network.state_dict().values(), again.state_dict().values(), strict=True)
-    yield "a model that is saved and loaded is the same", max(_off(a, b) for a, b in pairs), 0.0
+    yield "a model is the same after saving and loading", max(_error(a, b) for a, b in pairs), 0.0
 
 
 def _scores(device: torch.device) -> Errors:
     x = _random(torch.device("cpu"), 300, 6, seed=8).double()
-    wanted = float(x.mean(0).square().sum() + x.var(0).sum())
+    expected = float(x.mean(0).square().sum() + x.var(0).sum())
     yield (
-        "the Fréchet distance of a set and its double is that of its closed form",
-        abs(frechet(2 * x, x, replicates=1)[0] / wanted - 1),
+        "the Fréchet distance of features x and 2x equals its closed form",
+        abs(frechet(2 * x, x, replicates=1)[0] / expected - 1),
         1e-9,
     )
-    yield "a set has no Fréchet distance to itself", frechet(x, x, replicates=1)[0], 1e-6
+    yield "the Fréchet distance of features to themselves is 0", frechet(x, x, replicates=1)[0], 1e-6
     kernel = (x @ x.T / 6 + 1) ** 3
     among = (kernel.sum() - kernel.trace()) / (300 * 299)
     yield (
-        "KID is the sum over pairs of images that it should be",
+        "KID equals its sum over pairs of images",
         abs(kid(x, x, replicates=1)[0] - float(2 * among - 2 * kernel.mean())),
         1e-4,
     )
     shift = torch.tensor([3.0, 0, 0, 4.0, 0, 0], dtype=torch.float64)
     moved = exact_w2(x[:100].numpy(), (x[:100] + shift).numpy())[0]
-    yield "a set that was moved by 5 has the Wasserstein distance 5", abs(moved - 5), 1e-9
+    yield "the Wasserstein distance of points to the same points shifted by 5 is 5", abs(moved - 5), 1e-9
     same = neighbourhoods(x, x)
     yield (
-        "a set beside itself has precision, recall and coverage 1",
+        "precision, recall and coverage of features with themselves are 1",
         3 - float(same.precision.mean() + same.recall.mean() + same.coverage.mean()),
         0.0,
     )
     stripes = torch.zeros(1, 1, 64, 64, device=device)
     stripes[..., ::2] = 255
     yield (
-        "stripes too fine to be seen are resized to grey",
+        "stripes finer than a pixel are resized to grey",
         float((resized(stripes, 16, 16)[..., 2:-2] - 127.5).abs().max()),
         3.0,
     )
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     network = extractor("kantor-small", device)
     yield (
-        "an image has the same features alone and among others",
-        _off(network(images[66:67]).features, network(images).features[66:67]),
+        "an image has the same features alone and in a batch",
+        _error(network(images[66:67]).features, network(images).features[66:67]),
         0.0,
     )

@@ -14,25 +14,26 @@ from kantor.errors import ConfigError, UserError
 from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
 from kantor.nets.conditioned import Conditioned
 from kantor.random import derive
-from kantor.registry import Registry
 from kantor.types import ImageSpec, Traits
 
-GENERATORS: Registry[Callable[..., nn.Module]] = Registry("generator")
-CRITICS: Registry[Callable[..., nn.Module]] = Registry("critic")
-GENERATORS.register("dcgan")(dcgan.Generator)
-GENERATORS.register("upsampling")(upsampling.Generator)
-GENERATORS.register("resnet")(resnet.Generator)
-GENERATORS.register("stack")(stack.Generator)
-GENERATORS.register("unet")(unet.Generator)
-CRITICS.register("dcgan")(dcgan.Critic)
-CRITICS.register("upsampling")(upsampling.Critic)
-CRITICS.register("resnet")(resnet.Critic)
-CRITICS.register("stack")(stack.Critic)
+Build = Callable[..., nn.Module]
+GENERATORS: dict[str, Build] = {
+    "dcgan": dcgan.Generator,
+    "upsampling": upsampling.Generator,
+    "resnet": resnet.Generator,
+    "stack": stack.Generator,
+    "unet": unet.Generator,
+}
+CRITICS: dict[str, Build] = {
+    "dcgan": dcgan.Critic,
+    "upsampling": upsampling.Critic,
+    "resnet": resnet.Critic,
+    "stack": stack.Critic,
+}
+OWN_GENERATORS: dict[str, Build] = {}
+OWN_CRITICS: dict[str, Build] = {}
 
 _FOREIGN_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-
-OWN_GENERATORS: dict[str, Callable[..., nn.Module]] = {}
-OWN_CRITICS: dict[str, Callable[..., nn.Module]] = {}
 
 
 def build_generator(
@@ -77,7 +78,7 @@ def build_critic(
     return Conditioned(network, traits_of(network)) if condition else network
 
 
-def _build_custom(part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int) -> nn.Module:
+def _build_custom(part: str, build: Build, config: Any, spec: ImageSpec, classes: int) -> nn.Module:
     """Builds a user-registered network; errors in its code become ConfigErrors."""
     where = f"{part}.name = {config.name}"
     try:
@@ -99,9 +100,7 @@ def _build_custom(part: str, build: Callable[..., nn.Module], config: Any, spec:
     return network
 
 
-def _builder(
-    part: str, config: Any, built_in: Registry[Callable[..., nn.Module]], own: dict[str, Callable[..., nn.Module]]
-) -> Callable[..., nn.Module]:
+def _builder(part: str, config: Any, built_in: dict[str, Build], own: dict[str, Build]) -> Build:
     """The function that builds the network: built in, or user-registered. A configuration only names it, and runs no code."""
     if config.kind != "custom":
         return built_in[config.kind]
@@ -127,9 +126,7 @@ def traits_of(network: nn.Module) -> Traits:
     return traits
 
 
-def _initialised(
-    part: str, build: Callable[..., nn.Module], config: Any, spec: ImageSpec, classes: int, seed: int
-) -> nn.Module:
+def _initialised(part: str, build: Build, config: Any, spec: ImageSpec, classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # a custom network may use random numbers that `initialise` does not set
         torch.manual_seed(derive(seed, f"built/{part}"))
         network = (

@@ -36,7 +36,7 @@ from kantor.config.training import EmaConfig
 from kantor.data.loading.order import Order
 from kantor.engine import ema, optimizers
 from kantor.engine.loop import Plan, crossed
-from kantor.engine.schedule import Moment, check_schedules, learning_rate, steps_in_cycle
+from kantor.engine.schedule import TrainingProgress, check_schedules, learning_rate, steps_in_cycle
 from kantor.engine.tally import Tally
 from kantor.errors import ConfigError
 from support.engine_fakes import CPU, InMemory, copies, feed, parts, same
@@ -57,7 +57,7 @@ def test_steps_in_cycle() -> None:
 
 def test_learning_rates_by_hand() -> None:
     def rate(schedule: Any, epoch: float = 0, share: float = 0) -> float:
-        return learning_rate(AdamConfig(lr=0.01, schedule=schedule), Moment(3, 0, epoch, share, 0), "critic")
+        return learning_rate(AdamConfig(lr=0.01, schedule=schedule), TrainingProgress(3, 0, epoch, share, 0), "critic")
 
     pieces = PiecewiseRate(until=[2, 5], rates=[1e-3, 1e-4, 1e-5])
     assert [rate(pieces, epoch=e) for e in (0, 1.99, 2, 4.99, 5, 99)] == [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5]
@@ -74,7 +74,7 @@ def test_learning_rates_by_hand() -> None:
 def test_random_learning_rates() -> None:
     def rates(schedule: Any, attempt: int = 0, name: str = "critic") -> np.ndarray:
         config = AdamConfig(lr=1e-3, schedule=schedule)
-        return np.array([learning_rate(config, Moment(n, attempt, 0, 0, 5), name) for n in range(3000)])
+        return np.array([learning_rate(config, TrainingProgress(n, attempt, 0, 0, 5), name) for n in range(3000)])
 
     inverse = 1 / rates(InverseRandomRate(low=1e-4))
     assert 1000 <= inverse.min() < 1050

@@ -16,7 +16,7 @@ from kantor.config.objective import PenaltyConfig, WganGp
 from kantor.config.optimizer import AdamConfig, JumpRate, OverdoseCycle, PiecewiseRate
 from kantor.config.training import StepEmaConfig
 from kantor.engine import ema
-from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
+from kantor.engine.schedule import TrainingProgress, learning_rate, steps_in_cycle
 from kantor.engine.step_random import StepRandom
 from kantor.errors import ConfigError
 from kantor.objectives.constraints import Drift, GradientClipping, WeightClipping
@@ -259,7 +259,7 @@ def test_cycles_of_an_epoch_are_counted() -> None:
 
 def rates(schedule: Any, epoch: float, count: int = 4000) -> np.ndarray:
     config = AdamConfig(lr=1e-3, schedule=schedule)
-    return np.array([learning_rate(config, Moment(i, 0, epoch, 0.0, 5), "critic") for i in range(count)])
+    return np.array([learning_rate(config, TrainingProgress(i, 0, epoch, 0.0, 5), "critic") for i in range(count)])
 
 
 def test_a_piece_drawn_anew_each_cycle() -> None:

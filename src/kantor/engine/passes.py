@@ -63,7 +63,7 @@ class GenerationInputs(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a pass found.
+    """What a pass computes.
 
     Attributes:
         gradients: of the loss, one for each trained parameter of the network.

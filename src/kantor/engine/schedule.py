@@ -10,7 +10,7 @@ from kantor.random import derive, uniforms
 
 
 @dataclass(frozen=True)
-class Moment:
+class TrainingProgress:
     """A run's progress.
 
     Attributes:
@@ -48,7 +48,7 @@ def _overdose(config: OverdoseCycle, cycle: int, epoch: int, epoch_cycle: int) -
     return first or (epoch_cycle + 1) % config.every_cycles == 0
 
 
-def learning_rate(config: OptimizerConfig, moment: Moment, name: str) -> float:
+def learning_rate(config: OptimizerConfig, progress: TrainingProgress, name: str) -> float:
     """The learning rate for the next cycle.
 
     Args:
@@ -60,17 +60,17 @@ def learning_rate(config: OptimizerConfig, moment: Moment, name: str) -> float:
             return lr
         case "pieces":
             pieces = zip(schedule.until, schedule.rates, strict=False)
-            rate = next((r for until, r in pieces if moment.epoch < until), schedule.rates[-1])
-            return _between(*rate, moment, name) if isinstance(rate, tuple) else rate
+            rate = next((r for until, r in pieces if progress.epoch < until), schedule.rates[-1])
+            return _between(*rate, progress, name) if isinstance(rate, tuple) else rate
         case "linear":
-            fall = max(0.0, moment.share - schedule.hold) / (1 - schedule.hold)
+            fall = max(0.0, progress.share - schedule.hold) / (1 - schedule.hold)
             return lr * (1 - min(1.0, fall) * (1 - schedule.final))
         case "inverse-random":
-            return _between(lr, schedule.low, moment, name)
+            return _between(lr, schedule.low, progress, name)
         case "jumps":
-            if _uniform(moment, f"{name}/jump" if schedule.low else name) < schedule.probability:
+            if _uniform(progress, f"{name}/jump" if schedule.low else name) < schedule.probability:
                 return schedule.rate
-            return _between(lr, schedule.low, moment, name) if schedule.low else lr
+            return _between(lr, schedule.low, progress, name) if schedule.low else lr
 
 
 def check_schedules(*configs: OptimizerConfig) -> None:
@@ -86,10 +86,10 @@ def check_schedules(*configs: OptimizerConfig) -> None:
                 )
 
 
-def _between(high: float, low: float, moment: Moment, name: str) -> float:
+def _between(high: float, low: float, progress: TrainingProgress, name: str) -> float:
     """Uniform in the inverse learning rate: 1 / (1/high + U(0, 1/low)), between 1 / (1/high + 1/low) and high."""
-    return 1 / (1 / high + _uniform(moment, name) / low)
+    return 1 / (1 / high + _uniform(progress, name) / low)
 
 
-def _uniform(moment: Moment, name: str) -> float:
-    return float(uniforms(derive(moment.seed, f"rate/{name}", moment.cycle, moment.attempt), 2, 1)[0])
+def _uniform(progress: TrainingProgress, name: str) -> float:
+    return float(uniforms(derive(progress.seed, f"rate/{name}", progress.cycle, progress.attempt), 2, 1)[0])

@@ -33,7 +33,7 @@ from kantor.engine.passes import (
     generator_pass,
     half_pass,
 )
-from kantor.engine.schedule import Moment, learning_rate, steps_in_cycle
+from kantor.engine.schedule import TrainingProgress, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
 from kantor.nets import fade, traits_of
@@ -230,7 +230,7 @@ class Steps:
 
     def _set_rates(self, state: State, feed: Feed) -> None:
         counters, optimizer = state.counters, self.config.optimizer
-        moment = Moment(
+        progress = TrainingProgress(
             counters.cycle,
             counters.attempt,
             counters.images_seen / feed.images.count,
@@ -238,8 +238,8 @@ class Steps:
             self.config.train.seed,
         )
         self.rates = {
-            "critic_lr": learning_rate(optimizer.critic, moment, "critic"),
-            "generator_lr": learning_rate(optimizer.generator, moment, "generator"),
+            "critic_lr": learning_rate(optimizer.critic, progress, "critic"),
+            "generator_lr": learning_rate(optimizer.generator, progress, "generator"),
         }
         optimizers.set_rate(state.critic_optimizer, self.rates["critic_lr"])
         optimizers.set_rate(state.generator_optimizer, self.rates["generator_lr"])

@@ -263,7 +263,7 @@ def test_a_image(capsys: pytest.CaptureFixture[str]) -> None:
     save("fish.png", with_dot(20, 60))
     assert exit_of("sonify", "fish.png", "--out", "heard") == 0
     out = capsys.readouterr().out
-    assert out == "note: spoken headers are left out: espeak-ng is not installed\n1 sound in heard\n"
+    assert out == "note: no spoken headers: espeak-ng is not installed\n1 sound in heard\n"
     assert Path("heard/fish.wav").read_bytes() == wav_bytes(sonify(with_dot(20, 60)))
 
 
@@ -280,10 +280,10 @@ def test_a_folder_with_names_that_clash_and_broken_images(capsys: pytest.Capture
         "A.gif.wav", "a.bmp.wav", "a.png-2.wav", "a.png.wav", "b.wav", "deep/a.wav",
     ]  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("note: left out")] == [
-        "note: left out: bomb.png (196000000 pixels are more than the limit of 64 million)",
-        f"note: left out: c.png (truncated at byte {len(nasty.truncated_png())})",
-        "note: left out: d.png (not an image (starts with `hello`))",
+    assert [line for line in lines if line.startswith("note: skipped")] == [
+        "note: skipped: bomb.png (196000000 pixels are more than the limit of 64 million)",
+        f"note: skipped: c.png (truncated at byte {len(nasty.truncated_png())})",
+        "note: skipped: d.png (not an image (starts with `hello`))",
     ]
     assert lines[-1] == "6 sounds in heard"
 
@@ -294,8 +294,8 @@ def test_many_broken_images_take_few_lines(capsys: pytest.CaptureFixture[str]) -
         Path(f"in/{i}.png").write_bytes(b"")
     assert exit_of("sonify", "in", "--out", "heard", "--mode", "stacked") == 0
     out = capsys.readouterr().out
-    assert out.count("left out: ") == 5 + 1 + 1
-    assert "note: left out: 7 more" in out
+    assert out.count("note: skipped: ") == 5 + 1 and out.count("note: ") == 5 + 1 + 1
+    assert "note: skipped: 7 more" in out
 
 
 def test_no_more_than_asked_for() -> None:
@@ -331,11 +331,11 @@ def test_a_rotated_photo_is_heard_upright() -> None:
         (["empty", "--out", "o"], 3, "there are no images in it (found: nothing)"),
         (["broken", "--out", "o"], 3, "none of its images can be read: a.png (empty)"),
         (["text.png", "--out", "o"], 3, "text.png: not an image (starts with `hello`)"),
-        (["x" * 300, "--out", "o"], 3, "cannot be looked at"),
+        (["x" * 300, "--out", "o"], 3, "cannot be read"),
         (["pipe.png", "--out", "o"], 3, "is not a regular file"),
         (["a.png", "--out", "there"], 2, "a.wav: exists already; choose another --out, or add --overwrite"),
         (["a.png", "--out", "text.png"], 5, "text.png"),
-        (["a.png", "--out", "o", "--mode", "colur"], 2, 'there is no such mode; did you mean "colour"?'),
+        (["a.png", "--out", "o", "--mode", "colur"], 2, 'unknown mode; did you mean "colour"?'),
         (["a.png", "--out", "o", "--mode", "gry"], 2, 'did you mean "gray"?'),
         (["a.png", "--out", "o", "--format", "mp4"], 2, 'did you mean "mp3"?'),
         (["a.png", "--out", "o", "--resolution", "1"], 2, "--resolution"),
@@ -464,12 +464,12 @@ def test_speech_that_fails(
     text: str, note: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One note, and the sounds are those without speech."""
-    monkeypatch.setattr(job, "SPEECH_SECONDS", 0.3)
+    monkeypatch.setattr(job, "SPEECH_TIMEOUT_S", 0.3)
     speaker(text)
     for name in ("a", "b", "c"):
         save(f"in/{name}.png", black(8))
     assert exit_of("sonify", "in", "--out", "o") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith(f"note: spoken headers are left out: {note}")
+    assert lines[0].startswith(f"note: no spoken headers: {note}")
     assert Path("o/b.wav").read_bytes() == wav_bytes(sonify(black(8)))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from kantor.app.sampling.generate import split_classes
-from kantor.app.sampling.walk import way
+from kantor.app.sampling.walk import walk_inputs
 from kantor.sample.animation import film_bytes, shown
 from kantor.sample.walk import arc, ease, loop_of_four, walk
 from support.commands import TINY, exit_of
@@ -147,7 +147,7 @@ def test_smooth_and_rough_ways(model: Path, tmp_path: Path, capsys: pytest.Captu
         strip = tmp_path / f"{trip}.png"
         assert exit_of("walk", model, "--seeds", trip, "--class", "B", "--columns", 6, "--loop", "--out", strip) == 0
         out = capsys.readouterr().out
-        seeds = re.search(rf"the {trip} way leads along seeds (\d+,\d+,\d+,\d+)", out)
+        seeds = re.search(rf"the {trip} walk passes seeds (\d+,\d+,\d+,\d+)", out)
         assert seeds, out
         again = tmp_path / f"{trip}-again.png"
         assert (
@@ -182,14 +182,14 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
     assert split_classes(["cats, sitting"], card) == ["cats, sitting"]
     assert split_classes(["cats,birds"], card) == ["cats", "birds"]
     card.generator = SimpleNamespace(latent_dim=3, latent="normal")
-    _, shares = way(card, [1, 2], ["cats", 1], 2, False, False, "linear", 1.0)
+    _, shares = walk_inputs(card, [1, 2], ["cats", 1], 2, False, False, "linear", 1.0)
     np.testing.assert_array_equal(shares, [[1, 0], [0.5, 0.5], [0, 1]])
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--seeds", "3", "--out", "a.gif"], 2, "a walk leads from one seed to another"),
+        (["--seeds", "3", "--out", "a.gif"], 2, "a walk needs two seeds or more"),
         (["--seeds", "3,x", "--out", "a.gif"], 2, '"x" is no seed'),
         (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png"),
         (["--seeds", "3,4", "--out", "there.gif"], 2, "exists already"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kantor.app.load_model import load_model, refuse_colourist
 from kantor.app.sampling.generate import class_numbers
-from kantor.app.sampling.walk import way
+from kantor.app.sampling.walk import walk_inputs
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.sample.generate import draw
@@ -119,7 +119,7 @@ class Model:
             raise ConfigError("frames", f"{frames} images from seed to seed", "ask for 1 or more")
         if easing not in get_args(Easing):
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
-        z, labels = way(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
+        z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
         return draw(self.network, z, labels)
 
 

@@ -43,7 +43,9 @@ DEFINITIONS = {
     "copied": Definition("Copied", "fraction nearer to a training image than 99 % of real ones", ""),
     "copying_z": Definition("Copying, z", "below -3: nearer to training images than real ones", "Meehan et al. 2020"),
     "modes": Definition("Modes", "modes with at least one generated image", "Metz et al. 2017"),
-    "modes_kl": Definition("Mode divergence", "KL(generated || real) over modes; lower is better", "Metz et al. 2017"),
+    "modes_kl": Definition(
+        "Mode divergence", "KL divergence from the real mode frequencies; lower is better", "Metz et al. 2017"
+    ),
     "w2": Definition("2-Wasserstein distance", "2-Wasserstein distance of features; lower is better", ""),
     "sinkhorn": Definition(
         "Sinkhorn divergence", "entropic transport cost of features; lower is better", "Feydy et al. 2019"

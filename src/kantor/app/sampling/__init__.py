@@ -1,1 +1,1 @@
-"""Images, films and sound from trained generators."""
+"""Images, animations and sound from trained generators."""

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import wave
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +30,16 @@ from kantor.runs import directory
 from kantor.sample.sound import CHANNELS, KINDS, MODES, RATE, require_sound, sonify, sound_bytes
 from kantor.types import ImageSpec
 
-COUNT = 8
-SPEECH_SECONDS = 10.0
-_LONGEST_SPEECH = 60
-_NAMED = 5
+DEFAULT_COUNT = 8
+SPEECH_TIMEOUT_S = 10.0
+_LONGEST_SPEECH_S = 60
+_MAX_NOTES = 5
 _SENTENCES = {
     "colour": "{}, colour scan. Top left to bottom right.",
     "gray": "{}, grey scan. Top left to bottom right.",
     "stacked": "{}, all rows at once. Left to right.",
 }
-Found = NDArray[np.uint8] | Rejected
-"""An image, or why it is none."""
+ImageOrRejected = NDArray[np.uint8] | Rejected
 
 
 def make_sounds(options: SonifyOptions, progress: Progress = silent) -> tuple[int, list[str]]:
@@ -54,57 +54,57 @@ def make_sounds(options: SonifyOptions, progress: Progress = silent) -> tuple[in
     """
     for flag, name, known in (("mode", options.mode, MODES), ("format", options.format, KINDS)):
         if name not in known:
-            raise ConfigError(f"--{flag} {name}", f"there is no such {flag}", nearest(name, known))
+            raise ConfigError(f"--{flag} {name}", f"unknown {flag}", nearest(name, known))
     require_sound(options.format)
-    stems, images = _drawn(options) if _is_model(options) else _images(options)
+    stems, images = _generated(options) if _is_model(options) else _read_images(options)
     paths = [options.out / f"{stem}.{options.format}" for stem in stems]
     require_free_files(paths, options.overwrite)
-    voice, out = Voice(), list[Rejected]()
+    voice, rejected = Voice(), list[Rejected]()
     for done, (path, image) in enumerate(zip(paths, images, strict=True)):
         if isinstance(image, Rejected):
-            out.append(image)
+            rejected.append(image)
         else:
             title = _SENTENCES[options.mode].format(_spoken_name(path))
             spoken = voice.say([title, *(CHANNELS if options.mode == "colour" else ())])
             samples = sonify(image, options.mode, options.resolution, title, spoken)
             atomic.make_folder(path.parent)
             atomic.write_bytes(path, sound_bytes(samples, options.format))
-        progress(done + 1, len(paths), len(out))
-    if len(out) == len(paths):
-        raise _none_readable(options.source, out)
-    bad = [one for one in out if is_bad(one)]  # the others are readmes and the like
-    notes = [f"left out: {one.name} ({one.reason})" for one in bad[:_NAMED]]
-    notes += [f"left out: {len(bad) - _NAMED} more"] if len(bad) > _NAMED else []
-    return len(paths) - len(out), notes + ([voice.note] if voice.note else [])
+        progress(done + 1, len(paths), len(rejected))
+    if len(rejected) == len(paths):
+        raise _none_readable(options.source, rejected)
+    bad = [file for file in rejected if is_bad(file)]  # the others are readmes and the like
+    notes = [f"skipped: {file.name} ({file.reason})" for file in bad[:_MAX_NOTES]]
+    notes += [f"skipped: {len(bad) - _MAX_NOTES} more"] if len(bad) > _MAX_NOTES else []
+    return len(paths) - len(rejected), notes + ([voice.note] if voice.note else [])
 
 
 # --- images -----------------------------------------------------------------------------------------------------
 
 
 def _is_model(options: SonifyOptions) -> bool:
-    """Whether the source is no image and no folder of them. `fish` is a run, where there is one; `fish/` a folder."""
+    """Whether the source names a model, not images. `fish` is a run if there is one of this name; `fish/` a folder."""
     text, path = options.source, Path(options.source)
     try:
         if path.is_file():
             return path.suffix == ".safetensors"
         if path.is_dir() and directory.is_checkpoint(path):
             return True
-        found = path.is_dir()
+        is_folder = path.is_dir()
     except OSError as error:
-        raise DataError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
-    if text == path.name or not found or (path / directory.CONFIG).is_file():
+        raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
+    if text == path.name or not is_folder or (path / directory.CONFIG).is_file():
         try:
             directory.find(text, options.runs)
             return True
         except ModelError:
-            if not found and names.extension(text) in names.IMAGES:
+            if not is_folder and names.extension(text) in names.IMAGES:
                 what = "is not a regular file" if path.exists() else "does not exist"
                 raise DataError(text, what, "check the path") from None
-    return not found
+    return not is_folder
 
 
-def _drawn(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
-    """Images of a generator, seeds 0, 1, 2 ..., classes in turn."""
+def _generated(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejected]]:
+    """Images of a generator from seeds 0, 1, 2 ..., classes in turn, and file names without suffix."""
     from kantor.app.load_model import load_model, refuse_colourist
     from kantor.app.sampling.generate import class_numbers
     from kantor.engine.device import choose_device
@@ -114,21 +114,21 @@ def _drawn(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
     network, card, _ = load_model(options.source, options.runs)
     refuse_colourist(options.source, card)
     network.to(choose_device("auto"))
-    seeds = range(options.count or COUNT)
+    seeds = range(options.count or DEFAULT_COUNT)
     stems = [f"seed-{seed:08d}" for seed in seeds]
     labels = class_numbers((), card, len(seeds))
 
-    def drawn() -> Iterator[Found]:
+    def images() -> Iterator[ImageOrRejected]:
         for start in range(0, len(seeds), BATCH):
             part = slice(start, start + BATCH)
             z = latents(seeds[part], card.generator.latent_dim, card.generator.latent)
             yield from draw(network, z, labels and labels[part])
 
-    return stems, drawn()
+    return stems, images()
 
 
-def _images(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
-    """An image, or those of a folder; the names of their sounds, without endings, and what was found."""
+def _read_images(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejected]]:
+    """An image, or those of a folder, and file names of their sounds without suffix."""
     path = Path(options.source)
     if path.is_file():
         folder, entries = Folder(str(path.parent), "none"), list[Item | Rejected]([Item(path.name, 0)])
@@ -139,7 +139,7 @@ def _images(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
     square = ImageSpec(options.resolution, options.resolution, 3)
     settings = DecodeSettings(square, fit="stretch", background=(0, 0, 0), min_size=1)
 
-    def read() -> Iterator[Found]:
+    def read() -> Iterator[ImageOrRejected]:
         for entry in entries:
             if isinstance(entry, Item):
                 try:
@@ -153,10 +153,10 @@ def _images(options: SonifyOptions) -> tuple[list[str], Iterator[Found]]:
 
 
 def _stems(files: Sequence[str]) -> list[str]:
-    """Names of files without endings, or with them where two would be one: a.png and a.jpg, or A.png and a.png."""
+    """File names without suffix; with it if two would be equal: a.png and a.jpg, or A.png and a.png."""
     short = [str(Path(file).with_suffix("")) if names.extension(file) else file for file in files]
-    often = [stem.casefold() for stem in short]
-    clashing = {stem for stem, after in zip(sorted(often), sorted(often)[1:], strict=False) if stem == after}
+    folded = sorted(stem.casefold() for stem in short)
+    clashing = {stem for stem, following in pairwise(folded) if stem == following}
     taken, stems = set[str](), list[str]()
     for file, stem in zip(files, short, strict=True):
         base = file if stem.casefold() in clashing else stem
@@ -169,50 +169,50 @@ def _stems(files: Sequence[str]) -> list[str]:
 
 
 def _none_readable(source: str, bad: Sequence[Rejected]) -> DataError:
-    """The error where no image could be read; of a single file, `source` says which."""
+    """The error if no image could be read."""
     if Path(source).is_file():
         return DataError(source, str(bad[0].reason), "name an image, a folder of images, or a run")
-    found = ", ".join(f"{one.name} ({one.reason})" for one in bad[:2]) + (", ..." if len(bad) > 2 else "")
-    return DataError(source, f"none of its images can be read: {found}", "mend or replace them")
+    examples = ", ".join(f"{file.name} ({file.reason})" for file in bad[:2]) + (", ..." if len(bad) > 2 else "")
+    return DataError(source, f"none of its images can be read: {examples}", "fix or replace them")
 
 
 # --- speech -------------------------------------------------------------------------------------------------------
 
 
 def _spoken_name(path: Path) -> str:
-    """The name of a file as words: "fish/seed-00000003.wav" is "seed 3". Nothing in it means anything to espeak."""
+    """A file name as words without punctuation, which espeak might interpret: "fish/seed-00000003.wav" is "seed 3"."""
     words = re.sub(r"[\W_]+", " ", path.stem).strip()[:100]
     return re.sub(r"\b0+(?=\d)", "", words) or "picture"
 
 
 class Voice:
-    """Speaks by espeak-ng, where that is installed. After a failure it stays silent.
+    """Speaks with espeak-ng, if it is installed. Stays silent after a failure.
 
     Attributes:
-        note: why nothing (more) is said, or "".
+        note: why it is silent, or "".
     """
 
     def __init__(self) -> None:
         self._program = shutil.which("espeak-ng") or shutil.which("espeak")
-        self._said: dict[str, NDArray[np.float32]] = {}
-        self.note = "" if self._program else "spoken headers are left out: espeak-ng is not installed"
+        self._cache: dict[str, NDArray[np.float32]] = {}
+        self.note = "" if self._program else "no spoken headers: espeak-ng is not installed"
 
     def say(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Text -> float32 [N] in [-1, 1] at RATE, as far as it can be spoken."""
-        return {text: said for text in texts if (said := self._say(text)) is not None}
+        """Speech of each text that can be spoken: float32 [N] in [-1, 1] at RATE."""
+        return {text: speech for text in texts if (speech := self._say(text)) is not None}
 
     def _say(self, text: str) -> NDArray[np.float32] | None:
-        if text not in self._said and self._program and not self.note:
+        if text not in self._cache and self._program and not self.note:
             try:
-                self._said[text] = _speech(self._program, text)
+                self._cache[text] = _speech(self._program, text)
             except subprocess.TimeoutExpired:
-                self.note = f"spoken headers are left out: {self._name} took more than {SPEECH_SECONDS:g} s"
+                self.note = f"no spoken headers: {self._name} took more than {SPEECH_TIMEOUT_S:g} s"
             except (OSError, subprocess.SubprocessError, wave.Error, EOFError, ValueError) as error:
-                self.note = f"spoken headers are left out: {self._name} failed ({_why(error)})"
-        said = self._said.get(text)
-        if text not in CHANNELS:  # each title is said once
-            self._said.pop(text, None)
-        return said
+                self.note = f"no spoken headers: {self._name} failed ({_why(error)})"
+        speech = self._cache.get(text)
+        if text not in CHANNELS:  # a title is spoken once
+            self._cache.pop(text, None)
+        return speech
 
     @property
     def _name(self) -> str:
@@ -220,22 +220,24 @@ class Voice:
 
 
 def _speech(program: str, text: str) -> NDArray[np.float32]:
-    """What a program like espeak makes of a text: float32 [N] at RATE."""
-    words = [program, "--stdout", "-v", "en", "-s", "220", "--", text]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SPEECH_SECONDS, check=True)
+    """Speech from a program like espeak: float32 [N] at RATE."""
+    command = [program, "--stdout", "-v", "en", "-s", "220", "--", text]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SPEECH_TIMEOUT_S, check=True)
     with wave.open(io.BytesIO(done.stdout)) as file:
         rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-        data = file.readframes(min(file.getnframes(), _LONGEST_SPEECH * rate))  # a pipe's header names no true length
+        data = file.readframes(
+            min(file.getnframes(), _LONGEST_SPEECH_S * rate)
+        )  # the header of a pipe has no valid length
     if width not in (1, 2) or not 1000 <= rate <= 200_000:
         raise ValueError(f"{8 * width} bits at {rate} Hz")
     data = data[: len(data) // (width * channels) * width * channels]
     numbers = np.frombuffer(data, np.uint8 if width == 1 else "<i2").astype(np.float32)
-    heard = (numbers - 128) / 128 if width == 1 else numbers / 32768
-    heard = np.asarray(heard.reshape(-1, channels).mean(axis=1))
-    if not len(heard):
-        raise ValueError("it said nothing")
-    wanted = np.arange(len(heard) * RATE // rate) * (rate / RATE)
-    return np.asarray(np.interp(wanted, np.arange(len(heard)), heard), np.float32)
+    samples = (numbers - 128) / 128 if width == 1 else numbers / 32768
+    samples = np.asarray(samples.reshape(-1, channels).mean(axis=1))
+    if not len(samples):
+        raise ValueError("no sound")
+    times = np.arange(len(samples) * RATE // rate) * (rate / RATE)
+    return np.asarray(np.interp(times, np.arange(len(samples)), samples), np.float32)
 
 
 def _why(error: Exception) -> str:

@@ -190,7 +190,7 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
     ("words", "code", "says"),
     [
         (["--seeds", "3", "--out", "a.gif"], 2, "a walk needs two seeds or more"),
-        (["--seeds", "3,x", "--out", "a.gif"], 2, '"x" is no seed'),
+        (["--seeds", "3,x", "--out", "a.gif"], 2, '"x" is not a seed'),
         (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png"),
         (["--seeds", "3,4", "--out", "there.gif"], 2, "exists already"),
         (["--seeds", "3,4", "--out", "a.gif", "--frames", "100000"], 2, "100,000 images in all"),

@@ -1,10 +1,10 @@
-"""Makes a folder as people have them: images of many sizes, formats and modes, broken files among them.
+"""Makes a typical folder: images of many sizes, formats and modes, with broken files among them.
 
     python scripts/messy_folder.py FOLDER_OF_PNG... --out messy
 
 The images are those of the folders (for the gallery: Debian's openclipart-png, unpacked with dpkg-deb -x); each
-becomes a PNG, JPEG, WebP, GIF, BMP or TIFF, in turn RGBA, RGB, palette, grey or CMYK, some turned by an Exif tag.
-The broken ones come from tests/nasty.py.
+becomes a PNG, JPEG, WebP, GIF, BMP or TIFF in RGBA, RGB, palette, grey or CMYK, some rotated by an Exif tag.
+The broken ones come from tests/support/nasty.py.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ KINDS = (
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "tiff": "TIFF"}
 
 
-LARGEST = 1_000_000  # pixels; larger ones stay as they are, under their new name
+MAX_PIXELS = 1_000_000  # larger images are copied under their new name
 
 
 def pixels(data: bytes) -> int:
-    """From the header."""
+    """Number of pixels, from the header."""
     return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
 
 
 def rewritten(data: bytes, kind: str, mode: str, turned: bool) -> bytes:
-    """The image in another format and mode; on white where the mode has no transparency."""
+    """The image in another format and mode; on white if the mode has no transparency."""
     image = Image.open(io.BytesIO(data)).convert("RGBA")
     if mode not in ("RGBA", "LA"):
         paper = Image.new("RGBA", image.size, "white")
@@ -45,7 +45,7 @@ def rewritten(data: bytes, kind: str, mode: str, turned: bool) -> bytes:
     if turned and kind in ("jpg", "jpeg"):
         image = image.transpose(Image.Transpose.ROTATE_90)
         exif = Image.Exif()
-        exif[274] = 6  # a viewer turns it back, clockwise
+        exif[274] = 6  # viewers rotate it back, clockwise
         options["exif"] = exif
     out = io.BytesIO()
     image.save(out, FORMATS.get(kind, kind.upper()), **options)
@@ -62,7 +62,7 @@ def main() -> None:
     for number, path in enumerate(files):
         kind, mode = KINDS[number % len(KINDS)]
         data = path.read_bytes()
-        if pixels(data) <= LARGEST:
+        if pixels(data) <= MAX_PIXELS:
             data = rewritten(data, kind, mode, turned=number % 36 == 1)
         (options.out / f"{number:05d} {path.stem}.{kind}").write_bytes(data)
     for name, make in nasty.BROKEN.items():

@@ -1,4 +1,4 @@
-"""Sources with faults of their own, importable in worker processes."""
+"""Slow and odd sources, importable in worker processes."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ class Floats(Fake):
     """Its images are fractions."""
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
-        found = super().load(item)
-        return found if isinstance(found, bytes) else found / 255
+        data = super().load(item)
+        return data if isinstance(data, bytes) else data / 255

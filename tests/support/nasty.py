@@ -1,4 +1,4 @@
-"""Makers of odd and broken image files, and of a folder full of them. Nothing here is kept in the repository."""
+"""Makes odd and broken image files, and a folder full of them, so that none need to be in the repository."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    """A PNG chunk with a right checksum."""
+    """A PNG chunk with the correct checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
@@ -67,7 +67,7 @@ def html() -> bytes:
 
 
 def bad_crc_png() -> bytes:
-    """Pixels are fine, the checksum of their chunk is not."""
+    """The pixels are intact, the checksum of their chunk is wrong."""
     data = bytearray(encode(photo(), "PNG"))
     at = data.index(b"IDAT")
     length = int.from_bytes(data[at - 4 : at], "big")

@@ -16,18 +16,18 @@ from kantor.data.sources.source import Item, Rejected, Source
 
 
 def image(number: int, side: int = 8) -> NDArray[np.uint8]:
-    """uint8 [side, side, 3], another one for each number."""
+    """uint8 [side, side, 3], different for each number."""
     return np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
 @dataclass
 class Fake(Source):
-    """Images by number; `bad` says what happens at some of them.
+    """Images by number; `bad` names the fault of some of them.
 
     Attributes:
         delay_s: time that each image takes.
         classes: image i has class str(i % classes); 0: none.
-        side_files: names that are listed as no images.
+        side_files: names that are rejected as other files.
     """
 
     count: int

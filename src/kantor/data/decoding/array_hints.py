@@ -1,4 +1,4 @@
-"""The line of Python that makes uint8 images of an array of other numbers."""
+"""Code that converts an array of other numbers to uint8 images, for messages."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 CHANNELS = (1, 3, 4)
 
 
-def recipe(some: NDArray[Any], x: str = "x") -> str:
-    """Code that converts an array, and where it needs saying, what must hold for that.
+def recipe(values: NDArray[Any], x: str = "x") -> str:
+    """Code that converts an array, with " if CONDITION" behind it if there is one.
 
     Args:
-        some: numbers of the array, by which the range is guessed.
-        x: what the array is called.
+        values: some numbers of the array, from which its range is guessed.
+        x: name of the array.
     """
-    kind = some.dtype.kind
+    kind = values.dtype.kind
     if kind == "b":
         return f"{x}.astype('uint8') * 255"
     if kind in "iu":
-        return f"{x}.astype('uint8') if all lie in 0-255" if some.dtype != np.uint8 else x
-    if kind != "f" or not some.size or not np.isfinite(some).any():
+        return f"{x}.astype('uint8') if all lie in 0-255" if values.dtype != np.uint8 else x
+    if kind != "f" or not values.size or not np.isfinite(values).any():
         return f"{x}.astype('uint8') of finite numbers from 0 to 255"
-    if np.nanmin(some) < 0:
+    if np.nanmin(values) < 0:
         return f"(({x} + 1) * 127.5).round().clip(0, 255).astype('uint8') if all lie in -1 to 1"
-    factor = " * 255" if np.nanmax(some) <= 1 else ""
+    factor = " * 255" if np.nanmax(values) <= 1 else ""
     return f"({x}{factor}).round().clip(0, 255).astype('uint8')"
 
 

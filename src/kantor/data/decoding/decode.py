@@ -1,7 +1,7 @@
 """Bytes or arrays to images of one size: uint8 [H, W, C].
 
-Whatever the bytes are, the result is an image or `Undecodable` with a plain reason. Each conversion that changes
-what an image shows is noted, so that `pack` can count it. Colour profiles are not applied.
+The result is an image or `Undecodable`, for any bytes. Each conversion that changes an image is noted, so that `pack`
+can count it. Colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
     """The image and the conversions it went through.
 
     Args:
-        data: an encoded file (PNG, JPEG, WebP, BMP, GIF or TIFF, told by its first bytes), or an array [H, W] or
-            [H, W, C] of uint8 or uint16; uint8 of the right shape comes back as it is.
+        data: an encoded file (PNG, JPEG, WebP, BMP, GIF or TIFF, recognised by its first bytes), or an array [H, W]
+            or [H, W, C] of uint8 or uint16; uint8 of the right shape is returned as it is.
     Returns:
-        uint8 [H, W, C] after settings.spec, and notes such as "16-bit" in the order of what was done.
+        uint8 [H, W, C] of shape settings.spec, and notes such as "16-bit" in the order of the conversions.
     Raises:
-        Undecodable: nothing else, whatever the bytes.
+        Undecodable: and no other exception.
     """
     notes: list[str] = []
     with warnings.catch_warnings():
@@ -45,7 +45,7 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
         try:
             if isinstance(data, np.ndarray):
                 array = _checked(data, settings)
-                if array.dtype == np.uint8 and array.shape == settings.spec and _as_it_is(settings):
+                if array.dtype == np.uint8 and array.shape == settings.spec and _keeps_arrays(settings):
                     return np.ascontiguousarray(array, dtype=np.uint8), ()
                 image = _from_array(array, notes)
             else:
@@ -85,13 +85,13 @@ def probe(data: bytes | Pixels) -> tuple[int, int, Kind]:
             raise Undecodable(*formats.reason(error, data)) from error
 
 
-def _as_it_is(settings: DecodeSettings) -> bool:
-    """Whether an array of the right shape needs nothing done to it."""
+def _keeps_arrays(settings: DecodeSettings) -> bool:
+    """Whether an array of the right shape is returned as it is."""
     return not (settings.crop or (settings.pads and settings.pad) or settings.edges != "none")
 
 
 def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[Any]:
-    """The array as [H, W, C], refused where it is no image."""
+    """The array as [H, W, C]. Raises Undecodable if it is not an image."""
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
@@ -122,11 +122,11 @@ def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-# --- to the wanted size and channels ------------------------------------------------------------------------------
+# --- to the size and channels of the spec ------------------------------------------------------------------------------
 
 
 def _fitted(image: Image.Image, settings: DecodeSettings, notes: list[str]) -> NDArray[np.uint8]:
-    """Cropped, in the channels wanted, padded, resized: uint8 [H, W, C]."""
+    """The image cropped, in the channels of the spec, padded and resized: uint8 [H, W, C]."""
     formats.check_size(*image.size, None)
     height, width, channels = settings.spec
     if settings.crop:
@@ -138,12 +138,12 @@ def _fitted(image: Image.Image, settings: DecodeSettings, notes: list[str]) -> N
     image = _resized(image, width, height, settings, notes)
     array = np.array(image, dtype=np.uint8).reshape(height, width, channels)
     if channels == 4:
-        array[array[:, :, 3] == 0, :3] = settings.background  # what nobody sees should not be learnt as black
+        array[array[:, :, 3] == 0, :3] = settings.background  # hidden colours would be learnt
     return array if settings.edges == "none" else outlines(array[:, :, 0], settings.edges_sigma)[:, :, None]
 
 
 def _in_channels(image: Image.Image, channels: int, background: Colour, notes: list[str]) -> Image.Image:
-    """L, RGB or RGBA to the number of channels wanted; premultiplied resizing of RGBA is Pillow's."""
+    """L, RGB or RGBA in another number of channels; Pillow premultiplies RGBA when it resizes."""
     if image.mode == "RGBA" and channels != 4:
         lowest, _ = image.getchannel("A").getextrema()
         if lowest < 255:  # type: ignore[operator]
@@ -158,7 +158,7 @@ def _in_channels(image: Image.Image, channels: int, background: Colour, notes: l
 
 
 def _resized(image: Image.Image, width: int, height: int, settings: DecodeSettings, notes: list[str]) -> Image.Image:
-    """Antialiased, to exactly width x height."""
+    """The image resized to exactly width x height, antialiased."""
     if image.size == (width, height):
         return image
     across, down = width / image.width, height / image.height
@@ -171,9 +171,9 @@ def _resized(image: Image.Image, width: int, height: int, settings: DecodeSettin
         colour = Image.new("RGB", (1, 1), settings.background).convert(image.mode).getpixel((0, 0))
         if isinstance(colour, tuple) and len(colour) == 4:
             colour = (*colour[:3], 0)
-        whole = Image.new(image.mode, (width, height), colour)
-        whole.paste(small, ((width - inner[0]) // 2, (height - inner[1]) // 2))
-        return whole
+        canvas = Image.new(image.mode, (width, height), colour)
+        canvas.paste(small, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return canvas
     box = None
     if settings.fit == "cover":
         x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
@@ -182,5 +182,5 @@ def _resized(image: Image.Image, width: int, height: int, settings: DecodeSettin
 
 
 def _lanczos(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> Image.Image:
-    # a gap of 3 lets a huge image be averaged first, which is faster and looks the same
+    # a gap of 3 averages a huge image first, which is faster and looks the same
     return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)

@@ -1,8 +1,8 @@
 """Outlines of images (extra `edges`): dark on white, a pixel wide.
 
-J. Canny 1986, "A computational approach to edge detection", as scikit-image does it: where the blurred brightness changes
-most, by 1/40 of its range a pixel, and by half of that where such a line goes on (0.2 and 0.1 of Sobel's sums, which
-are eight times the change).
+J. Canny 1986, "A computational approach to edge detection", as in scikit-image: an edge starts where the blurred
+brightness changes by 1/40 of its range per pixel, and continues down to half of that (0.2 and 0.1 of Sobel's sums,
+which are eight times the change).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kantor.errors import ResourceError
 
 
 def require_edges() -> None:
-    """Raises ResourceError where scikit-image is not installed."""
+    """Raises ResourceError if scikit-image is not installed."""
     if importlib.util.find_spec("skimage") is None:
         raise ResourceError("data.edges", "outlines need scikit-image", "pip install 'kantor[edges]'")
 
@@ -26,9 +26,9 @@ def outlines(grey: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
 
     Args:
         grey: uint8 [H, W].
-        sigma: of the Gaussian that it is blurred with first, in pixels.
+        sigma: of the Gaussian that blurs it first, in pixels.
     """
     from skimage.feature import canny  # takes a second to load
 
-    found = canny(grey.astype(np.float64) / 255, sigma=sigma, low_threshold=0.1, high_threshold=0.2)  # type: ignore[no-untyped-call]
-    return np.where(found, 0, 255).astype(np.uint8)
+    edges = canny(grey.astype(np.float64) / 255, sigma=sigma, low_threshold=0.1, high_threshold=0.2)  # type: ignore[no-untyped-call]
+    return np.where(edges, 0, 255).astype(np.uint8)

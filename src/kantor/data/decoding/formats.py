@@ -1,7 +1,7 @@
-"""Encoded files to upright images of mode L, RGB or RGBA, and what is wrong with files that are none.
+"""Encoded files to upright images of mode L, RGB or RGBA, or the reason why they cannot be used.
 
-Pillow decodes; around it stands what it leaves open: limits checked before decoding, 16-bit grey scaled instead of
-clipped, checksums of PNG, plain reasons.
+Pillow decodes; this adds what it lacks: limits checked before decoding, 16-bit grey scaled instead of clipped,
+checksums of PNG, plain reasons.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100
 
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_TURNS = {  # Exif orientation: what makes the image upright
+_TURNS = {  # by Exif orientation: makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,18 +42,18 @@ _TURNS = {  # Exif orientation: what makes the image upright
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How images are brought to one size.
+    """How images become one size.
 
     Attributes:
         spec: height, width and channels of the result.
-        crop: side of the square cut from the middle first; 0 cuts nothing.
-        fit: "cover" fills the size and cuts what hangs over, "contain" pads, "stretch" distorts; "replicate" and
-            "mirror" pad with what lies at the border.
+        crop: side of the square cropped from the middle first; 0 crops nothing.
+        fit: resize mode. "cover" fills the size and crops the rest, "contain" pads, "stretch" distorts; "replicate"
+            and "mirror" pad with the pixels at the border.
         background: RGB behind transparent and around padded images.
-        min_size: shorter sides are refused, in pixels.
-        pad: side that the last two pad to at least, before resizing.
-        edges: "canny" gives outlines in the place of the image; the spec is then of one channel.
-        edges_sigma: how far the image is blurred for them, in pixels of the result.
+        min_size: images with a shorter side are rejected, in pixels.
+        pad: "replicate" and "mirror" pad to at least this side, in pixels, before resizing.
+        edges: "canny" replaces the image by its outlines; the spec then has one channel.
+        edges_sigma: of the Gaussian that blurs the image for them, in pixels of the result.
     """
 
     spec: ImageSpec
@@ -67,7 +67,7 @@ class DecodeSettings:
 
     @property
     def pads(self) -> bool:
-        """Whether images are padded before they are resized, in pixels of their own."""
+        """Whether images are padded before they are resized, in their own pixels."""
         return self.fit in ("replicate", "mirror")
 
 
@@ -97,7 +97,7 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
 
 
 def open_image(data: bytes) -> Image.Image:
-    """The image with its header read and nothing decoded; too many pixels are refused."""
+    """The image with its header read and nothing decoded. Raises Undecodable if it has too many pixels."""
     kind = kind_of(data)
     if kind is None:
         raise Undecodable(*what_else(data))
@@ -112,16 +112,16 @@ def _plain(image: Image.Image, notes: list[str]) -> Image.Image:
         return _from_numbers(np.asarray(image), notes)
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
-    named = {"P": "palette", "PA": "palette", "1": "1-bit", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "Lab"}
-    if image.mode in named:
-        notes.append(named[image.mode])
+    names = {"P": "palette", "PA": "palette", "1": "1-bit", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "Lab"}
+    if image.mode in names:
+        notes.append(names[image.mode])
     if image.mode == "1":
         return image.convert("L")
     return image.convert("RGBA" if has_alpha(image) else "RGB")
 
 
 def _from_numbers(values: NDArray[Any], notes: list[str]) -> Image.Image:
-    """Grey of 16 bits, 32 bits or fractions: 0-65535 and 0-1 keep their meaning, others go from least to greatest."""
+    """Grey of 16 bits, 32 bits or fractions: 0-65535 and 0-1 keep their range, others are stretched to their own."""
     if values.dtype.kind in "ui":
         if values.min() >= 0 and values.max() <= 65535:
             notes.append("16-bit")
@@ -147,7 +147,7 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def orientation(image: Image.Image) -> int:
-    """Exif orientation, 1 where there is none or it cannot be read."""
+    """Exif orientation, 1 if there is none or it cannot be read."""
     try:
         value = image.getexif().get(0x0112, 1)
     except Exception:  # damaged Exif says nothing about the pixels
@@ -163,7 +163,7 @@ def _animated(image: Image.Image) -> bool:
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
-    """Bits a channel, as far as it matters: 16 or 8."""
+    """Bits a channel: 16 or (anything else) 8."""
     if image.format == "PNG":
         return data[24]
     tags = getattr(image, "tag_v2", {})
@@ -182,7 +182,7 @@ def _note_profile(image: Image.Image, notes: list[str]) -> None:
 
 
 def _draft(image: Image.Image, settings: DecodeSettings, turned: bool) -> None:
-    """Lets the JPEG decoder shrink a large image by 2, 4 or 8, never below twice the size that is needed."""
+    """Lets the JPEG decoder shrink a large image by 2, 4 or 8, never below twice the size of the result."""
     height, width = settings.spec.height, settings.spec.width
     if turned:
         height, width = width, height
@@ -209,7 +209,7 @@ def eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _check_png(data: bytes) -> None:
-    """Walks the chunks: Pillow passes over the checksums of the pixels' chunks."""
+    """Verifies the checksums of the critical chunks: Pillow ignores those of the pixels."""
     at = 8
     while at < len(data):
         if at + 12 > len(data):
@@ -220,8 +220,8 @@ def _check_png(data: bytes) -> None:
             raise Undecodable("damaged", f"truncated at byte {len(data)}")
         critical = not name[0] & 0x20
         if critical and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            shown = printable(name.decode("latin-1"))
-            raise Undecodable("damaged", f"damaged between bytes {at} and {end} (checksum of {shown})")
+            chunk = printable(name.decode("latin-1"))
+            raise Undecodable("damaged", f"damaged between bytes {at} and {end} (checksum of {chunk})")
         if name == b"IEND":
             return
         at = end

@@ -1,4 +1,4 @@
-"""What the first bytes of a file say about its format."""
+"""File formats by their first bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
-_FOREIGN = {  # what people have under an image's name
+_FOREIGN = {  # often found under an image's name
     b"PK\x03\x04": "a zip archive",
     b"%PDF": "a PDF",
     b"8BPS": "a Photoshop file",
@@ -31,12 +31,12 @@ _APPLE = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
 def is_encoded_image(data: bytes | memoryview) -> bool:
-    """Whether a file that begins like this may be an image of a format that is read."""
+    """Whether a file that begins like this may be an image of a supported format."""
     return kind_of(bytes(data[:16])) is not None
 
 
 def is_whole_file(data: bytes) -> bool:
-    """Whether bytes that may be bare pixels, too, are a file: few bytes announce a JPEG or BMP, so their end counts."""
+    """Whether bytes that may also be bare pixels are a file: JPEG and BMP have short signatures, so the end counts too."""
     if data.startswith(b"\xff\xd8\xff"):
         return b"\xff\xd9" in data[-64:]
     if data.startswith(b"BM"):
@@ -45,7 +45,7 @@ def is_whole_file(data: bytes) -> bool:
 
 
 def kind_of(data: bytes) -> str | None:
-    """Pillow's name of the format that the first bytes announce."""
+    """Pillow's name of the format with this signature, None if there is none."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
@@ -69,7 +69,7 @@ def what_else(data: bytes) -> Reason:
 
 
 def cut_short(data: bytes, kind: str | None, message: str) -> bool:
-    """Whether a file of `kind` ends before it should. message: what the decoder says."""
+    """Whether a file of `kind` ends too early. message: of the decoder."""
     if kind == "WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if kind == "PNG":

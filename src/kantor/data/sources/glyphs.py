@@ -155,8 +155,8 @@ def draw(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]:
     along = (across * math.cos(shown.slope) + down * math.sin(shown.slope))[:, :, None]
     image = along * ((end - start) * 255) + (start + end) * 127.5
     image += (ink - image) * cover
-    drawn: NDArray[np.uint8] = (image + 0.5).clip(0, 255).astype(np.uint8)
-    return drawn
+    pixels: NDArray[np.uint8] = (image + 0.5).clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def _colours(

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from kantor.app.dataset.prepare import open_set
-from kantor.app.training.run import build
+from kantor.app.training.parts import build
 from kantor.config.io import resolve
 
 FIELDS = {

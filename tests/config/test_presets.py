@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kantor.app.training.run import build
+from kantor.app.training.parts import build
 from kantor.config.base import parse_size
 from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
 from kantor.config.schema import Config

@@ -238,10 +238,10 @@ FLAT = torch.nn.Linear(3 * 16 * 16, 1)
         (lambda: None, "its constructor fails with TypeError"),
         (lambda *_: 3, "returns int, not a torch module"),
         (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1)).mean(), FLAT), r"gives \[\] for a batch of 4"),
-        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1)), FLAT), r"give scores \[N\], here \[4\]"),
-        (simple(lambda self, x, y, c=None: x.flatten(1).sum(1)), "no weights that could be trained"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1)), FLAT), r"return scores \[N\], here \[4\]"),
+        (simple(lambda self, x, y, c=None: x.flatten(1).sum(1)), "no trainable weights"),
         (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0], torch.nn.Linear(5, 1)), "cannot be mult"),
-        (simple(lambda self, x, y, c=None: self.layers[0](x.view(4, -1))[:, 0], FLAT), "reshape in place of .view"),
+        (simple(lambda self, x, y, c=None: self.layers[0](x.view(4, -1))[:, 0], FLAT), "replace .view by .reshape"),
         (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0].detach(), FLAT), "differentiated"),
         (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0] / 0, FLAT), "not finite"),
         (simple(lambda self, x, y, c=None: self.layers[0](x.flatten(1))[:, 0].double(), FLAT), "compute in float32"),
@@ -261,7 +261,7 @@ def test_faults_of_an_own_critic_are_named_before_a_run_begins(build: Any, says:
 @pytest.mark.parametrize(
     ("forward", "says"),
     [
-        (lambda self, z, y, c=None: self.layers[0](z), "give images"),
+        (lambda self, z, y, c=None: self.layers[0](z), "return images"),
         (lambda self, z, y, c=None: self.layers[0](z).reshape(-1, 16, 16, 3).tanh(), r"here \[4, 3, 16, 16\]"),
         (lambda self, z, y, c=None: 100 * self.layers[0](z).reshape(-1, 3, 16, 16), "end it with torch.tanh"),
     ],

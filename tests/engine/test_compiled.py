@@ -14,8 +14,10 @@ import pytest
 import torch
 
 import kantor
-from kantor.app.training import run as run_module
-from kantor.app.training.compiling import compiled_or_not
+from kantor.app.decisions import Decisions
+from kantor.app.training import parts as parts_module
+from kantor.app.training.measured_choices import choose_compiled
+from kantor.app.training.trial import Trial
 from kantor.engine.compiled import Compiler, Kernel, Kernels, inductor
 from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.state import State
@@ -206,7 +208,7 @@ def test_networks_with_dropout_are_not_compiled() -> None:
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
     compiler = Traced()
-    monkeypatch.setattr(run_module, "inductor", compiler)
+    monkeypatch.setattr(parts_module, "inductor", compiler)
     yield compiler
 
 
@@ -220,10 +222,10 @@ TRAIN: dict[str, Any] = {
 def test_the_faster_steps_are_used_and_written_to_the_configuration(
     rates: tuple[float, float], decided: bool, traced: Traced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:  # fmt: skip
-    def rate(state: State, stream: Any, steps: Steps, seconds: float) -> float:
-        return rates[0 if steps.compiler.compiles else 1]
+    def rate(trial: Trial, seconds: float) -> float:
+        return rates[0 if trial.steps.compiler.compiles else 1]
 
-    monkeypatch.setattr("kantor.app.training.compiling.images_per_second", rate)
+    monkeypatch.setattr(Trial, "images_per_second", rate)
     run = kantor.train(**TRAIN, compile=True, runs=tmp_path)
     assert run.reason == "done"
     said = f"train.compile = {str(decided).lower()}: measured {rates[0]:.0f} images a second compiled and 100 otherwise"
@@ -240,7 +242,7 @@ def test_a_resumed_run_repeats_the_bits_of_compiled_steps(
     own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Compiled steps round in other places: a single eager step in their place would change the weights."""
-    monkeypatch.setattr(run_module, "inductor", nearly)
+    monkeypatch.setattr(parts_module, "inductor", nearly)
     on = {**ON, "overrides": {**ON["overrides"], **own}}
     whole = kantor.train(**on, runs=tmp_path / "whole")
     half = kantor.train(**{**on, "images": 80}, runs=tmp_path / "half")
@@ -269,11 +271,11 @@ def test_a_compiler_that_fails_is_called_once_and_a_line_says_so(
         asked.append(graph)
         raise RuntimeError("no C++ compiler was found")
 
-    monkeypatch.setattr(run_module, "inductor", fails)
+    monkeypatch.setattr(parts_module, "inductor", fails)
     run = kantor.train(**ON, runs=tmp_path)
     said = "".join(capsys.readouterr())
     assert len(asked) == 1 and said.count("no C++ compiler was found") == 1
-    assert "train.compile = false: it cannot be done here" in said
+    assert "train.compile = false: not possible here" in said
     assert "compile = false" in (run.path / "config.toml").read_text()
 
 
@@ -289,7 +291,7 @@ def custom_critic(config: Any, spec: Any, classes: int) -> torch.nn.Module:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"critic.kind": "custom", "critic.name": "flat"}, "networks and losses of your own are not compiled"),
+        ({"critic.kind": "custom", "critic.name": "flat"}, "custom networks and losses are not compiled"),
         ({"critic.dropout": 0.3}, "networks with dropout are not compiled"),
     ],
 )
@@ -305,12 +307,13 @@ def test_a_line_says_why_nothing_is_compiled(
 
 def test_nothing_is_compiled_if_little_time_is_left(traced: Traced) -> None:
     state, steps = parts("wgan-gp", {"train.compile": "auto"})
-    few = SimpleNamespace(config=steps.config, own=False, feed=feed(), objective=steps.objective, state=lambda: state)
-    few.lasting = lambda config: few
-    few.steps = lambda note: Steps(few.config, few.objective, "float32", 1, compiler=Compiler(traced))
-    config, filled = compiled_or_not(few, lambda line: None, 60.0)  # type: ignore[arg-type]
-    assert config.train.compile is False
-    assert "less than two minutes are left, too few to gain by it" in str(filled[0])
+    few = SimpleNamespace(custom=False, feed=feed(), objective=steps.objective, state=lambda: state)
+    few.with_config = lambda config: few
+    few.steps = lambda note: Steps(steps.config, few.objective, "float32", 1, compiler=Compiler(traced))
+    decisions = Decisions(steps.config)
+    choose_compiled(decisions, few, lambda line: None, 60.0)  # type: ignore[arg-type]
+    assert decisions.config.train.compile is False
+    assert "less than two minutes are left, too few to gain" in str(decisions)
     assert traced.graphs == []
 
 

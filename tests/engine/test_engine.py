@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kantor.app.training import trial
+from kantor.app.decisions import Decision, Decisions
 from kantor.app.training.auto import length_in_images, round_figure, round_up
+from kantor.app.training.measured_choices import choose_threads
+from kantor.app.training.trial import Trial
 from kantor.config.base import Absent
 from kantor.config.optimizer import (
     AdamConfig,
@@ -32,6 +34,7 @@ from kantor.config.optimizer import (
     RmspropConfig,
     SgdConfig,
 )
+from kantor.config.schema import Config
 from kantor.config.training import EmaConfig
 from kantor.data.loading.order import Order
 from kantor.engine import ema, optimizers
@@ -267,14 +270,21 @@ def test_the_faster_number_of_threads_is_used(monkeypatch: pytest.MonkeyPatch) -
     count = [3]
     monkeypatch.setattr(torch, "get_num_threads", lambda: count[0])
     monkeypatch.setattr(torch, "set_num_threads", lambda n: count.__setitem__(0, n))
-    monkeypatch.setattr(trial, "images_per_second", lambda *_: rates[count[0]])
-    state = SimpleNamespace(device=CPU)
+    monkeypatch.setattr(Trial, "images_per_second", lambda *_: rates[count[0]])
+    run: Any = SimpleNamespace(device=CPU, feed=feed(), steps=lambda note: parts("wgan-gp")[1])
+    run.with_config = lambda config: run
+
+    def chosen() -> list[Decision]:
+        decisions = Decisions(Config())
+        choose_threads(decisions, run, None)
+        return decisions.entries
+
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert trial.fastest_threads(state, None, None) == (3, "as set")  # type: ignore[arg-type]
+    assert chosen() == [] and count[0] == 3
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert trial.fastest_threads(state, None, None)[0] == count[0] == 1  # type: ignore[arg-type]
+    assert chosen()[0].value == count[0] == 1
     rates[1], count[0] = 50.0, 3
-    assert trial.fastest_threads(state, None, None)[0] == count[0] == 3  # type: ignore[arg-type]
+    assert chosen()[0].value == count[0] == 3
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")

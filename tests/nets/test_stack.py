@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kantor.app.training.init_from import Weights, start_from
+from kantor.app.training.init_from import Weights, initialize_from
 from kantor.config.networks import StackCritic, StackGenerator
 from kantor.config.schema import Config
 from kantor.engine.state import State
@@ -328,9 +328,9 @@ def grown() -> tuple[State, State]:
     small, large = state(FISH32, SMALL, 1, **more), state(FISH64, LARGE, 2, fading=1000, **more)
     for _ in range(3):  # running statistics that are not those of a new network
         small.critic(numbers(4, 3, 32, 32))
-    taken = start_from(large, weights_of(small), ())
+    taken = initialize_from(large, weights_of(small), ())
     assert len(taken.lines) == 2
-    assert not taken.whole
+    assert not taken.ema_complete
     for network in (small.generator, small.critic, large.generator, large.critic):
         network.eval()
     return small, large
@@ -372,7 +372,7 @@ def test_in_the_end_it_is_the_plain_network(grown: tuple[State, State]) -> None:
     fade(large.critic, 1000)
     more = {"norm": "batch", "norm_first": True, "minibatch_stddev": "batch"}
     plain = state(FISH64, LARGE, 3, **more)
-    start_from(plain, weights_of(large), ())
+    initialize_from(plain, weights_of(large), ())
     assert large.generator.state_dict().keys() - plain.generator.state_dict().keys() == {
         "fade", "old_picture.conv.weight", "old_picture.conv.bias",
     }  # fmt: skip
@@ -402,11 +402,11 @@ def test_a_grown_critic_with_one_layer_more_follows_the_generator() -> None:
     ]
     one = State(Config(generator=generators[0], critic=small), ImageSpec(8, 8, 3), 0, CPU)
     two = State(Config(generator=generators[1], critic=grow), ImageSpec(16, 16, 3), 0, CPU)
-    start_from(two, weights_of(one), ())
+    initialize_from(two, weights_of(one), ())
     x = numbers(2, 3, 16, 16)
     torch.testing.assert_close(two.critic(x), one.critic(nn.functional.avg_pool2d(x, 2)))
     again = State(Config(generator=generators[1], critic=grow, train={"seed": 3}), ImageSpec(16, 16, 3), 0, CPU)  # type: ignore[arg-type]
-    start_from(again, weights_of(two), ())
+    initialize_from(again, weights_of(two), ())
     assert torch.equal(again.critic.layers[0].conv.weight, two.critic.layers[0].conv.weight)
 
 

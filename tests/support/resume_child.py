@@ -44,8 +44,8 @@ def train_until(
 ) -> tuple[Path, str]:
     """Trains the tiny networks of a preset; a signal is pretended after `cycles` cycles of this invocation."""
     from kantor.app.training.options import TrainOptions
-    from kantor.app.training.run import Terminal
     from kantor.app.training.start import train
+    from kantor.app.training.terminal import Terminal
 
     looks = iter(range(10_000))  # the first look comes before the first cycle
     terminal = Terminal(

@@ -17,8 +17,8 @@ from kantor.app.dataset.prepare import cache_folder
 from kantor.app.options import describe
 from kantor.app.training.interrupt import Interrupt
 from kantor.app.training.options import TrainOptions
-from kantor.app.training.run import Terminal
 from kantor.app.training.start import train as _train
+from kantor.app.training.terminal import Terminal
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
 from kantor.progress import Progress, silent

@@ -1,7 +1,8 @@
-"""Decisions of a run: field, value and reason."""
+"""The ledger of a run's decisions: which field has which value, and why."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +11,67 @@ from kantor.config.schema import Config
 
 
 @dataclass(frozen=True)
-class Filled:
-    """A field that was "auto": its value, and why."""
+class Decision:
+    """A field of the configuration, or a fact about the run, with its value and the reason for it."""
 
     field: str
     value: Any
     reason: str
 
     def __str__(self) -> str:
-        value = str(self.value).lower() if isinstance(self.value, bool) else self.value
-        value = f"{value:,}" if isinstance(value, int) else value
-        return f"{self.field} = {value}: {self.reason}"
+        return f"{self.field} = {self.value_text}: {self.reason}"
+
+    @property
+    def value_text(self) -> str:
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
+        return f"{self.value:,}" if isinstance(self.value, int) else str(self.value)
 
 
-def fill(config: Config, values: dict[str, tuple[Any, str]]) -> tuple[Config, list[Filled]]:
-    """`config` with dotted fields replaced, and the list of what was filled."""
+class Decisions:
+    """A configuration that is decided field by field. str() is a table of all decisions.
+
+    Args:
+        config: with fields that are "auto".
+        announce: called with each decision that the user should read as it is made.
+
+    Attributes:
+        config: with the decisions made so far.
+    """
+
+    def __init__(self, config: Config, announce: Callable[[str], None] = lambda line: None) -> None:
+        self.config = config
+        self.entries: list[Decision] = []
+        self._announce = announce
+
+    def set(self, field: str, value: Any, reason: str, announce: bool = True) -> None:
+        """Sets a dotted field ("train.batch") of the configuration."""
+        self.config = overridden(self.config, {field: value})
+        self.record(field, value, reason, announce)
+
+    def record(self, name: str, value: Any, reason: str, announce: bool = True) -> None:
+        """Records what is not a field of the configuration: "threads"."""
+        decision = Decision(name, value, reason)
+        self.entries = [entry for entry in self.entries if entry.field != name] + [decision]
+        if announce:
+            self._announce(str(decision))
+
+    def add(self, config: Config, decided: Iterable[Decision]) -> None:
+        """Takes over a configuration that was made from this one, and what was decided in it."""
+        self.config = config
+        for decision in decided:
+            self.record(decision.field, decision.value, decision.reason)
+
+    def __str__(self) -> str:
+        rows = [(entry.field, entry.value_text, entry.reason) for entry in self.entries]
+        name_width, value_width = (max((len(row[i]) for row in rows), default=0) for i in (0, 1))
+        return "\n".join(f"{name:<{name_width}}  {value:<{value_width}}  {why}".rstrip() for name, value, why in rows)
+
+
+Filled = Decision
+
+
+def fill(config: Config, values: dict[str, tuple[Any, str]]) -> tuple[Config, list[Decision]]:
+    """`config` with dotted fields set, and the decisions that this makes."""
     config = overridden(config, {name: value for name, (value, _) in values.items()})
-    return config, [Filled(name, value, reason) for name, (value, reason) in values.items()]
+    return config, [Decision(name, value, reason) for name, (value, reason) in values.items()]

@@ -22,8 +22,8 @@ def train(options: TrainOptions) -> int:
     Ctrl-C stops it with everything saved.
     """
     from kantor.app.training.interrupt import EXIT_CODES, Interrupt
-    from kantor.app.training.run import Terminal
     from kantor.app.training.start import train as job
+    from kantor.app.training.terminal import Terminal
     from kantor.sinks.console import Console
 
     def console(folder: Path) -> Console:

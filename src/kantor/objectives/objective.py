@@ -41,6 +41,13 @@ from kantor.registry import own_name
 from kantor.types import Traits
 
 
+class Refusal(NamedTuple):
+    """what is wrong, and what to do instead."""
+
+    what: str
+    do: str
+
+
 @dataclass(frozen=True)
 class Objective:
     """What critic and generator minimise.
@@ -74,19 +81,19 @@ class Objective:
         """Number of critic steps in which every penalty is due at least once, and the laziest exactly once."""
         return max((penalty.every for penalty in self.penalties.values()), default=1)
 
-    def refuses(self, critic_traits: Traits) -> str | None:
-        """Why a critic with these traits cannot be trained, and what to use instead; None if it can.
+    def refuses(self, critic_traits: Traits) -> Refusal | None:
+        """Why a critic like this one cannot be trained with this objective; None if it can.
 
         Minibatch stddev mixes the batch too, but is allowed: Karras et al. 2018 train with it under this penalty, and the
         gradient through its one channel is small (docs/networks.md).
         """
         if not self.penalties or critic_traits.normalisation != "batch":
             return None
-        return (
-            "a gradient penalty cannot be combined with batch norm in the critic: each image's gradient would depend on "
-            "the other images of its batch, so the penalty would not be that of the paper "
-            "(Gulrajani et al. 2017, section 4); use --set critic.norm=layer or --set critic.norm=none"
+        what = (
+            "a gradient penalty excludes batch norm in the critic: each image's gradient would depend on the other "
+            "images of its batch, so the penalty would not be the one of the paper (Gulrajani et al. 2017, section 4)"
         )
+        return Refusal(what, "use --set critic.norm=layer or --set critic.norm=none")
 
 
 class _Losses(NamedTuple):

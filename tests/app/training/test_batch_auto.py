@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kantor.app.training import batch as batch_search
-from kantor.app.training.batch import fastest_batch
+from kantor.app.training.measured_choices import fastest_batch
+from kantor.app.training.trial import Trial
 from kantor.errors import ResourceError
 from support.commands import exit_of
 
@@ -68,13 +67,13 @@ def test_out_of_memory_ends_the_search_and_not_the_run(
     """DefaultCPUAllocator and Apple's GPUs raise plain RuntimeErrors."""
     measured = []
 
-    def rate(state: object, feed: object, steps: Any, seconds: float) -> float:
-        measured.append(steps.config.train.batch)
-        if steps.config.train.batch > 16:
+    def rate(trial: Trial, seconds: float) -> float:
+        measured.append(trial.steps.config.train.batch)
+        if trial.steps.config.train.batch > 16:
             raise error
         return 100.0
 
-    monkeypatch.setattr(batch_search, "images_per_second", rate)
+    monkeypatch.setattr(Trial, "images_per_second", rate)
     shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     assert exit_of(*shared, "--batch", "auto") == 0
     assert "train.batch = 16: measured 100 images a second at 16; 32 does not fit" in capsys.readouterr().out

@@ -76,7 +76,7 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(what: str, run: Path
         (run / "checkpoints").write_text("")
     if what == "deleted, and no events":
         (run / "events.jsonl").unlink()
-    with pytest.raises(ModelError, match=r"checkpoints: .*saved.*gone; bring them back"):
+    with pytest.raises(ModelError, match=r"checkpoints: .*saved.*gone; restore them"):
         go_on()
 
 
@@ -112,7 +112,7 @@ def test_the_only_checkpoint_is_renamed(run: Path, go_on: Callable[..., Any]) ->
     for name in ("000000016", "000000032"):
         shutil.rmtree(folder / name)
     (folder / "000000036").rename(folder / "000000077")
-    with pytest.raises(ModelError, match=r"000000077: .*no other checkpoint is whole; rename it to 000000036"):
+    with pytest.raises(ModelError, match=r"000000077: .*no other checkpoint is intact; rename it to 000000036"):
         go_on()
 
 
@@ -136,15 +136,13 @@ def test_an_edited_configuration_is_refused(
     old: str, new: str, named: str, run: Path, go_on: Callable[..., Any]
 ) -> None:
     edit(run, old, new)
-    with pytest.raises(ConfigError, match=rf"config\.toml: .*{named}; put that back"):
+    with pytest.raises(ConfigError, match=rf"config\.toml: .*{named}; undo that"):
         go_on()
 
 
 def test_an_empty_configuration_is_refused_in_a_short_line(run: Path, go_on: Callable[..., Any]) -> None:
     (run / "config.toml").write_text("")
-    with pytest.raises(
-        ConfigError, match=r"config\.toml: .*critic\.width: 4 -> .* and \d+ more; put that back"
-    ) as error:
+    with pytest.raises(ConfigError, match=r"config\.toml: .*critic\.width: 4 -> .* and \d+ more; undo that") as error:
         go_on()
     assert len(str(error.value)) < 600
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import kantor.engine.steps
-from kantor.app.training.memory import fits
+from kantor.app.training.trial import fits_in_memory
 from kantor.engine import passes
 from kantor.objectives import objective
 from support.commands import TINY, exit_of
@@ -44,8 +44,8 @@ def test_the_error_names_what_fits(short: list[int], tmp_path: Path, capsys: pyt
     assert exit_of(*shared) == 5
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "the memory of this machine: does not suffice for 64 images of" in err
-    assert "--set train.micro_batch=8 fits (it was tried)" in err
+    assert "the memory of this machine: too small for 64 images of" in err
+    assert "add --set train.micro_batch=8, which fits (tried)" in err
     assert short[-1] == 8
     assert exit_of(*shared, "--set", "train.micro_batch=8") == 0  # and it does
 
@@ -64,7 +64,7 @@ def test_where_a_network_mixes_the_batch_a_smaller_one_is_named(
         "critic.minibatch_stddev=2",
     ]
     assert exit_of(*shared, "--batch", "64") == 5
-    assert "--batch 8 fits (it was tried); the networks mix a batch" in capsys.readouterr().err
+    assert "use --batch 8, which fits (tried); the networks mix a batch" in capsys.readouterr().err
     assert exit_of(*shared, "--set", "train.micro_batch=8") == 2
     err = capsys.readouterr().err
     assert "train.micro_batch: the critic mixes the images of a batch (minibatch stddev)" in err
@@ -104,7 +104,7 @@ def test_where_the_steps_fit_nothing_is_said_of_batches(
     monkeypatch.setattr("kantor.app.training.run.Sampler.__call__", full)
     assert exit_of(*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c") == 5
     err = capsys.readouterr().err
-    assert "memory: does not suffice for what is done besides the steps, which fit (they were tried)" in err
+    assert "memory: out of memory outside the training step (the step itself fits)" in err
 
 
 class FullAt(TorchDispatchMode):
@@ -132,7 +132,7 @@ def test_a_failed_step_holds_on_to_nothing() -> None:
             steps.critic_step(state, real, fake, draws, 0)
 
     def alive_after(nth: int) -> tuple[bool, int]:
-        fitted = fits(partial(trial, FullAt(nth)), CPU)
+        fitted = fits_in_memory(partial(trial, FullAt(nth)), CPU)
         gc.collect()
         return fitted, sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -10,9 +11,9 @@ import pytest
 
 from kantor.app.training.auto import with_intervals
 from kantor.app.training.options import TrainOptions
-from kantor.app.training.run import Terminal
 from kantor.app.training.start import train
-from kantor.app.training.trial import images_per_second
+from kantor.app.training.terminal import Terminal
+from kantor.app.training.trial import Trial
 from kantor.config.io import overridden, read_toml, resolve
 from support.engine_fakes import feed, parts
 from support.resume_child import FIELDS, Quiet
@@ -55,9 +56,9 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     again = Told()
     other = again.train(tmp_path, images=60)  # a length of its own is no other configuration
     assert other != run
-    assert again.asked == [f"go on with {run} (y), or begin a new run (N)?"]
+    assert again.asked == [f"resume {run} (y), or start a new run (N)?"]
     (line,) = [line for line in again.notes if "same configuration" in line]
-    assert "has seen 40 images; --resume 0 goes on with it" in line
+    assert "has seen 40 images; --resume 0 resumes it" in line
     going_on = Told(answer=True)
     assert going_on.train(tmp_path, images=80) == other  # the newest
     assert read_toml(other / "config.toml")["train"]["images"] == 80
@@ -129,6 +130,10 @@ def test_a_rate_is_measured_in_ordinary_cycles() -> None:
     stream, taken = feed(), []
     take = stream.take
     with mock.patch.object(stream, "take", lambda n: (taken.append(n), take(n))[1]):
-        assert images_per_second(state, stream, steps, 0.01) > 0
+        run: Any = SimpleNamespace(feed=stream, state=lambda: state, steps=lambda note: steps)
+        with Trial(run) as trial:
+            assert trial.images_per_second(0.01) > 0
+            assert stream.position > 0
+    assert stream.position == 0  # rewound
     assert 0 < len(taken) < 10_000
     assert steps.config.cycle.overdose_steps == 10_000  # type: ignore[union-attr]

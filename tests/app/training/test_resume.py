@@ -162,7 +162,7 @@ def test_damage(name: str, unbroken: Any, cache: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     if name == "all":
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
-        with pytest.raises(ModelError, match=r"000000036.*no other checkpoint is whole"):
+        with pytest.raises(ModelError, match=r"000000036.*no other checkpoint is intact"):
             train_until(None, "default", "float32", tmp_path, cache, run, notes)
         assert before == {path: path.read_bytes() for path in before}
         return

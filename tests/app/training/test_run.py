@@ -11,7 +11,7 @@ from torch import nn
 
 from kantor.app.dataset.prepare import absolute_source, open_set
 from kantor.app.environment import read
-from kantor.app.training.run import build
+from kantor.app.training.parts import build
 from kantor.app.units import duration_s
 from kantor.config.io import read_toml, resolve
 from kantor.config.optimizer import AdamConfig

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from kantor.app.dataset.prepare import open_set
-from kantor.app.training.run import build
+from kantor.app.training.parts import build
 from kantor.config.data import AugmentConfig
 from kantor.config.io import resolve
 from kantor.data.loading.augment import augment, composed, drawn, maps, recolour, triangular, warp

@@ -1,4 +1,4 @@
-"""Starting a new run from the weights of another."""
+"""Initializes a new run from the weights of another."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kantor.app.decisions import Filled, fill
+from kantor.app.decisions import Decisions
 from kantor.app.load_model import load_model
+from kantor.config.io import resolve
 from kantor.config.networks import StackCritic, StackGenerator
 from kantor.config.schema import Config
 from kantor.engine.state import State
@@ -24,15 +25,15 @@ from kantor.runs.run_state import RunState
 
 PARTS = ("generator", "critic", "average")
 FADE_IMAGES = 100_000
-"""Real images over which new layers are faded in, where nothing is said."""
+"""Default number of real images over which new layers are faded in."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights to start from.
+    """Weights to initialize networks from.
 
     Attributes:
-        path: absolute, of the checkpoint or model file that they came from.
+        path: absolute, of their checkpoint or model file.
         parts: "generator", "critic", "average" -> tensors by name; a model file has no critic.
         class_names: of a conditional model, in the order of its embeddings.
     """
@@ -43,7 +44,7 @@ class Weights:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all tensors: equal for equal weights."""
+        """SHA-256 of all tensors: equal for equal weights."""
         digest = hashlib.sha256()
         for part, tensors in sorted(self.parts.items()):
             for name in sorted(tensors):
@@ -52,18 +53,18 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """lines: one for each network; whole: the running average was taken whole, so that it goes on from there."""
+class Initialized:
+    """lines: one for each network; ema_complete: the whole EMA generator was taken, so that it continues from there."""
 
     lines: list[str]
-    whole: bool
+    ema_complete: bool
 
 
 def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
-    """The weights of a run's newest checkpoint, of a checkpoint, or of a generator.safetensors.
+    """Reads the weights of a run's newest checkpoint, of a checkpoint, or of a generator.safetensors.
 
     Args:
-        note: is told of damaged checkpoints that are passed over.
+        note: called with a line for each damaged checkpoint that is skipped.
     Raises:
         ModelError: there are none, or they are damaged.
     """
@@ -78,52 +79,68 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
         for fault in faults if newest else ():
             note(f"{fault.where} {fault.what}; taking the one before it")
         if newest is None:
-            raise ModelError(run, "has no checkpoint that can be used", "train it first")
+            raise ModelError(run, "has no usable checkpoint", "train it first")
         path = newest
     saved = RunState.load(path)
     return Weights(path.resolve(), {part: saved.weights(part) for part in PARTS}, saved.class_names)
 
 
+def choose_weights(
+    decisions: Decisions, runs: Path, given: Collection[str], note: Callable[[str], None]
+) -> Weights | None:
+    """Reads the weights that `train.init_from` names, if any, and fades in layers that they lack.
+
+    Args:
+        given: fields that the user set; they stay.
+    """
+    if not decisions.config.train.init_from:
+        return None
+    weights = read_weights(decisions.config.train.init_from, runs, note)
+    decisions.set("train.init_from", str(weights.path), "as asked", announce=False)
+    fade_in_new_layers(decisions, weights, given)
+    return weights
+
+
 def same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:
-    """What a run began with that was killed before its first save, so that it begins with the same again."""
+    """The weights that a run killed before its first save was initialized from; None if it was not.
+
+    Raises:
+        ModelError: they have changed since.
+    """
     if not config.train.init_from:
         return None
     weights = read_weights(config.train.init_from, Path(), lambda line: None)
     if weights.digest != env.get("init_from_digest"):
         what = "its weights are not those that the run began with"
-        raise ModelError(config.train.init_from, what, "bring them back as they were, or start a new run")
+        raise ModelError(config.train.init_from, what, "restore them, or start a new run")
     return weights
 
 
-def with_fading(config: Config, weights: Weights, asked: Collection[str]) -> tuple[Config, list[Filled]]:
-    """`config` with new layers faded in, where the weights are those of the smaller network that it grows from.
+def fade_in_new_layers(decisions: Decisions, weights: Weights, given: Collection[str]) -> None:
+    """Sets fade_images if the weights are those of the smaller network that the new one grows from.
 
     Args:
-        asked: fields that the user gave, which are left as they are.
+        given: fields that the user set; they stay.
     """
-    sections = {"generator": config.generator, "critic": config.critic}
+    sections = {"generator": decisions.config.generator, "critic": decisions.config.critic}
     stacks = {part: s for part, s in sections.items() if isinstance(s, StackGenerator | StackCritic)}
-    values: dict[str, tuple[Any, str]] = {}
     for part in sorted(_grown({part: growth_of(s) for part, s in stacks.items()}, weights), reverse=True):
-        name = f"{part}.fade_images"
-        if not stacks[part].fade_images and name not in asked:
-            values[name] = (
-                FADE_IMAGES,
-                "layers that the other model lacks are faded in; at first images look as they did there",
-            )
-    return fill(config, values)
+        field = f"{part}.fade_images"
+        if not stacks[part].fade_images and field not in given:
+            reason = "layers that the other model lacks are faded in; at first images look as they did there"
+            decisions.set(field, FADE_IMAGES, reason)
 
 
-def start_from(state: State, weights: Weights, class_names: Sequence[str]) -> Taken:
-    """Copies every tensor whose name and shape fit into the networks of `state`. Optimisers start afresh.
+def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) -> Initialized:
+    """Copies every tensor that fits by name and shape into the networks of `state`; optimizers keep their fresh state.
 
-    Embeddings of classes are taken only where the classes are the same. Where the weights are of a smaller stack that
-    this one grows from, layers are found under their names there.
+    Takes embeddings only if the classes are the same. If the weights are those of a smaller stack that this one grows
+    from, looks layers up under their names there.
 
     Args:
-        class_names: those of the run; none where it does not use them.
+        class_names: of the run; empty if it is not conditional.
     Raises:
-        ModelError: not one layer of the generator fits; nothing is changed then.
+        ModelError: no layer of the generator fits; `state` is unchanged.
     """
     networks: dict[str, nn.Module] = {"generator": state.generator, "critic": state.critic, "average": state.average}
     same_classes = tuple(class_names) == weights.class_names
@@ -132,56 +149,75 @@ def start_from(state: State, weights: Weights, class_names: Sequence[str]) -> Ta
     layers = plans["generator"].keys() - _embeddings(state.generator)
     if not any(plans["generator"][name].dim() > 1 for name in layers):
         do = "choose the same kind of networks with --preset and --set"
-        raise ModelError(weights.path, "not one of its generator's layers fits this run's", do)
+        raise ModelError(weights.path, "no layer of its generator fits this run's generator", do)
     lines = []
     for part, plan in plans.items():
-        own = _tensors(networks[part])
+        tensors = _tensors(networks[part])
         with torch.no_grad():
             for name, tensor in plan.items():
-                own[name].copy_(tensor)
+                tensors[name].copy_(tensor)
         if part == "average":
             continue
-        fresh = [name for name in own if name not in plan]
+        fresh = [name for name in tensors if name not in plan]
         listed = ", ".join(fresh[:4]) + (" ..." if len(fresh) > 4 else "")
         tail = f"; fresh: {listed}" if fresh else ""
-        lines.append(f"{part}: took {len(plan)} of {len(own)} tensors from {weights.path}{tail}")
-    return Taken(lines, plans["average"].keys() == _tensors(state.average).keys())
+        lines.append(f"{part}: took {len(plan)} of {len(tensors)} tensors from {weights.path}{tail}")
+    return Initialized(lines, plans["average"].keys() == _tensors(state.average).keys())
+
+
+def continue_ema(
+    decisions: Decisions,
+    state: State,
+    class_names: Sequence[str],
+    weights: Weights,
+    given: Collection[str],
+    preset: str,
+) -> None:
+    """Switches the warm-up of the EMA off if it continues from another model's, unless the user changed the EMA.
+
+    Raises:
+        ModelError: as `initialize_from`, with which it tries the weights on `state`.
+    """
+    initialized, config = initialize_from(state, weights, class_names), decisions.config
+    changed = "ema.warmup" in given or config.ema != resolve(preset).ema
+    if initialized.ema_complete and config.ema.kind == "half-life" and not changed:
+        decisions.set("ema.warmup", 0.0, "the EMA continues from that of the other model")
 
 
 def _fitting(network: nn.Module, tensors: Mapping[str, Tensor], same_classes: bool, grown: bool) -> dict[str, Tensor]:
-    """The tensors that fit, by the network's own names. grown: they are those of the smaller network."""
-    own = _tensors(network)
+    """The tensors that fit, by their names in `network`. grown: they are those of the smaller network."""
+    ours = _tensors(network)
     if not same_classes:
-        own = {name: own[name] for name in own.keys() - _embeddings(network)}
-    there = _names_there(network, own) if grown else {name: name for name in own}
-    found = {name: tensors[there[name]] for name in own if there.get(name) in tensors}
-    return {name: t for name, t in found.items() if own[name].shape == t.shape}
+        ours = {name: ours[name] for name in ours.keys() - _embeddings(network)}
+    their_names = _names_in_smaller(network, ours) if grown else {name: name for name in ours}
+    theirs = {name: tensors[their_names[name]] for name in ours if their_names.get(name) in tensors}
+    return {name: tensor for name, tensor in theirs.items() if ours[name].shape == tensor.shape}
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """All that is learnt, and running statistics; how far layers are faded in is for the new run to say."""
+    """Weights and running statistics, without the progress of fading, which the new run sets."""
     return {name: t for name, t in network.state_dict().items() if not (isinstance(network, Fading) and name == "fade")}
 
 
-def _names_there(network: nn.Module, own: Mapping[str, Tensor]) -> dict[str, str]:
-    """The network's names of tensors -> those of the smaller one, without what that one lacks."""
+def _names_in_smaller(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors in `network` -> their names in the smaller one, for those that it has."""
     assert isinstance(network, Fading)
     prefixes = network.smaller_names().items()
-    return {n: there + n.removeprefix(here) for n in own for here, there in prefixes if n.startswith(f"{here}.")}
+    return {n: theirs + n.removeprefix(ours) for n in tensors for ours, theirs in prefixes if n.startswith(f"{ours}.")}
 
 
 def _grown(growths: Mapping[str, Growth], weights: Weights) -> set[str]:
-    """Networks for which the weights are those of the smaller one that they grow from: it has so many layers.
+    """Networks whose weights are those of the smaller network that they grow from, by its number of layers.
 
-    A critic can have as many layers as the smaller one had. Then the generator tells.
+    A critic may have as many layers as the smaller one; then the generator decides.
     """
     counts = {part: _layers(weights.parts.get(part, {})) for part in growths}
-    found = {part for part, growth in growths.items() if counts[part] and counts[part] == growth.layers}
-    return {part for part in found if growths[part].layers < growths[part].total or "generator" in found}
+    same_count = {part for part, growth in growths.items() if counts[part] and counts[part] == growth.layers}
+    return {part for part in same_count if growths[part].layers < growths[part].total or "generator" in same_count}
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> int:
-    """How many layers a stack has that these are the tensors of."""
+    """Number of layers of the stack with these tensors."""
     return len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
 
 

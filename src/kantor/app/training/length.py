@@ -1,4 +1,4 @@
-"""How long a run is to be: what the user asked for, in images, epochs or time, and what comes of it."""
+"""How long a run is to be, in images, from what the user asked: images, epochs or time."""
 
 from __future__ import annotations
 
@@ -7,104 +7,138 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from kantor.app.decisions import Filled, fill
-from kantor.app.training.again import LENGTHS, Begun
-from kantor.app.training.auto import DEFAULT_BUDGET_S, length_in_images, with_intervals
+from kantor.app.decisions import Decisions
+from kantor.app.training.auto import DEFAULT_BUDGET_S, MIN_SCORED_IMAGES, length_in_images, with_intervals
 from kantor.app.training.options import TrainOptions
-from kantor.app.training.run import Parts, Terminal
-from kantor.app.training.trial import images_per_second
+from kantor.app.training.parts import Parts
+from kantor.app.training.trial import Trial
+from kantor.config.io import difference
 from kantor.config.schema import Config
 from kantor.errors import ConfigError
 from kantor.sinks.eta import duration
 
 
-def length_given(options: TrainOptions) -> bool:
-    return (options.epochs, options.images, options.budget_s) != (None, None, None)
+def with_epochs_of(config: Config, options: TrainOptions) -> TrainOptions:
+    """`options` with the epochs of the configuration if nothing else says how long."""
+    given = (options.epochs, options.images, options.budget_s) != (None, None, None)
+    if config.train.images == "auto" and config.train.epochs and not given:
+        return replace(options, epochs=config.train.epochs)
+    return options
 
 
 def total_images(options: TrainOptions, count: int) -> int | None:
+    """The total asked for in images; None if there is none. count: images in the training set.
+
+    Raises:
+        ConfigError: two totals, or one that is too large.
+    """
     if options.images is not None and options.epochs is not None:
-        raise ConfigError("--images", "and --epochs both say how long", "give one of them")
+        raise ConfigError("--images", "and --epochs both set the length", "give one of them")
     total = round(options.epochs * count) if options.epochs is not None else options.images
     if total is not None and total > 2**53:
-        raise ConfigError(f"--epochs {options.epochs}", f"{total:,} images would take for ever", "write fewer")
+        raise ConfigError(f"--epochs {options.epochs}", f"{total:,} images would never end", "write fewer")
     return total
 
 
 def left_s(options: TrainOptions) -> float:
-    """Seconds that this invocation has left, where its length is no other; at least one."""
+    """Seconds left of the time budget, at least one; infinite if the length is in images or epochs."""
     if options.budget_s is None and (options.images or options.epochs):
         return math.inf
     return max((options.budget_s or DEFAULT_BUDGET_S) - (time.monotonic() - options.started_s), 1.0)
 
 
-def clock_after(what: str, options: TrainOptions, terminal: Terminal) -> TrainOptions:
-    """Packing and compiling count towards the time budget, unless they took more than a quarter: then little would be learnt."""
+def restart_clock(options: TrainOptions, after: str, note: Callable[[str], None]) -> TrainOptions:
+    """`options` whose time budget starts now if `after` ("packing") took more than a quarter of it."""
     if options.budget_s is None and (options.images or options.epochs):
         return options
     budget_s = options.budget_s or DEFAULT_BUDGET_S
-    spent_s = time.monotonic() - options.started_s
-    if spent_s < budget_s / 4:
+    elapsed_s = time.monotonic() - options.started_s
+    if elapsed_s < budget_s / 4:
         return options
-    terminal.note(f"{what} took {duration(spent_s)}; the time budget of {duration(budget_s)} begins now")
+    note(f"{after} took {duration(elapsed_s)}; the time budget of {duration(budget_s)} starts now")
     return replace(options, started_s=time.monotonic())
 
 
-def length(options: TrainOptions, parts: Parts) -> tuple[Config, list[Filled]]:
-    """The length of the run in images, and the intervals that follow from it."""
-    config = parts.config
+def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> None:
+    """Sets the length of a new run, measured if it follows from a time budget, and the intervals."""
+    config, budget_s = decisions.config, math.inf
     total = total_images(options, parts.store.count)
-    filled: list[Filled] = []
-    remaining_s = math.inf
     if total is not None:
-        config, _ = fill(config, {"train.images": (total, "as asked for")})
+        decisions.set("train.images", total, "as asked", announce=False)
     elif config.train.images == "auto":
-        rate = images_per_second(parts.state(), parts.feed, parts.steps())
-        remaining_s = left_s(options)
-        reason = f"what {duration(remaining_s)} allow at {rate:,.0f} images a second"
-        config, filled = fill(
-            config, {"train.images": (length_in_images(rate, remaining_s, config.train.batch), reason)}
-        )
-    return with_intervals(config, "score.metrics" in options.fields, remaining_s, parts.store.count), filled
+        rate = _measured_rate(parts.with_config(config))
+        budget_s = left_s(options)
+        images = length_in_images(rate, budget_s, config.train.batch)
+        decisions.set("train.images", images, f"what {duration(budget_s)} allow at {rate:,.0f} images a second")
+    else:
+        decisions.record("train.images", config.train.images, "as configured", announce=False)
+    choose_intervals(decisions, "score.metrics" in options.fields, budget_s, parts.store.count)
 
 
-def resumed_length(options: TrainOptions, parts: Parts, seen: int, planned: bool, rate: Callable[[], float]) -> int:
-    """The length of a run that goes on.
+def choose_intervals(decisions: Decisions, scored: bool, budget_s: float, count: int) -> None:
+    """Sets the intervals that are "auto" or "epoch"; arguments as of `with_intervals`."""
+    decided = with_intervals(decisions.config, scored, budget_s, count)
+    for field, (_, value) in difference(decisions.config, decided).items():
+        decisions.set(field, value, "from the length", announce=False)
 
-    A length asked for now holds. A run whose length came from a time budget, or that has reached its length, is
-    lengthened by what a new time budget allows.
+
+def choose_resumed_length(
+    decisions: Decisions, parts: Parts, options: TrainOptions, seen: int, from_budget: bool
+) -> None:
+    """Sets the length of a resumed run. seen, from_budget: as of `resumed_length`."""
+    config = decisions.config
+    total = resumed_length(options, config, parts.store.count, seen, from_budget, lambda: _measured_rate(parts))
+    if total != config.train.images:
+        decisions.set("train.images", total, "the new length of the run")
+    else:
+        decisions.record("train.images", total, "as before", announce=False)
+
+
+def choose_resumed_intervals(decisions: Decisions, before: Config, options: TrainOptions, count: int) -> None:
+    """Decides intervals that are "auto" anew, and those of scores if they are asked for, or the run is no longer short."""
+    images, earlier_images = decisions.config.train.images, before.train.images
+    assert isinstance(images, int) and isinstance(earlier_images, int)
+    scores_asked = "score.metrics" in options.fields
+    was_short = earlier_images < MIN_SCORED_IMAGES <= images
+    unscored = before.train.score_images == 0 and "train.score_images" not in options.fields
+    if unscored and (scores_asked or was_short):
+        for field in sorted({"train.score_images", "score.count"} - options.fields.keys()):
+            decisions.set(field, "auto", "", announce=False)
+    choose_intervals(decisions, scores_asked, math.inf, count)
+
+
+def resumed_length(
+    options: TrainOptions, config: Config, count: int, seen: int, from_budget: bool, rate: Callable[[], float]
+) -> int:
+    """The total length of a resumed run in images.
+
+    A length asked for now holds. A new time budget lengthens a run that has reached its length, or whose length came
+    from a time budget.
 
     Args:
+        count: images in the training set.
         seen: images seen so far.
-        planned: the length came from a time budget.
-        rate: measures images a second.
+        from_budget: the length came from a time budget.
+        rate: measures images per second.
     Raises:
         ConfigError: the run is longer already, or done.
     """
-    length = parts.config.train.images
+    length = config.train.images
     assert isinstance(length, int)
-    total = total_images(options, parts.store.count)
+    total = total_images(options, count)
     if total is not None:
-        if total < seen and total != length:  # the same call again is no fault: a run may overshoot by some of a cycle
+        if total < seen and total != length:  # equal is fine: a run may overshoot its total by part of a cycle
             raise ConfigError("--resume", f"the run has seen {seen:,} images, more than {total:,}", "ask for more")
         return total
-    if options.budget_s is not None and (planned or seen >= length):
-        images = rate()
-        return max(length, seen + length_in_images(images, left_s(options), parts.config.train.batch))
+    if options.budget_s is not None and (from_budget or seen >= length):
+        images_per_second = rate()
+        return max(length, seen + length_in_images(images_per_second, left_s(options), config.train.batch))
     if seen >= length:
         what = f"the run has reached its length of {length:,} images"
-        raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to go on")
+        raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to continue")
     return length
 
 
-def going_on(options: TrainOptions, config: Config, twin: Begun, count: int) -> TrainOptions | None:
-    """The options that go on with a run to the length asked for now; None where it is as long already."""
-    overrides = {name: value for name, value in options.overrides.items() if name not in LENGTHS}
-    images = config.train.images
-    if isinstance(images, int) and options.epochs is None and options.images is None:
-        options = replace(options, images=images)
-    options = replace(options, resume=str(twin.path), overrides=overrides, config_file=None)
-    total = total_images(options, count)
-    if total is not None:
-        return options if total > twin.images_seen else None
-    return options if options.budget_s is not None else replace(options, budget_s=DEFAULT_BUDGET_S)
+def _measured_rate(parts: Parts) -> float:
+    with Trial(parts) as trial:
+        return trial.images_per_second()

@@ -106,6 +106,9 @@ class TrainOptions(Options):
             "Compile the steps first (half a minute or more), if measured to be faster", sets="train.compile", on="auto"
         ),
     ] = False
+    dry_run: Annotated[
+        bool, Flag("Print the decisions and exit; images are packed, nothing is trained", cli_only=True)
+    ] = False
     tensorboard: Annotated[bool, Flag("Write to tensorboard/ in the run directory too")] = False
     metrics: Annotated[
         Sequence[str] | None,

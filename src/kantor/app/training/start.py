@@ -1,9 +1,16 @@
-"""Training, from options to a run directory with images in it."""
+"""Training, from options to a run directory with images in it.
+
+Both ways in, a new run and a resumed one, take the same numbered steps: 1 options, 2 dataset, 3 decisions, and then,
+in `_build_and_run`, 4 build, 5 directory, 6 run.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,251 +19,256 @@ from kantor import atomic
 from kantor.app import environment
 from kantor.app.dataset.prepare import cache_folder, default_side, open_set
 from kantor.app.dataset.recover import open_again
-from kantor.app.decisions import Filled, fill
+from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
-from kantor.app.training.again import begun_before
-from kantor.app.training.auto import DEFAULT_BUDGET_S, FEWEST_SCORED, intervals_line, with_intervals
-from kantor.app.training.batch import LONGEST_SEARCH_S, batch_for
-from kantor.app.training.compiling import compiled_or_not
-from kantor.app.training.init_from import read_weights, same_weights, start_from, with_fading
+from kantor.app.training.auto import DEFAULT_BUDGET_S, intervals_line
+from kantor.app.training.check_options import check_moved_source, check_options, given_fields
+from kantor.app.training.earlier_run import find_earlier_run, options_to_resume
+from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
 from kantor.app.training.length import (
-    clock_after,
-    going_on,
+    choose_length,
+    choose_resumed_intervals,
+    choose_resumed_length,
     left_s,
-    length,
-    length_given,
+    restart_clock,
     resumed_length,
     total_images,
+    with_epochs_of,
 )
-from kantor.app.training.memory import explained
+from kantor.app.training.measured_choices import MAX_SEARCH_S, choose_batch, choose_compiled, choose_threads
 from kantor.app.training.options import TrainOptions
+from kantor.app.training.out_of_memory import explain_out_of_memory
+from kantor.app.training.parts import Parts, build
 from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounding_changes
-from kantor.app.training.run import Parts, Run, Terminal, build
-from kantor.app.training.trial import fastest_threads, images_per_second
-from kantor.config.base import parse_size
-from kantor.config.io import leaves, overridden, read_toml, resolve, to_toml
+from kantor.app.training.run import Run, initial_state
+from kantor.app.training.terminal import Terminal
+from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data.loading import layout
-from kantor.data.sources import GLYPHS, place
+from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
-from kantor.engine.device import choose_device, choose_precision, keep_memory, return_memory
-from kantor.errors import ConfigError, DataError
-from kantor.nets import build_generator
+from kantor.engine.device import choose_device, choose_precision, describe_device, keep_memory, return_memory
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
+from kantor.runs.run_state import RunState
 from kantor.sinks.eta import duration
 from kantor.sinks.tensorboard import require_tensorboard
-from kantor.types import ImageSpec
+
+DRY_RUN = "dry-run"
 
 
 def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
-    """Trains a new run, or goes on with one.
+    """Trains a new run, or resumes one.
 
     Returns:
-        The run directory, and why it ended: "done", "time-budget" or "signal".
+        The run directory, and why training ended: "done", "time-budget", "signal" or the reason of a request. In a dry
+        run, the folder of runs and "dry-run".
     """
-    total_images(options, 0)  # before images are packed: it refuses a length that is given twice
+    total_images(options, 0)  # refuses two lengths before images are packed
     device = choose_device(options.device)
     if options.tensorboard:
         require_tensorboard()
     if device.type == "cpu":
         keep_memory()
     try:
-        return (_begin if options.resume is None else _resume)(options, device, terminal)
+        return (_start if options.resume is None else _resume)(options, device, terminal)
     finally:
         return_memory()
 
 
-def _begin(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
-    if options.name == "latest" or (options.name or "").isdecimal():
-        what = "would be taken for the number of a run, or for the newest"
-        raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
+def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
+    """Trains a new run."""
+    # 1. Options: refuse what cannot work before images are packed
     config = resolve(options.preset, options.config_file, options.fields)
-    if config.train.images == "auto" and config.train.epochs and not length_given(options):
-        options = replace(options, epochs=config.train.epochs)
-    _check_paths(config, options.runs)
-    for network in ("generator", "critic"):
-        field = f"optimizer.{network}.lr"
-        if field in options.fields and getattr(config.optimizer, network).schedule.kind == "pieces":
-            do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
-            raise ConfigError(f"--set {field}", "has no effect: the rates of the schedule hold", do)
-    if config.generator.kind == "stack" and config.data.size != "auto":  # which is of one size
-        with torch.device("meta"):
-            build_generator(config.generator, ImageSpec(*parse_size(config.data.size), 3))
-    scores = plan_scores(config, device)  # before images are packed: rejects unknown metrics
-    weights = None
-    faded: list[Filled] = []
-    if config.train.init_from:
-        weights = read_weights(config.train.init_from, options.runs, terminal.note)
-        config, _ = fill(config, {"train.init_from": (str(weights.path), "as asked for")})
-        config, faded = with_fading(config, weights, _asked(options))
-    cache = cache_folder(options.cache)
-    store, config, filled = open_set(config, default_side(device.type), cache, terminal.packing, terminal.note)
-    filled = [*faded, *filled]
-    precision, why = choose_precision(config.train.precision, device)
-    if config.train.precision == "auto":
-        config, more = fill(config, {"train.precision": (precision, why)})
-        filled += more
-    options = clock_after("packing", options, terminal)
-    if (twin := begun_before(config, store.fingerprint, options.runs)) is not None:
-        terminal.note(twin.line)
-        onwards = going_on(options, config, twin, store.count)
-        if onwards is not None and terminal.ask(f"go on with {twin.path} (y), or begin a new run (N)?"):
-            return _resume(onwards, device, terminal)
-    parts = build(config, store, device, precision, scores)
-    if weights:  # what does not fit is refused before there is a run directory
-        taken = start_from(parts.state(), weights, parts.class_names)
-        asked = "ema.warmup" in _asked(options) or config.ema != resolve(options.preset).ema
-        if taken.whole and config.ema.kind == "half-life" and not asked:
-            config, more = fill(
-                config, {"ema.warmup": (0.0, "the running average goes on from that of the other model")}
-            )
-            filled += more
-            parts = parts.lasting(config)
-    open_ended = config.train.images == "auto" and options.images is None and options.epochs is None
-    with explained(parts):
-        ordinary = parts.lasting(overridden(config, {"train.compile": False}))  # compiled ones depend on the threads
-        threads, why = _threads_of(options.config_file, device) or fastest_threads(
-            parts.state(), parts.feed, ordinary.steps()
-        )
-    if why != "as set":
-        filled.append(Filled("threads", threads, why))
-    for line in filled:
-        terminal.note(str(line))
-    filled = []
-    if options.batch == "auto":
-        limit_s = min(LONGEST_SEARCH_S, (options.budget_s or DEFAULT_BUDGET_S) / 10)
-        terminal.note(f"measuring which batch is fastest, for about {duration(limit_s)} at most")
-        config, more = batch_for(parts, limit_s)
-        filled += more
-        parts = parts.lasting(config)
-    with explained(parts):
-        options, parts = _with_compiled_steps(options, parts, terminal)
-        config, more = length(options, parts)
-    for line in [*filled, *more]:
-        terminal.note(str(line))
-    terminal.note(intervals_line(config))
-    parts = parts.lasting(config)
-    name = options.name or _name(config, options.preset)
-    if store.labelled and not config.train.conditional:
+    options = with_epochs_of(config, options)
+    check_options(options, config)
+    score_plan = plan_scores(config, device)
+    decisions = _ledger(config, options, terminal)
+    weights = choose_weights(decisions, options.runs, given_fields(options), terminal.note)
+
+    # 2. Dataset: pack it, or find it packed
+    cache, side = cache_folder(options.cache), default_side(device.type)
+    store, config, decided = open_set(decisions.config, side, cache, terminal.packing, terminal.note)
+    decisions.add(config, decided)
+    options = restart_clock(options, "packing", terminal.note)
+    if (resuming := _offer_to_resume(decisions.config, store, options, terminal)) is not None:
+        return _resume(resuming, device, terminal)
+    if store.labelled and not decisions.config.train.conditional:
         terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
-    env = environment.describe(device, store.fingerprint, config.train.seed)
-    env["length_from_budget"] = open_ended
+
+    # 3. Decisions: fields that are "auto", each measured with those before it
+    from_budget = decisions.config.train.images == "auto" and options.images is None and options.epochs is None
+    _record_facts(decisions, store, device, options)
+    precision = _choose_precision(decisions, device)
+    parts = build(decisions.config, store, device, precision, score_plan)
     if weights:
-        env["init_from_digest"] = weights.digest
-    run = directory.create(options.runs, name, to_toml(config), env)
-    rejected = store.path / layout.REJECTED
-    if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied, the run is kept
-        atomic.write_bytes(run / layout.REJECTED, data)
-    with directory.locked(run), explained(parts):
-        return run, Run(
-            run, parts, terminal, cache, options.started_s, options.budget_s, None, weights, options.tensorboard
-        ).train()
-
-
-def _asked(options: TrainOptions) -> set[str]:
-    """Fields that the user gave: by flags, and in a file, such as a run's config.toml that is to be repeated."""
-    written = read_toml(options.config_file) if options.config_file is not None else {}
-    return {*options.fields, *leaves(written)}
+        continue_ema(decisions, parts.state(), parts.class_names, weights, given_fields(options), options.preset)
+    with explain_out_of_memory(parts):
+        choose_threads(decisions, parts, options.config_file)
+    if options.batch == "auto":
+        limit_s = min(MAX_SEARCH_S, (options.budget_s or DEFAULT_BUDGET_S) / 10)
+        terminal.note(f"measuring which batch is fastest, for at most about {duration(limit_s)}")
+        choose_batch(decisions, parts, limit_s)
+    with explain_out_of_memory(parts.with_config(decisions.config)):
+        options = _choose_compiled(decisions, parts, options, terminal)
+        choose_length(decisions, parts, options)
+    open_directory = partial(_new_directory, options, decisions.config, store, device, weights, from_budget)
+    parts = parts.with_config(decisions.config)
+    with explain_out_of_memory(parts):
+        return _build_and_run(decisions, parts, options, terminal, weights, open_directory)
 
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
+    """Trains a run that was begun earlier."""
+    # 1. Options: the run's own, with the changes that are allowed
     run = directory.find(str(options.resume), options.runs)
-    source = str(options.fields.get("data.source", GLYPHS))
-    if source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists():
-        what = "there is no such file or folder"
-        raise DataError(source, what, "check the spelling, or leave it out: the run knows its own pictures")
+    check_moved_source(options)
     with directory.locked(run):
         env = environment.read(run / directory.ENVIRONMENT)
         if device.type == "cpu" and env.get("device_type") == "cpu" and "threads" in env:
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         saved = open_checkpoint(run, terminal.note)
         config = resumed_config(run, options.config_file, options.fields, saved)
+        decisions = _ledger(config, options, terminal)
+
+        # 2. Dataset: the images that the run began with
         expected = saved.fingerprint if saved else env.get("data_fingerprint")
         store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
+
+        # 3. Decisions: length, intervals and compiled steps; all others stay
+        _record_facts(decisions, store, device, options)
+        seen, from_budget = saved.images_seen if saved else 0, bool(env.get("length_from_budget"))
+        decisions.record("resume", run, f"from {seen:,} images", announce=False)
         parts = build(config, store, device, config.train.precision, plan_scores(config, device))
-        seen = saved.images_seen if saved else 0
-        planned = bool(env.get("length_from_budget"))
-        resumed_length(options, parts, seen, planned, lambda: 1.0)  # what is refused is so before anything is compiled
-        with explained(parts):
-            options, parts = _with_compiled_steps(options, parts, terminal)
-            config = parts.config
-            for line in rounding_changes(config, saved):
+        resumed_length(options, config, store.count, seen, from_budget, lambda: 1.0)  # refuses before compiling
+        with explain_out_of_memory(parts):
+            options = _choose_compiled(decisions, parts, options, terminal)
+            for line in rounding_changes(decisions.config, saved):
                 terminal.note(line)
-
-            def rate() -> float:
-                return images_per_second(parts.state(), parts.feed, parts.steps())
-
-            total = resumed_length(options, parts, seen, planned, rate)
-        if total != config.train.images:
-            config, changed = fill(config, {"train.images": (total, "the new length of the run")})
-            terminal.note(str(changed[0]))
-        planned_length = parts.config.train.images
-        asked = "score.metrics" in options.fields
-        short = isinstance(planned_length, int) and planned_length < FEWEST_SCORED <= total  # for scores, then
-        if config.train.score_images == 0 and "train.score_images" not in options.fields and (asked or short):
-            again = {"train.score_images", "score.count"} - options.fields.keys()
-            config, _ = fill(config, dict.fromkeys(sorted(again), ("auto", "")))
-        config = with_intervals(config, asked, images=store.count)
-        weights = same_weights(config, env) if saved is None else None
-        lengthened = Run(
-            run,
-            parts.lasting(config),
-            terminal,
-            cache_folder(options.cache),
-            options.started_s,
-            options.budget_s,
-            saved,
-            weights,
-            options.tensorboard,
-        )
-        if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):  # only now is nothing refused
-            atomic.write_text(run / directory.CONFIG, text)
-        if saved:
-            terminal.note(resumed_line(saved))
-        with explained(parts.lasting(config)):
-            return run, lengthened.train()
+            choose_resumed_length(decisions, parts, options, seen, from_budget)
+        choose_resumed_intervals(decisions, config, options, store.count)
+        origin = saved or same_weights(decisions.config, env)
+        open_directory = partial(_existing_directory, run, decisions.config, saved, terminal)
+        parts = parts.with_config(decisions.config)
+        with explain_out_of_memory(parts):
+            return _build_and_run(decisions, parts, options, terminal, origin, open_directory)
 
 
-def _threads_of(config_file: Path | None, device: torch.device) -> tuple[int, str] | None:
-    """As many threads as the run had whose configuration is repeated: its numbers depend on them."""
-    if config_file is None or device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+def _build_and_run(
+    decisions: Decisions,
+    parts: Parts,
+    options: TrainOptions,
+    terminal: Terminal,
+    origin: RunState | Weights | None,
+    open_directory: Callable[[], AbstractContextManager[Path]],
+) -> tuple[Path, str]:
+    """The steps that new and resumed runs share. origin: what networks are restored or initialized from."""
+    # 4. Build: networks and optimizers
+    state = initial_state(parts, origin, terminal)
+    terminal.note(intervals_line(parts.config))
+    if options.dry_run:
+        for line in str(decisions).splitlines():
+            terminal.note(line)
+        return options.runs, DRY_RUN
+
+    # 5. Directory: from here on nothing is refused
+    with open_directory() as path:
+        # 6. Run
+        saved = origin if isinstance(origin, RunState) else None
+        return path, Run(path, parts, state, options, terminal, saved).train()
+
+
+# --- 1. options -----------------------------------------------------------------------------------------------------
+
+
+def _ledger(config: Config, options: TrainOptions, terminal: Terminal) -> Decisions:
+    """An empty ledger, which announces decisions as they are made unless a dry run prints all in the end."""
+    return Decisions(config) if options.dry_run else Decisions(config, terminal.note)
+
+
+# --- 2. dataset -----------------------------------------------------------------------------------------------------
+
+
+def _offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, terminal: Terminal) -> TrainOptions | None:
+    """Options that resume a run of the same configuration, if there is one and the user prefers that."""
+    earlier = find_earlier_run(config, store.fingerprint, options.runs)
+    if earlier is None:
         return None
-    threads = environment.read(config_file.parent / directory.ENVIRONMENT).get("threads")
-    if not isinstance(threads, int) or not 0 < threads <= (os.cpu_count() or 1):
+    terminal.note(str(earlier))
+    resuming = options_to_resume(options, config, earlier, store.count)
+    if resuming is None or options.dry_run:
         return None
-    torch.set_num_threads(threads)
-    return threads, f"as in {config_file.parent}"
+    return resuming if terminal.ask(f"resume {earlier.path} (y), or start a new run (N)?") else None
 
 
-def _with_compiled_steps(options: TrainOptions, parts: Parts, terminal: Terminal) -> tuple[TrainOptions, Parts]:
-    """The parts with `train.compile` decided, and the options with a clock that a short budget survives."""
-    config, filled = compiled_or_not(parts, terminal.note, left_s(options))
-    for line in filled:
-        terminal.note(str(line))
-    if config.train.compile and (options.budget_s is not None or options.resume is None):
-        options = clock_after("compiling", options, terminal)
-    return options, replace(parts, config=config)
+# --- 3. decisions ---------------------------------------------------------------------------------------------------
 
 
-def _check_paths(config: Config, runs: Path) -> None:
-    try:
-        to_toml(config).encode()
-    except UnicodeEncodeError as error:
-        what = "has a name that is not valid text, and could not be named again"
-        raise DataError(config.data.source, what, "rename that file or folder") from error
-    source = Path(config.data.source)
-    if config.data.source != GLYPHS and source.is_dir() and runs.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(
-            f"--runs {runs}", "lies inside the folder of images", "add --runs ../runs, or name another folder outside"
-        )
+def _record_facts(decisions: Decisions, store: ImageSet, device: torch.device, options: TrainOptions) -> None:
+    """Records what a dry run shows besides decisions."""
+    dataset = f"{store.count:,} images, {store.spec}"
+    decisions.record("dataset", dataset, decisions.config.data.source, announce=False)
+    reason = "found here" if options.device == "auto" else "as asked"
+    decisions.record("device", describe_device(device), reason, announce=False)
+
+
+def _choose_precision(decisions: Decisions, device: torch.device) -> str:
+    precision, reason = choose_precision(decisions.config.train.precision, device)
+    if decisions.config.train.precision == "auto":
+        decisions.set("train.precision", precision, reason)
+    else:
+        decisions.record("train.precision", precision, "as configured", announce=False)
+    return precision
+
+
+def _choose_compiled(decisions: Decisions, parts: Parts, options: TrainOptions, terminal: Terminal) -> TrainOptions:
+    """Decides `train.compile`; returns the options, with a new clock if compiling took much of a time budget."""
+    choose_compiled(decisions, parts, terminal.note, left_s(options))
+    if decisions.config.train.compile and (options.budget_s is not None or options.resume is None):
+        return restart_clock(options, "compiling", terminal.note)
+    return options
+
+
+# --- 5. directory ---------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _new_directory(
+    options: TrainOptions,
+    config: Config,
+    store: ImageSet,
+    device: torch.device,
+    weights: Weights | None,
+    from_budget: bool,
+) -> Iterator[Path]:
+    """Makes the directory of a new run and locks it."""
+    env = environment.describe(device, store.fingerprint, config.train.seed)
+    env["length_from_budget"] = from_budget
+    if weights:
+        env["init_from_digest"] = weights.digest
+    run = directory.create(options.runs, options.name or _name(config, options.preset), to_toml(config), env)
+    rejected = store.path / layout.REJECTED
+    if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays
+        atomic.write_bytes(run / layout.REJECTED, data)
+    with directory.locked(run):
+        yield run
+
+
+@contextlib.contextmanager
+def _existing_directory(run: Path, config: Config, saved: RunState | None, terminal: Terminal) -> Iterator[Path]:
+    """The directory of a resumed run, locked already, with its changed configuration."""
+    if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):
+        atomic.write_text(run / directory.CONFIG, text)
+    if saved:
+        terminal.note(resumed_line(saved))
+    yield run
 
 
 def _name(config: Config, preset: str) -> str:
-    """Data and preset; the objective where it is another than the preset's, or the preset is the usual one."""
+    """Names a run by data and preset, or by data and objective if the preset is the default or has another one."""
     source = Path(config.data.source.removeprefix(PREFIX))
-    name = source.name.partition(".")[0] if source.is_file() else source.name
-    usual = preset == "default" or resolve(preset).objective.kind != config.objective.kind
-    return f"{name or 'data'}-{name_of(config.objective) if usual else preset}"
+    data = source.name.partition(".")[0] if source.is_file() else source.name
+    by_objective = preset == "default" or resolve(preset).objective.kind != config.objective.kind
+    return f"{data or 'data'}-{name_of(config.objective) if by_objective else preset}"

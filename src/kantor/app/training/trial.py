@@ -1,66 +1,101 @@
-"""What is measured on a copy of a run that is thrown away."""
+"""Trials: measurements on a throw-away copy of a run."""
 
 from __future__ import annotations
 
-import copy
-import os
+import gc
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Self
 
 import torch
 
+from kantor.app.training.parts import Parts
 from kantor.config.io import overridden
-from kantor.data.loading.feed import Feed
+from kantor.engine.device import return_memory
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
+from kantor.errors import out_of_memory
 
 CALIBRATION_S = 3.0
 
 
-def fastest_threads(state: State, feed: Feed, steps: Steps) -> tuple[int, str]:
-    """How many threads to train with on a processor, and why: all, or one where others keep the cores busy.
+class Trial:
+    """Trains copies of a run that are thrown away; rewinds the feed when the context ends.
 
-    Threads wait for each other at every operator: where one has to share its core, all of them crawl.
+    Cycles have their usual number of critic steps: an overdose may take longer than all the time there is.
+
+    Args:
+        note: called with a line if steps cannot be recorded or compiled.
     """
-    cores = torch.get_num_threads()
-    if state.device.type != "cpu" or cores == 1 or "OMP_NUM_THREADS" in os.environ:
-        return cores, "as set"
-    rates = {}
-    for threads in (cores, 1):
-        torch.set_num_threads(threads)
-        rates[threads] = images_per_second(state, feed, steps, CALIBRATION_S / 2)
-    best = max(rates, key=lambda threads: rates[threads])
-    torch.set_num_threads(best)
-    found = ", ".join(f"{rate:,.0f} images a second with {threads}" for threads, rate in rates.items())
-    return best, f"measured {found}"
+
+    def __init__(self, parts: Parts, note: Callable[[str], None] = lambda line: None) -> None:
+        self._parts, self._feed = parts, parts.feed
+        self.steps = _without_overdose(parts.steps(note))
+
+    def __enter__(self) -> Self:
+        self._position = self._feed.position
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._feed.position = self._position
+
+    def run(self, cycles: int) -> None:
+        """Runs cycles from the first on: lazy penalties are due in its first step."""
+        state = self._parts.state()
+        for _ in range(cycles):
+            self.steps.cycle(state, self._feed)
+        state.tally.read()  # waits for the device
+
+    def images_per_second(self, seconds: float = CALIBRATION_S) -> float:
+        """Throughput of training, measured for about `seconds`."""
+        state: State = self._parts.state()
+        cycles = self.steps.objective.round_of_penalties
+        began_s = time.monotonic()
+        self.steps.cycle(state, self._feed)  # the first cycle warms up
+        while True:
+            start_s, seen_before = time.monotonic(), state.counters.images_seen
+            for _ in range(cycles):  # whole rounds of lazy penalties
+                self.steps.cycle(state, self._feed)
+                if time.monotonic() - began_s > 3 * seconds:
+                    break
+            images = state.counters.images_seen - seen_before
+            state.tally.read()  # waits for the device
+            if time.monotonic() - began_s > seconds:
+                return images / (time.monotonic() - start_s)
+
+    def fits_in_memory(self) -> bool:
+        """Whether there is enough memory for two cycles: optimizers have all their state from the second on."""
+        return fits_in_memory(lambda: self.run(2), self._parts.device)
 
 
-def images_per_second(state: State, feed: Feed, steps: Steps, seconds: float = CALIBRATION_S) -> float:
-    """Rate of training, measured for some seconds on a copy that is thrown away.
-
-    In ordinary cycles: an overdose of critic steps may take longer than all that there is time for.
-    """
-    if steps.config.cycle.kind == "overdose":
-        usual = overridden(steps.config, {"cycle.overdose_steps": steps.config.cycle.critic_steps})
-        steps = replace(steps, config=usual)
-    trial, position = copy.deepcopy(state), feed.position
+def fits_in_memory(attempt: Callable[[], object], device: torch.device) -> bool:
+    """Whether there is enough memory to call `attempt`."""
     try:
-        return _rate(trial, feed, steps, seconds)
-    finally:
-        feed.position = position
+        attempt()
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+    else:
+        return True
+    release_memory(device)
+    return False
 
 
-def _rate(trial: State, feed: Feed, steps: Steps, seconds: float) -> float:
-    cycles = steps.objective.round_of_penalties
-    began_s, seen = time.monotonic(), 0
-    steps.cycle(trial, feed)  # the first cycle warms up
-    while True:
-        start_s, before = time.monotonic(), trial.counters.images_seen
-        for _ in range(cycles):  # whole rounds of lazy penalties
-            steps.cycle(trial, feed)
-            if time.monotonic() - began_s > 3 * seconds:
-                break
-        seen = trial.counters.images_seen - before
-        trial.tally.read()  # waits for the device
-        if time.monotonic() - began_s > seconds:
-            return seen / (time.monotonic() - start_s)
+def release_memory(device: torch.device) -> None:
+    """Frees what a backward pass held when an error interrupted it."""
+    one = torch.ones((), requires_grad=True, device=device)
+    torch.autograd.grad(one * 2, one)  # autograd keeps its unfinished work, with tensors, until it is called again
+    gc.collect()
+    return_memory()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _without_overdose(steps: Steps) -> Steps:
+    cycle = steps.config.cycle
+    if cycle.kind != "overdose":
+        return steps
+    return replace(steps, config=overridden(steps.config, {"cycle.overdose_steps": cycle.critic_steps}))

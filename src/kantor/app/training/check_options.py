@@ -1,0 +1,63 @@
+"""Refuses options that cannot work, before images are packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from kantor.app.training.options import TrainOptions
+from kantor.config.base import parse_size
+from kantor.config.io import leaves, read_config, to_toml
+from kantor.config.schema import Config
+from kantor.data.sources import GLYPHS, place
+from kantor.data.sources.python_object import PREFIX
+from kantor.errors import ConfigError, DataError
+from kantor.nets import build_generator
+from kantor.types import ImageSpec
+
+
+def check_options(options: TrainOptions, config: Config) -> None:
+    """Raises ConfigError or DataError if `options` cannot work, whatever the images are.
+
+    Args:
+        config: the configuration that they resolve to.
+    """
+    if options.name == "latest" or (options.name or "").isdecimal():
+        what = "could be mistaken for the number of a run, or for the newest run"
+        raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
+    _check_paths(config, options.runs)
+    for network in ("generator", "critic"):
+        field = f"optimizer.{network}.lr"
+        if field in options.fields and getattr(config.optimizer, network).schedule.kind == "pieces":
+            do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
+            raise ConfigError(f"--set {field}", "has no effect: the schedule sets the learning rates", do)
+    if config.generator.kind == "stack" and config.data.size != "auto":
+        with torch.device("meta"):  # a stack has one size of its own: refuses any other
+            build_generator(config.generator, ImageSpec(*parse_size(config.data.size), 3))
+
+
+def _check_paths(config: Config, runs: Path) -> None:
+    try:
+        to_toml(config).encode()
+    except UnicodeEncodeError as error:
+        what = "has a name that is not valid text, so config.toml cannot hold it"
+        raise DataError(config.data.source, what, "rename that file or folder") from error
+    source = Path(config.data.source)
+    if config.data.source != GLYPHS and source.is_dir() and runs.resolve().is_relative_to(source.resolve()):
+        do = "add --runs ../runs, or name another folder outside"
+        raise ConfigError(f"--runs {runs}", "lies inside the folder of images", do)
+
+
+def check_moved_source(options: TrainOptions) -> None:
+    """Raises DataError if the new place of a resumed run's images does not exist."""
+    source = str(options.fields.get("data.source", GLYPHS))
+    if source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists():
+        do = "check the spelling, or leave it out: the run knows its own images"
+        raise DataError(source, "there is no such file or folder", do)
+
+
+def given_fields(options: TrainOptions) -> set[str]:
+    """Fields that the user set, by flags or in a file."""
+    in_file = read_config(options.config_file) if options.config_file is not None else {}
+    return {*options.fields, *leaves(in_file)}

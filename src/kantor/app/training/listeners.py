@@ -1,0 +1,60 @@
+"""The listeners of a run: files, plots and the console."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kantor.app.training.parts import Parts
+from kantor.app.training.terminal import ConsoleListener, Terminal
+from kantor.engine.events import Bus, Listener
+from kantor.report.loss_guide import loss_guide
+from kantor.report.plots import LossPlot
+from kantor.runs import directory
+from kantor.sinks.best_model import BestScore
+from kantor.sinks.console import Console
+from kantor.sinks.events_log import EventsLog
+from kantor.sinks.log import LogFile
+from kantor.sinks.metrics_csv import MetricsCsv
+from kantor.sinks.samples import SampleSheets
+from kantor.sinks.tensorboard import FOLDER, TensorBoard
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """The listeners of a run on one bus, in the order in which they hear an event.
+
+    Attributes:
+        best: knows at which number of images the best score was measured.
+    """
+
+    bus: Bus
+    best: BestScore
+    console: ConsoleListener
+    log: LogFile
+    tensorboard: TensorBoard | None
+
+    def close(self) -> None:
+        self.console.close()
+        self.log.close()
+        if self.tensorboard:
+            self.tensorboard.close()
+
+
+def build_listeners(path: Path, parts: Parts, terminal: Terminal, tensorboard: bool) -> Listeners:
+    """The listeners that write into the run directory `path`."""
+    names, best_name = (parts.score_plan.names, parts.score_plan.best) if parts.score_plan else ((), "")
+    best, console, log = BestScore(best_name), terminal.console(path), LogFile(path / directory.LOG)
+    board = TensorBoard(path / FOLDER) if tensorboard else None
+    listeners: dict[str, Listener] = {  # checkpoints know their state by these names
+        "metrics.csv": MetricsCsv(path / directory.METRICS, names),
+        "best score": best,
+        "events.jsonl": EventsLog(path / directory.EVENTS),
+        "sample sheets": SampleSheets(path),
+        "losses.png": LossPlot(path, loss_guide(parts.config.objective)),
+        "log.txt": Console(log, path),
+        "console": console,
+    }
+    if board:
+        listeners["tensorboard"] = board
+    return Listeners(Bus(listeners), best, console, log, board)

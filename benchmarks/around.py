@@ -33,7 +33,7 @@ from kantor.engine.device import keep_memory
 from kantor.engine.events import Bus
 from kantor.engine.loop import Loop
 from kantor.nets import build_generator
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 
@@ -157,9 +157,9 @@ def sampled() -> None:
         config = resolve(preset)
         generator = build_generator(config.generator, ImageSpec(size, size, 3)).eval()
         z = latents(range(512), config.generator.latent_dim, config.generator.latent)
-        draw(generator, z[:64])
+        generate_images(generator, z[:64])
         print(
-            f"draw: {preset} at {size}x{size}: {512 / timed(lambda g=generator, z=z: draw(g, z), 3):,.0f} images a second"
+            f"draw: {preset} at {size}x{size}: {512 / timed(lambda g=generator, z=z: generate_images(g, z), 3):,.0f} images a second"
         )
 
 

@@ -29,7 +29,7 @@ from kantor.engine.device import choose_precision
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.grid import grid, png_bytes
 from kantor.sample.latents import latents
 
@@ -126,7 +126,7 @@ def light(images: np.ndarray) -> float:
 
 def score(classifier: Classifier, real: Tensor, config: Config, state: State) -> dict[str, float]:
     network = config.generator
-    images = draw(state.average, latents(range(1000, 4000), network.latent_dim, network.latent))
+    images = generate_images(state.average, latents(range(1000, 4000), network.latent_dim, network.latent))
     made = features(classifier, images)
     chances = classifier.head(made).softmax(1)
     counts = torch.bincount(chances.argmax(1), minlength=chances.shape[1])
@@ -190,7 +190,7 @@ def run(
         sheets.mkdir(parents=True, exist_ok=True)
         z = latents(range(64), config.generator.latent_dim, config.generator.latent)
         path = sheets / f"{name.replace(' ', '-').replace(',', '').replace(':', '-')}-{seed}.png"
-        path.write_bytes(png_bytes(grid(draw(state.average, z), columns=16)))
+        path.write_bytes(png_bytes(grid(generate_images(state.average, z), columns=16)))
     return found
 
 

@@ -158,9 +158,9 @@ def test_latents_of_ones_own() -> None:
     assert repr(model) == "<Model: 16x16 RGB, 64 images seen>"
     for call, says in (
         (lambda: model.draw(np.zeros((2, 3))), r"their shape is \[2, 3\]"),
-        (lambda: model.generate([1.5]), r"1.5 is no seed"),  # type: ignore[list-item]
-        (lambda: model.generate("0-3"), "0 is no seed"),  # type: ignore[arg-type]
-        (lambda: model.generate(-1), "-1 is no seed"),
+        (lambda: model.generate([1.5]), r"1.5 is not a seed"),  # type: ignore[list-item]
+        (lambda: model.generate("0-3"), "0 is not a seed"),  # type: ignore[arg-type]
+        (lambda: model.generate(-1), "-1 is not a seed"),
         (lambda: model.generate([1], classes=np.int64(3)), "without classes"),  # type: ignore[arg-type]
         (lambda: model.generate([1], classes=np.array([3])), "without classes"),  # type: ignore[arg-type]
         (lambda: model.walk(3), "two or more"),  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.app.sampling import sonify as job
-from kantor.sample.sound import PEAK, RATE, ranks, sonify, sound_bytes, wav_bytes
+from kantor.sample.sound import PEAK, RATE, ranks, sonify
+from kantor.sample.sound_file import sound_bytes, wav_bytes
 from support import nasty
 from support.commands import TINY, exit_of
 

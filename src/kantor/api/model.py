@@ -16,7 +16,7 @@ from kantor.app.sampling.generate import class_numbers
 from kantor.app.sampling.walk import walk_inputs
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.sample.walk import Easing
 from kantor.types import Images, ImageSpec
@@ -93,7 +93,7 @@ class Model:
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ConfigError("latents", f"their shape is {list(z.shape)}", f"give [count, {self.latent_dim}]")
         labels = class_numbers(_listed(classes), self._card, len(z))
-        return draw(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
+        return generate_images(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
 
     def walk(
         self, seeds: Sequence[int], frames: int = 60, straight: bool = False, loop: bool = False,
@@ -120,7 +120,7 @@ class Model:
         if easing not in get_args(Easing):
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
         z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
-        return draw(self.network, z, labels)
+        return generate_images(self.network, z, labels)
 
 
 def _listed(classes: Classes) -> list[str | int]:

@@ -1,4 +1,4 @@
-"""Films: frames that come one by one, as GIF, WebP or MP4."""
+"""Animations of frames that come one by one, as GIF, WebP or MP4."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True) -> bytes:
-    """A film that runs for ever.
+    """An animation that loops for ever.
 
     Args:
         frames: uint8 RGB [H, W, 3], all of one size, at least one.
         kind: ".gif", ".webp" or ".mp4".
-        fps: frames a second.
-        loop: the last frame leads to the first: it is not held.
-        dither: of a GIF: smooth gradients out of dots, which enlarged images need not and do not look better for.
+        fps: frames per second.
+        loop: the last frame leads to the first, and so is not held.
+        dither: of a GIF: smooth gradients out of dots, which do not improve enlarged images.
     Raises:
-        ResourceError: MP4 needs a package that is not there.
+        ResourceError: MP4 needs a missing package.
     """
     if kind == ".gif":
         return gif_bytes([indexed(frame, dither) for frame in frames], fps, 1 / fps if loop else 1.0)
@@ -51,12 +51,12 @@ def _webp(frames: Frames, fps: float) -> bytes:
 
 
 def require_video() -> None:
-    """Raises ResourceError where MP4 cannot be written."""
+    """Raises ResourceError if MP4 cannot be written."""
     try:
         import av  # noqa: F401
     except ImportError as error:
         do = "pip install 'kantor[video]', or name a .gif or .webp"
-        raise ResourceError(".mp4", "films of this kind need one more package (av)", do) from error
+        raise ResourceError(".mp4", "needs one more package (av)", do) from error
 
 
 def _mp4(frames: Frames, fps: float) -> bytes:
@@ -66,7 +66,7 @@ def _mp4(frames: Frames, fps: float) -> bytes:
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(buffer, "w", format="mp4") as container:
         stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
-        stream.pix_fmt = "yuv420p"  # the one that every player shows
+        stream.pix_fmt = "yuv420p"  # which every player shows
         stream.options = {"crf": "16"} if codec == "libx264" else {"q": "3"}
         for frame in frames:
             even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")

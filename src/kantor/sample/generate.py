@@ -1,4 +1,4 @@
-"""Latents through a generator to images."""
+"""Generates images from latents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def draw(
+def generate_images(
     generator: nn.Module,
     z: NDArray[np.float32],
     labels: Sequence[int] | NDArray[np.float32] | None = None,
@@ -27,36 +27,36 @@ def draw(
 ) -> NDArray[np.uint8]:
     """Images of a generator in evaluation mode.
 
-    Always in batches of the same size, the last one padded, so that an image does not depend on its neighbours.
+    Batches all have the same size, the last one padded, so that an image does not depend on its neighbours.
 
     Args:
         z: float32 [N, D].
-        labels: N classes, shares of the classes float32 [N, classes], or None.
-        conditions: uint8 [N, H, W, K], where the generator starts from images.
+        labels: N classes, weights of the classes float32 [N, classes], or None.
+        conditions: uint8 [N, H, W, K], if the generator starts from images.
     Returns:
         uint8 [N, H, W, C].
     """
     device = next(generator.parameters()).device
-    sheets = []
+    batches = []
     for start in range(0, len(z), BATCH):
         part = np.zeros((BATCH, z.shape[1]), np.float32)
         count = len(z[start : start + BATCH])
         part[:count] = z[start : start + BATCH]
         classes = None
         if isinstance(labels, np.ndarray):
-            shares = np.zeros((BATCH, labels.shape[1]), np.float32)
-            shares[:count] = labels[start : start + count]
-            classes = torch.from_numpy(shares).to(device)
+            weights = np.zeros((BATCH, labels.shape[1]), np.float32)
+            weights[:count] = labels[start : start + count]
+            classes = torch.from_numpy(weights).to(device)
         elif labels is not None:
             padded = [*labels[start : start + count], *[0] * (BATCH - count)]
             classes = torch.tensor(padded, dtype=torch.int64, device=device)
         condition = None if conditions is None else _padded(conditions[start : start + count]).to(device)
-        sheets.append(to_uint8(generator(torch.from_numpy(part).to(device), classes, condition))[:count])
-    return np.concatenate(sheets)
+        batches.append(to_uint8(generator(torch.from_numpy(part).to(device), classes, condition))[:count])
+    return np.concatenate(batches)
 
 
 def _padded(images: NDArray[np.uint8]) -> Tensor:
-    """uint8 [n, H, W, K] -> float32 [BATCH, K, H, W] in [-1, 1], as networks were given them while they learnt."""
-    whole = np.zeros((BATCH, *images.shape[1:]), np.uint8)
-    whole[: len(images)] = images
-    return torch.from_numpy(whole).permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)
+    """uint8 [n, H, W, K] -> float32 [BATCH, K, H, W] in [-1, 1], as in training."""
+    padded = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+    padded[: len(images)] = images
+    return torch.from_numpy(padded).permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)

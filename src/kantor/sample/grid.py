@@ -1,4 +1,4 @@
-"""Contact sheets: many images on one, with a line of text under them."""
+"""Grids: many images on one sheet, with a line of text under them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
-PAPER: Colour = (236, 235, 231)  # a light warm grey: both black and white images stand out from it
+PAPER: Colour = (236, 235, 231)  # a light warm grey, from which black and white images both stand out
 INK = (74, 76, 82)
 CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent images
 COMFORTABLE_CELL = 64
@@ -33,10 +33,10 @@ def grid(
 
     Args:
         images: uint8 [N, H, W, C], N > 0; C is 1 (grey), 3 (RGB) or 4 (RGBA, shown on a checkerboard).
-        columns: images in a row; None makes the sheet about as wide as high.
+        columns: images per row; None makes the sheet about square.
         gutter: pixels between images and around them. 0, with scale=1 and no caption, leaves the bare pixels.
-        caption: a line under the images; the sheet grows where it is too narrow for it.
-        scale: every pixel becomes a square of so many; None enlarges small images until they can be looked at.
+        caption: a line under the images; a sheet that is too narrow for it grows.
+        scale: side of the square that each pixel becomes; None enlarges small images to a comfortable size.
         paper: RGB between the images, around them and of empty places, 0 to 255 each.
     Returns:
         uint8 [h, w, 3].
@@ -59,7 +59,7 @@ def grid(
     return _captioned(sheet, caption, gutter, paper) if caption else sheet
 
 
-_RUNS = 3  # zlib's Z_RLE: of sheets as small as by a search for matches, in a fifth of the time
+_RUNS = 3  # zlib's Z_RLE: grids get as small as by a search for matches, in a fifth of the time
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
@@ -77,7 +77,7 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
 
 
 def _columns(count: int, height: int, width: int) -> int:
-    """So many that the sheet is about square and few places stay empty; rather wide than high."""
+    """Images per row for a sheet that is about square, rather wide than high, with few empty places."""
 
     def badness(columns: int) -> tuple[float, int]:
         rows = -(-count // columns)
@@ -88,16 +88,16 @@ def _columns(count: int, height: int, width: int) -> int:
 
 
 def _scale(height: int, width: int, rows: int, columns: int, gutter: int) -> int:
-    wanted = -(-COMFORTABLE_CELL // max(height, width))
+    comfortable = -(-COMFORTABLE_CELL // max(height, width))
     room = min(
         (LARGEST_SHEET - gutter * (columns + 1)) // (columns * width),
         (LARGEST_SHEET - gutter * (rows + 1)) // (rows * height),
     )
-    return max(1, min(wanted, room))
+    return max(1, min(comfortable, room))
 
 
 def _on_paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[H, W, 1, 3 or 4] -> RGB; grey is spread by the caller's broadcasting."""
+    """[H, W, 1, 3 or 4] -> [H, W, 1 or 3], transparent parts on a checkerboard."""
     if image.shape[2] < 4:
         return image
     height, width, _ = image.shape
@@ -110,7 +110,7 @@ def _on_paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int, paper: Colour) -> NDArray[np.uint8]:
-    """The sheet with a strip of text below. The letters grow with the sheet: it will be looked at whole."""
+    """The sheet with a strip of text below, whose letters grow with the sheet."""
     height, width, _ = sheet.shape
     size = min(max(width / 46, 12), 40)
     margin = max(gutter, round(size * 0.5))
@@ -122,19 +122,19 @@ def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int, paper: Colou
     image = Image.new("RGB", (full_width, height + strip), paper)
     image.paste(Image.fromarray(sheet), ((full_width - width) // 2, 0))
     middle = height + (strip - gutter) / 2
-    ink = INK if sum(paper) > sum(INK) + 255 else PAPER  # words on dark paper are light
+    ink = INK if sum(paper) > sum(INK) + 255 else PAPER  # light text on dark paper
     ImageDraw.Draw(image).text((margin, middle), caption, fill=ink, font=font, anchor="lm")
     return np.asarray(image)
 
 
 @functools.lru_cache(maxsize=64)
 def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans out of matplotlib's folder, which need not be imported for it (that takes half a second)."""
+    """DejaVu Sans from matplotlib's folder, without importing matplotlib (which takes half a second)."""
     spec = importlib.util.find_spec("matplotlib")
     folders: Sequence[str] = (spec and spec.submodule_search_locations) or ()
     for folder in folders:
         path = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
         if path.is_file():
-            # the basic layout is part of every build of Pillow, so that sheets are the same everywhere
+            # every build of Pillow has the basic layout: grids are the same everywhere
             return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
     return ImageFont.load_default(size)

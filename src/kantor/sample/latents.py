@@ -1,6 +1,6 @@
 """Seeds of images: seed 17 is the same point in latent space for ever, on any machine, at any batch size.
 
-The generator is a promise (docs and the exported page hold a twin of it): words of Philox4x32-10 with counter
+The random generator is a promise (docs and the exported page hold a twin): words of Philox4x32-10 with counter
 (i, 1, 0, 0) and key (low, high word of the seed) become u = (word + 0.5) / 2^32 and are taken in pairs (u1, u2).
 Box-Muller makes of a pair the two coordinates sqrt(-2 ln u1) cos(2 pi u2) and sqrt(-2 ln u1) sin(2 pi u2).
 """
@@ -35,17 +35,17 @@ def latents(
         seeds: one seed or N of them, from 0 to 2^64 - 1.
         dim: coordinates of a latent.
         kind: "normal" N(0, 1), "uniform" in (-1, 1), or "unit" in (0, 1).
-        truncation: scales towards the centre of the distribution; 1 leaves everything as it is.
+        truncation: scales towards the centre of the distribution; 1 changes nothing.
     Returns:
         float32 [N, dim].
     Raises:
         ConfigError: a seed is out of range.
     """
-    wanted = list(seeds) if isinstance(seeds, Iterable) else [seeds]
-    wrong = next((s for s in wanted if not isinstance(s, int | np.integer) or not 0 <= s <= LARGEST_SEED), None)
+    numbers = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    wrong = next((s for s in numbers if not isinstance(s, int | np.integer) or not 0 <= s <= LARGEST_SEED), None)
     if wrong is not None:
-        raise ConfigError("--seeds", f"{wrong} is no seed", f"choose whole numbers from 0 to {LARGEST_SEED}")
-    keys = np.array([int(s) for s in wanted], np.uint64)
+        raise ConfigError("--seeds", f"{wrong} is not a seed", f"choose whole numbers from 0 to {LARGEST_SEED}")
+    keys = np.array([int(s) for s in numbers], np.uint64)
     result = np.empty((len(keys), dim), np.float32)
     for start in range(0, len(keys), _CHUNK):
         u = _uniforms(keys[start : start + _CHUNK], dim + dim % 2)
@@ -58,7 +58,7 @@ def latents(
 def _uniforms(seeds: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     """`kantor.random.uniforms(seed, PURPOSE, count)` for each seed, in one sweep: [N, count].
 
-    A call a seed costs 0.14 ms, of which nearly all is overhead; ten thousand seeds are common.
+    One call per seed costs 0.14 ms, nearly all of it overhead; ten thousand seeds are common.
     """
     blocks = -(-count // 4)
     counters = np.zeros((len(seeds) * blocks, 4), np.uint32)
@@ -66,7 +66,7 @@ def _uniforms(seeds: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     counters[:, 1] = PURPOSE
     low = np.repeat((seeds & np.uint64(0xFFFFFFFF)).astype(np.uint32), blocks)
     high = np.repeat((seeds >> np.uint64(32)).astype(np.uint32), blocks)
-    key: Any = (low, high)  # philox works on an array of keys as on one key; a test holds that
+    key: Any = (low, high)  # philox takes an array of keys like one key; a test holds that
     words = philox(counters, key).reshape(len(seeds), -1)[:, :count]
     return (words.astype(np.float64) + 0.5) * 2.0**-32
 

@@ -1,6 +1,6 @@
-"""Images as sound: where a dot is tells the ear where a pixel is, its timbre the channel, pitch and level the value.
+"""Images as sound: the place of a dot is that of a pixel, its timbre the channel, its pitch and level the value.
 
-Three ways, after the `sonify.py` of a public GAN project. All of them look at the image stretched to a square of
+Three ways, after the `sonify.py` of a public GAN project. All of them take the image stretched to a square of
 n x n (n = 64), on black where it is transparent, with values v = value / (largest value + 0.01) between 0 and 1. A
 value sounds up to 28 dB below the brightest: `-int((1 - v) * 28)` dB. x is heard from left to right, of equal power.
 
@@ -20,8 +20,6 @@ A scan whose peak would be over -1 dB is made quieter as a whole, so nothing cli
 
 from __future__ import annotations
 
-import io
-import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,14 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kantor.errors import ResourceError
-
 Samples = NDArray[np.float32]
 """float32 [N, 2] in [-1, 1]: left and right."""
 
 RATE = 48_000
 MODES = ("colour", "gray", "stacked")
-KINDS = ("wav", "mp3", "ogg")
 CHANNELS = ("Red", "Green", "Blue")
 RESOLUTION = 64
 PEAK = 10 ** (-1 / 20)
@@ -45,7 +40,6 @@ RANGE_DB = 28
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _FADE = RATE * 5 // 1000
 _PAUSE = RATE // 2
-_BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -100,9 +94,9 @@ def sonify(
         image: uint8 [H, W, C] with C of 1, 3 or 4.
         mode: one of MODES.
         resolution: rows and columns that are heard, 2 or more.
-        title: a sentence to begin with, where `spoken` has it.
-        spoken: what is said, and how it sounds, float32 [N] in [-1, 1]: the title and the names in CHANNELS; what is
-            missing is left out. Voices come from the left.
+        title: a sentence to begin with, if `spoken` has it.
+        spoken: by sentence, how it sounds, float32 [N] in [-1, 1]: the title and the names in CHANNELS; missing ones
+            are skipped. Voices come from the left.
     Raises:
         ValueError: another shape, mode or resolution.
     """
@@ -130,48 +124,6 @@ def ranks(pixels: NDArray[Any]) -> tuple[int, ...]:
     largest = pixels == pixels.max(axis=2, keepdims=True)
     votes = (largest * (6 // largest.sum(axis=2, keepdims=True))).sum(axis=(0, 1))
     return tuple(int(channel) for channel in np.argsort(-votes, kind="stable"))
-
-
-def wav_bytes(samples: Samples, rate: int = RATE) -> bytes:
-    """A WAV file of 16 bits and two channels: equal samples give equal bytes."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
-def sound_bytes(samples: Samples, kind: str, rate: int = RATE) -> bytes:
-    """A sound file.
-
-    Args:
-        kind: one of KINDS.
-    Raises:
-        ResourceError: MP3 and Ogg Vorbis need a package that is not there.
-    """
-    if kind == "wav":
-        return wav_bytes(samples, rate)
-    require_sound(kind)
-    import soundfile
-
-    buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", rate, 2, format=kind.upper()) as file:
-        for start in range(0, len(samples), _BLOCK):  # libsndfile crashes where Vorbis gets a minute at once
-            file.write(samples[start : start + _BLOCK])
-    return buffer.getvalue()
-
-
-def require_sound(kind: str) -> None:
-    """Raises ResourceError where files of this kind cannot be written."""
-    if kind == "wav":
-        return
-    try:
-        import soundfile  # noqa: F401
-    except (ImportError, OSError) as error:  # OSError: the package is there, the library that it calls is not
-        do = "pip install 'kantor[sound]', or leave --format out for WAV"
-        raise ResourceError(f"--format {kind}", "this kind needs one more package (soundfile)", do) from error
 
 
 # --- the image --------------------------------------------------------------------------------------------------
@@ -213,15 +165,15 @@ def _pan(count: int) -> NDArray[np.float32]:
 
 
 def _voice(spoken: Mapping[str, NDArray[np.float32]], text: str) -> Samples:
-    """What is said, from the left; nothing where it is not there."""
-    said = spoken.get(text)
-    if said is None:
+    """A spoken sentence, from the left; nothing if it is missing."""
+    voice = spoken.get(text)
+    if voice is None:
         return np.zeros((0, 2), np.float32)
-    return np.stack([said, np.zeros_like(said)], axis=1)
+    return np.stack([voice, np.zeros_like(voice)], axis=1)
 
 
 def _header(order: tuple[int, ...], spoken: Mapping[str, NDArray[np.float32]]) -> list[Samples]:
-    """For each channel its name and a tone that tells its rank, from the middle; then silence."""
+    """For each channel its name and a tone of its rank, from the middle; then silence."""
     cycles = 440 * np.arange(RATE * 8 // 10) / RATE
     envelope = _envelope(len(cycles), 2 * _FADE)
     parts = []
@@ -263,7 +215,7 @@ def _glide(values: NDArray[np.float64]) -> Samples:
     share = place - left
 
     def between(per_pixel: NDArray[np.float64]) -> NDArray[np.float64]:
-        """From the middle of a pixel to that of the next in a straight line: [n, n] -> [n, length]."""
+        """Interpolates between the centres of pixels: [n, n] -> [n, length]."""
         return per_pixel[:, left] * (1 - share) + per_pixel[:, left + 1] * share
 
     cycles = np.cumsum(SINE.shift + 440 * between(values), axis=1) / RATE
@@ -290,16 +242,16 @@ def _stacked(values: NDArray[np.float64]) -> Samples:
 
 
 def _cycles(pitch: NDArray[np.float64], start: NDArray[Any], time: NDArray[Any]) -> NDArray[np.float32]:
-    """Cycles of tones of `pitch` [n] Hz, which would have begun with the track: float32 [n, time].
+    """Cycles of tones of `pitch` [n] Hz, as if they had started with the track: float32 [n, time].
 
-    So neighbours of one value are one tone; were each to begin anew, 40 beginnings a second would be the pitch.
+    So neighbours of one value are one tone; if each started anew, 40 starts per second would be the pitch.
     """
-    begun = _fraction(pitch * start / RATE).astype(np.float32)
-    return np.asarray(begun[:, None] + pitch.astype(np.float32)[:, None] * time)
+    phase = _fraction(pitch * start / RATE).astype(np.float32)
+    return np.asarray(phase[:, None] + pitch.astype(np.float32)[:, None] * time)
 
 
 def _envelope(length: int, fade: int) -> NDArray[np.float64]:
-    """From nought to one and back in straight lines; two of them that overlap by a fade add up to one."""
+    """From 0 to 1 and back in straight lines; two that overlap by a fade add up to 1."""
     ramp = (np.arange(length) + 0.5) / max(fade, 1)
     return np.minimum(1, np.minimum(ramp, ramp[::-1]))
 

@@ -18,12 +18,12 @@ def walk(
 
     Args:
         points: float32 [K, D], K > 1.
-        frames: latents in a leg, its first point among them, its last one not.
+        frames: latents in a leg, including its first point but not its last.
         straight: along straight lines, else along the sphere: see `arc`.
-        loop: one more leg leads back to the first point. Without it the last point is the last latent.
-        easing: "linear" goes at an even pace, "smooth" starts and ends each leg slowly.
+        loop: adds a leg back to the first point. Otherwise the last latent is the last point.
+        easing: "linear" moves at an even pace, "smooth" starts and ends each leg slowly.
     Returns:
-        float32 [K frames, D] of a loop, else [(K - 1) frames + 1, D]. The points themselves are in it unchanged.
+        float32 [K frames, D] of a loop, else [(K - 1) frames + 1, D], with the points themselves unchanged.
     """
     stops = [*points, points[0]] if loop else [*points]
     share = ease(np.arange(frames) / frames, easing)[:, None]
@@ -40,7 +40,7 @@ def loop_of_four(lengths: NDArray[np.float64], longest: bool) -> tuple[int, int,
     """Four of N points whose round trip is the shortest, or the longest, in the order of the trip.
 
     Args:
-        lengths: [N, N], symmetric: how far it is from one to another; N > 3.
+        lengths: [N, N], symmetric: distances between points; N > 3.
     """
     best: tuple[float, tuple[int, int, int, int]] | None = None
     for a, b, c, d in itertools.combinations(range(len(lengths)), 4):
@@ -63,10 +63,10 @@ def line(a: NDArray[np.float64], b: NDArray[np.float64], t: NDArray[np.float64])
 
 
 def arc(a: NDArray[np.float64], b: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The direction turns evenly from a's to b's (Shoemake 1985), and the length goes evenly from a's to b's.
+    """Turns the direction evenly from a's to b's (Shoemake 1985), and changes the length evenly from a's to b's.
 
-    Normal latents of many dimensions all lie near one sphere; a straight line would lead through its inside, where a
-    generator has never been. From a point to its opposite there are many ways: one is chosen.
+    Normal latents of many dimensions all lie near one sphere; a straight line would lead through its inside, where the
+    generator was never trained. Between opposite points, one of the many ways is chosen.
 
     a, b: [D]; t: [F, 1] -> [F, D].
     """

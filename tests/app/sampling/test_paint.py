@@ -32,7 +32,7 @@ from kantor.export.weights import Card, read_generator, write_generator
 from kantor.nets import build_critic, build_generator, traits_of
 from kantor.objectives.objective import build_objective
 from kantor.runs.checkpoint import from_bytes, to_bytes
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.types import Batch, ImageSpec
 from support.commands import TINY, exit_of
@@ -305,7 +305,7 @@ def test_sheets_show_condition_and_image(tmp_path: Path) -> None:
     rows = np.resize(np.linspace(0, 11, 12).astype(np.int64), 32)
     np.testing.assert_array_equal(fixed[:, :, :16], np.repeat(store.conditions(rows), 3, axis=3))
     z = latents(range(32), config.generator.latent_dim)
-    np.testing.assert_array_equal(fixed[:, :, 16:], draw(network, z, None, store.conditions(rows)))
+    np.testing.assert_array_equal(fixed[:, :, 16:], generate_images(network, z, None, store.conditions(rows)))
     np.testing.assert_array_equal(sampler(network, 100)[1], other)
     assert not np.array_equal(sampler(network, 200)[1], other)
     reals = first_images(store, 6, store.spec)
@@ -320,7 +320,7 @@ def test_drawn_images_have_the_conditions_of_real_ones(tmp_path: Path) -> None:
     reals = choose_images(store, 12, store.spec)
     drawn = GeneratedImages(network, config.generator, 30, 5, conditions=reals)
     z = latents([5 + 3, 5 + 14], config.generator.latent_dim)
-    expected = draw(network, z, None, store.conditions(np.array([3, 2])))
+    expected = generate_images(network, z, None, store.conditions(np.array([3, 2])))
     np.testing.assert_array_equal(drawn.images(np.array([3, 14])), expected)
 
 

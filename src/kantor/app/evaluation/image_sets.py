@@ -24,7 +24,7 @@ from kantor.metrics.features import Extractor
 from kantor.progress import Progress, silent
 from kantor.random import derive
 from kantor.runs.checkpoint import from_bytes, to_bytes
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.types import Images, ImageSpec
 
@@ -97,7 +97,7 @@ class GeneratedImages:
         z = latents(seeds, self.config.latent_dim, self.config.latent, self.truncation)
         labels = None if self.classes is None else self.classes[indices].tolist()
         conditions = None if self.conditions is None else self.conditions.conditions(indices % len(self.conditions))
-        return draw(self.network, z, labels, conditions)
+        return generate_images(self.network, z, labels, conditions)
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return None if self.classes is None else self.classes[indices]

@@ -14,7 +14,7 @@ from kantor.data.sources.names import IMAGES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.grid import PAPER, grid, png_bytes
 from kantor.sample.latents import latents
 
@@ -48,7 +48,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     labels = class_numbers(split_classes(options.classes, card), card, len(seeds))
     network.to(choose_device(options.device))
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    images = draw(network, z, labels)
+    images = generate_images(network, z, labels)
     atomic.make_folder(folder)
     scale = options.scale or 1
     for path, image in zip(paths, images, strict=True):

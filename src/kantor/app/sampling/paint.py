@@ -24,7 +24,7 @@ from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card
 from kantor.runs import directory
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.grid import COMFORTABLE_CELL, grid, png_bytes
 from kantor.sample.latents import latents
 from kantor.types import Images, ImageSpec
@@ -84,7 +84,7 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     require_free_files([sheet, *painting_paths, *line_paths], options.overwrite)
     colourist.to(choose_device(options.device))
     z = latents(lines.seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    painted = draw(colourist, z, class_numbers((), card, count), lines.images)
+    painted = generate_images(colourist, z, class_numbers((), card, count), lines.images)
     atomic.make_folder(options.out)
     for path, image in zip(line_paths, lines.images, strict=False):  # there are none for drawings by hand
         atomic.write_bytes(path, png_bytes(image))
@@ -137,7 +137,7 @@ def _by_model(network: nn.Module, card: Card, seeds: list[int], options: PaintOp
     """Lines that a model makes of `seeds`, which choose the colours too."""
     network.to(choose_device(options.device))
     z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    images = draw(network, z, class_numbers((), card, len(seeds)))
+    images = generate_images(network, z, class_numbers((), card, len(seeds)))
     stems = [f"seed-{seed:08d}" for seed in seeds]
     return Lines(stems, images, seeds, [f"{stem}-lines" for stem in stems])
 

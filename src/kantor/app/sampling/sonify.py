@@ -27,7 +27,8 @@ from kantor.data.sources.source import Item, Rejected
 from kantor.errors import ConfigError, DataError, ModelError, nearest
 from kantor.progress import Progress, silent
 from kantor.runs import directory
-from kantor.sample.sound import CHANNELS, KINDS, MODES, RATE, require_sound, sonify, sound_bytes
+from kantor.sample.sound import CHANNELS, MODES, RATE, sonify
+from kantor.sample.sound_file import KINDS, require_sound, sound_bytes
 from kantor.types import ImageSpec
 
 DEFAULT_COUNT = 8
@@ -108,7 +109,7 @@ def _generated(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejec
     from kantor.app.load_model import load_model, refuse_colourist
     from kantor.app.sampling.generate import class_numbers
     from kantor.engine.device import choose_device
-    from kantor.sample.generate import BATCH, draw
+    from kantor.sample.generate import BATCH, generate_images
     from kantor.sample.latents import latents
 
     network, card, _ = load_model(options.source, options.runs)
@@ -122,7 +123,7 @@ def _generated(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejec
         for start in range(0, len(seeds), BATCH):
             part = slice(start, start + BATCH)
             z = latents(seeds[part], card.generator.latent_dim, card.generator.latent)
-            yield from draw(network, z, labels and labels[part])
+            yield from generate_images(network, z, labels and labels[part])
 
     return stems, images()
 

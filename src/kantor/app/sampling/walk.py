@@ -21,7 +21,7 @@ from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.progress import Progress, silent
 from kantor.sample.animation import COMFORTABLE_SIDE, film_bytes, require_video, shown
-from kantor.sample.generate import BATCH, draw
+from kantor.sample.generate import BATCH, generate_images
 from kantor.sample.grid import grid, png_bytes
 from kantor.sample.latents import latents
 from kantor.sample.walk import Easing, loop_of_four, walk
@@ -93,7 +93,7 @@ def choose_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) ->
         ]
         z = np.concatenate([z for z, _ in trips])
         labels = None if trips[0][1] is None else np.concatenate([y for _, y in trips if y is not None])
-        images = draw(network, z, labels).astype(np.float32).reshape(len(some), TRIAL_STEPS + 1, -1)
+        images = generate_images(network, z, labels).astype(np.float32).reshape(len(some), TRIAL_STEPS + 1, -1)
         steps = np.sqrt(np.square(np.diff(images, axis=1)).mean(axis=2)).sum(axis=1)
         for (a, b), length in zip(some, steps, strict=True):
             lengths[a, b] = lengths[b, a] = length
@@ -147,7 +147,7 @@ def _generate(
     """Yields images one by one, so that a long animation needs little memory."""
     for start in range(0, len(z), BATCH):
         part = None if labels is None else labels[start : start + BATCH]
-        yield from draw(network, z[start : start + BATCH], part)
+        yield from generate_images(network, z[start : start + BATCH], part)
         progress(min(start + BATCH, len(z)), len(z))
 
 

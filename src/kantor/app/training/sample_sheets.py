@@ -12,7 +12,7 @@ from kantor.app.images import at_size, beside
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.random import derive
-from kantor.sample.generate import draw
+from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.types import Images, ImageSpec
 
@@ -52,9 +52,9 @@ class Sampler:
         labels = [i % self._classes for i in range(self.count)] if self._classes else None
         conditions = None if rows is None or self._pairs is None else self._pairs.conditions(rows)
         if conditions is None:
-            return draw(generator, z, labels)
+            return generate_images(generator, z, labels)
         conditions = at_size(conditions, self._spec)
-        return beside(conditions, draw(generator, z, labels, conditions))
+        return beside(conditions, generate_images(generator, z, labels, conditions))
 
 
 def first_images(store: ImageSet, count: int, spec: ImageSpec) -> Images:

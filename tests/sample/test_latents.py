@@ -120,5 +120,5 @@ def test_truncation_scales_towards_the_centre():
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_a_seed_out_of_range(seed):
-    with pytest.raises(ConfigError, match="no seed"):
+    with pytest.raises(ConfigError, match="not a seed"):
         latents([0, seed], 4)

@@ -538,7 +538,7 @@ def test_targets_read_back_equal(tmp_path, packed, write):
 
 def test_webdataset_is_a_tar_to_others(tmp_path, packed):
     write_webdataset(packed, tmp_path / "out", lambda *_: None)
-    with tarfile.open(tmp_path / "out" / "images-00000.tar") as archive:
+    with tarfile.open(tmp_path / "out" / "pictures-00000.tar") as archive:
         names = archive.getnames()
         assert names[:3] == ["000000000.png", "000000000.cls", "000000000.json"]
         assert len(names) == 33

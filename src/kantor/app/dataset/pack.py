@@ -48,7 +48,7 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
 
 def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kind: str, cache: Path) -> list[str]:
     """Writes a set in another program's format."""
-    ours = r"images-\d{5}\.(tfrecord|tar)"
+    ours = r"pictures-\d{5}\.(tfrecord|tar)"
     require_free(out, overwrite, ours)
     lines: list[str] = []
     if config.data.holdout:

@@ -25,7 +25,7 @@ Check = Callable[[], None]
 def write_tfrecord(
     store: Store, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES, check: Check = lambda: None
 ) -> None:
-    """Writes `out`/images-00000.tfrecord and so on, each record a tf.train.Example.
+    """Writes `out`/pictures-00000.tfrecord and so on, each record a tf.train.Example.
 
     Features: image/encoded (PNG), image/format, image/height, image/width, image/channels, and of labelled sets
     image/class/label and image/class/text. What appears at `out` is whole, and takes the place of what was there.
@@ -41,7 +41,7 @@ def write_tfrecord(
 def write_webdataset(
     store: Store, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES, check: Check = lambda: None
 ) -> None:
-    """Writes `out`/images-00000.tar and so on: KEY.png, and of labelled sets KEY.cls (the number) and KEY.json.
+    """Writes `out`/pictures-00000.tar and so on: KEY.png, and of labelled sets KEY.cls (the number) and KEY.json.
 
     What appears at `out` is whole, and takes the place of what was there.
 
@@ -63,11 +63,11 @@ def _write(
         for row, png, label in _rows(store):
             data = entry(store, row, png, label)
             if shard and len(shard) + len(data) > shard_bytes:
-                atomic.write_bytes(folder / f"images-{number:05d}{suffix}", bytes(shard) + end)
+                atomic.write_bytes(folder / f"pictures-{number:05d}{suffix}", bytes(shard) + end)
                 shard, number = bytearray(), number + 1
             shard += data
             progress(row + 1, store.count, 0)
-        atomic.write_bytes(folder / f"images-{number:05d}{suffix}", bytes(shard) + end)
+        atomic.write_bytes(folder / f"pictures-{number:05d}{suffix}", bytes(shard) + end)
         check()
 
 

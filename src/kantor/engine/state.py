@@ -14,7 +14,7 @@ from kantor.config.schema import Config
 from kantor.engine import optimizers
 from kantor.engine.tally import Tally
 from kantor.nets import build_critic, build_generator
-from kantor.nets.layers import draws_within
+from kantor.nets.layers import has_dropout
 from kantor.types import ImageSpec
 
 
@@ -66,7 +66,7 @@ class State:
         self.device = device
         self.generator = build_generator(config.generator, spec, classes, seed, condition).to(**placement)
         self.critic = build_critic(config.critic, spec, classes, seed, condition).to(**placement)
-        self.has_dropout = draws_within(self.generator) or draws_within(self.critic)
+        self.has_dropout = has_dropout(self.generator) or has_dropout(self.critic)
         self.average: nn.Module = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = optimizers.build_optimizer(config.optimizer.generator, self.generator)
         self.critic_optimizer = optimizers.build_optimizer(config.optimizer.critic, self.critic)

@@ -77,8 +77,8 @@ class Dropout(nn.Module):
             return x
         rng = torch.Generator(x.device).manual_seed(derive(self.seed, "mask", self.passes))
         self.passes += 1
-        kept = torch.rand(x.shape, generator=rng, device=x.device) >= self.rate
-        return x * (kept / (1 - self.rate)).to(x.dtype)
+        mask = torch.rand(x.shape, generator=rng, device=x.device) >= self.rate
+        return x * (mask / (1 - self.rate)).to(x.dtype)
 
 
 def reseed_dropout(network: nn.Module, seed: int) -> None:
@@ -87,8 +87,8 @@ def reseed_dropout(network: nn.Module, seed: int) -> None:
         layer.seed, layer.passes = derive(seed, "layer", number), 0
 
 
-def draws_within(network: nn.Module) -> bool:
-    """Whether a pass of the network uses random numbers, from seeds that the host sets."""
+def has_dropout(network: nn.Module) -> bool:
+    """Whether a pass in training uses random numbers, from seeds that the host sets."""
     return any(isinstance(layer, Dropout) and layer.rate for layer in network.modules())
 
 

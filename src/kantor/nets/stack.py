@@ -129,11 +129,11 @@ def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
         sizes.append(output_size(layer, sizes[-1]))
     if sizes[-1] != spec[:2]:
         height, width = sizes[-1]
-        wanted = f"{spec.height}" if spec.height == spec.width else f"{spec.height}x{spec.width}"
+        expected = f"{spec.height}" if spec.height == spec.width else f"{spec.height}x{spec.width}"
         size = f"{height}" if height == width else f"{height}x{width}"
         raise ConfigError(
             "generator.layers",
-            f"make images of {height}x{width}, but data.size is {wanted}",
+            f"make images of {height}x{width}, but data.size is {expected}",
             f"choose --size {size}, a preset of another size, or networks for any size: "
             "--set generator.kind=upsampling --set critic.kind=dcgan",
         )

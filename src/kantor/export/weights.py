@@ -1,7 +1,7 @@
-"""A model is one file: generator.safetensors, with what is needed to build the generator in its metadata.
+"""A model is one file: generator.safetensors, whose metadata describes how to build the generator.
 
-The metadata is one JSON value with no times, paths or names of users in it: equal runs give equal bytes. Nothing in
-it chooses code: it is validated against the schema, whose numbers are bounded.
+The metadata is one JSON value without times, paths or user names: equal runs give equal bytes. It cannot choose code:
+it is validated against the schema, whose numbers are bounded.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Card:
     Attributes:
         spec: of its images.
         class_names: of a conditional model, in the order of its labels; else empty.
-        images_seen: real images that the critic had been shown.
-        condition: channels of the image that it starts from; 0 where it starts from a latent alone.
+        images_seen: real images shown to the critic.
+        condition: channels of the image that it starts from; 0 if it starts from a latent alone.
     """
 
     spec: ImageSpec
@@ -69,7 +69,7 @@ def write_generator(path: Path, network: nn.Module, card: Card) -> None:
         "spec": list(card.spec),
         "generator": card.generator.model_dump(mode="json"),
     }
-    if not card.condition:  # as before there was any
+    if not card.condition:  # as in models from before conditions existed
         del text["condition"]
     text["digest"] = _digest(tensors, text)
     atomic.write_bytes(path, to_bytes(tensors, {"kantor": json.dumps(text, sort_keys=True)}))
@@ -79,7 +79,7 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
     """The generator, in evaluation mode on the CPU, and its card.
 
     Raises:
-        ModelError: not there, no model of ours, damaged, or of a newer version.
+        ModelError: missing, not a Kantor model, damaged, or of a newer version.
     """
     data = _read(path)
     text = _card(path, data)
@@ -97,13 +97,13 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
         raise ModelError(path, f"describes a condition of {card.condition} channels", "check the file")
     try:
         return _built(path, config, card, text, tensors), card
-    except ConfigError as error:  # a network of the user's own
+    except ConfigError as error:  # a user-registered network
         raise ModelError(path, error.what, error.do) from error
 
 
 def _built(path: Path, config: Any, card: Card, text: _CardJson, tensors: dict[str, Tensor]) -> nn.Module:
-    """The generator with its weights, once all that the file says has been checked."""
-    with torch.device("meta"):  # before anything is allocated: the file must hold all that it describes
+    """The generator with its weights, after checking everything in the file."""
+    with torch.device("meta"):  # allocates nothing before the file is known to hold what it describes
         expected = build_generator(config, card.spec, len(card.class_names), condition=card.condition).state_dict()
     _compare(path, expected, tensors)
     if _digest(tensors, text.model_dump(mode="json")) != text.digest:
@@ -125,7 +125,7 @@ def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
 def _read(path: Path) -> bytes:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise ModelError(path, "is no file but a device or pipe", "name a generator.safetensors")
+            raise ModelError(path, "is a device or pipe, not a file", "name a generator.safetensors")
         return path.read_bytes()
     except IsADirectoryError as error:
         raise ModelError(
@@ -134,27 +134,27 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise ModelError(path, f"cannot be read ({error.strerror})", "check the path") from error
     except ValueError as error:  # a NUL in it
-        raise ModelError(path, "cannot be read (this is no path)", "check the path") from error
+        raise ModelError(path, "cannot be read (not a path)", "check the path") from error
 
 
 def _card(path: Path, data: bytes) -> _CardJson:
-    """The metadata, read with bounds before anything else is believed."""
+    """The metadata, read within bounds before anything else is trusted."""
     if len(data) < 8:
-        raise ModelError(path, f"is no model: it has {len(data)} bytes", "name a generator.safetensors")
+        raise ModelError(path, f"not a model: it has {len(data)} bytes", "name a generator.safetensors")
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(MAX_HEADER_BYTES, len(data) - 8):
         if data[:4] == b"PK\x03\x04" or (data[0] == 0x80 and 2 <= data[1] <= 5):
             raise ModelError(path, "is a pickle, which can run code when it is opened", "use a .safetensors file")
-        raise ModelError(path, "is no safetensors file, or cut short", "take another copy")
+        raise ModelError(path, "not a safetensors file, or cut short", "take another copy")
     try:
         header = json.loads(data[8 : 8 + length])
         return _CardJson.model_validate_json(header["__metadata__"]["kantor"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(path, "is no model that Kantor wrote", "name a generator.safetensors of a run") from error
+        raise ModelError(path, "not a model that Kantor wrote", "name a generator.safetensors of a run") from error
 
 
 def _compare(path: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Raises ModelError where names, shapes or types differ, or a weight is not finite."""
+    """Raises ModelError if names, shapes or types differ, or a weight is not finite."""
     if odd := sorted(expected.keys() ^ found.keys()):
         word = "lacks" if odd[0] in expected else "has an unexpected"
         raise ModelError(path, f"{word} tensor {odd[0]}", "take another copy")
@@ -164,4 +164,4 @@ def _compare(path: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) 
             what = f"tensor {name} is {list(other.shape)} {other.dtype}, expected {list(tensor.shape)} {tensor.dtype}"
             raise ModelError(path, what, "take another copy")
         if other.is_floating_point() and not bool(torch.isfinite(other).all()):
-            raise ModelError(path, f"tensor {name} holds infinite numbers or none", "use an older checkpoint")
+            raise ModelError(path, f"tensor {name} holds numbers that are not finite", "use an older checkpoint")

@@ -1,4 +1,4 @@
-"""Columns of metrics.csv as they are drawn: without what was undone, and calm."""
+"""Prepares columns of metrics.csv for painting: without rows that were undone, smoothed, in few points."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from numpy.typing import NDArray
 
 Column = NDArray[np.float64]
 
-_MOST_IMAGES = 2.0**53
-_DRAWABLE = 1e150
+_MAX_IMAGES = 2.0**53
+_PAINTABLE = 1e150
 """Differences and sums of larger numbers overflow."""
 
 
 def without_abandoned(metrics: Mapping[str, Column]) -> tuple[dict[str, Column], Column]:
-    """Leaves out rows that a roll-back undid, and what was never measured: numbers beyond all bounds.
+    """Drops rows that a roll-back undid and rows without a valid images_seen, and clips numbers beyond all bounds.
 
     Returns:
-        The columns of the rows that count, images_seen rising, and where the run was rolled back to: [roll-backs].
+        The remaining rows of each column, with images_seen rising, and the images seen that the run was rolled back to:
+        [roll-backs].
     """
     seen = metrics.get("images_seen", np.zeros(0))
-    count = (seen >= 0) & (seen <= _MOST_IMAGES)  # NaN is neither
+    count = (seen >= 0) & (seen <= _MAX_IMAGES)  # NaN is neither
     seen = seen[count]
     later_least = np.minimum.accumulate(np.append(seen, np.inf)[::-1])[::-1][1:]
     keep = seen < later_least
     back = seen[1:][np.diff(seen) <= 0]
-    return {name: np.clip(column[count][keep], -_DRAWABLE, _DRAWABLE) for name, column in metrics.items()}, back
+    return {name: np.clip(column[count][keep], -_PAINTABLE, _PAINTABLE) for name, column in metrics.items()}, back
 
 
 def smooth(values: Column, window: int) -> Column:
     """Centred moving mean over `window` rows after a median over five, so that a lone spike leaves no plateau.
 
-    The window is narrower at the start, where curves are steep. NaN is left out; NaN where there is nothing else.
+    The window is narrower at the start, where curves are steep. Ignores NaN; NaN where a window has nothing else.
     """
     calm = _median_of_five(values)
     finite = np.isfinite(calm)

@@ -1,4 +1,4 @@
-"""A figure about a set of images: sizes, kinds, classes."""
+"""A figure about a dataset: sizes, kinds and classes of its images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_BARS = 20
 
 
 def figure_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], classes: Mapping[str, int]) -> bytes:
-    """As a PNG: how wide and high the images are, their kinds, and how many each class has.
+    """A PNG of the sizes of images, and of how many there are of each kind and class.
 
     Args:
         sizes: (height, width) of each image.
-        kinds: images of each kind; classes: of each class, none where there are none.
+        kinds, classes: number of images of each; `classes` may be empty.
     """
     bars = sorted(classes.items(), key=lambda pair: -pair[1])[:MAX_BARS]
     figure = new_figure(10, 4.2 + (0.24 * len(bars) + 0.9 if bars else 0))
@@ -56,7 +56,7 @@ def _sizes(axes: Axes, sizes: Sequence[tuple[int, int]]) -> None:
     axes.set_ylim(low, high)
     axes.set_xlabel("width in pixels", color=SOFT_INK)
     axes.set_ylabel("height in pixels", color=SOFT_INK)
-    axes.set_title("sizes; on the line they are square, larger dots are more images", size=10, color=INK, loc="left")
+    axes.set_title("sizes: square images lie on the line, larger dots are more images", size=10, color=INK, loc="left")
     soften(axes)
 
 

@@ -29,14 +29,14 @@ EPOCH_COLUMNS = {
     "penalty": "penalty",
     "gradient_norm": "gradient norm",
 }
-"""Means over an epoch; real and fake are the critic's scores."""
+"""Means over an epoch; real and fake are critic scores."""
 
 
 def loss_table(metrics: Mapping[str, NDArray[np.float64]], rows: int = ROWS) -> list[str]:
-    """A head and at most `rows` lines, spread evenly over the run, the last row of the run among them.
+    """A header and at most `rows` lines, spread evenly over the run, up to its last row.
 
-    Each figure is the mean of the rows that its line stands for; counts are those at the end. Columns in which nothing
-    was measured are left out. Rows that a roll-back undid do not count.
+    Each number is the mean of the rows of its line; counts are those of the last one. Skips columns without numbers,
+    and rows that a roll-back undid.
     """
     kept, _ = without_abandoned(metrics)
     count = len(kept.get("images_seen", ()))
@@ -58,38 +58,38 @@ def loss_table(metrics: Mapping[str, NDArray[np.float64]], rows: int = ROWS) -> 
 
 
 def epoch_table(metrics: Mapping[str, NDArray[np.float64]]) -> list[str]:
-    """A head, a line an epoch and a line on the whole run; nothing where no row says its epoch.
+    """A header, a line per epoch and a line about the whole run; nothing if no row has an epoch.
 
-    The k-th line is the mean over rows with k - 1 < epoch <= k; an epoch in which no row ends (rows are longer than
-    epochs) has no line. An epoch's seconds are those between its two ends, which may lie between two rows. The last one
-    is shown with its share where it is not whole. Rows that a roll-back undid do not count.
+    Line k is the mean over rows with k - 1 < epoch <= k; an epoch in which no row ends (rows longer than epochs) has no
+    line. Seconds of an epoch are interpolated between rows. An incomplete last epoch shows its percentage. Skips rows
+    that a roll-back undid.
     """
     kept, _ = without_abandoned(metrics)
-    at = kept.get("epoch", np.zeros(0))
-    rows = np.isfinite(at) & (at > 0)
-    at = at[rows]
-    if not len(at):
+    epoch = kept.get("epoch", np.zeros(0))
+    rows = np.isfinite(epoch) & (epoch > 0)
+    epoch = epoch[rows]
+    if not len(epoch):
         return []
-    numbers, which = np.unique(np.ceil(at), return_inverse=True)
+    numbers, which = np.unique(np.ceil(epoch), return_inverse=True)
     groups = [np.flatnonzero(which == i) for i in range(len(numbers))]
-    last = at.max()
-    share = 1 - (numbers[-1] - last)
-    part = f" ({np.floor(100 * share):.0f}%)" if share < 1 else ""
+    last = epoch.max()
+    fraction = 1 - (numbers[-1] - last)
+    part = f" ({np.floor(100 * fraction):.0f}%)" if fraction < 1 else ""
     names = ["epoch", *map(figure, numbers)]
     cells = [
         [*(name + " " * len(part) for name in names[:-1]), names[-1] + part],
-        ["kimg", *(figure(kept["images_seen"][rows][one[-1]] / 1000, 1) for one in groups)],
+        ["kimg", *(figure(kept["images_seen"][rows][group[-1]] / 1000, 1) for group in groups)],
     ]
     for name, title in EPOCH_COLUMNS.items():
         values = kept.get(name, np.zeros(0))
         if np.isfinite(values).any():
-            cells.append([title, *(_mean(values[rows][one], whole=False) for one in groups)])
+            cells.append([title, *(_mean(values[rows][group], whole=False) for group in groups)])
     seconds = kept.get("seconds", np.full(len(rows), np.nan))[rows]
     timed = np.isfinite(seconds)
     if not timed.any():
         return _side_by_side(cells)
-    ends = np.interp([numbers - 1, np.minimum(numbers, last)], np.append(0, at[timed]), np.append(0, seconds[timed]))
-    cells.append(["seconds", *(figure(took, 1 if took < _SHORT_S else 0) for took in ends[1] - ends[0])])
+    ends = np.interp([numbers - 1, np.minimum(numbers, last)], np.append(0, epoch[timed]), np.append(0, seconds[timed]))
+    cells.append(["seconds", *(figure(span_s, 1 if span_s < _SHORT_S else 0) for span_s in ends[1] - ends[0])])
     return [*_side_by_side(cells), _pace(last, ends[1, -1])]
 
 
@@ -106,13 +106,13 @@ def _pace(epochs: float, seconds: float) -> str:
 
 
 def _side_by_side(columns: list[list[str]]) -> list[str]:
-    """Lines of the columns, each of them flush right."""
+    """Joins columns into lines, each column aligned right."""
     aligned = [[text.rjust(max(map(len, column))) for text in column] for column in columns]
     return ["  ".join(line) for line in zip(*aligned, strict=True)]
 
 
 def _mean(values: NDArray[np.float64], whole: bool) -> str:
-    good = values[np.isfinite(values)]
-    if not len(good):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return "-"
-    return figure(good.mean()) if whole else f"{good.mean():.4g}"
+    return figure(finite.mean()) if whole else f"{finite.mean():.4g}"

@@ -136,4 +136,4 @@ def test_another_image_each_time() -> None:
     rng = np.random.default_rng(0)
     says = refusal(lambda i: rng.integers(0, 256, (16, 12, 3), dtype=np.uint8))
     assert "none of the first 10 images can be used: [i] returned another image the second time; " in says
-    assert "let it give the same one each time, without changes by chance, all of them" in says
+    assert "return the same image each time, without random changes, all of them" in says

@@ -9,7 +9,9 @@ from unittest import mock
 
 import pytest
 
+from kantor.app.decisions import Decisions
 from kantor.app.training.auto import with_intervals
+from kantor.app.training.length import choose_resumed_length
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.start import train
 from kantor.app.training.terminal import Terminal
@@ -137,3 +139,14 @@ def test_a_rate_is_measured_in_ordinary_cycles() -> None:
     assert stream.position == 0  # rewound
     assert 0 < len(taken) < 10_000
     assert steps.config.cycle.overdose_steps == 10_000  # type: ignore[union-attr]
+
+
+def test_the_rate_of_a_resumed_run_is_that_of_the_steps_decided() -> None:
+    """With `train.compile` decided, the length that a budget allows is measured on compiled steps."""
+    measured: list[Any] = []
+    run: Any = SimpleNamespace(store=SimpleNamespace(count=10))
+    run.with_config = lambda config: measured.append(config) or SimpleNamespace()
+    config = overridden(resolve(), {"train.images": 100, "train.compile": True})
+    with mock.patch("kantor.app.training.length._measured_rate", lambda parts: 1000.0):
+        choose_resumed_length(Decisions(config), run, TrainOptions(budget_s=10.0), 100, from_budget=True)
+    assert [one.train.compile for one in measured] == [True]

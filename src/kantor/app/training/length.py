@@ -87,7 +87,8 @@ def choose_resumed_length(
 ) -> None:
     """Sets the length of a resumed run. seen, from_budget: as of `resumed_length`."""
     config = decisions.config
-    total = resumed_length(options, config, parts.store.count, seen, from_budget, lambda: _measured_rate(parts))
+    decided = parts.with_config(config)  # compiled, if that was decided
+    total = resumed_length(options, config, parts.store.count, seen, from_budget, lambda: _measured_rate(decided))
     if total != config.train.images:
         decisions.set("train.images", total, "the new length of the run")
     else:

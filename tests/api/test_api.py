@@ -151,13 +151,14 @@ def test_answers_to_events() -> None:
     assert kantor.load("latest").images_seen >= 24
 
 
-def test_latents_of_ones_own() -> None:
+def test_images_from_latents() -> None:
+    assert kantor.Model.draw is kantor.Model.from_latents  # its old name
     model = kantor.train("glyphs", overrides={**TINY, "data.glyphs.count": 60}, **FEW).model()
-    np.testing.assert_array_equal(model.draw(model.latents([4, 9])), model.generate([4, 9]))
+    np.testing.assert_array_equal(model.from_latents(model.latents([4, 9])), model.generate([4, 9]))
     assert model.generate([]).shape == (0, 16, 16, 3)
     assert repr(model) == "<Model: 16x16 RGB, 64 images seen>"
     for call, says in (
-        (lambda: model.draw(np.zeros((2, 3))), r"their shape is \[2, 3\]"),
+        (lambda: model.from_latents(np.zeros((2, 3))), r"their shape is \[2, 3\]"),
         (lambda: model.generate([1.5]), r"1.5 is not a seed"),  # type: ignore[list-item]
         (lambda: model.generate("0-3"), "0 is not a seed"),  # type: ignore[arg-type]
         (lambda: model.generate(-1), "-1 is not a seed"),
@@ -222,11 +223,11 @@ def test_pack_and_presets() -> None:
         (lambda: kantor.train("glyphs", time_budget="soon", quiet=True), kantor.ConfigError, "not a duration"),
         (lambda: kantor.train(np.zeros((3, 8, 8)), quiet=True), kantor.DataError, "float64"),
         (lambda: kantor.train(np.zeros((0, 8, 8), np.uint8), quiet=True), kantor.DataError, r"\[0, 8, 8\]"),
-        (lambda: kantor.train([np.zeros((8, 8)), np.zeros((9, 8))], quiet=True), kantor.DataError, "not of one size"),
+        (lambda: kantor.train([np.zeros((8, 8)), np.zeros((9, 8))], quiet=True), kantor.DataError, "differ in size"),
         (lambda: kantor.train([], quiet=True), kantor.DataError, "type list"),
         (lambda: kantor.train({1: 2}, quiet=True), kantor.DataError, "type dict"),
         (lambda: kantor.train(np.zeros((3, 8, 8), np.uint8), labels=[1], quiet=True), kantor.DataError, "1 labels for 3"),
-        (lambda: kantor.train(np.zeros((2, 8, 8), np.uint8), labels=[1, .5], quiet=True), kantor.DataError, "no class"),
+        (lambda: kantor.train(np.zeros((2, 8, 8), np.uint8), labels=[1, .5], quiet=True), kantor.DataError, "not a class"),
         (lambda: kantor.train("glyphs", labels=[1, 2], quiet=True), kantor.ConfigError, "in memory"),
         (lambda: kantor.train("glyphs", time_budget=-5, quiet=True), kantor.ConfigError, "-5: leaves no time"),
         (lambda: kantor.train("glyphs", time_budget=0, quiet=True), kantor.ConfigError, "0: leaves no time"),

@@ -1,6 +1,6 @@
-"""Kantor from Python: train, load and draw with the same words and the same errors as on the command line.
+"""Kantor from Python: train, load and generate with the words and errors of the command line.
 
-Everything here is also there as `kantor.NAME`.
+Everything here is also available as `kantor.NAME`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ __all__ = [
 
 
 def generator(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: registers a generator of your own, for `generator.kind = "custom"`, `generator.name = name`.
+    """Decorator that registers a custom generator, for `generator.kind = "custom"`, `generator.name = name`.
 
-    What is decorated is called with (config, spec, classes) and gives a torch module with `traits`:
+    The decorated function or class takes (config, spec, classes) and returns a torch module with `traits`:
     (latents [N, D], labels [N] or None, condition) -> [N, C, H, W] in [-1, 1]. See docs/extend.md.
     """
     return _own(OWN_GENERATORS, name)
 
 
 def critic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: registers a critic of your own, for `critic.kind = "custom"`, `critic.name = name`.
+    """Decorator that registers a custom critic, for `critic.kind = "custom"`, `critic.name = name`.
 
     Like `generator`; the module is (images [N, C, H, W], labels [N] or None, condition) -> scores [N].
     """
@@ -70,14 +70,14 @@ def pack(
     overwrite: bool = False,
     **fields: Any,
 ) -> list[str]:
-    """Brings images to one size, once, as `kantor pack` does.
+    """Resizes images once, into a packed dataset, as `kantor pack` does.
 
     Args:
-        source: a folder, archive or file; or several, which become one set.
+        source: a folder, archive or file; or several, which become one dataset.
         format: "npy" for Kantor; "tfrecord" or "webdataset".
-        fields: of the configuration's [data]: size="64", crop=108, fit="contain" ...
+        fields: any fields of [data] in the configuration: size="64", crop=108, fit="contain" ...
     Returns:
-        What was done, in lines for people.
+        Lines that say what was done.
     """
     if not isinstance(source, str | Path) and not (
         isinstance(source, list | tuple) and source and all(isinstance(path, str | Path) for path in source)
@@ -91,7 +91,7 @@ def pack(
 
 
 def presets() -> dict[str, str]:
-    """The recipes that come with Kantor: name -> what it is.
+    """The recipes that come with Kantor, by name, each with a line of description.
 
     >>> import kantor
     >>> "wgan-gp" in kantor.presets()

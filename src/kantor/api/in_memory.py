@@ -1,4 +1,4 @@
-"""Images that are in memory: kept in the cache, so that a run can be resumed."""
+"""Images in memory: written to the cache, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _CHANNELS = (1, 3, 4)
 
 
 def keep(images: Any, labels: Any, cache: Path) -> tuple[Path, Path | None]:
-    """Files of the images and of their classes, named by what is in them.
+    """Writes images and classes to files named by their content; returns the paths.
 
     Args:
         images: uint8 [N, H, W] or [N, H, W, C], an array or a tensor, which may be [N, C, H, W]; or a list of arrays,
             tensors or Pillow images of one size and kind.
         labels: a name or a number for each image, or None.
     Raises:
-        DataError: they are something else.
+        DataError: images or labels of another type, shape or number.
     """
     array = _as_array(images)
     names = None if labels is None else _as_names(labels, len(array))
@@ -65,9 +65,11 @@ def _as_array(images: Any) -> NDArray[np.uint8]:
         images = images.transpose(0, 2, 3, 1)
     if not isinstance(images, np.ndarray):
         do = f'register it with kantor.source("NAME", it), and train on "{PREFIX}NAME"'
-        raise DataError("data", f"images of type {type(images).__name__} have no name that a run could remember", do)
-    right = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in _CHANNELS)
-    if images.dtype != np.uint8 or not right or not images.size:
+        raise DataError(
+            "data", f"images of type {type(images).__name__} need a name, by which a run can find them again", do
+        )
+    has_image_shape = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in _CHANNELS)
+    if images.dtype != np.uint8 or not has_image_shape or not images.size:
         what = f"an array of {images.dtype}, shape {list(images.shape)}"
         raise DataError(
             "data", what, "give uint8 images [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
@@ -76,19 +78,19 @@ def _as_array(images: Any) -> NDArray[np.uint8]:
 
 
 def _stacked(images: Sequence[Any]) -> NDArray[Any]:
-    """Arrays or Pillow images of one size and kind, as one array."""
-    kinds = {(p.mode, p.size) if isinstance(p, Image.Image) else getattr(p, "shape", type(p)) for p in images}
-    arrays = all(isinstance(p, np.ndarray | Image.Image) for p in images)
-    if len(kinds) > 1 or not arrays or {p.mode for p in images if isinstance(p, Image.Image)} - {"L", "RGB", "RGBA"}:
-        do = f'kantor.source("NAME", the list) takes images of all sizes and kinds; then train on "{PREFIX}NAME"'
-        raise DataError("data", "the images of this list are not of one size and kind", do)
-    return np.stack([np.asarray(p) for p in images])
+    """Stacks arrays or Pillow images of one size and kind."""
+    kinds = {(i.mode, i.size) if isinstance(i, Image.Image) else getattr(i, "shape", type(i)) for i in images}
+    arrays = all(isinstance(i, np.ndarray | Image.Image) for i in images)
+    if len(kinds) > 1 or not arrays or {i.mode for i in images if isinstance(i, Image.Image)} - {"L", "RGB", "RGBA"}:
+        do = f'kantor.source("NAME", the list) accepts images of any size and kind; then train on "{PREFIX}NAME"'
+        raise DataError("data", "the images of this list differ in size or kind", do)
+    return np.stack([np.asarray(image) for image in images])
 
 
 def _as_names(labels: Any, count: int) -> list[str]:
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     if len(values) != count:
-        raise DataError("labels", f"{len(values)} labels for {count} images", "give one an image")
+        raise DataError("labels", f"{len(values)} labels for {count} images", "give one per image")
     return [_name(value) for value in values]
 
 
@@ -100,4 +102,4 @@ def _name(label: Any) -> str:
             raise TypeError
         return str(operator.index(label))
     except TypeError:
-        raise DataError("labels", f"{label!r} is no class", "give names, or whole numbers") from None
+        raise DataError("labels", f"{label!r} is not a class", "give names, or whole numbers") from None

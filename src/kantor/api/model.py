@@ -25,7 +25,7 @@ Classes = Sequence[str | int] | str | int | None
 
 
 class HasPath(Protocol):
-    """A `Run`."""
+    """Anything with a path, such as a `Run`."""
 
     @property
     def path(self) -> Path: ...
@@ -38,8 +38,8 @@ class Model:
     Attributes:
         network: the module, which `to` moves: (latents [N, D], labels [N] or None) -> float32 [N, C, H, W] in [-1, 1].
         spec: size of its images.
-        class_names: of a conditional model, in the order of its labels; else empty.
-        images_seen: real images that its critic had been shown.
+        class_names: classes of a conditional model, in the order of its labels; () of any other.
+        images_seen: real images shown to its critic in training.
     """
 
     network: Any
@@ -57,7 +57,7 @@ class Model:
         return int(self._card.generator.latent_dim)
 
     def latents(self, seeds: Sequence[int] | int, truncation: float = 1.0) -> NDArray[np.float32]:
-        """The latents of `seeds`, float32 [N, D]: the same for ever."""
+        """The latents of `seeds`, float32 [N, D]; they never change."""
         return latents(seeds, self.latent_dim, self._card.generator.latent, truncation)
 
     def generate(
@@ -66,22 +66,22 @@ class Model:
         classes: Classes = None,
         truncation: float = 1.0,
     ) -> Images:
-        """The images of `seeds`.
+        """Generates the images of `seeds`.
 
         Args:
-            seeds: one or many. A seed is the same image, however many are drawn together.
-            classes: of a conditional model: names or numbers, one for all or one for each seed; None takes them in
+            seeds: one or many. A seed always gives the same image, however many are generated together.
+            classes: names or numbers for a conditional model, one for all or one for each seed; None takes all in
                 turn.
             truncation: below 1: more typical, less varied images.
         Returns:
             uint8 [N, H, W, C].
         Raises:
-            ConfigError: a seed or class that is none.
+            ConfigError: there is no such seed or class.
         """
-        return self.draw(self.latents(seeds, truncation), classes)
+        return self.from_latents(self.latents(seeds, truncation), classes)
 
-    def draw(self, latents: NDArray[np.float32], classes: Classes = None) -> Images:
-        """The images of latents of your own.
+    def from_latents(self, latents: NDArray[np.float32], classes: Classes = None) -> Images:
+        """Generates images from latents.
 
         Args:
             latents: float [N, D].
@@ -95,28 +95,30 @@ class Model:
         labels = class_numbers(_listed(classes), self._card, len(z))
         return generate_images(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
 
+    draw = from_latents  # its name until 0.2
+
     def walk(
         self, seeds: Sequence[int], frames: int = 60, straight: bool = False, loop: bool = False,
         easing: Easing = "linear", truncation: float = 1.0, classes: Classes = None,
     ) -> Images:  # fmt: skip
-        """Images on the way from seed to seed, as `kantor walk` draws them.
+        """Generates images on the way from seed to seed, as `kantor walk` does.
 
         Args:
             seeds: two or more.
             frames: images from one seed to the next, the first of them the seed's own.
-            straight: in straight lines, not along the sphere near which normal latents lie.
-            loop: one more leg leads back to the first seed.
-            easing: "smooth" starts and ends slowly at each seed.
+            straight: walk in straight lines, not along the sphere near which normal latents lie.
+            loop: walk back to the first seed.
+            easing: "smooth" slows down at each seed.
             classes: as for `generate`; between two classes their vectors are blended.
         Returns:
             uint8 [F, H, W, C].
         Raises:
-            ConfigError: fewer than two seeds, or an argument that is none.
+            ConfigError: fewer than two seeds, or another argument that cannot be used.
         """
         if np.ndim(seeds) != 1 or len(seeds) < 2:
-            raise ConfigError("seeds", "a walk leads from one seed to another", "name two or more")
+            raise ConfigError("seeds", "a walk needs two or more seeds", "name more")
         if frames < 1:
-            raise ConfigError("frames", f"{frames} images from seed to seed", "ask for 1 or more")
+            raise ConfigError("frames", f"{frames} images from seed to seed are too few", "ask for 1 or more")
         if easing not in get_args(Easing):
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
         z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
@@ -137,13 +139,13 @@ def load(
     runs: str | Path = "runs",
     device: str = "cpu",
 ) -> Model:
-    """A trained generator.
+    """Loads a trained generator: its EMA, in eval mode.
 
     Args:
-        model: a run (as `train` gives it, its directory, number, or "latest"), a checkpoint in it, or a
+        model: a run (as `train` returns it, its directory, number, or "latest"), a checkpoint in it, or a
             generator.safetensors.
-        raw: the newest weights instead of their running average.
-        checkpoint: an older one of the run, by its number of images.
+        raw: use the newest weights instead of their EMA.
+        checkpoint: use an older checkpoint of the run, by its number of images.
     Raises:
         ModelError: there is no such model, or it is damaged.
     """

@@ -1,4 +1,4 @@
-"""What a shell offers after a flag, beside the flags themselves. Loads nothing heavy."""
+"""Values that a shell offers after a flag. Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 
 def presets(incomplete: str) -> list[str]:
-    """Names of presets that begin so."""
+    """Names of presets that begin with `incomplete`."""
     from kantor.config.io import preset_names
 
     return [name for name in preset_names() if name.startswith(incomplete)]
 
 
 def runs(incomplete: str) -> list[str]:
-    """Run directories under runs/ whose path, or number, begins so, and "latest"."""
-    found = sorted(str(path.parent) for path in Path("runs").glob("*/config.toml"))
-    return [name for name in ["latest", *found] if name.startswith(incomplete)]
+    """Run directories under runs/, and "latest", that begin with `incomplete`."""
+    folders = sorted(str(path.parent) for path in Path("runs").glob("*/config.toml"))
+    return [name for name in ["latest", *folders] if name.startswith(incomplete)]
 
 
 def fields(incomplete: str) -> list[str]:
-    """SECTION.FIELD= for --set, of all variants."""
+    """SECTION.FIELD= for --set, of all variants, that begin with `incomplete`."""
     from kantor.config.schema import Config
 
     return [f"{name}=" for name in sorted(set(_fields(Config))) if name.startswith(incomplete)]
 
 
 def pack_fields(incomplete: str) -> list[str]:
-    """Those that pack takes."""
+    """data.FIELD= for --set of kantor pack."""
     return [name for name in fields(incomplete) if name.startswith("data.")]
 
 
@@ -45,7 +45,7 @@ def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a type is or may be; tables whose keys the user names have none."""
+    """The sections that a field of this type can hold; tables with keys of the user's choice have none."""
     from pydantic import BaseModel
 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -1,4 +1,4 @@
-"""`kantor`: the commands, and what becomes of errors."""
+"""`kantor`: its commands, and how errors end them."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ add_command(app, PresetsOptions, presets)
 add_command(app, DeviceOptions, doctor)
 add_command(app, DeviceOptions, selftest)
 
-_OF_THE_SYSTEM = {  # what it refuses is no bug of ours; a file that is not there may be
+_SYSTEM_ERRORS = {  # refused by the system, so not our bug; a missing file may be one
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES,
     errno.EPERM, errno.ENAMETOOLONG,
 }  # fmt: skip
 FOREIGN = {
-    "--gamma": "the weight of R1 is --set objective.penalties.r1.weight=GAMMA/2, and r2 likewise",
-    "--snap": "checkpoints come every --set train.snapshot_images=4000*SNAP images",
-    "--cfg": "networks and objectives are chosen with --preset",
-    "--cond": "training with labels is --conditional",
-    "--data": "the data are the first argument: kantor train DATA",
-    "--gpus": "training on several GPUs is not there yet; leave it out",
+    "--gamma": "use --set objective.penalties.r1.weight=GAMMA/2, and the same for r2",
+    "--snap": "use --set train.snapshot_images=4000*SNAP",
+    "--cfg": "use --preset, which chooses networks and objective",
+    "--cond": "use --conditional to train with class labels",
+    "--data": "give the data as first argument: kantor train DATA",
+    "--gpus": "leave it out: Kantor trains on one GPU",
 }
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version."),
-    debug: bool = typer.Option(False, "--debug", help="Show where errors come from."),
+    version: bool = typer.Option(False, "--version", help="Print the version"),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error"),
 ) -> None:
     if version:
         print(f"kantor {__version__}")  # noqa: T201
@@ -92,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _fail(str(error), error.exit_code, debug)
     except (typer.Abort, KeyboardInterrupt):
-        again = "run the same command again to go on" if words[:1] == ["pack"] else "nothing is half written"
-        _fail(f"stopped: by Ctrl-C; {again}", 130, debug)
+        advice = "run the same command again to continue" if words[:1] == ["pack"] else "no file was left half written"
+        _fail(f"stopped: by Ctrl-C; {advice}", 130, debug)
     except TyperException as error:
         _fail_usage(error, debug)
     except BrokenPipeError:  # the reader of our output has gone
@@ -103,22 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if out_of_memory(error):
             do = "use a smaller --batch or --size" if words[:1] == ["train"] else "close other programs"
-            _fail(f"memory: there is not enough of it; {do}", 5, debug)
-        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            _fail(f"memory: not enough is free; {do}", 5, debug)
+        if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
             from kantor.disk_errors import as_resource_error
 
             refused = as_resource_error(error, error.filename or "a file")
             _fail(str(refused), refused.exit_code, debug)
         log = _crash_log()
         _fail(
-            f"kantor: a bug of ours ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}",
+            f"kantor: internal error ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}",
             70,
             debug,
         )
 
 
 def _require_folder() -> None:
-    """The folder that we are in may have been deleted, which libraries tell in words of their own."""
+    """Raises ResourceError if the current folder has been deleted, which libraries report in obscure words."""
     from kantor.errors import ResourceError
 
     try:
@@ -137,16 +137,16 @@ def _refuse_foreign(words: Sequence[str]) -> None:
 
 
 def _fail_usage(error: TyperException, debug: bool) -> None:
-    """A wrong flag or argument; or no argument where one is wanted, which shows the help."""
+    """Ends with exit code 2 after a wrong flag or argument; `kantor` alone has shown its help."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.exit(2)
     where = context.command_path if context else "kantor"
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if "unexpected extra argument" in message:
-        message += "; lists such as 3,9 have no spaces"
+        message += "; write lists without spaces: 3,9"
         if where == "kantor train":
-            message += ", and several folders become one set with kantor pack A B --out AB"
+            message += ", and combine several folders with kantor pack A B --out AB"
     _fail(f"{where}: {printable(message).strip().rstrip('.')}; see {where} --help", 2, debug)
 
 
@@ -159,7 +159,7 @@ def _fail(message: str, code: int, debug: bool) -> None:
 
 
 def _crash_log() -> str:
-    """Keeps the traceback, without the user's home folder in it; gives the file's name."""
+    """Writes the traceback, without the user's home folder, to a file; returns its name."""
     text = traceback.format_exc().replace(str(Path.home()), "~")
     path = Path(f"kantor-crash-{time.strftime('%Y%m%d-%H%M%S')}.log")
     try:

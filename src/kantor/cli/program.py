@@ -1,4 +1,4 @@
-"""How the program was called, so that a line to copy works where the user stands."""
+"""How the program was called, so that commands shown to the user can be copied."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def called_as(argv0: str, on_path: str | None) -> str:
-    """What to write before the command: "kantor", ".venv/bin/kantor" or "python -m kantor".
+    """The words before the command: "kantor", ".venv/bin/kantor" or "python -m kantor".
 
     Args:
         argv0: sys.argv[0].
-        on_path: where a shell finds `kantor`, or None.
+        on_path: `kantor` as a shell finds it, or None.
     """
     path = Path(argv0)
     if path.name == "__main__.py":

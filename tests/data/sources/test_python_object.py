@@ -187,7 +187,7 @@ def test_what_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert "error: python:mine: it is not registered; import the Python module" in capsys.readouterr().err
     with pytest.raises(kantor.ConfigError, match="int has no len"):
         kantor.source("mine", 3)  # type: ignore[arg-type]
-    with pytest.raises(kantor.DataError, match="have no name that a run could remember; register it"):
+    with pytest.raises(kantor.DataError, match="need a name, by which a run can find them again; register it"):
         kantor.train(Images(3, array))  # type: ignore[arg-type]
     kantor.source("none", [])
     with pytest.raises(kantor.DataError, match="no images here"):

@@ -17,6 +17,7 @@ from kantor.api.training import TrainKeywords
 from kantor.app import units
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.options import Flag, Options, options_of
+from kantor.app.sampling.options import SonifyOptions
 from kantor.app.training.options import TrainOptions
 from kantor.cli.main import app
 from kantor.errors import ConfigError
@@ -98,6 +99,11 @@ def test_a_run_resumes_with_its_own_configuration() -> None:
         with pytest.raises(ConfigError, match="its own configuration"):
             TrainOptions.from_words({"resume": "latest", **words})
     assert TrainOptions.from_words({"resume": "latest", "preset": "default"}).resume == "latest"
+
+
+@pytest.mark.parametrize(("mode", "name"), [("grey", "gray"), ("color", "colour"), ("stacked", "stacked")])
+def test_both_spellings_of_a_mode(mode: str, name: str) -> None:
+    assert SonifyOptions.from_words({"source": "fish", "out": "sounds", "mode": mode}).mode == name
 
 
 def test_thousands_of_images() -> None:

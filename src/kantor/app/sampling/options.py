@@ -133,7 +133,12 @@ class SonifyOptions(Options):
     ]
     out: Annotated[Path, Flag("Write sounds to this folder", metavar="DIR")]
     mode: Annotated[
-        str, Flag("Scan in colour, in gray (one tone a row), or stacked (all rows at once)", metavar="NAME")
+        str,
+        Flag(
+            "Scan in colour, in gray (one tone a row), or stacked (all rows at once)",
+            metavar="NAME",
+            parse=lambda mode, where: {"grey": "gray", "color": "colour"}.get(mode, mode),
+        ),
     ] = "colour"
     format: Annotated[str, Flag("Write wav, mp3 or ogg", metavar="KIND")] = "wav"
     count: Annotated[

@@ -144,7 +144,7 @@ class TrainOptions(Options):
             for name, given in (("preset", options.preset != "default"), ("batch", options.batch == "auto")):
                 if given:
                     where = f"--{name}" if as_flags else name
-                    raise ConfigError(where, "a run resumes with its own configuration", "leave it out, or resume")
+                    raise ConfigError(where, "a run resumes with its own configuration", "leave it out")
         return options
 
     @property

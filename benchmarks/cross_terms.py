@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.training.parts import build
 from kantor.config.io import resolve
@@ -34,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         for seed in range(options.seeds):
             config = resolve("wgan-gp", overrides={**FIELDS, "critic.minibatch_stddev": group, "train.seed": seed})
-            store, config, _ = open_set(config, 32, Path(cache), lambda *_: None, lambda _: None)
+            store, config, _ = open_set(config, 32, DatasetCache(Path(cache)))
             parts = build(config, store, torch.device("cpu"), "float32")
             state, feed, steps = parts.state(), parts.feed, parts.steps()
             for _ in range(60):

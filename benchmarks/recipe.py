@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kantor.app.dataset.prepare import cache_folder, open_set
+from kantor.app.dataset.cache import DatasetCache, cache_folder
+from kantor.app.dataset.prepare import open_set
 from kantor.config.io import parse_override, resolve
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
@@ -148,7 +149,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="folder for a sheet of each run")
     options = parser.parse_args()
     cache = cache_folder(None)
-    store, _, _ = open_set(resolve(), 32, cache, lambda *_: None, print)
+    store, _, _ = open_set(resolve(), 32, DatasetCache(cache, note=print))
     classifier = trained_classifier(store, cache / "benchmarks" / "letters.pt")
     real = features(classifier, store.whole())
     print(f"real against real: {frechet(real[::2], real[1::2]):.2f}")

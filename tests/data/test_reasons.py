@@ -70,7 +70,7 @@ def test_what_counts_as_a_bad_image(name: str, reason: Reason, bad: bool) -> Non
 def test_all_images_are_smaller_than_the_crop(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         pack(Fake(5), DataConfig(crop=9), ImageSpec(8, 8, 3), tmp_path / "set")
-    assert str(caught.value).endswith("is smaller than the crop of 9; use a smaller --crop, or --crop 0 to cut nothing")
+    assert str(caught.value).endswith("is smaller than the crop of 9; use a smaller --crop, or --crop 0 for none")
 
 
 def test_a_journal_of_an_earlier_version_has_sentences_only() -> None:

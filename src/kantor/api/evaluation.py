@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from kantor.api.in_memory import keep
 from kantor.api.model import HasPath, Model
-from kantor.app.dataset.prepare import cache_folder
+from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation import write
 from kantor.app.evaluation.evaluate import evaluate_subject
 from kantor.app.evaluation.options import EvaluateOptions

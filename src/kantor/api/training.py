@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kantor.api.in_memory import keep
 from kantor.api.model import Model, load
-from kantor.app.dataset.prepare import cache_folder
+from kantor.app.dataset.cache import cache_folder
 from kantor.app.options import describe
 from kantor.app.training.interrupt import Interrupt
 from kantor.app.training.options import TrainOptions

@@ -68,9 +68,6 @@ class Decisions:
         return "\n".join(f"{name:<{name_width}}  {value:<{value_width}}  {why}".rstrip() for name, value, why in rows)
 
 
-Filled = Decision
-
-
 def fill(config: Config, values: dict[str, tuple[Any, str]]) -> tuple[Config, list[Decision]]:
     """`config` with dotted fields set, and the decisions that this makes."""
     config = overridden(config, {name: value for name, (value, _) in values.items()})

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kantor.app.dataset.prepare import cache_folder
+from kantor.app.dataset.cache import cache_folder
 from kantor.app.environment import versions
 from kantor.config.io import resolve
 from kantor.data.loading.feed import to_float

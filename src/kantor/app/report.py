@@ -16,7 +16,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.dataset.prepare import condition_channels
+from kantor.app.dataset.image_size import condition_channels
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.errors import printable

@@ -228,4 +228,4 @@ class Loop:
         return self.bus.emit(Saved(images_seen, path))
 
     def _epoch(self) -> float:
-        return self.state.counters.images_seen / self.feed.images.count
+        return self.state.counters.images_seen / self.feed.dataset.count

@@ -212,7 +212,7 @@ class Steps:
 
     def _steps_to_do(self, state: State, feed: Feed) -> tuple[int, int]:
         """(critic steps, generator steps) of the cycle that begins, which is counted in its epoch."""
-        counters, epoch = state.counters, state.counters.images_seen // feed.images.count
+        counters, epoch = state.counters, state.counters.images_seen // feed.dataset.count
         if epoch != counters.epoch:
             counters.epoch, counters.epoch_cycle = epoch, 0
         counters.epoch_cycle += 1
@@ -233,7 +233,7 @@ class Steps:
         progress = TrainingProgress(
             counters.cycle,
             counters.attempt,
-            counters.images_seen / feed.images.count,
+            counters.images_seen / feed.dataset.count,
             min(1.0, counters.images_seen / self.total_images),
             self.config.train.seed,
         )

@@ -62,7 +62,7 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytes
     lines = cache.make_room(tmp_path, 300, tmp_path / "new")
     assert [path.exists() for path in sets] == [True, False, True]
     assert (tmp_path / "holiday images" / "a.jpg").exists()
-    assert "removed 1 set of images" in lines[0]
+    assert "removed 1 dataset" in lines[0]
 
 
 def test_images_from_memory_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_waiting_for_another(tmp_path: Path) -> None:
             raise outcome
         return str(outcome)
 
-    assert cache.alone(make, lines.append, pause_s=0.01) == "done"
+    assert cache.wait_while_busy(make, lines.append, pause_s=0.01) == "done"
     assert len(lines) == 1
     assert "in use by process 7" in lines[0]
 
@@ -169,6 +169,6 @@ def test_what_is_allowed_counts_for_a_set_packed_earlier_too(
     assert exit_of(*words, "--max-bad", "20%") == 0
     capsys.readouterr()
     assert exit_of(*words) == 3
-    assert "5 of 40 images cannot be used, more than the 1% allowed; mend" in capsys.readouterr().err
+    assert "5 of 40 images cannot be used, more than the 1% allowed; fix" in capsys.readouterr().err
     assert exit_of(*words, "--max-bad", "12.5%") == 0
-    assert "files left out then: 5" in capsys.readouterr().out
+    assert "packed earlier; 5 files skipped then" in capsys.readouterr().out

@@ -69,8 +69,8 @@ def test_what_is_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
             assert min(opened.size) > 60
     text = capsys.readouterr().out
     assert "11 images can be used" in text
-    assert "say: 11 colour, 1 grey; shorter sides from 40 to 50" in text
-    assert "exact copies of other images: 1, see duplicates.png; the first: a/1.png = a/copy.png" in text
+    assert "image headers: 11 colour, 1 grey; shorter side 40 to 50 pixels" in text
+    assert "exact copies of other images: 1, see duplicates.png; first: a/1.png = a/copy.png" in text
     assert "--size 32" in text
 
 
@@ -128,7 +128,7 @@ def test_what_was_left_out_is_told_and_kept_with_the_run(
     small = ["--set", "generator.width=4", "--set", "critic.width=4", "--device", "cpu"]
     assert exit_of("train", folder, *words, *small) == 0
     out = capsys.readouterr().out
-    assert "left out 2 files" in out
+    assert "skipped 2 files" in out
     assert "  a/notes.txt: not an image (.txt)\n" in out
     (kept,) = (tmp_path / "r").glob("*/rejected.jsonl")
     assert {json.loads(line)["name"] for line in kept.read_text().splitlines()} == {"a/notes.txt", "b/broken.png"}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import kantor
+from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.evaluation.image_sets import GeneratedImages, choose_images
 from kantor.app.images import beside
@@ -193,7 +194,7 @@ def shapes(folder: Path, count: int) -> Path:
 def opened(source: Path, cache: Path, **fields: Any) -> tuple[PairedImages, Config]:
     named = {name.replace("__", "."): value for name, value in fields.items()}
     config = resolve(overrides={"data.source": str(source), "data.size": "16", **EDGES, **named})
-    store, config, _ = open_set(config, 16, cache, lambda *_: None, lambda _: None)
+    store, config, _ = open_set(config, 16, DatasetCache(cache))
     assert isinstance(store, PairedImages)
     return store, config
 
@@ -277,7 +278,7 @@ def test_sets_that_do_not_belong_together(tmp_path: Path) -> None:
     ("fields", "words"),
     [
         ({"data__edges": "canny"}, r"data\.edges = canny.*leave one of the two out"),
-        ({"data__augment__rotation": 5.0}, r"data\.augment.*--mirror turns both"),
+        ({"data__augment__rotation": 5.0}, r"data\.augment.*--mirror flips both"),
     ],
 )
 def test_data_refused(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
@@ -368,7 +369,7 @@ def test_stopped_and_resumed(tmp_path: Path) -> None:
     folder.rename(tmp_path / "away")
     notes: list[str] = []
     run, reason = train_until(None, "painter-colours", "float32", tmp_path / "b", cache, run, notes)
-    assert any("its packed copies in the cache serve" in note for note in notes)
+    assert any("using its packed copies in the cache" in note for note in notes)
     assert reason == "done"
     assert_same(run, wanted)
     shutil.rmtree(cache)

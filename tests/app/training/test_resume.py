@@ -192,7 +192,7 @@ def test_refusals(cache: Path, tmp_path: Path) -> None:
         refused(BusyError, f"in use by process {os.getpid()} on ")
     refused(ModelError, "is no run directory", run=tmp_path / "elsewhere")
     (folder / "3.png").write_bytes(encode(photo(seed=99), "PNG"))
-    refused(DataError, "not those that the run began with")
+    refused(DataError, "the images have changed since the run was started")
 
 
 @pytest.mark.parametrize("holdout", [0.0, 0.25])
@@ -211,12 +211,14 @@ def test_images_that_were_moved(tmp_path: Path, holdout: float) -> None:
 
     go_on(1)
     shutil.rmtree(cache)
-    with pytest.raises(DataError, match=r"images of the run are no longer there; bring them back, or say where"):
+    with pytest.raises(
+        DataError, match=r"images of the run are no longer there; restore them, or name their new place"
+    ):
         go_on(1)
     go_on(1, **{"data.source": str(new)})
     assert str(new) in (run / "config.toml").read_text()
     (new / "3.png").unlink()
-    with pytest.raises(DataError, match="not those that the run began with"):
+    with pytest.raises(DataError, match="the images have changed since the run was started"):
         go_on(1)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import absolute_source, open_set
 from kantor.app.environment import read
 from kantor.app.training.parts import build
@@ -47,11 +48,11 @@ def test_a_finished_run_is_lengthened_only_when_asked(tmp_path: Path) -> None:
 def test_a_damaged_cache_heals(tmp_path: Path) -> None:
     config = resolve(overrides=FIELDS)
     notes: list[str] = []
-    store, _, _ = open_set(config, 16, tmp_path, lambda *_: None, notes.append)
+    store, _, _ = open_set(config, 16, DatasetCache(tmp_path, note=notes.append))
     (images,) = tmp_path.rglob("images-00000.npy")
     whole = images.read_bytes()
     images.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    again, _, _ = open_set(config, 16, tmp_path, lambda *_: None, notes.append)
+    again, _, _ = open_set(config, 16, DatasetCache(tmp_path, note=notes.append))
     assert any("damaged" in note and "packed again" in note for note in notes)
     assert images.read_bytes() == whole
     assert again.fingerprint == store.fingerprint

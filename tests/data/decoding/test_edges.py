@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import packed_set
 from kantor.config.data import DataConfig
 from kantor.config.io import resolve
@@ -83,7 +84,7 @@ def test_arrays_of_the_right_shape_are_no_exception() -> None:
 
 def opened(cache: Path, **fields: object) -> Store:
     values = {"data.size": "24", "data.glyphs.count": 50} | {f"data.{k}": v for k, v in fields.items()}
-    store, config, _ = packed_set(resolve(overrides=values), 24, cache, lambda *_: None, lambda _: None)
+    store, config, _ = packed_set(resolve(overrides=values), 24, DatasetCache(cache))
     assert config.data.channels == {1: "gray", 3: "rgb"}[store.spec.channels]
     return store
 

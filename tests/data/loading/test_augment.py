@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.training.parts import build
 from kantor.config.data import AugmentConfig
@@ -243,7 +244,7 @@ def test_a_run_is_fed_as_its_configuration_says(tmp_path: Any) -> None:
     batches = []
     for fields in ({}, changed):
         config = resolve(overrides=values | fields)
-        store, config, _ = open_set(config, 16, tmp_path, lambda *_: None, lambda _: None)
+        store, config, _ = open_set(config, 16, DatasetCache(tmp_path))
         batches.append(build(config, store, CPU, "float32").feed.take(12).images)
     assert len({len(batch) for batch in batches}) == 1
     levels = (batches[0] + 1) * 127.5

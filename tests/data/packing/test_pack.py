@@ -21,8 +21,9 @@ from PIL import Image
 from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing import journal
-from kantor.data.packing.journal import Partial
-from kantor.data.packing.pack import cache_key, choose_spec, pack, scan
+from kantor.data.packing.journal import PartialPack
+from kantor.data.packing.pack import pack
+from kantor.data.packing.scan import cache_key, choose_spec, scan
 from kantor.data.sources import Concatenated, open_source
 from kantor.errors import BusyError, ConfigError, DataError
 from kantor.lock import locked
@@ -210,11 +211,11 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     pack(Fake(5), DataConfig(), SPEC, tmp_path / "set", overwrite=True)
     assert Store.open(tmp_path / "set").count == 5
     (tmp_path / "set" / "thesis.txt").write_text("precious")
-    with pytest.raises(ConfigError, match=r"holds thesis.txt, which is no part of a packed set"):
+    with pytest.raises(ConfigError, match=r"holds thesis.txt, which is not part of a packed dataset"):
         pack(Fake(5), DataConfig(), SPEC, tmp_path / "set", overwrite=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(ConfigError, match="not a packed set"):
+    with pytest.raises(ConfigError, match="not a packed dataset"):
         pack(Fake(5), DataConfig(), SPEC, tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
@@ -277,7 +278,7 @@ def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     source, shard = Fake(30, {4: "gone"}, classes=2), 128 + 20 * ROW
     pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "whole", shard_bytes=shard)
     with monkeypatch.context() as patched:
-        patched.setattr(Partial if step == "_pack_sources" else journal, step, stop)
+        patched.setattr(PartialPack if step == "_pack_sources" else journal, step, stop)
         with pytest.raises(KeyboardInterrupt):
             pack(source, DataConfig(max_bad=1), SPEC, tmp_path / "set", shard_bytes=shard)
     if step == "remove_locked":  # the set was published already

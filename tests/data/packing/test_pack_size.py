@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import kantor
+from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.training.parts import build
 from kantor.app.training.sample_sheets import first_images
@@ -76,7 +77,7 @@ def test_the_same_size_changes_not_a_bit() -> None:
 
 def opened(cache: Path, **fields: Any) -> tuple[Any, Any]:
     values = {"data.glyphs.count": 30} | {f"data.{name}": value for name, value in fields.items()}
-    store, config, _ = open_set(resolve(overrides=values), 16, cache, lambda *_: None, lambda _: None)
+    store, config, _ = open_set(resolve(overrides=values), 16, DatasetCache(cache))
     return store, config
 
 
@@ -124,8 +125,8 @@ def test_a_packed_set_of_larger_images(tmp_path: Path) -> None:
     assert isinstance(store, Store) and store.path == out and config.data.size == "16"
     assert opened(tmp_path, source=source, pack_size="32")[1].data.size == "32"
     for fields, says in (
-        ({"size": "16"}, r"16 is asked for, but .* with 32; .* brought down with --set data\.pack_size=32"),
-        ({"size": "16", "pack_size": "48"}, r"data\.pack_size: 48 is asked for, but .* was packed with 32"),
+        ({"size": "16"}, r"16 requested, but .* with 32; .* resized with --set data\.pack_size=32"),
+        ({"size": "16", "pack_size": "48"}, r"data\.pack_size: 48 requested, but .* was packed with 32"),
     ):
         with pytest.raises(ConfigError, match=says):
             opened(tmp_path, source=source, **fields)
@@ -135,7 +136,7 @@ def test_a_packed_set_of_larger_images(tmp_path: Path) -> None:
     ("size", "pack_size", "says"),
     [
         ("32", "16", r"data\.pack_size: 16 is smaller than data\.size, 32; make it larger"),
-        ("16x32", "32", r"data\.pack_size: 32 has another shape than data\.size, 16x32; .* such as 32x64"),
+        ("16x32", "32", r"data\.pack_size: 32 has another aspect ratio than data\.size, 16x32; .* such as 32x64"),
     ],
 )
 def test_what_cannot_be_brought_down(size: str, pack_size: str, says: str, tmp_path: Path) -> None:

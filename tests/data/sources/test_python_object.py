@@ -171,7 +171,7 @@ def test_it_trains_uses_its_set_again_and_resumes() -> None:
     kantor.train("python:mine", overrides=TINY, **FEW)
     assert images.asked <= 40 + 64  # listed only
     images.give = lambda i: array(i + 1)  # others: known by what they are, not by their name
-    with pytest.raises(kantor.DataError, match="not those that the run began with"):
+    with pytest.raises(kantor.DataError, match="the images have changed since the run was started"):
         kantor.train(resume=run.path, images=128, quiet=True, device="cpu")
 
 

@@ -19,7 +19,7 @@ from scipy import stats
 import kantor
 from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
-from kantor.data.packing.pack import cache_key, choose_spec
+from kantor.data.packing.scan import cache_key, choose_spec
 from kantor.data.packing.selection import open_images, stacked
 from kantor.data.sources import Stacked, open_source
 from kantor.data.sources.source import Item
@@ -236,7 +236,7 @@ def test_training_and_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert kantor.load(run).images_seen == 72
     np.save(path, greys(side=16)[::-1])
     assert exit_of(*resumed[:-3], "96", *resumed[-2:]) == 3
-    assert "the images are not those that the run began with" in capsys.readouterr().err
+    assert "the images have changed since the run was started" in capsys.readouterr().err
 
 
 def test_training_on_a_packed_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

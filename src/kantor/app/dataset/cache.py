@@ -1,4 +1,4 @@
-"""The cache of packed images: shared by runs, kept below a size."""
+"""The cache of packed datasets: shared by runs, kept below a size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,18 +17,62 @@ from kantor.app import units
 from kantor.data.loading import layout
 from kantor.errors import BusyError
 from kantor.lock import locked
+from kantor.progress import Progress, silent
 
 LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
-ARRAYS = "arrays"  # images that came from memory, beside the packed sets
-FEATURES = "features"  # of real images, for scores
-_OUR_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.safetensors")
+PACKS = "packs"  # packed datasets
+ARRAYS = "arrays"  # images that came from memory
+FEATURES = "features"  # of real images, for metrics
+_CACHED_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.safetensors")
 _RECENT_S = 3600.0
 T = TypeVar("T")
 
+Note = Callable[[str], None]
+
+
+def no_notes(_line: str) -> None:
+    """Drops a line for the user."""
+
+
+@dataclass(frozen=True)
+class DatasetCache:
+    """Where datasets are packed, and who is told.
+
+    Attributes:
+        folder: the cache folder: see `cache_folder`.
+        progress: called while packing.
+        note: called with a line for the user.
+    """
+
+    folder: Path
+    progress: Progress = silent
+    note: Note = no_notes
+
+    @property
+    def packs(self) -> Path:
+        """The folder of packed datasets."""
+        return self.folder / PACKS
+
+
+def cache_folder(option: str | Path | None) -> Path:
+    """Returns the cache folder: --cache, else KANTOR_CACHE, else the platform's.
+
+    Raises:
+        ConfigError: KANTOR_CACHE_LIMIT is not a size.
+    """
+    limit_bytes()  # raises before anything is packed
+    if option is not None:
+        return Path(option)
+    if os.environ.get("KANTOR_CACHE"):
+        return Path(os.environ["KANTOR_CACHE"]).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("kantor"))
+
 
 def limit_bytes() -> int:
-    """What KANTOR_CACHE_LIMIT allows: "20GB", "500M"; 50 GB where it is not set.
+    """Returns what KANTOR_CACHE_LIMIT allows: "20GB", "500M"; 50 GB if unset.
 
     Raises:
         ConfigError: it is not a size.
@@ -37,27 +82,28 @@ def limit_bytes() -> int:
 
 
 def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
-    """Removes packed sets, those that were used longest ago first, until `needed_bytes` more fit below the limit.
+    """Removes what was used longest ago until `needed_bytes` more fit below the limit.
 
-    Only what is a packed set, images that came from memory, features of a set, or the rest of an attempt that nobody
-    works on, is ever removed; nothing that was used within the last hour is. A run that has a set open goes on reading it where the system allows that, else it stays.
+    Removes only packed datasets, images that came from memory, features, and what an interrupted attempt left; nothing
+    used within the last hour. A run that reads a removed dataset continues where the system allows that; elsewhere the
+    dataset stays.
 
     Args:
-        packs: the folder of packed sets.
-        keep: never removed: the set about to be made.
+        packs: the folder of packed datasets.
+        keep: never removed: the dataset about to be packed.
     Returns:
-        A line for the user where something was removed.
+        A line for the user if something was removed.
     """
     limit = limit_bytes()
-    for left in packs.glob(f".*{atomic.TEMPORARY}*"):  # of a removal that was killed: nobody knows its name any more
-        if time.time() - _used_s(left) > _RECENT_S:
-            shutil.rmtree(left, ignore_errors=True)
-    sets = [path for path in packs.iterdir() if _is_ours(path) and path.name.strip(".").split(".")[0] != keep.name]
+    for leftover in packs.glob(f".*{atomic.TEMPORARY}*"):  # of a removal that was killed
+        if time.time() - _used_s(leftover) > _RECENT_S:
+            shutil.rmtree(leftover, ignore_errors=True)
+    entries = [path for path in packs.iterdir() if _is_pack(path) and path.name.strip(".").split(".")[0] != keep.name]
     files = [path for folder in (ARRAYS, FEATURES) for path in (packs.parent / folder).glob("*")]
-    sets += [path for path in files if _OUR_FILE.fullmatch(path.name) and path.is_file()]
-    sizes = {path: _size(path) for path in sets}
+    entries += [path for path in files if _CACHED_FILE.fullmatch(path.name) and path.is_file()]
+    sizes = {path: _size_bytes(path) for path in entries}
     total, freed, removed = sum(sizes.values()), 0, 0
-    for path in sorted(sets, key=_used_s):
+    for path in sorted(entries, key=_used_s):
         if total - freed + needed_bytes <= limit or time.time() - _used_s(path) < _RECENT_S:
             break
         with contextlib.suppress(OSError, BusyError):
@@ -66,13 +112,14 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
             freed, removed = freed + sizes[path], removed + 1
     if not removed:
         return []
+    noun = "dataset" if removed == 1 else "datasets"
     return [
-        f"removed {removed} set{'s' if removed > 1 else ''} of images ({freed / 1e9:.1f} GB) from the cache, which {LIMIT} keeps below {limit / 1e9:.3g} GB"
+        f"removed {removed} {noun} ({freed / 1e9:.1f} GB) from the cache, to stay below {LIMIT} = {limit / 1e9:.3g} GB"
     ]
 
 
 def mark_used(path: Path) -> None:
-    """This set, or file of images, is in use: it is removed last."""
+    """Marks a dataset or file as in use, so that it is removed last."""
     with contextlib.suppress(OSError):
         os.utime(path / layout.MANIFEST if path.is_dir() else path)
 
@@ -85,20 +132,20 @@ def _remove(path: Path) -> None:
         atomic.remove_folder(path)
 
 
-def alone(make: Callable[[], T], note: Callable[[str], None], pause_s: float = 1.0) -> T:
-    """What `make` gives, once nobody else is at it: while it raises BusyError, waits and tries again."""
-    told = False
+def wait_while_busy(make: Callable[[], T], note: Note, pause_s: float = 1.0) -> T:
+    """Calls `make` until it does not raise BusyError, and returns what it returns. Notes once that it waits."""
+    waiting = False
     while True:
         try:
             return make()
         except BusyError as busy:
-            if not told:
+            if not waiting:
                 note(f"waiting for another Kantor that packs the same images ({busy.what})")
-            told = True
+            waiting = True
             time.sleep(pause_s)
 
 
-def _is_ours(path: Path) -> bool:
+def _is_pack(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink() and (layout.is_packed(path) or path.name.endswith(".partial"))
 
 
@@ -109,7 +156,7 @@ def _used_s(path: Path) -> float:
     return 0.0
 
 
-def _size(path: Path) -> int:
+def _size_bytes(path: Path) -> int:
     total = 0
     for file in path.rglob("*") if path.is_dir() else (path,):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A look at a set of images before anything is trained on it."""
+"""`kantor pack --inspect`: describes images before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.output_paths import require_free, target
@@ -25,7 +25,7 @@ from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool, cores
 from kantor.data.packing.scan import Listing, require_images, scan
 from kantor.data.packing.selection import open_images
-from kantor.data.packing.worker import is_flat
+from kantor.data.packing.worker import is_near_constant
 from kantor.data.sources import GLYPHS, Item, Source
 from kantor.disk_errors import resource_errors
 from kantor.progress import Progress
@@ -34,11 +34,30 @@ from kantor.sample.grid import grid, png_bytes
 from kantor.types import ImageSpec
 
 OURS = r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rejected\.jsonl"
-SIDE = 64
-_SHEET, _SUSPECTS = 100, 64
-_MODES = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
-_OURS = ("enlarged", "grey to RGB", "shrunk")  # of the thumbnails, which says nothing about the images
-_LEVELS = (32, 48, 64, 96, 128, 192, 256, 512)
+THUMBNAIL = ImageSpec(64, 64, 3)
+_ON_SHEET, _SUSPECTS = 100, 64
+_KINDS = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
+_THUMBNAIL_NOTES = ("enlarged", "grey to RGB", "shrunk")  # conversions to thumbnails say nothing about the images
+_SIZES = (32, 48, 64, 96, 128, 192, 256, 512)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What inspecting a dataset found.
+
+    Attributes:
+        public: what inspect.json says.
+        sizes: (height, width) of each image.
+        rejected: lines of rejected.jsonl.
+        copies: rows of images whose bytes occur more than once, equal ones together.
+        near_constant: rows of images of nearly one colour.
+    """
+
+    public: dict[str, Any]
+    sizes: list[tuple[int, int]]
+    rejected: list[dict[str, Any]]
+    copies: list[int]
+    near_constant: list[int]
 
 
 def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
@@ -47,127 +66,121 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     Returns:
         The summary, line by line.
     Raises:
-        DataError: there are no images; ConfigError: `out` exists.
+        DataError: there are no images.
+        ConfigError: `out` exists.
     """
     config = resolve(overrides=overrides).data
     path = Path(config.source)
-    built_in = config.source == GLYPHS  # even where a folder of that name lies here
-    shown, out = out, target(out, [] if built_in else [path])
+    built_in = config.source == GLYPHS  # even if there is a folder of that name
+    out_text, out = out, target(out, [] if built_in else [path])
     require_free(out, overwrite, OURS)
     atomic.make_folder(out.parent)
     with resource_errors(out):
-        place = tempfile.mkdtemp(prefix=f".kantor-inspect{atomic.TEMPORARY}", dir=out.parent)
+        temporary = tempfile.mkdtemp(prefix=f".kantor-inspect{atomic.TEMPORARY}", dir=out.parent)
     try:
         if not built_in and is_packed(path) and not config.stack:
-            store, sizes, kinds = Store.open(path), None, None
+            store = Store.open(path)
+            kind = {1: "gray", 3: "rgb"}.get(store.spec.channels, "rgba")
+            probed = [(store.spec.height, store.spec.width, kind)] * store.count
         else:
             source = open_images(config)
             listing = scan(source, config)
-            sizes, kinds = _probed(source, config, listing)
-            wanted = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"})
-            thumbnails = Path(place) / "thumbnails"
-            pack(source, wanted, ImageSpec(SIDE, SIDE, 3), thumbnails, progress=progress, listing=listing)
-            store = Store.open(thumbnails)
-        found = _facts(store, sizes, kinds)
+            probed = _probe(source, config, listing)
+            store = _thumbnails(source, config, listing, Path(temporary) / "thumbnails", progress)
+        findings = _findings(store, probed)
         with atomic.new_folder(out, exist_ok=True) as folder:
-            _write(folder, store, found)
-            require_free(out, overwrite, OURS)  # once more: looking may have taken long
+            _write(folder, store, findings)
+            require_free(out, overwrite, OURS)  # again: inspecting may have taken long
     finally:
-        shutil.rmtree(place, ignore_errors=True)
-    return [*_summary(found), f"written to {shown}: {', '.join(sorted(p.name for p in out.iterdir()))}"]
+        shutil.rmtree(temporary, ignore_errors=True)
+    return [*_summary(findings.public), f"written to {out_text}: {', '.join(sorted(p.name for p in out.iterdir()))}"]
 
 
-def _probed(source: Source, config: DataConfig, listing: Listing) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """(height, width) of every image that can be opened, and how many of each kind."""
+def _probe(source: Source, config: DataConfig, listing: Listing) -> list[tuple[int, int, str]]:
+    """Reads (height, width, kind) of every image that can be opened."""
     require_images(source, listing)
     items = [entry for entry in source.items() if isinstance(entry, Item)]
-    items = items[: config.limit] if config.limit else items
     with Pool(source, None, row_bytes=1, workers=cores()) as pool:
-        seen = pool.probe(items)
-    kinds = Counter(_MODES[kind] for _, _, kind in seen)
-    return [(height, width) for height, width, _ in seen], dict(kinds.most_common())
+        return pool.probe(items[: config.limit] if config.limit else items)
 
 
-def _facts(store: Store, sizes: list[tuple[int, int]] | None, kinds: dict[str, int] | None) -> dict[str, Any]:
-    """Everything that inspect.json says; and the rows that the sheets show."""
-    if sizes is None or kinds is None:
-        sizes = [store.spec[:2]] * store.count
-        kinds = {{1: "grey", 3: "colour"}.get(store.spec.channels, "with transparency"): store.count}
+def _thumbnails(source: Source, config: DataConfig, listing: Listing, out: Path, progress: Progress) -> Store:
+    """Packs a small version of every image."""
+    config = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"})
+    pack(source, config, THUMBNAIL, out, progress=progress, listing=listing)
+    return Store.open(out)
+
+
+def _findings(store: Store, probed: list[tuple[int, int, str]]) -> Findings:
+    sizes = [(height, width) for height, width, _ in probed]
     labels = store.labels(np.arange(store.count))
-    counts: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
+    per_class: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
     rejected = [json.loads(line) for line in _lines(store.path / layout.REJECTED)]
     names = [json.loads(line)["name"] for line in _lines(store.path / layout.SOURCES)]
-    _, group, size = np.unique(store.digests(), axis=0, return_inverse=True, return_counts=True)
-    copies = sorted(np.flatnonzero(size[group] > 1).tolist(), key=lambda row: (group[row], row))
-    alike = itertools.groupby(copies, key=lambda row: group[row])
-    flat = [row for row in range(store.count) if is_flat(store.images(np.array([row]))[0])]
-    sides = np.array([min(pair) for pair in sizes])
-    return {
+    _, group, group_size = np.unique(store.digests(), axis=0, return_inverse=True, return_counts=True)
+    copies = sorted(np.flatnonzero(group_size[group] > 1).tolist(), key=lambda row: (group[row], row))
+    duplicates = itertools.groupby(copies, key=lambda row: group[row])
+    near_constant = [row for row in range(store.count) if is_near_constant(store.images(np.array([row]))[0])]
+    shorter_sides = np.array([min(size) for size in sizes])
+    percentiles = (("least", 0), ("median", 50), ("most", 100))
+    notes = store.manifest.get("notes", {})
+    public = {
         "pictures": store.count,
         "rejected": len(rejected),
         "sizes": {f"{h}x{w}": n for (h, w), n in Counter(sizes).most_common(50)},
-        "shorter_side": {q: int(np.percentile(sides, p)) for q, p in (("least", 0), ("median", 50), ("most", 100))},
-        "kinds": kinds,
-        "conversions": {what: n for what, n in store.manifest.get("notes", {}).items() if what not in _OURS},
-        "classes": {name: int(n) for name, n in zip(store.class_names, counts, strict=True)},
-        "duplicates": [[names[row] for row in rows] for _, rows in alike],
-        "near_constant": [names[row] for row in flat],
+        "shorter_side": {name: int(np.percentile(shorter_sides, percent)) for name, percent in percentiles},
+        "kinds": dict(Counter(_KINDS[kind] for _, _, kind in probed).most_common()),
+        "conversions": {note: n for note, n in notes.items() if note not in _THUMBNAIL_NOTES},
+        "classes": {name: int(n) for name, n in zip(store.class_names, per_class, strict=True)},
+        "duplicates": [[names[row] for row in rows] for _, rows in duplicates],
+        "near_constant": [names[row] for row in near_constant],
         "rejected_because": dict(Counter(str(entry.get("reason", "")) for entry in rejected).most_common()),
-        "_rejected": rejected,
-        "_sizes": sizes,
-        "_copies": copies,
-        "_flat": flat,
     }
+    return Findings(public, sizes, rejected, copies, near_constant)
 
 
-def _write(folder: Path, store: Store, found: dict[str, Any]) -> None:
-    spread = np.unique(np.linspace(0, store.count - 1, min(_SHEET, store.count)).astype(np.int64))
+def _write(folder: Path, store: Store, findings: Findings) -> None:
+    spread = np.unique(np.linspace(0, store.count - 1, min(_ON_SHEET, store.count)).astype(np.int64))
     caption = f"{len(spread)} of {store.count:,} images, spread evenly"
     atomic.write_bytes(folder / "contact-sheet.png", png_bytes(grid(store.images(spread), caption=caption)))
-    suspects: dict[str, NDArray[np.int64]] = {
-        "duplicates.png": np.array(found["_copies"][:_SUSPECTS], np.int64),
-        "near-constant.png": np.array(found["_flat"][:_SUSPECTS], np.int64),
-    }
+    suspects = {"duplicates.png": findings.copies, "near-constant.png": findings.near_constant}
     for name, rows in suspects.items():
-        if len(rows):
-            atomic.write_bytes(folder / name, png_bytes(grid(store.images(rows))))
-    atomic.write_bytes(folder / "figures.png", figure_png(found["_sizes"], found["kinds"], found["classes"]))
-    public = {name: value for name, value in found.items() if not name.startswith("_")}
+        if rows:
+            images = store.images(np.array(rows[:_SUSPECTS], np.int64))
+            atomic.write_bytes(folder / name, png_bytes(grid(images)))
+    public = findings.public
+    atomic.write_bytes(folder / "figures.png", figure_png(findings.sizes, public["kinds"], public["classes"]))
     atomic.write_text(folder / "inspect.json", json.dumps(public, indent=1) + "\n")
-    if found["_rejected"]:
-        lines = [json.dumps(entry) for entry in found["_rejected"]]
+    if findings.rejected:
+        lines = [json.dumps(entry) for entry in findings.rejected]
         atomic.write_text(folder / layout.REJECTED, "\n".join(lines) + "\n")
 
 
-def _summary(found: dict[str, Any]) -> list[str]:
-    side, kinds = found["shorter_side"], ", ".join(f"{n:,} {kind}" for kind, n in found["kinds"].items())
+def _summary(public: dict[str, Any]) -> list[str]:
+    side, kinds = public["shorter_side"], ", ".join(f"{n:,} {kind}" for kind, n in public["kinds"].items())
     lines = [
-        f"{found['pictures']:,} images can be used",
-        f"what the headers of all that can be opened say: {kinds}; shorter sides from {side['least']} to {side['most']} "
-        f"pixels, half of them {side['median']} or more",
+        f"{public['pictures']:,} images can be used",
+        f"image headers: {kinds}; shorter side {side['least']} to {side['most']} pixels, median {side['median']}",
     ]
-    if found["classes"]:
-        counts = found["classes"]
+    if public["classes"]:
+        counts = public["classes"]
         least, most = min(counts.values()), max(counts.values())
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         lines.append(f"{len(counts)} classes of {each} images")
-    lines += [f"{n:,} x {what}" for what, n in found["conversions"].items()]
-    if found["rejected"]:
-        reasons = ", ".join(f"{n} {why}" for why, n in list(found["rejected_because"].items())[:3])
-        more = ", ..." if len(found["rejected_because"]) > 3 else ""
-        lines.append(f"{found['rejected']:,} files are left out: {reasons}{more}")
-    if found["duplicates"]:
-        extra = sum(len(group) - 1 for group in found["duplicates"])
-        first = " = ".join(found["duplicates"][0][:2])
-        lines.append(f"exact copies of other images: {extra:,}, see duplicates.png; the first: {first}")
-    if found["near_constant"]:
-        first = found["near_constant"][0]
-        lines.append(
-            f"images that show next to nothing: {len(found['near_constant']):,}, see near-constant.png; the first: {first}"
-        )
-    fits = [level for level in _LEVELS if level <= side["median"]]
-    if fits:
-        lines.append(f"with --size {fits[-1]} or less, no more than half of them have to be enlarged; begin small")
+    lines += [f"{n:,} x {conversion}" for conversion, n in public["conversions"].items()]
+    if public["rejected"]:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in list(public["rejected_because"].items())[:3])
+        more = ", ..." if len(public["rejected_because"]) > 3 else ""
+        lines.append(f"{public['rejected']:,} files skipped: {reasons}{more}")
+    if public["duplicates"]:
+        extra = sum(len(names) - 1 for names in public["duplicates"])
+        first = " = ".join(public["duplicates"][0][:2])
+        lines.append(f"exact copies of other images: {extra:,}, see duplicates.png; first: {first}")
+    if names := public["near_constant"]:
+        lines.append(f"images of nearly one colour: {len(names):,}, see near-constant.png; first: {names[0]}")
+    sizes = [size for size in _SIZES if size <= side["median"]]
+    if sizes:
+        lines.append(f"with --size {sizes[-1]} or less, at most half of the images are enlarged; start small")
     return lines
 
 

@@ -1,15 +1,18 @@
-"""Packing for its own sake."""
+"""`kantor pack`: packs sources into a folder of the user's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from kantor.app.dataset.cache import DatasetCache, cache_folder
+from kantor.app.dataset.image_size import default_side
 from kantor.app.dataset.options import PackOptions
-from kantor.app.dataset.prepare import cache_folder, default_side, look, open_set, report_lines
+from kantor.app.dataset.pack_report import report_lines
+from kantor.app.dataset.prepare import open_set, plan_pack
 from kantor.app.output_paths import require_free, target
 from kantor.config.io import resolve
 from kantor.config.schema import Config
-from kantor.data.loading.store import Store, is_packed
+from kantor.data.loading.store import is_packed
 from kantor.data.packing.pack import pack
 from kantor.data.packing.writers import FORMATS, write_tfrecord, write_webdataset
 from kantor.data.sources import GLYPHS
@@ -22,40 +25,44 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     """Packs the sources into the folder `options.out`. Classes of the same name are one.
 
     Returns:
-        Lines for the user: what was chosen, how many images, what was left out.
+        Lines for the user: what was decided, packed and skipped.
     """
-    config, kind = resolve(overrides=options.fields), options.format
-    more = options.sources[1:]
-    if kind not in FORMATS:
-        raise ConfigError(f"--format {kind}", "there is no such format", nearest(kind, FORMATS))
-    if more and kind != "npy":
-        raise ConfigError(f"--format {kind}", "takes one SOURCE", "pack them together first, then write that set")
+    config, more = resolve(overrides=options.fields), options.sources[1:]
+    flag, for_kantor = f"--format {options.format}", options.format == "npy"
+    if options.format not in FORMATS:
+        raise ConfigError(flag, "there is no such format", nearest(options.format, FORMATS))
+    if more and not for_kantor:
+        raise ConfigError(flag, "takes one SOURCE", "pack them together first, then convert the result")
     if more and config.data.labels not in ("auto", "none"):
         raise ConfigError("--labels", "a file of labels is for one SOURCE", "use sub-folders, or --labels none")
-    remade = config.data.stack or config.data.edges != "none"  # other images are made of those
+    replaced = config.data.stack or config.data.edges != "none"  # other images are made from the packed ones
     paths = [Path(source) for source in (config.data.source, *more) if source != GLYPHS]
     for path in paths:
-        if is_packed(path) and (kind == "npy" or more) and (more or not remade):
-            raise ConfigError(path, "is a packed set already", "train on it as it is, or pack its images")
-    out = target(options.out, paths)
+        if is_packed(path) and (for_kantor or more) and (more or not replaced):
+            raise ConfigError(path, "is a packed dataset already", "train on it as it is, or pack its images")
+    out, side = target(options.out, paths), default_side(choose_device("auto").type)
+    if not for_kantor:
+        return _convert(config, side, options, out, progress)
     lines: list[str] = []
-    if kind != "npy":
-        return _convert(config, out, options.overwrite, progress, kind, cache_folder(options.cache))
-    config, spec, source, listing, filled = look(config, default_side(choose_device("auto").type), lines.append, more)
-    report = pack(source, config.data, spec, out, overwrite=options.overwrite, progress=progress, listing=listing)
-    return lines + [str(one) for one in filled] + report_lines(report, str(out / "rejected.jsonl"))
+    plan = plan_pack(config, side, lines.append, more)
+    data, overwrite = plan.config.data, options.overwrite
+    report = pack(plan.source, data, plan.spec, out, overwrite=overwrite, progress=progress, listing=plan.listing)
+    return [*lines, *map(str, plan.filled), *report_lines(report, str(out / "rejected.jsonl"))]
 
 
-def _convert(config: Config, out: Path, overwrite: bool, progress: Progress, kind: str, cache: Path) -> list[str]:
-    """Writes a set in another program's format."""
-    ours = r"pictures-\d{5}\.(tfrecord|tar)"
-    require_free(out, overwrite, ours)
-    lines: list[str] = []
+def _convert(config: Config, side: int, options: PackOptions, out: Path, progress: Progress) -> list[str]:
+    """Writes the images in another program's format, from a packed dataset in the cache."""
+    our_files = r"pictures-\d{5}\.(tfrecord|tar)"
+
+    def require_free_out() -> None:
+        require_free(out, options.overwrite, our_files)
+
+    require_free_out()
     if config.data.holdout:
-        do = "leave it out; the program that reads the set splits it"
-        raise ConfigError("data.holdout", f"does not go with --format {kind}", do)
-    store, config, filled = open_set(config, default_side(choose_device("auto").type), cache, progress, lines.append)
-    write = write_tfrecord if kind == "tfrecord" else write_webdataset
-    assert isinstance(store, Store)
-    write(store, out, progress, check=lambda: require_free(out, overwrite, ours))  # once more: it may have taken long
-    return [*lines, *map(str, filled), f"wrote {store.count:,} images, {store.spec}, as {kind}"]
+        remedy = "leave it out; the program that reads the dataset splits it"
+        raise ConfigError("data.holdout", f"does not go with --format {options.format}", remedy)
+    lines: list[str] = []
+    dataset, _, filled = open_set(config, side, DatasetCache(cache_folder(options.cache), progress, lines.append))
+    write = write_tfrecord if options.format == "tfrecord" else write_webdataset
+    write(dataset, out, progress, check=require_free_out)  # again: writing takes long
+    return [*lines, *map(str, filled), f"wrote {dataset.count:,} images, {dataset.spec}, as {options.format}"]

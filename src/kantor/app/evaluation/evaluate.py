@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from kantor.app.dataset.prepare import cache_folder, spec_of
+from kantor.app.dataset.cache import DatasetCache, Note, cache_folder
+from kantor.app.dataset.image_size import spec_of
 from kantor.app.evaluation.critic_scores import score_with_critic
 from kantor.app.evaluation.image_sets import GeneratedImages, RealImages, choose_images, extract_features
 from kantor.app.evaluation.modes import find_modes, provenance, with_mode_classifiers
-from kantor.app.evaluation.open_images import Note, images_to_score, open_reference, split_reference
+from kantor.app.evaluation.open_images import images_to_score, open_reference, split_reference
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.evaluation.subject import Subject, find_subject
 from kantor.app.units import names
@@ -144,22 +145,22 @@ def _requested_metrics(requested: Sequence[str] | None) -> tuple[tuple[str, ...]
 def _open_images(
     options: EvaluateOptions, subject: Subject | None, metrics: Sequence[str], note: Note, packing: Progress
 ) -> tuple[Subject, _Images]:
-    device, cache = choose_device(options.device), cache_folder(options.cache)
+    device, cache = choose_device(options.device), DatasetCache(cache_folder(options.cache), packing, note)
     network = extractor(options.features, device)
     subject = subject or find_subject(options)
     if options.held_out and (options.against is not None or not (subject.config and subject.config.data.holdout)):
         named = options.against is not None
         what = "cannot be combined with --against" if named else "no images were held out of training"
         raise ConfigError("--held-out", what, "train with --set data.holdout=10%, and name that run alone")
-    store, config = open_reference(options, subject, cache, packing, note)
+    store, config = open_reference(options, subject, cache)
     training, held_out = split_reference(store, config, options, note)
     spec = subject.card.spec if subject.card else spec_of(config, store)
     reference = held_out if options.held_out and held_out is not None else training
     real = choose_images(reference, options.count, spec)
     if "modes" in metrics:
         network = with_mode_classifiers(network, real, config.data)
-    scored = images_to_score(options, subject, real, device, spec, cache, packing, note)
-    return subject, _Images(scored, real, training, held_out, config.data, network, device, cache)
+    scored = images_to_score(options, subject, real, device, spec, cache)
+    return subject, _Images(scored, real, training, held_out, config.data, network, device, cache.folder)
 
 
 def _metric_inputs(

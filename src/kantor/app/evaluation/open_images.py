@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from kantor.app import environment
-from kantor.app.dataset.prepare import CHANNELS, look, packed_set, size_text
-from kantor.app.dataset.recover import copy_of_gone
+from kantor.app.dataset.cache import DatasetCache, Note, no_notes
+from kantor.app.dataset.image_size import CHANNELS, size_text
+from kantor.app.dataset.prepare import packed_set, plan_pack
+from kantor.app.dataset.recover import copy_in_cache
 from kantor.app.evaluation.image_sets import SEED_BLOCK, GeneratedImages, RealImages, choose_images, sample_labels
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.evaluation.subject import Subject
@@ -25,19 +26,14 @@ from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.python_object import PREFIX
 from kantor.errors import ConfigError
 from kantor.metrics.evaluate import MIN_IMAGES
-from kantor.progress import Progress
 from kantor.runs import directory
 from kantor.types import ImageSpec
 
-Note = Callable[[str], None]
-"""Shows one line to the user."""
 LARGEST_SIDE = 256
 """Images of a folder are shrunk to this side if no size is given."""
 
 
-def open_reference(
-    options: EvaluateOptions, subject: Subject, cache: Path, packing: Progress, note: Note
-) -> tuple[Store, Config]:
+def open_reference(options: EvaluateOptions, subject: Subject, cache: DatasetCache) -> tuple[Store, Config]:
     """The dataset of real images, packed at the size of the subject's images, and its configuration."""
     config = subject.config or Config()
     fields = options.fields
@@ -54,11 +50,11 @@ def open_reference(
         fields = _spec_fields(smaller._replace(channels=specs[1].channels), {}, config) | fields
     config = overridden(config, fields)
     if subject.config is not None and options.against is None and config.data.source.startswith(PREFIX):
-        note("the images come from a custom source, which this process must know")
+        cache.note("the images come from a custom source, which this process must know")
     config = _use_packed_size(config)
     if subject.run is None or options.against is not None:
-        return packed_set(config, LARGEST_SIDE, cache, packing, note)[:2]
-    return _training_data(subject.run, config, cache, packing, note), config
+        return packed_set(config, LARGEST_SIDE, cache)[:2]
+    return _training_data(subject.run, config, cache), config
 
 
 def split_reference(
@@ -76,9 +72,13 @@ def split_reference(
 
 
 def images_to_score(
-    options: EvaluateOptions, subject: Subject, real: RealImages, device: torch.device, spec: ImageSpec, cache: Path,
-    packing: Progress, note: Note,
-) -> RealImages | GeneratedImages:  # fmt: skip
+    options: EvaluateOptions,
+    subject: Subject,
+    real: RealImages,
+    device: torch.device,
+    spec: ImageSpec,
+    cache: DatasetCache,
+) -> RealImages | GeneratedImages:
     """Images of the subject: generated on demand, or packed like `real`."""
     if subject.network is not None and subject.card is not None:
         if not 0 <= options.seed < 2**40:
@@ -95,7 +95,7 @@ def images_to_score(
     kept_flags = ("data.fit", "data.crop", "data.max_bad")
     fields |= {name: value for name, value in options.fields.items() if name in kept_flags}
     config = _use_packed_size(overridden(Config(), fields))
-    store, _, _ = packed_set(config, spec.height, cache, packing, note)
+    store, _, _ = packed_set(config, spec.height, cache)
     return choose_images(store, options.count, spec)
 
 
@@ -128,14 +128,14 @@ def _use_packed_size(config: Config) -> Config:
     return overridden(config, {"data.pack_size": size_text(packed_spec)})
 
 
-def _training_data(run: Path, config: Config, cache: Path, packing: Progress, note: Note) -> Store:
+def _training_data(run: Path, config: Config, cache: DatasetCache) -> Store:
     """The dataset that a run was trained on; its packed copy if the images are gone."""
     expected = environment.read(run / directory.ENVIRONMENT).get("data_fingerprint")
-    if (packed_copy := copy_of_gone(config, expected, cache, note)) is not None:
+    if (packed_copy := copy_in_cache(config, expected, cache)) is not None:
         return packed_copy
-    store, _, _ = packed_set(config, LARGEST_SIDE, cache, packing, note)
+    store, _, _ = packed_set(config, LARGEST_SIDE, cache)
     if expected is not None and store.fingerprint != expected:
-        note(f"{config.data.source} has changed since this run was trained ({store.count:,} images now)")
+        cache.note(f"{config.data.source} has changed since this run was trained ({store.count:,} images now)")
     return store
 
 
@@ -143,7 +143,7 @@ def _native_spec(source: str, fields: dict[str, Any]) -> ImageSpec:
     """Size and channels of the images as they are, or as packed."""
     if is_packed(Path(source)):
         return Store.open(Path(source)).spec
-    return look(overridden(Config(), {**fields, "data.source": source}), LARGEST_SIDE, lambda _: None)[1]
+    return plan_pack(overridden(Config(), {**fields, "data.source": source}), LARGEST_SIDE, no_notes).spec
 
 
 def _spec_fields(spec: ImageSpec, requested: dict[str, Any], config: Config) -> dict[str, Any]:

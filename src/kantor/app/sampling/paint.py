@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from kantor import atomic
-from kantor.app.dataset.prepare import size_text
+from kantor.app.dataset.image_size import size_text
 from kantor.app.images import beside
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files

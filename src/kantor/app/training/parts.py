@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from kantor.app.dataset.prepare import condition_channels, spec_of
+from kantor.app.dataset.image_size import condition_channels, spec_of
 from kantor.app.evaluation.during_training import ScorePlan
 from kantor.app.training.validate_networks import mixing_part, try_custom_networks
 from kantor.config.data import AugmentConfig

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kantor.app.dataset.prepare import cache_folder
+from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
 from kantor.app.report import write_report
 from kantor.app.training.init_from import Weights, initialize_from

@@ -17,7 +17,9 @@ import torch
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.dataset.prepare import cache_folder, default_side, open_set
+from kantor.app.dataset.cache import DatasetCache, cache_folder
+from kantor.app.dataset.image_size import default_side
+from kantor.app.dataset.prepare import open_set
 from kantor.app.dataset.recover import open_again
 from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
@@ -87,8 +89,8 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     weights = choose_weights(decisions, options.runs, given_fields(options), terminal.note)
 
     # 2. Dataset: pack it, or find it packed
-    cache, side = cache_folder(options.cache), default_side(device.type)
-    store, config, decided = open_set(decisions.config, side, cache, terminal.packing, terminal.note)
+    cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
+    store, config, decided = open_set(decisions.config, default_side(device.type), cache)
     decisions.add(config, decided)
     options = restart_clock(options, "packing", terminal.note)
     if (resuming := _offer_to_resume(decisions.config, store, options, terminal)) is not None:
@@ -133,7 +135,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
 
         # 2. Dataset: the images that the run began with
         expected = saved.fingerprint if saved else env.get("data_fingerprint")
-        store = open_again(config, expected, cache_folder(options.cache), terminal.packing, terminal.note)
+        store = open_again(config, expected, DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note))
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
 

@@ -56,12 +56,12 @@ class Feed:
     """A continuous stream of batches over epochs. Each batch is a pure function of (seed, position).
 
     Args:
-        images: what to stream.
-        device: where batches go; the whole set moves there too if it takes at most a quarter of a GPU's free memory.
+        dataset: what to stream.
+        device: where batches go; the whole dataset moves there too if it takes at most a quarter of a GPU's free memory.
         labels: include labels in batches.
         mirror: flip each image left to right with probability one half.
-        spec: size of the images in a batch, where smaller than those of the set.
-        augment: random changes to each image, made at the size of the set.
+        spec: size of the images in a batch, if smaller than those of the dataset.
+        augment: random changes to each image, made at the size of the dataset.
         dequantise: make a continuous range of the 256 levels.
 
     Attributes:
@@ -70,7 +70,7 @@ class Feed:
 
     def __init__(
         self,
-        images: ImageSet,
+        dataset: ImageSet,
         seed: int,
         device: torch.device,
         labels: bool = False,
@@ -79,21 +79,21 @@ class Feed:
         augment: AugmentConfig | None = None,
         dequantise: bool = False,
     ) -> None:
-        self.images, self.device, self.position = images, device, 0
-        self._spec = spec or images.spec
-        self._order = Order(images.count, seed)
+        self.dataset, self.device, self.position = dataset, device, 0
+        self._spec = spec or dataset.spec
+        self._order = Order(dataset.count, seed)
         self._labels, self._mirror, self._seed = labels, mirror, seed
         self._augment, self._dequantise = augment, dequantise
         self._ahead_from, self._ahead = 0, np.empty(0, np.int64)
         self._resident: Tensor | None = None
         self._resident_conditions: Tensor | None = None
         if device.type == "cuda":
-            channels = images.spec.channels + images.condition_channels
-            size_bytes = images.count * images.spec.height * images.spec.width * channels
+            channels = dataset.spec.channels + dataset.condition_channels
+            size_bytes = dataset.count * dataset.spec.height * dataset.spec.width * channels
             if size_bytes <= torch.cuda.mem_get_info(device)[0] // 4:
-                rows = np.arange(images.count)
-                self._resident = torch.from_numpy(images.images(rows)).to(device)
-                conditions = images.conditions(rows)
+                rows = np.arange(dataset.count)
+                self._resident = torch.from_numpy(dataset.images(rows)).to(device)
+                conditions = dataset.conditions(rows)
                 self._resident_conditions = None if conditions is None else torch.from_numpy(conditions).to(device)
 
     def take(self, n: int) -> Batch:
@@ -118,14 +118,14 @@ class Feed:
         if self._resident is not None:
             pixels = self._resident[self._moved(rows)]
         else:
-            pixels = self._moved(self.images.images(rows))
+            pixels = self._moved(self.dataset.images(rows))
         images = dequantised(pixels, self._rng("dequantise")) if self._dequantise else to_float(pixels)
         if self._augment is not None:
             images = augment(images, self._augment, self._rng("augment"))
         images = shrink(images, self._spec.height, self._spec.width)
         if self._augment is not None:  # grid_sample puts channels first in memory
             images = images.contiguous(memory_format=torch.channels_last)
-        labels = self.images.labels(rows) if self._labels else None
+        labels = self.dataset.labels(rows) if self._labels else None
         return Batch(images, None if labels is None else self._moved(labels), self._condition(rows))
 
     def _condition(self, rows: np.ndarray) -> Tensor | None:
@@ -133,7 +133,7 @@ class Feed:
         if self._resident_conditions is not None:
             pixels = self._resident_conditions[self._moved(rows)]
         else:
-            conditions = self.images.conditions(rows)
+            conditions = self.dataset.conditions(rows)
             if conditions is None:
                 return None
             pixels = self._moved(conditions)

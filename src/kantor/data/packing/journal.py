@@ -1,8 +1,8 @@
-"""A packed set that is being written, in such a way that a pack killed at any instant can go on.
+"""Writes a packed dataset so that a pack killed at any instant can resume.
 
-Everything happens in `.NAME.partial` beside the target: the files of the set in `set/`, and a journal that says how
-far each of them is known to be on the disk. Whoever opens it cuts the files back to the journal; the same images
-then give the same bytes as a pack that was never disturbed.
+The folder `.NAME.partial` next to the target holds the dataset's files in `set/`, and a journal of how much of each is
+safely on the disk. Resuming cuts the files back to the journal; the same images then give the same bytes as a pack that
+was never interrupted.
 """
 
 from __future__ import annotations
@@ -33,23 +33,26 @@ _BLANK = b" " * HEADER_BYTES
 
 
 def rejected_in(entry: list[Any]) -> Rejected:
-    """An entry of `first_bad`; journals of version 0.1 have a sentence in the place of the reason's fields."""
+    """Reads an entry of `first_bad`; in journals of version 0.1 the reason is a sentence."""
     name, *reason = entry
     return Rejected(name, Reason(*reason) if len(reason) > 1 else Reason("other", reason[0]))
 
 
 @dataclass
 class Journal:
-    """How far the pack has come.
+    """The progress of a pack; written as JSON, so that names must stay.
 
     Attributes:
         key: of the listing and settings.
-        entries: of the listing, done.
+        entries: number of entries of the listing that are done.
         shards: rows of each shard; the last one may be growing.
-        rejected: lines of rejected.jsonl. bad: those of them that are images.
-        first_bad: the first of these; first_strange: the first three that are no images. Each is its name and the
-            fields of its reason.
-        sources_bytes, rejected_bytes: lengths of the two lists.
+        notes: how often each conversion was made.
+        rejected: number of lines in rejected.jsonl.
+        bad: number of those that are images.
+        first_bad: the first ten of these, each a name and the fields of its reason.
+        first_strange: the first three that are not images, likewise.
+        sources_bytes: length of sources.jsonl.
+        rejected_bytes: length of rejected.jsonl.
     """
 
     key: str
@@ -69,15 +72,15 @@ class Journal:
         return sum(self.shards)
 
 
-class Partial:
-    """The files of `folder`, opened where the journal says, or started anew where it does not fit.
+class PartialPack:
+    """The files in `folder`, opened where the journal left off, or started anew if it has another key.
 
     The caller holds the folder's lock.
 
     Args:
-        class_ids: class name -> label; None where the set has no labels.
-        key: equal keys: the same images and settings, so that the work can go on.
-        shard_bytes: no file gets larger.
+        class_ids: class name -> label; None for no labels.
+        key: equal keys mean equal images and settings, so that the pack can resume.
+        shard_bytes: the largest size of a file.
     """
 
     def __init__(
@@ -94,14 +97,14 @@ class Partial:
             (folder / "journal.json").unlink(missing_ok=True)
             shutil.rmtree(self._set, ignore_errors=True)
             self._set.mkdir(parents=True)
-        self._remove_strangers()
+        self._remove_uncommitted()
         self._sources = AppendFile(folder / "sources.jsonl", self.journal.sources_bytes)
         self._rejected = AppendFile(self._set / layout.REJECTED, self.journal.rejected_bytes)
         if self.journal.shards and self.journal.shards[-1] < self._capacity:
             self._open_shard(self.journal.shards[-1])
 
     def add(self, outcomes: Sequence[Row | Rejected], bad: Sequence[bool]) -> None:
-        """Appends the outcomes of the listing's next entries; bad[i]: outcome i is an image that was rejected."""
+        """Appends the outcomes of the listing's next entries. bad: whether each is a rejected image."""
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         lines = "".join(json.dumps({"name": row.item.name}) + "\n" for row in rows)
         self._sources.write(lines.encode())
@@ -111,11 +114,11 @@ class Partial:
                 self._open_shard(0)
             rows = self._fill_shard(rows)
         for outcome, is_bad in zip(outcomes, bad, strict=True):
-            self._note(outcome, is_bad)
+            self._record(outcome, is_bad)
         self.journal.entries += len(outcomes)
 
     def commit(self, every_s: float = 0.0) -> None:
-        """Makes what was added survive a crash; not more often than `every_s`."""
+        """Makes what was added survive a crash, at most once every `every_s`."""
         if time.monotonic() - self._commit_s < every_s:
             return
         for file in (*self._open.values(), self._sources, self._rejected):
@@ -125,17 +128,17 @@ class Partial:
         self._commit_s = time.monotonic()
 
     def publish(self, manifest: dict[str, Any], out: Path, replace: bool) -> None:
-        """Closes the set, writes its manifest, and gives it its name; the folder `.NAME.partial` disappears."""
+        """Closes the dataset, writes its manifest, moves it to `out` and removes the folder `.NAME.partial`."""
         self.commit()
         self._pack_sources()
         write_json(self._set / layout.MANIFEST, manifest)
         self.close()
         publish(self._set, out, replace)
-        with contextlib.suppress(OSError):  # the set is safe
+        with contextlib.suppress(OSError):  # the dataset is safe
             remove_locked(self._folder)
 
     def index_and_labels(self) -> Iterator[tuple[Any, Any]]:
-        """Of each shard. Ends the growth of the last one."""
+        """Yields (index, labels) of each shard, after closing the last one."""
         if self._open:
             self._close_shard()
         for number in range(len(self.journal.shards)):
@@ -146,15 +149,15 @@ class Partial:
             yield index, labels
 
     def close(self) -> None:
-        """Closes the files, and leaves them for the next time."""
+        """Closes the files, so that a later pack can resume."""
         for file in (*self._open.values(), self._sources, self._rejected):
             file.close()
         self._open = {}
 
-    def leave(self, discard: bool) -> None:
-        """After an error: keeps what the journal knows of for the next time, or deletes everything.
+    def abandon(self, discard: bool) -> None:
+        """Closes the files after an error. Keeps what was committed, or deletes everything if `discard`.
 
-        Nothing is committed here: the error may have struck halfway through `add`.
+        Commits nothing: the error may have struck halfway through `add`.
         """
         self.close()
         if discard or not (self._folder / "journal.json").exists():
@@ -168,13 +171,13 @@ class Partial:
                 for kind, dtype, shape in self._kinds():
                     row_bytes = dtype.itemsize * int(np.prod(shape))
                     sizes[f"set/{shard_file(kind, number)}"] = HEADER_BYTES + rows * row_bytes
-            whole = all((self._folder / name).stat().st_size >= size for name, size in sizes.items())
-            return journal if journal.key == key and whole else Journal(key)
+            complete = all((self._folder / name).stat().st_size >= size for name, size in sizes.items())
+            return journal if journal.key == key and complete else Journal(key)
         except (OSError, ValueError, TypeError):
             return Journal(key)
 
-    def _remove_strangers(self) -> None:
-        """Deletes files begun after the last commit."""
+    def _remove_uncommitted(self) -> None:
+        """Deletes files created after the last commit."""
         known = {layout.REJECTED}
         for number in range(len(self.journal.shards)):
             known |= {shard_file(kind, number) for kind, _, _ in self._kinds()}
@@ -200,14 +203,14 @@ class Partial:
     def _fill_shard(self, rows: list[Row]) -> list[Row]:
         """Writes as many rows as fit; returns the others."""
         room = self._capacity - self.journal.shards[-1]
-        some = rows[:room]
-        self._open["images"].write(b"".join(row.pixels for row in some))
-        self._open["index"].write(b"".join(row.sha256 + row.crc32.to_bytes(4, "little") for row in some))
+        fitting = rows[:room]
+        self._open["images"].write(b"".join(row.pixels for row in fitting))
+        self._open["index"].write(b"".join(row.sha256 + row.crc32.to_bytes(4, "little") for row in fitting))
         if self._class_ids is not None:
-            ids = [self._class_ids[str(row.item.label)] for row in some]
+            ids = [self._class_ids[str(row.item.label)] for row in fitting]
             self._open["labels"].write(np.array(ids, LABELS).tobytes())
-        self.journal.shards[-1] += len(some)
-        if len(some) == room:
+        self.journal.shards[-1] += len(fitting)
+        if len(fitting) == room:
             self._close_shard()
         return rows[room:]
 
@@ -219,10 +222,10 @@ class Partial:
             file.close()
             patch(self._set / shard_file(kind, number), layout.npy_header(dtype, (rows, *shape)))
 
-    def _note(self, outcome: Row | Rejected, is_bad: bool) -> None:
+    def _record(self, outcome: Row | Rejected, is_bad: bool) -> None:
         journal = self.journal
         if isinstance(outcome, Row):
-            journal.near_constant += outcome.flat
+            journal.near_constant += outcome.near_constant
             for note in outcome.notes:
                 journal.notes[note] = journal.notes.get(note, 0) + 1
             return
@@ -230,17 +233,17 @@ class Partial:
         self._rejected.line(json.dumps({"name": outcome.name, "reason": str(reason), "kind": reason.kind}))
         journal.rejected += 1
         journal.bad += is_bad
-        first, most = (journal.first_bad, 10) if is_bad else (journal.first_strange, 3)
-        if len(first) < most:
-            first.append([outcome.name, *reason])
+        examples, limit = (journal.first_bad, 10) if is_bad else (journal.first_strange, 3)
+        if len(examples) < limit:
+            examples.append([outcome.name, *reason])
 
     def _pack_sources(self) -> None:
-        squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)  # gzip without a time: equal sets give equal bytes
+        gzip = zlib.compressobj(6, zlib.DEFLATED, 31)  # without a time: equal datasets give equal bytes
         with (
             (self._folder / "sources.jsonl").open("rb") as plain,
             AppendFile(self._set / layout.SOURCES, 0) as packed,
         ):
             while block := plain.read(1 << 20):
-                packed.write(squeeze.compress(block))
-            packed.write(squeeze.flush())
+                packed.write(gzip.compress(block))
+            packed.write(gzip.flush())
             packed.sync()

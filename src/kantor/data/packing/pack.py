@@ -1,7 +1,7 @@
-"""Brings the images of any source to one size and into the files that training reads.
+"""Packs the images of any source, at one size, into the files that training reads.
 
-Bad images are listed, not fatal, up to a share; a pack that is killed goes on where it was; what appears under
-the wanted name is whole.
+Bad images are listed and skipped, up to a fraction. A pack that is killed resumes where it was; the target appears only
+when it is complete.
 """
 
 from __future__ import annotations
@@ -20,19 +20,10 @@ from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout
-from kantor.data.packing.journal import COMMIT_S, Partial
+from kantor.data.packing.journal import COMMIT_S, PartialPack
 from kantor.data.packing.pool import Pool, Row, cores
-from kantor.data.packing.scan import (
-    Listing,
-    Watched,
-    cache_key,
-    choose_spec,
-    is_bad,
-    pixel_settings,
-    require_images,
-    scan,
-)
-from kantor.data.packing.verdict import judge, none_usable, too_many
+from kantor.data.packing.scan import EntriesWithDigest, Listing, cache_key, is_bad, pixel_settings, require_images, scan
+from kantor.data.packing.unusable import none_usable, require_usable
 from kantor.data.sources.source import Rejected, Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
@@ -40,9 +31,7 @@ from kantor.lock import locked, remove_locked
 from kantor.progress import Progress, silent
 from kantor.types import ImageSpec
 
-__all__ = ["Listing", "PackReport", "cache_key", "choose_spec", "pack", "scan", "too_many"]
-
-_WORTH_KEEPING = 2000
+_WORTH_KEEPING = 2000  # entries: after so many, a pack that failed on bad images can resume with another --max-bad
 
 
 @dataclass(frozen=True)
@@ -50,10 +39,10 @@ class PackReport:
     """What was packed.
 
     Attributes:
-        rejected: entries of the listing that were left out, all in rejected.jsonl; bad: those of them that are
-            images.
+        rejected: number of entries that were skipped, all listed in rejected.jsonl.
+        bad: number of those that are images.
         notes: how often each conversion was made ("16-bit": 3).
-        duplicates: images whose bytes are those of an earlier one.
+        duplicates: images with the same bytes as an earlier one.
         near_constant: images of nearly one colour (no channel has a standard deviation of 2 of 255).
         resumed_from: images that an interrupted pack had done already.
     """
@@ -87,17 +76,17 @@ def pack(
     """Packs `source` into the folder `out`.
 
     Args:
-        workers: processes that decode; None takes all cores.
+        workers: processes that decode; None for all cores.
         progress: of the images.
-        listing: of the source, where it is known already.
-        timeout_s: an image that takes longer to decode is left out.
-        shard_bytes: no file gets larger.
+        listing: of the source, if known already.
+        timeout_s: an image that takes longer to decode is skipped.
+        shard_bytes: the largest size of a file.
         commit_s: a pack that is killed loses about this much work.
     Raises:
-        DataError: too many bad images, none at all, or the source changed meanwhile; nothing is at `out`.
+        DataError: too many bad images, no image, or the source changed meanwhile; nothing is at `out`.
         ConfigError: `out` exists.
-        BusyError: another process packs the same set.
-        ResourceError: disk full, no permission; outlines are asked for, and scikit-image is missing.
+        BusyError: another process packs to the same folder.
+        ResourceError: disk full, no permission, or scikit-image is missing for outlines.
     """
     if config.edges != "none":
         require_edges()
@@ -107,33 +96,33 @@ def pack(
     class_ids = listing.class_ids(source, config)
     out = Path(out).absolute()
     folder = out.with_name(f".{out.name}.partial")
-    _sweep(out, folder)
+    _remove_published(out, folder)
     _require_free(out, overwrite)
     with locked(folder):
-        _require_free(out, overwrite)  # again: another packer may have finished meanwhile
-        partial = Partial(folder, spec, class_ids, cache_key(source, config, spec, listing), shard_bytes)
-        resumed_from = partial.journal.rows
+        _require_free(out, overwrite)  # again: another process may have finished meanwhile
+        partial = PartialPack(folder, spec, class_ids, cache_key(source, config, spec, listing), shard_bytes)
+        journal, resumed_from = partial.journal, partial.journal.rows
         try:
             _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
             with _pool(source, config, spec, listing.items - resumed_from, workers, timeout_s) as pool:
-                _fill(partial, pool, source, config, listing, progress, commit_s)
+                _add_missing(partial, pool, source, config, listing, progress, commit_s)
             manifest = _manifest(partial, config, spec, class_ids)
             partial.publish(manifest, out, replace=overwrite)
         except BaseException as error:
-            partial.leave(discard=isinstance(error, DataError) and partial.journal.entries < _WORTH_KEEPING)
+            partial.abandon(discard=isinstance(error, DataError) and journal.entries < _WORTH_KEEPING)
             raise
-    notes = dict(partial.journal.notes)
+    notes = dict(journal.notes)
     if class_ids is None and listing.labels and config.labels == "auto":
         notes["without a class, so all classes are ignored"] = listing.unlabelled
     return PackReport(
         path=out,
-        count=manifest["count"],
+        count=journal.rows,
         spec=spec,
-        rejected=manifest["rejected"],
-        bad=partial.journal.bad,
+        rejected=journal.rejected,
+        bad=journal.bad,
         notes=notes,
         duplicates=manifest["duplicates"],
-        near_constant=manifest["near_constant"],
+        near_constant=journal.near_constant,
         elapsed_s=time.monotonic() - started_s,
         resumed_from=resumed_from,
     )
@@ -150,8 +139,8 @@ def _pool(
     return Pool(source, settings, math.prod(spec), workers, timeout_s)
 
 
-def _fill(
-    partial: Partial,
+def _add_missing(
+    partial: PartialPack,
     pool: Pool,
     source: Source,
     config: DataConfig,
@@ -159,42 +148,45 @@ def _fill(
     progress: Progress,
     commit_s: float,
 ) -> None:
-    """Adds what the journal lacks of the listing."""
-    journal, limit = partial.journal, config.limit if config.choose == "first" else 0  # by chance: all that are listed
-    total, watched = listing.items + listing.bad, Watched(source)
-    rest = itertools.islice(watched, journal.entries, None)
-    for outcomes in pool.decode(rest, chunk=max(1, min(128, total // 8))):
+    """Adds those entries of the listing that the journal lacks."""
+    journal, limit = (
+        partial.journal,
+        config.limit if config.choose == "first" else 0,
+    )  # a random subset is listed as such
+    total, entries = listing.items + listing.bad, EntriesWithDigest(source)
+    missing = itertools.islice(entries, journal.entries, None)
+    for outcomes in pool.decode(missing, chunk=max(1, min(128, total // 8))):
         if limit:
-            outcomes = _cut(outcomes, limit - journal.rows)
+            outcomes = _limited(outcomes, limit - journal.rows)
         partial.add(outcomes, [is_bad(outcome) for outcome in outcomes])
         partial.commit(every_s=commit_s)
-        looked_at = min(total, limit + journal.bad) if limit else total
-        progress(journal.rows + journal.bad, looked_at, journal.bad)
+        expected = min(total, limit + journal.bad) if limit else total
+        progress(journal.rows + journal.bad, expected, journal.bad)
         if journal.bad >= len(journal.first_bad) == 10:
-            judge(journal, source, config, looked_at)
+            require_usable(journal, source, config, expected)
         if limit and journal.rows >= limit:
             break
     else:
-        if watched.digest != listing.digest:
+        if entries.digest != listing.digest:
             raise DataError(source.path, "changed while it was being packed", "pack it again")
     partial.commit()
-    judge(journal, source, config, journal.rows + journal.bad)
+    require_usable(journal, source, config, journal.rows + journal.bad)
     if journal.rows == 0:
         raise none_usable(journal, source, "its")
 
 
-def _cut(outcomes: list[Row | Rejected], room: int) -> list[Row | Rejected]:
-    """The first of `outcomes`, with at most `room` rows among them."""
+def _limited(outcomes: list[Row | Rejected], most_rows: int) -> list[Row | Rejected]:
+    """The first of `outcomes`, with at most `most_rows` rows among them."""
     for position, outcome in enumerate(outcomes):
         if isinstance(outcome, Row):
-            room -= 1
-            if room < 0:
+            most_rows -= 1
+            if most_rows < 0:
                 return outcomes[:position]
     return outcomes
 
 
 def _manifest(
-    partial: Partial, config: DataConfig, spec: ImageSpec, class_ids: dict[str, int] | None
+    partial: PartialPack, config: DataConfig, spec: ImageSpec, class_ids: dict[str, int] | None
 ) -> dict[str, Any]:
     journal, settings, names = partial.journal, pixel_settings(config), list(class_ids or ())
     shards = list(partial.index_and_labels())
@@ -218,16 +210,16 @@ def _manifest(
 
 
 def _require_free(out: Path, overwrite: bool) -> None:
-    """Raises ConfigError where something is at `out` that must stay."""
+    """Raises ConfigError if there is something at `out` that must stay."""
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:
         raise ConfigError(out, "exists already", "choose another name, or replace it with --overwrite")
     if not layout.is_packed(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(out, "is not a packed set, so it will not be replaced", "choose another name")
+        raise ConfigError(out, "is not a packed dataset, so it will not be replaced", "choose another name")
     if (name := stranger(out, layout.OURS)) is not None:
-        what = f"holds {name}, which is no part of a packed set, so it will not be replaced"
-        raise ConfigError(out, what, "move that elsewhere, or choose another name")
+        what = f"holds {name}, which is not part of a packed dataset, so it will not be replaced"
+        raise ConfigError(out, what, "move it elsewhere, or choose another name")
 
 
 def _require_space(out: Path, images: int, spec: ImageSpec) -> None:
@@ -239,8 +231,8 @@ def _require_space(out: Path, images: int, spec: ImageSpec) -> None:
         raise ResourceError(out, what, "free some space, choose another disk, or use a smaller --size")
 
 
-def _sweep(out: Path, folder: Path) -> None:
-    """Deletes what a packer left that was killed between publishing its set and tidying up."""
+def _remove_published(out: Path, folder: Path) -> None:
+    """Deletes what is left of a pack that was killed between publishing its dataset and cleaning up."""
     if out.exists() and folder.exists() and not (folder / "set").exists():
         with contextlib.suppress(BusyError), locked(folder):
             remove_locked(folder)

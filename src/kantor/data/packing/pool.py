@@ -1,7 +1,7 @@
-"""Worker processes that decode images, and survive whatever an image does to them.
+"""A pool of worker processes that decode images, and outlives whatever an image does to them.
 
-Plain child processes, not `multiprocessing`: that would import the user's main script anew in each child, which
-fails for scripts without a main guard, and one death would break the whole pool.
+Plain child processes, not `multiprocessing`: that would import the user's main script again in each child, which
+fails for scripts without a main guard, and one crash would break the whole pool.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from kantor.data.packing.worker import main; main()"
 _WATCH_S = 0.1
 _CHUNK_BYTES = 16 << 20
-_AHEAD_BYTES = 256 << 20  # of what is read here and waits for its worker
+_AHEAD_BYTES = 256 << 20  # loaded in this process and waiting for a worker
 
 Loaded = dict[int, "bytes | NDArray[Any] | Reason"]  # by position
 
@@ -45,24 +45,25 @@ class Row:
     Attributes:
         sha256: of the source's bytes, 32 bytes.
         crc32: of `pixels`.
-        flat: nearly one colour.
+        near_constant: whether it is nearly one colour.
+        notes: the conversions that were made.
         pixels: uint8 [H, W, C] as bytes.
     """
 
     item: Item
     sha256: bytes
     crc32: int
-    flat: bool
+    near_constant: bool
     notes: tuple[str, ...]
     pixels: bytes
 
 
 class WorkerDied(Exception):
-    """The worker is gone; str is the plain reason."""
+    """Raised when a worker is gone; str() is the reason."""
 
 
 class Worker:
-    """One child process. Used by one thread at a time; `silence_s` is counted up by the pool's watchdog."""
+    """A child process, used by one thread at a time. The pool's watchdog increases `silence_s`."""
 
     def __init__(self, source: Source | None, settings: DecodeSettings | None) -> None:
         self.silence_s, self.busy, self.timed_out = 0.0, False, False
@@ -83,17 +84,17 @@ class Worker:
             self.close()
             raise RuntimeError("a worker process did not start; set KANTOR_DEBUG=1 to see why")
 
-    def ask(self, task: str, items: Sequence[Item], given: Loaded | None = None) -> Iterator[tuple[Any, bytes]]:
-        """Sends a task and yields frames until they answer for all `items`.
+    def ask(self, task: str, items: Sequence[Item], loaded: Loaded | None = None) -> Iterator[tuple[Any, bytes]]:
+        """Sends a task and yields frames until all `items` are answered.
 
         Args:
-            given: what has been loaded here, of a worker without a source.
+            loaded: what this process has loaded, for a worker without a source.
         Raises:
-            WorkerDied: it crashed, was killed, or fell silent for too long.
+            WorkerDied: it crashed, was killed, or was silent for too long.
         """
         self.silence_s, self.busy = 0.0, True
         replies = len(items)
-        blob = pickle.dumps({item.position: given[item.position] for item in items}) if given is not None else b""
+        blob = pickle.dumps({item.position: loaded[item.position] for item in items}) if loaded is not None else b""
         try:
             with contextlib.suppress(OSError):
                 write_frame(self._tasks, {"do": task, "items": [astuple(item) for item in items]}, blob)
@@ -116,12 +117,12 @@ class Worker:
 
 
 class Pool:
-    """Decodes listings in `workers` processes, in order.
+    """Decodes images in `workers` processes, in order.
 
     Args:
-        settings: None where only `probe` is used.
+        settings: None if only `probe` is used.
         row_bytes: size of a decoded image.
-        timeout_s: an image that takes longer is left out.
+        timeout_s: an image that takes longer is skipped.
     """
 
     def __init__(
@@ -134,8 +135,8 @@ class Pool:
     ) -> None:
         self._source, self._settings, self._row_bytes, self._timeout_s = source, settings, row_bytes, timeout_s
         self._workers = workers
-        self._here = source.local_only
-        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # the last used first: small sets start one
+        self._load_here = source.local_only
+        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # last used first: small datasets start one
         for _ in range(workers):
             self._idle.put(None)
         self._alive: set[Worker] = set()
@@ -148,7 +149,7 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()  # before the kills, so that no thread starts a worker anew
+        self._stop.set()  # before the kills, so that no thread starts another worker
         for worker in list(self._alive):
             worker.process.kill()
         self._threads.shutdown(cancel_futures=True)
@@ -156,66 +157,66 @@ class Pool:
             worker.close()
 
     def decode(self, entries: Iterable[Item | Rejected], chunk: int = 128) -> Iterator[list[Row | Rejected]]:
-        """The outcome of each entry, in order, some at a time. At most a few chunks are under way."""
+        """Yields the outcomes of the entries in order, some at a time; works on a few chunks at once."""
         chunk = max(1, min(chunk, _CHUNK_BYTES // self._row_bytes))
         pending: deque[tuple[Future[list[Row | Rejected]], int]] = deque()
-        ahead = 0
-        for some, given, size in self._given(entries, chunk):
-            pending.append((self._threads.submit(self._decode_chunk, some, given), size))
-            ahead += size
-            while len(pending) > 2 * self._workers or (ahead > _AHEAD_BYTES and len(pending) > 1):
-                future, done = pending.popleft()
-                ahead -= done
+        ahead_bytes = 0
+        for part, loaded, size_bytes in self._chunks(entries, chunk):
+            pending.append((self._threads.submit(self._decode_chunk, part, loaded), size_bytes))
+            ahead_bytes += size_bytes
+            while len(pending) > 2 * self._workers or (ahead_bytes > _AHEAD_BYTES and len(pending) > 1):
+                future, done_bytes = pending.popleft()
+                ahead_bytes -= done_bytes
                 yield future.result()
         for future, _ in pending:
             yield future.result()
 
     def probe(self, items: Sequence[Item]) -> list[tuple[int, int, str]]:
-        """(height, width, kind) of those items that can be read."""
-        found: list[tuple[int, int, str]] = []
-        for some, given, _ in self._given(items, 8):
-            lot = [item for item in some if isinstance(item, Item)]
+        """Returns (height, width, kind) of those items that can be read."""
+        probed: list[tuple[int, int, str]] = []
+        for part, loaded, _ in self._chunks(items, 8):
+            batch = [item for item in part if isinstance(item, Item)]
             try:
-                found += self._probe(lot, given)
+                probed += self._probe(batch, loaded)
             except WorkerDied:  # one by one, to lose only the image that caused it
-                for item in lot:
+                for item in batch:
                     with contextlib.suppress(WorkerDied):
-                        found += self._probe([item], given)
-        return found
+                        probed += self._probe([item], loaded)
+        return probed
 
-    def _probe(self, items: list[Item], given: Loaded | None) -> list[tuple[int, int, str]]:
+    def _probe(self, items: list[Item], loaded: Loaded | None) -> list[tuple[int, int, str]]:
         with self._borrowed() as worker:
-            replies = [reply for frame, _ in worker.ask("probe", items, given) for reply in frame]
+            replies = [reply for frame, _ in worker.ask("probe", items, loaded) for reply in frame]
         return [(reply[0], reply[1], reply[2]) for reply in replies if reply is not None]
 
-    def _given(
+    def _chunks(
         self, entries: Iterable[Item | Rejected], chunk: int
     ) -> Iterator[tuple[list[Item | Rejected], Loaded | None, int]]:
-        """The entries in chunks; where the source can be read here only, with what they are, and how many bytes."""
+        """Yields (entries, what they hold, its bytes); (entries, None, 0) if workers read the source themselves."""
         part: list[Item | Rejected] = []
-        given: Loaded = {}
-        size = 0
+        loaded: Loaded = {}
+        size_bytes = 0
         for entry in entries:
             part.append(entry)
-            if self._here and isinstance(entry, Item):
-                data = given[entry.position] = load_here(self._source, entry)
-                size += data.nbytes if isinstance(data, np.ndarray) else len(data)
-            if len(part) == chunk or size > _CHUNK_BYTES:
-                yield part, given if self._here else None, size
-                part, given, size = [], {}, 0
+            if self._load_here and isinstance(entry, Item):
+                data = loaded[entry.position] = load_here(self._source, entry)
+                size_bytes += data.nbytes if isinstance(data, np.ndarray) else len(data)
+            if len(part) == chunk or size_bytes > _CHUNK_BYTES:
+                yield part, loaded if self._load_here else None, size_bytes
+                part, loaded, size_bytes = [], {}, 0
         if part:
-            yield part, given if self._here else None, size
+            yield part, loaded if self._load_here else None, size_bytes
 
-    def _decode_chunk(self, entries: list[Item | Rejected], given: Loaded | None) -> list[Row | Rejected]:
+    def _decode_chunk(self, entries: list[Item | Rejected], loaded: Loaded | None) -> list[Row | Rejected]:
         items = [entry for entry in entries if isinstance(entry, Item)]
         outcomes: list[Row | Rejected] = []
-        one_by_one = False  # after a death, to find the image that caused it
+        one_by_one = False  # after a crash, to find the image that caused it
         while len(outcomes) < len(items):
-            rest = items[len(outcomes) :]
-            task = rest[:1] if one_by_one else rest
+            remaining = items[len(outcomes) :]
+            task = remaining[:1] if one_by_one else remaining
             try:
                 with self._borrowed() as worker:
-                    for frame, blob in worker.ask("decode", task, given):
+                    for frame, blob in worker.ask("decode", task, loaded):
                         outcomes += self._unpack(items[len(outcomes) :], frame, blob)
             except WorkerDied as death:
                 if one_by_one:
@@ -226,26 +227,26 @@ class Pool:
 
     def _unpack(self, items: list[Item], frame: list[Any], blob: bytes) -> list[Row | Rejected]:
         outcomes: list[Row | Rejected] = []
-        at = 0
+        offset = 0
         for item, reply in zip(items, frame, strict=False):
             if len(reply) == 1:
                 outcomes.append(Rejected(item.name, Reason(*reply[0])))
                 continue
-            sha256, crc32, flat, notes = reply
-            pixels = blob[at : at + self._row_bytes]
-            outcomes.append(Row(item, bytes.fromhex(sha256), crc32, flat, tuple(notes), pixels))
-            at += self._row_bytes
+            sha256, crc32, near_constant, notes = reply
+            pixels = blob[offset : offset + self._row_bytes]
+            outcomes.append(Row(item, bytes.fromhex(sha256), crc32, near_constant, tuple(notes), pixels))
+            offset += self._row_bytes
         return outcomes
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Worker]:
-        """A worker for this thread; one that dies is replaced by the next to need it."""
+        """Lends a worker to this thread; the next borrower replaces one that died."""
         worker = self._idle.get()
         try:
             if worker is None:
                 if self._stop.is_set():
                     raise RuntimeError("the pool is closed")
-                worker = Worker(None if self._here else self._source, self._settings)
+                worker = Worker(None if self._load_here else self._source, self._settings)
                 self._alive.add(worker)
             yield worker
         except WorkerDied as death:
@@ -259,7 +260,7 @@ class Pool:
             self._idle.put(worker)
 
     def _watch(self) -> None:
-        """Kills workers that fell silent. Counts its own ticks: time in which we were stopped does not count."""
+        """Kills workers that are silent for too long. Counts its own ticks, so that time while suspended does not count."""
         while not self._stop.wait(_WATCH_S):
             for worker in list(self._alive):
                 worker.silence_s += _WATCH_S
@@ -269,5 +270,5 @@ class Pool:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What a source lists: how many images, which classes, whether it has changed, and which size suits them."""
+"""Lists a source: its number of images, its classes, whether it has changed, and a suitable size."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 
-_LOOK_AT = 64
-_LARGEST_OWN_SIDE = 128
+_SAMPLED = 64
+_LARGEST_KEPT_SIDE = 128
 _CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
 
 
 @dataclass
 class Listing:
-    """A source's listing, in brief.
+    """A summary of what a source lists.
 
     Attributes:
         digest: changes when an image is added, removed, renamed or written.
-        items: images to decode.
-        bad: images that the source itself rejects, and the first of them.
-        others: how many files of each extension are no images.
-        labels: images of each class.
-        unlabelled: images without one, and the first three of them.
-        sample: items spread evenly, at most 128.
+        items: number of images to decode.
+        bad: number of images that the source itself rejects.
+        first_bad: the first of these.
+        others: number of files of each extension that are not images.
+        labels: the class names.
+        unlabelled: number of images without a class.
+        first_unlabelled: names of the first three of these.
+        sample: at most 128 items, spread evenly.
     """
 
     digest: str = ""
@@ -51,12 +53,12 @@ class Listing:
     sample: list[Item] = field(default_factory=list)
 
     def class_ids(self, source: Source, config: DataConfig) -> dict[str, int] | None:
-        """Class name -> label, in the order of the names (of the numbers, where all are numbers).
+        """Returns class name -> label, in the order of the names, or of the numbers if all are numbers.
 
-        None where the set is to have no labels: none asked for, or under "auto" some images lack one.
+        Returns None for no labels: the user wants none, or under "auto" some images lack one.
 
         Raises:
-            DataError: labels were asked for, and some images have none; or there are too many classes.
+            DataError: the user wants labels, and some images have none; or there are too many classes.
         """
         if config.labels == "none" or not self.labels:
             return None
@@ -71,13 +73,13 @@ class Listing:
             )
         label_files.require_few_classes(len(self.labels), source.path)
         parts = {name: name.split(" ") if config.stack else [name] for name in self.labels}  # "4 0 7" is 4, 0, 7
-        numbers = all(part.isascii() and part.isdecimal() for found in parts.values() for part in found)
+        numbers = all(part.isascii() and part.isdecimal() for numerals in parts.values() for part in numerals)
         ordered = sorted(self.labels, key=lambda name: ([int(part) for part in parts[name]] if numbers else [], name))
         return {name: number for number, name in enumerate(ordered)}
 
 
-class Watched:
-    """Iterates over a source's entries and keeps the digest of what has passed."""
+class EntriesWithDigest:
+    """Iterates over a source's entries and keeps a digest of those that have passed."""
 
     def __init__(self, source: Source) -> None:
         self._source, self._hash = source, hashlib.sha256()
@@ -109,9 +111,9 @@ def is_bad(outcome: object) -> bool:
 
 
 def scan(source: Source, config: DataConfig) -> Listing:
-    """Goes through the listing once, in constant memory."""
-    watched, listing, step = Watched(source), Listing(), 1
-    for entry in watched:
+    """Iterates over the source's entries once, in constant memory."""
+    entries, listing, step = EntriesWithDigest(source), Listing(), 1
+    for entry in entries:
         if isinstance(entry, Rejected):
             if is_bad(entry):
                 listing.bad += 1
@@ -123,7 +125,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             continue
         if not (config.limit and listing.items >= config.limit) and listing.items % step == 0:
             listing.sample.append(entry)
-            if len(listing.sample) > 2 * _LOOK_AT:
+            if len(listing.sample) > 2 * _SAMPLED:
                 listing.sample, step = listing.sample[::2], 2 * step
         listing.items += 1
         if entry.label is not None:
@@ -132,31 +134,31 @@ def scan(source: Source, config: DataConfig) -> Listing:
             listing.unlabelled += 1
             if len(listing.first_unlabelled) < 3:
                 listing.first_unlabelled.append(entry.name)
-    listing.digest = watched.digest
+    listing.digest = entries.digest
     return listing
 
 
 def require_images(source: Source, listing: Listing) -> None:
-    """Raises DataError where there is nothing to decode, with what was found instead."""
+    """Raises DataError if there is nothing to decode; names what is there instead."""
     if listing.items:
         return
-    found = ", ".join(f"{n} {suffix}" for suffix, n in sorted(listing.others.items(), key=lambda x: -x[1])[:5])
+    contents = ", ".join(f"{n} {suffix}" for suffix, n in sorted(listing.others.items(), key=lambda x: -x[1])[:5])
     if listing.first_bad:
         unusable = f"{listing.bad} unusable images, such as {listing.first_bad.name}: {listing.first_bad.reason}"
-        found = f"{unusable}; {found}" if found else unusable
-    what = f"no images here (found {found})" if found else "no images here"
-    do = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF images"
-    raise DataError(source.path, what, "mend what it gives" if source.path.startswith(PREFIX) else do)
+        contents = f"{unusable}; {contents}" if contents else unusable
+    what = f"no images here (found {contents})" if contents else "no images here"
+    remedy = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF images"
+    raise DataError(source.path, what, "fix what it returns" if source.path.startswith(PREFIX) else remedy)
 
 
 def pixel_settings(config: DataConfig) -> dict[str, Any]:
-    """Those settings, beside the size, that change what a packed image looks like or which are in."""
+    """Returns the settings, other than the size, that change a packed image or which images are included."""
     return {
         "crop": config.crop,
         "fit": config.fit,
         "background": config.background.lower(),
         "min_size": config.min_size,
-        # sets packed without these stay as they were
+        # only where set, so that fingerprints of datasets packed without them stay
         **({"stack": config.stack} if config.stack else {}),
         **({"pad": config.pad} if config.pad else {}),
         **({"edges": [config.edges, config.edges_sigma]} if config.edges != "none" else {}),
@@ -164,10 +166,10 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
 
 
 def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing | None = None) -> str:
-    """SHA-256 over the listing (name, size, time of change), its place, and all settings that shape a packed set.
+    """Returns a SHA-256 of the listing (name, size, time of change), its place, and all settings of a packed dataset.
 
     Args:
-        listing: of the source, where it is known already.
+        listing: of the source, if known already.
     """
     listing = listing or scan(source, config)
     path = Path(source.path)
@@ -189,60 +191,60 @@ def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: List
 def choose_spec(
     source: Source, config: DataConfig, default_side: int, listing: Listing | None = None
 ) -> tuple[ImageSpec, dict[str, str]]:
-    """Fills "auto" in size and channels after a look at up to 64 images.
+    """Fills "auto" in size and channels from up to 64 images.
 
     Args:
-        default_side: what the preset would like.
+        default_side: the side for large images.
     Returns:
-        the spec, and for each field that was "auto" the reason in plain words.
+        The spec, and a reason for each field that was "auto".
     Raises:
         DataError: there are no images.
     """
-    seen: list[tuple[int, int, str]] = []
+    probed: list[tuple[int, int, str]] = []
     if "auto" in (config.size, config.channels):
         listing = listing or scan(source, config)
         require_images(source, listing)
-        count = min(_LOOK_AT, len(listing.sample))
+        count = min(_SAMPLED, len(listing.sample))
         items = [listing.sample[i * len(listing.sample) // count] for i in range(count)]
         with Pool(source, None, row_bytes=1, workers=1) as pool:
-            seen = pool.probe(items)
+            probed = pool.probe(items)
     reasons: dict[str, str] = {}
     height, width = parse_size(config.size) if config.size != "auto" else (0, 0)
     if config.size == "auto":
-        height, width, reasons["size"] = _choose_size(source.exact, config.crop, default_side, seen)
+        height, width, reasons["size"] = _choose_size(source.exact, config.crop, default_side, probed)
     channels = _CHANNELS.get(config.channels, 3)
     if config.channels == "auto" and config.edges != "none":
         channels, reasons["channels"] = 1, "outlines are grey"
     elif config.channels == "auto":
-        channels, reasons["channels"] = _choose_channels(seen)
+        channels, reasons["channels"] = _choose_channels(probed)
     return ImageSpec(height, width, channels), reasons
 
 
-def _choose_size(exact: bool, crop: int, default_side: int, seen: list[tuple[int, int, str]]) -> tuple[int, int, str]:
-    if not seen:
-        return default_side, default_side, "none of the images looked at can be read"
-    height, width, _ = seen[0]
-    same = exact and all(found[:2] == (height, width) for found in seen)
-    if same and not crop and min(height, width) >= 8 and max(height, width) <= _LARGEST_OWN_SIDE:
+def _choose_size(exact: bool, crop: int, default_side: int, probed: list[tuple[int, int, str]]) -> tuple[int, int, str]:
+    if not probed:
+        return default_side, default_side, "none of the sampled images can be read"
+    height, width, _ = probed[0]
+    same = exact and all(image[:2] == (height, width) for image in probed)
+    if same and not crop and min(height, width) >= 8 and max(height, width) <= _LARGEST_KEPT_SIDE:
         return height, width, f"all images have this size: {height}x{width}"
-    shorts = [min(height, width, crop or height) for height, width, _ in seen]
+    shorts = [min(height, width, crop or height) for height, width, _ in probed]
     short = int(statistics.median_low(shorts))
     if short < default_side:
         side = max(8, short)
-        return side, side, f"the images are small (shorter side {short}, the median of {len(seen)})"
-    longs = [max(height, width) for height, width, _ in seen]
+        return side, side, f"the images are small (shorter side {short}, the median of {len(probed)})"
+    longs = [max(height, width) for height, width, _ in probed]
     sides = f"sides from {min(shorts)} to {max(longs)}"
-    return default_side, default_side, f"the usual size; {len(seen)} images looked at have {sides}"
+    return default_side, default_side, f"the default; {len(probed)} sampled images have {sides}"
 
 
-def _choose_channels(seen: list[tuple[int, int, str]]) -> tuple[int, str]:
-    if not seen:
-        return 3, "none of the images looked at can be read"
-    kinds = [kind for _, _, kind in seen]
+def _choose_channels(probed: list[tuple[int, int, str]]) -> tuple[int, str]:
+    if not probed:
+        return 3, "none of the sampled images can be read"
+    kinds = [kind for _, _, kind in probed]
     if all(kind == "gray" for kind in kinds):
-        return 1, f"all {len(seen)} images looked at are grey"
+        return 1, f"all {len(probed)} sampled images are grey"
     transparent = kinds.count("rgba")
-    reason = f"{len(seen) - kinds.count('gray')} of {len(seen)} images looked at have colour"
+    reason = f"{len(probed) - kinds.count('gray')} of {len(probed)} sampled images have colour"
     if transparent:
-        reason += f", {transparent} transparency, which is put on the background"
+        reason += f", {transparent} transparency, which becomes the background colour"
     return 3, reason

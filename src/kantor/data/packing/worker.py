@@ -1,7 +1,7 @@
-"""What runs in a worker process of `pack`: reads and decodes foreign images, far from the rest.
+"""The worker process of `pack`: reads and decodes foreign images, isolated from the rest.
 
-Started as its own program (see `pack_pool`), it speaks in frames over its standard input and output: two lengths,
-JSON, raw bytes. Imports little, so that it starts in a moment.
+Started as its own program by `pool`, it exchanges frames over standard input and output: two lengths, JSON, raw bytes.
+It imports little, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _FLUSH_BYTES = 4 << 20
 
 
 def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
-    """Sends JSON with bytes behind it."""
+    """Sends JSON followed by bytes."""
     text = json.dumps(value).encode()
     stream.write(FRAME.pack(len(text), len(blob)) + text + blob)
     stream.flush()
 
 
 def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
-    """Receives (JSON, bytes); None where the other side has gone."""
+    """Receives (JSON, bytes), or None if the other process is gone."""
     head = stream.read(FRAME.size)
     if len(head) < FRAME.size:
         return None
@@ -55,8 +55,12 @@ def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
     return json.loads(data[:length]), data[length:]
 
 
-class Given(Source):
-    """A source of images that the parent has loaded: (position -> what `Source.load` gave, or why it did not)."""
+class LoadedSource(Source):
+    """A source of images that the parent process has loaded.
+
+    Args:
+        loaded: position -> what `Source.load` returned, or the reason why it failed.
+    """
 
     path = ""
 
@@ -64,14 +68,14 @@ class Given(Source):
         self._loaded = loaded
 
     def items(self) -> Iterator[Item | Rejected]:
-        """Nothing: the parent lists."""
+        """Nothing: the parent process lists."""
         return iter(())
 
     def load(self, item: Item) -> Any:
-        """bytes or array.
+        """Returns bytes or an array.
 
         Raises:
-            Undecodable: the parent could not load it.
+            Undecodable: the parent process could not load it.
         """
         data = self._loaded[item.position]
         if isinstance(data, Reason):
@@ -80,10 +84,10 @@ class Given(Source):
 
 
 def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
-    """What `source.load` gives, or why it fails, to be sent to a worker that has no source.
+    """Returns what `source.load` returns, or why it fails, for a worker without the source.
 
     Raises:
-        UserError: the source as a whole cannot be read on.
+        UserError: the source as a whole can no longer be read.
     """
     try:
         data = source.load(item)
@@ -96,34 +100,34 @@ def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
 
 
 def main() -> None:
-    """Serves tasks until the parent goes."""
+    """Serves tasks until the parent process is gone."""
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up between the frames
+    os.dup2(2, 1)  # what a library prints must not get between the frames
     tasks = sys.stdin.buffer
     _die_with_parent()
-    source, settings = pickle.load(tasks)  # noqa: S301 - from our own parent, not from a file
+    source, settings = pickle.load(tasks)  # noqa: S301 - from the parent process, not from a file
     if source is not None:
-        with contextlib.suppress(Exception):  # what is wrong is told of each image
+        with contextlib.suppress(Exception):  # each image reports what is wrong
             source.prepare()
     _limit_memory()
     write_frame(replies, "ready")
     while (task := read_frame(tasks)) is not None:
         items = [Item(*fields) for fields in task[0]["items"]]
         if source is None:
-            given = Given(pickle.loads(task[1]))  # noqa: S301 - as above
+            loaded = LoadedSource(pickle.loads(task[1]))  # noqa: S301 - as above
         if task[0]["do"] == "probe":
-            write_frame(replies, [_probe(source or given, item) for item in items])
+            write_frame(replies, [_probe(source or loaded, item) for item in items])
         else:
-            _decode_all(source or given, settings, items, replies)
+            _decode_all(source or loaded, settings, items, replies)
 
 
 def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], replies: IO[bytes]) -> None:
-    """Replies in several frames, so that silence of some length means that one image takes that long.
+    """Replies in several frames, so that silence means that a single image takes that long.
 
-    Where reading took long, an empty frame says that it is over: decoding has its time of its own.
+    An empty frame after slow reading restarts the time limit for decoding.
     """
 
-    def loaded(started_s: float) -> None:
+    def after_loading(started_s: float) -> None:
         if time.monotonic() - started_s > _SLOW_S:
             write_frame(replies, [])
 
@@ -131,7 +135,7 @@ def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], rep
     blob = bytearray()
     flushed_s = time.monotonic()
     for item in items:
-        outcome, pixels = _decode(source, settings, item, loaded)
+        outcome, pixels = _decode(source, settings, item, after_loading)
         done.append(outcome)
         blob += pixels
         if time.monotonic() - flushed_s > _FLUSH_S or len(blob) > _FLUSH_BYTES or len(items) == 1:
@@ -142,33 +146,33 @@ def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], rep
 
 
 def _decode(
-    source: Source, settings: DecodeSettings, item: Item, loaded: Callable[[float], None]
+    source: Source, settings: DecodeSettings, item: Item, after_loading: Callable[[float], None]
 ) -> tuple[list[Any], bytes]:
-    """([SHA-256, CRC-32, near-constant, notes], pixels), or ([reason's fields], nothing).
+    """Returns ([SHA-256, CRC-32, near-constant, notes], pixels), or ([fields of the reason], nothing).
 
     Args:
-        loaded: called with the time before loading, after it.
+        after_loading: called with the time at which loading started.
     """
     started_s = time.monotonic()
     try:
         data = source.load(item)
-        loaded(started_s)
+        after_loading(started_s)
         image, notes = decode(data, settings)
         pixels = np.ascontiguousarray(image).tobytes()
-        return [_sha256(data), zlib.crc32(pixels), is_flat(image), list(notes)], pixels
-    except Exception as error:  # whatever a foreign file provokes is the file's fault, and is listed
+        return [_sha256(data), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
+    except Exception as error:  # a foreign file may provoke anything; it is rejected
         return [_reason(error)], b""
 
 
-def is_flat(image: NDArray[np.uint8]) -> bool:
-    """Whether an image [H, W, C] shows next to nothing: no channel's standard deviation reaches 2 of 255."""
+def is_near_constant(image: NDArray[np.uint8]) -> bool:
+    """Whether an image [H, W, C] is nearly one colour: no channel's standard deviation reaches 2 of 255."""
     return all(image[:, :, channel].std() < NEAR_CONSTANT for channel in range(image.shape[2]))
 
 
 def _probe(source: Source, item: Item) -> tuple[int, int, str] | None:
     try:
         return probe(source.load(item))
-    except Exception:  # as in _decode; the image is listed when it is packed
+    except Exception:  # as in _decode; packing rejects the image
         return None
 
 
@@ -198,7 +202,7 @@ def _reason(error: Exception) -> Reason:
 
 
 def _die_with_parent() -> None:
-    """A worker that hangs in a decoder does not see that its input has ended; Linux can tell it."""
+    """Makes Linux kill this process with its parent: a worker that hangs in a decoder does not see its input end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         import ctypes

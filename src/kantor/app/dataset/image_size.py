@@ -1,0 +1,79 @@
+"""Size and channels of images: as text, as seen by networks, and as filled from images or from a packed dataset."""
+
+from __future__ import annotations
+
+from kantor.app.decisions import Decision, fill
+from kantor.config.base import parse_size
+from kantor.config.schema import Config
+from kantor.data.loading.image_set import ImageSet
+from kantor.errors import ConfigError
+from kantor.types import ImageSpec
+
+CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
+
+
+def default_side(device_type: str) -> int:
+    """Returns the side of images where neither user nor images decide: a CPU takes four times as long for 64."""
+    return 32 if device_type == "cpu" else 64
+
+
+def size_text(spec: ImageSpec) -> str:
+    """Returns the size as the field data.size has it: "64", or "48x96" for height x width."""
+    return str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"
+
+
+def spec_of(config: Config, images: ImageSet) -> ImageSpec:
+    """Returns the spec that networks see; the packed images may be larger."""
+    return ImageSpec(*parse_size(config.data.size), images.spec.channels)
+
+
+def condition_channels(config: Config) -> int:
+    """Returns the channels of the condition that networks take: 1 for outlines, 0 for none."""
+    return 1 if config.data.condition == "edges" else 0
+
+
+def fill_from_images(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[Decision]]:
+    """Fills those of size and channels that `reasons` name."""
+    values = {"size": size_text(spec), "channels": CHANNELS[spec.channels]}
+    return fill(config, {f"data.{name}": (values[name], reason) for name, reason in reasons.items() if name in values})
+
+
+def fill_from_packed(config: Config, images: ImageSet) -> tuple[Config, list[Decision]]:
+    """Fills size and channels from a packed dataset. Larger images serve if data.pack_size names their size.
+
+    Raises:
+        ConfigError: the user asks for another size or other channels.
+    """
+    data, size, channels = config.data, size_text(images.spec), CHANNELS[images.spec.channels]
+    packed = {"channels": channels, "size" if data.pack_size == "auto" else "pack_size": size}
+    for name, value in packed.items():
+        asked = getattr(data, name)
+        if asked not in ("auto", value):
+            flag = "--size" if name == "pack_size" else f"--{name}"
+            remedy = f"pack the images again with {flag} {asked}, or leave that out"
+            if name == "size":
+                remedy += f"; images packed larger are resized with --set data.pack_size={value}"
+            raise ConfigError(f"data.{name}", f"{asked} requested, but {data.source} was packed with {value}", remedy)
+    auto = {n: v for n, v in (("size", size), ("channels", channels)) if getattr(data, n) == "auto"}
+    config, filled = fill(config, {f"data.{name}": (value, "as packed") for name, value in auto.items()})
+    packed_spec(config, spec_of(config, images))
+    return config, filled
+
+
+def packed_spec(config: Config, spec: ImageSpec) -> ImageSpec:
+    """Returns the spec of packed images, which the feed shrinks to `spec`.
+
+    Raises:
+        ConfigError: data.pack_size is smaller than `spec`, or has another aspect ratio.
+    """
+    if config.data.pack_size == "auto":
+        return spec
+    packed = ImageSpec(*parse_size(config.data.pack_size), spec.channels)
+    if packed.height < spec.height or packed.width < spec.width:
+        what = f"{config.data.pack_size} is smaller than data.size, {size_text(spec)}"
+        raise ConfigError("data.pack_size", what, "make it larger, or leave it out")
+    if packed.height * spec.width != packed.width * spec.height:
+        what = f"{config.data.pack_size} has another aspect ratio than data.size, {size_text(spec)}"
+        twice = ImageSpec(2 * spec.height, 2 * spec.width, spec.channels)
+        raise ConfigError("data.pack_size", what, f"choose a multiple of that, such as {size_text(twice)}")
+    return packed

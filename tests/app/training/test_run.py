@@ -53,7 +53,7 @@ def test_a_damaged_cache_heals(tmp_path: Path) -> None:
     whole = images.read_bytes()
     images.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     again, _, _ = open_set(config, 16, DatasetCache(tmp_path, note=notes.append))
-    assert any("damaged" in note and "packed again" in note for note in notes)
+    assert any("damaged" in note and "packing them again" in note for note in notes)
     assert images.read_bytes() == whole
     assert again.fingerprint == store.fingerprint
 

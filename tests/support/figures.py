@@ -10,8 +10,10 @@ from PIL import Image
 
 
 @pytest.fixture(autouse=True)
-def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every matplotlib figure one white pixel. tests/report and tests/sinks draw the real ones."""
+def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every matplotlib figure one white pixel, except in tests marked `real_figures`."""
+    if request.node.get_closest_marker("real_figures"):
+        return
 
     def savefig(figure: Any, target: Any, *, format: str = "png", **options: Any) -> None:
         target.write(SVG if format == "svg" else PIXEL)

@@ -87,6 +87,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> st
     return err
 
 
+@pytest.mark.real_figures
 def test_a_run_against_what_it_learnt_from(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     assert exit_of("evaluate", "plain", *FAST, "--out", "o") == 0
     out = capsys.readouterr().out

@@ -29,7 +29,7 @@ class Decision:
 
 
 class Decisions:
-    """A configuration that is decided field by field. str() is a table of all decisions.
+    """A configuration decided field by field. str() is a table of all decisions.
 
     Args:
         config: with fields that are "auto".
@@ -50,14 +50,14 @@ class Decisions:
         self.record(field, value, reason, announce)
 
     def record(self, name: str, value: Any, reason: str, announce: bool = True) -> None:
-        """Records what is not a field of the configuration: "threads"."""
+        """Records a fact that has no field in the configuration, such as "threads"."""
         decision = Decision(name, value, reason)
         self.entries = [entry for entry in self.entries if entry.field != name] + [decision]
         if announce:
             self._announce(str(decision))
 
     def add(self, config: Config, decided: Iterable[Decision]) -> None:
-        """Takes over a configuration that was made from this one, and what was decided in it."""
+        """Replaces the configuration by one derived from it, and records the decisions that led there."""
         self.config = config
         for decision in decided:
             self.record(decision.field, decision.value, decision.reason)
@@ -66,9 +66,3 @@ class Decisions:
         rows = [(entry.field, entry.value_text, entry.reason) for entry in self.entries]
         name_width, value_width = (max((len(row[i]) for row in rows), default=0) for i in (0, 1))
         return "\n".join(f"{name:<{name_width}}  {value:<{value_width}}  {why}".rstrip() for name, value, why in rows)
-
-
-def fill(config: Config, values: dict[str, tuple[Any, str]]) -> tuple[Config, list[Decision]]:
-    """`config` with dotted fields set, and the decisions that this makes."""
-    config = overridden(config, {name: value for name, (value, _) in values.items()})
-    return config, [Decision(name, value, reason) for name, (value, reason) in values.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kantor.app.decisions import Decision, fill
+from kantor.app.decisions import Decision, Decisions
 from kantor.config.base import parse_size
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
@@ -35,7 +35,11 @@ def condition_channels(config: Config) -> int:
 def fill_from_images(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[Decision]]:
     """Fills those of size and channels that `reasons` name."""
     values = {"size": size_text(spec), "channels": CHANNELS[spec.channels]}
-    return fill(config, {f"data.{name}": (values[name], reason) for name, reason in reasons.items() if name in values})
+    decisions = Decisions(config)
+    for name, reason in reasons.items():
+        if name in values:
+            decisions.set(f"data.{name}", values[name], reason)
+    return decisions.config, decisions.entries
 
 
 def fill_from_packed(config: Config, images: ImageSet) -> tuple[Config, list[Decision]]:
@@ -54,10 +58,12 @@ def fill_from_packed(config: Config, images: ImageSet) -> tuple[Config, list[Dec
             if name == "size":
                 remedy += f"; images packed larger are resized with --set data.pack_size={value}"
             raise ConfigError(f"data.{name}", f"{asked} requested, but {data.source} was packed with {value}", remedy)
-    auto = {n: v for n, v in (("size", size), ("channels", channels)) if getattr(data, n) == "auto"}
-    config, filled = fill(config, {f"data.{name}": (value, "as packed") for name, value in auto.items()})
-    packed_spec(config, spec_of(config, images))
-    return config, filled
+    decisions = Decisions(config)
+    for name, value in (("size", size), ("channels", channels)):
+        if getattr(data, name) == "auto":
+            decisions.set(f"data.{name}", value, "as packed")
+    packed_spec(decisions.config, spec_of(decisions.config, images))
+    return decisions.config, decisions.entries
 
 
 def packed_spec(config: Config, spec: ImageSpec) -> ImageSpec:

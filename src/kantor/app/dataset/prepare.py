@@ -14,8 +14,9 @@ from kantor import atomic
 from kantor.app.dataset.cache import DatasetCache, Note, make_room, mark_used, wait_while_busy
 from kantor.app.dataset.image_size import fill_from_images, fill_from_packed, packed_spec
 from kantor.app.dataset.pack_report import report_lines
-from kantor.app.decisions import Decision, fill
+from kantor.app.decisions import Decision
 from kantor.config.data import AugmentConfig
+from kantor.config.io import overridden
 from kantor.config.schema import Config
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading.holdout import split, training_set
@@ -38,7 +39,7 @@ def absolute_source(config: Config) -> Config:
     paths = {} if config.data.labels in ("auto", "none") else {"data.labels": config.data.labels}
     if config.data.source != GLYPHS:  # the built-in dataset, even if there is a folder of that name
         paths["data.source"] = config.data.source
-    return fill(config, {name: (str(place(p).resolve()), "") for name, p in paths.items() if place(p).exists()})[0]
+    return overridden(config, {name: str(place(p).resolve()) for name, p in paths.items() if place(p).exists()})
 
 
 def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, Config, list[Decision]]:

@@ -82,7 +82,7 @@ def test_another_width_takes_what_fits_and_says_so(
     assert "fresh: layers.0.weight" in out
 
 
-def test_the_average_goes_on_from_that_of_the_other(first: Path, tmp_path: Path) -> None:
+def test_the_ema_continues_from_the_other_models(first: Path, tmp_path: Path) -> None:
     """With the warm-up of a new run, the first steps would replace it by the raw weights."""
     wanted, name = newest(first), "average/base.weight"
     apart = (wanted[name] - wanted["generator/base.weight"]).norm()
@@ -97,7 +97,16 @@ def test_the_average_goes_on_from_that_of_the_other(first: Path, tmp_path: Path)
     torch.testing.assert_close(newest(asked)[name], wanted["generator/base.weight"])
 
 
-def test_an_average_without_a_warm_up_needs_none_switched_off(first: Path, tmp_path: Path) -> None:
+def test_the_ema_of_an_extended_preset_is_not_the_users(first: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "painter-lines"\n[data]\nedges = "none"\n')
+    run = still(tmp_path, init_from=first, config=tmp_path / "mine.toml")
+    assert "warmup = 0.0" in (run / "config.toml").read_text()
+    (tmp_path / "mine.toml").write_text('extends = "painter-lines"\n[data]\nedges = "none"\n[ema]\nwarmup = 0.3\n')
+    run = still(tmp_path, init_from=first, config=tmp_path / "mine.toml")
+    assert "warmup = 0.3" in (run / "config.toml").read_text()
+
+
+def test_an_ema_without_a_warm_up_needs_none_switched_off(first: Path, tmp_path: Path) -> None:
     run = still(tmp_path, init_from=first, overrides={"ema": {"kind": "per-step", "decay": 0.999}})
     torch.testing.assert_close(newest(run)["average/base.weight"], newest(first)["average/base.weight"])
 
@@ -122,15 +131,15 @@ def test_embeddings_belong_to_their_classes(tmp_path: Path) -> None:
     torch.testing.assert_close(newest(other)["generator/base.weight"], newest(one)["generator/base.weight"])
 
 
-def test_an_embedding_alone_is_no_layer_that_fits(tmp_path: Path) -> None:
+def test_an_embedding_alone_does_not_count_as_a_matching_layer(tmp_path: Path) -> None:
     shared = {**TINY, "images": 16, "runs": tmp_path, "cache": tmp_path / "cache", "conditional": True}
     one = kantor.train("glyphs", **shared).path  # type: ignore[arg-type]
     fields = {**TINY["overrides"], "generator.width": 32}
-    with pytest.raises(kantor.ModelError, match="no layer of its generator fits"):
+    with pytest.raises(kantor.ModelError, match="no layer of its generator matches"):
         kantor.train("glyphs", **{**shared, "init_from": one, "overrides": fields})  # type: ignore[arg-type]
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_named(first: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_skipped(first: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(first, tmp_path / "copy"))
     last = sorted((copy / "checkpoints").iterdir())[-1]
     shutil.copytree(last, last.with_name("000000999"))
@@ -145,7 +154,7 @@ def test_refusals(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     words = ["train", "glyphs", "--size", "16", "--images", "16", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     few = ["--set", "data.glyphs.count=60"]
     assert exit_of(*words, *few, "--init-from", first, "--set", "generator.width=32") == 4
-    assert "no layer of its generator fits" in capsys.readouterr().err
+    assert "no layer of its generator matches" in capsys.readouterr().err
     assert exit_of(*words, *few, "--init-from", tmp_path / "nothing") != 0
     assert capsys.readouterr().err.count("\n") == 1
     assert exit_of(*words, *few, "--init-from", tmp_path / "no.safetensors") == 4
@@ -213,7 +222,7 @@ layers = [{ width = 2, kernel = 3, grown = true }, { width = 2, kernel = 4, stri
 [train]
 precision = "float32"
 """
-FADES = "fade_images = 100,000: layers that the other model lacks are faded in; at first images look as they did there"
+FADES = "fade_images = 100,000: fading in the layers that the other model lacks; images start out as that model generates them"
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kantor.app.training.options import TrainOptions
 from kantor.config.base import parse_size
-from kantor.config.io import leaves, read_config, to_toml
+from kantor.config.io import leaves, read_toml, to_toml
 from kantor.config.schema import Config
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.python_object import PREFIX
@@ -57,7 +58,15 @@ def check_moved_source(options: TrainOptions) -> None:
         raise DataError(source, "there is no such file or folder", do)
 
 
-def given_fields(options: TrainOptions) -> set[str]:
-    """Fields that the user set, by flags or in a file."""
-    in_file = read_config(options.config_file) if options.config_file is not None else {}
-    return {*options.fields, *leaves(in_file)}
+def user_fields(options: TrainOptions) -> set[str]:
+    """Fields that the user set, by flags or in a file; not those of a preset."""
+    return {*options.fields, *leaves(_in_file(options))} - {"extends"}
+
+
+def preset_of(options: TrainOptions) -> str:
+    """Name of the preset that the run starts from: the one that the configuration file extends, or that of --preset."""
+    return str(_in_file(options).get("extends", options.preset))
+
+
+def _in_file(options: TrainOptions) -> dict[str, Any]:
+    return {} if options.config_file is None else read_toml(options.config_file)

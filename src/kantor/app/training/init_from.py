@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kantor.app.decisions import Decisions
 from kantor.app.load_model import load_model
+from kantor.app.training.parts import Parts
 from kantor.config.io import resolve
 from kantor.config.networks import StackCritic, StackGenerator
 from kantor.config.schema import Config
@@ -54,7 +55,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Initialized:
-    """lines: one for each network; ema_complete: the whole EMA generator was taken, so that it continues from there."""
+    """lines: one for each network; ema_complete: whether every tensor of the EMA generator was copied."""
 
     lines: list[str]
     ema_complete: bool
@@ -66,7 +67,7 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
     Args:
         note: called with a line for each damaged checkpoint that is skipped.
     Raises:
-        ModelError: there are none, or they are damaged.
+        ModelError: the weights are missing or damaged.
     """
     path = Path(text)
     if path.is_file() or path.suffix == ".safetensors":
@@ -86,23 +87,23 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
 
 
 def choose_weights(
-    decisions: Decisions, runs: Path, given: Collection[str], note: Callable[[str], None]
+    decisions: Decisions, runs: Path, user_fields: Collection[str], note: Callable[[str], None]
 ) -> Weights | None:
     """Reads the weights that `train.init_from` names, if any, and fades in layers that they lack.
 
     Args:
-        given: fields that the user set; they stay.
+        user_fields: fields that the user set; they stay.
     """
     if not decisions.config.train.init_from:
         return None
     weights = read_weights(decisions.config.train.init_from, runs, note)
-    decisions.set("train.init_from", str(weights.path), "as asked", announce=False)
-    fade_in_new_layers(decisions, weights, given)
+    decisions.set("train.init_from", str(weights.path), "as requested", announce=False)
+    fade_in_new_layers(decisions, weights, user_fields)
     return weights
 
 
 def same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:
-    """The weights that a run killed before its first save was initialized from; None if it was not.
+    """Reads again the weights of `train.init_from`, for a run killed before its first save; None if it has none.
 
     Raises:
         ModelError: they have changed since.
@@ -111,23 +112,23 @@ def same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:
         return None
     weights = read_weights(config.train.init_from, Path(), lambda line: None)
     if weights.digest != env.get("init_from_digest"):
-        what = "its weights are not those that the run began with"
+        what = "its weights have changed since the run began"
         raise ModelError(config.train.init_from, what, "restore them, or start a new run")
     return weights
 
 
-def fade_in_new_layers(decisions: Decisions, weights: Weights, given: Collection[str]) -> None:
+def fade_in_new_layers(decisions: Decisions, weights: Weights, user_fields: Collection[str]) -> None:
     """Sets fade_images if the weights are those of the smaller network that the new one grows from.
 
     Args:
-        given: fields that the user set; they stay.
+        user_fields: fields that the user set; they stay.
     """
     sections = {"generator": decisions.config.generator, "critic": decisions.config.critic}
     stacks = {part: s for part, s in sections.items() if isinstance(s, StackGenerator | StackCritic)}
     for part in sorted(_grown({part: growth_of(s) for part, s in stacks.items()}, weights), reverse=True):
         field = f"{part}.fade_images"
-        if not stacks[part].fade_images and field not in given:
-            reason = "layers that the other model lacks are faded in; at first images look as they did there"
+        if not stacks[part].fade_images and field not in user_fields:
+            reason = "fading in the layers that the other model lacks; images start out as that model generates them"
             decisions.set(field, FADE_IMAGES, reason)
 
 
@@ -149,7 +150,7 @@ def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) 
     layers = plans["generator"].keys() - _embeddings(state.generator)
     if not any(plans["generator"][name].dim() > 1 for name in layers):
         do = "choose the same kind of networks with --preset and --set"
-        raise ModelError(weights.path, "no layer of its generator fits this run's generator", do)
+        raise ModelError(weights.path, "no layer of its generator matches this run's generator", do)
     lines = []
     for part, plan in plans.items():
         tensors = _tensors(networks[part])
@@ -166,22 +167,17 @@ def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) 
 
 
 def continue_ema(
-    decisions: Decisions,
-    state: State,
-    class_names: Sequence[str],
-    weights: Weights,
-    given: Collection[str],
-    preset: str,
+    decisions: Decisions, parts: Parts, weights: Weights, user_fields: Collection[str], preset: str
 ) -> None:
     """Switches the warm-up of the EMA off if it continues from another model's, unless the user changed the EMA.
 
     Raises:
-        ModelError: as `initialize_from`, with which it tries the weights on `state`.
+        ModelError: as `initialize_from`, which it tries on new networks.
     """
-    initialized, config = initialize_from(state, weights, class_names), decisions.config
-    changed = "ema.warmup" in given or config.ema != resolve(preset).ema
+    initialized, config = initialize_from(parts.state(), weights, parts.class_names), decisions.config
+    changed = "ema.warmup" in user_fields or config.ema != resolve(preset).ema
     if initialized.ema_complete and config.ema.kind == "half-life" and not changed:
-        decisions.set("ema.warmup", 0.0, "the EMA continues from that of the other model")
+        decisions.set("ema.warmup", 0.0, "the EMA continues from the other model's")
 
 
 def _fitting(network: nn.Module, tensors: Mapping[str, Tensor], same_classes: bool, grown: bool) -> dict[str, Tensor]:

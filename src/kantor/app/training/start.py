@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from kantor.app.dataset.recover import open_again
 from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
 from kantor.app.training.auto import DEFAULT_BUDGET_S, intervals_line
-from kantor.app.training.check_options import check_moved_source, check_options, given_fields
+from kantor.app.training.check_options import check_moved_source, check_options, preset_of, user_fields
 from kantor.app.training.earlier_run import find_earlier_run, options_to_resume
 from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
 from kantor.app.training.length import (
@@ -41,7 +40,7 @@ from kantor.app.training.measured_choices import MAX_SEARCH_S, choose_batch, cho
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.out_of_memory import explain_out_of_memory
 from kantor.app.training.parts import Parts, build
-from kantor.app.training.resume import open_checkpoint, resumed_config, resumed_line, rounding_changes
+from kantor.app.training.resume import open_checkpoint, resumed_config, rounding_changes
 from kantor.app.training.run import Run, initial_state
 from kantor.app.training.terminal import Terminal
 from kantor.config.io import resolve, to_toml
@@ -86,12 +85,12 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     check_options(options, config)
     score_plan = plan_scores(config, device)
     decisions = _ledger(config, options, terminal)
-    weights = choose_weights(decisions, options.runs, given_fields(options), terminal.note)
+    weights = choose_weights(decisions, options.runs, user_fields(options), terminal.note)
 
     # 2. Dataset: pack it, or find it packed
     cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
-    store, config, decided = open_set(decisions.config, default_side(device.type), cache)
-    decisions.add(config, decided)
+    store, config, entries = open_set(decisions.config, default_side(device.type), cache)
+    decisions.add(config, entries)
     options = restart_clock(options, "packing", terminal.note)
     if (resuming := _offer_to_resume(decisions.config, store, options, terminal)) is not None:
         return _resume(resuming, device, terminal)
@@ -104,7 +103,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     precision = _choose_precision(decisions, device)
     parts = build(decisions.config, store, device, precision, score_plan)
     if weights:
-        continue_ema(decisions, parts.state(), parts.class_names, weights, given_fields(options), options.preset)
+        continue_ema(decisions, parts, weights, user_fields(options), preset_of(options))
     with explain_out_of_memory(parts):
         choose_threads(decisions, parts, options.config_file)
     if options.batch == "auto":
@@ -114,10 +113,10 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     with explain_out_of_memory(parts.with_config(decisions.config)):
         options = _choose_compiled(decisions, parts, options, terminal)
         choose_length(decisions, parts, options)
-    open_directory = partial(_new_directory, options, decisions.config, store, device, weights, from_budget)
     parts = parts.with_config(decisions.config)
+    run_directory = _new_directory(options, parts, weights, from_budget)
     with explain_out_of_memory(parts):
-        return _build_and_run(decisions, parts, options, terminal, weights, open_directory)
+        return _build_and_run(decisions, parts, options, terminal, weights, run_directory)
 
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
@@ -152,10 +151,10 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             choose_resumed_length(decisions, parts, options, seen, from_budget)
         choose_resumed_intervals(decisions, config, options, store.count)
         origin = saved or same_weights(decisions.config, env)
-        open_directory = partial(_existing_directory, run, decisions.config, saved, terminal)
+        run_directory = _existing_directory(run, decisions.config, saved, terminal)
         parts = parts.with_config(decisions.config)
         with explain_out_of_memory(parts):
-            return _build_and_run(decisions, parts, options, terminal, origin, open_directory)
+            return _build_and_run(decisions, parts, options, terminal, origin, run_directory)
 
 
 def _build_and_run(
@@ -164,9 +163,9 @@ def _build_and_run(
     options: TrainOptions,
     terminal: Terminal,
     origin: RunState | Weights | None,
-    open_directory: Callable[[], AbstractContextManager[Path]],
+    run_directory: AbstractContextManager[Path],
 ) -> tuple[Path, str]:
-    """The steps that new and resumed runs share. origin: what networks are restored or initialized from."""
+    """Takes the steps that new and resumed runs share. origin: a checkpoint to restore, or weights to initialize from."""
     # 4. Build: networks and optimizers
     state = initial_state(parts, origin, terminal)
     terminal.note(intervals_line(parts.config))
@@ -176,27 +175,20 @@ def _build_and_run(
         return options.runs, DRY_RUN
 
     # 5. Directory: from here on nothing is refused
-    with open_directory() as path:
+    with run_directory as path:
         # 6. Run
         saved = origin if isinstance(origin, RunState) else None
         return path, Run(path, parts, state, options, terminal, saved).train()
 
 
-# --- 1. options -----------------------------------------------------------------------------------------------------
-
-
 def _ledger(config: Config, options: TrainOptions, terminal: Terminal) -> Decisions:
-    """An empty ledger, which announces decisions as they are made unless a dry run prints all in the end."""
+    """A ledger that announces each decision, except in a dry run, which prints all of them at its end."""
     return Decisions(config) if options.dry_run else Decisions(config, terminal.note)
-
-
-# --- 2. dataset -----------------------------------------------------------------------------------------------------
 
 
 def _offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, terminal: Terminal) -> TrainOptions | None:
     """Options that resume a run of the same configuration, if there is one and the user prefers that."""
-    earlier = find_earlier_run(config, store.fingerprint, options.runs)
-    if earlier is None:
+    if (earlier := find_earlier_run(config, store.fingerprint, options.runs)) is None:
         return None
     terminal.note(str(earlier))
     resuming = options_to_resume(options, config, earlier, store.count)
@@ -205,14 +197,11 @@ def _offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, ter
     return resuming if terminal.ask(f"resume {earlier.path} (y), or start a new run (N)?") else None
 
 
-# --- 3. decisions ---------------------------------------------------------------------------------------------------
-
-
 def _record_facts(decisions: Decisions, store: ImageSet, device: torch.device, options: TrainOptions) -> None:
     """Records what a dry run shows besides decisions."""
     dataset = f"{store.count:,} images, {store.spec}"
     decisions.record("dataset", dataset, decisions.config.data.source, announce=False)
-    reason = "found here" if options.device == "auto" else "as asked"
+    reason = "chosen automatically" if options.device == "auto" else "as requested"
     decisions.record("device", describe_device(device), reason, announce=False)
 
 
@@ -233,20 +222,11 @@ def _choose_compiled(decisions: Decisions, parts: Parts, options: TrainOptions, 
     return options
 
 
-# --- 5. directory ---------------------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
-def _new_directory(
-    options: TrainOptions,
-    config: Config,
-    store: ImageSet,
-    device: torch.device,
-    weights: Weights | None,
-    from_budget: bool,
-) -> Iterator[Path]:
-    """Makes the directory of a new run and locks it."""
-    env = environment.describe(device, store.fingerprint, config.train.seed)
+def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None, from_budget: bool) -> Iterator[Path]:
+    """Creates and locks the directory of a new run when entered."""
+    config, store = parts.config, parts.store
+    env = environment.describe(parts.device, store.fingerprint, config.train.seed)
     env["length_from_budget"] = from_budget
     if weights:
         env["init_from_digest"] = weights.digest
@@ -264,12 +244,12 @@ def _existing_directory(run: Path, config: Config, saved: RunState | None, termi
     if (text := to_toml(config)) != (run / directory.CONFIG).read_text("utf-8"):
         atomic.write_text(run / directory.CONFIG, text)
     if saved:
-        terminal.note(resumed_line(saved))
+        terminal.note(f"resumed at {saved.images_seen:,} images from {saved.path}")
     yield run
 
 
 def _name(config: Config, preset: str) -> str:
-    """Names a run by data and preset, or by data and objective if the preset is the default or has another one."""
+    """Names a run by data and preset, or by data and objective if the preset is the default or its objective changed."""
     source = Path(config.data.source.removeprefix(PREFIX))
     data = source.name.partition(".")[0] if source.is_file() else source.name
     by_objective = preset == "default" or resolve(preset).objective.kind != config.objective.kind

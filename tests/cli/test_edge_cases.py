@@ -36,7 +36,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["train", "fish", "--cache", LONG, *QUICK], 5, "the name is too long"),
         (["train", "fish", "--init-from", LONG, *QUICK], 5, "the name is too long"),
         (["report", "x", "--runs", LONG], 5, "the name is too long"),
-        (["pack", "fish", "--out", "/"], 2, "is no folder that could be made"),
+        (["pack", "fish", "--out", "/"], 2, "cannot be created"),
         (["pack", "fish", "--out", ".", "--format", "tfrecord", "--overwrite"], 2, "holds"),
         (["pack", "fish", "--out", "link/inside"], 2, "lies inside the folder of images"),
         (["pack", "link", "--out", "fish/inside"], 2, "lies inside the folder of images"),

@@ -121,7 +121,7 @@ def test_faults_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert exit_of("report", run) == 3
     assert "line 3" in capsys.readouterr().err
     assert exit_of("report", run / "samples") == 4
-    assert "is no run directory" in capsys.readouterr().err
+    assert "not a run directory" in capsys.readouterr().err
     assert exit_of("report", "latest", "--runs", run / "none") != 0
     assert capsys.readouterr().err.startswith("error: ")
 

@@ -1,4 +1,4 @@
-"""What a run ran on."""
+"""The environment of a run: versions, device, threads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "pydantic")
 
 
 def versions() -> dict[str, str]:
-    found = {"kantor": __version__, "python": platform.python_version()}
+    """Versions of Kantor, Python and the packages that compute; "unknown" without package metadata."""
+    versions = {"kantor": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+            versions[package] = "unknown"
+    return versions
 
 
 def describe(device: torch.device, fingerprint: str, seed: int) -> dict[str, Any]:
-    """What environment.json holds."""
+    """The content of environment.json."""
     return {
         "versions": versions(),
         "platform": platform.platform(),
@@ -50,7 +51,7 @@ def describe(device: torch.device, fingerprint: str, seed: int) -> dict[str, Any
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What has changed since a run began that can change its numbers in the last bit, or may have."""
+    """A line for each difference that can change the last bit of a run's numbers."""
     before = {key: old.get(key) for key in ("device", "threads", "platform")} | {**old.get("versions", {})}
     now = {key: new[key] for key in ("device", "threads", "platform")} | {**new["versions"]}
     return [
@@ -61,29 +62,29 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """environment.json without what in it is damaged, nothing where all is: a run goes on without it."""
+    """environment.json without damaged entries; empty if the file is damaged: a run does not need it."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        entries = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(entries, dict):
         return {}
-    sound = {key: _plain(value) for key, value in found.items() if _is_sound(key, value)}
-    if isinstance(versions := found.get("versions"), dict):
-        sound["versions"] = {_plain(name): _plain(text) for name, text in versions.items() if isinstance(text, str)}
-    return sound
+    valid = {key: _plain(value) for key, value in entries.items() if _is_valid(key, value)}
+    if isinstance(versions := entries.get("versions"), dict):
+        valid["versions"] = {_plain(name): _plain(text) for name, text in versions.items() if isinstance(text, str)}
+    return valid
 
 
 def _plain(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _is_sound(key: str, value: Any) -> bool:
+def _is_valid(key: str, value: Any) -> bool:
     match key:
         case "threads" | "cores":
             return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_THREADS
         case "versions":
-            return False  # looked at one by one
+            return False  # checked one by one
         case "platform" | "device" | "device_type" | "data_fingerprint" | "init_from_digest":
             return isinstance(value, str)
     return True

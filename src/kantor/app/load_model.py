@@ -21,20 +21,20 @@ _NUMBER = re.compile("[0-9]{1,18}")
 def load_model(
     text: str, runs: Path, raw: bool = False, images_seen: int | None = None
 ) -> tuple[nn.Module, Card, Path]:
-    """The generator that `text` names, in evaluation mode on the CPU, its card, and the folder that it lies in.
+    """Loads a generator in evaluation mode on the CPU; returns it, its card and its folder.
 
     Args:
         text: a generator.safetensors, a checkpoint, or a run (path, name, number or "latest").
-        raw: the newest weights, not their running average: only a run has them.
-        images_seen: of an older checkpoint of the run.
+        raw: take the weights themselves, not their EMA; only a run has them.
+        images_seen: take the checkpoint of the run at this number.
     Raises:
-        ModelError: there is no such model, or it is damaged.
+        ModelError: the model does not exist, or is damaged.
     """
     path = Path(text)
     try:
         path.exists()
-    except OSError as error:  # the name is too long, or a folder on the way is closed
-        raise ModelError(text, f"cannot be looked at ({error.strerror})", "check the path") from error
+    except OSError as error:  # the name is too long, or a parent folder is not readable
+        raise ModelError(text, f"cannot be read ({error.strerror})", "check the path") from error
     if path.suffix.lower() in IMAGES and path.is_file():
         raise ModelError(text, "is an image, not a model", "name a run directory, or its generator.safetensors")
     if path.is_file():
@@ -55,22 +55,22 @@ def load_model(
     if raw or images_seen is not None:
         return (*_from_checkpoint(_chosen(run, images_seen), raw), run)
     if not (run / directory.GENERATOR).exists():
-        raise ModelError(run, "this run has saved nothing yet", "wait for its first checkpoint, or train it")
+        raise ModelError(run, "this run has not saved a model yet", "wait for its first checkpoint, or resume it")
     return (*read_generator(run / directory.GENERATOR), run)
 
 
 def refuse_colourist(where: str, card: Card) -> None:
-    """Raises ModelError where a model makes its images of outlines: seeds alone give it nothing to colour."""
+    """Raises ModelError if a model colours outlines: it cannot generate from seeds alone."""
     if card.condition:
         do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
-        raise ModelError(where, "this model colours outlines, and draws none of its own", do)
+        raise ModelError(where, "this model colours outlines and cannot generate from seeds alone", do)
 
 
 def _holds_images(path: Path) -> bool:
-    """Whether `path` is a folder with images right in it, and no run: a run's own plot is an image too."""
+    """Whether `path` is a folder that contains images and is not a run, whose plots are images too."""
     try:
         inside = [] if (path / directory.CONFIG).exists() else list(path.iterdir())
-    except OSError:  # no folder, or none that may be read: what it is else, others find out
+    except OSError:  # not a folder, or not readable
         return False
     return any(entry.suffix.lower() in IMAGES for entry in inside)
 
@@ -80,13 +80,13 @@ def _chosen(run: Path, images_seen: int | None) -> Path:
     if images_seen is None:
         path, _ = checkpoints.last(folder)
         if path is None:
-            raise ModelError(run, "has no checkpoint that can be used", "train it first")
+            raise ModelError(run, "has no usable checkpoint", "train it first")
         return path
     path = folder / f"{images_seen:09d}"
     if not path.is_dir():
         inside = folder.iterdir() if folder.is_dir() else ()
-        have = sorted(int(p.name) for p in inside if _NUMBER.fullmatch(p.name))
-        do = f"choose one of: {', '.join(map(str, have))}" if have else "train the run first"
+        numbers = sorted(int(p.name) for p in inside if _NUMBER.fullmatch(p.name))
+        do = f"choose one of: {', '.join(map(str, numbers))}" if numbers else "train the run first"
         raise ModelError(f"--checkpoint {images_seen}", "there is no such checkpoint", do)
     return path
 

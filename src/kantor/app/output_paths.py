@@ -1,4 +1,4 @@
-"""What --overwrite may replace: files of the command, and folders that hold nothing but what it writes."""
+"""Checks --out: --overwrite replaces a command's own files, and folders that hold nothing else."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kantor.errors import ConfigError
 
 
 def target(out: Path, sources: Iterable[Path | str]) -> Path:
-    """`out` as an absolute path that can be written beside.
+    """`out` as an absolute path.
 
     Raises:
-        ConfigError: it has no name, or lies inside the folder of images, by whatever way it is named.
+        ConfigError: it has no name, or lies inside a folder of images, symbolic links resolved.
     """
     path = out.absolute()
     if not path.resolve().name:
-        raise ConfigError(f"--out {out}", "is no folder that could be made", "choose another name")
+        raise ConfigError(f"--out {out}", "cannot be created", "choose another name")
     for source in map(Path, sources):
         if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
             raise ConfigError(f"--out {out}", "lies inside the folder of images", "choose a folder elsewhere")
@@ -25,24 +25,26 @@ def target(out: Path, sources: Iterable[Path | str]) -> Path:
 
 
 def require_free(out: Path, overwrite: bool, ours: str) -> None:
-    """Raises ConfigError where something is at `out` that must stay.
+    """Raises ConfigError if `out` exists and may not be replaced.
 
     Args:
-        ours: regular expression for the names that the command writes.
+        ours: regular expression of the names that the command writes.
     """
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:
         raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
     if out.is_symlink() or not out.is_dir():
-        raise ConfigError(out, "is no folder of this command's, so it will not be replaced", "choose another --out")
+        raise ConfigError(
+            out, "is not a folder that this command wrote, so it will not be replaced", "choose another --out"
+        )
     if (name := atomic.stranger(out, ours)) is not None:
         what = f"holds {name}, which this command does not write, so it will not be replaced"
         raise ConfigError(out, what, "choose another --out")
 
 
 def require_free_files(files: Iterable[Path], overwrite: bool) -> None:
-    """Raises ConfigError where one of the files is there already, and may not be replaced."""
+    """Raises ConfigError if one of the files exists and may not be replaced."""
     taken = None if overwrite else next((path for path in files if path.exists() or path.is_symlink()), None)
     if taken is not None:
         raise ConfigError(taken, "exists already", "choose another --out, or add --overwrite")

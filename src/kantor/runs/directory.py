@@ -1,4 +1,4 @@
-"""The run directory: where things lie, who may write there."""
+"""The run directory: its layout, how it is created and found, and its lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKPOINTS, SAMPLES = "checkpoints", "samples"
 
 
 def create(runs: Path, name: str, config_toml: str, environment: dict[str, Any]) -> Path:
-    """A new run directory, runs/00000-NAME: it appears whole, with config.toml in it. Two at once get two numbers."""
+    """Creates RUNS/00000-NAME atomically, with config.toml in it; concurrent calls get different numbers."""
     safe = re.sub(r"[^\w.-]+", "-", printable(name)).strip("-.").encode()[:80].decode("utf-8", "ignore") or "run"
     atomic.make_folder(runs)
     while True:
@@ -35,11 +35,10 @@ def create(runs: Path, name: str, config_toml: str, environment: dict[str, Any])
 
 
 def find(text: str, runs: Path) -> Path:
-    """The run directory that the user means: a path, or in `runs` a name, a name without its number, of which the
-    newest is meant, a number, or "latest".
+    """Finds a run directory by its path, or in `runs` by name, name without number (the newest), number or "latest".
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such run.
     """
     numbered = _numbered(runs) if runs.is_dir() else []
     if text == "latest":
@@ -49,23 +48,23 @@ def find(text: str, runs: Path) -> Path:
     number = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
     by_name = [e for e in numbered if text in (e.name, e.name.partition("-")[2]) or _number(e) == number]
     path = Path(text)
-    if not _is_run(path) and by_name:  # a folder of images may well have the name of its run
+    if not _is_run(path) and by_name:  # a folder of images may have the name of its run
         path = by_name[-1]
     if not _is_run(path):
         if number is not None and path == Path(text) and not path.exists():
             what = f"there is no run of this number in {runs}"
         else:
-            what = "is no run directory (it has no config.toml)"
-        known = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
+            what = "not a run directory (it has no config.toml)"
+        do = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
         close = nearest(path.name, [name for e in numbered for name in (e.name, e.name.partition("-")[2])])
         if number is None and close.startswith("did you mean"):
-            known = close
-        raise ModelError(text, what, known)
+            do = close
+        raise ModelError(text, what, do)
     return path
 
 
 def names_a_run(text: str, runs: Path) -> bool:
-    """Whether a run is called so: `fish` is the run, where there is one, and `fish/` the folder."""
+    """Whether `text` names a run in `runs`: `fish` is the run if there is one, `fish/` always the folder."""
     if text != Path(text).name:
         return False
     try:
@@ -83,7 +82,7 @@ def is_checkpoint(path: Path) -> bool:
 def _is_run(path: Path) -> bool:
     try:
         return (path / CONFIG).is_file()
-    except OSError:  # the name is too long, or may not be looked at
+    except OSError:  # the name is too long, or not readable
         return False
 
 
@@ -93,7 +92,7 @@ def listed(runs: Path) -> list[Path]:
 
 
 def _numbered(runs: Path) -> list[Path]:
-    """What is named like a run, by number."""
+    """Entries named like a run, by number."""
     with resource_errors(runs):
         return sorted((e for e in runs.iterdir() if re.match(r"[0-9]{5,18}-", e.name)), key=lambda e: (_number(e), e))
 
@@ -103,17 +102,17 @@ def _number(run: Path) -> int:
 
 
 def require_file(path: Path) -> None:
-    """Raises DataError where a folder has the name of a file of the run."""
+    """Raises DataError if there is a folder in place of a file of the run."""
     if path.is_dir():
         raise DataError(path, "is a folder, where a file of the run should be", "move it away")
 
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Only one process writes into a run. The lock falls with the process, however that ends.
+    """Locks a run, so that only one process writes into it; the lock ends with the process.
 
     Raises:
-        BusyError: another process holds it; says which.
+        BusyError: another process has locked it; says which.
     """
     with lock.locked(run):
         for folder in (run, run / CHECKPOINTS, run / SAMPLES, run / SAMPLES / "fixed", run / SAMPLES / "random"):

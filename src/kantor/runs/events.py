@@ -1,4 +1,4 @@
-"""Reading events.jsonl, which a killed run or somebody else may have left in any state."""
+"""Reads events.jsonl, which may be damaged."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from kantor.runs.directory import require_file
 
 MOST_IMAGES = 2**53
-"""Counts beyond that are no counts: a double does not hold them."""
+"""The largest count: a double holds every integer up to it."""
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events, each with images_seen, a count; a torn or foreign line is passed over. No file, no events.
+    """Yields the events, each with a valid images_seen; skips damaged lines. Yields none without a file.
 
     Raises:
-        DataError: a folder has the name of the file.
+        DataError: `path` is a folder.
     """
     require_file(path)
     if not path.exists():

@@ -488,7 +488,7 @@ def test_own_lines(here: Path) -> None:
 
 
 REFUSED = [
-    (("generate", "colours"), 4, "colours outlines, and draws none of its own; use `kantor paint"),
+    (("generate", "colours"), 4, "colours outlines and cannot generate from seeds alone; use `kantor paint"),
     (("walk", "colours", "--seeds", "1,2", "--out", "w.gif"), 4, "use `kantor paint"),
     (("evaluate", "colours"), 4, "use `kantor paint"),
     (("sonify", "colours", "--out", "o"), 4, "use `kantor paint"),

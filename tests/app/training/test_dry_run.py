@@ -22,8 +22,8 @@ def test_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of(*words, "--runs", tmp_path / "r", "--dry-run") == 0
     out = capsys.readouterr().out
     for row in (
-        r"dataset +64 images, 16x16 RGB +glyphs", r"device +.+ as asked", r"train\.precision +\w+ ", r"train\.batch +\d+ +measured",
-        r"train\.images +6,400 +as asked", r"train\.tick_images +\d+ +from the length",
+        r"dataset +64 images, 16x16 RGB +glyphs", r"device +.+ as requested", r"train\.precision +\w+ ", r"train\.batch +\d+ +measured",
+        r"train\.images +6,400 +as requested", r"train\.tick_images +\d+ +from the length",
     ):  # fmt: skip
         assert re.search(f"^{row}", out, re.MULTILINE), f"{row} in {out}"
     assert "metrics every" in out and "training on" not in out
@@ -33,7 +33,7 @@ def test_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_length_from_a_budget_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "glyphs", *TINY, "--time-budget", "20s", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
     assert exit_of(*words, "--dry-run") == 0
-    assert re.search(r"^train\.images +[\d,]+ +what \d+ s allow at", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^train\.images +[\d,]+ +fills \d+ s at", capsys.readouterr().out, re.MULTILINE)
     assert not (tmp_path / "r").exists()
 
 

@@ -1,1 +1,1 @@
-"""New runs, resumed ones, and what is decided before they start."""
+"""Starts and resumes runs, and decides what is "auto"."""

@@ -56,7 +56,7 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
 
 
 def intervals_line(config: Config) -> str:
-    """Describes the intervals."""
+    """One line that describes the intervals."""
     train = config.train
     line = f"metrics every {train.tick_images:,} images, samples every {train.sample_images:,}"
     line += f", a checkpoint every {train.snapshot_images:,}"

@@ -17,8 +17,8 @@ class Interrupt:
     Only the main thread may handle signals: in any other the context does nothing.
 
     Attributes:
-        saves: training has begun, so that there is something to save; until then a signal ends everything at once.
-        code: exit code that tells of the signal; 0 before there is one.
+        saves: set once training has begun and has something to save; before, a signal ends the process at once.
+        code: exit code of the signal; 0 before one arrives.
 
     Args:
         names: signals to handle; those that the system lacks, or that are ignored (nohup), stay as they are.

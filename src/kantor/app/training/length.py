@@ -1,4 +1,4 @@
-"""How long a run is to be, in images, from what the user asked: images, epochs or time."""
+"""Chooses the length of a run, in images, from --images, --epochs or --time-budget."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from kantor.sinks.eta import duration
 
 
 def with_epochs_of(config: Config, options: TrainOptions) -> TrainOptions:
-    """`options` with the epochs of the configuration if nothing else says how long."""
-    given = (options.epochs, options.images, options.budget_s) != (None, None, None)
-    if config.train.images == "auto" and config.train.epochs and not given:
+    """`options` with the epochs of the configuration if no flag sets a length."""
+    has_length = (options.epochs, options.images, options.budget_s) != (None, None, None)
+    if config.train.images == "auto" and config.train.epochs and not has_length:
         return replace(options, epochs=config.train.epochs)
     return options
 
 
 def total_images(options: TrainOptions, count: int) -> int | None:
-    """The total asked for in images; None if there is none. count: images in the training set.
+    """The length in images that the flags set; None if they set none. count: images in the training set.
 
     Raises:
-        ConfigError: two totals, or one that is too large.
+        ConfigError: two lengths, or one that is too large.
     """
     if options.images is not None and options.epochs is not None:
         raise ConfigError("--images", "and --epochs both set the length", "give one of them")
@@ -64,12 +64,12 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> 
     config, budget_s = decisions.config, math.inf
     total = total_images(options, parts.store.count)
     if total is not None:
-        decisions.set("train.images", total, "as asked", announce=False)
+        decisions.set("train.images", total, "as requested", announce=False)
     elif config.train.images == "auto":
         rate = _measured_rate(parts.with_config(config))
         budget_s = left_s(options)
         images = length_in_images(rate, budget_s, config.train.batch)
-        decisions.set("train.images", images, f"what {duration(budget_s)} allow at {rate:,.0f} images a second")
+        decisions.set("train.images", images, f"fills {duration(budget_s)} at {rate:,.0f} images a second")
     else:
         decisions.record("train.images", config.train.images, "as configured", announce=False)
     choose_intervals(decisions, "score.metrics" in options.fields, budget_s, parts.store.count)
@@ -96,16 +96,16 @@ def choose_resumed_length(
 
 
 def choose_resumed_intervals(decisions: Decisions, before: Config, options: TrainOptions, count: int) -> None:
-    """Decides intervals that are "auto" anew, and those of scores if they are asked for, or the run is no longer short."""
+    """Sets intervals that are "auto", and score intervals too if scores are requested or the run is no longer short."""
     images, earlier_images = decisions.config.train.images, before.train.images
     assert isinstance(images, int) and isinstance(earlier_images, int)
-    scores_asked = "score.metrics" in options.fields
+    scored = "score.metrics" in options.fields
     was_short = earlier_images < MIN_SCORED_IMAGES <= images
     unscored = before.train.score_images == 0 and "train.score_images" not in options.fields
-    if unscored and (scores_asked or was_short):
+    if unscored and (scored or was_short):
         for field in sorted({"train.score_images", "score.count"} - options.fields.keys()):
             decisions.set(field, "auto", "", announce=False)
-    choose_intervals(decisions, scores_asked, math.inf, count)
+    choose_intervals(decisions, scored, math.inf, count)
 
 
 def resumed_length(
@@ -113,8 +113,8 @@ def resumed_length(
 ) -> int:
     """The total length of a resumed run in images.
 
-    A length asked for now holds. A new time budget lengthens a run that has reached its length, or whose length came
-    from a time budget.
+    A length in images or epochs replaces the old one. A time budget lengthens a run that has reached its length, or
+    whose length came from a time budget.
 
     Args:
         count: images in the training set.
@@ -129,7 +129,9 @@ def resumed_length(
     total = total_images(options, count)
     if total is not None:
         if total < seen and total != length:  # equal is fine: a run may overshoot its total by part of a cycle
-            raise ConfigError("--resume", f"the run has seen {seen:,} images, more than {total:,}", "ask for more")
+            raise ConfigError(
+                "--resume", f"the run has seen {seen:,} images, more than {total:,}", "choose a larger length"
+            )
         return total
     if options.budget_s is not None and (from_budget or seen >= length):
         images_per_second = rate()

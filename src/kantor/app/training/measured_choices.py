@@ -160,7 +160,7 @@ def _compiled(decisions: Decisions, parts: Parts, note: Callable[[str], None], l
         if not compiled.steps.compiler.compiles:
             return False, "not possible here"
         if not automatic:
-            return True, "as asked"
+            return True, "as requested"
         rates = {eager: 0.0, compiled: 0.0}
         for _ in range(_TURNS):
             for way in rates:

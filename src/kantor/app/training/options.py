@@ -1,4 +1,4 @@
-"""What a user asks of training."""
+"""Options of `kantor train` and `kantor.train`."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ class TrainOptions(Options):
     def from_words(cls, words: Mapping[str, Any], as_flags: bool = False) -> Self:
         options = super().from_words(words, as_flags)
         if options.resume is not None:
-            for name, given in (("preset", options.preset != "default"), ("batch", options.batch == "auto")):
-                if given:
+            for name, is_set in (("preset", options.preset != "default"), ("batch", options.batch == "auto")):
+                if is_set:
                     where = f"--{name}" if as_flags else name
                     raise ConfigError(where, "a run resumes with its own configuration", "leave it out")
         return options

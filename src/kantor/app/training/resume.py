@@ -29,17 +29,14 @@ _MAX_LISTED = 5
 
 
 def resumed_config(
-    run: Path,
-    config_file: Path | None,
-    overrides: Mapping[str, Any],
-    saved: RunState | None = None,
+    run: Path, config_file: Path | None, overrides: Mapping[str, Any], saved: RunState | None = None
 ) -> Config:
-    """The run's configuration with the changes asked for, which may be those of `MAY_CHANGE` only.
+    """The run's configuration with the user's changes; only fields of `MAY_CHANGE` may change.
 
     Args:
         saved: the checkpoint to resume from, which has the configuration that the run began with.
     Raises:
-        ConfigError: the user asks for other changes, or has edited config.toml; lists what differs.
+        ConfigError: the user changes other fields, or has edited config.toml; lists the differences.
     """
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))
@@ -51,15 +48,15 @@ def resumed_config(
         changed = layered(changed, read_config(config_file), str(config_file))
     changed = absolute_source(overridden(changed, overrides))
     if changes := _listed(config, changed, MAY_CHANGE):
-        what = f"a run keeps the configuration it began with, and this differs: {changes}"
+        what = f"a run keeps its configuration, and this differs: {changes}"
         raise ConfigError("--resume", what, "leave that out, or start a new run")
     return changed
 
 
 def _refuse_edits(path: Path, config: Config, original: Config) -> None:
     if edits := _listed(original, config, _MAY_BE_EDITED):
-        what = f"was edited, but a run keeps the configuration it began with: {edits}"
-        raise ConfigError(path, what, "undo that, or start a new run with --config")
+        what = f"was edited, but a run keeps its configuration: {edits}"
+        raise ConfigError(path, what, "undo the edits, or start a new run with --config")
 
 
 def _refuse_auto(path: Path, config: Config, saved: RunState | None) -> None:
@@ -132,13 +129,8 @@ def rounding_changes(config: Config, saved: RunState | None) -> list[str]:
     ]
 
 
-def resumed_line(saved: RunState) -> str:
-    """Where a run resumes, once nothing has been refused."""
-    return f"resumed at {saved.images_seen:,} images from {saved.path}"
-
-
 def _proof_of_a_save(run: Path) -> str:
-    """The file that proves that the run was saved before; "" if none does.
+    """Name of a file that proves an earlier save; "" if there is none.
 
     A save writes the generator before the checkpoint: a run killed between the two has a generator, an empty folder of
     checkpoints, and events without a save.

@@ -120,7 +120,7 @@ class Run:
         if best.keeps(seen) or not model.exists():
             config = parts.config
             card = Card(parts.spec, config.generator, config.objective.kind, parts.class_names, seen, parts.condition)
-            try:  # before the checkpoint: it may be ahead, not behind
+            try:  # before the checkpoint: the model file may be ahead, not behind
                 write_generator(model, self.state.average, card)
             except UserError:
                 best.lost()
@@ -146,11 +146,11 @@ class Run:
             condition=parts.condition,
         )
 
-    def _started(self, reals: Images) -> Started:
+    def _started(self, first: Images) -> Started:
         seen, total, count = self.state.counters.images_seen, self._plan.total_images, self.parts.store.count
         end_s = self.options.started_s + self._budget_s
         left_s = 0.0 if math.isinf(self._budget_s) else max(end_s - time.monotonic(), 0.0)
-        return Started(seen, total, count, reals, self.saved is not None, left_s)
+        return Started(seen, total, count, first, self.saved is not None, left_s)
 
     def _scorer(self) -> Scorer | None:
         parts = self.parts

@@ -1,4 +1,4 @@
-"""Which images the sample sheets show."""
+"""The images of the sample sheets."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SHEET_PIXELS = 1024 * 1024
 
 
 class Sampler:
-    """Draws both sheets: seeds 0, 1, 2 ... every time, and seeds that depend on images_seen.
+    """Generates both sheets: the fixed one from seeds 0, 1, 2 ..., the random one from seeds that depend on images_seen.
 
-    Of pairs a sheet shows each condition with the image made of it: on the fixed sheet those of images spread evenly
-    over the set, on the other those of images that depend on images_seen.
+    With conditions, a sheet shows each condition next to its generated image. The conditions of the fixed sheet are
+    spread evenly over the training set; those of the random one depend on images_seen.
 
     Args:
-        store: the set, whose conditions are shown where it has some.
+        store: the training set.
 
     Attributes:
-        count: images in a sheet: a square number, 64 for small images, fewer for large ones; of pairs, half of it.
+        count: images in a sheet: a square number, 64 for small images, fewer for large ones; half of it for pairs.
     """
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int, store: ImageSet | None = None) -> None:
+    def __init__(self, config: Config, spec: ImageSpec, classes: int, store: ImageSet) -> None:
         self._config, self._spec, self._classes = config, spec, classes
-        self._pairs = store if store and store.condition_channels else None
+        self._pairs = store if store.condition_channels else None
         side = int(math.sqrt(SHEET_PIXELS / (spec.height * spec.width)))
         self.count = min(8, max(2, side)) ** 2 // (2 if self._pairs else 1)
 
@@ -42,9 +42,9 @@ class Sampler:
         first = derive(self._config.train.seed, "sheet", images_seen) % 2**31
         if self._pairs is None:
             return self._sheet(generator, 0), self._sheet(generator, first)
-        places = (first + np.arange(self.count) * 7919) % self._pairs.count  # a prime: neighbours may be alike
-        fixed = _spread(self._pairs, self.count)
-        return self._sheet(generator, 0, np.resize(fixed, self.count)), self._sheet(generator, first, places)
+        rows = (first + np.arange(self.count) * 7919) % self._pairs.count  # a prime: neighbours may be alike
+        fixed_rows = np.resize(_spread(self._pairs, self.count), self.count)
+        return self._sheet(generator, 0, fixed_rows), self._sheet(generator, first, rows)
 
     def _sheet(self, generator: nn.Module, first: int, rows: NDArray[np.int64] | None = None) -> Images:
         network = self._config.generator
@@ -58,8 +58,10 @@ class Sampler:
 
 
 def first_images(store: ImageSet, count: int, spec: ImageSpec) -> Images:
-    """Images of the set, spread evenly, brought down to `spec` as the feed does it: uint8 [count or fewer, H, W, C];
-    of pairs each with its condition on its left, [.., H, 2W, C]."""
+    """Images spread evenly over the training set, resized to `spec` as by the feed: uint8 [count or fewer, H, W, C].
+
+    Pairs have the condition to the left of the image: [count or fewer, H, 2 W, C].
+    """
     rows = _spread(store, count)
     images, conditions = at_size(store.images(rows), spec), store.conditions(rows)
     return images if conditions is None else beside(at_size(conditions, spec), images)

@@ -1,4 +1,4 @@
-"""How training talks to its user."""
+"""The terminal as training sees it: notes, progress, questions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ConsoleListener(Listener, Protocol):
 
 @dataclass(frozen=True)
 class Terminal:
-    """What training tells and asks its user.
+    """Shows notes and progress to the user, and asks questions.
 
     Attributes:
         note: shows a line.

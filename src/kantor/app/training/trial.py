@@ -86,8 +86,10 @@ def fits_in_memory(attempt: Callable[[], object], device: torch.device) -> bool:
 
 def release_memory(device: torch.device) -> None:
     """Frees what a backward pass held when an error interrupted it."""
-    one = torch.ones((), requires_grad=True, device=device)
-    torch.autograd.grad(one * 2, one)  # autograd keeps its unfinished work, with tensors, until it is called again
+    scalar = torch.ones((), requires_grad=True, device=device)
+    torch.autograd.grad(
+        scalar * 2, scalar
+    )  # autograd keeps its unfinished work, with tensors, until it is called again
     gc.collect()
     return_memory()
     if device.type == "cuda":

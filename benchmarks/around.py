@@ -1,4 +1,4 @@
-"""What surrounds the steps: start-up, feed, listeners, packing, drawing.
+"""What surrounds the steps: start-up, feed, listeners, packing, generating.
 
     python benchmarks/around.py [--only start,feed,run,pack,draw]
 
@@ -65,7 +65,7 @@ def start() -> None:
 
 
 class OnDisk:
-    """Images in a memory map, as a packed set has them."""
+    """Images in a memory map, as in a packed dataset."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self.spec, self.count, self.condition_channels = ImageSpec(32, 32, 3), count, 0

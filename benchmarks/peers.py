@@ -77,7 +77,7 @@ def plain(width: int, device: torch.device, precision: str) -> Cycle:
 
 
 def emilien_dupont(path: Path, width: int, device: torch.device) -> Cycle:
-    """The trainer of EmilienDupont/wgan-gp; `.data[0]`, which torch has done away with, is read as `.item()`."""
+    """The trainer of EmilienDupont/wgan-gp; `.data[0]`, which torch has removed, is read as `.item()`."""
     stand_in()
     sys.modules.setdefault("imageio", types.ModuleType("imageio"))
     module = types.ModuleType("emilien_dupont")

@@ -1,4 +1,4 @@
-"""Does bfloat16 learn as well as float32? Trains both on several seeds and sets, and scores what they draw: an hour or two.
+"""Does bfloat16 learn as well as float32? Trains both on several seeds and datasets, and scores the generated images: an hour or two.
 
     python benchmarks/precision.py --images 60000 --seeds 0,1,2,3,4 --sets glyphs,fashion --out docs/precision.csv
 

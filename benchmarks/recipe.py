@@ -1,11 +1,11 @@
-"""Which recipe learns the built-in letters soonest? Trains variants of the default over seeds and scores them.
+"""Which recipe learns the built-in letters fastest? Trains variants of the default over seeds and scores them.
 
     python benchmarks/recipe.py --images 120000 --seeds 0,1,2 --out docs/recipe.csv [--variants NAME,NAME]
 
 `sure` is the share of images that the classifier is sure of (above 0.9), `classes` of how many letters there are at
 least a tenth of what there should be, `light` the share with a light background. The score is the Fréchet distance (Heusel et al. 2017, equation 6) between 3,000 generated and all 20,000 real
 images in the 128 features of a small classifier of letters that the command trains first (seed 0, five passes, kept
-beside the CSV's name in the cache folder). Real against real, halves of 10,000, is printed for scale. Numbers are
+next to the CSV's name in the cache folder). Real against real, halves of 10,000, is printed for scale. Numbers are
 comparable only within this command. A row is written as soon as it is known; rows that are there are not run again.
 """
 
@@ -120,7 +120,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
 
 def light(images: np.ndarray) -> float:
-    """Share of images whose corners are light: 0.31 of the real ones. Tells whether a background was dropped."""
+    """Share of images whose corners are light: 0.31 of the real ones. Shows whether the generator dropped a background."""
     corners = images[:, [0, 0, -1, -1], [0, -1, 0, -1]].astype(float).mean((1, 2))
     return float((corners > 128).mean())
 
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("docs/recipe.csv"))
-    parser.add_argument("--sheets", type=Path, help="folder for a sheet of each run")
+    parser.add_argument("--sheets", type=Path, help="folder for a grid of each run")
     options = parser.parse_args()
     cache = cache_folder(None)
     store, _, _ = open_set(resolve(), 32, DatasetCache(cache, note=print))

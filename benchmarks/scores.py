@@ -1,4 +1,4 @@
-"""Scores beside torchmetrics' on the same features: seconds and numbers, in turn, the median of some rounds.
+"""Compares scores with torchmetrics' on the same features: seconds and numbers, in turn, the median of some rounds.
 
 python benchmarks/scores.py [--count 10000] [--features 128]
 
@@ -73,8 +73,8 @@ def main() -> None:
         of = "fd, torchmetrics" if name.startswith("fd") else "kid, torchmetrics"
         ratios = [b / a for a, b in zip(seconds[name][1:], seconds[of][1:], strict=True)]
         spread = statistics.pstdev(values[name])
-        told = f"{statistics.median(seconds[name][1:]):8.2f} s  {statistics.median(ratios):6.2f}x"
-        print(f"{name:26}{told}   value {statistics.mean(values[name]):.6f}, spread {spread:.1g}")
+        timings = f"{statistics.median(seconds[name][1:]):8.2f} s  {statistics.median(ratios):6.2f}x"
+        print(f"{name:26}{timings}   value {statistics.mean(values[name]):.6f}, spread {spread:.1g}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Evidence for docs/seeds.md and docs/quirks.md: every preset of a seed on real images, quirks one by one, the painter's ratios.
 
 python benchmarks/seeds.py presets     each preset for five minutes on one thread: images, time, score, a grid
-python benchmarks/seeds.py quirks      each quirk beside what README and paper say, on small networks, three seeds
+python benchmarks/seeds.py quirks      each quirk compared with README and paper, on small networks, three seeds
 python benchmarks/seeds.py painter     the painter's three observations, three seeds
 
-Images come from `bash scripts/data.sh data emoji`. Results are written to docs/seeds-*.csv and docs/images/seeds; what is there
-already is not done again, so that a run that was stopped goes on.
+Images come from `bash scripts/data.sh data emoji`. Results are written to docs/seeds-*.csv and docs/images/seeds; finished
+runs are not repeated, so calling it again continues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FIELDS = ["name", "data", "seed", "images_seen", "elapsed_s", "fd", "fd_low", "f
 
 @dataclass(frozen=True)
 class Trial:
-    """A run. length: options that say how long."""
+    """A run. length: options that set its length."""
 
     name: str
     preset: str
@@ -46,7 +46,7 @@ class Trial:
 
 
 def presets(minutes: float) -> list[Trial]:
-    """The nearest real set for each: digits for digits, emoji for everything in colour."""
+    """The nearest real dataset for each preset: digits for digits, emoji for everything in colour."""
     length = ("--time-budget", f"{minutes:g}m")
     small = {"colour-wgan128": ["data.pad=0"]}  # emoji have 64 pixels
     small["celeba64-wgan"] = ["data.crop=0", "cycle.overdose_steps=5"]  # the first 25 overdoses would take hours
@@ -126,7 +126,7 @@ def kantor(*words: str) -> str:
 
 
 def carried_out(trial: Trial, runs: Path) -> dict[str, object]:
-    """Trains, measures and draws; gives a row of the table."""
+    """Trains, measures and generates; returns a row of the table."""
     folder = f"{trial.name}-{trial.seed}".replace(" ", "-").replace(":", "").replace(",", "")
     before = time.monotonic()
     sets = [word for field in trial.fields for word in ("--set", field)]
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each quirk or ratio")
     parser.add_argument("--at-once", type=int, default=2, help="runs at a time, a thread each")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "seeds", help="folder for the runs")
-    parser.add_argument("--only", default="", help="those whose name holds this")
+    parser.add_argument("--only", default="", help="only runs whose name contains this")
     given = parser.parse_args()
     trials = {
         "presets": lambda: presets(given.minutes or 5),

@@ -1,4 +1,4 @@
-"""How far each score moves when letters are spoilt in known ways: docs/scores-sensitivity.csv.
+"""Measures how far each score moves when letters are damaged in known ways: docs/scores-sensitivity.csv.
 
 python benchmarks/sensitivity.py [--features kantor-small] [--count 2000] [--seeds 5]
 

@@ -1,4 +1,4 @@
-"""How many images a second, beside others, and how near to what the convolutions allow.
+"""Measures images per second against others, and against the time of the convolutions alone.
 
     python benchmarks/step.py --rounds 7 --out docs/speed-step.csv \\
         [--peer torch-mimicry=FOLDER --peer torchgan=FOLDER --peer EmilienDupont/wgan-gp=FOLDER --peer keras=FOLDER]
@@ -42,7 +42,7 @@ from kantor.types import ImageSpec
 
 
 class Images:
-    """A packed set in memory."""
+    """A packed dataset in memory."""
 
     def __init__(self, size: int, count: int = 2048) -> None:
         self.spec, self.count, self.condition_channels = ImageSpec(size, size, 3), count, 0
@@ -88,7 +88,7 @@ def wait(device: torch.device) -> None:
 
 
 class Convolutions(TorchDispatchMode):
-    """Which convolutions are run, with what."""
+    """Records which convolutions run, with which arguments."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ def limit(ours: Ours, device: torch.device, cycle_s: float) -> float:
     return convolution_seconds(seen.calls, device) / cycle_s
 
 
-def beside_others(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+def against_others(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     """The table against the plain loop and the peers."""
     config = wgan_gp(options.width, options.batch)
     real = torch.rand(options.batch, 3, 64, 64, device=device) * 2 - 1
@@ -197,7 +197,7 @@ def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
 
 
 def compiled(device: torch.device, rounds: int) -> list[dict[str, Any]]:
-    """What --compile gains, for both recipes as they are: seconds to the first cycle, and the ratio of rates."""
+    """What --compile gains, for both recipes unchanged: seconds to the first cycle, and the ratio of throughputs."""
     rows = []
     for preset, size, batch, precision in [
         ("default", 32, 32, "bfloat16"),
@@ -258,8 +258,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--growth", action="store_true", help="cost against size and batch, in place of the table")
-    parser.add_argument("--compiled", action="store_true", help="what --compile gains, in place of the table")
+    parser.add_argument("--growth", action="store_true", help="cost against size and batch instead of the table")
+    parser.add_argument("--compiled", action="store_true", help="what --compile gains instead of the table")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.rounds < 1:
@@ -273,7 +273,7 @@ def main() -> None:
     if options.growth or options.compiled:
         rows = (growth if options.growth else compiled)(device, options.rounds)
     else:
-        rows = beside_others(options, device)
+        rows = against_others(options, device)
     print(table(rows))
     if options.out:
         write(options.out, rows)

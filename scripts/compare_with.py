@@ -99,7 +99,7 @@ def differences(old: Path, new: Path) -> list[str]:
 
 
 def compare_bits(old: Path, chosen: list[str], images: int) -> int:
-    """Prints a line a case; returns how many differ."""
+    """Prints a line per case; returns how many differ."""
     failed = 0
     with tempfile.TemporaryDirectory() as text:
         for name in chosen:
@@ -129,7 +129,7 @@ def steps_per_second(run: Path) -> float:
 
 
 def compare_speed(old: Path, rounds: int, images: int) -> None:
-    """Prints the ratio of rates, this checkout to REV, for two presets."""
+    """Prints the ratio of throughputs, this checkout to REV, for two presets."""
     print(f"processor: {processor()}")
     for preset in ("default", "wgan-gp"):
         ratios = []

@@ -81,7 +81,7 @@ def outputs(network: nn.Module, call: Any) -> dict[str, Tensor]:
 
 
 def summary(output: Tensor, places: Iterable[int] | None = None) -> dict[str, Any]:
-    """places: of the entries, in the flattened output; chosen by lot among those that no ReLU has set to 0."""
+    """places: of the entries, in the flattened output; chosen at random among those that no ReLU has set to 0."""
     flat = output.double().flatten()
     if places is None:
         lots = (uniforms(f"places in {list(output.shape)}", 200) * len(flat)).astype(int).tolist()

@@ -2,9 +2,9 @@
 
     make data && make features
 
-The network has to see what goes wrong in drawn images, so it learns several things of each image at once:
+The network has to see what goes wrong in generated images, so it learns several things of each image at once:
 
-- what it shows: one of 36 letters (glyphs, drawn here), 10 garments (Fashion-MNIST) or 10 handwritten digits;
+- what it shows: one of 36 letters (glyphs, rendered here), 10 garments (Fashion-MNIST) or 10 handwritten digits;
 - of glyphs also the typeface, the ground and how the letter lies (turn, size, place);
 - colours: the hue's name, and ink and paper as RGB; grey images are shown as they are, inverted, and in two tints;
 - damage: half of the images are damaged in one of ten ways, at a strength from barely to badly; which and how much
@@ -113,8 +113,8 @@ def plain(images: Tensor, classes: Tensor) -> Shown:
     return Shown(images, classes, unknown, unknown, unknown, colours, pose)
 
 
-def drawn(count: int, seed: int, finer: bool) -> Shown:
-    """Glyphs; with `finer`, a quarter of them drawn larger and shrunk, as an extractor shrinks larger images."""
+def rendered_glyphs(count: int, seed: int, finer: bool) -> Shown:
+    """Glyphs; with `finer`, a quarter of them rendered larger and shrunk, as an extractor shrinks larger images."""
     source = Glyphs(count, seed)
     shown = [source.parameters(i) for i in range(count)]
     images = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
@@ -391,7 +391,7 @@ class Feed:
     """Training batches; each is a function of its number."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        self.glyphs = drawn(count, GLYPHS_SEED, finer=True)
+        self.glyphs = rendered_glyphs(count, GLYPHS_SEED, finer=True)
         self.garments, self.digits = garments(folder, "train"), digits(folder, held_out=False)
 
     def clean(self, number: int, shares: dict[str, int] = SHARES) -> Shown:
@@ -427,7 +427,7 @@ def loss_of(learner: Learner, shown: Shown, kind: Tensor, strengths: Tensor) -> 
     features, said = learner(shown.images)
     share = torch.where(kind >= 0, 0.5 * (1 - strengths.sum(1)), 1.0)  # a badly damaged image need not be named
     share = torch.where(kind == BLENDED, 0.0, share)
-    # To be told at any strength, the faintest damage would have to move features as far as the gravest.
+    # To be recognised at any strength, the faintest damage would have to move features as far as the gravest.
     grave = torch.where(kind >= 0, strengths.sum(1), 0.5)
     parts = {
         "classes": (F.cross_entropy(said["classes"], shown.classes, reduction="none") * share).mean(),
@@ -449,7 +449,7 @@ def known(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def near(found: Tensor, wanted: Tensor) -> Tensor:
-    """Squared error where it is known what is wanted, as a mean over all."""
+    """Squared error where the target is known, as a mean over all."""
     return torch.where(wanted.isnan(), 0.0, (found - wanted.nan_to_num()) ** 2).mean()
 
 
@@ -531,7 +531,7 @@ def units(network: Network) -> list[tuple[str, Unit]]:
 
 @torch.no_grad()
 def measured(learner: Learner, network: Network, folder: Path) -> dict[str, str]:
-    """Accuracies on images held out, in percent."""
+    """Accuracies on held-out images, in percent."""
     extractor = Extractor(NAME, "", network, (SIDE, SIDE))
     found = {}
 
@@ -542,7 +542,7 @@ def measured(learner: Learner, network: Network, folder: Path) -> dict[str, str]
         images = shown.images.permute(0, 2, 3, 1).contiguous().numpy()
         return dict(extractor(images).logits)
 
-    glyphs = drawn(2000, TEST_GLYPHS_SEED, finer=False)
+    glyphs = rendered_glyphs(2000, TEST_GLYPHS_SEED, finer=False)
     said = logits(glyphs)
     share("glyphs: class of 56", said["classes"], glyphs.classes)
     share("glyphs: letter", said["letter"], glyphs.classes)
@@ -569,7 +569,7 @@ def measured(learner: Learner, network: Network, folder: Path) -> dict[str, str]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder that `make data` filled")
-    parser.add_argument("--glyphs", type=int, default=100_000, help="glyphs drawn to learn from")
+    parser.add_argument("--glyphs", type=int, default=100_000, help="glyphs rendered to train on")
     parser.add_argument("--steps", type=int, default=2000, help=f"batches of {BATCH}")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the weights")
     parser.add_argument("--threads", type=int, default=2, help="of the processor")

@@ -1,4 +1,4 @@
-"""Images beside each other and brought to one size."""
+"""Places images next to each other and resizes them."""
 
 from __future__ import annotations
 

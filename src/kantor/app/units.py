@@ -134,7 +134,7 @@ def name(value: Any, where: str = "") -> str:
 
 
 def require_between(value: Any, least: float | None, most: float | None, where: str) -> None:
-    """Raises ConfigError if `value` is not a number, or out of bounds; None is no bound."""
+    """Raises ConfigError if `value` is not a number, or out of bounds; None means no bound."""
     if least is None and most is None:
         return
     low, high = -math.inf if least is None else least, math.inf if most is None else most

@@ -41,7 +41,7 @@ from kantor.nets.layers import reseed_dropout
 from kantor.objectives.objective import Objective
 from kantor.types import Batch
 
-MAX_GENERATED_AT_ONCE = 512  # in one pass: more is no faster and takes memory
+MAX_GENERATED_AT_ONCE = 512  # in one pass: more is not faster and takes memory
 
 Names = tuple[str, ...]  # of the values that a step has added to the tally
 

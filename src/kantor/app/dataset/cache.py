@@ -37,7 +37,7 @@ def no_notes(_line: str) -> None:
 
 @dataclass(frozen=True)
 class DatasetCache:
-    """Where datasets are packed, and who is told.
+    """Where datasets are packed, and who receives the messages.
 
     Attributes:
         folder: the cache folder: see `cache_folder`.

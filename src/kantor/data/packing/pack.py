@@ -59,7 +59,7 @@ class PackReport:
     resumed_from: int
 
 
-def pack(
+def pack(  # 67 lines: signature and docstring take 29
     source: Source,
     config: DataConfig,
     spec: ImageSpec,

@@ -49,7 +49,7 @@ def test_folders_and_arrays_of_several_kinds(tmp_path: Path, capsys: pytest.Capt
     ("words", "code", "says"),
     [
         (["--format", "tfrecord"], 2, "takes one SOURCE"),
-        (["--inspect"], 2, "looks at one SOURCE"),
+        (["--inspect"], 2, "takes one SOURCE"),
         (["--labels", "labels.csv"], 2, "for one SOURCE"),
     ],
 )

@@ -136,13 +136,15 @@ def test_an_edited_configuration_is_refused(
     old: str, new: str, named: str, run: Path, go_on: Callable[..., Any]
 ) -> None:
     edit(run, old, new)
-    with pytest.raises(ConfigError, match=rf"config\.toml: .*{named}; undo that"):
+    with pytest.raises(ConfigError, match=rf"config\.toml: .*{named}; undo the edits"):
         go_on()
 
 
 def test_an_empty_configuration_is_refused_in_a_short_line(run: Path, go_on: Callable[..., Any]) -> None:
     (run / "config.toml").write_text("")
-    with pytest.raises(ConfigError, match=r"config\.toml: .*critic\.width: 4 -> .* and \d+ more; undo that") as error:
+    with pytest.raises(
+        ConfigError, match=r"config\.toml: .*critic\.width: 4 -> .* and \d+ more; undo the edits"
+    ) as error:
         go_on()
     assert len(str(error.value)) < 600
 

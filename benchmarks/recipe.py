@@ -26,7 +26,7 @@ from kantor.config.io import parse_override, resolve
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
 from kantor.data.loading.store import Store
-from kantor.engine.device import choose_precision
+from kantor.engine.precision import choose_precision
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective

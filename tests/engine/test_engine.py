@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kantor.app.decisions import Decision, Decisions
-from kantor.app.training.auto import length_in_images, round_figure, round_up
+from kantor.app.training.intervals import length_in_images, round_figure, round_up
 from kantor.app.training.measured_choices import choose_threads
 from kantor.app.training.trial import Trial
 from kantor.config.base import Absent

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kantor.engine.events import Finished, Saved, Started, Tick
-from kantor.report.curves import smooth, without_abandoned
+from kantor.report.curve_data import smooth, without_abandoned
 from kantor.report.painter import LABEL_PT, spread
 from kantor.report.panels import CRITIC_SCORES, GAP, SMALL, WASSERSTEIN, metric_panels
 from kantor.report.plots import LossPlot, losses_png, places

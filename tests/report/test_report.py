@@ -16,7 +16,7 @@ from PIL import Image
 from kantor.app.report import PAGE, write_report
 from kantor.config.io import resolve
 from kantor.report import sentences
-from kantor.report.curves import without_abandoned
+from kantor.report.curve_data import without_abandoned
 from kantor.report.loss_guide import LossGuide, loss_guide
 from kantor.report.painter import curve_svg
 from kantor.report.panels import GAP, Line, Panel

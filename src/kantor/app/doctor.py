@@ -14,7 +14,8 @@ from kantor.app.dataset.cache import cache_folder
 from kantor.app.environment import versions
 from kantor.config.io import resolve
 from kantor.data.loading.feed import to_float
-from kantor.engine.device import choose_device, choose_precision, describe_device
+from kantor.engine.device import choose_device, describe_device
+from kantor.engine.precision import choose_precision
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
 from kantor.engine.steps import Steps

@@ -23,7 +23,7 @@ from kantor.errors import printable
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import name_of
 from kantor.report import scores, sentences
-from kantor.report.curves import Column, without_abandoned
+from kantor.report.curve_data import Column, without_abandoned
 from kantor.report.loss_guide import loss_guide
 from kantor.report.page import Curve, EmbeddedImage, Page, page_html
 from kantor.report.painter import curve_svg

@@ -22,7 +22,7 @@ from kantor.metrics.extractors import extractor
 from kantor.metrics.features import resized
 from kantor.metrics.frechet import frechet
 from kantor.metrics.kernel import kid
-from kantor.metrics.manifold import neighbourhoods
+from kantor.metrics.precision_recall import neighbourhoods
 from kantor.metrics.transport import exact_w2
 from kantor.nets import build_critic, build_generator
 from kantor.nets.layers import MinibatchStddev

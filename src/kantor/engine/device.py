@@ -1,4 +1,4 @@
-"""Device and precision."""
+"""Devices to compute on, and the memory that glibc keeps."""
 
 from __future__ import annotations
 
@@ -74,28 +74,3 @@ def return_memory() -> None:
 
 def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-
-
-def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
-    """Returns (precision, reason): "auto" takes bfloat16 if the hardware computes in it."""
-    if name != "auto":
-        return name, "as set"
-    if device.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bfloat16", "this GPU computes in bfloat16"
-        return "float32", "this GPU does not compute in bfloat16"
-    if device.type == "cpu" and _cpu_computes_bfloat16():
-        return "bfloat16", "this processor computes in bfloat16"
-    return "float32", "this device does not compute in bfloat16"
-
-
-def _cpu_computes_bfloat16() -> bool:
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """The context for running networks. Parameters, gradients and losses stay float32."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.engine import optimizers
-from kantor.engine.device import autocast
+from kantor.engine.precision import autocast
 from kantor.nets import traits_of
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient

@@ -9,9 +9,9 @@ import numpy as np
 
 from kantor.errors import ConfigError, nearest
 from kantor.metrics.inputs import CriticScores, MetricInputs
-from kantor.metrics.manifold import COVERAGE_K
 from kantor.metrics.memorisation import PIXELS
 from kantor.metrics.metrics import METRICS
+from kantor.metrics.precision_recall import COVERAGE_K
 from kantor.metrics.score import Score
 from kantor.metrics.sliced import SMALLEST
 from kantor.progress import Progress, silent

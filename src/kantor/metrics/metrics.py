@@ -12,8 +12,8 @@ from kantor.metrics.bootstrap import counts, interval, mean_interval, share_inte
 from kantor.metrics.frechet import frechet
 from kantor.metrics.inputs import MAX_PAIRED_IMAGES, MetricInputs, OrderedImages
 from kantor.metrics.kernel import kid
-from kantor.metrics.manifold import neighbourhoods
 from kantor.metrics.memorisation import PIXELS
+from kantor.metrics.precision_recall import neighbourhoods
 from kantor.metrics.score import Score
 from kantor.random import derive
 from kantor.registry import Registry

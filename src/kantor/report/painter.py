@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kantor.report.curves import Column, extremes, smooth
+from kantor.report.curve_data import Column, extremes, smooth
 from kantor.report.figures import AXIS, INK, RULE, SOFT_INK, new_figure, soften
 from kantor.report.panels import Line, Panel, has
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kantor.report.curves import Column
+from kantor.report.curve_data import Column
 from kantor.report.figures import INK
 from kantor.report.scores import sentence, title
 

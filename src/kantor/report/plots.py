@@ -10,7 +10,7 @@ import numpy as np
 
 from kantor import atomic
 from kantor.engine.events import Event, Finished, Request, Saved
-from kantor.report.curves import Column, without_abandoned
+from kantor.report.curve_data import Column, without_abandoned
 from kantor.report.figures import INK, SOFT_INK, new_figure, png_of
 from kantor.report.loss_guide import LossGuide
 from kantor.report.painter import epoch_axis, paint

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kantor.report.curves import Column
+from kantor.report.curve_data import Column
 from kantor.report.loss_guide import NEAR, LossGuide
 
 _FEW = 12

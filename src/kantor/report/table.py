@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.report.curves import without_abandoned
+from kantor.report.curve_data import without_abandoned
 from kantor.report.sentences import figure
 
 COLUMNS = {

@@ -14,7 +14,7 @@ import pytest
 import kantor
 from kantor.app.evaluation.during_training import plan_scores
 from kantor.app.load_model import load_model
-from kantor.app.training.auto import with_intervals
+from kantor.app.training.intervals import with_intervals
 from kantor.config.io import overridden, read_toml, resolve
 from kantor.engine.events import Best, Event, Progressed, Save, Scored, Stop, Tick
 from kantor.errors import ConfigError

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from kantor.app.decisions import Decisions
-from kantor.app.training.auto import with_intervals
+from kantor.app.training.intervals import with_intervals
 from kantor.app.training.length import choose_resumed_length
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.start import train

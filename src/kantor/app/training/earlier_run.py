@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kantor.app import environment
-from kantor.app.training.auto import DEFAULT_BUDGET_S
+from kantor.app.training.intervals import DEFAULT_BUDGET_S
 from kantor.app.training.length import total_images
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.resume import MAY_CHANGE

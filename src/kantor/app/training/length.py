@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kantor.app.decisions import Decisions
-from kantor.app.training.auto import DEFAULT_BUDGET_S, MIN_SCORED_IMAGES, length_in_images, with_intervals
+from kantor.app.training.intervals import DEFAULT_BUDGET_S, MIN_SCORED_IMAGES, length_in_images, with_intervals
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.trial import Trial

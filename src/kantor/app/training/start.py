@@ -22,10 +22,10 @@ from kantor.app.dataset.prepare import open_set
 from kantor.app.dataset.recover import open_again
 from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
-from kantor.app.training.auto import DEFAULT_BUDGET_S, intervals_line
 from kantor.app.training.check_options import check_moved_source, check_options, preset_of, user_fields
 from kantor.app.training.earlier_run import find_earlier_run, options_to_resume
 from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
+from kantor.app.training.intervals import DEFAULT_BUDGET_S, intervals_line
 from kantor.app.training.length import (
     choose_length,
     choose_resumed_intervals,
@@ -48,7 +48,8 @@ from kantor.config.schema import Config
 from kantor.data.loading import layout
 from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
-from kantor.engine.device import choose_device, choose_precision, describe_device, keep_memory, return_memory
+from kantor.engine.device import choose_device, describe_device, keep_memory, return_memory
+from kantor.engine.precision import choose_precision
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
 from kantor.runs.run_state import RunState

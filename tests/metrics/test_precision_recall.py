@@ -10,9 +10,9 @@ import torch
 from kantor.metrics import memorisation
 from kantor.metrics.critic import t_test
 from kantor.metrics.extract import ImageFeatures
-from kantor.metrics.manifold import neighbourhoods
 from kantor.metrics.memorisation import as_points, copy_test, mann_whitney, nearest_rows
 from kantor.metrics.modes import modes_by_neighbours
+from kantor.metrics.precision_recall import neighbourhoods
 
 
 def normal(n: int, d: int = 8, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -24,7 +24,7 @@ def means(fakes: torch.Tensor, reals: torch.Tensor, **ks: int) -> dict[str, floa
 
 
 def test_agrees_with_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kantor.metrics.manifold.ROWS", 11)
+    monkeypatch.setattr("kantor.metrics.precision_recall.ROWS", 11)
     fakes, reals = normal(40, 3, 1, 1.3), normal(50, 3, 2)
     x, y = fakes.double().numpy(), reals.double().numpy()
 

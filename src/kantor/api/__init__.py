@@ -91,7 +91,7 @@ def pack(
 
 
 def presets() -> dict[str, str]:
-    """The recipes that come with Kantor, by name, each with a line of description.
+    """The presets that come with Kantor, by name, each with a line of description.
 
     >>> import kantor
     >>> "wgan-gp" in kantor.presets()

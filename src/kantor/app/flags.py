@@ -62,11 +62,17 @@ Model = Annotated[
     ),
 ]
 Truncation = Annotated[
-    float, Flag("Pull latents towards the centre: below 1 is more typical, less varied", metavar="X", min=0, max=4)
+    float,
+    Flag("Move latents towards the mean: below 1, images are more typical and less diverse", metavar="X", min=0, max=4),
 ]
-Raw = Annotated[bool, Flag("Use the newest weights instead of their EMA")]
+Raw = Annotated[bool, Flag("Use the weights of the newest checkpoint, or of --checkpoint, instead of their EMA")]
 Checkpoint = Annotated[
-    int | None, Flag("Use an older checkpoint of the run, by its number of images", metavar="IMAGES", default="newest")
+    int | None,
+    Flag(
+        "Use an older checkpoint of the run, by its number of images",
+        metavar="IMAGES",
+        default="the best by score, else the newest",
+    ),
 ]
 Classes = Annotated[
     Sequence[str],

@@ -17,7 +17,7 @@ class PresetsOptions(Options):
 
 
 def presets(options: PresetsOptions) -> None:
-    """List the recipes that come with Kantor, or print one."""
+    """List the presets that come with Kantor, or print one."""
     from kantor.config.io import preset_names, preset_text
 
     if options.name is not None:

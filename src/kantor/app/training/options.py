@@ -33,7 +33,7 @@ class TrainOptions(Options):
         ),
     ] = None
     preset: Annotated[
-        str, Flag("Start from this recipe; kantor presets lists them", metavar="NAME", complete="presets")
+        str, Flag("Start from this preset; kantor presets lists them", metavar="NAME", complete="presets")
     ] = "default"
     config_file: Annotated[
         Path | None,
@@ -86,7 +86,7 @@ class TrainOptions(Options):
         int | None, Flag("Seed all random numbers", metavar="N", sets="train.seed", min=0, max=2**63 - 1, default="0")
     ] = None
     conditional: Annotated[bool, Flag("Train with class labels", sets="train.conditional")] = False
-    mirror: Annotated[bool, Flag("Mirror every other image, at random", sets="data.mirror")] = False
+    mirror: Annotated[bool, Flag("Flip each image left to right with probability one half", sets="data.mirror")] = False
     init_from: Annotated[
         str | None,
         Flag(

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kantor.config.networks import CriticConfig, GeneratorConfig
 from kantor.errors import ConfigError, UserError
 from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
-from kantor.nets.conditioned import Conditioned
 from kantor.random import derive
 from kantor.types import ImageSpec, Traits
 
@@ -47,20 +46,16 @@ def build_generator(
     Raises:
         ConfigError: the generator needs a condition and there is none, or ignores the one that there is.
     """
-    _match(config, condition)
-    build = _builder("generator", config, GENERATORS, OWN_GENERATORS)
-    if config.kind == "unet":
-        build = functools.partial(build, condition=condition)
-    return _initialised("generator", build, config, spec, classes, seed)
-
-
-def _match(config: GeneratorConfig, condition: int) -> None:
     if config.kind == "unet" and not condition:
         what = "needs outlines, but data.condition is none"
         raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
     if condition and config.kind not in ("unet", "custom"):
         what = "ignores outlines, but data.condition is set"
         raise ConfigError(f"generator.kind = {config.kind}", what, "use --set generator.kind=unet")
+    build = _builder("generator", config, GENERATORS, OWN_GENERATORS)
+    if config.kind == "unet":
+        build = functools.partial(build, condition=condition)
+    return _initialised("generator", build, config, spec, classes, seed)
 
 
 def build_critic(
@@ -75,7 +70,30 @@ def build_critic(
     build = _builder("critic", config, CRITICS, OWN_CRITICS)
     joined = spec._replace(channels=spec.channels + condition)
     network = _initialised("critic", build, config, joined, classes, seed)
-    return Conditioned(network, traits_of(network)) if condition else network
+    return Conditioned(network) if condition else network
+
+
+class Conditioned(nn.Module):
+    """Scores pairs of image and condition with a critic built for the channels of both.
+
+    (x [N, C, H, W], labels [N] or None, condition [N, K, H, W]) -> [N].
+
+    A gradient penalty is taken with respect to x alone: the critic must be smooth in the image, but may be arbitrarily
+    steep in the condition, which is the same for real and generated images.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.traits = network, traits_of(network)
+
+    def fade_in(self, images_seen: int) -> None:
+        fade(self.network, images_seen)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        if condition is None:
+            raise ValueError("this critic needs a condition")
+        score: Tensor = self.network(torch.cat([x, condition.to(x.dtype)], dim=1), labels)
+        return score
 
 
 def _build_custom(part: str, build: Build, config: Any, spec: ImageSpec, classes: int) -> nn.Module:
@@ -129,16 +147,12 @@ def traits_of(network: nn.Module) -> Traits:
 def _initialised(part: str, build: Build, config: Any, spec: ImageSpec, classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # a custom network may use random numbers that `initialise` does not set
         torch.manual_seed(derive(seed, f"built/{part}"))
-        network = (
-            build(config, spec, classes)
-            if config.kind != "custom"
-            else _build_custom(part, build, config, spec, classes)
-        )
-    drops = (m for m in network.modules() if isinstance(m, _FOREIGN_DROPOUT) and m.training and m.p > 0)
-    foreign = next(drops, None)
-    if foreign is not None:
-        what = f"{type(foreign).__name__} uses random numbers that a resumed run cannot reproduce"
-        raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) instead")
+        make = functools.partial(_build_custom, part, build) if config.kind == "custom" else build
+        network = make(config, spec, classes)
+    for layer in network.modules():
+        if isinstance(layer, _FOREIGN_DROPOUT) and layer.training and layer.p > 0:
+            what = f"{type(layer).__name__} uses random numbers that a resumed run cannot reproduce"
+            raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) instead")
     if config.equalised:
         ops.initialise(network, derive(seed, f"weights/{part}"), "one")
         ops.equalise(network)

@@ -12,18 +12,7 @@ from torch import Tensor, nn
 
 from kantor.config.networks import DcganCritic, DcganGenerator
 from kantor.errors import ConfigError
-from kantor.nets import ops
-from kantor.nets.layers import (
-    LabelledLatent,
-    Projection,
-    channels,
-    dropout,
-    ladder,
-    minibatch_stddev,
-    normalisation,
-    step,
-    traits,
-)
+from kantor.nets import layers, ops
 from kantor.types import ImageSpec
 
 
@@ -35,16 +24,16 @@ class Generator(nn.Module):
 
     def __init__(self, config: DcganGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = traits(config.norm)
-        self.sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
-        widths = [*channels(config.width, config.max_width, len(self.sizes) - 1)[::-1], spec.channels]
-        self.latent = LabelledLatent(config.latent_dim, classes)
-        layers = [ops.conv_transpose(self.latent.dim, widths[0], self.sizes[0], bias=config.bias)]
+        self.traits = layers.traits(config.norm)
+        self.sizes = layers.ladder(spec.height, spec.width, round_up=True)[::-1]
+        widths = [*layers.channels(config.width, config.max_width, len(self.sizes) - 1)[::-1], spec.channels]
+        self.latent = layers.LabelledLatent(config.latent_dim, classes)
+        convs = [ops.ConvTranspose2d(self.latent.dim, widths[0], self.sizes[0], bias=config.bias)]
         for i, (small, large) in enumerate(pairwise(self.sizes)):
-            kernel, stride = step(large, small)
-            layers.append(ops.conv_transpose(widths[i], widths[i + 1], kernel, stride, (1, 1), config.bias))
-        self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[:-1])
+            kernel, stride = layers.step(large, small)
+            convs.append(ops.ConvTranspose2d(widths[i], widths[i + 1], kernel, stride, (1, 1), bias=config.bias))
+        self.layers = nn.ModuleList(convs)
+        self.norms = nn.ModuleList(layers.normalisation(config.norm, w, config.batch_norm) for w in widths[:-1])
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.latent(z, labels)[:, :, None, None]
@@ -62,26 +51,26 @@ class Critic(nn.Module):
 
     def __init__(self, config: DcganCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        sizes = ladder(spec.height, spec.width, round_up=False)
+        sizes = layers.ladder(spec.height, spec.width, round_up=False)
         if config.activated_score and config.norm == "layer":
             what = "layer norm makes every score 0: the mean of a single number is that number"
             raise ConfigError("critic.activated_score", what, 'choose norm = "batch" or "none"')
         # with small images there is no layer between first and last
         norm = config.norm if len(sizes) > 2 or config.activated_score else "none"
-        self.traits = traits(norm, config.minibatch_stddev)
-        widths = [spec.channels, *channels(config.width, config.max_width, len(sizes) - 1)]
-        layers, norms = [], []
+        self.traits = layers.traits(norm, config.minibatch_stddev)
+        widths = [spec.channels, *layers.channels(config.width, config.max_width, len(sizes) - 1)]
+        convs, norms = [], []
         for i, (large, small) in enumerate(pairwise(sizes)):
-            kernel, stride = step(large, small)
-            layers.append(ops.conv(widths[i], widths[i + 1], kernel, stride, (1, 1)))
-            norms.append(normalisation(norm if i else "none", widths[i + 1], config.batch_norm))
-        self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
-        self.dropouts = nn.ModuleList(dropout(config.dropout if i else 0.0) for i in range(len(layers)))
-        self.stddev, more = minibatch_stddev(config.minibatch_stddev)
-        self.score = ops.conv(widths[-1] + more, 1, sizes[-1])
+            kernel, stride = layers.step(large, small)
+            convs.append(ops.Conv2d(widths[i], widths[i + 1], kernel, stride, (1, 1)))
+            norms.append(layers.normalisation(norm if i else "none", widths[i + 1], config.batch_norm))
+        self.layers, self.norms = nn.ModuleList(convs), nn.ModuleList(norms)
+        self.dropouts = nn.ModuleList(layers.dropout(config.dropout if i else 0.0) for i in range(len(convs)))
+        self.stddev, more = layers.minibatch_stddev(config.minibatch_stddev)
+        self.score = ops.Conv2d(widths[-1] + more, 1, sizes[-1])
         self.activated_score, self.bare_first = config.activated_score, config.bare_first
-        self.score_norm = normalisation(norm if config.activated_score else "none", 1, config.batch_norm)
-        self.projection = Projection(widths[-1], classes)
+        self.score_norm = layers.normalisation(norm if config.activated_score else "none", 1, config.batch_norm)
+        self.projection = layers.Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         for number, (drop, layer, norm) in enumerate(zip(self.dropouts, self.layers, self.norms, strict=True)):

@@ -1,8 +1,7 @@
-"""The operators that networks consist of, collected so that they can be made faster in one place, and initialization.
+"""The operators that networks consist of, and initialization.
 
-Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.double_backward`, which compute nothing that is
-always zero. PyTorch's operators run if nothing is differentiated (except in layers that output images), and in unusual
-cases.
+Convolutions, average pooling and (leaky) ReLU have the derivatives of `nets.double_backward`. PyTorch's operators run if
+nothing is differentiated (except in layers that output images), and in unusual cases.
 
 `initialise` sets the starting weights from the run's seed on the CPU, so that they are the same on every device.
 """
@@ -16,8 +15,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
-
-Axes = tuple[int, int]
 
 
 class Conv2d(nn.Conv2d):
@@ -62,9 +59,8 @@ def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) 
 
 def _differentiated(*tensors: Tensor) -> bool:
     """Whether autograd will differentiate with respect to one of the tensors."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return False
-    return any(t.requires_grad for t in tensors)
+    enabled = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return enabled and any(t.requires_grad for t in tensors)
 
 
 def _not_a_leaf(tensor: Tensor) -> Tensor:
@@ -72,42 +68,27 @@ def _not_a_leaf(tensor: Tensor) -> Tensor:
     return tensor.view_as(tensor) if tensor.is_leaf and tensor.requires_grad else tensor
 
 
-def linear(inputs: int, outputs: int) -> nn.Module:
-    return nn.Linear(inputs, outputs)
+def conv3x3(inputs: int, outputs: int, bias: bool = True) -> Conv2d:
+    """A 3x3 convolution that keeps the size."""
+    return Conv2d(inputs, outputs, 3, padding=1, bias=bias)
 
 
-def conv(
-    inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0), bias: bool = True
-) -> nn.Module:
-    return Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
-
-
-def conv_transpose(
-    inputs: int, outputs: int, kernel: Axes, stride: Axes = (1, 1), padding: Axes = (0, 0), bias: bool = True
-) -> nn.Module:
-    return ConvTranspose2d(inputs, outputs, kernel, stride, padding, bias=bias)
-
-
-def average_pool(x: Tensor, kernel: Axes) -> Tensor:
+def average_pool(x: Tensor, kernel: tuple[int, int]) -> Tensor:
     """Means over patches of `kernel` pixels; incomplete patches at the far edges are dropped."""
     if not _differentiated(x):
         return nn.functional.avg_pool2d(x, kernel)
     return run(AveragePool, x, kernel)
 
 
-def relu(x: Tensor) -> Tensor:
-    return _rectified(x, 0.0)
-
-
-def leaky_relu(x: Tensor) -> Tensor:
-    """Slope 0.2 below zero (Radford et al. 2016)."""
-    return _rectified(x, 0.2)
-
-
-def _rectified(x: Tensor, slope: float) -> Tensor:
+def leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:
+    """max(x, slope x); the default slope is that of Radford et al. 2016."""
     if not _differentiated(x):
         return nn.functional.leaky_relu(x, slope) if slope else x.relu()
     return run(Rectifier, x, slope)
+
+
+def relu(x: Tensor) -> Tensor:
+    return leaky_relu(x, 0.0)
 
 
 @torch.no_grad()
@@ -123,33 +104,26 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            _initialise_weight(module, rng, init, std)
+            match init:
+                case "normal":
+                    module.weight.normal_(0.0, std, generator=rng)
+                case "truncated-normal":
+                    nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std, generator=rng)
+                case "he":
+                    module.weight.normal_(0.0, math.sqrt(2.0 / fan_in(module)), generator=rng)
+                case "glorot":
+                    nn.init.xavier_uniform_(module.weight, generator=rng)
+                case "tflib":
+                    limit = tflib_limit(module)
+                    module.weight.uniform_(-limit, limit, generator=rng)
+                case "one":
+                    module.weight.normal_(0.0, 1.0, generator=rng)
+                case _:
+                    raise ValueError(f"unknown initializer {init!r}")
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0.0, float(getattr(module, "std", 1.0)), generator=rng)
-
-
-def _initialise_weight(
-    module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator, init: str, std: float
-) -> None:
-    weight = module.weight
-    match init:
-        case "normal":
-            weight.normal_(0.0, std, generator=rng)
-        case "truncated-normal":
-            nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=rng)
-        case "he":
-            weight.normal_(0.0, math.sqrt(2.0 / fan_in(module)), generator=rng)
-        case "glorot":
-            nn.init.xavier_uniform_(weight, generator=rng)
-        case "tflib":
-            limit = tflib_limit(module)
-            weight.uniform_(-limit, limit, generator=rng)
-        case "one":
-            weight.normal_(0.0, 1.0, generator=rng)
-        case _:
-            raise ValueError(f"unknown initializer {init!r}")
 
 
 def fan_in(module: nn.Module) -> float:

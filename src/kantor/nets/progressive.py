@@ -25,21 +25,19 @@ class Growth:
         split: in a generator, the first grown layer that enlarges, whose input the smaller network's last layer also
             turns into an image; in a critic, the first layer after the grown ones at the front, where the output of the
             smaller network's first layer joins. None if there is none.
-        inherited: layers that are not grown.
-        total: number of layers.
         names: prefix of a tensor's name here -> in the smaller network; other tensors are new.
+        total: number of layers.
     """
 
     mixed: frozenset[int]
     split: int | None
-    inherited: tuple[int, ...]
-    total: int
     names: dict[str, str]
+    total: int
 
     @property
     def layers(self) -> int:
         """Number of layers of the smaller network; 0 if no layer is grown."""
-        if len(self.inherited) == self.total:
+        if not self.mixed and self.split is None:
             return 0
         return len({name for name in self.names.values() if name.startswith("layers.")})
 
@@ -48,14 +46,14 @@ def growth_of(config: StackGenerator | StackCritic) -> Growth:
     """The growth that the layers are marked for. `check_generator` and `check_critic` validate it."""
     layers: Sequence[UpLayer | DownLayer] = config.layers
     grown = [number for number, layer in enumerate(layers) if layer.grown]
-    inherited = tuple(number for number, layer in enumerate(layers) if not layer.grown)
+    inherited = [number for number, layer in enumerate(layers) if not layer.grown]
     if isinstance(config, StackGenerator):
         split = next((n for n in grown if _enlarges(config.layers[n])), None)
         mixed = frozenset(n for n in grown if split is None or n < split)
         names = {"latent": "latent", "base": "base", **{f"layers.{n}": f"layers.{i}" for i, n in enumerate(inherited)}}
         if split is not None and inherited:
             names["old_picture"] = f"layers.{len(inherited) - 1}"
-        return Growth(mixed, split, inherited, len(layers), names)
+        return Growth(mixed, split, names, len(layers))
     front = inherited[0] if inherited else len(layers)
     halving = next((n for n in range(front) if config.layers[n].stride > 1), None)
     split = halving + 1 if halving is not None else front or None
@@ -63,7 +61,7 @@ def growth_of(config: StackGenerator | StackCritic) -> Growth:
     names |= {f"layers.{n}": f"layers.{i + bool(split)}" for i, n in enumerate(inherited)}
     if split:
         names["old_first"] = "layers.0"
-    return Growth(frozenset(n for n in grown if n >= (split or 0)), split, inherited, len(layers), names)
+    return Growth(frozenset(n for n in grown if n >= (split or 0)), split, names, len(layers))
 
 
 def _enlarges(layer: UpLayer) -> bool:
@@ -115,36 +113,29 @@ def check_critic(config: StackCritic, growth: Growth, size: tuple[int, int]) -> 
             raise ConfigError(f"critic.layers.{number}", what, do)
 
 
-def old_image(config: StackGenerator, growth: Growth) -> tuple[UpLayer, int]:
-    """The smaller network's last layer, and its number of input channels."""
-    split = growth.split or 0
-    return UpLayer(kernel=config.layers[-1].kernel), config.layers[split - 1].width if split else config.base[2]
-
-
-def old_first(config: StackCritic, growth: Growth) -> DownLayer:
-    """The smaller network's first layer: the kernel of this network's first layer, the width at which it joins."""
-    return DownLayer(kernel=config.layers[0].kernel, width=config.layers[(growth.split or 1) - 1].width)
-
-
 class Fading(nn.Module):
-    """A network whose buffer `fade` is the fraction of the new layers, from 0; without it if nothing fades in."""
+    """A stacked network whose grown layers may fade in.
+
+    Attributes:
+        fade: fraction of the new layers, a buffer; absent if nothing fades in.
+        split, mixed: as in `growth` if layers fade in, else None and empty.
+    """
 
     fade: Tensor
 
-    def __init__(self, growth: Growth, fade_images: int) -> None:
+    def __init__(self, config: StackGenerator | StackCritic) -> None:
         super().__init__()
-        self.growth, self.fade_images = growth, fade_images
-        if fade_images:
+        self.growth, self.fade_images = growth_of(config), config.fade_images
+        self.split, self.mixed = self.growth.split, self.growth.mixed
+        if not self.fade_images or not any(layer.grown for layer in config.layers):
+            self.fade_images, self.split, self.mixed = 0, None, frozenset()
+        if self.fade_images:
             self.register_buffer("fade", torch.tensor(0.0))
 
     def fade_in(self, images_seen: int) -> None:
         """Sets the fraction of the new layers, which rises linearly to 1 over `fade_images` real images."""
         if self.fade_images:
             self.fade.fill_(min(1.0, images_seen / self.fade_images))
-
-    def smaller_names(self) -> dict[str, str]:
-        """Prefixes of tensor names here -> in the network that this one can grow from."""
-        return self.growth.names
 
     def _mix(self, old: Tensor, new: Tensor) -> Tensor:
         """(1 - fade) old + fade new: exactly one of them at 0 and at 1."""

@@ -1,12 +1,11 @@
-"""Layers with TensorFlow's "SAME" padding, which is uneven if the kernel is even or the stride does not divide the size.
+"""The layers of `nets.stack`, with TensorFlow's "SAME" padding.
 
-Networks of `nets.stack` consist of these.
+It is uneven if the kernel is even or the stride does not divide the size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from kantor.nets.layers import upsample
 
 Size = tuple[int, int]
 Pads = tuple[int, int]
+Activation = Callable[[Tensor], Tensor]
 
 
 def same_padding(size: int, kernel: int, stride: int) -> Pads:
@@ -38,21 +38,11 @@ def transposed_padding(size: int, kernel: int) -> Pads:
     return after, before
 
 
-class Padding(NamedTuple):
-    """Padding inside the convolution (rows, columns), and before it (left, right, top, bottom)."""
-
-    inside: Size
-    outside: tuple[int, int, int, int]
-
-    def apply(self, x: Tensor) -> Tensor:
-        return nn.functional.pad(x, self.outside) if any(self.outside) else x
-
-
-def padding(rows: Pads, columns: Pads) -> Padding:
+def _inside_or_before(rows: Pads, columns: Pads) -> tuple[Size, nn.Module]:
     """Puts even padding inside the convolution, where it costs nothing, and uneven padding before it."""
     if rows[0] == rows[1] and columns[0] == columns[1]:
-        return Padding((rows[0], columns[0]), (0, 0, 0, 0))
-    return Padding((0, 0), (*columns, *rows))
+        return (rows[0], columns[0]), nn.Identity()
+    return (0, 0), nn.ZeroPad2d((*columns, *rows))
 
 
 def output_size(layer: UpLayer | DownLayer, size: Size) -> Size:
@@ -72,33 +62,26 @@ class UpStep(nn.Module):
     """
 
     def __init__(
-        self,
-        layer: UpLayer,
-        inputs: int,
-        outputs: int,
-        size: Size,
-        norm: nn.Module,
-        activation: Callable[[Tensor], Tensor],
+        self, layer: UpLayer, inputs: int, outputs: int, size: Size, norm: nn.Module, activation: Activation
     ) -> None:
         super().__init__()
         self.doubled = (size[0] * 2, size[1] * 2) if layer.upsample else None
         size = self.doubled or size
-        kernel, stride = (layer.kernel, layer.kernel), (layer.stride, layer.stride)
         if layer.stride == 1:
             rows, columns = (transposed_padding(side, layer.kernel) for side in size)
-            self.padding = padding(rows, columns)
-            self.conv = ops.conv(inputs, outputs, kernel, stride, self.padding.inside)
+            inside, self.pad = _inside_or_before(rows, columns)
+            self.conv: nn.Module = ops.Conv2d(inputs, outputs, layer.kernel, layer.stride, inside)
         else:
-            rows, columns = (same_padding(side * layer.stride, layer.kernel, layer.stride) for side in size)
-            self.padding = Padding((rows[0], columns[0]), (0, 0, 0, 0))
-            self.conv = ops.conv_transpose(inputs, outputs, kernel, stride, self.padding.inside)
+            (top, _), (left, _) = (same_padding(side * layer.stride, layer.kernel, layer.stride) for side in size)
+            self.pad = nn.Identity()
+            self.conv = ops.ConvTranspose2d(inputs, outputs, layer.kernel, layer.stride, (top, left))
         self.size = output_size(layer.model_copy(update={"upsample": False}), size)
         self.norm, self.activation = norm, activation
 
     def forward(self, x: Tensor) -> Tensor:
         if self.doubled:
             x = upsample(x, self.doubled)
-        x = self.conv(self.padding.apply(x))
+        x = self.conv(self.pad(x))
         if x.shape[2:] != torch.Size(self.size):  # the far edges: padding of a transposed convolution, and `crop`
             x = x[:, :, : self.size[0], : self.size[1]]
         return self.activation(self.norm(x))
@@ -109,11 +92,10 @@ class DownStep(nn.Module):
 
     def __init__(self, layer: DownLayer, inputs: int, size: Size, norm: nn.Module) -> None:
         super().__init__()
-        kernel, stride = (layer.kernel, layer.kernel), (layer.stride, layer.stride)
         rows, columns = (same_padding(side, layer.kernel, layer.stride) for side in size)
-        self.padding = padding(rows, columns)
-        self.conv = ops.conv(inputs, layer.width, kernel, stride, self.padding.inside)
+        inside, self.pad = _inside_or_before(rows, columns)
+        self.conv = ops.Conv2d(inputs, layer.width, layer.kernel, layer.stride, inside)
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.leaky_relu(self.norm(self.conv(self.padding.apply(x))))
+        return ops.leaky_relu(self.norm(self.conv(self.pad(x))))

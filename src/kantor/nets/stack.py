@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kantor.config.networks import StackCritic, StackGenerator, UpLayer
+from kantor.config.networks import DownLayer, StackCritic, StackGenerator, UpLayer
 from kantor.errors import ConfigError
 from kantor.nets import ops, progressive
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
@@ -30,17 +30,16 @@ class Generator(progressive.Fading):
     """
 
     def __init__(self, config: StackGenerator, spec: ImageSpec, classes: int = 0) -> None:
-        fading = bool(config.fade_images) and any(layer.grown for layer in config.layers)
-        super().__init__(progressive.growth_of(config), config.fade_images if fading else 0)
+        super().__init__(config)
         sizes = _sizes(config, spec)
-        if fading:
+        if self.fade_images:
             progressive.check_generator(config, self.growth, sizes)
         self.traits = traits(config.norm if len(config.layers) > 1 else "none")
         self.smallest, self.sigmoid = sizes[0], config.output == "sigmoid"
         self.activation = ACTIVATIONS[config.activation]
         self.first = self.activation if config.base_activation else nn.Identity()
         self.latent = LabelledLatent(config.latent_dim, classes)
-        self.base = ops.linear(self.latent.dim, config.base[2] * sizes[0][0] * sizes[0][1])
+        self.base = nn.Linear(self.latent.dim, config.base[2] * sizes[0][0] * sizes[0][1])
         widths = [config.base[2], *(layer.width for layer in config.layers[:-1])]
         hidden = [
             UpStep(layer, a, b, size, normalisation(config.norm, b, config.batch_norm), self.activation)
@@ -48,11 +47,10 @@ class Generator(progressive.Fading):
         ]
         last = UpStep(config.layers[-1], widths[-1], spec.channels, sizes[-2], nn.Identity(), nn.Identity())
         self.layers = nn.ModuleList([*hidden, last])
-        self.split = self.growth.split if fading else None
-        self.mixed = self.growth.mixed if fading else frozenset()
         if self.split is not None:
-            layer, inputs = progressive.old_image(config, self.growth)
-            self.old_picture = UpStep(layer, inputs, spec.channels, sizes[self.split], nn.Identity(), nn.Identity())
+            layer = UpLayer(kernel=config.layers[-1].kernel)
+            inputs, size = widths[self.split], sizes[self.split]
+            self.old_picture = UpStep(layer, inputs, spec.channels, size, nn.Identity(), nn.Identity())
             self.factor = sizes[-1][0] // sizes[self.split][0]
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
@@ -79,9 +77,8 @@ class Critic(progressive.Fading):
     """
 
     def __init__(self, config: StackCritic, spec: ImageSpec, classes: int = 0) -> None:
-        fading = bool(config.fade_images) and any(layer.grown for layer in config.layers)
-        super().__init__(progressive.growth_of(config), config.fade_images if fading else 0)
-        if fading:
+        super().__init__(config)
+        if self.fade_images:
             progressive.check_critic(config, self.growth, spec[:2])
         norms = [config.norm if number or config.norm_first else "none" for number in range(len(config.layers))]
         self.traits = traits(norms[-1], config.minibatch_stddev)
@@ -92,15 +89,13 @@ class Critic(progressive.Fading):
         self.layers = nn.ModuleList(layers)
         self.dropouts = nn.ModuleList(dropout(config.dropout if number else 0.0) for number in range(len(layers)))
         self.unit = config.range == "unit"
-        self.split = self.growth.split if fading else None
-        self.mixed = self.growth.mixed if fading else frozenset()
         if self.split is not None:
-            first = progressive.old_first(config, self.growth)
+            first = DownLayer(kernel=config.layers[0].kernel, width=config.layers[self.split - 1].width)
             self.halved = (spec.height // 2, spec.width // 2)
             old_norm = normalisation(norms[0], first.width, config.batch_norm)
             self.old_first = DownStep(first, spec.channels, self.halved, old_norm)
         self.stddev, more = minibatch_stddev(config.minibatch_stddev)
-        self.score = ops.linear((inputs + more) * size[0] * size[1], 1)
+        self.score = nn.Linear((inputs + more) * size[0] * size[1], 1)
         self.projection = Projection(inputs, classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
@@ -131,12 +126,10 @@ def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
         height, width = sizes[-1]
         expected = f"{spec.height}" if spec.height == spec.width else f"{spec.height}x{spec.width}"
         size = f"{height}" if height == width else f"{height}x{width}"
-        raise ConfigError(
-            "generator.layers",
-            f"make images of {height}x{width}, but data.size is {expected}",
-            f"choose --size {size}, a preset of another size, or networks for any size: "
-            "--set generator.kind=upsampling --set critic.kind=dcgan",
-        )
+        what = f"make images of {height}x{width}, but data.size is {expected}"
+        networks = "--set generator.kind=upsampling --set critic.kind=dcgan"
+        do = f"choose --size {size}, a preset of another size, or networks for any size: {networks}"
+        raise ConfigError("generator.layers", what, do)
     return sizes
 
 

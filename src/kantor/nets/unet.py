@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.networks import UnetGenerator
-from kantor.nets import ops
-from kantor.nets.layers import LabelledLatent, channels, ladder, normalisation, step, traits, upsample
+from kantor.nets import layers, ops
 from kantor.types import ImageSpec
 
 
@@ -29,22 +28,20 @@ class Generator(nn.Module):
 
     def __init__(self, config: UnetGenerator, spec: ImageSpec, classes: int, condition: int) -> None:
         super().__init__()
-        self.traits = traits(config.norm)
-        self.sizes = ladder(spec.height, spec.width, round_up=True)
-        widths = channels(config.width, config.max_width, len(self.sizes))
-        self.entry = ops.conv(condition, widths[0], (3, 3), (1, 1), (1, 1))
+        self.traits = layers.traits(config.norm)
+        self.sizes = layers.ladder(spec.height, spec.width, round_up=True)
+        widths = layers.channels(config.width, config.max_width, len(self.sizes))
+        self.entry = ops.conv3x3(condition, widths[0])
         self.down = nn.ModuleList(
-            ops.conv(above, below, *step(large, small), (1, 1))
+            ops.Conv2d(above, below, *layers.step(large, small), (1, 1))
             for (above, below), (large, small) in zip(pairwise(widths), pairwise(self.sizes), strict=True)
         )
-        self.down_norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[1:])
-        self.latent = LabelledLatent(config.latent_dim, classes)
-        self.base = ops.linear(self.latent.dim, widths[-1])
-        self.up = nn.ModuleList(
-            ops.conv(below + above, above, (3, 3), (1, 1), (1, 1)) for above, below in pairwise(widths)
-        )
-        self.up_norms = nn.ModuleList(normalisation(config.norm, width, config.batch_norm) for width in widths[:-1])
-        self.picture = ops.conv(widths[0], spec.channels, (3, 3), (1, 1), (1, 1))
+        self.down_norms = nn.ModuleList(layers.normalisation(config.norm, w, config.batch_norm) for w in widths[1:])
+        self.latent = layers.LabelledLatent(config.latent_dim, classes)
+        self.base = nn.Linear(self.latent.dim, widths[-1])
+        self.up = nn.ModuleList(ops.conv3x3(below + above, above) for above, below in pairwise(widths))
+        self.up_norms = nn.ModuleList(layers.normalisation(config.norm, w, config.batch_norm) for w in widths[:-1])
+        self.picture = ops.conv3x3(widths[0], spec.channels)
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         if condition is None:
@@ -56,7 +53,7 @@ class Generator(nn.Module):
             x = ops.leaky_relu(norm(layer(_even(x, size))))
         x = x + self.base(self.latent(z, labels))[:, :, None, None]
         for rung in reversed(range(len(skips))):
-            joined = torch.cat([upsample(x, self.sizes[rung]), skips[rung]], dim=1)
+            joined = torch.cat([layers.upsample(x, self.sizes[rung]), skips[rung]], dim=1)
             x = ops.leaky_relu(self.up_norms[rung](self.up[rung](joined)))
         return torch.tanh(self.picture(x))
 

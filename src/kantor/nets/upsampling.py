@@ -11,19 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.networks import UpsamplingCritic, UpsamplingGenerator
-from kantor.nets import ops
-from kantor.nets.layers import (
-    LabelledLatent,
-    Projection,
-    channels,
-    dropout,
-    ladder,
-    minibatch_stddev,
-    normalisation,
-    pool,
-    traits,
-    upsample,
-)
+from kantor.nets import layers, ops
 from kantor.types import ImageSpec
 
 
@@ -35,24 +23,24 @@ class Generator(nn.Module):
 
     def __init__(self, config: UpsamplingGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = traits(config.norm)
-        self.sizes = ladder(spec.height, spec.width, round_up=True)[::-1]
-        widths = channels(config.width, config.max_width, len(self.sizes) - 1)[::-1]
-        self.latent = LabelledLatent(config.latent_dim, classes)
+        self.traits = layers.traits(config.norm)
+        self.sizes = layers.ladder(spec.height, spec.width, round_up=True)[::-1]
+        widths = layers.channels(config.width, config.max_width, len(self.sizes) - 1)[::-1]
+        self.latent = layers.LabelledLatent(config.latent_dim, classes)
         height, width = self.sizes[0]
-        self.base = ops.linear(self.latent.dim, widths[0] * height * width)
+        self.base = nn.Linear(self.latent.dim, widths[0] * height * width)
         inputs = [widths[0], *widths]
-        self.layers = nn.ModuleList(
-            ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in zip(inputs, widths, strict=False)
+        self.layers = nn.ModuleList(ops.conv3x3(a, b) for a, b in zip(inputs, widths, strict=False))
+        self.norms = nn.ModuleList(
+            layers.normalisation(config.norm, w, config.batch_norm) for w in [widths[0], *widths]
         )
-        self.norms = nn.ModuleList(normalisation(config.norm, w, config.batch_norm) for w in [widths[0], *widths])
-        self.picture = ops.conv(widths[-1], spec.channels, (3, 3), (1, 1), (1, 1))
+        self.picture = ops.conv3x3(widths[-1], spec.channels)
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.sizes[0]))
         x = ops.leaky_relu(self.norms[0](x))
         for size, layer, norm in zip(self.sizes[1:], self.layers, self.norms[1:], strict=True):
-            x = ops.leaky_relu(norm(layer(upsample(x, size))))
+            x = ops.leaky_relu(norm(layer(layers.upsample(x, size))))
         return torch.tanh(self.picture(x))
 
 
@@ -64,20 +52,20 @@ class Critic(nn.Module):
 
     def __init__(self, config: UpsamplingCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
-        self.traits = traits(config.norm, config.minibatch_stddev)
-        self.sizes = ladder(spec.height, spec.width, round_up=False)
-        widths = channels(config.width, config.max_width, len(self.sizes))
-        self.picture = ops.conv(spec.channels, widths[0], (3, 3), (1, 1), (1, 1))
-        self.layers = nn.ModuleList(ops.conv(a, b, (3, 3), (1, 1), (1, 1)) for a, b in pairwise(widths))
-        self.norms = nn.ModuleList(normalisation(config.norm, w, config.batch_norm) for w in widths[1:])
-        self.dropouts = nn.ModuleList(dropout(config.dropout) for _ in self.layers)
-        self.stddev, more = minibatch_stddev(config.minibatch_stddev)
-        self.score = ops.conv(widths[-1] + more, 1, self.sizes[-1])
-        self.projection = Projection(widths[-1], classes)
+        self.traits = layers.traits(config.norm, config.minibatch_stddev)
+        self.sizes = layers.ladder(spec.height, spec.width, round_up=False)
+        widths = layers.channels(config.width, config.max_width, len(self.sizes))
+        self.picture = ops.conv3x3(spec.channels, widths[0])
+        self.layers = nn.ModuleList(ops.conv3x3(a, b) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(layers.normalisation(config.norm, w, config.batch_norm) for w in widths[1:])
+        self.dropouts = nn.ModuleList(layers.dropout(config.dropout) for _ in self.layers)
+        self.stddev, more = layers.minibatch_stddev(config.minibatch_stddev)
+        self.score = ops.Conv2d(widths[-1] + more, 1, self.sizes[-1])
+        self.projection = layers.Projection(widths[-1], classes)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = ops.leaky_relu(self.picture(x))
         for size, drop, layer, norm in zip(self.sizes[1:], self.dropouts, self.layers, self.norms, strict=True):
-            x = ops.leaky_relu(norm(pool(layer(drop(x)), size)))
+            x = ops.leaky_relu(norm(layers.pool(layer(drop(x)), size)))
         score: Tensor = self.score(self.stddev(x)).flatten() + self.projection(x, labels)
         return score

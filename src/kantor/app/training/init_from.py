@@ -198,7 +198,7 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 def _names_in_smaller(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Names of tensors in `network` -> their names in the smaller one, for those that it has."""
     assert isinstance(network, Fading)
-    prefixes = network.smaller_names().items()
+    prefixes = network.growth.names.items()
     return {n: theirs + n.removeprefix(ours) for n in tensors for ours, theirs in prefixes if n.startswith(f"{ours}.")}
 
 

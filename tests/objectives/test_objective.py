@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from kantor.config.objective import ObjectiveConfig
 from kantor.objectives.constraints import Drift, WeightClipping
-from kantor.objectives.objective import Objective, build_objective
+from kantor.objectives.objective import Objective, build_objective, name_of
 from kantor.objectives.penalties import (
     Fake,
     GradientPenalty,
@@ -48,7 +48,7 @@ GRADIENT = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_defaults(kind: str) -> None:
     objective = build(kind)
-    assert objective.name == kind
+    assert name_of(TypeAdapter(ObjectiveConfig).validate_python({"kind": kind})) == kind
     assert objective.penalties == GRADIENT.get(kind, {})
     assert objective.drift is None
     assert objective.constraint == (WeightClipping(0.01) if kind == "wgan" else None)

@@ -12,40 +12,12 @@ from torch import Tensor
 
 from kantor.config import objective as options
 from kantor.errors import ConfigError
+from kantor.objectives import losses, penalties
 from kantor.objectives.constraints import Drift, GradientClipping, WeightClipping
-from kantor.objectives.losses import (
-    Loss,
-    hinge_critic,
-    least_squares_critic,
-    least_squares_generator,
-    non_saturating_critic,
-    non_saturating_generator,
-    relativistic_critic,
-    relativistic_generator,
-    wasserstein_critic,
-    wasserstein_generator,
-)
-from kantor.objectives.penalties import (
-    Fake,
-    GradientPenalty,
-    Interpolates,
-    Perturbed,
-    Probe,
-    Real,
-    by_columns,
-    one_sided,
-    two_sided,
-    zero_centred,
-)
+from kantor.objectives.losses import Loss
+from kantor.objectives.penalties import GradientPenalty
 from kantor.registry import own_name
 from kantor.types import Traits
-
-
-class Refusal(NamedTuple):
-    """what is wrong, and what to do instead."""
-
-    what: str
-    do: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +25,6 @@ class Objective:
     """What critic and generator minimise.
 
     Attributes:
-        name: as in the configuration, such as "wgan-gp".
         critic: (real scores [N], fake scores [N]) -> [N].
         generator: (real scores [N], fake scores [N]) -> [N]; ignores the first unless `generator_needs_real`.
         penalties: gradient penalties by name, without those of weight 0.
@@ -65,7 +36,6 @@ class Objective:
         generator_needs_real: whether the generator's step scores real images too.
     """
 
-    name: str
     critic: Loss
     generator: Loss
     penalties: Mapping[str, GradientPenalty]
@@ -81,8 +51,8 @@ class Objective:
         """Number of critic steps in which every penalty is due at least once, and the laziest exactly once."""
         return max((penalty.every for penalty in self.penalties.values()), default=1)
 
-    def refuses(self, critic_traits: Traits) -> Refusal | None:
-        """Why a critic like this one cannot be trained with this objective; None if it can.
+    def refuses(self, critic_traits: Traits) -> ConfigError | None:
+        """The error if a critic like this one cannot be trained with this objective, else None.
 
         Minibatch stddev mixes the batch too, but is allowed: Karras et al. 2018 train with it under this penalty, and the
         gradient through its one channel is small (docs/networks.md).
@@ -93,7 +63,7 @@ class Objective:
             "a gradient penalty excludes batch norm in the critic: each image's gradient would depend on the other "
             "images of its batch, so the penalty would not be the one of the paper (Gulrajani et al. 2017, section 4)"
         )
-        return Refusal(what, "use --set critic.norm=layer or --set critic.norm=none")
+        return ConfigError("critic.norm", what, "use --set critic.norm=layer or --set critic.norm=none")
 
 
 class _Losses(NamedTuple):
@@ -103,37 +73,43 @@ class _Losses(NamedTuple):
     generator_needs_real: bool = False
 
 
+_NON_SATURATING = _Losses(losses.non_saturating_critic, losses.non_saturating_generator)
+_WASSERSTEIN = _Losses(losses.wasserstein_critic, losses.wasserstein_generator, wasserstein=True)
 _LOSSES: dict[str, _Losses] = {
-    "dcgan": _Losses(non_saturating_critic, non_saturating_generator),
-    "wgan": _Losses(wasserstein_critic, wasserstein_generator, wasserstein=True),
-    "wgan-gp": _Losses(wasserstein_critic, wasserstein_generator, wasserstein=True),
-    "wgan-lp": _Losses(wasserstein_critic, wasserstein_generator, wasserstein=True),
-    "dragan": _Losses(non_saturating_critic, non_saturating_generator),
-    "lsgan": _Losses(least_squares_critic, least_squares_generator),
-    "hinge": _Losses(hinge_critic, wasserstein_generator),
-    "relativistic": _Losses(relativistic_critic, relativistic_generator, generator_needs_real=True),
+    "dcgan": _NON_SATURATING,
+    "wgan": _WASSERSTEIN,
+    "wgan-gp": _WASSERSTEIN,
+    "wgan-lp": _WASSERSTEIN,
+    "dragan": _NON_SATURATING,
+    "lsgan": _Losses(losses.least_squares_critic, losses.least_squares_generator),
+    "hinge": _Losses(losses.hinge_critic, losses.wasserstein_generator),
+    "relativistic": _Losses(losses.relativistic_critic, losses.relativistic_generator, generator_needs_real=True),
 }
 
-_FORMULAS = {"two-sided": two_sided, "one-sided": one_sided, "zero-centred": zero_centred}
+_FORMULAS = {
+    "two-sided": penalties.two_sided,
+    "one-sided": penalties.one_sided,
+    "zero-centred": penalties.zero_centred,
+}
 
 
 def build_objective(config: options.ObjectiveConfig) -> Objective:
     """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic."""
-    losses = _losses_of(config)
-    drift, clipping = config.drift, config.constraint
+    drift, weight_clipping, gradient_clipping = None, None, None
+    if config.drift.kind == "squared" and config.drift.weight > 0:
+        drift = Drift(config.drift.weight, config.drift.of)
+    match config.constraint:
+        case options.WeightClipping(bound=bound, scope=scope, when=when):
+            weight_clipping = WeightClipping(bound, scope, when)
+        case options.GradientClipping(bound=bound):
+            gradient_clipping = GradientClipping(bound)
     return Objective(
-        name=name_of(config),
-        critic=losses.critic,
-        generator=losses.generator,
+        **_losses_of(config)._asdict(),
         penalties={name: _penalty(p) for name, p in config.penalties.items() if p.weight > 0},
-        drift=Drift(drift.weight, drift.of) if isinstance(drift, options.SquaredDrift) and drift.weight > 0 else None,
-        constraint=WeightClipping(clipping.bound, clipping.scope, clipping.when)
-        if isinstance(clipping, options.WeightClipping)
-        else None,
-        gradient_clipping=GradientClipping(clipping.bound) if isinstance(clipping, options.GradientClipping) else None,
+        drift=drift,
+        constraint=weight_clipping,
+        gradient_clipping=gradient_clipping,
         l1=config.l1,
-        wasserstein=losses.wasserstein,
-        generator_needs_real=losses.generator_needs_real,
     )
 
 
@@ -184,9 +160,8 @@ def _slopes(name: str, part: str, loss: Loss) -> list[tuple[float, float]]:
         spread = torch.linspace(-0.05, 0.05, 4)
         real, fake = (real_score + spread).requires_grad_(), (fake_score + spread).requires_grad_()
         values = _evaluated(name, part, loss, real, fake)
-        gradients = torch.autograd.grad(values.sum(), (real, fake), allow_unused=True)
-        real_slope, fake_slope = (0.0 if gradient is None else float(gradient.sum()) for gradient in gradients)
-        slopes.append((real_slope, fake_slope))
+        gradients = torch.autograd.grad(values.sum(), (real, fake), allow_unused=True, materialize_grads=True)
+        slopes.append((float(gradients[0].sum()), float(gradients[1].sum())))
     return slopes
 
 
@@ -202,9 +177,8 @@ def _evaluated(name: str, part: str, loss: Loss, real: Tensor, fake: Tensor) -> 
         what = f"a loss must be one number per sample, [N]; the {part}'s is {returned}"
         raise ConfigError(name, what, "leave the mean to the trainer")
     if not values.requires_grad:
-        raise ConfigError(
-            name, f"the {part}'s loss cannot be differentiated", "compute it from the scores, without detach"
-        )
+        do = "compute it from the scores, without detach"
+        raise ConfigError(name, f"the {part}'s loss cannot be differentiated", do)
     if not bool(values.isfinite().all()):
         raise ConfigError(name, f"the {part}'s loss is not finite at scores between -2 and 2", "fix the formula")
     return values
@@ -227,17 +201,17 @@ def _penalty(config: options.PenaltyConfig) -> GradientPenalty:
             raise ConfigError("penalty.target", "a zero-centred penalty always pulls the norm to 0", do)
         of = partial(of, target=config.target)
     if config.over == "columns":
-        of = partial(by_columns, of=of)
+        of = partial(penalties.by_columns, of=of)
     return GradientPenalty(_probe(config), of, config.weight, config.every)
 
 
-def _probe(config: options.PenaltyConfig) -> Probe:
+def _probe(config: options.PenaltyConfig) -> penalties.Probe:
     match config.at:
         case options.RealProbe():
-            return Real()
+            return penalties.Real()
         case options.FakeProbe():
-            return Fake()
+            return penalties.Fake()
         case options.PerturbedProbe(std=std):
-            return Perturbed(std)
+            return penalties.Perturbed(std)
         case options.InterpolatesProbe(alpha=alpha, sign=sign):
-            return Interpolates(alpha, sign == "minus")
+            return penalties.Interpolates(alpha, sign == "minus")

@@ -1,7 +1,7 @@
 """Penalties on the gradient of a score with respect to its image: where it is taken, and what is computed from it.
 
-Random numbers are arguments. A penalty is one number per sample: the gradient is flattened over channels, height and
-width first, so that a norm never runs over a single axis, nor over the batch.
+A penalty is one number per sample: the gradient is flattened over channels, height and width first, so that a norm never
+runs over a single axis, nor over the batch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +19,8 @@ from kantor.objectives.losses import at_least_float32
 # --- where --------------------------------------------------------------------------------------------------
 
 
-class Probe(Protocol):
+@dataclass(frozen=True)
+class Probe:
     """Where the gradient is taken.
 
     Attributes:
@@ -27,8 +28,8 @@ class Probe(Protocol):
         needs_noise: whether `points` needs `noise`.
     """
 
-    batch: ClassVar[Literal["real", "fake"] | None]
-    needs_noise: ClassVar[bool]
+    batch: ClassVar[Literal["real", "fake"] | None] = None
+    needs_noise: ClassVar[bool] = False
 
     def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
         """The points, to be scored after `.detach().requires_grad_()`.
@@ -40,11 +41,23 @@ class Probe(Protocol):
         Returns:
             [N, C, H, W].
         """
-        ...
+        return real if self.batch == "real" else fake
+
+
+class Real(Probe):
+    """The real images: R1 (Mescheder et al. 2018, eq. 9)."""
+
+    batch = "real"
+
+
+class Fake(Probe):
+    """The generated images: R2 (Mescheder et al. 2018, eq. 10)."""
+
+    batch = "fake"
 
 
 @dataclass(frozen=True)
-class Interpolates:
+class Interpolates(Probe):
     """u real + (1 - u) fake, one u for each sample (Gulrajani et al. 2017, algorithm 1).
 
     Attributes:
@@ -54,46 +67,19 @@ class Interpolates:
         minus: negate the real images, a third quirk: (1 - u) fake - u real.
     """
 
-    batch: ClassVar[Literal["real", "fake"] | None] = None
-    needs_noise: ClassVar[bool] = False
-
     alpha: Literal["uniform", "normal", "batch"] = "uniform"
     minus: bool = False
 
     def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        weight = _per_sample(self._weight(uniform), real)
-        return torch.lerp(fake.to(real.dtype), -real if self.minus else real, weight)
-
-    def _weight(self, uniform: Tensor) -> Tensor:
         if self.alpha == "normal":  # the inverse of the normal distribution, which is infinite at 0 and 1
-            return math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-7, 1 - 1e-7))
-        return uniform[:1].expand_as(uniform) if self.alpha == "batch" else uniform
+            uniform = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-7, 1 - 1e-7))
+        elif self.alpha == "batch":
+            uniform = uniform[:1].expand_as(uniform)
+        return torch.lerp(fake.to(real.dtype), -real if self.minus else real, _per_sample(uniform, real))
 
 
 @dataclass(frozen=True)
-class Real:
-    """The real images: R1 (Mescheder et al. 2018, eq. 9)."""
-
-    batch: ClassVar[Literal["real", "fake"] | None] = "real"
-    needs_noise: ClassVar[bool] = False
-
-    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        return real
-
-
-@dataclass(frozen=True)
-class Fake:
-    """The generated images: R2 (Mescheder et al. 2018, eq. 10)."""
-
-    batch: ClassVar[Literal["real", "fake"] | None] = "fake"
-    needs_noise: ClassVar[bool] = False
-
-    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        return fake
-
-
-@dataclass(frozen=True)
-class Perturbed:
+class Perturbed(Probe):
     """real + u std s noise, with s the standard deviation of all values of the batch and one u for each sample.
 
     This follows the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the image to
@@ -104,16 +90,13 @@ class Perturbed:
         std: amplitude of the noise in standard deviations of the batch.
     """
 
-    batch: ClassVar[Literal["real", "fake"] | None] = None
-    needs_noise: ClassVar[bool] = True
-
+    needs_noise = True
     std: float = 0.5
 
     def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
         if noise is None:
             raise ValueError("Perturbed needs noise [N, C, H, W] in [0, 1)")
-        spread = self.std * real.std(correction=0)
-        return real + _per_sample(uniform, real) * spread * noise
+        return real + _per_sample(uniform, real) * (self.std * real.std(correction=0)) * noise
 
 
 def _per_sample(numbers: Tensor, like: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def _refuse_objective(parts: Parts) -> None:
     config, objective = parts.config, parts.objective
     critic = build_critic(config.critic, parts.spec, parts.classes, condition=parts.condition)
     if refusal := objective.refuses(traits_of(critic)):
-        raise ConfigError("critic.norm", refusal.what, refusal.do)
+        raise refusal
     if objective.constraint is not None and config.critic.equalised:
         what = "scales the weights that clipping has just bounded, which leaves next to nothing of a score"
         raise ConfigError("critic.equalised", what, "leave it out, or replace clipping by a gradient penalty")

@@ -1,4 +1,4 @@
-"""Errors for the user. Each is one line: where, what is wrong, what to do."""
+"""Errors for the user. Each is one line: WHERE: what is wrong; what to do."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """An error that the user can fix.
+    """An error that the user can fix, as one line: "images/a.png: not an image; remove it or raise --max-bad".
 
     Args:
         where: the file, flag or field at fault, as the user named it.
-        what: what is wrong with it: the value or state, and what was expected.
-        do: what to do, beginning with a verb.
+        what: what is wrong with it.
+        do: what the user can do; starts with a verb.
     """
 
     exit_code = 2
@@ -77,8 +77,13 @@ def printable(text: str) -> str:
     )
 
 
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`did you mean "x"?` if one of `names` is close, else ""."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else ""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`did you mean "x"?` if one of `names` is close, else the list of them."""
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else "choose one of: " + ", ".join(sorted(names))
+    """`did_you_mean`, or the list of `names` if none is close."""
+    names = sorted(names)
+    return did_you_mean(name, names) or "choose one of: " + ", ".join(names)

@@ -152,7 +152,12 @@ def test_find_what_is_not_there(tmp_path: Path, text: str, monkeypatch: pytest.M
         text = "0"
     else:
         create(runs, "birds")
-    what = "there is no run of this number in" if text == "3" else r"config\.toml"
+    exists, number = text in ("", "/", "0"), text == "3"
+    what = (
+        r"not a run directory \(it has no config\.toml\)"
+        if exists
+        else f"there is no run of this {'number' if number else 'name'} in"
+    )
     with pytest.raises(ModelError, match=f'{what}.*(choose one of: 00000-|did you mean "birds")') as caught:
         directory.find(text, runs)
     assert caught.value.exit_code == 4 and str(caught.value).isprintable()

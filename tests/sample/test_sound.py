@@ -325,7 +325,7 @@ def test_a_rotated_photo_is_heard_upright() -> None:
     ("words", "code", "says"),
     [
         (["nowhere.png", "--out", "o"], 3, "nowhere.png: does not exist; check the path"),
-        (["nowhere", "--out", "o"], 4, "not a run directory"),
+        (["nowhere", "--out", "o"], 4, "there is no run of this name in"),
         (["7", "--out", "o"], 4, "there is no run of this number"),
         (["latest", "--out", "o"], 4, "there is no run in this folder"),
         (["nowhere.safetensors", "--out", "o"], 4, "does not exist"),

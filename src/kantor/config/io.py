@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from kantor.config.explain import explained
 from kantor.config.migrate import migrated
 from kantor.config.schema import Config
-from kantor.errors import ConfigError, nearest
+from kantor.errors import ConfigError, did_you_mean
 
 Tree = dict[str, Any]
 MAX_BYTES = 1_000_000
@@ -105,7 +105,7 @@ def preset_names() -> list[str]:
 
 def preset_text(name: str) -> str:
     """A preset as TOML, comments included; one that extends another is written out whole."""
-    text = _preset_file(name, "--preset")
+    text = _preset_file(name, "presets")
     if "extends" not in tomllib.loads(text):
         return text
     comments = [line for line in text.splitlines() if line.startswith("#")]
@@ -171,7 +171,7 @@ def _preset_file(name: object, where: str) -> str:
     """The text of a preset's file. where: what names the preset."""
     names = preset_names()
     if name not in names:
-        do = f"{nearest(str(name), names)}; kantor presets lists all"
+        do = did_you_mean(str(name), names) or "list them with `kantor presets`"
         raise ConfigError(f"{where} {name}", "there is no preset of this name", do)
     return (_presets() / f"{name}.toml").read_text("utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 from kantor import atomic, lock
 from kantor.disk_errors import resource_errors
-from kantor.errors import DataError, ModelError, nearest, printable
+from kantor.errors import DataError, ModelError, did_you_mean, printable
 
 CONFIG, ENVIRONMENT = "config.toml", "environment.json"
 METRICS, EVENTS, LOG, GENERATOR = "metrics.csv", "events.jsonl", "log.txt", "generator.safetensors"
@@ -50,17 +51,18 @@ def find(text: str, runs: Path) -> Path:
     path = Path(text)
     if not _is_run(path) and by_name:  # a folder of images may have the name of its run
         path = by_name[-1]
-    if not _is_run(path):
-        if number is not None and path == Path(text) and not path.exists():
-            what = f"there is no run of this number in {runs}"
-        else:
-            what = "not a run directory (it has no config.toml)"
-        do = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
-        close = nearest(path.name, [name for e in numbered for name in (e.name, e.name.partition("-")[2])])
-        if number is None and close.startswith("did you mean"):
-            do = close
-        raise ModelError(text, what, do)
-    return path
+    if _is_run(path):
+        return path
+    if os.path.exists(path):  # noqa: PTH110 - Path.exists raises if the name is too long
+        what = "not a run directory (it has no config.toml)"
+    elif text != path.name:
+        what = "does not exist"
+    else:
+        what = f"there is no run of this {'name' if number is None else 'number'} in {runs}"
+    do = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
+    if number is None:
+        do = did_you_mean(path.name, (name for e in numbered for name in (e.name, e.name.partition("-")[2]))) or do
+    raise ModelError(text, what, do)
 
 
 def names_a_run(text: str, runs: Path) -> bool:
@@ -80,10 +82,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def _is_run(path: Path) -> bool:
-    try:
-        return (path / CONFIG).is_file()
-    except OSError:  # the name is too long, or not readable
-        return False
+    return os.path.isfile(path / CONFIG)  # noqa: PTH113 - Path.is_file raises if the name is too long
 
 
 def listed(runs: Path) -> list[Path]:

@@ -312,7 +312,7 @@ def test_what_cannot_be_measured_is_left_out_or_refused(
     ("code", "words", "message"),
     [
         (2, ("a",), "does not say which images"),
-        (4, ("nothing-here",), "not a run directory"),
+        (4, ("nothing-here",), "there is no run of this name in"),
         (3, ("plain", "--against", "nothing-here"), "no such file or folder"),
         (2, ("plain", "--metrics", "fid50k_full"), "use fd"),
         (2, ("plain", "--metrics", ","), "names no metric"),

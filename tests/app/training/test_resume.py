@@ -190,7 +190,7 @@ def test_refusals(cache: Path, tmp_path: Path) -> None:
     refused(ConfigError, r"critic.width: 4 -> 8, train.seed: 0 -> 3;", overrides=differs)
     with locked(run):
         refused(BusyError, f"in use by process {os.getpid()} on ")
-    refused(ModelError, "not a run directory", run=tmp_path / "elsewhere")
+    refused(ModelError, "elsewhere: does not exist", run=tmp_path / "elsewhere")
     (folder / "3.png").write_bytes(encode(photo(seed=99), "PNG"))
     refused(DataError, "the images have changed since the run was started")
 

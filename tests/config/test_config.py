@@ -86,9 +86,7 @@ def test_presets() -> None:
     assert paper.objective.penalties["gradient"].weight == 10 and paper.ema.kind == "none"
     with pytest.raises(ConfigError, match='--preset wgan-pg: there is no preset of this name; did you mean "wgan-gp"'):
         resolve("wgan-pg")
-    with pytest.raises(
-        ConfigError, match="^presets nothing: there is no preset of this name; list them with `kantor presets`$"
-    ):
+    with pytest.raises(ConfigError, match="presets nothing: there is no preset of this name; list them with `kantor "):
         io.preset_text("nothing")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -108,6 +109,17 @@ class TestMetricsCsv:
         sink.on(started(resumed=True, at=100))
         sink.on(tick(200))
         np.testing.assert_array_equal(read_metrics(tmp_path / "m.csv")["images_seen"], [200])
+
+    def test_a_full_disk_does_not_cost_a_checkpoint(self, tmp_path, monkeypatch):
+        sink = MetricsCsv(tmp_path / "m.csv")
+        sink.on(started())
+        sink.on(tick(100))
+
+        def full(_descriptor):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        assert sink.state()["offset"] == (tmp_path / "m.csv").stat().st_size
 
     def test_reading_what_is_torn_missing_or_wrong(self, tmp_path):
         path = tmp_path / "m.csv"

@@ -19,12 +19,12 @@ from kantor.app.training.interrupt import Interrupt
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.start import train as _train
 from kantor.app.training.terminal import Terminal
-from kantor.engine.events import Event, Request, Save, Stop
+from kantor.engine.events import Event, Listener, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
 from kantor.progress import Progress, silent
 from kantor.runs import directory
-from kantor.runs.events import read_events
 from kantor.sinks.console import Console
+from kantor.sinks.events_log import read_events
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.progress import ProgressLines
 from kantor.types import Images
@@ -165,7 +165,7 @@ def _say(line: str) -> None:
     print(line, flush=True)  # noqa: T201
 
 
-class _Listener:
+class _Listener(Listener):
     """Passes events to the console, to a function, to both or to neither.
 
     Attributes:
@@ -191,13 +191,6 @@ class _Listener:
             return (Stop("signal"),)
         answers = answer if isinstance(answer, list | tuple) else (answer,)
         return [answer for answer in answers if isinstance(answer, Save | Stop)]
-
-    def state(self) -> dict[str, Any]:
-        return self.console.state() if self.console else {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        if self.console:
-            self.console.load(state)
 
     def close(self) -> None:
         if self.console:

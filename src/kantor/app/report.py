@@ -30,7 +30,7 @@ from kantor.report.painter import curve_svg
 from kantor.report.panels import SMALL, gap_panel, metric_panels
 from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
-from kantor.runs.events import is_count, read_events
+from kantor.sinks.events_log import is_count, read_events
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.samples import read_sheet, sheets
 from kantor.types import ImageSpec

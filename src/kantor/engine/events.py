@@ -5,10 +5,11 @@ Both are values. The loop knows no listener by name.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,16 +153,21 @@ class Stop:
 Request = Save | Stop
 
 
-class Listener(Protocol):
+class Listener(ABC):
     """Listens to events. Its state is part of checkpoints."""
 
+    @abstractmethod
     def on(self, event: Event) -> Iterable[Event | Request] | None: ...
 
     def state(self) -> dict[str, Any]:
         """Returns what a checkpoint must keep for this listener: JSON values only."""
-        ...
+        return {}
 
-    def load(self, state: dict[str, Any]) -> None: ...
+    def load(self, state: dict[str, Any]) -> None:  # noqa: B027 - most have no state
+        """Restores what `state` returned."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Releases files and the terminal, however the run ended."""
 
 
 class Bus:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kantor import atomic
-from kantor.engine.events import Event, Finished, Request, Saved
+from kantor.engine.events import Event, Finished, Listener, Request, Saved
 from kantor.report.curve_data import Column, without_abandoned
 from kantor.report.figures import INK, SOFT_INK, new_figure, png_of
 from kantor.report.loss_guide import LossGuide
@@ -87,7 +87,7 @@ def _summary(metrics: Mapping[str, Column]) -> str:
     return text + (f" · epoch {figure_text(epoch[-1], 1)}" if len(epoch) and np.isfinite(epoch[-1]) else "")
 
 
-class LossPlot:
+class LossPlot(Listener):
     """Repaints losses.png in the folder of a run at saves, as often as the throttle allows, and at the end.
 
     Should come after MetricsCsv among the listeners.
@@ -114,9 +114,6 @@ class LossPlot:
         if rows and (rows != self._painted_rows or not path.exists()):
             atomic.write_bytes(path, losses_png(metrics, self.folder.resolve().name, self.guide))
             self._painted_rows = rows
-
-    def state(self) -> dict[str, Any]:
-        return {}
 
     def load(self, state: dict[str, Any]) -> None:
         self._painted_rows = -1

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from kantor.engine.events import Best, Event, Request, Save, Scored
+from kantor.engine.events import Best, Event, Listener, Request, Save, Scored
 from kantor.metrics.score import BETTER, LOWER, kind, may_differ_for
 
 
-class BestScore:
+class BestScore(Listener):
     """Remembers the best score of a run, and asks for a checkpoint when there is a better one.
 
     A score measured in another way than the best so far replaces it, since the two cannot be compared.

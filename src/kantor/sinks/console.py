@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from kantor.config.io import read_toml
 from kantor.engine.events import (
@@ -18,6 +18,7 @@ from kantor.engine.events import (
     Event,
     Finished,
     Found,
+    Listener,
     Progressed,
     Request,
     Sampled,
@@ -40,7 +41,7 @@ _REDRAW_EVERY_S = 0.2
 _REASONS = {"time-budget": "time budget used up", "signal": "stopped"}
 
 
-class Console:
+class Console(Listener):
     """Shows progress, throughput, time left, scores, and where the images are.
 
     Training continues whatever happens to the stream: closed, no Unicode, 20 columns wide.
@@ -107,14 +108,8 @@ class Console:
                 self._finish(event)
         return None
 
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        pass
-
     def close(self) -> None:
-        """Takes the bar off the terminal and gives the cursor back. Call this however the run ends."""
+        """Takes the bar off the terminal and gives the cursor back."""
         if self._live is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._live.stop()

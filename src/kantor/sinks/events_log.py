@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from kantor.engine.events import Best, Event, Finished, Found, Request, Saved, Scored, Started
-from kantor.sinks.metrics_csv import LinesListener
+from kantor.runs.directory import require_file
+from kantor.sinks.lines import LinesListener
 
 
 class EventsLog(LinesListener):
@@ -19,28 +21,20 @@ class EventsLog(LinesListener):
     checkpoint are cut off; the line that announces the checkpoint stays.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._folder = path.parent
-
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         if isinstance(event, Started):
-            self._open(event)
+            offset = self._loaded_offset if event.resumed else 0
+            if offset and self.path.exists():
+                # the checkpoint is older than the line that announces it
+                offset += _length_until(self.path.read_bytes()[offset:], event.images_seen)
+            self._open(offset)
         fields = self._fields(event)
         if fields is not None:
             line = {"event": type(event).__name__.lower(), "images_seen": event.images_seen, **fields}
-            self._lines.file.line(json.dumps(line, allow_nan=False))
+            self._lines.line(json.dumps(line, allow_nan=False))
         if isinstance(event, Saved | Finished):
-            self._lines.sync()
+            self.sync()
         return None
-
-    def _open(self, event: Started) -> None:
-        offset = self._lines.loaded_offset if event.resumed else 0
-        path = self._lines.path
-        if offset and path.exists():
-            # the checkpoint is older than the line that announces it
-            offset += _length_until(path.read_bytes()[offset:], event.images_seen)
-        self._lines.open(offset)
 
     def _fields(self, event: Event) -> dict[str, Any] | None:
         match event:
@@ -56,18 +50,15 @@ class EventsLog(LinesListener):
             case Best():
                 return {"name": event.name, "value": _number(event.value)}
             case Saved():
-                return {"path": self._inside(event.path)}
+                folder, path = self.path.parent.resolve(), event.path.resolve()
+                return {"path": path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name}
             case Finished():
                 return {"reason": event.reason}
         return None
 
-    def _inside(self, path: Path) -> str:
-        folder, path = self._folder.resolve(), path.resolve()
-        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-
     def _relative(self, text: str) -> str:
         """The message without the path of the run."""
-        for folder in (self._folder.resolve(), self._folder):
+        for folder in (self.path.parent.resolve(), self.path.parent):
             if folder.name:
                 text = text.replace(f"{folder}/", "").replace(f"{folder}\\", "")
         return text
@@ -80,14 +71,34 @@ def _number(value: float) -> float | str:
 
 
 def _length_until(tail: bytes, images_seen: int) -> int:
-    """Bytes of the leading lines of `tail` up to `images_seen`."""
+    """Bytes of the leading lines of `tail` up to `images_seen`, or up to a damaged line."""
     length = 0
-    for line in tail.splitlines(keepends=True):
-        try:
-            past = not line.endswith(b"\n") or json.loads(line)["images_seen"] > images_seen
-        except (ValueError, KeyError, TypeError, RecursionError):
-            past = True
-        if past:
-            break
-        length += len(line)
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        for line in tail.splitlines(keepends=True):
+            if not line.endswith(b"\n") or json.loads(line)["images_seen"] > images_seen:
+                break
+            length += len(line)
     return length
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the events of events.jsonl, each with a valid images_seen; skips damaged lines. Yields none without a file.
+
+    Raises:
+        DataError: `path` is a folder.
+    """
+    require_file(path)
+    if not path.exists():
+        return
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and is_count(value.get("images_seen")):
+            yield value
+
+
+def is_count(value: object) -> bool:
+    """Whether a JSON value can be a number of images: a double holds every integer up to 2**53."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53

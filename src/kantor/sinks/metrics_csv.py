@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.atomic import AppendFile
 from kantor.engine.events import Event, Request, Saved, Scored, Started, Tick
 from kantor.errors import DataError
 from kantor.runs.directory import require_file
+from kantor.sinks.lines import LinesListener
 
 COLUMNS = (
     "attempt",
@@ -38,73 +37,6 @@ COLUMNS = (
 _NAME = re.compile(r"[A-Za-z_][\w@:./-]*")
 
 
-class ResumableLines:
-    """A file of lines that continues from a checkpoint.
-
-    A run that starts anew (killed before its first checkpoint, say) starts the file anew. A resumed run cuts off what
-    was written after its checkpoint; if the checkpoint does not know the file, all whole lines stay.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: AppendFile | None = None
-        self._offset: int | None = None
-
-    def open(self, offset: int | None) -> AppendFile:
-        """Cuts the file to `offset`, or to the last line that ends before it, and opens it to append.
-
-        None cuts it to its last whole line.
-        """
-        self.close()
-        self._file = AppendFile(self.path, None if offset is None else _end_of_line(self.path, offset))
-        return self._file
-
-    @property
-    def file(self) -> AppendFile:
-        return self._file or self.open(self._offset)
-
-    def state(self) -> dict[str, Any]:
-        """The offset on disk. Never fails: a full disk must not cost a checkpoint."""
-        self.sync()
-        return {"offset": self._file.offset if self._file else self._offset or 0}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """The next line follows at the offset in `state`."""
-        self.close()
-        self._offset = int(state["offset"])
-
-    @property
-    def loaded_offset(self) -> int | None:
-        """The offset from `load`; None if it was not called."""
-        return self._offset
-
-    def sync(self) -> None:
-        if self._file:
-            with contextlib.suppress(OSError):
-                self._file.sync()
-
-    def close(self) -> None:
-        if self._file:
-            self._file.close()
-        self._file = None
-
-
-class LinesListener:
-    """A listener that writes lines to `path`; its state is the offset."""
-
-    def __init__(self, path: Path) -> None:
-        self._lines = ResumableLines(path)
-
-    def state(self) -> dict[str, Any]:
-        return self._lines.state()
-
-    def load(self, state: dict[str, Any]) -> None:
-        self._lines.load(state)
-
-    def close(self) -> None:
-        self._lines.close()
-
-
 class MetricsCsv(LinesListener):
     """Writes a row per tick to `path`. Missing values are empty, numbers have nine digits.
 
@@ -120,17 +52,17 @@ class MetricsCsv(LinesListener):
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         match event:
             case Started():
-                if self._lines.open(self._lines.loaded_offset if event.resumed else 0).offset:
-                    self._columns = _first_line(self._lines.path)  # a resumed file keeps its columns
+                if self._open(self._loaded_offset if event.resumed else 0).offset:  # a resumed file keeps its columns
+                    self._columns = tuple(self.path.read_text("utf-8").partition("\n")[0].split(","))
                 self._header()
             case Scored():
                 self._scored |= event.values
             case Tick():
                 self._header()
-                self._lines.file.line(",".join(_cells(event, self._scored, self._columns)))
+                self._lines.line(",".join(self._cells(event)))
                 self._scored = {}
             case Saved():
-                self._lines.sync()
+                self.sync()
         return None
 
     def state(self) -> dict[str, Any]:
@@ -142,13 +74,24 @@ class MetricsCsv(LinesListener):
         self._scored = dict(state.get("scored", {}))
 
     def _header(self) -> None:
-        if self._lines.file.offset == 0:
-            self._lines.file.line(",".join(self._columns))
+        if self._lines.offset == 0:
+            self._lines.line(",".join(self._columns))
+
+    def _cells(self, tick: Tick) -> list[str]:
+        values: dict[str, float] = {
+            **{name: value for name, value in self._scored.items() if math.isfinite(value)},
+            **tick.values,
+            "attempt": tick.attempt,
+            "epoch": tick.epoch,
+            "images_seen": tick.images_seen,
+            "seconds": tick.elapsed_s,
+            "images_per_second": tick.images_per_second,
+        }
+        return [_cell(values[name]) if name in values else "" for name in self._columns]
 
 
-def _first_line(path: Path) -> tuple[str, ...]:
-    with path.open(encoding="utf-8") as file:
-        return tuple(file.readline().rstrip("\n").split(","))
+def _cell(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{float(value):.9g}"
 
 
 def read_metrics(path: Path, length: int | None = None) -> dict[str, NDArray[np.float64]]:
@@ -201,26 +144,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _end_of_line(path: Path, offset: int) -> int:
-    """`offset` if a line of the file ends there, else the end of the last line before it."""
-    data = path.read_bytes()[:offset] if path.exists() else b""
-    return data.rfind(b"\n") + 1
-
-
-def _cells(tick: Tick, scores: Mapping[str, float], columns: Sequence[str]) -> list[str]:
-    values: dict[str, float] = {
-        **{name: value for name, value in scores.items() if math.isfinite(value)},
-        **tick.values,
-        "attempt": tick.attempt,
-        "epoch": tick.epoch,
-        "images_seen": tick.images_seen,
-        "seconds": tick.elapsed_s,
-        "images_per_second": tick.images_per_second,
-    }
-    return [_cell(values[name]) if name in values else "" for name in columns]
-
-
-def _cell(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{float(value):.9g}"

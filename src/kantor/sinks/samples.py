@@ -7,7 +7,6 @@ import struct
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from PIL import Image
 
 from kantor import atomic
 from kantor.disk_errors import resource_errors
-from kantor.engine.events import Event, Finished, Request, Sampled, Saved, Started
+from kantor.engine.events import Event, Finished, Listener, Request, Sampled, Saved, Started
 from kantor.sample import gif
 from kantor.sample.grid import grid, png_bytes
 from kantor.sinks.throttle import Throttle
@@ -26,7 +25,7 @@ MAX_PIXELS = 1 << 26
 _NUMBER = re.compile("[0-9]{1,18}")
 
 
-class SampleSheets:
+class SampleSheets(Listener):
     """Writes samples/ and the two animations in the folder of a run.
 
     - Started: samples/reals.png.
@@ -58,12 +57,6 @@ class SampleSheets:
                     for kind in KINDS:
                         self._film(kind, event.images_seen)
         return None
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        pass
 
     def _write(self, name: str, images: NDArray[np.uint8], caption: str) -> None:
         if not len(images):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kantor.engine.events import Event, Request, Sampled, Saved, Scored, Started, Tick
+from kantor.engine.events import Event, Listener, Request, Sampled, Saved, Scored, Started, Tick
 from kantor.errors import ResourceError
 from kantor.sample.grid import grid
 
@@ -33,7 +33,7 @@ def require_tensorboard() -> None:
         raise ResourceError("--tensorboard", what, "pip install 'kantor[tensorboard]'") from error
 
 
-class TensorBoard:
+class TensorBoard(Listener):
     """Writes events into a folder that TensorBoard watches. Steps that a resumed run repeats replace the old ones.
 
     Args:
@@ -66,15 +66,8 @@ class TensorBoard:
         return None
 
     def close(self) -> None:
-        """Flushes and closes. Call this however the run ended."""
         if self._writer is not None:
             self._writer.close()
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Nothing to load: the Started event says where the run continues."""
 
     def _scalar(self, name: str, value: float, images_seen: int) -> None:
         group = _GROUPS.get(name.partition("_")[0], "training")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kantor.app.training.parts import Parts
-from kantor.app.training.terminal import ConsoleListener, Terminal
+from kantor.app.training.terminal import Terminal
 from kantor.engine.events import Bus, Listener
 from kantor.report.loss_guide import loss_guide
 from kantor.report.plots import LossPlot
@@ -14,7 +14,7 @@ from kantor.runs import directory
 from kantor.sinks.best_model import BestScore
 from kantor.sinks.console import Console
 from kantor.sinks.events_log import EventsLog
-from kantor.sinks.log import LogFile
+from kantor.sinks.lines import LogFile
 from kantor.sinks.metrics_csv import MetricsCsv
 from kantor.sinks.samples import SampleSheets
 from kantor.sinks.tensorboard import FOLDER, TensorBoard
@@ -30,22 +30,18 @@ class Listeners:
 
     bus: Bus
     best: BestScore
-    console: ConsoleListener
     log: LogFile
-    tensorboard: TensorBoard | None
 
     def close(self) -> None:
-        self.console.close()
         self.log.close()
-        if self.tensorboard:
-            self.tensorboard.close()
+        for listener in self.bus.listeners.values():
+            listener.close()
 
 
 def build_listeners(path: Path, parts: Parts, terminal: Terminal, tensorboard: bool) -> Listeners:
     """The listeners that write into the run directory `path`."""
     names, best_name = (parts.score_plan.names, parts.score_plan.best) if parts.score_plan else ((), "")
-    best, console, log = BestScore(best_name), terminal.console(path), LogFile(path / directory.LOG)
-    board = TensorBoard(path / FOLDER) if tensorboard else None
+    best, log = BestScore(best_name), LogFile(path / directory.LOG)
     listeners: dict[str, Listener] = {  # checkpoints know their state by these names
         "metrics.csv": MetricsCsv(path / directory.METRICS, names),
         "best score": best,
@@ -53,8 +49,8 @@ def build_listeners(path: Path, parts: Parts, terminal: Terminal, tensorboard: b
         "sample sheets": SampleSheets(path),
         "losses.png": LossPlot(path, loss_guide(parts.config.objective)),
         "log.txt": Console(log, path),
-        "console": console,
+        "console": terminal.console(path),
     }
-    if board:
-        listeners["tensorboard"] = board
-    return Listeners(Bus(listeners), best, console, log, board)
+    if tensorboard:
+        listeners["tensorboard"] = TensorBoard(path / FOLDER)
+    return Listeners(Bus(listeners), best, log)

@@ -13,8 +13,8 @@ from kantor.errors import ConfigError, ModelError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.checkpoint import DamagedCheckpointError
-from kantor.runs.events import read_events
 from kantor.runs.run_state import RunState
+from kantor.sinks.events_log import read_events
 from kantor.sinks.metrics_csv import read_metrics
 
 MAY_CHANGE = (

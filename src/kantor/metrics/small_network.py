@@ -1,6 +1,6 @@
 """kantor-small: the default network of features.
 
-A residual network of 0.59 million parameters for 32x32 images, trained by scripts/train_features.py on glyphs,
+A residual network of 0.59 million parameters for 32x32 images, trained by scripts/features on glyphs,
 Fashion-MNIST and handwritten digits: to classify the content, its colours and its orientation, and to tell the kind and
 strength of damage. So its features react to typical faults of generated images.
 """

@@ -72,8 +72,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         if min(map(len, of.values())) < 2:
             continue
         logs = [np.log(values) for values in of.values()]
-        found = stats.ttest_ind(logs[1], logs[0], equal_var=False).confidence_interval()
-        low, high = math.exp(found.low), math.exp(found.high)
+        interval = stats.ttest_ind(logs[1], logs[0], equal_var=False).confidence_interval()
+        low, high = math.exp(interval.low), math.exp(interval.high)
         cells = [f"{v.mean():.3g} ± {v.std(ddof=1):.2g}" for v in of.values()]
         ratio = of["bfloat16"].mean() / of["float32"].mean()
         n = min(map(len, of.values()))

@@ -160,13 +160,13 @@ def main() -> None:
             targets = [options.images // 4, options.images // 2, options.images]
             if (name, seed, str(targets[-1])) in done:
                 continue
-            found = run(name, int(seed), targets, store, classifier, real, options.sheets)
+            rows = run(name, int(seed), targets, store, classifier, real, options.sheets)
             fresh = not options.out.exists()
             with options.out.open("a", newline="") as file:
                 writer = csv.DictWriter(file, FIELDS)
                 if fresh:
                     writer.writeheader()
-                writer.writerows(found)
+                writer.writerows(rows)
 
 
 def run(
@@ -177,7 +177,7 @@ def run(
     device = torch.device("cpu")
     state, feed = State(config, store.spec, 0, device), Feed(store, seed, device)
     steps = Steps(config, build_objective(config.objective), choose_precision("auto", device)[0], targets[-1])
-    found, elapsed_s = [], 0.0
+    rows, elapsed_s = [], 0.0
     for target in targets:
         began_s = time.monotonic()
         while state.counters.images_seen < target:
@@ -185,14 +185,14 @@ def run(
         elapsed_s += time.monotonic() - began_s
         values = score(classifier, real, config, state)
         row = {"variant": name, "seed": seed, "images": target, "seconds": round(elapsed_s, 1)}
-        found.append(row | {key: round(value, 3) for key, value in values.items()})
-        print(found[-1], flush=True)
+        rows.append(row | {key: round(value, 3) for key, value in values.items()})
+        print(rows[-1], flush=True)
     if sheets is not None:
         sheets.mkdir(parents=True, exist_ok=True)
         z = latents(range(64), config.generator.latent_dim, config.generator.latent)
         path = sheets / f"{name.replace(' ', '-').replace(',', '').replace(':', '-')}-{seed}.png"
         path.write_bytes(png_bytes(grid(generate_images(state.average, z), columns=16)))
-    return found
+    return rows
 
 
 if __name__ == "__main__":

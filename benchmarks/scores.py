@@ -2,9 +2,9 @@
 
 python benchmarks/scores.py [--count 10000] [--features 128]
 
-Ours measure the Fréchet distance with and without its interval, and KID over all pairs with its interval; torchmetrics'
+Kantor's measure the Fréchet distance with and without its interval, and KID over all pairs with its interval; torchmetrics'
 FID and KID (100 subsets of 1,000 images) come without. KID's spread is that of the number over rounds of new subsets:
-ours has none, since it takes all pairs.
+Kantor's has none, since it takes all pairs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from kantor.metrics.frechet import frechet
 from kantor.metrics.kernel import kid
 
 
-class AsTheyAre(nn.Module):
-    """Features handed over as "pictures"."""
+class Identity(nn.Module):
+    """Returns what it gets: features in place of images."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ class AsTheyAre(nn.Module):
         return x
 
 
-def theirs(metric: nn.Module, fakes: Tensor, reals: Tensor) -> float:
-    for side, real in ((reals, True), (fakes, False)):
-        for batch in side.split(1000):
+def torchmetrics_score(metric: nn.Module, generated: Tensor, real_features: Tensor) -> float:
+    for features, real in ((real_features, True), (generated, False)):
+        for batch in features.split(1000):
             metric.update(batch, real=real)
-    found = metric.compute()
-    return float(found[0] if isinstance(found, tuple) else found)
+    result = metric.compute()
+    return float(result[0] if isinstance(result, tuple) else result)
 
 
 def main() -> None:
@@ -48,18 +48,18 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    dice = torch.Generator().manual_seed(0)
-    reals = torch.randn(options.count, options.features, generator=dice)
-    fakes = 1.05 * torch.randn(options.count, options.features, generator=dice) + 0.05
-    identity = AsTheyAre(options.features)
+    generator = torch.Generator().manual_seed(0)
+    real_features = torch.randn(options.count, options.features, generator=generator)
+    generated = 1.05 * torch.randn(options.count, options.features, generator=generator) + 0.05
+    identity = Identity(options.features)
     ways: dict[str, Callable[[], float]] = {
-        "fd, ours": lambda: frechet(fakes, reals, replicates=1)[0],
-        "fd, ours with interval": lambda: frechet(fakes, reals)[0],
-        "fd, torchmetrics": lambda: theirs(
-            FrechetInceptionDistance(identity, input_img_size=(options.features,)), fakes, reals
+        "fd, kantor": lambda: frechet(generated, real_features, replicates=1)[0],
+        "fd, kantor with interval": lambda: frechet(generated, real_features)[0],
+        "fd, torchmetrics": lambda: torchmetrics_score(
+            FrechetInceptionDistance(identity, input_img_size=(options.features,)), generated, real_features
         ),
-        "kid, ours with interval": lambda: kid(fakes, reals)[0],
-        "kid, torchmetrics": lambda: theirs(KernelInceptionDistance(identity), fakes, reals),
+        "kid, kantor with interval": lambda: kid(generated, real_features)[0],
+        "kid, torchmetrics": lambda: torchmetrics_score(KernelInceptionDistance(identity), generated, real_features),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     values: dict[str, list[float]] = {name: [] for name in ways}
@@ -68,7 +68,7 @@ def main() -> None:
             began_s = time.perf_counter()
             values[name].append(way())
             seconds[name].append(time.perf_counter() - began_s)
-    print(f"{options.count:,} images a side, {options.features} features, {torch.get_num_threads()} threads")
+    print(f"{options.count:,} images of each set, {options.features} features, {torch.get_num_threads()} threads")
     for name in ways:
         of = "fd, torchmetrics" if name.startswith("fd") else "kid, torchmetrics"
         ratios = [b / a for a, b in zip(seconds[name][1:], seconds[of][1:], strict=True)]

@@ -138,8 +138,8 @@ def carried_out(trial: Trial, runs: Path) -> dict[str, object]:
     last = rows[-max(1, len(rows) // 20) :]  # the last twentieth
 
     def mean(column: str) -> float | str:
-        found = [float(row[column]) for row in last if row.get(column)]
-        return round(sum(found) / len(found), 4) if found else ""
+        scores = [float(row[column]) for row in last if row.get(column)]
+        return round(sum(scores) / len(scores), 4) if scores else ""
 
     row: dict[str, object] = {
         "name": trial.name, "data": trial.data.name, "seed": trial.seed, "images_seen": int(rows[-1]["images_seen"]),
@@ -150,8 +150,8 @@ def carried_out(trial: Trial, runs: Path) -> dict[str, object]:
         source = ["--set", "data.edges=canny"] if trial.preset == "painter-lines" else []
         against = ["--against", str(trial.data), "--count", "1000", "--metrics", "fd,pr", "--json"]
         if not source:
-            found = json.loads(kantor("evaluate", str(run), *against))["metrics"]
-            fd, recall = found["fd@kantor-small"], found["recall@kantor-small"]
+            scores = json.loads(kantor("evaluate", str(run), *against))["metrics"]
+            fd, recall = scores["fd@kantor-small"], scores["recall@kantor-small"]
             row |= {"fd": round(fd["value"], 3), "fd_low": round(fd["interval"][0], 3)}
             row |= {"fd_high": round(fd["interval"][1], 3), "recall": round(recall["value"], 3)}
         kantor("generate", str(run), "--grid", "8x4", "--gutter", "2")

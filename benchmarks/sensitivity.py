@@ -2,8 +2,8 @@
 
 python benchmarks/sensitivity.py [--features kantor-small] [--count 2000] [--seeds 5]
 
-Reals are letters of seed 0, the others letters of seeds 1, 2 ..., spoilt or chosen. A row a set, seed and score. What is in
-the file already is not measured again, so it can be stopped and started; `--table` prints means and spreads.
+Real images are letters of seed 0; generated ones are letters of seeds 1, 2 ..., damaged or selected. One row per set, seed and
+score. Rows that the file already has are not measured again, so the command can be interrupted; `--table` prints means and spreads.
 """
 
 from __future__ import annotations
@@ -72,15 +72,17 @@ def sets(seed: int, n: int) -> dict[str, Callable[[], Images]]:
     }
 
 
-def measured(features: str, images: Images, reals: ImageFeatures, theirs: Images, seed: int) -> dict[str, float]:
+def measured(
+    features: str, images: Images, real_features: ImageFeatures, real_images: Images, seed: int
+) -> dict[str, float]:
     network = extractor(features)
     modes = modes_by_classifiers(network, ("letter", "hue"), "") if "letter" in network.classes else None
-    fakes = extract([images], network)
+    generated = extract([images], network)
     inputs = MetricInputs(
-        network, fakes, reals, lambda i: images[i], lambda i: theirs[i], training=reals, modes=modes, seed=seed, replicates=1
+        network, generated, real_features, lambda i: images[i], lambda i: real_images[i], training=real_features, modes=modes, seed=seed, replicates=1
     )  # fmt: skip
-    found = evaluate(inputs, METRICS, note=lambda _: None)
-    return {name: score.value for name, score in found.items()}
+    scores = evaluate(inputs, METRICS, note=lambda _: None)
+    return {name: score.value for name, score in scores.items()}
 
 
 def rows(path: Path) -> Iterator[tuple[str, str, int, str, float]]:
@@ -91,19 +93,19 @@ def rows(path: Path) -> Iterator[tuple[str, str, int, str, float]]:
 
 
 def table(path: Path, features: str) -> None:
-    found: dict[tuple[str, str], list[float]] = {}
+    scores: dict[tuple[str, str], list[float]] = {}
     for its, name, _, score, value in rows(path):
         if its == features:
             kind, _, space = score.partition("@")
             if kind in SHOWN and not (kind == "copied" and space != "pixels"):
-                found.setdefault((name, kind), []).append(value)
-    names = list(dict.fromkeys(name for name, _ in found))
-    shown = [kind for kind in SHOWN if any((name, kind) in found for name in names)]
+                scores.setdefault((name, kind), []).append(value)
+    names = list(dict.fromkeys(name for name, _ in scores))
+    shown = [kind for kind in SHOWN if any((name, kind) in scores for name in names)]
     print("| set | " + " | ".join(shown) + " |\n|---|" + "---|" * len(shown))
     for name in names:
         cells = []
         for kind in shown:
-            values = found[name, kind]
+            values = scores[name, kind]
             spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3g}{spread}")
         print(f"| {name} | " + " | ".join(cells) + " |")
@@ -122,8 +124,8 @@ def main() -> None:
         return
     torch.set_grad_enabled(False)
     done = {(features, name, seed) for features, name, seed, _, _ in rows(options.out)}
-    theirs = letters(0, options.count)
-    reals = extract([theirs], extractor(options.features))
+    real_images = letters(0, options.count)
+    real_features = extract([real_images], extractor(options.features))
     new = not options.out.exists()
     with options.out.open("a", newline="") as file:
         writer = csv.writer(file)
@@ -133,12 +135,12 @@ def main() -> None:
             for name, make in sets(seed, options.count).items():
                 if (options.features, name, seed) in done:
                     continue
-                found = measured(options.features, make(), reals, theirs, seed)
+                scores = measured(options.features, make(), real_features, real_images, seed)
                 writer.writerows(
-                    (options.features, name, seed, score, f"{value:.6g}") for score, value in found.items()
+                    (options.features, name, seed, score, f"{value:.6g}") for score, value in scores.items()
                 )
                 file.flush()
-                print(f"{name}, seed {seed}: fd {next(iter(found.values())):.4g}", flush=True)
+                print(f"{name}, seed {seed}: fd {next(iter(scores.values())):.4g}", flush=True)
 
 
 if __name__ == "__main__":

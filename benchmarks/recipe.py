@@ -160,13 +160,13 @@ def main() -> None:
             targets = [options.images // 4, options.images // 2, options.images]
             if (name, seed, str(targets[-1])) in done:
                 continue
-            rows = run(name, int(seed), targets, store, classifier, real, options.sheets)
+            new_rows = run(name, int(seed), targets, store, classifier, real, options.sheets)
             fresh = not options.out.exists()
             with options.out.open("a", newline="") as file:
                 writer = csv.DictWriter(file, FIELDS)
                 if fresh:
                     writer.writeheader()
-                writer.writerows(rows)
+                writer.writerows(new_rows)
 
 
 def run(

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from kantor.engine.cuda_graphs import CudaGraphs
+
 FIELDS: list[dict[str, Any]] = [
     {"cycle.critic_steps": 3, "generator.norm": "pixel"},
     {"objective.kind": "relativistic", "critic.norm": "layer"},
@@ -22,7 +24,7 @@ FIELDS: list[dict[str, Any]] = [
 ]
 
 
-class Tape:
+class Tape(CudaGraphs):
     """Replays by calling again what it was given, and always gives the same tensor."""
 
     def __init__(self) -> None:

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kantor.engine.cuda_graphs import finite, relative_error
+from kantor.engine.cuda_graphs import cloned, copy, finite, relative_error
 from kantor.engine.execution import Inputs, Work, map_tensors, tensors_of, with_shapes
 from kantor.engine.passes import Outcome
 
 Kernel = Callable[..., Sequence[Tensor]]
+Compile = Callable[[torch.fx.GraphModule], Kernel]
 MAX_REL_ERROR = {"float32": 0.02, "bfloat16": 0.25}
 """Of all gradients together, of each value, and of what buffers change. The first generator pass in bfloat16 differs by
 3 to 9 % from float32, compiled or not: fused kernels only round in other places."""
@@ -56,14 +57,14 @@ class Compiler:
 
     Args:
         compile: makes a kernel of a graph; None leaves all passes eager.
-        precision: of the passes, which sets how much rounding may change.
-        note: is called with a line that says why compiling was given up.
+        precision: sets how much rounding may change.
+        note: called with a line that says why compiling was given up.
         kernels: existing ones; new ones are added to them.
     """
 
     def __init__(
         self,
-        compile: Callable[[torch.fx.GraphModule], Kernel] | None = None,
+        compile: Compile | None = None,
         precision: str = "float32",
         note: Callable[[str], None] = lambda line: None,
         kernels: Kernels | None = None,
@@ -84,40 +85,32 @@ class Compiler:
             return self._kernels[kind](work.networks, inputs)
         return self._first(self._compile, kind, work, inputs)
 
-    def _first(
-        self,
-        compile: Callable[[torch.fx.GraphModule], Kernel],
-        kind: Hashable,
-        work: Work[Inputs, Outcome],
-        inputs: Inputs,
-    ) -> Outcome:
+    def _first(self, compile: Compile, kind: Hashable, work: Work[Inputs, Outcome], inputs: Inputs) -> Outcome:
         """Compiles a kind of pass, and compares the results and buffers of the compiled and the eager pass."""
         buffers = [buffer for network in work.networks for buffer in network.buffers()]
-        before = [buffer.clone() for buffer in buffers]
+        before = cloned(buffers)
         eager = work.run(inputs)
-        after = [buffer.clone() for buffer in buffers]
-        if not finite(tensors_of(eager)):
+        after = cloned(buffers)
+        if not finite(eager):
             return eager  # it proves nothing: try the next one
-        _copy(before, buffers)
+        copy(before, buffers)
         try:
             compiled_pass = _CompiledPass(compile(_traced(work, inputs)), tuple(eager.values))
             compiled = compiled_pass(work.networks, inputs)
         except Exception as error:  # a compiler may raise anything
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            self._give_up(f"steps cannot be compiled here ({lines[0][:200]})")
-            _copy(after, buffers)
-            return eager
-        worst = max(_error(compiled, eager), _error_of_buffers(buffers, after, before))
-        if worst > self._max_error:
-            self._give_up(f"a compiled step differs from an eager one by {worst:.1%}")
-            _copy(after, buffers)
-            return eager
-        self._kernels[kind] = compiled_pass
-        return compiled  # not the eager one: a resumed run compiles at this step too, and must get the same bits
-
-    def _give_up(self, why: str) -> None:
+            why = f"steps cannot be compiled here ({lines[0][:200]})"
+        else:
+            worst = max(_error(compiled, eager), _error_of_buffers(buffers, after, before))
+            if worst <= self._max_error:
+                self._kernels[kind] = compiled_pass
+                # not the eager one: a resumed run compiles at this step too, and must get the same bits
+                return compiled
+            why = f"a compiled step differs from an eager one by {worst:.1%}"
+        copy(after, buffers)
         self._compile = None
         self._note(f"{why}; falling back to eager steps")
+        return eager
 
 
 def _traced(work: Work[Inputs, Outcome], inputs: Inputs) -> torch.fx.GraphModule:
@@ -134,8 +127,7 @@ def _traced(work: Work[Inputs, Outcome], inputs: Inputs) -> torch.fx.GraphModule
         arguments = (map_tensors(lambda _: next(values), inputs),)
         return [tensor.detach() for tensor in tensors_of(torch.func.functional_call(whole, replaced, arguments))]
 
-    examples = [t.detach().clone(memory_format=torch.preserve_format) for t in _arguments(work.networks, inputs)]
-    return make_fx(run, tracing_mode="real")(*examples)
+    return make_fx(run, tracing_mode="real")(*cloned(_arguments(work.networks, inputs)))
 
 
 class _Whole(nn.Module):
@@ -174,8 +166,3 @@ def _error_of_buffers(buffers: Sequence[Tensor], expected: Sequence[Tensor], bef
         return math.inf
     real = [triple for triple in triples if triple[1].is_floating_point()]
     return relative_error([a for a, _, _ in real], [b for _, b, _ in real], [c for _, _, c in real])
-
-
-def _copy(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
-        tensor.copy_(value)

@@ -4,43 +4,24 @@ On a GPU, networks for small images are bound by the hundreds of launches in a s
 CUDA graph) launches them all at once. It runs the same kernels on the same memory, so whatever changes from step to
 step is copied into its buffers: images, latents and random numbers. Learning rates are tensors anyway.
 
-The first replay of a recording is compared with the eager step. Where they differ, or recording fails, all steps stay
-eager, and a line says so.
+The first replay of a recording is compared with the eager step. If they differ, or recording fails, all steps stay eager.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from kantor.engine.execution import Inputs, Result, Work, map_tensors, tensors_of, with_shapes
+from kantor.engine.execution import Inputs, Result, Tree, Work, map_tensors, tensors_of, with_shapes
 from kantor.engine.state import State
-
-Groups = Mapping[str, Sequence[Tensor]]
 
 WARM_UP = 3  # eager steps of each kind: they choose kernels and create the optimizers' state
 MAX_REL_ERROR = 0.05  # of what a step changes: kernels may add in another order, and Adam magnifies small differences
-
-
-class Backend(Protocol):
-    """A way to record."""
-
-    def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
-        """Records what `compute` does, without doing it.
-
-        Returns:
-            A function that replays it, and what `compute` returned: tensors that each replay fills anew.
-        """
-        ...
-
-    def forget(self) -> None:
-        """Frees all recordings: none will be replayed again."""
-        ...
 
 
 class CudaGraphs:
@@ -50,6 +31,11 @@ class CudaGraphs:
         self._pool: Any = None
 
     def record(self, compute: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+        """Records what `compute` does, without doing it.
+
+        Returns:
+            A function that replays it, and what `compute` returned: tensors that each replay fills anew.
+        """
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             result = compute()
@@ -57,6 +43,7 @@ class CudaGraphs:
         return graph.replay, result
 
     def forget(self) -> None:
+        """Frees all recordings: none will be replayed again."""
         self._pool = None
 
 
@@ -78,7 +65,7 @@ class Recorder:
         note: is called with a line that says why recording was given up.
     """
 
-    def __init__(self, backend: Backend | None = None, note: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, backend: CudaGraphs | None = None, note: Callable[[str], None] = lambda line: None) -> None:
         self._backend, self._note = backend, note
         self._recordings: dict[Hashable, _Recording] = {}
         self._recorded: tuple[State | None, int] = (None, 0)
@@ -91,12 +78,15 @@ class Recorder:
         """Does what `work.run(inputs)` does and returns what it returns."""
         if self._backend is None or work.state.has_dropout:
             return work.run(inputs)
-        self._forget_others(self._backend, work.state)
+        if self._recorded != (work.state, work.state.loaded):  # recordings hold the tensors of one state
+            self._recordings.clear()
+            self._backend.forget()
+            self._recorded = work.state, work.state.loaded
         recording = self._recordings.setdefault(with_shapes(work.kind, inputs), _Recording())
         recording.calls += 1
-        if recording.replay is None and recording.calls <= WARM_UP:
-            return work.run(inputs)
         if recording.replay is None:
+            if recording.calls <= WARM_UP:
+                return work.run(inputs)
             return self._record(self._backend, recording, work, inputs)
         for buffer, value in zip(recording.buffers, tensors_of(inputs), strict=True):
             buffer.copy_(value, non_blocking=True)
@@ -104,33 +94,27 @@ class Recorder:
         result: Result = recording.result
         return result
 
-    def _forget_others(self, backend: Backend, state: State) -> None:
-        """Recordings hold the tensors of one state."""
-        if self._recorded[0] is not state or self._recorded[1] != state.loaded:
-            self._recordings.clear()
-            backend.forget()
-            self._recorded = state, state.loaded
-
-    def _record(self, backend: Backend, recording: _Recording, work: Work[Inputs, Result], inputs: Inputs) -> Result:
+    def _record(self, backend: CudaGraphs, recording: _Recording, work: Work[Inputs, Result], inputs: Inputs) -> Result:
         """Records a step, compares the recording with the eager step, and leaves what the eager one has done."""
         changed = work.state.tensors()
         before: dict[str, list[Tensor]] = {}
         try:
-            before = _clones(changed)
-            buffers = map_tensors(lambda tensor: tensor.clone(memory_format=torch.preserve_format), inputs)
+            before = cloned(changed)
+            buffers = cloned(inputs)
             recording.buffers = tensors_of(buffers)
             replay, recording.result = backend.record(lambda: work.run(buffers))
-            _copy(before, changed)  # recording changes nothing, except what runs on the host
+            copy(before, changed)  # recording changes nothing, except what runs on the host
             replay()
-            recorded = {**_clones(changed), "result": [tensor.clone() for tensor in tensors_of(recording.result)]}
+            recorded = cloned({**changed, "result": tensors_of(recording.result)})
         except RuntimeError as error:
             self._give_up(f"steps cannot be recorded here ({str(error).splitlines()[0][:200]})")
-            _copy(before, changed)
+            if before:
+                copy(before, changed)
             return work.run(inputs)
-        _copy(before, changed)
+        copy(before, changed)
         result = work.run(inputs)
         eager = {**changed, "result": tensors_of(result)}
-        if not all(finite(tensors) for tensors in eager.values()):
+        if not finite(eager):
             return result  # a skipped step proves nothing: try the next one
         worst = max(relative_error(recorded[name], eager[name], before.get(name)) for name in eager)
         if worst <= MAX_REL_ERROR:
@@ -145,19 +129,19 @@ class Recorder:
         self._note(f"{why}; falling back to eager steps (slower)")
 
 
-def _clones(groups: Groups) -> dict[str, list[Tensor]]:
-    return {name: [tensor.detach().clone() for tensor in tensors] for name, tensors in groups.items()}
+def cloned(tree: Tree) -> Tree:
+    return map_tensors(lambda tensor: tensor.detach().clone(), tree)
 
 
-def _copy(values: Groups, groups: Groups) -> None:
-    for name, saved in values.items():
-        for tensor, value in zip(groups[name], saved, strict=True):
-            tensor.detach().copy_(value)
+def copy(values: object, tensors: object) -> None:
+    """Overwrites all tensors of a tree with those of another."""
+    for tensor, value in zip(tensors_of(tensors), tensors_of(values), strict=True):
+        tensor.detach().copy_(value)
 
 
-def finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether all numbers are finite. Waits for the device."""
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+def finite(tree: object) -> bool:
+    """Whether all numbers of all tensors are finite. Waits for the device."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors_of(tree))
 
 
 @torch.no_grad()

@@ -21,10 +21,9 @@ def choose_device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if kind == "gpu":
-        raise ConfigError(f"--device {name}", "no such device", "use auto, cuda, or mps on a Mac")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
-        raise ConfigError(f"--device {name}", "no such device", nearest(name, ["auto", "cpu", "cuda", "mps"]))
+        do = nearest(name, ["auto", "cpu", "cuda", "mps"]) if kind != "gpu" else "use auto, cuda, or mps on a Mac"
+        raise ConfigError(f"--device {name}", "no such device", do)
     if kind == "cuda" and not torch.cuda.is_available():
         raise ResourceError(f"--device {name}", "CUDA is not available", "use --device cpu")
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():

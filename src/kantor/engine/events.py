@@ -201,9 +201,8 @@ class Bus:
             self.failures[name] = self.failures.get(name, 0) + 1
             if self.failures[name] > 1:
                 return ()
-            return [
-                Found(event.images_seen, "output-failed", f"{name} could not be written: {error}; training continues")
-            ]
+            message = f"{name} could not be written: {error}; training continues"
+            return [Found(event.images_seen, "output-failed", message)]
 
     def state(self) -> dict[str, Any]:
         return {name: listener.state() for name, listener in self.listeners.items()}

@@ -1,8 +1,7 @@
-"""How work on tensors is executed: as it is, in micro-batches, compiled, or replayed. All wrappers have one signature.
+"""How work on tensors is executed: as it is, in micro-batches, compiled, or replayed.
 
-`execute(work, inputs)` returns what `work.run(inputs)` returns. `Steps` composes the wrappers once: a recorder around
-each whole step, and inside it `micro_batched(compiler)` around each pass. Only wrappers look into the trees of tensors
-that a step hands over whole.
+All wrappers have one signature: `execute(work, inputs)` returns what `work.run(inputs)` returns. `Steps` composes them
+once: a recorder around each whole step, and inside it `micro_batched(compiler)` around each pass.
 """
 
 from __future__ import annotations

@@ -11,20 +11,7 @@ from pathlib import Path
 import torch
 
 from kantor.data.loading.feed import Feed
-from kantor.engine.events import (
-    Bus,
-    Finished,
-    Found,
-    Progressed,
-    Request,
-    Sampled,
-    Save,
-    Saved,
-    Scored,
-    Started,
-    Stop,
-    Tick,
-)
+from kantor.engine import events
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.errors import DivergedError, UserError, printable
@@ -101,13 +88,13 @@ class Loop:
     feed: Feed
     steps: Steps
     plan: Plan
-    bus: Bus
+    bus: events.Bus
     sample: Callable[[torch.nn.Module, int], tuple[Images, Images]]
     save: Callable[[], Path]
     stop_asked: Callable[[], str]
-    score: Callable[[torch.nn.Module, int], Scored] | None = None
+    score: Callable[[torch.nn.Module, int], events.Scored] | None = None
 
-    def run(self, started: Started) -> str:
+    def run(self, started: events.Started) -> str:
         """Trains until the end, the budget or a request.
 
         Returns:
@@ -126,7 +113,7 @@ class Loop:
             before = counters.images_seen
             self.steps.cycle(self.state, self.feed)
             after = counters.images_seen
-            requests = late + self.bus.emit(Progressed(after))
+            requests = late + self.bus.emit(events.Progressed(after))
             if scored := self._score(before, after):
                 requests += self.bus.emit(scored)
             if scored or crossed(before, after, plan.tick_images):
@@ -134,17 +121,21 @@ class Loop:
             if plan.sample_due(before, after) or after >= plan.total_images:
                 requests += self._sample()
             reason, late = self._why_stop(requests), []
-            if reason or crossed(before, after, plan.snapshot_images) or any(isinstance(r, Save) for r in requests):
+            if (
+                reason
+                or crossed(before, after, plan.snapshot_images)
+                or any(isinstance(r, events.Save) for r in requests)
+            ):
                 late = self._save(last=bool(reason))  # requests made now are met after the next cycle
                 saved_at = after
         if saved_at != counters.images_seen:
             self._save(last=True)
-        self.bus.emit(Finished(counters.images_seen, reason))
+        self.bus.emit(events.Finished(counters.images_seen, reason))
         return reason
 
-    def _why_stop(self, requests: Iterable[Request]) -> str:
+    def _why_stop(self, requests: Iterable[events.Request]) -> str:
         for request in requests:
-            if isinstance(request, Stop):
+            if isinstance(request, events.Stop):
                 return request.reason or "stopped"
         if asked := self.stop_asked():
             return asked
@@ -154,7 +145,7 @@ class Loop:
             return "time-budget"
         return ""
 
-    def _tick(self) -> list[Request]:
+    def _tick(self) -> list[events.Request]:
         """Reads the tally, the one copy from the device, and judges skipped steps."""
         counters, sums = self.state.counters, self.state.tally.read()
         self.state.tally.clear()
@@ -170,11 +161,13 @@ class Loop:
         images_per_second = (counters.images_seen - counters.tick_images) / span_s
         counters.tick_elapsed_s, counters.tick_images = counters.elapsed_s, counters.images_seen
         requests = self.bus.emit(
-            Tick(counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, images_per_second, values)
+            events.Tick(
+                counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, images_per_second, values
+            )
         )
         return requests + self._judge(skipped)
 
-    def _judge(self, skipped: Mapping[str, tuple[float, int]]) -> list[Request]:
+    def _judge(self, skipped: Mapping[str, tuple[float, int]]) -> list[events.Request]:
         """Reports steps skipped for gradients that were not finite; ends the run if a network takes no others.
 
         Args:
@@ -196,14 +189,14 @@ class Loop:
             f"{count} of {steps} steps since the last tick were skipped: their gradients were not finite; "
             "if this continues, lower the learning rates"
         )
-        return self.bus.emit(Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(count)}))
+        return self.bus.emit(events.Found(counters.images_seen, "non-finite-steps", message, {"skipped": float(count)}))
 
-    def _sample(self) -> list[Request]:
+    def _sample(self) -> list[events.Request]:
         images_seen = self.state.counters.images_seen
         fixed, random = self.sample(self.state.average, images_seen)
-        return self.bus.emit(Sampled(images_seen, self._epoch(), fixed, random))
+        return self.bus.emit(events.Sampled(images_seen, self._epoch(), fixed, random))
 
-    def _score(self, before: int, after: int) -> Scored | Found | None:
+    def _score(self, before: int, after: int) -> events.Scored | events.Found | None:
         """Scores if they are due. A failure, of custom features for example, costs nothing but the scores."""
         if self.score is None or not self.plan.score_due(before, after):
             return None
@@ -212,9 +205,9 @@ class Loop:
         except Exception as error:
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             message = f"no score was measured: {kind}{printable(str(error))}; training continues"
-            return Found(after, "score-failed", message)
+            return events.Found(after, "score-failed", message)
 
-    def _save(self, last: bool) -> list[Request]:
+    def _save(self, last: bool) -> list[events.Request]:
         """Saves a checkpoint. A failure, a full disk for example, ends the run only if this is the last one."""
         images_seen = self.state.counters.images_seen
         self.state.counters.elapsed_s = time.monotonic() - self._began_s
@@ -224,8 +217,8 @@ class Loop:
             if last:
                 raise
             message = f"no checkpoint was written: {error}; training continues"
-            return self.bus.emit(Found(images_seen, "save-failed", message))
-        return self.bus.emit(Saved(images_seen, path))
+            return self.bus.emit(events.Found(images_seen, "save-failed", message))
+        return self.bus.emit(events.Saved(images_seen, path))
 
     def _epoch(self) -> float:
         return self.state.counters.images_seen / self.feed.dataset.count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,10 @@ from torch import Tensor, nn
 from kantor.config.optimizer import OptimizerConfig
 
 
-class _Skips(Protocol):
-    """What torch's fused optimizers read, and RMSprop below: a step with found_inf = 1 changes nothing."""
-
-    found_inf: Tensor | None
-    grad_scale: Tensor | None
-
-
 class RMSprop(torch.optim.Optimizer):
-    """RMSProp as in torch.optim, which can be skipped as fused optimizers can."""
+    """RMSProp as in torch.optim, which can be skipped as fused optimizers can: a step with found_inf = 1 changes nothing."""
 
-    found_inf: Tensor | None = None
+    found_inf: Tensor
 
     def __init__(self, parameters: Iterable[Tensor], lr: Tensor, alpha: float, eps: float) -> None:
         super().__init__(parameters, {"lr": lr, "alpha": alpha, "eps": eps})
@@ -34,9 +27,8 @@ class RMSprop(torch.optim.Optimizer):
                 if not self.state[parameter]:
                     self.state[parameter]["square_avg"] = torch.zeros_like(parameter)
             squares = [self.state[p]["square_avg"] for p in group["params"]]
-            keep = torch.zeros_like(group["lr"]) if self.found_inf is None else self.found_inf
-            grads = [torch.where(keep > 0, 0.0, p.grad) for p in group["params"]]
-            torch._foreach_mul_(squares, alpha + (1 - alpha) * keep)
+            grads = [torch.where(self.found_inf > 0, 0.0, p.grad) for p in group["params"]]
+            torch._foreach_mul_(squares, alpha + (1 - alpha) * self.found_inf)
             torch._foreach_addcmul_(squares, grads, grads, 1 - alpha)
             roots = torch._foreach_sqrt(squares)
             torch._foreach_add_(roots, eps)
@@ -87,8 +79,7 @@ def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tens
     if skipped.device.type == "mps":  # its fused kernels ignore found_inf: a step along zeros harms least
         for parameter in parameters:
             parameter.grad = torch.where(skipped > 0, 0.0, parameter.grad)
-    skips = cast(_Skips, optimizer)
-    skips.found_inf, skips.grad_scale = skipped, None
+    cast(Any, optimizer).found_inf = skipped  # which fused optimizers look for, and RMSprop above
     optimizer.step()
     for parameter in parameters:
         parameter.grad = None
@@ -110,9 +101,8 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, ten
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
         parameter = parameters[name]
-        optimizer.state[parameter][moment] = (
-            _laid_out_like(value, parameter) if value.ndim else value.to(parameter.device, copy=True)
-        )
+        value = _laid_out_like(value, parameter) if value.ndim else value.to(parameter.device, copy=True)
+        optimizer.state[parameter][moment] = value
 
 
 def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """What a step computes before anything is applied: gradients of a loss, in as few passes as the networks allow.
 
-Pure functions: nothing in here touches an optimizer or waits for the device, and no input is changed. Real and
-generated images are scored in one pass, and R1 and R2 are taken on those very scores.
+Pure functions: none touches an optimizer, waits for the device or changes an input.
 """
 
 from __future__ import annotations
@@ -33,18 +32,6 @@ class CriticInputs(NamedTuple):
     real: Batch
     fake: Tensor
     points: dict[str, Tensor]
-
-
-class HalfInputs(NamedTuple):
-    """Half of what the critic is trained on.
-
-    Attributes:
-        batch: real or generated images, with their labels and condition.
-        real_scores: [N] from the real half where the images are generated; None where they are real.
-    """
-
-    batch: Batch
-    real_scores: Tensor | None
 
 
 class GeneratorInputs(NamedTuple):
@@ -100,8 +87,12 @@ def critic_pass(
     return _outcome(loss, critic, values)
 
 
-def half_pass(critic: nn.Module, objective: Objective, precision: str, inputs: HalfInputs) -> Outcome:
-    """Half of the critic's loss, on real or on generated images alone, and its gradient."""
+def half_pass(critic: nn.Module, objective: Objective, precision: str, inputs: tuple[Batch, Tensor | None]) -> Outcome:
+    """Half of the critic's loss, on real or on generated images alone, and its gradient.
+
+    Args:
+        inputs: a batch, and the scores [N] of the real half if its images are generated; None if they are real.
+    """
     batch, real_scores = inputs
     with autocast(batch.images.device, precision):
         scores = critic(batch.images, *conditioning(batch)).to(torch.float32)
@@ -133,12 +124,11 @@ def generator_pass(
 def generation_pass(generator: nn.Module, precision: str, inputs: GenerationInputs) -> Outcome:
     """Generated "images", float32 [N, C, H, W]; nothing is differentiated through them."""
     with torch.no_grad(), autocast(inputs.latents.device, precision):
-        like = Batch(inputs.latents, inputs.labels, inputs.condition)
-        images = generator(inputs.latents, *conditioning(like))
+        images = generator(inputs.latents, *conditioning(inputs))
         return Outcome([], {"images": images.to(torch.float32)})
 
 
-def conditioning(batch: Batch) -> tuple[Tensor | None, ...]:
+def conditioning(batch: Batch | GenerationInputs) -> tuple[Tensor | None, ...]:
     """What networks are given besides latents or images: labels, and of paired images the condition."""
     return batch[1:] if batch.condition is not None else batch[1:2]
 
@@ -155,7 +145,8 @@ def _twice(tensor: Tensor | None) -> Tensor | None:
 class _Scores:
     """Scores of a real and a generated batch, float32 [N] each.
 
-    Both share one pass, unless the critic mixes the batch, or the input gradient of only one of them will be needed.
+    Both share one pass, unless the critic mixes the batch, or the input gradient of only one of them will be needed. R1
+    and R2 are taken on these very scores.
 
     Args:
         watched: of "real" and "fake", those whose input gradients will be asked for: they need no pass of their own.

@@ -15,14 +15,10 @@ def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "this GPU computes in bfloat16"
         return "float32", "this GPU does not compute in bfloat16"
-    if device.type == "cpu" and _cpu_computes_bfloat16():
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: absent from some versions of torch
+    if device.type == "cpu" and any(getattr(torch.cpu, probe, lambda: False)() for probe in probes):
         return "bfloat16", "this processor computes in bfloat16"
     return "float32", "this device does not compute in bfloat16"
-
-
-def _cpu_computes_bfloat16() -> bool:
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

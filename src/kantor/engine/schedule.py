@@ -29,13 +29,7 @@ class TrainingProgress:
 
 
 def steps_in_cycle(config: CycleConfig, cycle: int, epoch: int = 0, epoch_cycle: int = 0) -> tuple[int, int]:
-    """(critic steps, generator steps) of a cycle.
-
-    Args:
-        cycle: counted from 0 over the run.
-        epoch: counted from 0.
-        epoch_cycle: counted from 0 in each epoch.
-    """
+    """(critic steps, generator steps) of a cycle, counted from 0 over the run and in each epoch."""
     if isinstance(config, OverdoseCycle) and _overdose(config, cycle, epoch, epoch_cycle):
         return config.overdose_steps, config.generator_steps
     return config.critic_steps, config.generator_steps
@@ -49,11 +43,7 @@ def _overdose(config: OverdoseCycle, cycle: int, epoch: int, epoch_cycle: int) -
 
 
 def learning_rate(config: OptimizerConfig, progress: TrainingProgress, name: str) -> float:
-    """The learning rate for the next cycle.
-
-    Args:
-        name: of the network: random schedules of both are independent.
-    """
+    """The learning rate for the next cycle. name: of the network; random schedules of both are independent."""
     schedule, lr = config.schedule, config.lr
     match schedule.kind:
         case "constant":
@@ -79,11 +69,9 @@ def check_schedules(*configs: OptimizerConfig) -> None:
         if config.schedule.kind == "pieces":
             until, rates = config.schedule.until, config.schedule.rates
             if len(rates) != len(until) + 1 or sorted(set(until)) != until:
-                raise ConfigError(
-                    "optimizer schedule",
-                    f"{len(rates)} rates and {len(until)} epochs do not make a schedule",
-                    "give ascending epochs in `until` and one rate more in `rates`",
-                )
+                what = f"{len(rates)} rates and {len(until)} epochs do not make a schedule"
+                do = "give ascending epochs in `until` and one rate more in `rates`"
+                raise ConfigError("optimizer schedule", what, do)
 
 
 def _between(high: float, low: float, progress: TrainingProgress, name: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -56,6 +56,7 @@ class State:
     Attributes:
         generator, critic: in training mode.
         average: EMA of the generator, in evaluation mode: what is shown and saved.
+        networks: these three by name.
         has_dropout: a network generates random numbers as it runs: no two steps are alike.
         loaded: how often `load` has replaced tensors.
     """
@@ -73,27 +74,20 @@ class State:
         self.tally = Tally(device)
         self.counters = Counters()
         self.loaded = 0
-
-    def _networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator, "critic": self.critic, "average": self.average}
-
-    def _optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, nn.Module]]:
-        return {
-            "generator": (self.generator_optimizer, self.generator),
-            "critic": (self.critic_optimizer, self.critic),
-        }
+        self.networks = {"generator": self.generator, "critic": self.critic, "average": self.average}
+        self._optimizers = {"generator": self.generator_optimizer, "critic": self.critic_optimizer}
 
     def model_tensors(self) -> dict[str, Tensor]:
         """ "generator/layers.0.weight" and so on: weights and buffers of all three networks."""
-        networks = self._networks().items()
+        networks = self.networks.items()
         return {f"{part}/{name}": value for part, network in networks for name, value in network.state_dict().items()}
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """ "critic/layers.0.weight/exp_avg" and so on."""
         return {
             f"{part}/{name}": value
-            for part, (optimizer, network) in self._optimizers().items()
-            for name, value in optimizers.state_tensors(optimizer, network)
+            for part, optimizer in self._optimizers.items()
+            for name, value in optimizers.state_tensors(optimizer, self.networks[part])
         }
 
     def tensors(self) -> dict[str, list[Tensor]]:
@@ -101,8 +95,8 @@ class State:
         groups: dict[str, list[Tensor]] = {
             "generator": [*self.generator.parameters()],
             "critic": [*self.critic.parameters()],
+            "buffers": [*self.generator.buffers(), *self.critic.buffers()],
         }
-        groups["buffers"] = [*self.generator.buffers(), *self.critic.buffers()]
         for name, tensor in self.optimizer_tensors().items():
             network, moment = name.partition("/")[0], name.rpartition("/")[2]
             groups.setdefault(f"{network}/{moment}", []).append(tensor)
@@ -112,15 +106,14 @@ class State:
 
     def values(self) -> dict[str, Any]:
         """Counters and the partial tally, as JSON values."""
-        counters = {field.name: getattr(self.counters, field.name) for field in fields(Counters)}
-        return {"counters": counters, "tally": self.tally.read()}
+        return {"counters": asdict(self.counters), "tally": self.tally.read()}
 
     def load(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Restores model_tensors(), optimizer_tensors() and values(). `runs.checkpoint` has compared names and shapes."""
-        for part, network in self._networks().items():
+        for part, network in self.networks.items():
             network.load_state_dict(_part(model, part), strict=True)
-        for part, (owner, network) in self._optimizers().items():
-            optimizers.load_state_tensors(owner, network, _part(optimizer, part))
+        for part, owner in self._optimizers.items():
+            optimizers.load_state_tensors(owner, self.networks[part], _part(optimizer, part))
         self.tally.load({name: tuple(pair) for name, pair in values["tally"].items()})
         self.counters = Counters(**values["counters"])
         self.loaded += 1

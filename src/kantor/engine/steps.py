@@ -1,8 +1,8 @@
 """One cycle: critic steps, then generator steps. Nothing in here waits for the device.
 
-A step is three verbs. *Prepare* its inputs, random numbers included; *compute* gradients from them (`engine.passes`);
-*apply* those. Compute and apply are functions of tensors alone, so a recorder may replay both together; inside them,
-passes may run in micro-batches and compiled (`engine.execution`).
+A step prepares its inputs, random numbers included, computes gradients from them (`engine.passes`), and applies those.
+The last two are functions of tensors alone, so a recorder may replay both together; inside them, passes may run in
+micro-batches and compiled (`engine.execution`).
 """
 
 from __future__ import annotations
@@ -17,22 +17,11 @@ from torch import Tensor
 
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
-from kantor.engine import ema, optimizers
+from kantor.engine import ema, optimizers, passes
 from kantor.engine.compiled import Compiler
 from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.execution import Compute, Work, micro_batched, rows_of
-from kantor.engine.passes import (
-    CriticInputs,
-    GenerationInputs,
-    GeneratorInputs,
-    HalfInputs,
-    Outcome,
-    Penalties,
-    critic_pass,
-    generation_pass,
-    generator_pass,
-    half_pass,
-)
+from kantor.engine.passes import GenerationInputs, GeneratorInputs, Outcome, Penalties
 from kantor.engine.schedule import TrainingProgress, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
@@ -117,16 +106,19 @@ class Steps:
         latents = [
             random.latents("critic-latents", first + i, count, self.config.generator) for i, count in enumerate(counts)
         ]
-        inputs = GenerationInputs(
-            torch.cat(latents), _joined([real.labels for real in reals]), _joined([real.condition for real in reals])
-        )
+        labels, condition = _joined([real.labels for real in reals]), _joined([real.condition for real in reals])
+        inputs = GenerationInputs(torch.cat(latents), labels, condition)
         images = self.recorder(Work("fakes", partial(self._generate, state), state), inputs)
         return torch.split(images, counts)
 
     def critic_step(self, state: State, real: Batch, fake: Tensor, random: StepRandom, step: int) -> None:
         """Lowers the critic's loss on `real` and as many generated images."""
         due = {name: p for name, p in self.objective.penalties.items() if p.due(state.counters.critic_steps)}
-        inputs = self._prepare_critic(state, real, fake, due, random, step)
+        reseed_dropout(state.critic, random.derived("critic-dropout", step))
+        probes = [penalty.at for penalty in due.values() if penalty.at.batch is None]
+        uniform = random.uniform("interpolation", step, (len(fake),)) if probes else None
+        noise = random.uniform("noise", step, fake.shape) if any(probe.needs_noise for probe in probes) else None
+        inputs = CriticStepInputs(real, fake, uniform, noise)
         take = self._take_split_critic_step if self.config.cycle.split_updates else self._take_critic_step
         names = self.recorder(Work(("critic", *due), partial(take, state, due), state), inputs)
         state.tally.count(names)
@@ -138,7 +130,10 @@ class Steps:
         Args:
             images: images seen for each generator step, in which the half-life of the EMA counts.
         """
-        inputs = self._prepare_generator(state, real, random, step)
+        reseed_dropout(state.critic, random.derived("generator-dropout", step))
+        reseed_dropout(state.generator, random.derived("pictures-dropout", step))
+        purpose = ("critic-latents", 0) if self.config.cycle.reuse == "everything" else ("generator-latents", step)
+        inputs = GeneratorInputs(random.latents(*purpose, len(real.images), self.config.generator), real)
         names = self.recorder(Work("generator", partial(self._take_generator_step, state), state), inputs)
         state.tally.count(names)
         state.counters.generator_steps += 1
@@ -148,51 +143,34 @@ class Steps:
         """Whether passes are compiled, or will be."""
         return self.compiler.compiles and not state.has_dropout
 
-    # --- prepare ----------------------------------------------------------------------------------------------------
-
-    def _prepare_critic(
-        self, state: State, real: Batch, fake: Tensor, due: Penalties, random: StepRandom, step: int
-    ) -> CriticStepInputs:
-        reseed_dropout(state.critic, random.derived("critic-dropout", step))
-        probes = [penalty.at for penalty in due.values() if penalty.at.batch is None]
-        uniform = random.uniform("interpolation", step, (len(fake),)) if probes else None
-        noise = random.uniform("noise", step, fake.shape) if any(probe.needs_noise for probe in probes) else None
-        return CriticStepInputs(real, fake, uniform, noise)
-
-    def _prepare_generator(self, state: State, real: Batch, random: StepRandom, step: int) -> GeneratorInputs:
-        reseed_dropout(state.critic, random.derived("generator-dropout", step))
-        reseed_dropout(state.generator, random.derived("pictures-dropout", step))
-        purpose = ("critic-latents", 0) if self.config.cycle.reuse == "everything" else ("generator-latents", step)
-        return GeneratorInputs(random.latents(*purpose, len(real.images), self.config.generator), real)
-
     # --- compute and apply: functions of tensors alone --------------------------------------------------------------
 
     def _generate(self, state: State, inputs: GenerationInputs) -> Tensor:
-        generate = partial(generation_pass, state.generator, self.precision)
+        generate = partial(passes.generation_pass, state.generator, self.precision)
         return self._compute(Work("fakes", generate, state, (state.generator,)), inputs).values["images"]
 
     def _take_critic_step(self, state: State, due: Penalties, inputs: CriticStepInputs) -> Names:
         self._constrain(state, "before")
-        lower = partial(critic_pass, state.critic, self.objective, due, self.precision)
+        lower = partial(passes.critic_pass, state.critic, self.objective, due, self.precision)
         work = Work(("critic", *due), lower, state, (state.critic,))
-        outcome = self._compute(work, CriticInputs(inputs.real, inputs.fake, _points(due, inputs)))
+        outcome = self._compute(work, passes.CriticInputs(inputs.real, inputs.fake, _points(due, inputs)))
         return self._apply_to_critic(state, outcome)
 
     def _take_split_critic_step(self, state: State, due: Penalties, inputs: CriticStepInputs) -> Names:
         """Two updates: on real images, and on generated ones."""
-        lower = partial(half_pass, state.critic, self.objective, self.precision)
+        lower = partial(passes.half_pass, state.critic, self.objective, self.precision)
         self._constrain(state, "before")
         work = Work("critic-real", lower, state, (state.critic,))
-        outcome = self._compute(work, HalfInputs(inputs.real, None))
+        outcome = self._compute(work, (inputs.real, None))
         real_scores = outcome.values["critic_real"]
         names = self._apply_to_critic(state, outcome)
         self._constrain(state, "before")
         work = Work("critic-fake", lower, state, (state.critic,))
-        outcome = self._compute(work, HalfInputs(inputs.real._replace(images=inputs.fake), real_scores))
+        outcome = self._compute(work, (inputs.real._replace(images=inputs.fake), real_scores))
         return names + self._apply_to_critic(state, outcome)
 
     def _take_generator_step(self, state: State, inputs: GeneratorInputs) -> Names:
-        lower = partial(generator_pass, state.generator, state.critic, self.objective, self.precision)
+        lower = partial(passes.generator_pass, state.generator, state.critic, self.objective, self.precision)
         work = Work("generator", lower, state, (state.generator, state.critic))
         return _apply(state, "generator", state.generator_optimizer, self._compute(work, inputs))
 
@@ -230,13 +208,8 @@ class Steps:
 
     def _set_rates(self, state: State, feed: Feed) -> None:
         counters, optimizer = state.counters, self.config.optimizer
-        progress = TrainingProgress(
-            counters.cycle,
-            counters.attempt,
-            counters.images_seen / feed.dataset.count,
-            min(1.0, counters.images_seen / self.total_images),
-            self.config.train.seed,
-        )
+        epoch, share = counters.images_seen / feed.dataset.count, min(1.0, counters.images_seen / self.total_images)
+        progress = TrainingProgress(counters.cycle, counters.attempt, epoch, share, self.config.train.seed)
         self.rates = {
             "critic_lr": learning_rate(optimizer.critic, progress, "critic"),
             "generator_lr": learning_rate(optimizer.generator, progress, "generator"),

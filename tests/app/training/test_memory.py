@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import kantor.engine.steps
 from kantor.app.training.trial import fits_in_memory
 from kantor.engine import passes
 from kantor.objectives import objective
@@ -35,7 +34,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise RuntimeError(LACK)
         return inner(*args)
 
-    monkeypatch.setattr(kantor.engine.steps, "critic_pass", critic_pass)
+    monkeypatch.setattr(passes, "critic_pass", critic_pass)
     return tried
 
 

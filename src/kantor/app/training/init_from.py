@@ -143,17 +143,16 @@ def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) 
     Raises:
         ModelError: no layer of the generator fits; `state` is unchanged.
     """
-    networks: dict[str, nn.Module] = {"generator": state.generator, "critic": state.critic, "average": state.average}
     same_classes = tuple(class_names) == weights.class_names
-    grown = _grown({part: n.growth for part, n in networks.items() if isinstance(n, Fading)}, weights)
-    plans = {p: _fitting(networks[p], weights.parts.get(p, {}), same_classes, p in grown) for p in PARTS}
+    grown = _grown({part: n.growth for part, n in state.networks.items() if isinstance(n, Fading)}, weights)
+    plans = {p: _fitting(state.networks[p], weights.parts.get(p, {}), same_classes, p in grown) for p in PARTS}
     layers = plans["generator"].keys() - _embeddings(state.generator)
     if not any(plans["generator"][name].dim() > 1 for name in layers):
         do = "choose the same kind of networks with --preset and --set"
         raise ModelError(weights.path, "no layer of its generator matches this run's generator", do)
     lines = []
     for part, plan in plans.items():
-        tensors = _tensors(networks[part])
+        tensors = _tensors(state.networks[part])
         with torch.no_grad():
             for name, tensor in plan.items():
                 tensors[name].copy_(tensor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import InitVar, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kantor.errors import ConfigError, nearest
 
@@ -65,15 +65,3 @@ class Traits:
             raise ConfigError(
                 "Traits", f"normalisation={self.normalisation!r}", nearest(str(self.normalisation), NORMALISATIONS)
             )
-
-
-class Generator(Protocol):
-    """(latents [N, D], labels [N] or None, condition or None) -> images [N, C, H, W] in [-1, 1]."""
-
-    def __call__(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor: ...
-
-
-class Critic(Protocol):
-    """(images [N, C, H, W], labels [N] or None, condition or None) -> scores [N]."""
-
-    def __call__(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor: ...

@@ -42,11 +42,8 @@ class Geometry(NamedTuple):
     groups: int
 
 
-class Layout(NamedTuple):
-    """Shape and strides of the tensor that a derivative is with respect to: kernels are selected by them."""
-
-    shape: torch.Size
-    stride: tuple[int, ...]
+Layout = tuple[torch.Size, tuple[int, ...]]
+"""Shape and strides of the tensor that a derivative is with respect to: kernels are selected by them."""
 
 
 def run(operator: type[Function], *arguments: Any) -> Tensor:
@@ -82,8 +79,7 @@ class Convolution(Function):
         if how.transposed and better_as_blocks(x, weight.shape[1], weight.shape[2:], how):
             y = _transposed_by_blocks(x, weight, how)
             return y if bias is None else y + bias.view(1, -1, 1, 1)
-        output: Tensor = _convolution(x, weight, bias, *how)
-        return output
+        return cast(Tensor, _convolution(x, weight, bias, *how))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -105,10 +101,9 @@ class ConvolutionInput(Function):
         ctx.save_for_backward(grad, weight)
         ctx.how = how
         if not how.transposed and better_as_blocks(grad, weight.shape[1], weight.shape[2:], how):
-            return _transposed_by_blocks(grad, weight, how, like.shape)
+            return _transposed_by_blocks(grad, weight, how, like[0])
         x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only shape and strides are used
-        gradient: Tensor = _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0]
-        return gradient
+        return cast(Tensor, _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0])
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -128,11 +123,10 @@ class ConvolutionWeight(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(grad, x)
         ctx.how = how
-        if _better_as_product(grad, x, like.shape, how):
-            return _weight_product(grad, x, like.shape, how)
+        if _better_as_product(grad, x, like[0], how):
+            return _weight_product(grad, x, like[0], how)
         weight = torch.empty_strided(*like, dtype=x.dtype, device=x.device)  # only shape and strides are used
-        gradient: Tensor = _convolution_backward(grad, x, weight, None, *how, (False, True, False))[1]
-        return gradient
+        return cast(Tensor, _convolution_backward(grad, x, weight, None, *how, (False, True, False))[1])
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -209,7 +203,7 @@ def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry, like: torch.
 
 
 def _layout(tensor: Tensor) -> Layout:
-    return Layout(tensor.shape, tensor.stride())
+    return tensor.shape, tensor.stride()
 
 
 class AveragePool(Function):
@@ -234,8 +228,7 @@ class AveragePoolInput(Function):
         ctx.set_materialize_grads(False)
         ctx.kernel = kernel
         x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only shape and strides are used
-        gradient: Tensor = _average_pool_backward(grad, x, kernel, kernel, (0, 0), False, True, None)
-        return gradient
+        return cast(Tensor, _average_pool_backward(grad, x, kernel, kernel, (0, 0), False, True, None))
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, None, None]:
@@ -269,8 +262,8 @@ class RectifierInput(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y)
         ctx.slope = slope
-        by_x: Tensor = _leaky_relu_backward(grad, y, slope, True) if slope else _threshold_backward(grad, y, 0)
-        return by_x
+        by_x = _leaky_relu_backward(grad, y, slope, True) if slope else _threshold_backward(grad, y, 0)
+        return cast(Tensor, by_x)
 
     @staticmethod
     def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, None, None]:

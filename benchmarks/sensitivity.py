@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from kantor.data.sources.glyphs import HUES, LETTERS, TYPEFACES, GlyphParameters, Glyphs, draw
-from kantor.metrics.evaluate import MetricInputs, evaluate
-from kantor.metrics.extract import ImageFeatures, extract
+from kantor.metrics.evaluate import evaluate
 from kantor.metrics.extractors import extractor
+from kantor.metrics.features import ImageFeatures, extract
+from kantor.metrics.inputs import MetricInputs
 from kantor.metrics.modes import modes_by_classifiers
 
 Images = NDArray[np.uint8]

@@ -11,44 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kantor import errors
-from kantor.errors import ConfigError, UserError, nearest, printable
+from kantor.errors import UserError, nearest, printable
 from kantor.random import derive, permute, philox, uniforms, words
-from kantor.registry import Registry
 from kantor.types import Traits
 
 SEEDS = st.integers(0, 2**64 - 1)
-
-
-def fruit() -> Registry[int]:
-    registry: Registry[int] = Registry("fruit")
-    registry.register("apple")(1)
-    registry.register("banana")(2)
-    return registry
-
-
-def test_registry_is_a_mapping() -> None:
-    registry = fruit()
-    assert dict(registry) == {"apple": 1, "banana": 2}
-    assert len(registry) == 2 and "apple" in registry and "pear" not in registry and 3 not in registry
-    assert registry.register("cherry")(3) == 3, "the decorator returns what it decorates"
-    assert registry["cherry"] == 3
-
-
-def test_registry_refuses_duplicates() -> None:
-    registry = fruit()
-    with pytest.raises(ValueError, match="fruit 'apple' is registered twice"):
-        registry.register("apple")(9)
-    assert registry["apple"] == 1
 
 
 @pytest.mark.parametrize(
     ("name", "help_"),
     [("aple", 'did you mean "apple"?'), ("bananas", 'did you mean "banana"?'), ("x", "choose one of: apple, banana")],
 )
-def test_registry_helps_with_unknown_names(name: str, help_: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        fruit()[name]
-    assert str(caught.value) == f"{name}: there is no fruit of this name; {help_}"
+def test_nearest_names(name: str, help_: str) -> None:
     assert nearest(name, ["banana", "apple"]) == help_
 
 

@@ -10,9 +10,10 @@ import torch
 from PIL import Image, ImageFilter
 
 from kantor.data.sources.glyphs import HUES, LETTERS, Glyphs, draw
-from kantor.metrics.evaluate import METRICS, CriticScores, MetricInputs, evaluate
-from kantor.metrics.extract import ImageFeatures, extract
+from kantor.metrics.evaluate import METRICS, evaluate
 from kantor.metrics.extractors import extractor
+from kantor.metrics.features import ImageFeatures, extract
+from kantor.metrics.inputs import CriticScores, MetricInputs
 from kantor.metrics.modes import modes_by_classifiers, modes_by_neighbours
 from kantor.metrics.score import Score
 

@@ -7,13 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from kantor.errors import ConfigError, DataError
-from kantor.metrics.extract import ImageFeatures, extract, thumbnails
-from kantor.metrics.features import Activations, Extractor, rebatched, resized, to_float, with_channels
+from kantor.metrics.features import (
+    Activations,
+    Extractor,
+    ImageFeatures,
+    extract,
+    resized,
+    thumbnails,
+    to_float,
+    with_channels,
+)
 from kantor.metrics.score import Score, Scores
 
 ALIKE = {"extractor": "small", "drawn": 100, "seed": 1, "model": "a"}
@@ -75,15 +81,6 @@ def test_unlike_provenance_is_no_comparison() -> None:
         scores(1.0).compare(scores(1.0, drawn=200))
     with pytest.raises(ConfigError, match="extra"):
         scores(1.0).compare(scores(1.0, extra=1))
-
-
-@given(st.integers(1, 40), st.lists(st.integers(0, 17), max_size=8))
-def test_batches_of_any_size_become_batches_of_one(size: int, lengths: list[int]) -> None:
-    whole = np.arange(sum(lengths)).astype(np.uint8)[:, None, None, None]
-    parts = np.split(whole, np.cumsum(lengths)[:-1]) if lengths else []
-    found = list(rebatched(iter(parts), size))
-    assert all(len(one) == size for one in found[:-1]) and all(0 < len(one) <= size for one in found)
-    np.testing.assert_array_equal(np.concatenate(found) if found else whole[:0], whole)
 
 
 def test_resize_is_pillows() -> None:

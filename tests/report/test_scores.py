@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kantor.metrics.evaluate import SCORES_OF
+from kantor.metrics.evaluate import METRICS
 from kantor.report.scores import DEFINITIONS, meaning, sourced, title
 
 DOCS = Path(__file__).parents[2] / "docs" / "scores.md"
@@ -17,8 +17,8 @@ def test_the_docs_define_scores_in_the_same_words() -> None:
 
 
 def test_every_score_has_a_definition() -> None:
-    for scores in SCORES_OF.values():
-        for name in scores:
+    for metric in METRICS.values():
+        for name in metric.scores:
             assert meaning(f"{name}@kantor-small")
     assert meaning("swd_16@pixels") == DEFINITIONS["swd_"].meaning
     assert sourced("recall@random").endswith("(Kynkäänniemi et al. 2019)")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kantor.errors import ConfigError, DataError
 from kantor.metrics.bootstrap import REPLICATES, Interval, counts, interval
-from kantor.metrics.features import LazyImages
+from kantor.metrics.inputs import OrderedImages
 from kantor.random import derive
 from kantor.types import Images
 
@@ -123,7 +123,7 @@ def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = No
 
 
 def pair_similarity(
-    images: Images | LazyImages, seed: int, pairs: int = PAIRS, labels: Integers | None = None
+    images: Images | OrderedImages, seed: int, pairs: int = PAIRS, labels: Integers | None = None
 ) -> tuple[float, Interval]:
     """Mean `ms_ssim` of random pairs of a set, and its 95 % interval: high if images are much alike.
 

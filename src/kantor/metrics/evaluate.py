@@ -1,61 +1,241 @@
-"""Metrics by name: which scores each gives, and what it needs."""
+"""Metrics by name: how each is measured, which scores it gives, and what it needs.
+
+A score comes with what real images score in place of the generated ones.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from kantor.errors import ConfigError, nearest
-from kantor.metrics.inputs import CriticScores, MetricInputs
+from kantor.metrics import diversity, sliced, transport
+from kantor.metrics.bootstrap import Interval, counts, interval, mean_interval, share_interval
+from kantor.metrics.features import ImageFeatures
+from kantor.metrics.frechet import frechet
+from kantor.metrics.inputs import MAX_PAIRED_IMAGES, MetricInputs, OrderedImages, ReadImages
+from kantor.metrics.kernel import kid
 from kantor.metrics.memorisation import PIXELS
-from kantor.metrics.metrics import METRICS
-from kantor.metrics.precision_recall import COVERAGE_K
+from kantor.metrics.precision_recall import COVERAGE_K, neighbourhoods
 from kantor.metrics.score import Score
-from kantor.metrics.sliced import SMALLEST
 from kantor.progress import Progress, silent
-
-__all__ = ["METRICS", "CriticScores", "MetricInputs", "evaluate", "missing_input", "require_metric", "score_names"]
+from kantor.random import derive
 
 MIN_IMAGES = 2 * (COVERAGE_K + 1)
 """Images that each side must have."""
-SCORES_OF = {
-    "fd": ("fd",),
-    "kid": ("kid",),
-    "is": ("is",),
-    "pr": ("precision", "recall"),
-    "dc": ("density", "coverage"),
-    "swd": ("swd",),
-    "msssim": ("msssim",),
-    "nn": ("copied", "copying_z"),
-    "modes": ("modes", "modes_kl"),
-    "w2": ("w2",),
-    "sinkhorn": ("sinkhorn",),
-    "critic": ("critic_t", "critic_effect"),
-}
-"""The scores of each metric that are always there."""
-_SPACES = {"swd": PIXELS, "msssim": PIXELS, "critic": "critic"}
+MAX_TRANSPORT_IMAGES = 500
+MAX_NEIGHBOUR_IMAGES = 20_000
+"""Images of each side that pairwise distances are computed of, at most: time grows with the square."""
 DEFAULT_METRICS = ("fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "critic")
 """Default metrics; those that cannot be computed are skipped."""
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 _NVIDIA = re.compile(r"(fid|kid|pr|is)\d+k\d?(_full)?")
 
 
-def require_metric(name: str, where: str) -> None:
-    """Raises ConfigError unless there is a metric of this name."""
-    if name in METRICS:
+class Metric(NamedTuple):
+    """A metric.
+
+    Attributes:
+        measure: its scores by full name: "fd@kantor-small".
+        scores: those that are always there.
+        space: the part behind the @; "" for the name of the extractor.
+    """
+
+    measure: Callable[[MetricInputs], dict[str, Score]]
+    scores: tuple[str, ...]
+    space: str = ""
+
+
+def _fd(inputs: MetricInputs) -> dict[str, Score]:
+    """The distance of two halves is all bias, which is proportional to 1/n + 1/m: it is scaled to n and m."""
+    value, ends = frechet(inputs.generated.features, inputs.real.features, inputs.seed, inputs.replicates)
+    a, b = (half.features for half in inputs.halves)
+    if "fd" not in inputs.real_scores:
+        inputs.real_scores["fd"] = frechet(a, b, replicates=1)[0]
+    n, m = len(inputs.generated), len(inputs.real)
+    of_real = inputs.real_scores["fd"] * (1 / n + 1 / m) / (1 / len(a) + 1 / len(b))
+    return {f"fd@{inputs.extractor.name}": Score(value, ends, of_real)}
+
+
+def _kid(inputs: MetricInputs) -> dict[str, Score]:
+    generated, real = (side.first(MAX_NEIGHBOUR_IMAGES).features for side in (inputs.generated, inputs.real))
+    value, ends = kid(generated, real, inputs.seed, inputs.replicates)
+    if "kid" not in inputs.real_scores:
+        a, b = (half.first(MAX_NEIGHBOUR_IMAGES).features for half in inputs.halves)
+        inputs.real_scores["kid"] = kid(a, b, replicates=1)[0]
+    return {f"kid@{inputs.extractor.name}": Score(value, ends, inputs.real_scores["kid"])}
+
+
+def _is(inputs: MetricInputs) -> dict[str, Score]:
+    """Of equally many images of each side: the score grows with their number."""
+    count = min(len(inputs.generated), len(inputs.real))
+    generated, real = (side.logits["classes"][:count] for side in (inputs.generated, inputs.real))
+    value, ends = diversity.inception_style_score(generated, inputs.seed)
+    of_real, _ = diversity.inception_style_score(real, inputs.seed)
+    return {f"is@{inputs.extractor.name}": Score(value, ends, of_real)}
+
+
+def _neighbourhoods(inputs: MetricInputs, names: Sequence[str]) -> dict[str, Score]:
+    """Of equally many images of each side: recall and coverage depend on both numbers."""
+    count = min(len(inputs.generated), len(inputs.real), MAX_NEIGHBOUR_IMAGES)
+    memberships = neighbourhoods(inputs.generated.first(count).features, inputs.real.first(count).features)
+    if not {*names} <= inputs.real_scores.keys():
+        a, b = (half.first(MAX_NEIGHBOUR_IMAGES).features for half in inputs.halves)
+        inputs.real_scores.update((name, float(v.mean())) for name, v in neighbourhoods(a, b)._asdict().items())
+    scores = {}
+    for name in names:
+        values = getattr(memberships, name).numpy()
+        if name == "density":
+            ends = mean_interval(values, inputs.seed, inputs.replicates, low=0.0)
+        else:
+            ends = share_interval(values)
+        scores[f"{name}@{inputs.extractor.name}"] = Score(float(values.mean()), ends, inputs.real_scores[name])
+    return scores
+
+
+def _swd(inputs: MetricInputs) -> dict[str, Score]:
+    count = min(len(inputs.generated), len(inputs.real) // 2, MAX_PAIRED_IMAGES)
+    generated = OrderedImages(inputs.read_generated, inputs.generated.order[:count])
+    real = OrderedImages(inputs.read_real, inputs.real.order[:count])
+    other_real = OrderedImages(inputs.read_real, inputs.real.order[count : 2 * count])
+    distances, of_real = sliced.swd(generated, real, inputs.seed), sliced.swd(other_real, real, inputs.seed)
+    scores = {f"swd@{PIXELS}": Score(distances.mean, distances.interval, of_real.mean)}
+    if len(distances.levels) > 1:
+        for side, value in distances.levels.items():
+            scores[f"swd_{side}@{PIXELS}"] = Score(value, distances.intervals[side], of_real.levels[side])
+    return scores
+
+
+def _ms_ssim(inputs: MetricInputs) -> dict[str, Score]:
+    """Over pairs of one class if both sides have the same classes, and enough images of each."""
+
+    def similarity(side: ImageFeatures, read: ReadImages, labels: Integers | None) -> tuple[float, Interval]:
+        images = OrderedImages(read, side.order[:MAX_PAIRED_IMAGES])
+        paired = labels[:MAX_PAIRED_IMAGES] if inputs.within_classes and labels is not None else None
+        return diversity.pair_similarity(images, inputs.seed, labels=paired)
+
+    value, ends = similarity(inputs.generated, inputs.read_generated, inputs.generated_labels)
+    of_real, _ = similarity(inputs.real, inputs.read_real, inputs.real_labels)
+    return {f"msssim@{PIXELS}": Score(value, ends, of_real)}
+
+
+def _modes(inputs: MetricInputs) -> dict[str, Score]:
+    """Of equally many images of each side: more images show more modes."""
+    modes, count, name = inputs.modes, min(len(inputs.generated), len(inputs.real)), inputs.extractor.name
+    assert modes is not None
+    generated, real = (
+        diversity.coverage(modes.find(side.first(count), is_real), len(modes.names), modes.expected, inputs.seed)
+        for side, is_real in ((inputs.generated, False), (inputs.real, True))
+    )
+    return {
+        f"modes@{name}": Score(generated.covered, generated.covered_interval, real.covered, of=len(modes.names)),
+        f"modes_kl@{name}": Score(generated.kl, generated.kl_interval, real.kl),
+    }
+
+
+def _w2(inputs: MetricInputs) -> dict[str, Score]:
+    generated, real, other_real = (side.double().numpy() for side in _transport_features(inputs))
+    value, potential, _, _ = transport.exact_w2(generated, real)
+    ends = transport.potential_interval(value, potential, inputs.seed, root=True)
+    return {f"w2@{inputs.extractor.name}": Score(value, ends, transport.exact_w2(other_real, real)[0])}
+
+
+def _sinkhorn(inputs: MetricInputs) -> dict[str, Score]:
+    generated, real, other_real = _transport_features(inputs)
+    value, potential = transport.sinkhorn_divergence(generated, real)
+    ends = transport.potential_interval(value, potential, inputs.seed)
+    of_real, _ = transport.sinkhorn_divergence(other_real, real)
+    return {f"sinkhorn@{inputs.extractor.name}": Score(value, ends, of_real)}
+
+
+def _transport_features(inputs: MetricInputs) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of equally many generated, real and other real images."""
+    count = min(len(inputs.generated), len(inputs.real) // 2, MAX_TRANSPORT_IMAGES)
+    real = inputs.real.features
+    return inputs.generated.features[:count], real[:count], real[count : 2 * count]
+
+
+def _critic(inputs: MetricInputs) -> dict[str, Score]:
+    assert inputs.critic is not None
+    training, held_out = inputs.critic.training, inputs.critic.held_out
+    t, effect = t_test(training, inputs.critic.generated)
+    real_t, real_effect = t_test(training[::2], training[1::2])
+    scores = {"critic_t@critic": Score(t, reals=real_t), "critic_effect@critic": Score(effect, reals=real_effect)}
+    if held_out is not None and len(held_out) > 1:
+        gap = float(training.mean() - held_out.mean())
+        training_means, held_out_means = (
+            counts(len(side), derive(inputs.seed, purpose)) @ side / len(side)
+            for purpose, side in (("learnt", training), ("held", held_out))
+        )
+        scores["held_out_gap@critic"] = Score(gap, interval(gap, training_means - held_out_means), 0.0)
+    return scores
+
+
+def t_test(real: Floats, generated: Floats) -> tuple[float, float]:
+    """Test of critic scores of real [n] and generated [m] images, n and m at least 2: positive if real ones are higher.
+
+    Returns:
+        t of Welch 1947, the difference of the means by its standard error, which grows with the root of the number of
+        images; and Cohen's d, the difference by the pooled standard deviation, which does not.
+    """
+    n, m = len(real), len(generated)
+    a, b = float(real.var(ddof=1)), float(generated.var(ddof=1))
+    squared_error = a / n + b / m
+    difference = float(real.mean() - generated.mean())
+    if squared_error == 0:
+        return math.copysign(math.inf, difference) if difference else 0.0, 0.0
+    pooled = ((n - 1) * a + (m - 1) * b) / (n + m - 2)
+    return difference / math.sqrt(squared_error), difference / math.sqrt(pooled)
+
+
+def _memorisation(inputs: MetricInputs) -> dict[str, Score]:
+    scores = {}
+    for space, test in inputs.nearest_images.copy_tests.items():
+        name = PIXELS if space == PIXELS else inputs.extractor.name
+        copied = test.copied.astype(np.float64)
+        scores[f"copied@{name}"] = Score(float(copied.mean()), share_interval(copied), test.expected)
+        scores[f"copying_z@{name}"] = Score(test.z, reals=0.0)
+    return scores
+
+
+METRICS = {
+    "fd": Metric(_fd, ("fd",)),
+    "kid": Metric(_kid, ("kid",)),
+    "is": Metric(_is, ("is",)),
+    "pr": Metric(lambda inputs: _neighbourhoods(inputs, ("precision", "recall")), ("precision", "recall")),
+    "dc": Metric(lambda inputs: _neighbourhoods(inputs, ("density", "coverage")), ("density", "coverage")),
+    "swd": Metric(_swd, ("swd",), PIXELS),
+    "msssim": Metric(_ms_ssim, ("msssim",), PIXELS),
+    "modes": Metric(_modes, ("modes", "modes_kl")),
+    "w2": Metric(_w2, ("w2",)),
+    "sinkhorn": Metric(_sinkhorn, ("sinkhorn",)),
+    "critic": Metric(_critic, ("critic_t", "critic_effect"), "critic"),
+    "nn": Metric(_memorisation, ("copied", "copying_z")),
+}
+
+
+def require_metric(name: str, where: str, names: Sequence[str] = tuple(METRICS)) -> None:
+    """Raises ConfigError unless `name` is one of the metrics `names`."""
+    if name in names:
         return
     if match := _NVIDIA.fullmatch(name):
         kantor_name = {"fid": "fd"}.get(match[1], match[1])
         do = f"use {kantor_name}, with the features inception:FILE and a count of 50000"
         raise ConfigError(where, f'unknown metric "{name}"', do)
-    metric = next((metric for metric, scores in SCORES_OF.items() if name in scores), None)
-    raise ConfigError(where, f'unknown metric "{name}"', f"use {metric}" if metric else nearest(name, METRICS))
+    metric = next((metric for metric in names if name in METRICS[metric].scores), None)
+    raise ConfigError(where, f'unknown metric "{name}"', f"use {metric}" if metric else nearest(name, names))
 
 
 def score_names(metrics: Sequence[str], extractor: str) -> tuple[str, ...]:
     """Full names of the scores of `metrics`: "fd@kantor-small"."""
-    return tuple(f"{score}@{_SPACES.get(metric, extractor)}" for metric in metrics for score in SCORES_OF[metric])
+    return tuple(f"{score}@{METRICS[name].space or extractor}" for name in metrics for score in METRICS[name].scores)
 
 
 def evaluate(
@@ -70,7 +250,7 @@ def evaluate(
         note: called with a line about each metric that is skipped because it cannot be measured; None raises.
         progress: of the metrics.
     Raises:
-        ConfigError: too few images, an unknown metric, or one that cannot be measured.
+        ConfigError: too few images, or a metric that cannot be measured.
     """
     count = min(len(inputs.generated), len(inputs.real))
     if count < MIN_IMAGES:
@@ -79,18 +259,17 @@ def evaluate(
     scores: dict[str, Score] = {}
     for done, name in enumerate(metrics):
         progress(done, len(metrics))
-        measure = METRICS[name]
-        if missing := missing_input(name, inputs):
+        if missing := _missing_input(name, inputs):
             if note is None:
                 raise ConfigError(f"--metrics {name}", *missing)
             note(f"{name} is skipped: {missing[0]}")
             continue
-        scores |= measure(inputs)
+        scores |= METRICS[name].measure(inputs)
     progress(len(metrics), len(metrics))
     return scores
 
 
-def missing_input(name: str, inputs: MetricInputs) -> tuple[str, str] | None:
+def _missing_input(name: str, inputs: MetricInputs) -> tuple[str, str] | None:
     """(what metric `name` lacks, what to do); None if it has all it needs."""
     if name == "is" and "classes" not in inputs.extractor.classes:
         return f"{inputs.extractor.name} has no classes", "choose --features kantor-small or inception"
@@ -100,6 +279,8 @@ def missing_input(name: str, inputs: MetricInputs) -> tuple[str, str] | None:
         return "the training images are unknown", "name them with --against, or leave nn out"
     if name == "critic" and inputs.critic is None:
         return "there is no critic", "name a run or a checkpoint, which has one, or leave critic out"
-    if name in ("swd", "msssim") and (side := min(inputs.read_real(np.zeros(1, np.int64)).shape[1:3])) < SMALLEST:
-        return f"the images have sides of {side} pixels", f"give larger ones ({SMALLEST} or more), or leave it out"
+    if name in ("swd", "msssim"):
+        side, least = min(inputs.read_real(np.zeros(1, np.int64)).shape[1:3]), sliced.SMALLEST
+        if side < least:
+            return f"the images have sides of {side} pixels", f"give larger ones ({least} or more), or leave it out"
     return None

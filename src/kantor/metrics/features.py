@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, DataError
 from kantor.types import Images
-
-
-class LazyImages(Protocol):
-    """Images as one array uint8 [N, H, W, C] whose rows are read when they are indexed."""
-
-    shape: tuple[int, ...]
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, rows: Any) -> Images: ...
-
 
 BATCH = 64
 RESIZE = "bicubic, antialiased"
+THUMBNAIL = 32
+"""Longer side of the images whose pixels are compared, at most."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +64,7 @@ class Extractor:
 
         Always in batches of `BATCH`, the last one padded, so that features do not depend on the other images.
         """
-        parts = [self._batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-        heads = parts[0].logits
-        return Activations(
-            torch.cat([part.features for part in parts]),
-            {name: torch.cat([part.logits[name] for part in parts]) for name in heads},
-        )
+        return _joined([self._batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
 
     def _batch(self, images: Images) -> Activations:
         count = len(images)
@@ -94,6 +81,47 @@ class Extractor:
             what = "gives features that are not finite"
             raise ConfigError(f"extractor {self.name}", what, "check its weights and the range of its input")
         return Activations(features, {name: logits[:count].float().cpu() for name, logits in outputs.logits.items()})
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Features of N images, sorted by a hash of their pixels.
+
+    So the first n are a random sample, and the same one in whatever order the images came.
+
+    Attributes:
+        features: float32 [N, D].
+        thumbs: uint8 [N, h, w, C], the images themselves if they are small.
+        order: int64 [N], the index of each row in the stream of images.
+        logits: of each classifier of the extractor: float32 [N, K].
+    """
+
+    features: Tensor
+    thumbs: Images
+    order: NDArray[np.int64]
+    logits: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def first(self, count: int) -> ImageFeatures:
+        return self.rows(slice(0, count))
+
+    def rows(self, rows: slice) -> ImageFeatures:
+        logits = {name: values[rows] for name, values in self.logits.items()}
+        return ImageFeatures(self.features[rows], self.thumbs[rows], self.order[rows], logits)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As tensors by name, for a file."""
+        arrays = {"thumbs": torch.from_numpy(self.thumbs), "order": torch.from_numpy(self.order)}
+        logits = {f"logits/{name}": values for name, values in self.logits.items()}
+        return {"features": self.features, **arrays, **logits}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> ImageFeatures:
+        """Inverse of `tensors`. Raises KeyError if one is missing."""
+        logits = {name.removeprefix("logits/"): t for name, t in tensors.items() if name.startswith("logits/")}
+        return ImageFeatures(tensors["features"], tensors["thumbs"].numpy(), tensors["order"].numpy(), logits)
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -126,21 +154,38 @@ def resized(x: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(x, (height, width), mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
 
 
-def rebatched(batches: Iterable[Images], size: int) -> Iterator[Images]:
-    """The same images in the same order, in batches of `size`; the last may be smaller."""
-    pending: list[Images] = []
-    for batch in batches:
-        pending.append(batch)
-        if sum(map(len, pending)) < size:
-            continue
-        joined = np.concatenate(pending)
-        whole = len(joined) // size * size
-        for start in range(0, whole, size):
-            yield joined[start : start + size]
-        pending = [joined[whole:]]
-    joined = np.concatenate(pending) if pending else np.zeros((0,), np.uint8)
-    if len(joined):
-        yield joined
+def extract(batches: Iterable[Images], extractor: Extractor) -> ImageFeatures:
+    """Features of the images uint8 [n, H, W, C] in `batches`, of any sizes n.
+
+    Raises:
+        DataError: there are no images.
+    """
+    parts, thumbs, hashes = [], [], []
+    for images in batches:
+        parts.append(extractor(images))
+        thumbs.append(thumbnails(images))
+        hashes += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    if not parts:
+        raise DataError("images", "there are none to score", "give at least two")
+    order = np.asarray(sorted(range(len(hashes)), key=hashes.__getitem__), np.int64)
+    index, whole = torch.from_numpy(order), _joined(parts)
+    logits = {name: values[index] for name, values in whole.logits.items()}
+    return ImageFeatures(whole.features[index], np.concatenate(thumbs)[order], order, logits)
+
+
+def _joined(parts: Sequence[Activations]) -> Activations:
+    logits = {name: torch.cat([part.logits[name] for part in parts]) for name in parts[0].logits}
+    return Activations(torch.cat([part.features for part in parts]), logits)
+
+
+def thumbnails(images: Images) -> Images:
+    """uint8 [N, H, W, C], shrunk to `THUMBNAIL` pixels of the longer side; smaller images stay as they are."""
+    longer = max(images.shape[1:3])
+    if longer <= THUMBNAIL:
+        return images
+    height, width = (max(1, round(side * THUMBNAIL / longer)) for side in images.shape[1:3])
+    small = resized(to_float(torch.from_numpy(images)), height, width)
+    return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:

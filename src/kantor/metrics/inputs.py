@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.metrics.bootstrap import REPLICATES
-from kantor.metrics.extract import ImageFeatures
-from kantor.metrics.features import Extractor
+from kantor.metrics.features import Extractor, ImageFeatures
 from kantor.metrics.memorisation import NearestImages, find_nearest_images
 from kantor.metrics.modes import Modes
 from kantor.types import Images
@@ -63,12 +62,6 @@ class MetricInputs:
     replicates: int = REPLICATES
     real_scores: dict[str, float] = field(default_factory=dict)
 
-    def real_score(self, name: str, measure: Callable[[], float]) -> float:
-        """What real images score; calls `measure` once for these real images."""
-        if name not in self.real_scores:
-            self.real_scores[name] = measure()
-        return self.real_scores[name]
-
     @cached_property
     def halves(self) -> tuple[ImageFeatures, ImageFeatures]:
         """The real images as two sets. One half scored against the other is the best a generator can hope for."""
@@ -85,10 +78,6 @@ class MetricInputs:
         """Whether msssim pairs images of one class: both sides have the same classes, and two images of one."""
         sides = (self.generated_labels, self.real_labels)
         return all(labels is not None and np.bincount(labels[:MAX_PAIRED_IMAGES]).max() > 1 for labels in sides)
-
-    def score_name(self, name: str, space: str = "") -> str:
-        """ "fd@kantor-small"; `space` replaces the extractor's name."""
-        return f"{name}@{space or self.extractor.name}"
 
 
 class OrderedImages:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kantor.metrics.extract import ImageFeatures
+from kantor.metrics.features import ImageFeatures
 from kantor.random import permute
 
 ROWS = 512

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kantor.metrics.extract import ImageFeatures
-from kantor.metrics.features import Activations, Extractor
+from kantor.metrics.features import Activations, Extractor, ImageFeatures
 from kantor.metrics.memorisation import nearest_rows
 
 NEIGHBOURS = 5

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kantor.errors import ConfigError
 from kantor.metrics.bootstrap import Interval, counts, interval
-from kantor.metrics.features import LazyImages
+from kantor.metrics.inputs import OrderedImages
 from kantor.random import derive, philox
 from kantor.types import Images
 
@@ -68,8 +68,8 @@ class SlicedScore:
 
 
 def swd(
-    generated: Images | LazyImages,
-    real: Images | LazyImages,
+    generated: Images | OrderedImages,
+    real: Images | OrderedImages,
     seed: int,
     patches: int = PATCHES,
     directions: int = DIRECTIONS,
@@ -160,7 +160,7 @@ def laplacian_descriptors(images: Images, seed: int, patches: int = PATCHES, fir
     return descriptors
 
 
-def _all_patches(images: Images | LazyImages, seed: int, patches: int) -> list[tuple[int, Tensor]]:
+def _all_patches(images: Images | OrderedImages, seed: int, patches: int) -> list[tuple[int, Tensor]]:
     """`laplacian_descriptors` of a whole set, a few images at a time."""
     size = max(1, PIXELS // int(np.prod(images.shape[1:])))
     starts = range(0, len(images), size)

@@ -12,7 +12,7 @@ from kantor.app.evaluation.subject import Subject
 from kantor.data.loading.feed import to_float
 from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError
-from kantor.metrics.evaluate import CriticScores
+from kantor.metrics.inputs import CriticScores
 from kantor.nets import build_critic
 from kantor.random import permute
 from kantor.runs.run_state import RunState

@@ -24,10 +24,10 @@ from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.engine.events import Scored
 from kantor.errors import ConfigError
-from kantor.metrics.evaluate import MetricInputs, evaluate, require_metric, score_names
-from kantor.metrics.extract import ImageFeatures
+from kantor.metrics.evaluate import METRICS, evaluate, require_metric, score_names
 from kantor.metrics.extractors import extractor
-from kantor.metrics.features import Extractor
+from kantor.metrics.features import Extractor, ImageFeatures
+from kantor.metrics.inputs import MetricInputs
 from kantor.metrics.modes import Modes
 from kantor.metrics.score import BETTER, kind
 from kantor.types import ImageSpec
@@ -62,11 +62,12 @@ def plan_scores(config: Config, device: torch.device) -> ScorePlan | None:
     score = config.score
     if not score.metrics:
         return None
+    where = "score.metrics (--metrics)"
     for name in score.metrics:
-        require_metric(name, "score.metrics")
         if name in NOT_WHILE_TRAINING:
             do = f"leave it out, and measure it afterwards: kantor evaluate RUN --metrics {name}"
-            raise ConfigError("score.metrics", f"{name} is not measured during training", do)
+            raise ConfigError(where, f"{name} is not measured during training", do)
+        require_metric(name, where, [metric for metric in METRICS if metric not in NOT_WHILE_TRAINING])
     network = extractor(score.features, device)
     names = score_names(score.metrics, network.name)
     ranked = [name for name in names if kind(name) in BETTER]

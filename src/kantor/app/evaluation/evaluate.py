@@ -22,10 +22,10 @@ from kantor.config.data import DataConfig
 from kantor.data.loading.image_set import ImageSet
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
-from kantor.metrics.evaluate import DEFAULT_METRICS, METRICS, MetricInputs, evaluate, require_metric
-from kantor.metrics.extract import ImageFeatures
+from kantor.metrics.evaluate import DEFAULT_METRICS, METRICS, evaluate, require_metric
 from kantor.metrics.extractors import extractor
-from kantor.metrics.features import Extractor
+from kantor.metrics.features import Extractor, ImageFeatures
+from kantor.metrics.inputs import MetricInputs
 from kantor.metrics.modes import Modes
 from kantor.metrics.score import Comparison, Scores, may_differ_for, require_comparable
 from kantor.progress import Progress, ProgressOf

@@ -19,8 +19,7 @@ from kantor.app.dataset import cache as caching
 from kantor.app.images import at_size
 from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError, ResourceError
-from kantor.metrics.extract import ImageFeatures, extract
-from kantor.metrics.features import Extractor
+from kantor.metrics.features import BATCH, Extractor, ImageFeatures, extract
 from kantor.progress import Progress, silent
 from kantor.random import derive
 from kantor.runs.checkpoint import from_bytes, to_bytes
@@ -32,7 +31,6 @@ SEED_BLOCK = 1_000_000
 """Latent seeds reserved for each --seed, so that --seed 1 generates other images than --seed 0."""
 FIRST_TRAINING_SEED = 1 << 62
 """First latent seed of scores during training. `kantor evaluate` never uses these: the best checkpoint was chosen by them."""
-CHUNK = 512
 _VERSION = 1  # of cached features
 
 
@@ -156,9 +154,9 @@ def extract_features(
 
 
 def _batches(images: RealImages | GeneratedImages, progress: Progress) -> Iterator[Images]:
-    for start in range(0, len(images), CHUNK):
-        yield images.images(np.arange(start, min(start + CHUNK, len(images))))
-        progress(min(start + CHUNK, len(images)), len(images))
+    for start in range(0, len(images), BATCH):
+        yield images.images(np.arange(start, min(start + BATCH, len(images))))
+        progress(min(start + BATCH, len(images)), len(images))
 
 
 def _cache_path(real: RealImages, extractor: Extractor, cache: Path) -> Path:

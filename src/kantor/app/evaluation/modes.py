@@ -9,8 +9,7 @@ import numpy as np
 from kantor.app.evaluation.image_sets import RealImages
 from kantor.config.data import DataConfig
 from kantor.data.sources import GLYPHS
-from kantor.metrics.extract import ImageFeatures
-from kantor.metrics.features import RESIZE, Extractor
+from kantor.metrics.features import RESIZE, Extractor, ImageFeatures
 from kantor.metrics.modes import (
     Modes,
     channel_heads,

@@ -154,7 +154,7 @@ def ours() -> dict[str, Tensor]:
 
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in Inception().state_dict().items()}
-    network = from_state(weights(shapes), "the formula", torch.float64)
+    network = from_state(weights(shapes), torch.float64)
     results: list[Any] = []
     found = outputs(network, lambda: results.append(network(torch.from_numpy(images()).double())))
     found |= {"pool3": results[0].features, "logits": results[0].logits["classes"]}

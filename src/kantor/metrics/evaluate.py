@@ -131,7 +131,7 @@ def _modes(inputs: MetricInputs) -> dict[str, Score]:
     modes, count, name = inputs.modes, min(len(inputs.generated), len(inputs.real)), inputs.extractor.name
     assert modes is not None
     generated, real = (
-        diversity.coverage(modes.find(side.first(count), is_real), len(modes.names), modes.expected, inputs.seed)
+        diversity.coverage(modes.find(side.first(count), is_real), modes.expected, inputs.seed)
         for side, is_real in ((inputs.generated, False), (inputs.real, True))
     )
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,8 @@ _MAX_SIDE = 4096
 _SIGNATURE = "it gets float32 [N, C, H, W], and returns a tensor or array [N, D], or kantor's Activations"
 
 
-@dataclass(frozen=True)
-class _Custom:
-    """Arguments of `register`."""
-
-    network: Callable[[Tensor], Any]
-    size: tuple[int, int] | None
-    channels: int
-    low: float
-    high: float
-    classes: Mapping[str, tuple[str, ...]]
-
-
-CUSTOM: dict[str, _Custom] = {}
+CUSTOM: dict[str, Callable[[torch.device], Extractor]] = {}
+"""Registered networks: each entry gives the extractor on a device."""
 
 
 def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
@@ -60,7 +49,7 @@ def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
         from kantor.metrics.small_network import kantor_small
 
         return kantor_small(device)
-    return random_features(device) if name == "random" else _custom_extractor(name, CUSTOM[name], device)
+    return random_features(device) if name == "random" else CUSTOM[name](device)
 
 
 def register(
@@ -91,8 +80,8 @@ def register(
         raise ConfigError(name, f"{kind} cannot be called with images", "give a torch module or a function")
     if channels not in (1, 3):
         raise ConfigError(name, f"channels is {channels!r}", "use 3, or 1 for grey images")
-    low, high = _range(name, input_range)
-    CUSTOM[name] = _Custom(network, _size(name, size), channels, low, high, _classes(name, classes))
+    checked = _size(name, size), channels, _range(name, input_range), _classes(name, classes)
+    CUSTOM[name] = partial(_custom_extractor, name, network, *checked)
 
 
 def _size(name: str, size: object) -> tuple[int, int] | None:
@@ -118,19 +107,24 @@ def _classes(name: str, classes: object) -> dict[str, tuple[str, ...]]:
         return {}
     heads: Mapping[Any, Any] = classes if isinstance(classes, Mapping) else {"classes": classes}
     for names in heads.values():
-        if (
-            isinstance(names, str)
-            or not isinstance(names, Sequence)
-            or not all(isinstance(text, str) for text in names)
-        ):
+        is_list = isinstance(names, Sequence) and not isinstance(names, str)
+        if not is_list or not all(isinstance(text, str) for text in names):
             do = 'use a list of names, or one for each classifier: {"colour": ["red", "blue"]}'
             raise ConfigError(name, "classes are not lists of names", do)
     return {str(head): tuple(names) for head, names in heads.items()}
 
 
-def _custom_extractor(name: str, custom: _Custom, device: torch.device) -> Extractor:
+def _custom_extractor(
+    name: str,
+    network: Callable[[Tensor], Any],
+    size: tuple[int, int] | None,
+    channels: int,
+    ends: tuple[float, float],
+    classes: Mapping[str, tuple[str, ...]],
+    device: torch.device,
+) -> Extractor:
     """Features of Python code are never cached on disk: changed code has no digest."""
-    network, digest = custom.network, ""
+    digest, (low, high) = "", ends
     if isinstance(network, nn.Module):
         try:
             network.eval().to(device)
@@ -142,20 +136,21 @@ def _custom_extractor(name: str, custom: _Custom, device: torch.device) -> Extra
             raise ConfigError(name, what, "check the module") from error
     elif isinstance(network, OnnxNetwork):
         digest = network.digest
-    if digest and (custom.low, custom.high) != (0, 255):  # another range gives other features
-        digest = hashlib.sha256(f"{digest} {custom.low} {custom.high}".encode()).hexdigest()
+    if digest and ends != (0, 255):  # another range gives other features
+        digest = hashlib.sha256(f"{digest} {low} {high}".encode()).hexdigest()
 
     def activations(x: Tensor) -> Activations:
-        return _call(name, custom, x * ((custom.high - custom.low) / 255) + custom.low)
+        return _call(name, network, classes, x * ((high - low) / 255) + low)
 
-    cacheable = isinstance(network, OnnxNetwork)
-    return Extractor(name, digest, activations, custom.size, custom.channels, custom.classes, device, cacheable)
+    return Extractor(name, digest, activations, size, channels, classes, device, isinstance(network, OnnxNetwork))
 
 
-def _call(name: str, custom: _Custom, x: Tensor) -> Activations:
+def _call(
+    name: str, network: Callable[[Tensor], Any], classes: Mapping[str, tuple[str, ...]], x: Tensor
+) -> Activations:
     where = f"extractor {name}"
     try:
-        outputs = custom.network(x)
+        outputs = network(x)
     except UserError:
         raise
     except Exception as error:
@@ -166,7 +161,7 @@ def _call(name: str, custom: _Custom, x: Tensor) -> Activations:
     if not isinstance(outputs, Activations):
         outputs = Activations(_tensor(where, outputs))
     heads = {head: _tensor(where, logits) for head, logits in outputs.logits.items()}
-    for head, names in custom.classes.items():
+    for head, names in classes.items():
         if head not in heads:
             do = f'give Activations(features, {{"{head}": logits}}), or register it without classes'
             raise ConfigError(where, f"gives no logits {head!r}, whose classes were named", do)

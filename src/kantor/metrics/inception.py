@@ -18,7 +18,6 @@ import io
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,33 +157,12 @@ class Inception(nn.Module):
         return Activations(features, {"classes": F.linear(features, self.fc.weight)})
 
 
-def from_state(state: Mapping[str, Tensor], where: object, dtype: torch.dtype = torch.float32) -> Inception:
-    """The network with the weights of `state`, named as in the published file; uses no random numbers.
-
-    Args:
-        where: names the weights in errors.
-    Raises:
-        ModelError: names or shapes differ; lists the first few.
-    """
+def from_state(state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> Inception:
+    """The network with the weights of `state`, named as in the published file; uses no random numbers."""
     with torch.device("meta"):
         network = Inception()
-    own_state = network.state_dict()
-    counters = {name for name in own_state if name.endswith("num_batches_tracked")}  # only training uses them
-    shapes = {name: value.shape for name, value in own_state.items() if name not in counters}
-    weights = {name: value for name, value in state.items() if name not in counters}
-    missing, unexpected = sorted(shapes.keys() - weights.keys()), sorted(weights.keys() - shapes.keys())
-    mismatched = sorted(name for name in shapes.keys() & weights.keys() if shapes[name] != weights[name].shape)
-    faults = [("lacks", missing), ("has an unexpected", unexpected), ("has another shape of", mismatched)]
-    if messages := [f"{verb} {_few(names)}" for verb, names in faults if names]:
-        raise ModelError(where, f"is not the FID Inception network: it {' and '.join(messages)}", GET)
-    weights = {name: value.to(dtype) for name, value in weights.items()}
-    weights |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
-    network.load_state_dict(weights, assign=True)
+    network.load_state_dict({name: value.to(dtype) for name, value in state.items()}, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def inception(path: str | Path, device: torch.device | str = "cpu") -> Extractor:
@@ -194,7 +172,7 @@ def inception(path: str | Path, device: torch.device | str = "cpu") -> Extractor
         ModelError: the file is missing, cannot be read, or is not the published one, byte for byte.
     """
     device = torch.device(device)
-    network = from_state(_state(path, _read(path)), path).to(device)
+    network = from_state(_state(path)).to(device)
 
     def activations(x: Tensor) -> Activations:
         # TF32 keeps 10 bits of each factor: scores would differ from those of a CPU
@@ -234,11 +212,10 @@ def _read(path: str | Path) -> bytes:
     return data
 
 
-def _state(path: str | Path, data: bytes) -> dict[str, Tensor]:
+def _state(path: str | Path) -> dict[str, Tensor]:
+    data = _read(path)
     try:
-        state: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise ModelError(path, "cannot be opened by this version of PyTorch", "install another version") from error
-    if not isinstance(state, dict):
-        raise ModelError(path, "holds no named weights", GET)
-    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    return state

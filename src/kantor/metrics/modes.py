@@ -14,7 +14,8 @@ from kantor.metrics.features import Activations, Extractor, ImageFeatures
 from kantor.metrics.memorisation import nearest_rows
 
 NEIGHBOURS = 5
-CHANNEL = "digit of channel {}"
+CHANNEL_HEADS = tuple(f"digit of channel {i}" for i in range(3))
+"""Names of the classifiers that `with_channel_classifiers` adds."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,16 @@ def modes_by_neighbours(
     return Modes("class", tuple(names), expected, find)
 
 
-def channel_heads(channels: int) -> tuple[str, ...]:
-    """Names of the classifiers that `with_channel_classifiers` adds."""
-    return tuple(CHANNEL.format(i) for i in range(channels))
-
-
-def with_channel_classifiers(extractor: Extractor, head: str, channels: int) -> Extractor:
-    """The extractor with one more classifier per channel: the logits of `head` for that channel alone, as grey."""
-    heads = channel_heads(channels)
+def with_channel_classifiers(extractor: Extractor) -> Extractor:
+    """The extractor with one more classifier per colour channel: the digit that this channel alone shows, as grey."""
 
     def network(x: Tensor) -> Activations:
         whole = extractor.network(x)
         per_channel = {
-            name: extractor.network(x[:, i : i + 1].expand(-1, 3, -1, -1)).logits[head] for i, name in enumerate(heads)
+            head: extractor.network(x[:, i : i + 1].expand(-1, 3, -1, -1)).logits["digit"]
+            for i, head in enumerate(CHANNEL_HEADS)
         }
         return Activations(whole.features, {**whole.logits, **per_channel})
 
-    classes = {**extractor.classes, **dict.fromkeys(heads, extractor.classes[head])}
+    classes = {**extractor.classes, **dict.fromkeys(CHANNEL_HEADS, extractor.classes["digit"])}
     return replace(extractor, network=network, classes=classes)

@@ -68,8 +68,7 @@ class Score:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Score:
         """Inverse of `as_json`. Raises KeyError, TypeError or ValueError if `data` is not a score."""
-        ends = data.get("interval")
-        reals, of = data.get("reals"), data.get("of")
+        ends, reals, of = data.get("interval"), data.get("reals"), data.get("of")
         return Score(
             _number(data["value"]),
             None if ends is None else (_number(ends[0]), _number(ends[1])),
@@ -104,12 +103,6 @@ class Scores(Mapping[str, Score]):
 
     def __getitem__(self, name: str) -> Score:
         return ByName(self.scores)[name]
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            return self[str(name)] is not None
-        except KeyError:
-            return False
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)
@@ -160,10 +153,9 @@ class Scores(Mapping[str, Score]):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference between two scores.
+    """The difference between two scores: this minus the other.
 
     Attributes:
-        difference: this minus the other.
         interval: 95 %, from both intervals; None if one is unknown.
         verdict: "better", "worse", "no clear difference", or "" if neither way is better.
     """
@@ -200,18 +192,19 @@ def kind(name: str) -> str:
 
 def _compared(name: str, mine: Score, other: Score) -> Comparison:
     """Of two independent scores: the squares of the half widths add up."""
-    difference = mine.value - other.value
-    direction = BETTER.get(kind(name))
+    difference, direction = mine.value - other.value, BETTER.get(kind(name))
     if mine.interval is None or other.interval is None:
         return Comparison(difference, None, "")
     below = math.hypot(mine.value - mine.interval[0], other.interval[1] - other.value)
     above = math.hypot(mine.interval[1] - mine.value, other.value - other.interval[0])
     ends = difference - below, difference + above
     if direction is None:
-        return Comparison(difference, ends, "")
-    if ends[0] <= 0 <= ends[1]:
-        return Comparison(difference, ends, "no clear difference")
-    return Comparison(difference, ends, "better" if (difference < 0) == (direction == LOWER) else "worse")
+        verdict = ""
+    elif ends[0] <= 0 <= ends[1]:
+        verdict = "no clear difference"
+    else:
+        verdict = "better" if (difference < 0) == (direction == LOWER) else "worse"
+    return Comparison(difference, ends, verdict)
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,8 @@
-"""Sliced Wasserstein distance, of points and of image patches at each level of a Laplacian pyramid (SWD)."""
+"""Sliced Wasserstein distance (SWD) of image patches at each level of a Laplacian pyramid (Karras et al. 2018, section 5).
+
+Along a line, the 1-Wasserstein distance is the mean absolute difference of the sorted projections; the sliced distance is
+its mean over random lines (Rabin et al. 2011).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from kantor.errors import ConfigError
 from kantor.metrics.bootstrap import Interval, counts, interval
 from kantor.metrics.inputs import OrderedImages
 from kantor.random import derive, philox
@@ -28,38 +31,9 @@ REPLICATES = 50
 PIXELS = 1 << 22
 
 
-def sliced_w(x: Tensor, y: Tensor, directions: int, seed: int) -> float:
-    """Mean 1-Wasserstein distance of two sets [n, D] along random lines (Rabin et al. 2011).
-
-    On a line it is the mean absolute difference of the sorted projections. Computed in the type of the sets.
-    """
-    if x.ndim != 2 or x.shape != y.shape or not len(x):
-        what = f"got sets of shape {list(x.shape)} and {list(y.shape)}"
-        raise ConfigError("sliced_w", what, "give two sets of equally many points")
-    lines = _lines(x.shape[1], directions, seed).to(x.dtype)
-    return float(_distances(_sorted(x, lines), _sorted(y, lines)).mean())
-
-
-def _lines(dimension: int, directions: int, seed: int) -> Tensor:
-    """Random unit vectors, uniform on the sphere: float64 [directions, dimension]."""
-    rng = np.random.Generator(np.random.PCG64(derive(seed, "directions", dimension)))
-    lines = rng.standard_normal((directions, dimension))
-    return torch.from_numpy(lines / np.linalg.norm(lines, axis=1, keepdims=True))
-
-
-def _sorted(x: Tensor, lines: Tensor) -> NDArray[np.floating]:
-    return np.sort((lines @ x.T).numpy(), axis=1)
-
-
-def _distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
-    """Distance along each line, from sorted projections [directions, n]."""
-    distances: Floats = np.abs(a - b).mean(1, dtype=np.float64)
-    return distances
-
-
 @dataclass(frozen=True)
 class SlicedScore:
-    """1000 times the sliced distance of each level, by the level's height, and its mean over the levels."""
+    """The sliced distance of each level, by the level's height, and the mean over the levels."""
 
     levels: Mapping[int, float]
     mean: float
@@ -74,35 +48,38 @@ def swd(
     patches: int = PATCHES,
     directions: int = DIRECTIONS,
 ) -> SlicedScore:
-    """Sliced Wasserstein distance of 7x7 patches at each level of a Laplacian pyramid (Karras et al. 2018, section 5).
+    """Sliced distance of 7x7 patches at each level of both pyramids, times 1000.
 
-    As in their code, each set is normalised by its own mean and deviation of each channel, so that a mere difference of
-    brightness or contrast is ignored; times 1000. They take 128 patches of each of 16,384 images and 512 directions.
+    As in the code of Karras et al., each set is normalised by its own mean and deviation of each channel, so that a mere
+    difference of brightness or contrast is ignored. They take 128 patches of each of 16,384 images and 512 directions.
     The 95 % intervals resample the generated images: all give equally many patches, so a resampled projection is sorted
     already, each value repeated as often as its image; its new normalisation is applied to the projection, with one
     deviation for all channels, along `RESAMPLED` directions.
 
     Args:
-        generated, real: uint8 [N, H, W, C], equally many, of one size; or objects that give rows of these when they are
-            indexed.
+        generated, real: uint8 [N, H, W, C], equally many, of one size, both sides at least `SMALLEST`.
     """
-    if generated.shape != real.shape or not len(generated):
-        what = f"got {list(generated.shape)} generated and {list(real.shape)} real images"
-        raise ConfigError("swd", what, "give equally many of one size")
     image_counts = counts(len(generated), seed, REPLICATES)
     values, resampled = {}, {}
     levels = zip(_all_patches(generated, seed, patches), _all_patches(real, seed, patches), strict=True)
     for level, ((height, generated_patches), (_, real_patches)) in enumerate(levels):
-        lines = _lines(generated_patches[0].numel(), directions, derive(seed, "level", level)).float()
+        lines = random_lines(generated_patches[0].numel(), directions, derive(seed, "level", level)).float()
         generated_patches, mean, square = _normalised(generated_patches, len(generated))
         x, y = _projected(generated_patches, lines), _projected(_normalised(real_patches, len(real))[0], lines)
         y.sort(axis=1)
         few = slice(RESAMPLED)
         resampled[height] = 1000 * _resampled(x[few], y[few], mean, square, lines[few], image_counts)
-        values[height] = 1000 * float(_distances(np.sort(x, axis=1), y).mean())
+        values[height] = 1000 * float(np.abs(np.sort(x, axis=1) - y).mean(1, dtype=np.float64).mean())
     overall, means = float(np.mean(list(values.values()))), np.mean(list(resampled.values()), 0)
     intervals = {height: interval(values[height], resampled[height], low=0.0) for height in values}
     return SlicedScore(values, overall, intervals, interval(overall, means, low=0.0))
+
+
+def random_lines(dimension: int, directions: int, seed: int) -> Tensor:
+    """Unit vectors, uniform on the sphere: float64 [directions, dimension]."""
+    rng = np.random.Generator(np.random.PCG64(derive(seed, "directions", dimension)))
+    lines = rng.standard_normal((directions, dimension))
+    return torch.from_numpy(lines / np.linalg.norm(lines, axis=1, keepdims=True))
 
 
 def laplacian_pyramid(images: Images) -> list[Tensor]:
@@ -112,9 +89,6 @@ def laplacian_pyramid(images: Images) -> list[Tensor]:
     1983). Filters are 5 x 5 binomial with mirrored borders; h and w are halved, rounded up, while both stay at least
     `SMALLEST`.
     """
-    if min(images.shape[1:3]) < SMALLEST:
-        what = f"images are {images.shape[1]} x {images.shape[2]} pixels"
-        raise ConfigError("swd", what, f"leave this metric out: it needs {SMALLEST} x {SMALLEST} or more")
     levels = [torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()]
     while min(-(-side // 2) for side in levels[-1].shape[2:]) >= SMALLEST:
         small = _binomial(levels[-1])[:, :, ::2, ::2]

@@ -27,26 +27,17 @@ def exact_w2(x: Floats, y: Floats) -> tuple[float, Floats, Floats, NDArray[np.in
     algorithms"), O(n^3).
 
     Args:
-        x, y: float64 [n, D].
+        x, y: float64 [n, D], finite.
     Returns:
         The root of the mean squared distance of the match; the potentials f [n] of x and g [n] of y, with
         f_i + g_j <= c_ij, and equality on the match, so that sum(f) + sum(g) is the total cost; and the match: x_i goes
         to y[match[i]].
     """
-    if x.ndim != 2 or x.shape != y.shape or not len(x):
-        what = f"got sets of shape {list(x.shape)} and {list(y.shape)}"
-        raise ConfigError("exact_w2", what, "give two sets of equally many points")
-    _finite("exact_w2", bool(np.isfinite(x).all() and np.isfinite(y).all()))
     middle = y.mean(0)
     a, b = x - middle, y - middle
     cost = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T, 0)
     f, g, match = _assign(cost)
     return math.sqrt(float(((x - y[match]) ** 2).sum(1).mean())), f, g, match
-
-
-def _finite(where: str, finite: bool) -> None:
-    if not finite:
-        raise ConfigError(where, "points are not finite", "give finite numbers")
 
 
 def _assign(cost: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
@@ -119,20 +110,15 @@ def sinkhorn_divergence(x: Tensor, y: Tensor, blur: float | None = None) -> tupl
     blur, until the plan's marginals are exact to `TOLERANCE` in total variation.
 
     Args:
-        blur: a length in the space of the points; detail below it counts less. None: `default_blur` of y.
+        x, y: finite.
+        blur: a length above 0 in the space of the points; detail below it counts less. None: `default_blur` of y.
     Returns:
         The divergence, and its derivative with respect to the mass on each x: [n], up to a constant.
     Raises:
         ConfigError: not converged after `ROUNDS` rounds: the blur is too small.
     """
     x, y = x.double(), y.double()
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not len(x) or not len(y):
-        what = f"got sets of shape {list(x.shape)} and {list(y.shape)}"
-        raise ConfigError("sinkhorn_divergence", what, "give two sets of points of one dimension")
-    _finite("sinkhorn_divergence", bool(x.isfinite().all() and y.isfinite().all()))
     blur = default_blur(y) if blur is None else blur
-    if not blur > 0:
-        raise ConfigError("sinkhorn_divergence", f"a blur of {blur}", "give a length above 0")
     xx, _ = _sinkhorn(_squared(x, x), blur, same=True)
     yy, _ = _sinkhorn(_squared(y, y), blur, same=True)
     xy, yx = _sinkhorn(_squared(x, y), blur, same=False)

@@ -127,6 +127,10 @@ def test_the_user_says_what_is_measured(metrics: str, columns: tuple[str, ...], 
     [
         ({"score.metrics": ["fid50k_full"]}, "use fd"),
         ({"score.metrics": ["kidd"]}, 'did you mean "kid"'),
+        (
+            {"score.metrics": ["x"]},
+            "(--metrics).*choose one of: dc, fd, is, kid, modes, msssim, pr, sinkhorn, swd, w2$",
+        ),
         ({"score.metrics": ["nn"]}, "not measured during training"),
         ({"score.features": "kantor-smal"}, 'did you mean "kantor-small"'),
         ({"score.features": "inception"}, "weights are not part"),

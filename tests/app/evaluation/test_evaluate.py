@@ -325,6 +325,7 @@ def test_what_cannot_be_measured_is_left_out_or_refused(
         (2, ("plain", "--count", "many"), "--count"),
         (2, ("plain", "--metrics", "precision"), "use pr"),
         (2, ("plain", "--metrics", "all,fd"), "give 'all' alone"),
+        (2, ("a", "--against", "b", "--size", "15", "--metrics", "swd"), "the images have sides of 15 pixels"),
         (2, ("plain", "--held-out", "--against", "glyphs"), "cannot be combined with --against"),
         (3, ("plain", "--compare", "nothing.json"), "cannot be read"),
         (4, ("plain", "--checkpoint", "7"), "no such checkpoint"),

@@ -11,8 +11,8 @@ from kantor.config.data import DataConfig
 from kantor.data.sources import GLYPHS
 from kantor.metrics.features import RESIZE, Extractor, ImageFeatures
 from kantor.metrics.modes import (
+    CHANNEL_HEADS,
     Modes,
-    channel_heads,
     modes_by_classifiers,
     modes_by_neighbours,
     with_channel_classifiers,
@@ -24,7 +24,7 @@ SCORES = 1
 
 def with_mode_classifiers(network: Extractor, real: RealImages, data: DataConfig) -> Extractor:
     """The extractor with the classifiers that tell the modes of a dataset: the digit of each channel of stacked digits."""
-    return with_channel_classifiers(network, "digit", 3) if _stacked_digits(network, real, data) else network
+    return with_channel_classifiers(network) if _stacked_digits(network, real, data) else network
 
 
 def find_modes(network: Extractor, real: RealImages, features: ImageFeatures, data: DataConfig) -> Modes | None:
@@ -37,7 +37,7 @@ def find_modes(network: Extractor, real: RealImages, features: ImageFeatures, da
         features: of the real images.
     """
     if _stacked_digits(network, real, data):
-        return modes_by_classifiers(network, channel_heads(3), "digits of the three channels")
+        return modes_by_classifiers(network, CHANNEL_HEADS, "digits of the three channels")
     if data.source == GLYPHS and not data.stack and {"letter", "hue"} <= network.classes.keys():
         if real.spec.channels == 3:
             return modes_by_classifiers(network, ("letter", "hue"), "letter x hue")

@@ -6,16 +6,17 @@ import json
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
-from kantor.data.sources.open_file import OpenFile
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.open_file import FileSource
+from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 MAX_MEMBER = 512 << 20
@@ -32,7 +33,7 @@ class Member(NamedTuple):
     Attributes:
         name: with "/" between folders.
         size: bytes, unpacked.
-        place: where the archive's own reader finds it; the `position` of its item.
+        place: the byte at which it starts; the `position` of its item.
     """
 
     name: str
@@ -40,8 +41,8 @@ class Member(NamedTuple):
     place: int
 
 
-class Archive(Source):
-    """Regular members of an archive, by name.
+class Archive(FileSource):
+    """Regular members of an archive by name, in order of its bytes; of the archive, if that is read in order only.
 
     Args:
         path: the archive.
@@ -49,74 +50,35 @@ class Archive(Source):
             skipping single ones around everything; "none"; or a CSV or JSON file.
     """
 
-    def __init__(self, path: str, labels: str, opener: Callable[[str], Any]) -> None:
-        self.path, self.labels = path, labels
-        self._file: OpenFile[Any] = OpenFile(path, opener)
-        self._entries: Entries | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_entries": None}
-
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the members.
-
-        Raises:
-            DataError: the archive cannot be read, is refused, has no images (after the last entry), or its labels
-                are wrong.
-        """
-        if self._entries is None:
-            self._entries = Entries(self.path, self._members(), self._read, self.labels)
-        return iter(self._entries)
+        """In order of the members. Labels are read once, however often they are listed."""
+        if self._table:
+            return label_files.attach(self._items(), self._table, f"{self.path}: {names.LABEL_FILE}")
+        return super().items()
 
     def load(self, item: Item) -> bytes:
-        """The member's bytes.
-
-        Raises:
-            Undecodable: it is damaged.
-        """
+        """The member's bytes."""
         return self._read(Member(item.name, item.size, item.position))
 
-    def release(self) -> None:
-        """Closes the archive."""
-        self._file.release()
-
     @abstractmethod
-    def _members(self) -> Sequence[Member]:
-        """All regular files, checked."""
+    def _scan(self) -> list[Member]:
+        """All regular files, checked, in any order."""
 
     @abstractmethod
     def _read(self, member: Member) -> bytes:
         """The member's bytes. Raises Undecodable if they are damaged."""
 
+    @cached_property
+    def _members(self) -> list[Member]:
+        members = self._scan()
+        require_unique(self.path, (member.name for member in members))
+        if not self.local_only:
+            members.sort(key=lambda member: member.name.encode("utf-8", "surrogateescape"))
+        return members
 
-class Entries:
-    """The images of an archive, in the order of its members. Its labels are read once, however often it is listed.
-
-    Raises:
-        DataError: its labels are wrong.
-    """
-
-    def __init__(self, path: str, members: Sequence[Member], read: Callable[[Member], bytes], labels: str) -> None:
-        self._path, self._members, self._labels = path, members, labels
-        self._table: dict[str, str] = {}
-        self._companions: dict[str, str] = {}
-        self._depth: int | None = None
-        if labels == "auto":
-            self._table = _read_table(path, members, read)
-            self._companions = {} if self._table else _read_companions(path, members, read)
-            if not self._table and not self._companions:
-                self._depth = names.class_depth(m.name for m in members if _is_image(m.name))
-
-    def __iter__(self) -> Iterator[Item | Rejected]:
-        """Raises DataError if there are no images (after the last entry), or a file of labels is wrong."""
-        entries = self._images()
-        if self._table:
-            return label_files.attach(entries, self._table, f"{self._path}: {names.LABEL_FILE}")
-        return label_files.attach_file(entries, self._labels)
-
-    def _images(self) -> Iterator[Item | Rejected]:
+    def _items(self) -> Iterator[Item | Rejected]:
         rejected = Counter[str]()
-        count, mtime_ns = 0, Path(self._path).stat().st_mtime_ns
+        count, mtime_ns = 0, Path(self.path).stat().st_mtime_ns
         for name, size, place in self._members:
             parts = name.split("/")
             if any(map(names.is_clutter, parts)):
@@ -128,11 +90,54 @@ class Entries:
                     yield Rejected(name, reason)
                 continue
             count += 1
-            in_companion = self._companions.get(_key(name))
-            label = in_companion if self._companions else names.class_of(parts, self._depth)
+            label = self._companions.get(_key(name)) if self._companions else names.class_of(parts, self._depth)
             yield Item(name, place, size, mtime_ns, label)
         if not count:
-            raise names.no_images(self._path, rejected)
+            raise names.no_images(self.path, rejected)
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        """Labels by name, from the topmost dataset.json, whose names are relative to its folder."""
+        tables = [member for member in self._members if member.name.rsplit("/", 1)[-1] == names.LABEL_FILE]
+        if self.labels != "auto" or not tables:
+            return {}
+        table = min(tables, key=lambda member: member.name.count("/"))
+        where = f"{self.path}: {table.name}"
+        label_files.require_small(table.size, where)
+        try:
+            labels = label_files.parse_dataset_json(self._read(table), where)
+        except Undecodable as error:
+            raise DataError(where, str(error), AGAIN) from error
+        folder = table.name.removesuffix(names.LABEL_FILE)
+        return {folder + name: label for name, label in labels.items()}
+
+    @cached_property
+    def _companions(self) -> dict[str, str]:
+        """Label by key: the text of KEY.cls, or "class", "class_name" or "label" of KEY.json, if it has one."""
+        if self.labels != "auto" or self._table:
+            return {}
+        images = {_key(member.name) for member in self._members if _is_image(member.name)}
+        labels: dict[str, dict[str, str]] = {".cls": {}, ".json": {}}
+        for member in self._members:  # each once, in their order: a compressed archive is read from its start
+            suffix = names.extension(member.name)
+            key = _key(member.name)
+            if suffix not in labels or key not in images or member.size > _MAX_COMPANION_BYTES:
+                continue
+            try:
+                label = _label_in(self._read(member), suffix)
+            except (Undecodable, ValueError, RecursionError) as error:
+                where = f"{self.path}: {member.name}"
+                raise DataError(where, f"this label cannot be read ({error})", "fix it") from error
+            if label is not None:
+                labels[suffix][key] = label
+        return labels[".cls"] | labels[".json"]  # a name from the second says more than a number from the first
+
+    @cached_property
+    def _depth(self) -> int | None:
+        """The part of the names that is the class."""
+        if self.labels != "auto" or self._table or self._companions:
+            return None
+        return names.class_depth(member.name for member in self._members if _is_image(member.name))
 
 
 def name_fault(name: str) -> str | None:
@@ -143,9 +148,7 @@ def name_fault(name: str) -> str | None:
         return "has a backslash in its name"
     if name.startswith("/") or re.match(r"[A-Za-z]:", name):
         return "has an absolute path"
-    if ".." in name.split("/"):
-        return "leads out of the archive"
-    return None
+    return "leads out of the archive" if ".." in name.split("/") else None
 
 
 def refused(path: str, entry: str, fault: str) -> DataError:
@@ -153,64 +156,29 @@ def refused(path: str, entry: str, fault: str) -> DataError:
     return DataError(f"{path}: {entry}", f"the archive is refused, since this entry {fault}", AGAIN)
 
 
-def require_unique(path: str, names_in_order: Sequence[str]) -> None:
+def require_unique(path: str, entries: Iterable[str]) -> None:
     """Raises DataError if two entries have the same name."""
-    for first, second in pairwise(names_in_order):
+    for first, second in pairwise(sorted(entries)):
         if first == second:
             raise DataError(f"{path}: {first}", "two entries have this name", AGAIN)
 
 
-def too_large(path: str, total: int, count: int = 0) -> DataError | None:
-    """The error for a file that unpacks to `total` bytes in `count` entries, if that is out of proportion."""
+def require_proportion(path: str, total: int, count: int = 0) -> None:
+    """Raises DataError if a file that unpacks to `total` bytes in `count` entries is too small for them."""
     if total <= ALWAYS_ALLOWED and count <= ALWAYS_LISTED:
-        return None
+        return
     size = Path(path).stat().st_size
     if count > max(size, ALWAYS_LISTED):
-        return DataError(path, f"it has more entries ({count:,}) than bytes: a bomb", AGAIN)
-    if total <= max(MAX_TOTAL_RATIO * size, ALWAYS_ALLOWED):
-        return None
-    what = f"it would unpack to {total >> 20} MB, more than {MAX_TOTAL_RATIO} times its size: a bomb"
-    return DataError(path, what, AGAIN)
-
-
-def _read_table(path: str, members: Sequence[Member], read: Callable[[Member], bytes]) -> dict[str, str]:
-    """Labels of the topmost dataset.json, whose names are relative to its folder."""
-    tables = [member for member in members if member.name.rsplit("/", 1)[-1] == names.LABEL_FILE]
-    if not tables:
-        return {}
-    table = min(tables, key=lambda member: member.name.count("/"))
-    where = f"{path}: {table.name}"
-    label_files.require_small(table.size, where)
-    try:
-        labels = label_files.parse_dataset_json(read(table), where)
-    except Undecodable as error:
-        raise DataError(where, str(error), AGAIN) from error
-    folder = table.name.removesuffix(names.LABEL_FILE)
-    return {folder + name: label for name, label in labels.items()}
+        raise DataError(path, f"it has more entries ({count:,}) than bytes: a bomb", AGAIN)
+    if total > max(MAX_TOTAL_RATIO * size, ALWAYS_ALLOWED):
+        what = f"it would unpack to {total >> 20} MB, more than {MAX_TOTAL_RATIO} times its size: a bomb"
+        raise DataError(path, what, AGAIN)
 
 
 def _key(name: str) -> str:
     """What the files of one sample share: the path up to the first dot of the file's name."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + base.partition(".")[0]
-
-
-def _read_companions(path: str, members: Sequence[Member], read: Callable[[Member], bytes]) -> dict[str, str]:
-    """Label by key: the text of KEY.cls, or "class", "class_name" or "label" of KEY.json, if it has one."""
-    images = {_key(m.name) for m in members if _is_image(m.name)}
-    labels: dict[str, dict[str, str]] = {".cls": {}, ".json": {}}
-    for member in members:  # each once, in their order: a compressed archive is read from its start
-        suffix = names.extension(member.name)
-        key = _key(member.name)
-        if suffix not in labels or key not in images or member.size > _MAX_COMPANION_BYTES:
-            continue
-        try:
-            label = _label_in(read(member), suffix)
-        except (Undecodable, ValueError, RecursionError) as error:
-            raise DataError(f"{path}: {member.name}", f"this label cannot be read ({error})", "fix it") from error
-        if label is not None:
-            labels[suffix][key] = label
-    return labels[".cls"] | labels[".json"]  # a name from the second says more than a number from the first
 
 
 def _label_in(data: bytes, suffix: str) -> str | None:

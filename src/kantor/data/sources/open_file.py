@@ -8,10 +8,13 @@ import gzip
 import lzma
 import os
 import zlib
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 
+from kantor.data.sources import labels as label_files
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError, ResourceError, UserError
 
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -70,6 +73,32 @@ class OpenFile(Generic[T]):
         if self._open is not None and self._open[0] == os.getpid():
             self._open[1].close()
         self._open = None
+
+
+class FileSource(Source):
+    """The images of one file, which stays open.
+
+    Args:
+        path: the file.
+        labels: "auto", "none", or a CSV or JSON file.
+        opener: as for `OpenFile`.
+    """
+
+    def __init__(self, path: str, labels: str, opener: Callable[[str], Any]) -> None:
+        self.path, self.labels = path, labels
+        self._file: OpenFile[Any] = OpenFile(path, opener)
+
+    def items(self) -> Iterator[Item | Rejected]:
+        """In the order of the file."""
+        return label_files.attach_file(self._items(), self.labels)
+
+    def release(self) -> None:
+        """Closes the file."""
+        self._file.release()
+
+    @abstractmethod
+    def _items(self) -> Iterator[Item | Rejected]:
+        """All entries; with the labels in the file if `labels` is "auto"."""
 
 
 def open_inflated(path: str) -> IO[bytes]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import labels as label_files
-from kantor.data.sources.open_file import OpenFile, cannot_open
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.open_file import FileSource, cannot_open
+from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError, ResourceError
 
 IMAGES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
@@ -22,9 +22,10 @@ _LABEL_ROWS = 1024
 _BATCH_ROWS = 64
 _BATCH_BYTES = 32 << 20
 _BUFFER_BYTES = 1 << 20
+_DAMAGED = "it is damaged: copy or download it again"
 
 
-class Parquet(Source):
+class Parquet(FileSource):
     """Images by row. An image is binary, or a struct with `bytes` in it, as Hugging Face's datasets have it.
 
     It is local, and read in order, some rows at a time: a row group can be larger than the memory.
@@ -38,15 +39,13 @@ class Parquet(Source):
     local_only = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        self.path, self.labels = path, labels
-        self._file = OpenFile(path, _open)
-        self._names: list[str | None] | None = None
+        super().__init__(path, labels, _open)
         self._rows = _Rows()
         schema, footer = self._file().schema_arrow, self._file().metadata
         if footer.num_rows > Path(path).stat().st_size:
             what = f"its footer claims {footer.num_rows:,} rows, more than it has bytes"
-            raise DataError(path, what, "it is damaged: copy or download it again")
-        self.column = self._image_column(schema)
+            raise DataError(path, what, _DAMAGED)
+        self.column = _image_column(schema, path)
         self.label_column = next((n for n in LABELS if n in schema.names and _can_be_label(schema.field(n).type)), None)
         self._leaf = f"{self.column}.bytes" if _is_struct(schema.field(self.column).type) else self.column
         groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
@@ -55,22 +54,10 @@ class Parquet(Source):
         self._file.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": _Rows(), "_names": None}
-
-    def items(self) -> Iterator[Item | Rejected]:
-        """In the order of the rows.
-
-        Raises:
-            DataError: the file or its labels cannot be read.
-        """
-        return label_files.attach_file(self._items(), self.labels)
+        return {**super().__getstate__(), "_rows": _Rows()}
 
     def load(self, item: Item) -> bytes:
-        """The encoded image.
-
-        Raises:
-            Undecodable: the row has no image, or its row group is damaged.
-        """
+        """The encoded image."""
         group = bisect_right(self._starts, item.position) - 1
         data = self._rows.value(self._file(), self._leaf, group, item.position - self._starts[group])
         if not isinstance(data, bytes):
@@ -80,24 +67,26 @@ class Parquet(Source):
     def release(self) -> None:
         """Closes the file."""
         self._rows = _Rows(self._rows.damaged_from)
-        self._file.release()
+        super().release()
 
     def _items(self) -> Iterator[Item | Rejected]:
         mtime_ns, count = Path(self.path).stat().st_mtime_ns, self._starts[-1]
         if not count:
             raise DataError(self.path, "there are no rows in it", "name a file with images")
-        if self._names is None and self.labels == "auto" and self.label_column is not None:
-            self._names = self._read_labels(self.label_column)
-        for row in range(count):
-            yield Item(str(row), row, 0, mtime_ns, self._names[row] if self._names else None)
+        labels = self._labels if self.labels == "auto" and self.label_column else repeat(None)
+        for row, label in zip(range(count), labels, strict=False):
+            yield Item(str(row), row, 0, mtime_ns, label)
 
-    def _read_labels(self, column: str) -> list[str | None]:
+    @cached_property
+    def _labels(self) -> list[str | None]:
+        """The label of each row."""
         import pyarrow
 
-        if _column_bytes(self._file().metadata, column) > _MAX_LABEL_BYTES * (self._starts[-1] + _LABEL_ROWS):
+        column, count = str(self.label_column), self._starts[-1]
+        if _column_bytes(self._file().metadata, column) > _MAX_LABEL_BYTES * (count + _LABEL_ROWS):
             what = f"its column {column} is too large to hold names of classes"
             raise DataError(self.path, what, "use --labels none, or name a file of labels")
-        classes = self._class_names()
+        classes = _class_names(self._file().schema_arrow.metadata or {}, column)
         labels: list[str | None] = []
         try:
             with _open(self.path, [column]) as file:
@@ -106,35 +95,9 @@ class Parquet(Source):
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             what = f"its labels cannot be read (damaged after row {len(labels)})"
             raise DataError(self.path, what, "use --labels none") from error
-        if len(labels) != self._starts[-1]:
-            what = f"its footer claims {self._starts[-1]:,} rows, but it has {len(labels):,} labels"
-            raise DataError(self.path, what, "it is damaged: copy or download it again")
+        if len(labels) != count:
+            raise DataError(self.path, f"its footer claims {count:,} rows, but it has {len(labels):,} labels", _DAMAGED)
         return labels
-
-    def _image_column(self, schema: Any) -> str:
-        import pyarrow.types as kinds
-
-        def holds_bytes(name: str) -> bool:
-            kind = schema.field(name).type
-            if kinds.is_struct(kind):
-                return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-            return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
-
-        columns = [name for name in schema.names if holds_bytes(name)]
-        usual = next((name for name in IMAGES if name in columns), None)
-        if usual is None and len(columns) != 1:
-            what = f"which column holds encoded images is not clear (columns: {', '.join(schema.names)})"
-            raise DataError(self.path, what, "name it image")
-        return usual or columns[0]
-
-    def _class_names(self) -> list[str]:
-        """Names of the classes in Hugging Face's metadata, [] if there are none."""
-        metadata = self._file().schema_arrow.metadata or {}
-        try:
-            features = json.loads(metadata[b"huggingface"])["info"]["features"]
-            return [str(name) for name in features[self.label_column]["names"]]
-        except (KeyError, TypeError, ValueError, RecursionError):
-            return []
 
 
 class _Rows:
@@ -177,6 +140,24 @@ class _Rows:
             self._batch = column_values.field("bytes") if _is_struct(column_values.type) else column_values
 
 
+def _image_column(schema: Any, path: str) -> str:
+    columns = [field.name for field in schema if _holds_bytes(field.type)]
+    usual = next((name for name in IMAGES if name in columns), None)
+    if usual is None and len(columns) != 1:
+        what = f"which column holds encoded images is not clear (columns: {', '.join(schema.names)})"
+        raise DataError(path, what, "name it image")
+    return usual or columns[0]
+
+
+def _class_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
+    """Names of the classes in Hugging Face's metadata, [] if there are none."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[column]["names"]]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return []
+
+
 def _column_bytes(footer: Any, name: str) -> int:
     """The size of a column according to the footer, decompressed."""
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
@@ -188,6 +169,14 @@ def _is_struct(kind: Any) -> bool:
     import pyarrow.types as kinds
 
     return bool(kinds.is_struct(kind))
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    if kinds.is_struct(kind):
+        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+    return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
 
 
 def _can_be_label(kind: Any) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,27 +55,42 @@ class Source(ABC):
         local_only: it can be read in order only, or by this process and thread only. It is never sent to another
             process: `load` is called in the process that called `pack`, in the order of `items`, without a time
             limit, and workers receive the loaded data.
+        parts: the sources that it is made of.
     """
 
     path: str
     note: str = ""
     exact: bool = False
     local_only: bool = False
+    parts: Sequence[Source] = ()
 
     @abstractmethod
     def items(self) -> Iterator[Item | Rejected]:
-        """Its images in a stable order (by the bytes of the name), and the files that are not images."""
+        """Its images in a stable order (by the bytes of the name), and the files that are not images.
+
+        Raises:
+            DataError: it cannot be read, holds no images (after the last entry), or its labels are wrong.
+        """
 
     @abstractmethod
     def load(self, item: Item) -> Loaded:
         """The file's bytes, or the image itself as an array [H, W] or [H, W, C]. Called in worker processes.
 
         Raises:
-            Undecodable: the image is damaged or gone.
+            Undecodable: the image is damaged, gone, or not the one that was listed.
         """
 
-    def prepare(self) -> None:  # noqa: B027 - optional
+    def prepare(self) -> None:
         """Does slow work before the first `load`; each worker calls it once, without a time limit."""
+        for part in self.parts:
+            part.prepare()
 
-    def release(self) -> None:  # noqa: B027 - optional
+    def release(self) -> None:
         """Closes open files; the next `load` opens them again."""
+        for part in self.parts:
+            part.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its attributes without cached properties: whoever unpickles it works them out again."""
+        names = [name for name in vars(self) if not isinstance(getattr(type(self), name, None), cached_property)]
+        return {name: getattr(self, name) for name in names}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import lzma
 import tarfile
-import zlib
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
@@ -74,9 +72,7 @@ class _Header(tarfile.TarInfo):
 class Tar(Archive):
     """Regular members of a tar archive, by name. An archive with an entry that no honest tool writes is refused.
 
-    A compressed archive can only be read from its start, so it is local, and its members are in the order of the
-    archive; else in order of the bytes of the name. The position of an item is the byte at which it starts,
-    decompressed.
+    A compressed archive can only be read from its start, so it is local. Places are bytes of the decompressed data.
 
     Args:
         path: the archive; compressed by gzip, bzip2 or xz, or not.
@@ -97,22 +93,17 @@ class Tar(Archive):
             raise Undecodable("damaged", "cut short in the archive")
         return data
 
-    def _members(self) -> list[Member]:
+    def _scan(self) -> list[Member]:
         try:
-            members = self._scan()
+            return self._read_headers()
         except _Holes as entry:
             raise archive.refused(self.path, str(entry), "is a file with holes") from entry
-        except OSError as error:
-            raise self._unreadable(error.strerror or str(error)) from error
-        except (_Damaged, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-            raise self._unreadable(str(error)) from error
+        except (_Damaged, tarfile.TarError, *DECOMPRESSION_ERRORS, ValueError) as error:
+            raise self._unreadable(getattr(error, "strerror", None) or str(error)) from error
         except (RecursionError, IndexError) as error:  # tarfile, of headers that it did not expect
             raise self._unreadable("damaged headers") from error
-        by_name = sorted(members, key=lambda member: member.name.encode("utf-8", "surrogateescape"))
-        archive.require_unique(self.path, [member.name for member in by_name])
-        return members if self.local_only else by_name
 
-    def _scan(self) -> list[Member]:
+    def _read_headers(self) -> list[Member]:
         members: list[Member] = []
         file = self._file()
         file.seek(0)
@@ -126,23 +117,15 @@ class Tar(Archive):
             end = info.offset_data + info.size
             if length is not None and end > length:
                 raise _Damaged(f"cut short in {name}")
-            if bomb := archive.too_large(self.path, end, len(members)):
-                raise bomb
+            archive.require_proportion(self.path, end, len(members))
             if info.isreg():
                 members.append(Member(name, info.size, info.offset_data))
-        if self.local_only:
-            self._read_to_end(file)
+        while self.local_only and file.read(_BLOCK_BYTES):  # to the checksum behind the last entry
+            archive.require_proportion(self.path, file.tell())
         return members
 
-    def _read_to_end(self, file: IO[bytes]) -> None:
-        """Reads what follows the last entry: the checksum of the compressed data is compared at the end."""
-        while file.read(_BLOCK_BYTES):
-            if bomb := archive.too_large(self.path, file.tell()):
-                raise bomb
-
     def _unreadable(self, reason: str) -> DataError:
-        what = f"it is not a whole tar archive ({reason})"
-        return DataError(self.path, what, "copy or download it again")
+        return DataError(self.path, f"it is not a whole tar archive ({reason})", "copy or download it again")
 
 
 def is_tar(path: Path) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,9 @@ from kantor.data.decoding.signatures import is_encoded_image, is_whole_file
 from kantor.data.decoding.tf_examples import Values, parse_example
 from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.reasons import Reason, Undecodable
-from kantor.data.sources import labels as label_files
-from kantor.data.sources.archive import too_large
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, OpenFile, is_compressed, open_inflated, start_of
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.archive import require_proportion
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed, open_inflated, start_of
+from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 IMAGES = ("image/encoded", "image", "image_raw", "encoded", "image/data", "jpeg", "png", "jpg", "picture")
@@ -33,16 +33,7 @@ _AGAIN = "copy or write it again"
 Features = Mapping[str, Values]
 
 
-class _Entry(NamedTuple):
-    """A record: where its data are, and its label, or why it cannot be used."""
-
-    offset: int
-    length: int
-    label: str | None
-    fault: Reason | None
-
-
-class TfRecord(Source):
+class TfRecord(FileSource):
     """Images by the number of their record.
 
     An image is an encoded file, or its bare pixels next to a height and a width; without these, a square with 3
@@ -58,29 +49,12 @@ class TfRecord(Source):
     """
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        self.path, self.labels = path, labels
+        super().__init__(path, labels, open_inflated)
         self.local_only = is_compressed(path)
-        self._file = OpenFile(path, open_inflated)
-        self._listing: list[_Entry] | None = None
         self._verified = False
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_listing": None}
-
-    def items(self) -> Iterator[Item | Rejected]:
-        """In the order of the file.
-
-        Raises:
-            DataError: the file is damaged, or its records hold no images; names the features in them.
-        """
-        return label_files.attach_file(self._items(), self.labels)
-
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
-        """The file's bytes, or the image itself as uint8 [H, W] or [H, W, C].
-
-        Raises:
-            Undecodable: the record is damaged or holds no image.
-        """
+        """The file's bytes, or the image itself as uint8 [H, W] or [H, W, C]."""
         file = self._file()
         try:
             features = parse_example(tfrecords.read_record(file, item.position, item.size, not self._verified))
@@ -88,50 +62,42 @@ class TfRecord(Source):
             raise Undecodable("damaged", f"damaged record ({error})") from error
         return image_of(features)
 
-    def release(self) -> None:
-        """Closes the file."""
-        self._file.release()
-
     def _items(self) -> Iterator[Item | Rejected]:
-        mtime_ns = Path(self.path).stat().st_mtime_ns
-        if self._listing is None:
-            self._listing = self._read_listing()
-            self._verified = self.labels == "auto"
-        for number, (offset, length, label, fault) in enumerate(self._listing):
-            name = str(number)
-            yield Item(name, offset, length, mtime_ns, label) if fault is None else Rejected(name, fault)
+        yield from self._listing
 
-    def _read_listing(self) -> list[_Entry]:
-        listing: list[_Entry] = []
-        with_labels = self.labels == "auto"
+    @cached_property
+    def _listing(self) -> list[Item | Rejected]:
+        """All entries. Raises DataError if the records hold no images; names the features in them."""
+        listing: list[Item | Rejected] = []
+        mtime_ns, with_labels = Path(self.path).stat().st_mtime_ns, self.labels == "auto"
         try:
             for offset, length, data in tfrecords.scan(self._file(), lambda number: with_labels or number == 0):
-                label, fault = None, None
+                entry: Item | Rejected = Item(str(len(listing)), offset, length, mtime_ns)
                 if with_labels or not listing:
-                    label, fault = self._label(data, first=not listing)
-                listing.append(_Entry(offset, length, label if with_labels else None, fault))
-                if bomb := too_large(self.path, offset + length, len(listing)):
-                    raise bomb
+                    entry = self._examined(entry, data)
+                listing.append(entry)
+                require_proportion(self.path, offset + length, len(listing))
         except (Malformed, *DECOMPRESSION_ERRORS) as error:
             raise DataError(self.path, f"it is not a whole TFRecord file ({error})", _AGAIN) from error
         if not listing:
             raise DataError(self.path, "there are no records in it", _AGAIN)
+        self._verified = with_labels
         return listing
 
-    def _label(self, data: bytes | None, first: bool) -> tuple[str | None, Reason | None]:
-        """(label, fault) of a record's data, None if they do not verify."""
+    def _examined(self, item: Item, data: bytes | None) -> Item | Rejected:
+        """The item with its label. data: of its record, None if they do not verify."""
         try:
             if data is None:
                 raise Malformed("its checksum is wrong")
             features = parse_example(data)
         except Malformed as error:
-            return None, Reason("damaged", f"damaged record ({error})")
-        if first:
-            self._check_first(features)
-        label = label_of(features)
-        return None if label is None else sys.intern(label), None
+            return Rejected(item.name, Reason("damaged", f"damaged record ({error})"))
+        if item.name == "0":
+            self._require_image(features)
+        label = label_of(features) if self.labels == "auto" else None
+        return item if label is None else replace(item, label=sys.intern(label))
 
-    def _check_first(self, features: Features) -> None:
+    def _require_image(self, features: Features) -> None:
         if image_bytes(features) is None:
             names = ", ".join(map(repr, features)) or "none"
             what = f"its records hold no image that is known (features found: {names})"
@@ -199,7 +165,5 @@ def _pixels(data: bytes, height: int, width: int, channels: int) -> NDArray[np.u
 
 def _number(features: Features, name: str) -> int:
     """The value of a feature that is one whole number and can be a side, else 0."""
-    values = features.get(name)
-    if values and len(values) == 1 and isinstance(values[0], int) and 0 < values[0] < 1 << 20:
-        return values[0]
-    return 0
+    values = features.get(name) or [0]
+    return values[0] if len(values) == 1 and isinstance(values[0], int) and 0 < values[0] < 1 << 20 else 0

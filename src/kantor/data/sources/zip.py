@@ -7,7 +7,6 @@ import stat
 import struct
 import zipfile
 import zlib
-from typing import Any
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
@@ -25,7 +24,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile
 
 
 class Zip(Archive):
-    """Regular members of a zip archive, by name, in order of the bytes of the name.
+    """Regular members of a zip archive, by name.
 
     An archive with a name that leads out of it, a link, a password, a repeated name, overlapping members or sizes
     beyond the limits is refused whole: no honest tool writes such archives of images.
@@ -33,36 +32,26 @@ class Zip(Archive):
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         super().__init__(path, labels, open_zip)
-        self._table: list[zipfile.ZipInfo] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_table": None}
 
     def prepare(self) -> None:
         """Reads the table of contents."""
-        self._infos()
+        self._file()
 
-    def _members(self) -> list[Member]:
-        return [Member(m.filename, m.file_size, i) for i, m in enumerate(self._infos())]
+    def _scan(self) -> list[Member]:
+        members = self._file().infolist()
+        check(members, self.path)
+        return [Member(m.filename, m.file_size, m.header_offset) for m in members if not m.filename.endswith("/")]
 
     def _read(self, member: Member) -> bytes:
-        info, archive_file = self._infos()[member.place], self._file()
+        archive_file = self._file()
         try:
-            with archive_file.open(info) as file:
-                data: bytes = file.read(info.file_size + 1)
+            with archive_file.open(member.name) as file:
+                data: bytes = file.read(member.size + 1)
         except DAMAGE as error:
             raise Undecodable("damaged", "damaged in the archive (its checksum is wrong)") from error
-        if len(data) != info.file_size:
+        if len(data) != member.size:
             raise Undecodable("damaged", "damaged in the archive (its size is wrong)")
         return data
-
-    def _infos(self) -> list[zipfile.ZipInfo]:
-        """All files in order of their names' bytes, checked; read once in each process."""
-        if self._table is None:
-            members = sorted(self._file().infolist(), key=lambda m: m.filename.encode("utf-8", "surrogateescape"))
-            check(members, self.path)
-            self._table = [m for m in members if not m.filename.endswith("/")]
-        return self._table
 
 
 def open_zip(path: str) -> zipfile.ZipFile:
@@ -81,20 +70,18 @@ def open_zip(path: str) -> zipfile.ZipFile:
 
 
 def check(members: list[zipfile.ZipInfo], path: str, max_member: int = MAX_MEMBER) -> None:
-    """Raises DataError, naming the entry, if this is not a plain archive of files. members: in order of their names."""
+    """Raises DataError, naming the entry, if this is not a plain archive of files."""
     for member in members:
-        fault = _fault(member, max_member)
-        if fault:
+        if fault := _fault(member, max_member):
             raise archive.refused(path, member.orig_filename, fault)
-    archive.require_unique(path, [member.filename for member in members])
+    archive.require_unique(path, (member.filename for member in members))
     end, before = 0, ""
     for member in sorted(members, key=lambda m: m.header_offset):
         if member.header_offset < end:
             what = f"this entry overlaps with {before}: a zip bomb, or damaged"
             raise DataError(f"{path}: {member.filename}", what, AGAIN)
         end, before = member.header_offset + 30 + member.compress_size, member.filename
-    if bomb := archive.too_large(path, sum(member.file_size for member in members)):
-        raise bomb
+    archive.require_proportion(path, sum(member.file_size for member in members))
 
 
 def _fault(member: zipfile.ZipInfo, max_member: int) -> str | None:

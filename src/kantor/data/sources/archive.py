@@ -54,7 +54,7 @@ class Archive(FileSource):
         """In order of the members. Labels are read once, however often they are listed."""
         if self._table:
             return label_files.attach(self._items(), self._table, f"{self.path}: {names.LABEL_FILE}")
-        return super().items()
+        return label_files.attach_file(self._items(), self.labels)
 
     def load(self, item: Item) -> bytes:
         """The member's bytes."""

@@ -6,19 +6,19 @@ import math
 import re
 import struct
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.sources import labels as label_files
-from kantor.data.sources.npy import indexed_items
+from kantor.data.sources.npy import check_labels, indexed_items
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, open_inflated, start_of
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
 MAX_BYTES = 16 << 30
+_PIECE_BYTES = 1 << 24
 NAME = re.compile(r"(.*)(images|labels)([-.])idx(\d)-ubyte(\.gz)?$")
 _NUMBER_TYPES = (8, 9, 11, 12, 13, 14)
 
@@ -38,43 +38,27 @@ class Idx(Source):
     def __init__(self, path: str, labels: str = "auto", chosen: str = "") -> None:
         self.path, self.labels, self.file = path, labels, Path(chosen or path)
         self.note = f"of this folder {self.file.name} is used; name another file to use that" if chosen else ""
-        self._images: NDArray[np.uint8] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_images": None}
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index.
-
-        Raises:
-            DataError: the file or its labels cannot be used.
-        """
-        images, mtime_ns = self._array(), self.file.stat().st_mtime_ns
+        """In order of the index."""
+        images, numbers = self._images, None
         path = labels_next_to(self.file) if self.labels == "auto" else Path(self.labels)
-        if self.labels == "none" or path is None:
-            return indexed_items(len(images), images[0].nbytes, mtime_ns)
-        if not is_idx(path):
-            return label_files.attach_file(indexed_items(len(images), images[0].nbytes, mtime_ns), self.labels)
-        labels = read(path)
-        if labels.ndim != 1 or len(labels) != len(images):
-            what = f"labels of shape {list(labels.shape)} for {len(images)} images"
-            raise DataError(path, what, "name the right file, or use --labels none")
-        return indexed_items(len(images), images[0].nbytes, mtime_ns, labels)
+        if self.labels != "none" and path is not None and is_idx(path):
+            numbers = check_labels(read(path), str(path), len(images))
+        return indexed_items(self.file, len(images), images[0].nbytes, self.labels, numbers)
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """[H, W] or [H, W, C]."""
-        image: NDArray[np.uint8] = self._array()[item.position]
+        image: NDArray[np.uint8] = self._images[item.position]
         return image
 
-    def _array(self) -> NDArray[np.uint8]:
-        """All images; the file is read once."""
-        if self._images is None:
-            array = read(self.file)
-            if array.ndim not in (3, 4) or 0 in array.shape or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):
-                what = f"its shape {list(array.shape)} is not that of images"
-                raise DataError(self.file, what, "name the file of images (...-images-idx3-ubyte)")
-            self._images = array
-        return self._images
+    @cached_property
+    def _images(self) -> NDArray[np.uint8]:
+        array = read(self.file)
+        if array.ndim not in (3, 4) or 0 in array.shape or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):
+            what = f"its shape {list(array.shape)} is not that of images"
+            raise DataError(self.file, what, "name the file of images (...-images-idx3-ubyte)")
+        return array
 
 
 def is_idx(path: Path) -> bool:
@@ -103,7 +87,9 @@ def read(path: Path) -> NDArray[np.uint8]:
             size = math.prod(shape)
             if size > MAX_BYTES:
                 raise DataError(path, f"its header claims {size >> 30} GB", "it is damaged: download it again")
-            data = _read_pieces(file, size)
+            data = bytearray()
+            while len(data) <= size and (piece := file.read(min(_PIECE_BYTES, size + 1 - len(data)))):
+                data += piece  # so that a wrong header costs no more memory than the file has
     except DECOMPRESSION_ERRORS as error:
         raise DataError(path, f"cannot be read ({error})", "check it, or download it again") from error
     if len(data) != size:
@@ -127,13 +113,10 @@ def choose(names: list[str], where: str) -> str | None:
     Raises:
         DataError: several files of images, and not one for training.
     """
-    matches = [NAME.match(name) for name in names]
-    if not names or not all(matches):
+    matches = [match for name in sorted(names, reverse=True) if (match := NAME.match(name))]
+    if not names or len(matches) < len(names):
         return None
-    by_stem: dict[str, str] = {}  # a file and its gzipped twin count once
-    for name in sorted(names, reverse=True):
-        if cast(re.Match[str], NAME.match(name))[2] == "images":
-            by_stem[name.removesuffix(".gz")] = name
+    by_stem = {match[0].removesuffix(".gz"): match[0] for match in matches if match[2] == "images"}  # gzipped or not
     images = sorted(by_stem.values())
     training = [name for name in images if "train" in name]
     best = training if len(training) == 1 else images
@@ -141,14 +124,3 @@ def choose(names: list[str], where: str) -> str | None:
         what = f"it holds {len(images)} files of images" + (": " + ", ".join(images[:9]) if images else "")
         raise DataError(where, what, "name one of the files instead of the folder")
     return best[0]
-
-
-def _read_pieces(file: IO[bytes], size: int) -> bytearray:
-    """At most size + 1 bytes, in pieces, so that a wrong header costs no more memory than the file has."""
-    data = bytearray()
-    while len(data) <= size:
-        piece = file.read(min(1 << 24, size + 1 - len(data)))
-        if not piece:
-            break
-        data += piece
-    return data

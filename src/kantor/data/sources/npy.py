@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,49 +56,47 @@ class Npy(Source):
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.path, self.labels = path, labels
-        self._header: Header | None = None
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index.
-
-        Raises:
-            DataError: the array or its labels cannot be used.
-        """
-        header, mtime_ns, path = self._checked(), Path(self.path).stat().st_mtime_ns, self._label_path()
-        count, size = header.shape[0], header.image_bytes
-        if path is None or path.suffix == ".npy":
-            return indexed_items(count, size, mtime_ns, None if path is None else read_labels(path, count))
-        return label_files.attach_file(indexed_items(count, size, mtime_ns), self.labels)
+        """In order of the index."""
+        count = self._header.shape[0]
+        labels = self._labels_next_to(Path(self.path)) if self.labels == "auto" else None
+        numbers = read_labels(labels, count) if labels else None
+        return indexed_items(Path(self.path), count, self._header.image_bytes, self.labels, numbers)
 
     def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """[H, W] or [H, W, C]."""
-        image = self._checked().read(self.path, item.position, 1)[0]
+        image = self._header.read(self.path, item.position, 1)[0]
         native: NDArray[np.uint8] | NDArray[np.uint16] = image.astype(image.dtype.newbyteorder("="), copy=False)
         return native
 
-    def _label_path(self) -> Path | None:
-        if self.labels == "none":
-            return None
-        if self.labels != "auto":
-            return Path(self.labels)
-        images = Path(self.path)
+    def _labels_next_to(self, images: Path) -> Path | None:
         names = (f"{images.stem}-labels.npy", f"{images.stem}_labels.npy", "labels.npy")
         return next((p for p in map(images.with_name, names) if p.is_file() and p != images), None)
 
-    def _checked(self) -> Header:
+    @cached_property
+    def _header(self) -> Header:
         """The file's header, checked."""
-        if self._header is None:
-            header = read_header(Path(self.path))
-            check_images(header, self.path)
-            self._header = header
-        return self._header
+        header = read_header(Path(self.path))
+        check_images(header, self.path)
+        return header
 
 
 def indexed_items(
-    count: int, size: int, mtime_ns: int, labels: NDArray[Any] | None = None
+    file: Path, count: int, size: int, labels: str, numbers: NDArray[Any] | None = None
 ) -> Iterator[Item | Rejected]:
-    """Items named by their index, with the class numbers `labels` [count] as labels."""
-    return (Item(str(i), i, size, mtime_ns, None if labels is None else str(labels[i])) for i in range(count))
+    """Items named by their index.
+
+    Args:
+        size: bytes of one image.
+        labels: "auto", "none", or a .npy, CSV or JSON file.
+        numbers: the classes [count], if they are known.
+    """
+    if Path(labels).suffix == ".npy":
+        numbers = read_labels(Path(labels), count)
+    mtime_ns = file.stat().st_mtime_ns
+    items = (Item(str(i), i, size, mtime_ns, None if numbers is None else str(numbers[i])) for i in range(count))
+    return items if numbers is not None else label_files.attach_file(items, labels)
 
 
 def read_header(path: Path) -> Header:
@@ -173,9 +172,8 @@ def check_images(header: Header, path: str, look: bool = True) -> None:
     shape = "[" + ", ".join(map(str, header.shape)) + "]"
     layout = "save uint8 images as [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
     if header.dtype not in (np.uint8, np.uint16, np.dtype(">u2")):
-        raise DataError(
-            path, f"its numbers are {header.dtype}, not uint8 or uint16", "convert it: " + _recipe(header, path, look)
-        )
+        do = "convert it: " + _recipe(header, path, look)
+        raise DataError(path, f"its numbers are {header.dtype}, not uint8 or uint16", do)
     if len(header.shape) == 4 and header.shape[3] not in (1, 3, 4) and header.shape[1] in (1, 3, 4):
         do = "convert it: " + _SAVE.format("x.transpose(0, 2, 3, 1)")
         raise DataError(path, f"its shape {shape} has the channels first", do)
@@ -190,13 +188,11 @@ def check_images(header: Header, path: str, look: bool = True) -> None:
 
 def _recipe(header: Header, path: str, look: bool) -> str:
     """Code that saves uint8 images made of an array of other numbers."""
-    if header.dtype.kind not in "biuf" or (
-        header.dtype.kind == "f" and (0 in header.shape or not header.shape or not look)
-    ):
-        return "save uint8 images"
-    if header.dtype.kind == "f":
+    if header.dtype.kind in "biu":
+        some = np.zeros(0, header.dtype)
+    elif header.dtype.kind == "f" and look and header.shape and 0 not in header.shape:
         some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
     else:
-        some = np.zeros(0, header.dtype)
+        return "save uint8 images"
     code, condition, rest = array_hints.recipe(some).partition(" if ")
     return _SAVE.format(code) + condition + rest

@@ -6,38 +6,26 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import labels as label_files
 from kantor.data.sources import npy
 from kantor.data.sources import zip as zip_source
-from kantor.data.sources.open_file import OpenFile
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.open_file import FileSource
+from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
 LABELS = ("labels", "y_train", "train_labels", "y", "Y", "label", "arr_1")
-_UNNAMED = ("arr_1",)  # labels only if they look like it: np.savez(path, train, test) uses this name too
+_UNNAMED = "arr_1"  # labels only if it looks like them: np.savez(path, train, test) uses this name too
 _MAX_BYTES = 1 << 40
 _AGAIN = "save it again with np.savez"
 
 
-class _Opened(NamedTuple):
-    """The archive, and the array of images in it."""
-
-    archive: zipfile.ZipFile
-    images: IO[bytes]
-
-    def close(self) -> None:
-        self.images.close()
-        self.archive.close()
-
-
-class Npz(Source):
+class Npz(FileSource):
     """Images by index, as in a .npy file, with the labels in the same archive.
 
     The array of images is called images, x_train, x, data or arr_0, or is the only one with the shape of images; the
@@ -53,34 +41,23 @@ class Npz(Source):
     local_only = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        self.path, self.labels = path, labels
+        super().__init__(path, labels, self._open)
         self._headers = _read_headers(path)
         self.name = self._find_images()
         self._header = self._usable(self.name)
         npy.check_images(self._header, f"{path}: {self.name}", look=False)
-        others = [name for name in self._headers if name != self.name]
-        self.note = f"images are the array {self.name} of {path}" + (
-            f"; {', '.join(others)} also there" if others else ""
-        )
-        self._file = OpenFile(path, self._open)
+        others = ", ".join(name for name in self._headers if name != self.name)
+        self.note = f"images are the array {self.name} of {path}" + (f"; {others} also there" if others else "")
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index.
-
-        Raises:
-            DataError: the labels cannot be used.
-        """
-        count, mtime_ns = self._header.shape[0], Path(self.path).stat().st_mtime_ns
-        items = npy.indexed_items(count, self._header.image_bytes, mtime_ns, self._label_values(count))
-        return items if Path(self.labels).suffix == ".npy" else label_files.attach_file(items, self.labels)
+        """In order of the index."""
+        count = self._header.shape[0]
+        numbers = self._read_labels(count) if self.labels == "auto" else None
+        return npy.indexed_items(Path(self.path), count, self._header.image_bytes, self.labels, numbers)
 
     def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """uint8 or uint16 [H, W] or [H, W, C].
-
-        Raises:
-            Undecodable: the file is damaged there.
-        """
-        header, file = self._header, self._file().images
+        """uint8 or uint16 [H, W] or [H, W, C]."""
+        header, file = self._header, self._file()
         try:
             file.seek(header.offset + item.position * header.image_bytes)
             data = file.read(header.image_bytes)
@@ -91,13 +68,10 @@ class Npz(Source):
         image = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
         return image.astype(image.dtype.newbyteorder("="))
 
-    def release(self) -> None:
-        """Closes the file."""
-        self._file.release()
-
-    def _open(self, path: str) -> _Opened:
-        archive = zip_source.open_zip(path)
-        return _Opened(archive, archive.open(self.name + ".npy"))
+    def _open(self, path: str) -> IO[bytes]:
+        """The array of images, which keeps the archive open until it is closed."""
+        with zip_source.open_zip(path) as opened:
+            return opened.open(self.name + ".npy")
 
     def _usable(self, name: str) -> npy.Header:
         header = self._headers[name]
@@ -120,50 +94,36 @@ class Npz(Source):
         what = f"which of its arrays holds the images is not clear (found: {arrays})"
         raise DataError(self.path, what, "name it images and save the file again with np.savez")
 
-    def _label_values(self, count: int) -> NDArray[np.int64] | None:
-        if self.labels == "none":
-            return None
-        if self.labels != "auto":
-            path = Path(self.labels)
-            return npy.read_labels(path, count) if path.suffix == ".npy" else None
+    def _read_labels(self, count: int) -> NDArray[np.int64] | None:
+        """The array of labels, None if there is none."""
         name = next((name for name in LABELS if name != self.name and self._may_be_labels(name, count)), None)
         if name is None:
             return None
         header, where = self._usable(name), f"{self.path}: {name}"
         npy.check_label_header(header, where, count)  # before it is read: it can be of any size
-        return npy.check_labels(_read_array(self.path, name, header), where, count)
+        size = header.offset + header.image_bytes * count
+        try:
+            with zip_source.open_zip(self.path) as opened, opened.open(name + ".npy") as file:
+                data = file.read(size)
+                file.read(1)  # compares the checksum at the end
+        except zip_source.DAMAGE as error:
+            raise DataError(where, "is damaged", _AGAIN) from error
+        if len(data) != size:
+            raise DataError(where, "is cut off", _AGAIN)
+        return npy.check_labels(np.frombuffer(data, header.dtype, offset=header.offset), where, count)
 
     def _may_be_labels(self, name: str, count: int) -> bool:
         header = self._headers.get(name)
-        if name not in _UNNAMED or not isinstance(header, npy.Header):
-            return header is not None and name not in _UNNAMED
-        return header.dtype.kind in "iu" and header.shape in [(count,), (count, 1)]
-
-
-def _read_array(path: str, name: str, header: npy.Header) -> NDArray[Any]:
-    where = f"{path}: {name}"
-    size = header.offset + header.image_bytes * (header.shape[0] if header.shape else 1)
-    try:
-        with zip_source.open_zip(path) as opened, opened.open(name + ".npy") as file:
-            data = file.read(size)
-            file.read(1)  # compares the checksum at the end
-    except zip_source.DAMAGE as error:
-        raise DataError(where, "is damaged", _AGAIN) from error
-    if len(data) != size:
-        raise DataError(where, "is cut off", _AGAIN)
-    return np.frombuffer(data, header.dtype, offset=header.offset).reshape(header.shape)
+        if name != _UNNAMED:
+            return header is not None
+        return isinstance(header, npy.Header) and header.dtype.kind in "iu" and header.shape in [(count,), (count, 1)]
 
 
 def _read_headers(path: str) -> dict[str, npy.Header | DataError]:
-    """Header of each array by name, or what is wrong with it, in the order of the file.
-
-    Raises:
-        DataError: it is not a .npz file.
-    """
+    """Header of each array by name, or what is wrong with it, in the order of the file."""
     with zip_source.open_zip(path) as opened:
-        members = [m for m in opened.infolist() if not m.is_dir()]
-        zip_source.check(sorted(members, key=lambda m: m.filename), path, _MAX_BYTES)
-        arrays = [member for member in members if member.filename.endswith(".npy")]
+        zip_source.check(opened.infolist(), path, _MAX_BYTES)
+        arrays = [member for member in opened.infolist() if member.filename.endswith(".npy")]
         headers = {member.filename.removesuffix(".npy"): _read_header(opened, member, path) for member in arrays}
     if not headers:
         raise DataError(path, "there is no array in it", "save one with np.savez('new.npz', images=x)")

@@ -8,13 +8,11 @@ import gzip
 import lzma
 import os
 import zlib
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 
-from kantor.data.sources import labels as label_files
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.source import Source
 from kantor.errors import DataError, ResourceError, UserError
 
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -80,7 +78,7 @@ class FileSource(Source):
 
     Args:
         path: the file.
-        labels: "auto", "none", or a CSV or JSON file.
+        labels: "auto", "none", or a file.
         opener: as for `OpenFile`.
     """
 
@@ -88,17 +86,9 @@ class FileSource(Source):
         self.path, self.labels = path, labels
         self._file: OpenFile[Any] = OpenFile(path, opener)
 
-    def items(self) -> Iterator[Item | Rejected]:
-        """In the order of the file."""
-        return label_files.attach_file(self._items(), self.labels)
-
     def release(self) -> None:
         """Closes the file."""
         self._file.release()
-
-    @abstractmethod
-    def _items(self) -> Iterator[Item | Rejected]:
-        """All entries; with the labels in the file if `labels` is "auto"."""
 
 
 def open_inflated(path: str) -> IO[bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kantor.data.reasons import Undecodable
+from kantor.data.sources import labels as label_files
 from kantor.data.sources.open_file import FileSource, cannot_open
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError, ResourceError
@@ -55,6 +56,10 @@ class Parquet(FileSource):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_rows": _Rows()}
+
+    def items(self) -> Iterator[Item | Rejected]:
+        """In the order of the rows."""
+        return label_files.attach_file(self._items(), self.labels)
 
     def load(self, item: Item) -> bytes:
         """The encoded image."""

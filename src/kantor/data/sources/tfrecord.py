@@ -17,6 +17,7 @@ from kantor.data.decoding.signatures import is_encoded_image, is_whole_file
 from kantor.data.decoding.tf_examples import Values, parse_example
 from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.reasons import Reason, Undecodable
+from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import require_proportion
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed, open_inflated, start_of
 from kantor.data.sources.source import Item, Rejected
@@ -53,6 +54,10 @@ class TfRecord(FileSource):
         self.local_only = is_compressed(path)
         self._verified = False
 
+    def items(self) -> Iterator[Item | Rejected]:
+        """In the order of the file."""
+        return label_files.attach_file(iter(self._listing), self.labels)
+
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
         """The file's bytes, or the image itself as uint8 [H, W] or [H, W, C]."""
         file = self._file()
@@ -61,9 +66,6 @@ class TfRecord(FileSource):
         except (Malformed, *DECOMPRESSION_ERRORS) as error:
             raise Undecodable("damaged", f"damaged record ({error})") from error
         return image_of(features)
-
-    def _items(self) -> Iterator[Item | Rejected]:
-        yield from self._listing
 
     @cached_property
     def _listing(self) -> list[Item | Rejected]:

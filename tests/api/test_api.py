@@ -217,7 +217,7 @@ def test_pack_and_presets() -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "says"),
     [
-        (lambda: kantor.train("no such folder", quiet=True), kantor.DataError, "there is no such file"),
+        (lambda: kantor.train("no such folder", quiet=True), kantor.DataError, "no such file"),
         (lambda: kantor.train("glyphs", preset="wgann", quiet=True), kantor.ConfigError, "wgan"),
         (lambda: kantor.train("glyphs", overrides={"critic.widht": 3}, quiet=True), kantor.ConfigError, "width"),
         (lambda: kantor.train("glyphs", time_budget="soon", quiet=True), kantor.ConfigError, "not a duration"),

@@ -136,7 +136,7 @@ def test_a_name_that_leads_astray(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(map(str, Path("fish").rglob("*"))) == before
     text = Path("runs/00000-fish/config.toml").read_text()
     assert exit_of("train", "fihs", "--resume", "fish", "--images", "32") == 3
-    assert "fihs: there is no such file or folder" in capsys.readouterr().err
+    assert "fihs: no such file or folder" in capsys.readouterr().err
     assert Path("runs/00000-fish/config.toml").read_text() == text
 
 

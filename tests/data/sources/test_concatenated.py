@@ -60,4 +60,4 @@ def test_what_takes_one(
     assert exit_of("pack", one, one, "--out", tmp_path / "set", "--size", "16", *words) == code
     assert says in capsys.readouterr().err
     assert exit_of("pack", one, tmp_path / "none", "--out", tmp_path / "set") == 3
-    assert "there is no such file" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err

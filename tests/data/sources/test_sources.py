@@ -109,7 +109,7 @@ def test_folder_errors(tmp_path):
     write(tmp_path, "x.7z", "y.rar", "q.bin", "empty.bin", data=b"q" * 600)
     assert "7z files are not read" in refusal(tmp_path / "x.7z")
     assert "rar files are not read" in refusal(tmp_path / "y.rar")
-    assert "of an unsupported kind" in refusal(tmp_path / "q.bin")
+    assert "unsupported file format" in refusal(tmp_path / "q.bin")
     os.mkfifo(tmp_path / "pipe")
     assert "neither a folder nor" in refusal(tmp_path / "pipe")
 

@@ -343,7 +343,7 @@ def unreadable(path: Path) -> Path:
         (folder, ["--channels", "rgba"], 2, "data.channels: stacked images are rgb, but rgba is requested"),
         (folder, ["--set", "data.stack=-1"], 2, "data.stack"),
         (packed, ["--labels", "labels.csv"], 3, "a packed dataset brings its own classes; use --labels auto or none"),
-        (lambda path: path, [], 3, "there is no such file or folder"),
+        (lambda path: path, [], 3, "no such file or folder"),
     ],
 )
 def test_refusals(

@@ -55,7 +55,7 @@ def check_moved_source(options: TrainOptions) -> None:
     source = str(options.fields.get("data.source", GLYPHS))
     if source != GLYPHS and not source.startswith(PREFIX) and not place(source).exists():
         do = "check the spelling, or leave it out: the run knows its own images"
-        raise DataError(source, "there is no such file or folder", do)
+        raise DataError(source, "no such file or folder", do)
 
 
 def user_fields(options: TrainOptions) -> set[str]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from kantor.data.decoding.padding import FITS
 from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.loading.store import is_packed
-from kantor.data.sources import idx, names, shards
+from kantor.data.sources import idx, names
 from kantor.data.sources.concatenated import Concatenated
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.npy import Npy
 from kantor.data.sources.npz import Npz
+from kantor.data.sources.open_file import cannot_open
 from kantor.data.sources.packed import Packed
 from kantor.data.sources.parquet import Parquet
 from kantor.data.sources.python_object import PREFIX, PythonObject
@@ -38,8 +39,8 @@ __all__ = [
 ]  # fmt: skip
 
 GLYPHS = "glyphs"
-GLYPHS_SIZE = 32
-ACCEPTED = "name a folder of images, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
+_GLYPHS_SIDE = 32
+_ACCEPTED = "name a folder of images, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
 _UNPACK = "unpack it into a folder, or make a zip of that"
 _SAVE = "save its images as uint8 with numpy.savez('new.npz', images=x)"
 _UNSUPPORTED = {
@@ -47,6 +48,12 @@ _UNSUPPORTED = {
     ".pt": ("PyTorch", _SAVE), ".pth": ("PyTorch", _SAVE), ".pkl": ("pickle", _SAVE), ".pickle": ("pickle", _SAVE),
     ".h5": ("HDF5", _SAVE), ".hdf5": ("HDF5", _SAVE), ".mat": ("MATLAB", _SAVE),
 }  # fmt: skip
+_TAR = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$")
+_TFRECORD = re.compile(r"\.tfrecords?([.-]\S*)?$|-of-\d{5}$")
+_PARQUET = re.compile(r"\.parquet$")
+_TEXTS = (".json", ".txt", ".md", ".csv", ".idx")
+_TRAINING = re.compile(r"(?<![a-z])train(ing)?(?![a-z])")
+_EVALUATION = re.compile(r"(?<![a-z])(test(ing)?|val(id(ation)?)?|dev|eval)(?![a-z])")
 
 
 def open_source(config: DataConfig) -> Source:
@@ -55,7 +62,7 @@ def open_source(config: DataConfig) -> Source:
     A packed dataset is opened only to be stacked or outlined; its source's `note` says what was decided.
 
     Raises:
-        DataError: it is missing, unreadable, or of an unsupported kind.
+        DataError: it is missing, unreadable, or unsupported.
         ConfigError: settings contradict each other.
     """
     _check(config)
@@ -65,21 +72,21 @@ def open_source(config: DataConfig) -> Source:
     if name.startswith(PREFIX):
         return PythonObject(name, labels)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-        raise DataError(name, "it is a web address", "download it first, then name the file or folder")
+        raise DataError(name, "a web address", "download it first, then name the file or folder")
     path = place(name)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise _missing(name, path) from None
+        nearest = next((str(parent) for parent in path.absolute().parents if parent.exists()), "/")
+        raise DataError(name, f"no such file or folder ({nearest} exists)", "check the spelling") from None
     except (OSError, ValueError) as error:
-        what = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-        raise DataError(name, what, "check the path and its permissions") from error
+        raise cannot_open(name, error) from error
     if (config.stack or config.edges != "none") and is_packed(path):
         return Packed(str(path), labels, config.stack > 0)
     if stat.S_ISDIR(mode):
         return _folder(name, path, labels)
     if not stat.S_ISREG(mode):
-        raise DataError(name, "it is neither a folder nor a regular file", ACCEPTED)
+        raise DataError(name, "neither a folder nor a regular file", _ACCEPTED)
     return _file(str(path), labels)
 
 
@@ -92,9 +99,8 @@ def _check(config: DataConfig) -> None:
         do = "leave --channels out, or leave data.edges out"
         raise ConfigError("data.channels", f"outlines are grey, but {config.channels} is requested", do)
     if config.choose == "random" and not config.limit:
-        raise ConfigError(
-            "data.choose", "chooses some of the images, but all are used", "set how many: data.limit=3000"
-        )
+        what = "chooses some of the images, but all are used"
+        raise ConfigError("data.choose", what, "set how many: data.limit=3000")
     if config.pad and config.fit not in FITS:
         raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad")
 
@@ -114,7 +120,7 @@ def _glyphs(config: DataConfig) -> Glyphs:
     if config.labels not in ("auto", "none"):
         raise DataError(config.labels, "the built-in dataset brings its own labels", "use --labels auto or none")
     size = config.size if "auto" in (config.size, config.pack_size) else config.pack_size
-    height, width = (GLYPHS_SIZE, GLYPHS_SIZE) if size == "auto" else parse_size(size)
+    height, width = (_GLYPHS_SIDE, _GLYPHS_SIDE) if size == "auto" else parse_size(size)
     return Glyphs(config.glyphs.count, config.glyphs.seed, height, width, labelled=config.labels == "auto")
 
 
@@ -122,11 +128,10 @@ def _folder(name: str, path: Path, labels: str) -> Source:
     try:
         files = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
     except OSError as error:
-        raise DataError(name, f"cannot be read ({error.strerror})", "check its permissions") from error
-    images = idx.choose(files, name)
-    if images:
+        raise cannot_open(name, error) from error
+    if images := idx.choose(files, name):
         return Idx(name, labels, str(path / images))
-    parts, note = shards.for_training(shards.find(files))
+    parts, note = _training_shards(_shards(files))
     if not parts:
         return Folder(str(path), labels)
     if len(parts) == 1:
@@ -138,16 +143,36 @@ def _folder(name: str, path: Path, labels: str) -> Source:
     return source
 
 
+def _shards(files: list[str]) -> list[str]:
+    """The shards of a folder that holds a dataset in parts of one kind, and at most texts next to them; else none."""
+    for kind in (_TAR, _TFRECORD, _PARQUET):
+        shards = sorted(name for name in files if kind.search(name.lower()))
+        if shards and all(kind.search(name.lower()) or name.lower().endswith(_TEXTS) for name in files):
+            return shards
+    return []
+
+
+def _training_shards(shards: list[str]) -> tuple[list[str], str]:
+    """The shards without those for evaluation, if some are named for training; and a note if any are left out."""
+    others = [name for name in shards if _EVALUATION.search(name.lower()) and not _TRAINING.search(name.lower())]
+    rest = [name for name in shards if name not in others]
+    if not others or not any(_TRAINING.search(name.lower()) for name in rest):
+        return shards, ""
+    what = f"{len(rest)} of {len(shards)} files of this folder are used, those for training, not {others[0]}"
+    what += " and such" if len(others) > 1 else ""
+    return rest, what + "; to use others, move them into a folder of their own"
+
+
 def _file(name: str, labels: str) -> Source:
     path = Path(name)
     try:
         with path.open("rb") as file:
             start = file.read(512)
     except OSError as error:
-        raise DataError(name, f"cannot be read ({error.strerror})", "check its permissions") from error
+        raise cannot_open(name, error) from error
     extension = path.suffix.lower()
     if not start:
-        raise DataError(name, "it is an empty file", ACCEPTED)
+        raise DataError(name, "an empty file", _ACCEPTED)
     if extension in _UNSUPPORTED:
         kind, do = _UNSUPPORTED[extension]
         raise DataError(name, f"{kind} files are not read", do)
@@ -159,16 +184,10 @@ def _file(name: str, labels: str) -> Source:
         return Npy(name, labels)
     if idx.is_idx(path):
         return Idx(name, labels)
-    if is_tar(path) or shards.TAR.search(path.name.lower()):
+    if is_tar(path) or _TAR.search(path.name.lower()):
         return Tar(name, labels)
-    if is_tfrecord(path) or shards.TFRECORD.search(path.name.lower()):
+    if is_tfrecord(path) or _TFRECORD.search(path.name.lower()):
         return TfRecord(name, labels)
     if is_encoded_image(start):
-        raise DataError(name, "it is one image, and training needs many", "name its folder")
-    raise DataError(name, "it is of an unsupported kind", ACCEPTED)
-
-
-def _missing(name: str, path: Path) -> DataError:
-    """The error for a path that does not exist, naming the part that does."""
-    nearest = next((str(parent) for parent in path.absolute().parents if parent.exists()), "/")
-    return DataError(name, f"there is no such file or folder ({nearest} exists)", "check the spelling")
+        raise DataError(name, "one image, but training needs many", "name its folder")
+    raise DataError(name, "unsupported file format", _ACCEPTED)

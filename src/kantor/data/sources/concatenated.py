@@ -49,11 +49,6 @@ class Concatenated(Source):
             part.prepare()
             part.release()
 
-    def release(self) -> None:
-        """Closes open files."""
-        for part in self.parts:
-            part.release()
-
     def _entries(self) -> Iterator[Item | Rejected]:
         for number, (part, prefix) in enumerate(zip(self.parts, self.prefixes, strict=True)):
             for entry in part.items():

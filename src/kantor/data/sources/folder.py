@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -44,32 +45,20 @@ class Folder(Source):
         self.path, self.labels = path, labels
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the bytes of the path.
-
-        Raises:
-            DataError: the folder cannot be read, has no images (after the last entry), or its labels are wrong.
-        """
+        """In order of the bytes of the path."""
         if self.labels != "auto":
             return label_files.attach_file(self._images(None), self.labels)
-        table = Path(self.path) / names.LABEL_FILE
-        data = b""
-        try:
+        table, labels = Path(self.path) / names.LABEL_FILE, {}
+        with contextlib.suppress(OSError):  # if the whole folder is unreadable, walking it says so
             if table.is_file():
                 label_files.require_small(table.stat().st_size, str(table))
-                data = table.read_bytes()
-        except OSError:  # if the whole folder is unreadable, walking it says so
-            pass
-        labels = label_files.parse_dataset_json(data, str(table)) if data else {}
+                labels = label_files.parse_dataset_json(table.read_bytes(), str(table))
         if labels:
             return label_files.attach(self._images(None), labels, str(table))
         return self._images(self._class_depth())
 
     def load(self, item: Item) -> bytes:
-        """The file's bytes.
-
-        Raises:
-            Undecodable: it is gone, changed into something else, too large, or not readable.
-        """
+        """The file's bytes."""
         path = f"{self.path}/{item.name}"
         try:
             # without O_NONBLOCK, a FIFO put there since the listing would block for ever
@@ -114,74 +103,54 @@ class Folder(Source):
     def _class_depth(self) -> int | None:
         """The part of the path that names the class: None if an image is next to folders, or there is one folder."""
         root = os.path.realpath(os.fsencode(self.path))
-        folder = b""
         for depth in range(64):
             try:
-                entries = [e for e in _listing(root + b"/" + folder) if not _is_clutter(e)]
+                entries = _listing(root)
             except OSError:
                 return None
-            inner = [e for e in entries if e.endswith(b"/")]
-            if any(_is_image(root, folder + e) for e in entries if not e.endswith(b"/")) or not inner:
+            inner = [entry for entry in entries if entry.endswith(b"/")]
+            if not inner or any(_is_image(root + b"/" + entry) for entry in entries if not entry.endswith(b"/")):
                 return None
             if len(inner) > 1:
                 return depth
-            folder += inner[0]
+            root += b"/" + inner[0]
         return None
 
 
 def _walk(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
     """Relative paths of everything that is not a folder, in order of their bytes; each folder once."""
-    try:
-        stack = [(b"", iter(_listing(root)))]
-    except OSError as error:
-        raise DataError(shown, f"cannot be read ({_reason(error)})", "check its permissions") from error
-    visited = {_identity(root)}
+    stack, visited = [b""], set[tuple[int, int]]()
     while stack:
-        folder, entries = stack[-1]
-        entry = next(entries, None)
-        if entry is None:
-            stack.pop()
-            continue
-        if _is_clutter(entry):
-            continue
-        path = folder + entry
-        if not entry.endswith(b"/"):
+        path = stack.pop()
+        if path and not path.endswith(b"/"):
             yield path
             continue
         try:
-            identity = _identity(root + b"/" + path)
-            if identity not in visited:  # a mount can show a folder inside itself
-                visited.add(identity)
-                stack.append((path, iter(_listing(root + b"/" + path))))
+            status = os.lstat(root + b"/" + path)
+            if (status.st_dev, status.st_ino) not in visited:  # a mount can show a folder inside itself
+                visited.add((status.st_dev, status.st_ino))
+                stack += [path + entry for entry in reversed(_listing(root + b"/" + path))]
         except OSError as error:
+            if not path:
+                raise DataError(shown, f"cannot be read ({_reason(error)})", "check its permissions") from error
             yield Rejected(os.fsdecode(path.rstrip(b"/")), _reason(error))
 
 
 def _listing(folder: bytes) -> list[bytes]:
-    """Names in a folder, those of folders with "/" at the end, so that sorting them sorts whole paths."""
+    """Names in a folder but clutter, those of folders with "/" at the end, so that sorting them sorts whole paths."""
     with os.scandir(folder) as entries:
-        return sorted(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name for e in entries)
+        shown = [entry for entry in entries if not names.is_clutter(os.fsdecode(entry.name))]
+        return sorted(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name for e in shown)
 
 
-def _identity(path: bytes) -> tuple[int, int]:
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino
-
-
-def _is_clutter(entry: bytes) -> bool:
-    return names.is_clutter(os.fsdecode(entry.rstrip(b"/")))
-
-
-def _is_image(root: bytes, path: bytes) -> bool:
+def _is_image(path: bytes) -> bool:
     """Whether a file is an image by its extension or, if it has none, by its first bytes."""
-    suffix = names.extension(os.fsdecode(path))
-    if suffix:
+    if suffix := names.extension(os.fsdecode(path)):
         return suffix in names.IMAGES
-    full = root + b"/" + path
     try:
-        if not stat.S_ISREG(os.lstat(full).st_mode):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
             return False
-        with Path(os.fsdecode(full)).open("rb") as file:
+        with Path(os.fsdecode(path)).open("rb") as file:
             return is_encoded_image(file.read(16))
     except OSError:
         return False

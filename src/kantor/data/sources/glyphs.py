@@ -13,7 +13,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +33,9 @@ TYPEFACES = (
     *("cmr10", "cmb10", "cmti10", "cmss10", "cmtt10"),
 )
 HUES = {  # name: degrees on the colour circle
-    "red": 355,
-    "orange": 24,
-    "amber": 42,
-    "yellow": 54,
-    "lime": 84,
-    "green": 135,
-    "teal": 172,
-    "sky": 197,
-    "blue": 220,
-    "violet": 264,
-    "magenta": 302,
-    "pink": 334,
-}
+    "red": 355, "orange": 24, "amber": 42, "yellow": 54, "lime": 84, "green": 135,
+    "teal": 172, "sky": 197, "blue": 220, "violet": 264, "magenta": 302, "pink": 334,
+}  # fmt: skip
 BACKGROUNDS = ("light", "dark", "light gradient", "dark gradient")
 _CONTRAST = 3.0  # of luminances, as WCAG 2 counts it; below this thin letters are hard to read
 _GREY_GAP = 0.25
@@ -111,39 +101,34 @@ class Glyphs(Source):
         return draw(self.parameters(item.position), self.height, self.width)
 
     def parameters(self, index: int) -> GlyphParameters:
-        """The contents of image `index`."""
-        return choose(self.seed, index)
-
-
-def choose(seed: int, index: int) -> GlyphParameters:
-    """The parameters of image `index`: letter, typeface and hue uniform and independent of each other."""
-    digest = hashlib.sha512(f"{seed}/glyphs/{index}".encode()).digest()
-    u = [word / 2**32 for word in struct.unpack("<16I", digest)]
-    letter, typeface = LETTERS[int(u[0] * len(LETTERS))], TYPEFACES[int(u[1] * len(TYPEFACES))]
-    hue = list(HUES)[int(u[2] * len(HUES))]
-    angle = (HUES[hue] + 8 * u[3] - 4) / 360
-    light, plain = u[5] < 0.6, u[6] < 0.5
-    tries = (
-        (light, u[4], u[8]),
-        (not light, u[4], u[8]),  # for yellow on white and blue on black, the other background
-        (True, 1.0, 0.0),  # the darkest ink on the palest paper
-    )
-    for light, shade, tone in tries:
-        ink, paper = _colours(angle, light, shade, u[7], tone, plain)
-        if _legible(ink, paper):
-            break
-    return GlyphParameters(
-        letter=letter,
-        typeface=typeface,
-        hue=hue,
-        background=("light" if light else "dark") + ("" if plain else " gradient"),
-        rotation=15 * (u[9] + u[10] - 1),
-        size=0.7 + 0.2 * u[11],
-        offset=(0.06 * u[12] - 0.03, 0.06 * u[13] - 0.03),
-        ink=ink,
-        paper=paper,
-        slope=2 * math.pi * u[14],
-    )
+        """The contents of image `index`: letter, typeface and hue uniform and independent of each other."""
+        digest = hashlib.sha512(f"{self.seed}/glyphs/{index}".encode()).digest()
+        u = [word / 2**32 for word in struct.unpack("<16I", digest)]
+        letter, typeface = LETTERS[int(u[0] * len(LETTERS))], TYPEFACES[int(u[1] * len(TYPEFACES))]
+        hue = list(HUES)[int(u[2] * len(HUES))]
+        angle = (HUES[hue] + 8 * u[3] - 4) / 360
+        light, plain = u[5] < 0.6, u[6] < 0.5
+        tries = (
+            (light, u[4], u[8]),
+            (not light, u[4], u[8]),  # for yellow on white and blue on black, the other background
+            (True, 1.0, 0.0),  # the darkest ink on the palest paper
+        )
+        for light, shade, tone in tries:
+            ink, paper = _colours(angle, light, shade, u[7], tone, plain)
+            if _legible(ink, paper):
+                break
+        return GlyphParameters(
+            letter=letter,
+            typeface=typeface,
+            hue=hue,
+            background=("light" if light else "dark") + ("" if plain else " gradient"),
+            rotation=15 * (u[9] + u[10] - 1),
+            size=0.7 + 0.2 * u[11],
+            offset=(0.06 * u[12] - 0.03, 0.06 * u[13] - 0.03),
+            ink=ink,
+            paper=paper,
+            slope=2 * math.pi * u[14],
+        )
 
 
 def draw(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]:
@@ -178,20 +163,19 @@ def _colours(
     return ink, (first, second)
 
 
+def _legible(ink: Colour, paper: tuple[Colour, Colour]) -> bool:
+    """Whether the ink stands out from both ends of the paper, in colour and in grey."""
+    for end in paper:
+        low, high = sorted((_luminance(ink), _luminance(end)))
+        if (high + 0.05) / (low + 0.05) < _CONTRAST or abs(_luma(ink) - _luma(end)) < _GREY_GAP:
+            return False
+    return True
+
+
 def _luminance(colour: Colour) -> float:
     """Relative luminance of an sRGB colour, 0 to 1."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _legible(ink: Colour, paper: tuple[Colour, Colour]) -> bool:
-    """Whether the ink stands out from both ends of the paper, in colour and in grey."""
-    ink_luminance, ink_luma = _luminance(ink), _luma(ink)
-    for end in paper:
-        low, high = sorted((ink_luminance, _luminance(end)))
-        if (high + 0.05) / (low + 0.05) < _CONTRAST or abs(ink_luma - _luma(end)) < _GREY_GAP:
-            return False
-    return True
 
 
 def _luma(colour: Colour) -> float:
@@ -203,7 +187,10 @@ def _cover(shown: GlyphParameters, height: int, width: int) -> NDArray[np.float3
     """The fraction of each pixel that the letter covers, float32 [height, width] in [0, 1]."""
     longer = max(height, width)
     finer = 3 if longer <= 128 else 2 if longer <= 512 else 1
-    mask = _mask(shown.letter, shown.typeface, _font_size(height, width) * finer)
+    font_size = finer * max(8, math.ceil(1.2 * min(height, 1.5 * width)))  # of capitals at about their final height
+    if _mask.cache_info().currsize * font_size**2 > _MAX_CACHE_BYTES:
+        _mask.cache_clear()
+    mask = _mask(shown.letter, shown.typeface, font_size)
     turn = math.radians(shown.rotation)
     cos, sin = math.cos(turn), math.sin(turn)
     ink_width, ink_height = mask.width - 2, mask.height - 2
@@ -226,11 +213,6 @@ def _place(offset: float, side: int, extent: float) -> float:
     return side / 2 + min(max(offset * side, -slack), slack)
 
 
-def _font_size(height: int, width: int) -> int:
-    """Pixels, so that capitals are rendered at about their final height."""
-    return max(8, math.ceil(1.2 * min(height, 1.5 * width)))
-
-
 @lru_cache(maxsize=8)
 def _grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Coordinates in [-0.5, 0.5] / sqrt(2), so that a gradient in any direction stays between its ends."""
@@ -240,23 +222,15 @@ def _grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.floa
     return (across * shrink).astype(np.float32)[None, :], (down * shrink).astype(np.float32)[:, None]
 
 
-_masks: dict[tuple[str, str, int], Image.Image] = {}
-
-
+@cache
 def _mask(letter: str, typeface: str, size: int) -> Image.Image:
-    """The letter's ink as a grey image, cropped to its bounds with one empty pixel around it; cached."""
-    key = (letter, typeface, size)
-    mask = _masks.get(key)
-    if mask is None:
-        if len(_masks) * size * size > _MAX_CACHE_BYTES:
-            _masks.clear()
-        font = _font(typeface, size)
-        left, top, right, bottom = font.getbbox(letter)
-        canvas = Image.new("L", (math.ceil(right - left) + 8, math.ceil(bottom - top) + 8))
-        ImageDraw.Draw(canvas).text((4 - left, 4 - top), letter, font=font, fill=255)
-        x0, y0, x1, y1 = canvas.getbbox() or (0, 0, 1, 1)
-        mask = _masks[key] = canvas.crop((x0 - 1, y0 - 1, x1 + 1, y1 + 1))
-    return mask
+    """The letter's ink as a grey image, cropped to its bounds with one empty pixel around it."""
+    font = _font(typeface, size)
+    left, top, right, bottom = font.getbbox(letter)
+    canvas = Image.new("L", (math.ceil(right - left) + 8, math.ceil(bottom - top) + 8))
+    ImageDraw.Draw(canvas).text((4 - left, 4 - top), letter, font=font, fill=255)
+    x0, y0, x1, y1 = canvas.getbbox() or (0, 0, 1, 1)
+    return canvas.crop((x0 - 1, y0 - 1, x1 + 1, y1 + 1))
 
 
 @lru_cache(maxsize=64)
@@ -264,12 +238,11 @@ def _font(typeface: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(_fonts() / f"{typeface}.ttf"), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _fonts() -> Path:
     """The folder of matplotlib's fonts, found without importing matplotlib, which takes a second."""
     spec = importlib.util.find_spec("matplotlib")
-    places = list(spec.submodule_search_locations or []) if spec else []
-    for place in places:
+    for place in (spec and spec.submodule_search_locations) or []:
         folder = Path(place) / "mpl-data" / "fonts" / "ttf"
         if all((folder / f"{typeface}.ttf").is_file() for typeface in TYPEFACES):
             return folder

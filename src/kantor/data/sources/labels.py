@@ -23,7 +23,7 @@ def read_file(path: str) -> dict[str, str]:
     """Labels by the image's name, from a CSV or JSON file.
 
     Raises:
-        DataError: missing, unreadable or malformed, with the line or key.
+        DataError: it is missing, unreadable, malformed (with the line or key), or empty.
     """
     try:
         data = Path(path).read_bytes()
@@ -48,30 +48,20 @@ def parse_dataset_json(data: bytes, where: str) -> dict[str, str]:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return parse(data, where)
-    has_labels = isinstance(value, dict) and isinstance(value.get("labels"), list)
-    return _few_classes(_from_json(value, where), where) if has_labels else {}
+    return _from_json(value, where) if isinstance(value, dict) and isinstance(value.get("labels"), list) else {}
 
 
 def parse(data: bytes, where: str) -> dict[str, str]:
     """Labels by name from the bytes of a CSV or JSON file; NVIDIA's dataset.json without labels gives none."""
-    try:
-        text = data.decode("utf-8-sig", "surrogateescape")
-    except UnicodeDecodeError as error:
-        raise DataError(where, "it is not text", "save it as UTF-8") from error
+    text = data.decode("utf-8-sig", "surrogateescape")
     if text.lstrip()[:1] not in ("{", "["):
-        return _few_classes(_from_csv(text, where), where)
+        return _from_csv(text, where)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", 1)
-        reason = getattr(error, "msg", "nested too deeply")
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", "nested too deeply")
         raise DataError(f"{where}, line {line}", f"not JSON ({reason})", "correct it") from error
-    return _few_classes(_from_json(value, where), where)
-
-
-def _few_classes(labels: dict[str, str], where: str) -> dict[str, str]:
-    require_few_classes(len(set(labels.values())), where)
-    return labels
+    return _from_json(value, where)
 
 
 def require_few_classes(classes: int, where: str) -> None:
@@ -90,17 +80,16 @@ def attach(entries: Iterable[Item | Rejected], labels: dict[str, str], where: st
     """The items with their labels.
 
     Raises:
-        DataError: an image has no label, or a label has no image; before the first item is yielded.
+        DataError: an image has no label, a label has no image, or there are too many classes; before the first item.
     """
+    require_few_classes(len(set(labels.values())), where)
     listing = list(entries)
     missing = [entry.name for entry in listing if isinstance(entry, Item) and entry.name not in labels]
     if missing:
         have = "has" if len(missing) == 1 else "have"
         raise DataError(where, f"{_some(missing)} {have} no label", "add them, or use --labels none")
-    unknown = labels.keys() - {entry.name for entry in listing}
-    if unknown:
-        names = sorted(unknown)
-        raise DataError(where, f"it labels {_some(names)}, not among the images", "correct or remove the names")
+    if unknown := sorted(labels.keys() - {entry.name for entry in listing}):
+        raise DataError(where, f"it labels {_some(unknown)}, not among the images", "correct or remove the names")
     for entry in listing:
         yield replace(entry, label=labels[entry.name]) if isinstance(entry, Item) else entry
 
@@ -120,7 +109,7 @@ def _from_csv(text: str, where: str) -> dict[str, str]:
     try:
         for row in reader:
             spot = f"{where}, line {reader.line_num}"
-            if not row or not any(cell.strip() for cell in row):
+            if not any(cell.strip() for cell in row):
                 continue
             header = [cell.strip().lower() for cell in row]
             name_columns = [i for i, cell in enumerate(header) if cell in _NAME_HEADERS]

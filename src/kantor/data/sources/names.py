@@ -9,28 +9,12 @@ from kantor.data.reasons import Reason
 from kantor.errors import DataError
 
 IMAGES = frozenset(
-    [".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"]
+    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff")
 )
-_UNSUPPORTED = frozenset(
-    [
-        ".heic",
-        ".heif",
-        ".avif",
-        ".svg",
-        ".psd",
-        ".eps",
-        ".raw",
-        ".dng",
-        ".cr2",
-        ".nef",
-        ".jp2",
-        ".jxl",
-        ".tga",
-        ".ico",
-        ".exr",
-        ".hdr",
-    ]
-)
+_UNSUPPORTED = frozenset((
+    ".heic", ".heif", ".avif", ".svg", ".psd", ".eps", ".raw", ".dng", ".cr2", ".nef", ".jp2", ".jxl", ".tga", ".ico",
+    ".exr", ".hdr",
+))  # fmt: skip
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"
 SHEET = Reason("sheet", "not an image of its own: the grid of the images next to it")  # written by `kantor generate`
@@ -43,9 +27,8 @@ def is_clutter(part: str) -> bool:
 
 def extension(name: str) -> str:
     """The extension in lower case, "" if there is none: "scan.0001" and "Mr. Smith" have none."""
-    base = name.rsplit("/", 1)[-1]
-    stem, dot, tail = base.rpartition(".")
-    if not stem or not dot or not 1 <= len(tail) <= 10 or tail.isdigit() or not tail.isascii() or " " in tail:
+    stem, _, tail = name.rsplit("/", 1)[-1].rpartition(".")
+    if not stem or not 1 <= len(tail) <= 10 or tail.isdigit() or not tail.isascii() or " " in tail:
         return ""
     return "." + tail.lower()
 
@@ -84,8 +67,5 @@ def class_of(parts: Sequence[str], depth: int | None) -> str | None:
 def no_images(where: str, rejected: Counter[str]) -> DataError:
     """The error for a place without images; `rejected` counts what is there by extension or reason."""
     contents = ", ".join(f"{count} {kind}" for kind, count in rejected.most_common(8)) or "nothing"
-    return DataError(
-        where,
-        f"there are no images in it (found: {contents})",
-        "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files",
-    )
+    do = "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files"
+    return DataError(where, f"there are no images in it (found: {contents})", do)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kantor.data.decoding import array_hints
 from kantor.data.sources import labels as label_files
+from kantor.data.sources.open_file import cannot_open
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 
@@ -109,7 +110,7 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             return parse_header(file, str(path), path.stat().st_size, "save it again with np.save")
     except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", "check the path and permissions") from error
+        raise cannot_open(str(path), error) from error
 
 
 def parse_header(file: IO[bytes], where: str, size: int, again: str) -> Header:

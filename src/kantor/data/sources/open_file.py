@@ -115,12 +115,13 @@ def start_of(path: Path, size: int) -> bytes:
     return start if len(start) == size else b""
 
 
-def cannot_open(path: str, error: OSError) -> UserError:
+def cannot_open(path: str, error: OSError | ValueError) -> UserError:
     """The error for a file that the system does not open; too many open files are not the file's fault."""
-    if error.errno in _TOO_MANY_OPEN:
+    if getattr(error, "errno", None) in _TOO_MANY_OPEN:
         do = "close other programs, or allow more with `ulimit -n 4096`"
         return ResourceError(path, "cannot be opened: too many files are open already", do)
-    return DataError(path, f"cannot be read ({error.strerror or error})", "check the path and its permissions")
+    reason = getattr(error, "strerror", None) or error
+    return DataError(path, f"cannot be read ({reason})", "check the path and its permissions")
 
 
 def _state(path: str) -> tuple[int, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from kantor.errors import ConfigError, DataError
 from kantor.registry import own_name
 
 PREFIX = "python:"
+_IMAGE_TYPES = bytes | np.ndarray | Image.Image | Path  # and tensors
 _AS_ARRAYS = ("L", "RGB", "RGBA")
 
 
@@ -75,39 +77,29 @@ class PythonObject(Source):
         if labels not in ("auto", "none"):
             raise DataError(labels, "images from Python bring their own classes", "use labels auto or none")
         self.path, self._labels, self._images = path, labels, REGISTERED[name]
-        self._entries: list[Item | Rejected] = []
-        self._listed = False
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index. An image that raises an exception is rejected with its message.
-
-        Raises:
-            DataError: some images have a class, and some have none.
-        """
-        if not self._listed:
-            self._entries = [self._entry(i) for i in range(len(self._images))]
-            self._listed = True
-            self._require_all_or_none()
+        """In order of the index. An image that raises an exception is rejected with its message."""
         return iter(self._entries)
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
-        """As it was registered; a Pillow image as an array or, in rarer modes, as a file.
-
-        Raises:
-            Undecodable: it is not the image that was listed.
-        """
+        """As it was registered; a Pillow image as an array or, in rarer modes, as a file."""
         data = _as_data(self._read(item.position)[0])
         if _hash(data) != item.mtime_ns:
             do = "return the same image each time, without random changes"
             raise Undecodable("content", "[i] returned another image the second time", do)
         return data
 
-    def _require_all_or_none(self) -> None:
-        items = [entry for entry in self._entries if isinstance(entry, Item)]
+    @cached_property
+    def _entries(self) -> list[Item | Rejected]:
+        """Raises DataError if some images have a class, and some have none."""
+        entries = [self._entry(i) for i in range(len(self._images))]
+        items = [entry for entry in entries if isinstance(entry, Item)]
         without = [item.name for item in items if item.label is None]
         if 0 < len(without) < len(items):
             what = f"{len(without)} of {len(items)} images have no class, the first is [{without[0]}]"
             raise DataError(self.path, what, "give each its class, or leave classes out with --labels none")
+        return entries
 
     def _entry(self, i: int) -> Item | Rejected:
         try:
@@ -127,7 +119,7 @@ class PythonObject(Source):
                 keys = ", ".join(map(str, value)) or "none"
                 raise Undecodable("content", f'a dict without "image" (its keys: {keys})', "give the image this key")
             return value["image"], value.get("label")
-        if isinstance(value, list) and len(value) == 2 and _is_image(value[0]):
+        if isinstance(value, list) and len(value) == 2 and (isinstance(value[0], _IMAGE_TYPES) or _is_tensor(value[0])):
             return value[0], value[1]
         if not isinstance(value, tuple):
             return value, None
@@ -143,19 +135,10 @@ class PythonObject(Source):
         except TypeError:
             detail = f"its class is of type {type(label).__name__}, neither a name nor a number"
             raise Undecodable("content", detail) from None
-        names = _class_names(self._images)
+        features = getattr(self._images, "features", None)  # of Hugging Face's datasets; torchvision's have `classes`
+        names = getattr(features.get("label"), "names", None) if isinstance(features, Mapping) else None
+        names = getattr(self._images, "classes", None) or names or ()
         return str(names[number]) if 0 <= number < len(names) else str(number)
-
-
-def _class_names(images: ImageSequence) -> Sequence[str]:
-    """Names of numbered classes: `classes` of torchvision's datasets, `features["label"].names` of Hugging Face's."""
-    features = getattr(images, "features", None)
-    names = getattr(features.get("label"), "names", None) if isinstance(features, Mapping) else None
-    return getattr(images, "classes", None) or names or ()
-
-
-def _is_image(value: Any) -> bool:
-    return isinstance(value, bytes | np.ndarray | Image.Image | Path) or _is_tensor(value)
 
 
 def _is_tensor(value: Any) -> bool:
@@ -167,7 +150,9 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
     if isinstance(image, bytes | np.ndarray):
         return image
     if isinstance(image, Path):
-        return _file_of(image)
+        if image.stat().st_size > MAX_BYTES:
+            raise Undecodable("size", f"{image.name} is larger than {MAX_BYTES >> 20} MB")
+        return image.read_bytes()
     if _is_tensor(image):
         return _array_of(image)
     if not isinstance(image, Image.Image):
@@ -181,13 +166,6 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
     file = io.BytesIO()
     image.save(file, "TIFF" if image.mode in ("CMYK", "YCbCr", "LAB", "F", "I") else "PNG")
     return file.getvalue()
-
-
-def _file_of(path: Path) -> bytes:
-    """The file's bytes. Raises OSError if it cannot be read, Undecodable if it is too large."""
-    if path.stat().st_size > MAX_BYTES:
-        raise Undecodable("size", f"{path.name} is larger than {MAX_BYTES >> 20} MB")
-    return path.read_bytes()
 
 
 def _array_of(tensor: Any) -> NDArray[Any]:

@@ -23,7 +23,7 @@ class RandomSubset(Source):
 
     def __init__(self, inner: Source, count: int, seed: int) -> None:
         self.path, self.exact, self.local_only = inner.path, inner.exact, inner.local_only
-        self.inner, self.count, self.seed = inner, count, seed
+        self.inner, self.parts, self.count, self.seed = inner, [inner], count, seed
         self.note = "; ".join(text for text in (inner.note, f"{count:,} images are chosen at random") if text)
 
     def items(self) -> Iterator[Item | Rejected]:
@@ -44,14 +44,6 @@ class RandomSubset(Source):
     def load(self, item: Item) -> Loaded:
         """As the inner source loads it."""
         return self.inner.load(item)
-
-    def prepare(self) -> None:
-        """Prepares the inner source."""
-        self.inner.prepare()
-
-    def release(self) -> None:
-        """Closes open files."""
-        self.inner.release()
 
 
 def random_rows(total: int, count: int, seed: int) -> NDArray[np.int64]:

@@ -62,7 +62,7 @@ class Stacked(Source):
         note: str = "",
     ) -> None:
         self.path, self.local_only, self.note = inner.path, inner.local_only, note
-        self.inner, self.count, self.size, self.seed = inner, count, size, seed
+        self.inner, self.parts, self.count, self.size, self.seed = inner, [inner], count, size, seed
         self._items = [entry for entry in entries if isinstance(entry, Item)]
         self._rejected = [entry for entry in entries if isinstance(entry, Rejected)]
         self._background, self._grey = background, grey
@@ -100,14 +100,6 @@ class Stacked(Source):
         if self._cached_rows is None or self._cached_rows[0] != start:
             self._cached_rows = start, self.rows(start, start + _ROWS_AT_ONCE).tolist()
         return np.stack([self._channel(row) for row in self._cached_rows[1][item.position - start]], axis=2)
-
-    def prepare(self) -> None:
-        """Prepares the inner source."""
-        self.inner.prepare()
-
-    def release(self) -> None:
-        """Closes open files."""
-        self.inner.release()
 
     def _channel(self, row: int) -> NDArray[np.uint8]:
         """uint8 [H, W]."""

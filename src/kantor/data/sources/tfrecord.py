@@ -74,10 +74,8 @@ class TfRecord(FileSource):
         mtime_ns, with_labels = Path(self.path).stat().st_mtime_ns, self.labels == "auto"
         try:
             for offset, length, data in tfrecords.scan(self._file(), lambda number: with_labels or number == 0):
-                entry: Item | Rejected = Item(str(len(listing)), offset, length, mtime_ns)
-                if with_labels or not listing:
-                    entry = self._examined(entry, data)
-                listing.append(entry)
+                item = Item(str(len(listing)), offset, length, mtime_ns)
+                listing.append(self._examined(item, data) if with_labels or not listing else item)
                 require_proportion(self.path, offset + length, len(listing))
         except (Malformed, *DECOMPRESSION_ERRORS) as error:
             raise DataError(self.path, f"it is not a whole TFRecord file ({error})", _AGAIN) from error

@@ -33,7 +33,7 @@ def test_trees_keep_their_types_and_order() -> None:
     assert torch.equal(rows_of(INPUTS, slice(2, 3)).points["r1"], IMAGES[2:3] + 2)
 
 
-def test_kinds_tell_shapes_apart() -> None:
+def test_kinds_differ_by_shapes() -> None:
     kinds = {with_shapes("critic", rows_of(INPUTS, slice(0, n))) for n in (6, 3, 3)}
     kinds |= {with_shapes("generator", INPUTS), with_shapes("critic", INPUTS._replace(real=Batch(IMAGES)))}
     assert len(kinds) == 4

@@ -19,30 +19,32 @@ from support.engine_fakes import copies, feed, parts, same
 SHEETS = np.zeros((1, 8, 8, 3), np.uint8)
 
 
-class Ear:
-    """Keeps what it hears; answers with `answer`."""
+class FakeListener:
+    """Keeps all events; answers with `answer`."""
 
     loop: Loop
 
     def __init__(self, answer: Callable[[Event], Iterable[Any] | None] = lambda event: None) -> None:
-        self.heard: list[Event] = []
+        self.events: list[Event] = []
         self.answer = answer
 
     def on(self, event: Event) -> Iterable[Any] | None:
-        self.heard.append(event)
+        self.events.append(event)
         return self.answer(event)
 
     def names(self) -> list[str]:
-        return [f"{type(e).__name__} {e.images_seen}" for e in self.heard]
+        return [f"{type(e).__name__} {e.images_seen}" for e in self.events]
 
 
-def run(ear: Ear, save: Callable[[], Path] = Path, stop: Callable[[], str] = str, **more: Any) -> str:
+def run(listener: FakeListener, save: Callable[[], Path] = Path, stop: Callable[[], str] = str, **more: Any) -> str:
     state, steps = parts("default")
     stream = more.pop("stream", feed())
     lengths = {"total_images": 24, "tick_images": 8, "sample_images": 12, "snapshot_images": 16, **more}
     plan = Plan(started_s=time.monotonic(), **lengths)
-    ear.loop = Loop(state, stream, steps, plan, Bus({"ear": ear}), lambda *_: (SHEETS, SHEETS), save, stop)  # type: ignore[dict-item]
-    return ear.loop.run(Started(0, 24, 10, SHEETS))
+    listener.loop = Loop(
+        state, stream, steps, plan, Bus({"listener": listener}), lambda *_: (SHEETS, SHEETS), save, stop
+    )  # type: ignore[dict-item]
+    return listener.loop.run(Started(0, 24, 10, SHEETS))
 
 
 def test_lazy_penalties_are_summed_as_the_loss_weighs_them() -> None:
@@ -55,14 +57,14 @@ def test_lazy_penalties_are_summed_as_the_loss_weighs_them() -> None:
 
 
 def test_events_in_order() -> None:
-    ear = Ear()
-    assert run(ear) == "done"
-    assert [n for n in ear.names() if "Prog" not in n] == [
+    listener = FakeListener()
+    assert run(listener) == "done"
+    assert [n for n in listener.names() if "Prog" not in n] == [
         "Started 0", "Sampled 0", "Tick 8", "Sampled 12", "Tick 16", "Saved 16", "Tick 24", "Sampled 24", "Saved 24",
         "Finished 24",
     ]  # fmt: skip
-    assert [e.images_seen for e in ear.heard if isinstance(e, Progressed)] == [4, 8, 12, 16, 20, 24]
-    ticks = [e for e in ear.heard if isinstance(e, Tick)]
+    assert [e.images_seen for e in listener.events if isinstance(e, Progressed)] == [4, 8, 12, 16, 20, 24]
+    ticks = [e for e in listener.events if isinstance(e, Tick)]
     assert [t.epoch for t in ticks] == [0.8, 1.6, 2.4]
     for tick in ticks:
         values = tick.values
@@ -75,17 +77,17 @@ def test_events_in_order() -> None:
 @pytest.mark.parametrize(("kind", "end"), [(Started, 0), (Tick, 8), (Progressed, 4), (Sampled, 0), (Saved, 20)])
 def test_stop_requests(kind: type[Event], end: int) -> None:
     """Saved and ended at the end of a cycle, whatever event it answers."""
-    ear = Ear(lambda event: [Stop("enough")] if isinstance(event, kind) else None)
-    assert run(ear) == "enough"
-    assert ear.names()[-2:] == [f"Saved {end}", f"Finished {end}"]
-    assert ear.heard[-1] == Finished(end, "enough")
+    listener = FakeListener(lambda event: [Stop("enough")] if isinstance(event, kind) else None)
+    assert run(listener) == "enough"
+    assert listener.names()[-2:] == [f"Saved {end}", f"Finished {end}"]
+    assert listener.events[-1] == Finished(end, "enough")
 
 
 def test_save_requests_and_signals() -> None:
-    ear = Ear(lambda event: [Save()] if event == Progressed(4) else None)
+    listener = FakeListener(lambda event: [Save()] if event == Progressed(4) else None)
     stops = iter(["", "", "", "signal"])
-    assert run(ear, stop=lambda: next(stops)) == "signal"
-    assert [n for n in ear.names() if "Saved" in n or "Fin" in n] == ["Saved 4", "Saved 12", "Finished 12"]
+    assert run(listener, stop=lambda: next(stops)) == "signal"
+    assert [n for n in listener.names() if "Saved" in n or "Fin" in n] == ["Saved 4", "Saved 12", "Finished 12"]
 
 
 def full_disk(times: int) -> Callable[[], Path]:
@@ -100,14 +102,14 @@ def full_disk(times: int) -> Callable[[], Path]:
 
 
 def test_a_checkpoint_that_cannot_be_written() -> None:
-    ear = Ear()
-    assert run(ear, full_disk(1)) == "done"
-    found = [e for e in ear.heard if isinstance(e, Found)]
+    listener = FakeListener()
+    assert run(listener, full_disk(1)) == "done"
+    found = [e for e in listener.events if isinstance(e, Found)]
     assert [(f.name, f.images_seen) for f in found] == [("save-failed", 16)]
     assert "the disk is full" in found[0].message
-    assert ear.names()[-2:] == ["Saved 24", "Finished 24"]
+    assert listener.names()[-2:] == ["Saved 24", "Finished 24"]
     with pytest.raises(ResourceError, match="disk is full"):
-        run(Ear(), full_disk(2))
+        run(FakeListener(), full_disk(2))
 
 
 def test_a_listener_that_fails_is_reported_once() -> None:
@@ -115,22 +117,22 @@ def test_a_listener_that_fails_is_reported_once() -> None:
         if isinstance(event, Tick):
             raise OSError("no space")
 
-    ear = Ear(fail)
-    assert run(ear) == "done"
-    assert [(e.name, e.images_seen) for e in ear.heard if isinstance(e, Found)] == [("output-failed", 8)]
+    listener = FakeListener(fail)
+    assert run(listener) == "done"
+    assert [(e.name, e.images_seen) for e in listener.events if isinstance(e, Found)] == [("output-failed", 8)]
 
 
 def test_three_ticks_of_skipped_steps_end_the_run() -> None:
     """Nothing but skipped steps for three ticks: an error, and not a weight has moved."""
-    stream, ear = feed(), Ear()
+    stream, listener = feed(), FakeListener()
     take = stream.take
     stream.take = lambda n: Batch(take(n).images * float("nan"))  # type: ignore[method-assign]
     fresh, _ = parts("default")
     with pytest.raises(DivergedError, match="such steps change no weight") as error:
-        run(ear, stream=stream, snapshot_images=1000, total_images=99)
+        run(listener, stream=stream, snapshot_images=1000, total_images=99)
     assert error.value.exit_code == 6
-    assert [e.images_seen for e in ear.heard if isinstance(e, Tick)] == [8, 16, 24]
-    assert [e.name for e in ear.heard if isinstance(e, Found)] == ["non-finite-steps"] * 2
-    assert not any(isinstance(e, Saved) for e in ear.heard)
-    assert same(copies(ear.loop.state.model_tensors()), fresh.model_tensors())
-    assert not any(moment.any() for moment in ear.loop.state.optimizer_tensors().values())
+    assert [e.images_seen for e in listener.events if isinstance(e, Tick)] == [8, 16, 24]
+    assert [e.name for e in listener.events if isinstance(e, Found)] == ["non-finite-steps"] * 2
+    assert not any(isinstance(e, Saved) for e in listener.events)
+    assert same(copies(listener.loop.state.model_tensors()), fresh.model_tensors())
+    assert not any(moment.any() for moment in listener.loop.state.optimizer_tensors().values())

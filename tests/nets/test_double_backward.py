@@ -54,7 +54,7 @@ def assert_same(ours: list[Tensor], stock: list[Tensor], rtol: float = 1e-9, ato
 @pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_convolutions_have_the_derivatives_of_torchs(kind: str, geometry: dict[str, Any], last: bool) -> None:
+def test_convolutions_have_the_derivatives_of_torch(kind: str, geometry: dict[str, Any], last: bool) -> None:
     ours, stock = twins(kind, geometry)
     memory = torch.channels_last if last else torch.contiguous_format
     ours, stock = (layer.to(memory_format=memory) for layer in (ours, stock))  # type: ignore[call-overload]
@@ -73,7 +73,7 @@ def test_convolutions_have_the_derivatives_of_torchs(kind: str, geometry: dict[s
     groups=st.sampled_from([1, 2]),
     bias=st.booleans(),
 )
-def test_of_any_shape(
+def test_convolutions_of_any_shape(
     kind: str, sizes: Any, kernel: Any, stride: Any, padding: Any, dilation: int, groups: int, bias: bool
 ) -> None:
     count, height, width = sizes
@@ -104,7 +104,7 @@ def pooled(x: Tensor) -> Tensor:
     return ops.average_pool(x, (2, 1))
 
 
-def test_pooling_is_torchs() -> None:
+def test_pooling_equals_torch() -> None:
     for last in (True, False):
         x = image(2, 3, 7, 6, last=last)
         assert_same(derivatives(pooled, [], x), derivatives(lambda t: nn.functional.avg_pool2d(t, (2, 1)), [], x))
@@ -118,7 +118,7 @@ def test_gradcheck_of_activations(activation: Callable[[Tensor], Tensor]) -> Non
     assert torch.autograd.gradgradcheck(activation, (x,))
 
 
-def test_activations_are_torchs_also_at_zero_and_where_nothing_is_a_number() -> None:
+def test_activations_equal_torch_at_zero_and_nan() -> None:
     x = torch.tensor([-2.0, -0.0, 0.0, 3.0, float("inf"), float("nan")], requires_grad=True)
     for ours, stock in ((ops.relu, torch.relu), (ops.leaky_relu, lambda t: nn.functional.leaky_relu(t, 0.2))):
         assert torch.equal(ours(x)[:5], stock(x)[:5])
@@ -151,7 +151,7 @@ def penalised(network: nn.Module, x: Tensor, precision: torch.dtype | None) -> l
     return list(torch.autograd.grad(loss, list(network.parameters())))
 
 
-def test_under_autocast_gradients_are_as_near_to_float32_as_torchs() -> None:
+def test_autocast_gradients_are_as_close_to_float32_as_in_torch() -> None:
     ours = critic(ops.Conv2d, ops.leaky_relu)
     stock = critic(nn.Conv2d, lambda t: nn.functional.leaky_relu(t, 0.2))
     x = image(8, 3, 16, 16, dtype=torch.float32)
@@ -165,7 +165,7 @@ def test_under_autocast_gradients_are_as_near_to_float32_as_torchs() -> None:
         assert error < max(1.5 * theirs_error, 0.01)
 
 
-def test_exotic_cases_are_torchs() -> None:
+def test_unusual_cases_equal_torch() -> None:
     x = image(2, 4, 8, 8)
     for geometry in (
         {"kernel_size": 3, "padding": "same"},
@@ -190,7 +190,7 @@ def test_a_frozen_layer_passes_gradients_on() -> None:
     assert_same(derivatives(layer, [], x), derivatives(stock, [], x))
 
 
-def test_layers_with_an_equalised_rate() -> None:
+def test_equalised_layers() -> None:
     """Their weights are not leaves."""
     ours, stock = twins("conv", GEOMETRIES[1])
     x = image(2, 4, 8, 8)
@@ -279,7 +279,7 @@ def test_images_by_blocks(kernel: Any, stride: Any, padding: Any, last: bool, mo
 
 @pytest.mark.parametrize(("padding", "sides"), [(0, (9, 11)), (1, (9, 8)), (1, (8, 11)), ((0, 1), (5, 5))], ids=str)
 @pytest.mark.parametrize("kernel", [(4, 4), (2, 2)], ids=str)
-def test_a_image_that_the_kernels_do_not_reach_to_the_end_of(kernel: Any, padding: Any, sides: Any) -> None:
+def test_kernels_that_do_not_reach_the_last_rows(kernel: Any, padding: Any, sides: Any) -> None:
     geometry = {"kernel_size": kernel, "stride": 2, "padding": padding}
     ours, stock = (cls(3, 5, **geometry).double() for cls in (ops.Conv2d, nn.Conv2d))  # type: ignore[arg-type]
     stock.load_state_dict(ours.state_dict())

@@ -32,8 +32,8 @@ def test_minibatch_stddev_against_numpy(group: str | int, count: int, size: int)
     groups = count // size
     for g in range(groups):
         members = x.numpy()[g::groups]
-        wanted = np.sqrt(members.var(axis=0) + 1e-8).mean()
-        np.testing.assert_allclose(got[g::groups, 3].numpy(), wanted, rtol=1e-12)
+        expected = np.sqrt(members.var(axis=0) + 1e-8).mean()
+        np.testing.assert_allclose(got[g::groups, 3].numpy(), expected, rtol=1e-12)
 
 
 def test_minibatch_stddev_of_equal_images_has_a_finite_slope() -> None:
@@ -60,8 +60,8 @@ def test_batch_norm_against_numpy(scale: bool) -> None:
     factor = np.array([2.0, 3.0, -1.0])[:, None, None] if scale else 1.0
     x = 3 * numbers(4, 3, 5, 2) + 1
     mean, variance = (getattr(x.numpy(), name)(axis=(0, 2, 3), keepdims=True) for name in ("mean", "var"))
-    wanted = (x.numpy() - mean) / np.sqrt(variance + 0.05) * factor + shift
-    np.testing.assert_allclose(layer(x).detach().numpy(), wanted, rtol=1e-10)
+    expected = (x.numpy() - mean) / np.sqrt(variance + 0.05) * factor + shift
+    np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-10)
     unbiased = variance * 40 / 39
     np.testing.assert_allclose(layer.running_mean, 0.4 * mean.ravel(), rtol=1e-10)
     np.testing.assert_allclose(layer.running_var, 0.6 + 0.4 * unbiased.ravel(), rtol=1e-10)
@@ -78,14 +78,14 @@ def test_batch_norm_without_a_factor_has_its_derivatives() -> None:
     torch.testing.assert_close(torch.autograd.grad(layer(x).sum(), layer.bias)[0], torch.full((2,), 12.0).double())
 
 
-def test_batch_norm_is_torchs_where_nothing_is_said() -> None:
+def test_default_batch_norm_equals_torch() -> None:
     """To the bit, running statistics too."""
     x, ours, theirs = numbers(4, 3, 5, 2).float(), normalisation("batch", 3), nn.BatchNorm2d(3)
     assert torch.equal(ours(x), theirs(x))
     assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
 
 
-def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
+def test_dropout_keeps_the_mean_and_drops_its_rate() -> None:
     layer = Dropout(0.3)
     y = layer(torch.ones(100, 1000))
     assert abs((y == 0).float().mean().item() - 0.3) < 5 * np.sqrt(0.21 / 1e5)
@@ -105,10 +105,10 @@ def test_dropout_is_a_function_of_seed_layer_and_pass() -> None:
     assert not torch.equal(outputs[0][0], outputs[0][1])  # another pass
     reseed_dropout(network, 1)
     assert not torch.equal(network[0](x), network[1](x))  # another layer
-    assert torch.equal(torch.random.get_rng_state(), before)  # nobody else's dice are touched
+    assert torch.equal(torch.random.get_rng_state(), before)  # the global generator is not used
 
 
-def test_training_with_dropout_goes_on_bit_for_bit() -> None:
+def test_training_with_dropout_resumes_bit_for_bit() -> None:
     """Two cycles, then two more: the same as four, with the copies made in between."""
     overrides = {"critic.dropout": 0.4, "critic.minibatch_stddev": "batch"}
     whole, steps = parts("wgan-gp", overrides)
@@ -139,8 +139,8 @@ def test_equalised_layer_is_the_layer_with_scaled_weights() -> None:
     scaled = nn.Sequential(nn.Conv2d(6, 5, 3, padding=1))
     scaled[0].load_state_dict(plain.state_dict())
     ops.equalise(scaled)
-    wanted = nn.functional.conv2d(x, plain.weight * (2 / (6 * 9)) ** 0.5, plain.bias, padding=1)
-    torch.testing.assert_close(scaled(x), wanted)
+    expected = nn.functional.conv2d(x, plain.weight * (2 / (6 * 9)) ** 0.5, plain.bias, padding=1)
+    torch.testing.assert_close(scaled(x), expected)
     assert copy.deepcopy(scaled)(x).equal(scaled(x))
 
 
@@ -154,7 +154,7 @@ def test_equalised_weights_start_with_deviation_1() -> None:
     assert abs(first.weight.std().item() / (2 / 48) ** 0.5 - 1) < 0.1
 
 
-def test_adam_moves_every_equalised_layer_by_one_share() -> None:
+def test_adam_moves_every_equalised_layer_by_the_same_fraction() -> None:
     """The point of it: a step moves each weight by the rate relative to its deviation, whatever the fan-in."""
     network = build_critic(DcganCritic(equalised=True, width=8), ImageSpec(16, 16, 1)).to(
         memory_format=torch.channels_last

@@ -74,10 +74,10 @@ def critic(case: tuple[str, ImageSpec, str, int], seed: int = 0, **more: object)
     return build_critic(CONFIGS[kind][1](**{"width": 4, "max_width": 8, "norm": norm, **more}), spec, classes, seed)
 
 
-def test_every_kind_is_asked() -> None:
+def test_every_kind_has_a_case() -> None:
     assert (
         set(CONFIGS) == set(GENERATORS) - {"stack", "unet"} == set(CRITICS) - {"stack"}
-    )  # asked in files of their own
+    )  # stack and unet have their own files
 
 
 @pytest.mark.parametrize("case", GENERATOR_CASES, ids=named)
@@ -142,7 +142,7 @@ def test_critic_with_options(kind: str, options: dict[str, object], spec: ImageS
     for layer in quiet.modules():
         if isinstance(layer, Dropout):
             layer.eval()
-    quiet.eval()  # dropout draws anew in each pass, which is no mixing
+    quiet.eval()  # the masks of dropout differ from pass to pass, which is no mixing
     before, changed = quiet(x), x.clone()
     changed[0] = numbers(*x.shape[1:], seed=99)
     gap = (before - quiet(changed))[1:].abs().max()
@@ -243,9 +243,9 @@ def test_dcgan_critic_with_quirks_step_by_step(norm: str, bare_first: bool, acti
     plain = y.flatten()
     if activated and norm == "batch":
         y = do.batch_norm(y, None, None, training=True)
-    wanted = (do.leaky_relu(y, 0.2) if activated else y).flatten()
+    expected = (do.leaky_relu(y, 0.2) if activated else y).flatten()
     assert plain.min() < 0 < plain.max()
-    torch.testing.assert_close(network(x), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
     assert network.traits.mixes_batch == (norm == "batch")
 
 
@@ -328,23 +328,25 @@ def test_initial_weights(kind: str, init: str) -> None:
                 overlap = 16 / 4 if module.stride == (2, 2) else 1
                 fan_in = weight.shape[0] * overlap
             fans = (weight.shape[0] + weight.shape[1]) * weight[0, 0].numel()
-            wanted = {
+            expected = {
                 "normal": 0.02,
                 "truncated-normal": 0.02 * 0.87962566,  # of a normal cut at two deviations
                 "he": math.sqrt(2 / fan_in),
                 "glorot": math.sqrt(2 / fans),  # of a uniform in +-sqrt(6 / fans)
                 "tflib": math.sqrt(2 / fans if isinstance(module, nn.Linear) else 4 / strided_fans(module)),
             }[init]
-            bound = {"truncated-normal": 0.04, "glorot": math.sqrt(6 / fans), "tflib": math.sqrt(3) * wanted}.get(init)
+            bound = {"truncated-normal": 0.04, "glorot": math.sqrt(6 / fans), "tflib": math.sqrt(3) * expected}.get(
+                init
+            )
             assert bound is None or 0.9 * bound < weight.abs().max() <= bound * 1.0001 or weight.numel() < 100
-            assert abs(weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * weight.numel()), name
-            assert abs(weight.mean().item()) < 5 * wanted / math.sqrt(weight.numel()), name
+            assert abs(weight.std().item() / expected - 1) < 5 / math.sqrt(2 * weight.numel()), name
+            assert abs(weight.mean().item()) < 5 * expected / math.sqrt(weight.numel()), name
             assert module.bias is None or not module.bias.any(), name
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 assert (module.weight == 1).all()
                 assert not module.bias.any()
             elif isinstance(module, nn.Embedding):
-                # beside standard normal latents, and in the score
-                wanted = 1.0 if module in list(networks[0].modules()) else 0.02
-                assert abs(module.weight.std().item() / wanted - 1) < 5 / math.sqrt(2 * module.weight.numel())
+                # of the latent, and of the score
+                expected = 1.0 if module in list(networks[0].modules()) else 0.02
+                assert abs(module.weight.std().item() / expected - 1) < 5 / math.sqrt(2 * module.weight.numel())

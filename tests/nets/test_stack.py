@@ -59,13 +59,13 @@ def test_a_layer_of_a_critic_against_sums(kernel: int, stride: int, size: tuple[
     x, weight = numbers(2, 2, *size).double(), layer.conv.weight.detach()
     got = layer(x).detach().numpy()
     tops = [same_padding(side, kernel, stride)[0] for side in size]
-    wanted = np.zeros((2, 3, *(math.ceil(side / stride) for side in size)))
-    for i, j, a, b in itertools.product(*map(range, (*wanted.shape[2:], kernel, kernel))):
+    expected = np.zeros((2, 3, *(math.ceil(side / stride) for side in size)))
+    for i, j, a, b in itertools.product(*map(range, (*expected.shape[2:], kernel, kernel))):
         row, column = i * stride + a - tops[0], j * stride + b - tops[1]
         if 0 <= row < size[0] and 0 <= column < size[1]:
-            wanted[:, :, i, j] += x[:, :, row, column].numpy() @ weight[:, :, a, b].numpy().T
-    wanted += layer.conv.bias.detach().numpy()[:, None, None]
-    np.testing.assert_allclose(got, np.where(wanted > 0, wanted, 0.2 * wanted), atol=1e-12)
+            expected[:, :, i, j] += x[:, :, row, column].numpy() @ weight[:, :, a, b].numpy().T
+    expected += layer.conv.bias.detach().numpy()[:, None, None]
+    np.testing.assert_allclose(got, np.where(expected > 0, expected, 0.2 * expected), atol=1e-12)
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 4, 5])
@@ -90,8 +90,8 @@ def test_a_layer_that_enlarges_is_the_gradient_of_one_that_strides(kernel: int, 
     large = torch.zeros(2, 3, 4 * stride, 5 * stride, dtype=torch.float64, requires_grad=True)
     rows, columns = (same_padding(side, kernel, stride) for side in large.shape[2:])
     small = nn.functional.conv2d(nn.functional.pad(large, (*columns, *rows)), layer.conv.weight, stride=stride)
-    (wanted,) = torch.autograd.grad(small, large, x)
-    torch.testing.assert_close(layer(x), wanted + layer.conv.bias[:, None, None])
+    (expected,) = torch.autograd.grad(small, large, x)
+    torch.testing.assert_close(layer(x), expected + layer.conv.bias[:, None, None])
 
 
 # --- the networks that are described --------------------------------------------------------------------------------
@@ -260,17 +260,17 @@ def test_gradient_penalty_with_channels_last(fading: int) -> None:
     x = numbers(2, 3, 64, 64).double().tanh()
     network = build_critic(config, LARGE).double()
     fade(network, 30)
-    wanted = penalty_slopes(network, x)
+    expected = penalty_slopes(network, x)
     other = build_critic(config, LARGE).double().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fade(other, 30)
     got = penalty_slopes(other, x.contiguous(memory_format=torch.channels_last))
-    for a, b in zip(got, wanted, strict=True):
+    for a, b in zip(got, expected, strict=True):
         assert a.abs().max() > 0
         torch.testing.assert_close(a, b)
     original = ops._differentiated
     try:
         ops._differentiated = lambda *tensors: False  # type: ignore[assignment]
-        for a, b in zip(penalty_slopes(network, x), wanted, strict=True):
+        for a, b in zip(penalty_slopes(network, x), expected, strict=True):
             torch.testing.assert_close(a, b)
     finally:
         ops._differentiated = original
@@ -294,7 +294,7 @@ def test_dropout_is_behind_every_activation_but_the_last() -> None:
         ([up(stride=5, crop=8)] + [up(stride=5)] * 5, SMALL, "generator.layers.4", "outputs 5000x5000 pixels"),
     ],
 )
-def test_refused(layers: list[Any], spec: ImageSpec, where: str, words: str) -> None:
+def test_rejected_layers(layers: list[Any], spec: ImageSpec, where: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build_generator(StackGenerator(base=(8, 8, 4), layers=layers), spec)
     assert caught.value.where == where
@@ -348,7 +348,7 @@ def test_just_grown_is_the_smaller_network(grown: tuple[State, State]) -> None:
     assert small.critic(means).std() > 1e-3
 
 
-def test_half_way_both_are_heard(grown: tuple[State, State]) -> None:
+def test_half_way_both_are_mixed(grown: tuple[State, State]) -> None:
     small, large = grown
     z = numbers(3, 6)
     outputs = {}
@@ -410,7 +410,7 @@ def test_a_grown_critic_with_one_layer_more_follows_the_generator() -> None:
     assert torch.equal(again.critic.layers[0].conv.weight, two.critic.layers[0].conv.weight)
 
 
-def test_a_grown_generator_goes_through_a_file(grown: tuple[State, State], tmp_path: Path) -> None:
+def test_a_grown_generator_survives_a_file(grown: tuple[State, State], tmp_path: Path) -> None:
     network, path = grown[1].generator, tmp_path / "generator.safetensors"
     fade(network, 250)
     card = Card(LARGE, with_init(FISH64[0], fade_images=1000), "wgan-gp", (), 250)
@@ -426,7 +426,7 @@ def test_a_grown_generator_goes_through_a_file(grown: tuple[State, State], tmp_p
     ("layers", "where"),
     [
         ([up(4), up(6, grown=True), up(upsample=True)], "generator.layers.2"),  # the image's layer enlarges
-        ([up(4), up(6, grown=True), up(4, upsample=True), up()], "generator.layers.1"),  # another width beside
+        ([up(4), up(6, grown=True), up(4, upsample=True), up()], "generator.layers.1"),  # another width
         ([up(4), up(4, upsample=True, grown=True), up(4), up()], "generator.layers.2"),  # an old layer behind new ones
         ([up(4, upsample=True), up(grown=True)], "generator.layers.1"),
     ],

@@ -71,9 +71,9 @@ def test_gradient_against_finite_differences(name: str) -> None:
     step = 1e-6
     for which in (0, 1):
         ends = [[x + s * step * (i == which) for i, x in enumerate((real, fake))] for s in (1, -1)]
-        wanted = (loss(*ends[0]) - loss(*ends[1])) / (2 * step)
+        expected = (loss(*ends[0]) - loss(*ends[1])) / (2 * step)
         mine = torch.zeros_like(real) if got[which] is None else got[which]
-        torch.testing.assert_close(mine, wanted, rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(mine, expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", [n for n in GENERATORS if n != "relativistic_generator"])
@@ -150,9 +150,9 @@ def test_bfloat16_scores_are_summed_in_float32(name: str) -> None:
     fake = torch.tensor([1.0, 0.5, 2.015625, 5.0] * 64, dtype=torch.bfloat16)
     loss = getattr(losses, name)(real, fake)
     assert loss.dtype == loss.mean().dtype == torch.float32
-    wanted = FORMULAS[name](real.double().numpy(), fake.double().numpy())
-    np.testing.assert_allclose(loss.numpy(), wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(loss.mean().item(), wanted.mean(), rtol=1e-5, atol=1e-6)
+    expected = FORMULAS[name](real.double().numpy(), fake.double().numpy())
+    np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(loss.mean().item(), expected.mean(), rtol=1e-5, atol=1e-6)
 
 
 def test_float64_stays() -> None:

@@ -61,7 +61,7 @@ def test_there_are_eight() -> None:
 
 
 LOG = math.log1p(math.exp(0.5)) + math.log1p(math.exp(-2)), math.log1p(math.exp(-0.5))
-WANTED = {  # (critic's, generator's loss) at real score 2, fake score 0.5
+EXPECTED = {  # (critic's, generator's loss) at real score 2, fake score 0.5
     "dcgan": LOG,
     "dragan": LOG,
     "wgan": (-1.5, -0.5),
@@ -76,7 +76,7 @@ WANTED = {  # (critic's, generator's loss) at real score 2, fake score 0.5
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_its_own_losses(kind: str) -> None:
     real, fake = torch.full((2,), 2.0), torch.full((2,), 0.5)
-    critic, generator = WANTED[kind]
+    critic, generator = EXPECTED[kind]
     torch.testing.assert_close(build(kind).critic(real, fake), torch.full((2,), critic))
     torch.testing.assert_close(build(kind).generator(real, fake), torch.full((2,), generator))
 
@@ -204,7 +204,7 @@ def test_a_penalty_of_weight_0_refuses_nothing() -> None:
     assert objective.refuses(BATCH_NORM) is None
 
 
-def test_the_refusal_is_true() -> None:
+def test_batch_norm_mixes_gradients_and_layer_norm_does_not() -> None:
     """With batch norm an image's gradient changes when another image of the batch does; with layer norm not."""
     torch.manual_seed(0)
     x = torch.randn(4, 3, 5, 4)

@@ -81,12 +81,12 @@ def test_linear_critic_learns_by_the_closed_form(shape: Shape, seed: int, scale:
     fixed = w.detach()
     norm = fixed.norm()
     grad = gradient_at(linear(w), normal(*shape, seed=seed + 1))
-    wanted = {
+    expected = {
         two_sided: 2 * (norm - 1) * fixed / norm,
         one_sided: 2 * (norm - 1).clamp(min=0) * fixed / norm,
         zero_centred: 2 * fixed,
     }
-    for of, closed in wanted.items():
+    for of, closed in expected.items():
         got = torch.autograd.grad(of(grad).mean(), w, retain_graph=True)[0]
         torch.testing.assert_close(got, closed, rtol=1e-9, atol=1e-12)
 
@@ -140,7 +140,7 @@ def test_perfect_critic_costs_nothing_but_a_norm_over_the_batch_says_9() -> None
         pytest.param(lambda g: g.flatten(1).norm(dim=1).mean(), id="mean of norms, then squared"),
     ],
 )
-def test_known_wrong_norms_are_told_apart(wrong: Critic) -> None:
+def test_known_wrong_norms_differ(wrong: Critic) -> None:
     x = normal(4, 3, 5, 2) * torch.tensor([0.1, 0.3, 1, 2], dtype=torch.float64).view(-1, 1, 1, 1)
     grad = gradient_at(quadratic, x)
     assert differs((wrong(grad) - 1).square().mean(), two_sided(grad).mean())
@@ -219,7 +219,7 @@ def test_perturbed_says_that_it_needs_noise() -> None:
         Perturbed().points(x, x, uniform(2))
 
 
-def test_probes_that_are_a_batch_say_so_and_hand_it_out() -> None:
+def test_probes_of_a_batch_return_it() -> None:
     real, fake = normal(2, 1, 2, 2, seed=1), normal(2, 1, 2, 2, seed=2)
     assert Real().batch == "real" and Real().points(real, fake, uniform(2)) is real
     assert Fake().batch == "fake" and Fake().points(real, fake, uniform(2)) is fake
@@ -263,15 +263,15 @@ def test_gradient_in_every_weight_against_finite_differences(of: Callable[[Tenso
     got = torch.autograd.grad(penalty(*weights), weights)
     step = 1e-5
     for which, w in enumerate(weights):
-        wanted = torch.zeros(w.numel(), dtype=torch.float64)
+        expected = torch.zeros(w.numel(), dtype=torch.float64)
         for i in range(w.numel()):
             ends = []
             for sign in (1, -1):
                 moved = [v.detach().clone() for v in weights]
                 moved[which].view(-1)[i] += sign * step
                 ends.append(penalty(*moved).item())
-            wanted[i] = (ends[0] - ends[1]) / (2 * step)
-        torch.testing.assert_close(got[which].flatten(), wanted, rtol=1e-5, atol=1e-7)
+            expected[i] = (ends[0] - ends[1]) / (2 * step)
+        torch.testing.assert_close(got[which].flatten(), expected, rtol=1e-5, atol=1e-7)
         assert got[which].abs().max() > 1e-4 or of is one_sided
 
 
@@ -291,7 +291,7 @@ def test_zero_gradient_has_a_finite_double_backward(of: Callable[[Tensor], Tenso
     assert torch.equal(torch.autograd.grad(penalty.mean(), w)[0], torch.zeros_like(w))
 
 
-def test_a_written_out_root_would_not() -> None:
+def test_a_root_of_squares_has_no_finite_double_backward() -> None:
     w = torch.zeros(3, 4, 2, requires_grad=True)
     grad = gradient_at(linear(w), torch.ones(3, 3, 4, 2))
     wrong = (grad.square().sum((1, 2, 3)).sqrt() - 1).square().mean()

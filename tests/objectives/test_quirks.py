@@ -60,10 +60,10 @@ def test_norms_over_the_height_alone() -> None:
     """CelebA study, as coded: axis 1 of [N, H, W, C]."""
     grad = normal(3, 2, 4, 5, seed=3)
     nhwc = grad.permute(0, 2, 3, 1).numpy()
-    wanted = ((np.sqrt((nhwc**2).sum(axis=1)) - 1) ** 2).mean(axis=(1, 2))
-    np.testing.assert_allclose(by_columns(grad, two_sided).numpy(), wanted)
+    expected = ((np.sqrt((nhwc**2).sum(axis=1)) - 1) ** 2).mean(axis=(1, 2))
+    np.testing.assert_allclose(by_columns(grad, two_sided).numpy(), expected)
     whole = build_objective(WganGp(penalties={"p": PenaltyConfig(over="columns")})).penalties["p"]
-    np.testing.assert_allclose(whole.of(grad).numpy(), wanted)
+    np.testing.assert_allclose(whole.of(grad).numpy(), expected)
 
 
 def test_a_slope_of_one_in_zero_to_one_is_half_in_minus_one_to_one() -> None:
@@ -92,12 +92,12 @@ def test_a_target_makes_no_sense_for_norm_zero() -> None:
 
 def test_forms_of_drift() -> None:
     real, fake = normal(5, seed=6), normal(5, seed=7)
-    for of, wanted in (
+    for of, expected in (
         ("mean-real", 0.001 * (real**2).mean()),
         ("mean-both", 0.001 * torch.cat([real, fake]).square().mean()),
         ("half-sum-real", 0.001 * (real**2).sum() / 2),  # TensorFlow's l2_loss
     ):
-        torch.testing.assert_close(Drift(0.001, of)(real, fake).mean(), wanted)  # type: ignore[arg-type]
+        torch.testing.assert_close(Drift(0.001, of)(real, fake).mean(), expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bound", [0.05, 1e9])
@@ -123,31 +123,31 @@ def test_clipped_before_the_step() -> None:
     """The generator then meets weights one step out of bounds: RMSProp's first step is lr / sqrt(1 - alpha)."""
     fields = {"critic.norm": "none", "objective.constraint.bound": 0.01}
     state, steps = parts("wgan", fields, {"objective.constraint.when": "before"})
-    real, draws = feed().take(4), StepRandom(0, 0, 0, CPU)
+    real, random = feed().take(4), StepRandom(0, 0, 0, CPU)
     before = copy.deepcopy(state.critic)
     with torch.no_grad():
         for parameter in before.parameters():
             parameter.clamp_(-0.01, 0.01)
-    (fake,) = steps.fakes(state, [real], draws, 0)
+    (fake,) = steps.fakes(state, [real], random, 0)
     loss = before(fake).mean() - before(real.images).mean()
     optimizer = torch.optim.RMSprop(before.parameters(), 5e-5, 0.99)
     loss.backward()
     optimizer.step()
-    steps.critic_step(state, real, fake, draws, 0)
+    steps.critic_step(state, real, fake, random, 0)
     for mine, plain in zip(state.critic.parameters(), before.parameters(), strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-4, atol=2e-7)
     largest = max(float(p.detach().abs().max()) for p in state.critic.parameters())
     assert 0.01 < largest <= 0.01 + 5e-5 / 0.1 * 1.01  # lr / sqrt(1 - alpha)
 
 
-def test_two_updates_in_the_place_of_one() -> None:
+def test_split_updates() -> None:
     """Colour WGAN, as coded: a step on real images, clipped, then one on generated ones, clipped."""
     fields = {"critic.norm": "none", "cycle.split_updates": True, "objective.constraint.scope": "kernels"}
     state, steps = parts("wgan", fields, {"optimizer.critic.lr": 0.01, "critic.init": "he"})
-    real, draws = feed().take(4), StepRandom(0, 0, 0, CPU)
+    real, random = feed().take(4), StepRandom(0, 0, 0, CPU)
     plain = copy.deepcopy(state.critic)
-    (fake,) = steps.fakes(state, [real], draws, 0)
-    steps.critic_step(state, real, fake, draws, 0)
+    (fake,) = steps.fakes(state, [real], random, 0)
+    steps.critic_step(state, real, fake, random, 0)
     optimizer = torch.optim.RMSprop(plain.parameters(), 0.01, 0.99)
     found = []
     for images, sign in ((real.images, -1), (fake, 1)):
@@ -218,12 +218,12 @@ def test_one_batch_and_its_latents_for_everything(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(state.generator(seen.z[0]), seen.fake[0])
 
 
-@pytest.mark.parametrize(("count", "wanted"), [(0, 4), (8, 8), (3, 3)])
-def test_images_in_a_generator_step(monkeypatch: pytest.MonkeyPatch, count: int, wanted: int) -> None:
+@pytest.mark.parametrize(("count", "expected"), [(0, 4), (8, 8), (3, 3)])
+def test_images_in_a_generator_step(monkeypatch: pytest.MonkeyPatch, count: int, expected: int) -> None:
     seen = Watched(
         monkeypatch, {"cycle.generator_batch": count, "objective.kind": "relativistic", "critic.norm": "none"}
     )
-    assert [len(z) for z in seen.z] == [wanted]
+    assert [len(z) for z in seen.z] == [expected]
     assert all(len(fake) == 4 for fake in seen.fake)
 
 
@@ -262,12 +262,12 @@ def rates(schedule: Any, epoch: float, count: int = 4000) -> np.ndarray:
     return np.array([learning_rate(config, TrainingProgress(i, 0, epoch, 0.0, 5), "critic") for i in range(count)])
 
 
-def test_a_piece_drawn_anew_each_cycle() -> None:
+def test_a_random_piece_changes_each_cycle() -> None:
     schedule = PiecewiseRate(until=[10, 20], rates=[1e-4, (6e-5, 2e-5), 2e-5])
     assert set(rates(schedule, 9.9, 3)) == {1e-4}
     assert set(rates(schedule, 20, 3)) == {2e-5}
-    drawn = rates(schedule, 10)
-    share = (1 / drawn - 1 / 6e-5) * 2e-5  # uniform in the inverse
+    sampled = rates(schedule, 10)
+    share = (1 / sampled - 1 / 6e-5) * 2e-5  # uniform in the inverse
     assert share.min() >= 0
     assert share.max() <= 1
     assert share.mean() == pytest.approx(0.5, abs=0.02)
@@ -279,10 +279,10 @@ def test_rare_jumps_over_random_rates() -> None:
     jumps = found == 0.005
     assert jumps.mean() == pytest.approx(0.1, abs=0.02)
     share = (1 / found[~jumps] - 1e3) * 1e-4
-    assert share.mean() == pytest.approx(0.5, abs=0.02)  # drawn apart from the jumps
+    assert share.mean() == pytest.approx(0.5, abs=0.02)  # sampled apart from the jumps
 
 
-def test_an_average_alike_at_every_step() -> None:
+def test_per_step_ema() -> None:
     assert ema.decay(StepEmaConfig(decay=0.999), 128, 0) == ema.decay(StepEmaConfig(decay=0.999), 7, 10**6) == 0.999
 
 
@@ -297,7 +297,7 @@ def test_an_average_alike_at_every_step() -> None:
         ("fish32-as-coded", {"train.micro_batch": 8, "critic.minibatch_stddev": "none"}, "half-sum-real"),
     ],
 )
-def test_what_does_not_go_together(
+def test_rejected_combinations(
     preset: str, fields: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = fields | {"data.glyphs.count": 40, "data.pack_size": "auto", "data.fit": "cover"}

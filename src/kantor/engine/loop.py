@@ -26,8 +26,8 @@ class Plan:
     """How long to train, and when to do what, in real images shown to the critic.
 
     Attributes:
-        budget_s: seconds that this invocation may take from `started_s` on; infinite for no limit.
         started_s: time.monotonic() when the invocation began.
+        budget_s: seconds that the invocation may take from then on.
         score_images: 0 for no scores.
     """
 
@@ -38,12 +38,6 @@ class Plan:
     started_s: float
     budget_s: float = math.inf
     score_images: int = 0
-
-    def score_due(self, before: int, after: int) -> bool:
-        """Whether scores are due: at multiples of score_images, and at the end."""
-        if not self.score_images:
-            return False
-        return crossed(before, after, self.score_images) or after >= self.total_images
 
     def sample_due(self, before: int, after: int) -> bool:
         """Whether samples are due: at 1000, 2000, 4000 ... images at first, then at multiples of sample_images."""
@@ -197,8 +191,12 @@ class Loop:
         return self.bus.emit(events.Sampled(images_seen, self._epoch(), fixed, random))
 
     def _score(self, before: int, after: int) -> events.Scored | events.Found | None:
-        """Scores if they are due. A failure, of custom features for example, costs nothing but the scores."""
-        if self.score is None or not self.plan.score_due(before, after):
+        """Scores at multiples of `score_images` and at the end.
+
+        A failure, of custom features for example, costs nothing but the scores.
+        """
+        every, last = self.plan.score_images, after >= self.plan.total_images
+        if self.score is None or not every or not (last or crossed(before, after, every)):
             return None
         try:
             return self.score(self.state.average, after)

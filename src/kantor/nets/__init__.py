@@ -61,11 +61,9 @@ def build_generator(
 def build_critic(
     config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
 ) -> nn.Module:
-    """A newly initialized critic, on the CPU. A critic of any kind sees the condition as further channels of the image.
+    """A newly initialized critic, on the CPU; arguments as for `build_generator`.
 
-    Args:
-        classes: number of classes; 0 if labels are not used.
-        condition: channels of the condition; 0 for none.
+    A critic of any kind sees the condition as further channels of the image.
     """
     build = _builder("critic", config, CRITICS, OWN_CRITICS)
     joined = spec._replace(channels=spec.channels + condition)

@@ -61,10 +61,10 @@ class MinibatchStddev(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Sets a fraction `rate` of the values to zero in training, and scales up the others (Srivastava et al. 2014).
+    """Sets a fraction `rate`, in [0, 1), of the values to zero in training, scales up the others (Srivastava et al. 2014).
 
-    The mask is a function of the seed set by `reseed_dropout` and of the number of passes since, so that a resumed run
-    has the same masks. rate: in [0, 1).
+    The mask is a function of the seed set by `reseed_dropout` and of the number of passes since: a resumed run has the
+    same masks.
     """
 
     def __init__(self, rate: float) -> None:
@@ -112,18 +112,13 @@ class ShiftedBatchNorm(nn.BatchNorm2d):
 
 
 def normalisation(name: str, channels: int, batch_norm: BatchNormConfig = BatchNormConfig()) -> nn.Module:  # noqa: B008
-    """The normalisation layer called "none", "batch", "layer" or "pixel".
-
-    Args:
-        batch_norm: settings of "batch".
-    """
+    """The normalisation layer called "none", "batch" (with the settings of `batch_norm`), "layer" or "pixel"."""
     match name:
         case "none":
             return nn.Identity()
         case "batch":
             momentum = round(1 - batch_norm.decay, 12)  # exactly 0.1 for 0.9, torch's default
-            kind = nn.BatchNorm2d if batch_norm.scale else ShiftedBatchNorm
-            return kind(channels, batch_norm.eps, momentum)
+            return (nn.BatchNorm2d if batch_norm.scale else ShiftedBatchNorm)(channels, batch_norm.eps, momentum)
         case "layer":
             return LayerNorm(channels)
         case "pixel":
@@ -218,6 +213,5 @@ class Projection(nn.Module):
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor | float:
         if self.embedding is None:
             return 0.0
-        pooled = features.mean(dim=(2, 3))
-        product: Tensor = (self.embedding(labels) * pooled).sum(dim=1)
+        product: Tensor = (self.embedding(labels) * features.mean(dim=(2, 3))).sum(dim=1)
         return product

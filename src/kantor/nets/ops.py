@@ -23,8 +23,7 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super().forward(x)
-        how = Geometry(self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
-        y = _convolved(self, x, how)
+        y = _convolved(self, x, Geometry(self.stride, self.padding, self.dilation, False, (0, 0), self.groups))
         return super().forward(x) if y is None else y
 
 
@@ -158,8 +157,6 @@ def tflib_limit(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
 
 
 class _Scaled(nn.Module):
-    """weight -> scale x weight."""
-
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = scale
@@ -173,6 +170,5 @@ def equalise(network: nn.Module) -> None:
 
     The stored weights, which the optimiser, the EMA and clipping see, stay unscaled.
     """
-    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
-    for layer in layers:
+    for layer in [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]:
         register_parametrization(layer, "weight", _Scaled(math.sqrt(2.0 / fan_in(layer))))

@@ -9,19 +9,18 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from kantor.config.objective import ObjectiveConfig
-from kantor.objectives.constraints import Drift, WeightClipping
-from kantor.objectives.objective import Objective, build_objective, name_of
-from kantor.objectives.penalties import (
-    Fake,
-    GradientPenalty,
-    Interpolates,
-    Perturbed,
-    Real,
-    one_sided,
-    two_sided,
-    zero_centred,
+from kantor.config.objective import (
+    FakeProbe,
+    InterpolatesProbe,
+    ObjectiveConfig,
+    PerturbedProbe,
+    RealProbe,
+    SquaredDrift,
+    WeightClipping,
 )
+from kantor.objectives.constraints import clip_weights, drift
+from kantor.objectives.objective import Objective, build_objective, name_of
+from kantor.objectives.penalties import GradientPenalty, one_sided, two_sided, zero_centred
 from kantor.types import Traits
 
 ALL_KINDS = [kind.model_fields["kind"].default for kind in get_args(get_args(ObjectiveConfig)[0])]
@@ -35,12 +34,12 @@ def build(kind: str, **fields: Any) -> Objective:
 
 
 GRADIENT = {
-    "wgan-gp": {"gradient": GradientPenalty(Interpolates(), two_sided, 10.0, 1)},
-    "wgan-lp": {"gradient": GradientPenalty(Interpolates(), one_sided, 10.0, 1)},
-    "dragan": {"gradient": GradientPenalty(Perturbed(0.5), two_sided, 10.0, 1)},
+    "wgan-gp": {"gradient": GradientPenalty(InterpolatesProbe(), two_sided, 10.0, 1)},
+    "wgan-lp": {"gradient": GradientPenalty(InterpolatesProbe(), one_sided, 10.0, 1)},
+    "dragan": {"gradient": GradientPenalty(PerturbedProbe(std=0.5), two_sided, 10.0, 1)},
     "relativistic": {
-        "r1": GradientPenalty(Real(), zero_centred, 0.5, 1),
-        "r2": GradientPenalty(Fake(), zero_centred, 0.5, 1),
+        "r1": GradientPenalty(RealProbe(), zero_centred, 0.5, 1),
+        "r2": GradientPenalty(FakeProbe(), zero_centred, 0.5, 1),
     },
 }
 
@@ -51,7 +50,7 @@ def test_defaults(kind: str) -> None:
     assert name_of(TypeAdapter(ObjectiveConfig).validate_python({"kind": kind})) == kind
     assert objective.penalties == GRADIENT.get(kind, {})
     assert objective.drift is None
-    assert objective.constraint == (WeightClipping(0.01) if kind == "wgan" else None)
+    assert objective.constraint == (WeightClipping(bound=0.01) if kind == "wgan" else None)
     assert objective.wasserstein == kind.startswith("wgan")
     assert objective.generator_needs_real == (kind == "relativistic")
 
@@ -123,18 +122,18 @@ def test_penalties_follow_the_configuration() -> None:
         },
     )
     assert objective.penalties == {
-        "r1": GradientPenalty(Real(), zero_centred, 0.5, 16),
-        "around": GradientPenalty(Perturbed(2.0), one_sided, 3.0, 1),
+        "r1": GradientPenalty(RealProbe(), zero_centred, 0.5, 16),
+        "around": GradientPenalty(PerturbedProbe(std=2.0), one_sided, 3.0, 1),
     }
     assert [s for s in range(40) if objective.penalties["r1"].due(s)] == [0, 16, 32]
 
 
 def test_drift() -> None:
     objective = build("wgan-gp", drift={"kind": "squared", "weight": 0.5})
-    assert objective.drift == Drift(0.5)
+    assert objective.drift == SquaredDrift(weight=0.5)
     assert objective.drift is not None
-    assert objective.drift(torch.tensor([2.0, -4.0]), torch.tensor([9.0, 9.0])).tolist() == [2.0, 8.0]
-    assert objective.drift(*torch.ones(2, 2, dtype=torch.bfloat16)).dtype == torch.float32
+    assert drift(objective.drift, torch.tensor([2.0, -4.0]), torch.tensor([9.0, 9.0])).tolist() == [2.0, 8.0]
+    assert drift(objective.drift, *torch.ones(2, 2, dtype=torch.bfloat16)).dtype == torch.float32
     assert build("wgan-gp", drift={"kind": "squared", "weight": 0}).drift is None
 
 
@@ -146,7 +145,7 @@ def test_clipping_brings_every_parameter_within_the_bound_in_place() -> None:
     critic = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 1, 1))
     before = [p.detach().clone() for p in critic.parameters()]
     places = [p.data_ptr() for p in critic.parameters()]
-    WeightClipping(0.05)(list(critic.parameters()))
+    clip_weights(WeightClipping(bound=0.05), list(critic.parameters()))
     for old, new in zip(before, critic.parameters(), strict=True):
         assert torch.equal(new.detach(), old.clamp(-0.05, 0.05))
         assert new.requires_grad and new.is_leaf
@@ -159,13 +158,13 @@ def test_clipping_after_the_step_leaves_no_weight_out_of_bounds() -> None:
     optimizer = torch.optim.SGD([weight], lr=1.0)
     (weight * torch.tensor([[1.0, -1.0]])).sum().backward()
     optimizer.step()
-    WeightClipping(0.01)([weight])
+    clip_weights(WeightClipping(bound=0.01), [weight])
     assert torch.equal(weight.detach(), torch.tensor([[-0.01, 0.01]]).expand(3, 2))
 
 
 def test_clipping_does_not_hide_a_nan() -> None:
     weight = torch.nn.Parameter(torch.tensor([float("nan"), 1.0]))
-    WeightClipping(0.01)([weight])
+    clip_weights(WeightClipping(bound=0.01), [weight])
     assert weight[0].isnan()
 
 

@@ -11,12 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kantor.config.objective import FakeProbe, InterpolatesProbe, PerturbedProbe, RealProbe
+from kantor.objectives import penalties
 from kantor.objectives.penalties import (
-    Fake,
     GradientPenalty,
-    Interpolates,
-    Perturbed,
-    Real,
     gradient_norm,
     input_gradient,
     one_sided,
@@ -105,9 +103,9 @@ def test_r1_and_r2_of_a_quadratic_critic() -> None:
     """gamma / 2 |x|^2 with gamma = 1, and its gradient in the critic's scale a: a |x|^2."""
     real, fake = normal(3, 3, 4, 6, seed=1), 2 * normal(3, 3, 4, 6, seed=2)
     a = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-    for probe, batch in ((Real(), real), (Fake(), fake)):
+    for probe, batch in ((RealProbe(), real), (FakeProbe(), fake)):
         penalty = GradientPenalty(at=probe, of=zero_centred, weight=0.5, every=1)
-        points = penalty.at.points(real, fake, uniform(3))
+        points = penalties.points(penalty.at, real, fake, uniform(3))
         got = penalty.weight * penalty.every * penalty.of(gradient_at(lambda x: a * quadratic(x), points))
         squares = batch.flatten(1).square().sum(1)
         torch.testing.assert_close(got, 0.5 * a.detach() ** 2 * squares)
@@ -148,7 +146,7 @@ def test_known_wrong_norms_differ(wrong: Critic) -> None:
 
 def test_interpolates_have_a_number_for_each_sample() -> None:
     real, fake, u = normal(5, 3, 4, 2, seed=1), 3 * normal(5, 3, 4, 2, seed=2), uniform(5, seed=3)
-    points = Interpolates().points(real, fake, u)
+    points = penalties.points(InterpolatesProbe(), real, fake, u)
     one_by_one = torch.stack([u[i] * real[i] + (1 - u[i]) * fake[i] for i in range(5)])
     torch.testing.assert_close(points, one_by_one)
     right = two_sided(gradient_at(quadratic, points))
@@ -159,14 +157,14 @@ def test_interpolates_have_a_number_for_each_sample() -> None:
         assert differs(two_sided(gradient_at(quadratic, wrong)).mean(), right.mean())
 
 
-@pytest.mark.parametrize("probe", [Interpolates(), Perturbed(0.5)])
+@pytest.mark.parametrize("probe", [InterpolatesProbe(), PerturbedProbe(std=0.5)])
 @pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 1, 1, 1), (3, 1, 2, 2)])
 def test_another_count_of_uniforms_is_an_error_and_not_broadcast(
-    probe: Interpolates | Perturbed, shape: tuple[int, ...]
+    probe: InterpolatesProbe | PerturbedProbe, shape: tuple[int, ...]
 ) -> None:
     x = normal(3, 1, 2, 2)
     with pytest.raises(ValueError, match="one number per sample"):
-        probe.points(x, x, uniform(*shape), uniform(3, 1, 2, 2))
+        penalties.points(probe, x, x, uniform(*shape), uniform(3, 1, 2, 2))
 
 
 # --- probes -----------------------------------------------------------------------------------------------------
@@ -177,7 +175,7 @@ def test_another_count_of_uniforms_is_an_error_and_not_broadcast(
 def test_interpolates_lie_on_the_segment(shape: Shape, seed: int) -> None:
     real, fake = normal(*shape, seed=seed), normal(*shape, seed=seed + 1)
     u = uniform(shape[0], seed=seed + 2)
-    points = Interpolates().points(real, fake, u)
+    points = penalties.points(InterpolatesProbe(), real, fake, u)
     to_fake, to_real, whole = (gradient_norm(d).double() for d in (points - fake, points - real, real - fake))
     torch.testing.assert_close(to_fake, u * whole)
     torch.testing.assert_close(to_real, (1 - u) * whole)
@@ -185,20 +183,20 @@ def test_interpolates_lie_on_the_segment(shape: Shape, seed: int) -> None:
 
 def test_interpolates_reach_both_ends() -> None:
     real, fake = normal(2, 1, 3, 3, seed=1), normal(2, 1, 3, 3, seed=2)
-    points = Interpolates().points(real, fake, torch.tensor([0.0, 1.0]))
+    points = penalties.points(InterpolatesProbe(), real, fake, torch.tensor([0.0, 1.0]))
     assert torch.equal(points[0], fake[0]) and torch.equal(points[1], real[1])
 
 
 def test_interpolates_take_fakes_of_another_precision() -> None:
     """A generator under autocast hands out bfloat16."""
     real = normal(2, 1, 3, 3).float()
-    points = Interpolates().points(real, torch.zeros_like(real, dtype=torch.bfloat16), uniform(2))
+    points = penalties.points(InterpolatesProbe(), real, torch.zeros_like(real, dtype=torch.bfloat16), uniform(2))
     assert points.dtype == torch.float32
 
 
 def test_perturbed_points() -> None:
     real, u, noise = normal(4, 3, 5, 2, seed=1), uniform(4, seed=2), uniform(4, 3, 5, 2, seed=3)
-    points = Perturbed(0.25).points(real, torch.zeros_like(real), u, noise)
+    points = penalties.points(PerturbedProbe(std=0.25), real, torch.zeros_like(real), u, noise)
     spread = math.sqrt(real.square().mean() - real.mean() ** 2)
     one_by_one = torch.stack([real[i] + u[i] * 0.25 * spread * noise[i] for i in range(4)])
     torch.testing.assert_close(points, one_by_one)
@@ -207,28 +205,30 @@ def test_perturbed_points() -> None:
 def test_perturbed_is_the_same_on_every_scale_of_pixels() -> None:
     """[-1, 1] or [0, 255]: the points move with the images."""
     real, u, noise = uniform(4, 3, 5, 2, seed=1), uniform(4, seed=2), uniform(4, 3, 5, 2, seed=3)
-    small = Perturbed().points(real, real, u, noise)
-    torch.testing.assert_close(Perturbed().points(255 * real - 3, real, u, noise), 255 * small - 3)
+    small = penalties.points(PerturbedProbe(), real, real, u, noise)
+    torch.testing.assert_close(penalties.points(PerturbedProbe(), 255 * real - 3, real, u, noise), 255 * small - 3)
 
 
-def test_perturbed_says_that_it_needs_noise() -> None:
+def test_only_perturbed_points_need_noise() -> None:
     x = normal(2, 1, 2, 2)
-    assert Perturbed().needs_noise
-    assert not any(probe.needs_noise for probe in (Interpolates(), Real(), Fake()))
+    for probe in (InterpolatesProbe(), RealProbe(), FakeProbe()):
+        penalties.points(probe, x, x, uniform(2))
     with pytest.raises(ValueError, match="noise"):
-        Perturbed().points(x, x, uniform(2))
+        penalties.points(PerturbedProbe(), x, x, uniform(2))
 
 
 def test_probes_of_a_batch_return_it() -> None:
     real, fake = normal(2, 1, 2, 2, seed=1), normal(2, 1, 2, 2, seed=2)
-    assert Real().batch == "real" and Real().points(real, fake, uniform(2)) is real
-    assert Fake().batch == "fake" and Fake().points(real, fake, uniform(2)) is fake
-    assert Interpolates().batch is None and Perturbed().batch is None
+    for probe, batch, images in ((RealProbe(), "real", real), (FakeProbe(), "fake", fake)):
+        assert GradientPenalty(probe, zero_centred, 1.0).batch == batch
+        assert penalties.points(probe, real, fake, uniform(2)) is images
+    for probe in (InterpolatesProbe(), PerturbedProbe()):
+        assert GradientPenalty(probe, two_sided, 1.0).batch is None
 
 
 def test_probes_are_values() -> None:
-    assert Perturbed(0.5) == Perturbed() and hash(Interpolates()) == hash(Interpolates())
-    assert Perturbed(0.5) != Perturbed(0.6)
+    assert PerturbedProbe(std=0.5) == PerturbedProbe() and hash(InterpolatesProbe()) == hash(InterpolatesProbe())
+    assert PerturbedProbe(std=0.5) != PerturbedProbe(std=0.6)
 
 
 # --- second derivatives -----------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def test_penalty_changes_the_weights_under_autocast() -> None:
 @settings(deadline=None)
 @given(every=st.integers(1, 40), weight=st.floats(1e-3, 1e3), cycles=st.integers(1, 5))
 def test_lazy_weight_is_right_on_average(every: int, weight: float, cycles: int) -> None:
-    penalty = GradientPenalty(at=Real(), of=zero_centred, weight=weight, every=every)
+    penalty = GradientPenalty(at=RealProbe(), of=zero_centred, weight=weight, every=every)
     steps = range(every * cycles)
     total = sum(penalty.weight * penalty.every * penalty.due(step) for step in steps)
     assert total / len(steps) == pytest.approx(weight)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kantor.config.io import resolve
 from kantor.config.networks import CriticConfig, DcganCritic, ResnetCritic, UpsamplingCritic
+from kantor.config.objective import InterpolatesProbe, PerturbedProbe, SquaredDrift, WeightClipping
 from kantor.config.optimizer import AdamConfig
 from kantor.config.schema import Config
 from kantor.config.training import EmaConfig
@@ -27,7 +28,7 @@ from kantor.metrics.transport import exact_w2
 from kantor.nets import build_critic, build_generator
 from kantor.nets.layers import MinibatchStddev
 from kantor.objectives import losses, penalties
-from kantor.objectives.constraints import Drift, WeightClipping
+from kantor.objectives.constraints import clip_weights, drift
 from kantor.objectives.objective import build_objective
 from kantor.random import permute
 from kantor.sample.latents import latents
@@ -101,7 +102,7 @@ def _penalties(device: torch.device) -> Errors:
     )
     real, fake = x.detach(), _random(device, *SHAPE, seed=2)
     u = torch.linspace(0, 1, SHAPE[0], device=device)
-    points = penalties.Interpolates().points(real, fake, u)
+    points = penalties.points(InterpolatesProbe(), real, fake, u)
     expected = torch.stack([u[i] * real[i] + (1 - u[i]) * fake[i] for i in range(SHAPE[0])])
     yield (
         "interpolates lie between real and generated images, at one position for each pair",
@@ -109,7 +110,7 @@ def _penalties(device: torch.device) -> Errors:
         1e-6,
     )
     noise = torch.rand(SHAPE, generator=torch.Generator().manual_seed(8)).to(device)
-    actual = penalties.Perturbed(0.5).points(real, fake, u, noise)
+    actual = penalties.points(PerturbedProbe(std=0.5), real, fake, u, noise)
     spread = 0.5 * real.double().var(correction=0).sqrt()
     expected = torch.stack([real[i] + u[i] * spread * noise[i] for i in range(SHAPE[0])])
     yield (
@@ -133,7 +134,7 @@ def _losses(device: torch.device) -> Errors:
         "hinge loss of the critic": (losses.hinge_critic(real, fake), (1 - r).relu() + (1 + f).relu()),
         "relativistic loss of the critic": (losses.relativistic_critic(real, fake), soft(f - r)),
         "relativistic loss of the generator": (losses.relativistic_generator(real, fake), soft(r - f)),
-        "drift": (Drift(0.001)(real, fake), 0.001 * r**2),
+        "drift": (drift(SquaredDrift(weight=0.001), real, fake), 0.001 * r**2),
     }
     for name, (actual, expected) in closed.items():
         yield f"{name} equals its formula", _error(actual, expected), 1e-6
@@ -197,7 +198,7 @@ def _updates(device: torch.device) -> Errors:
         _error(before - layer.weight, 0.01 * torch.sign(gradients[0])),
         1e-6,
     )
-    WeightClipping(0.05)(list(layer.parameters()))
+    clip_weights(WeightClipping(bound=0.05), list(layer.parameters()))
     largest = max(float(p.detach().abs().max()) for p in layer.parameters())
     yield "weight clipping keeps all weights within the bound", max(0.0, largest - 0.05), 1e-8
     half = ema.decay(EmaConfig(half_life_images=1000, warmup=0), 1000, 5000)

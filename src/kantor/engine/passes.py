@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kantor.engine import optimizers
 from kantor.engine.precision import autocast
 from kantor.nets import traits_of
+from kantor.objectives.constraints import drift
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
 from kantor.types import Batch
@@ -67,11 +68,11 @@ def critic_pass(
     """The critic's loss with the penalties that are due, and its gradient."""
     real, fake, points = inputs
     with autocast(fake.device, precision):
-        scores = _Scores(critic, real, fake, watched={p.at.batch for p in due.values() if p.at.batch})
+        scores = _Scores(critic, real, fake, watched={p.batch for p in due.values() if p.batch})
         slopes = {}
         for name, penalty in due.items():
-            if penalty.at.batch is not None:
-                slopes[name] = scores.input_gradient(penalty.at.batch)
+            if penalty.batch is not None:
+                slopes[name] = scores.input_gradient(penalty.batch)
             else:
                 at = points[name].detach().requires_grad_()
                 slopes[name] = input_gradient(critic(at, *conditioning(real)).to(torch.float32), at)
@@ -83,7 +84,7 @@ def critic_pass(
         loss = loss + penalty.every * amounts.mean()
         values |= {f"penalty/{name}": amounts, f"gradient_norm/{name}": gradient_norm(slopes[name])}
     if objective.drift is not None:
-        loss = loss + objective.drift(scores.real, scores.fake).mean()
+        loss = loss + drift(objective.drift, scores.real, scores.fake).mean()
     return _outcome(loss, critic, values)
 
 

@@ -27,7 +27,9 @@ from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
 from kantor.nets import fade, traits_of
 from kantor.nets.layers import reseed_dropout
+from kantor.objectives.constraints import clip_gradients, clip_weights
 from kantor.objectives.objective import Objective
+from kantor.objectives.penalties import points
 from kantor.types import Batch
 
 MAX_GENERATED_AT_ONCE = 512  # in one pass: more is not faster and takes memory
@@ -115,9 +117,9 @@ class Steps:
         """Lowers the critic's loss on `real` and as many generated images."""
         due = {name: p for name, p in self.objective.penalties.items() if p.due(state.counters.critic_steps)}
         reseed_dropout(state.critic, random.derived("critic-dropout", step))
-        probes = [penalty.at for penalty in due.values() if penalty.at.batch is None]
+        probes = [penalty.at.kind for penalty in due.values() if penalty.batch is None]
         uniform = random.uniform("interpolation", step, (len(fake),)) if probes else None
-        noise = random.uniform("noise", step, fake.shape) if any(probe.needs_noise for probe in probes) else None
+        noise = random.uniform("noise", step, fake.shape) if "perturbed" in probes else None
         inputs = CriticStepInputs(real, fake, uniform, noise)
         take = self._take_split_critic_step if self.config.cycle.split_updates else self._take_critic_step
         names = self.recorder(Work(("critic", *due), partial(take, state, due), state), inputs)
@@ -176,7 +178,7 @@ class Steps:
 
     def _apply_to_critic(self, state: State, outcome: Outcome) -> Names:
         if self.objective.gradient_clipping is not None:
-            self.objective.gradient_clipping(outcome.gradients)
+            clip_gradients(self.objective.gradient_clipping, outcome.gradients)
         names = _apply(state, "critic", state.critic_optimizer, outcome)
         self._constrain(state, "after")
         return names
@@ -184,7 +186,7 @@ class Steps:
     def _constrain(self, state: State, when: str) -> None:
         constraint = self.objective.constraint
         if constraint is not None and constraint.when == when:
-            constraint(optimizers.trained(state.critic))
+            clip_weights(constraint, optimizers.trained(state.critic))
 
     # --- what a cycle consists of -----------------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ def _points(due: Penalties, inputs: CriticStepInputs) -> dict[str, Tensor]:
     if inputs.uniform is None:
         return {}
     real, fake, uniform, noise = inputs.real.images, inputs.fake, inputs.uniform, inputs.noise
-    return {name: p.at.points(real, fake, uniform, noise) for name, p in due.items() if p.at.batch is None}
+    return {name: points(p.at, real, fake, uniform, noise) for name, p in due.items() if p.batch is None}
 
 
 def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome: Outcome) -> Names:

@@ -13,7 +13,6 @@ from torch import Tensor
 from kantor.config import objective as options
 from kantor.errors import ConfigError
 from kantor.objectives import losses, penalties
-from kantor.objectives.constraints import Drift, GradientClipping, WeightClipping
 from kantor.objectives.losses import Loss
 from kantor.objectives.penalties import GradientPenalty
 from kantor.registry import own_name
@@ -28,9 +27,7 @@ class Objective:
         critic: (real scores [N], fake scores [N]) -> [N].
         generator: (real scores [N], fake scores [N]) -> [N]; ignores the first unless `generator_needs_real`.
         penalties: gradient penalties by name, without those of weight 0.
-        drift: (real scores [N], fake scores [N]) -> [N], weight included, or None.
-        constraint: called with the critic's parameters at each critic step; or None.
-        gradient_clipping: called with the critic's gradients at each critic step; or None.
+        drift, constraint, gradient_clipping: of the critic, see `objectives.constraints`; None if absent.
         l1: weight of the mean absolute difference to the real image in the generator's loss, for paired images.
         wasserstein: whether mean(real scores) - mean(fake scores) estimates a distance.
         generator_needs_real: whether the generator's step scores real images too.
@@ -39,11 +36,11 @@ class Objective:
     critic: Loss
     generator: Loss
     penalties: Mapping[str, GradientPenalty]
-    drift: Drift | None
-    constraint: WeightClipping | None
+    drift: options.SquaredDrift | None
+    constraint: options.WeightClipping | None
     wasserstein: bool
     generator_needs_real: bool = False
-    gradient_clipping: GradientClipping | None = None
+    gradient_clipping: options.GradientClipping | None = None
     l1: float = 0.0
 
     @property
@@ -95,20 +92,13 @@ _FORMULAS = {
 
 def build_objective(config: options.ObjectiveConfig) -> Objective:
     """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic."""
-    drift, weight_clipping, gradient_clipping = None, None, None
-    if config.drift.kind == "squared" and config.drift.weight > 0:
-        drift = Drift(config.drift.weight, config.drift.of)
-    match config.constraint:
-        case options.WeightClipping(bound=bound, scope=scope, when=when):
-            weight_clipping = WeightClipping(bound, scope, when)
-        case options.GradientClipping(bound=bound):
-            gradient_clipping = GradientClipping(bound)
+    drift, constraint = config.drift, config.constraint
     return Objective(
         **_losses_of(config)._asdict(),
         penalties={name: _penalty(p) for name, p in config.penalties.items() if p.weight > 0},
-        drift=drift,
-        constraint=weight_clipping,
-        gradient_clipping=gradient_clipping,
+        drift=drift if isinstance(drift, options.SquaredDrift) and drift.weight > 0 else None,
+        constraint=constraint if isinstance(constraint, options.WeightClipping) else None,
+        gradient_clipping=constraint if isinstance(constraint, options.GradientClipping) else None,
         l1=config.l1,
     )
 
@@ -202,16 +192,4 @@ def _penalty(config: options.PenaltyConfig) -> GradientPenalty:
         of = partial(of, target=config.target)
     if config.over == "columns":
         of = partial(penalties.by_columns, of=of)
-    return GradientPenalty(_probe(config), of, config.weight, config.every)
-
-
-def _probe(config: options.PenaltyConfig) -> penalties.Probe:
-    match config.at:
-        case options.RealProbe():
-            return penalties.Real()
-        case options.FakeProbe():
-            return penalties.Fake()
-        case options.PerturbedProbe(std=std):
-            return penalties.Perturbed(std)
-        case options.InterpolatesProbe(alpha=alpha, sign=sign):
-            return penalties.Interpolates(alpha, sign == "minus")
+    return GradientPenalty(config.at, of, config.weight, config.every)

@@ -9,94 +9,53 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from kantor.config.objective import FakeProbe, InterpolatesProbe, PerturbedProbe, RealProbe
 from kantor.objectives.losses import at_least_float32
 
 # --- where --------------------------------------------------------------------------------------------------
 
+Probe = RealProbe | FakeProbe | InterpolatesProbe | PerturbedProbe
 
-@dataclass(frozen=True)
-class Probe:
-    """Where the gradient is taken.
 
-    Attributes:
-        batch: the batch that the points are, whose scores are reused without a further pass; else None.
-        needs_noise: whether `points` needs `noise`.
+def points(at: Probe, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Where the gradient is taken, to be scored after `.detach().requires_grad_()`.
+
+    The real and the generated images are those of R1 and R2 (Mescheder et al. 2018, eqs. 9 and 10).
+
+    Interpolates are u real + (1 - u) fake, one u for each sample (Gulrajani et al. 2017, algorithm 1). Quirks of
+    published code, for comparison (docs/quirks.md): u is N(0, 1), so that a point may lie beyond either end; one u for
+    the whole batch; the real images negated, (1 - u) fake - u real.
+
+    Perturbed points are real + u std s noise, with s the standard deviation of all values of the batch and one u for each
+    sample. This follows the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the image to
+    image + 0.5 s U(0, 1). Kodali et al. 2017 write normal noise N(0, c I), with a c for one scale of pixels; relative to
+    s it means the same for every dataset. As in that code, the noise only brightens, and points may leave [-1, 1].
+
+    Args:
+        real, fake: [N, C, H, W].
+        uniform: [N] in [0, 1), one number for each sample.
+        noise: [N, C, H, W] in [0, 1), for perturbed points.
+    Returns:
+        [N, C, H, W].
     """
-
-    batch: ClassVar[Literal["real", "fake"] | None] = None
-    needs_noise: ClassVar[bool] = False
-
-    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        """The points, to be scored after `.detach().requires_grad_()`.
-
-        Args:
-            real, fake: [N, C, H, W].
-            uniform: [N] in [0, 1), one number for each sample.
-            noise: [N, C, H, W] in [0, 1), or None if `needs_noise` is false.
-        Returns:
-            [N, C, H, W].
-        """
-        return real if self.batch == "real" else fake
-
-
-class Real(Probe):
-    """The real images: R1 (Mescheder et al. 2018, eq. 9)."""
-
-    batch = "real"
-
-
-class Fake(Probe):
-    """The generated images: R2 (Mescheder et al. 2018, eq. 10)."""
-
-    batch = "fake"
-
-
-@dataclass(frozen=True)
-class Interpolates(Probe):
-    """u real + (1 - u) fake, one u for each sample (Gulrajani et al. 2017, algorithm 1).
-
-    Attributes:
-        alpha: how u follows from the uniform number of each sample: "uniform" is that number. Quirks of published code,
-            for comparison (docs/quirks.md): "normal" is N(0, 1), so that a point may lie beyond either end; "batch" is
-            one number, the first, for the whole batch.
-        minus: negate the real images, a third quirk: (1 - u) fake - u real.
-    """
-
-    alpha: Literal["uniform", "normal", "batch"] = "uniform"
-    minus: bool = False
-
-    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
-        if self.alpha == "normal":  # the inverse of the normal distribution, which is infinite at 0 and 1
-            uniform = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-7, 1 - 1e-7))
-        elif self.alpha == "batch":
-            uniform = uniform[:1].expand_as(uniform)
-        return torch.lerp(fake.to(real.dtype), -real if self.minus else real, _per_sample(uniform, real))
-
-
-@dataclass(frozen=True)
-class Perturbed(Probe):
-    """real + u std s noise, with s the standard deviation of all values of the batch and one u for each sample.
-
-    This follows the authors' code (github.com/kodalinaveen3/DRAGAN): a point on the line from the image to
-    image + 0.5 s U(0, 1). Kodali et al. 2017 write normal noise N(0, c I), with a c for one scale of pixels; relative to s
-    it means the same for every dataset. As in that code, the noise only brightens, and points may leave [-1, 1].
-
-    Attributes:
-        std: amplitude of the noise in standard deviations of the batch.
-    """
-
-    needs_noise = True
-    std: float = 0.5
-
-    def points(self, real: Tensor, fake: Tensor, uniform: Tensor, noise: Tensor | None = None) -> Tensor:
+    if at.kind == "real":
+        return real
+    if at.kind == "fake":
+        return fake
+    if at.kind == "perturbed":
         if noise is None:
-            raise ValueError("Perturbed needs noise [N, C, H, W] in [0, 1)")
-        return real + _per_sample(uniform, real) * (self.std * real.std(correction=0)) * noise
+            raise ValueError("perturbed points need noise [N, C, H, W] in [0, 1)")
+        return real + _per_sample(uniform, real) * (at.std * real.std(correction=0)) * noise
+    if at.alpha == "normal":  # the inverse of the normal distribution, which is infinite at 0 and 1
+        uniform = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-7, 1 - 1e-7))
+    elif at.alpha == "batch":
+        uniform = uniform[:1].expand_as(uniform)
+    return torch.lerp(fake.to(real.dtype), -real if at.sign == "minus" else real, _per_sample(uniform, real))
 
 
 def _per_sample(numbers: Tensor, like: Tensor) -> Tensor:
@@ -171,6 +130,11 @@ class GradientPenalty:
     of: Callable[[Tensor], Tensor]
     weight: float
     every: int = 1
+
+    @property
+    def batch(self) -> Literal["real", "fake"] | None:
+        """The batch that the points are, whose scores are reused without a further pass; else None."""
+        return self.at.kind if isinstance(self.at, RealProbe | FakeProbe) else None
 
     def due(self, critic_step: int) -> bool:
         """Whether the penalty is applied at this critic step, counted from 0; at step 0 it is."""

@@ -66,28 +66,24 @@ class Recorder:
     """
 
     def __init__(self, backend: CudaGraphs | None = None, note: Callable[[str], None] = lambda line: None) -> None:
-        self._backend, self._note = backend, note
+        self.backend, self._note = backend, note
         self._recordings: dict[Hashable, _Recording] = {}
         self._recorded: tuple[State | None, int] = (None, 0)
 
-    @property
-    def records(self) -> bool:
-        return self._backend is not None
-
     def __call__(self, work: Work[Inputs, Result], inputs: Inputs) -> Result:
         """Does what `work.run(inputs)` does and returns what it returns."""
-        if self._backend is None or work.state.has_dropout:
+        if self.backend is None or work.state.has_dropout:
             return work.run(inputs)
         if self._recorded != (work.state, work.state.loaded):  # recordings hold the tensors of one state
             self._recordings.clear()
-            self._backend.forget()
+            self.backend.forget()
             self._recorded = work.state, work.state.loaded
         recording = self._recordings.setdefault(with_shapes(work.kind, inputs), _Recording())
         recording.calls += 1
         if recording.replay is None:
             if recording.calls <= WARM_UP:
                 return work.run(inputs)
-            return self._record(self._backend, recording, work, inputs)
+            return self._record(self.backend, recording, work, inputs)
         for buffer, value in zip(recording.buffers, tensors_of(inputs), strict=True):
             buffer.copy_(value, non_blocking=True)
         recording.replay()
@@ -124,7 +120,7 @@ class Recorder:
         return result
 
     def _give_up(self, why: str) -> None:
-        self._backend = None
+        self.backend = None
         self._recordings.clear()
         self._note(f"{why}; falling back to eager steps (slower)")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +39,8 @@ class Work(Generic[Inputs, Result]):
     networks: tuple[nn.Module, ...] = ()
 
 
-class Compute(Protocol):
-    """Executes a pass."""
-
-    def __call__(self, work: Work[Inputs, Outcome], inputs: Inputs, /) -> Outcome: ...
+Compute = Callable[[Work[Any, Outcome], Any], Outcome]
+"""Executes a pass."""
 
 
 def micro_batched(compute: Compute, most: int) -> Compute:

@@ -30,16 +30,15 @@ class TrainingProgress:
 
 def steps_in_cycle(config: CycleConfig, cycle: int, epoch: int = 0, epoch_cycle: int = 0) -> tuple[int, int]:
     """(critic steps, generator steps) of a cycle, counted from 0 over the run and in each epoch."""
-    if isinstance(config, OverdoseCycle) and _overdose(config, cycle, epoch, epoch_cycle):
-        return config.overdose_steps, config.generator_steps
+    if isinstance(config, OverdoseCycle):
+        if config.counted == "run":  # as Arjovsky et al. 2017 in their code
+            overdose = cycle < config.first_cycles or cycle % config.every_cycles == 0
+        else:
+            first = epoch == 0 and epoch_cycle < config.first_cycles
+            overdose = first or (epoch_cycle + 1) % config.every_cycles == 0
+        if overdose:
+            return config.overdose_steps, config.generator_steps
     return config.critic_steps, config.generator_steps
-
-
-def _overdose(config: OverdoseCycle, cycle: int, epoch: int, epoch_cycle: int) -> bool:
-    if config.counted == "run":  # as Arjovsky et al. 2017 in their code
-        return cycle < config.first_cycles or cycle % config.every_cycles == 0
-    first = epoch == 0 and epoch_cycle < config.first_cycles
-    return first or (epoch_cycle + 1) % config.every_cycles == 0
 
 
 def learning_rate(config: OptimizerConfig, progress: TrainingProgress, name: str) -> float:

@@ -100,7 +100,7 @@ class State:
         for name, tensor in self.optimizer_tensors().items():
             network, moment = name.partition("/")[0], name.rpartition("/")[2]
             groups.setdefault(f"{network}/{moment}", []).append(tensor)
-        for name, tensor in self.tally.tensors().items():
+        for name, tensor in self.tally.sums.items():
             groups[f"tally/{name}"] = [tensor]
         return groups
 

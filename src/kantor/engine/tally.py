@@ -11,39 +11,35 @@ from torch import Tensor
 class Tally:
     """Means of named numbers between two ticks. Adding never waits for the device.
 
-    `sum` runs on the device, where it can be recorded and replayed; `count` runs on the host.
+    `sum` runs on the device, where it can be recorded and replayed; `count` runs on the host. sums: on the device, by name.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._dtype = torch.float32 if device.type == "mps" else torch.float64
         self._device = device
-        self._sums: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def sum(self, name: str, values: Tensor) -> None:
         """Adds the mean of `values`, always to the same tensor."""
         mean = values.detach().to(self._dtype).mean()
-        if name not in self._sums:
-            self._sums[name] = torch.zeros((), dtype=self._dtype, device=self._device)
-        self._sums[name] += mean
+        if name not in self.sums:
+            self.sums[name] = torch.zeros((), dtype=self._dtype, device=self._device)
+        self.sums[name] += mean
 
     def count(self, names: Iterable[str]) -> None:
         """Counts one more mean in the sum of each name."""
         for name in names:
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The sums on the device, by name."""
-        return dict(self._sums)
-
     def read(self) -> dict[str, tuple[float, int]]:
         """Returns (sum, count) by name: one copy from the device."""
         names = sorted(self._counts)
-        sums = torch.stack([self._sums[name] for name in names]).tolist() if names else []
+        sums = torch.stack([self.sums[name] for name in names]).tolist() if names else []
         return {name: (total, self._counts[name]) for name, total in zip(names, sums, strict=True)}
 
     def clear(self) -> None:
-        for total in self._sums.values():
+        for total in self.sums.values():
             total.zero_()
         self._counts.clear()
 

@@ -206,33 +206,27 @@ def _layout(tensor: Tensor) -> Layout:
     return tensor.shape, tensor.stride()
 
 
+# --- average pooling ------------------------------------------------------------------------------------------------
+
+
 class AveragePool(Function):
-    """Means over patches of `kernel` pixels that do not overlap. Linear, so its second derivative is zero."""
+    """Means over patches of `kernel` pixels that do not overlap, or, given the layout of its input, the transpose.
+
+    Both are linear: each is the other's derivative.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernel: tuple[int, int], like: Layout | None) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.like, ctx.kernel = _layout(x), kernel
-        return torch.nn.functional.avg_pool2d(x, kernel)
+        ctx.kernel, ctx.like = kernel, _layout(x) if like is None else None
+        if like is None:
+            return torch.nn.functional.avg_pool2d(x, kernel)
+        image = torch.empty_strided(*like, dtype=x.dtype, device=x.device)  # only shape and strides are used
+        return cast(Tensor, _average_pool_backward(x, image, kernel, kernel, (0, 0), False, True, None))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:
-        return (None if grad is None else run(AveragePoolInput, grad, ctx.like, ctx.kernel)), None
-
-
-class AveragePoolInput(Function):
-    """The transpose of `AveragePool`."""
-
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor, like: Layout, kernel: tuple[int, int]) -> Tensor:
-        ctx.set_materialize_grads(False)
-        ctx.kernel = kernel
-        x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only shape and strides are used
-        return cast(Tensor, _average_pool_backward(grad, x, kernel, kernel, (0, 0), False, True, None))
-
-    @staticmethod
-    def backward(ctx: Any, more: Tensor | None) -> tuple[Tensor | None, None, None]:
-        return (None if more is None else run(AveragePool, more, ctx.kernel)), None, None
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None, None]:
+        return (None if grad is None else run(AveragePool, grad, ctx.kernel, ctx.like)), None, None
 
 
 # --- activations ----------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def average_pool(x: Tensor, kernel: tuple[int, int]) -> Tensor:
     """Means over patches of `kernel` pixels; incomplete patches at the far edges are dropped."""
     if not _differentiated(x):
         return nn.functional.avg_pool2d(x, kernel)
-    return run(AveragePool, x, kernel)
+    return run(AveragePool, x, kernel, None)
 
 
 def leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:

@@ -34,8 +34,7 @@ def transposed_padding(size: int, kernel: int) -> Pads:
     A transposed convolution is the gradient of a convolution: if that reaches `before` pixels to the near side of its
     output, this one reaches as many to the far side. So an even kernel is padded the other way round: 4 by (2, 1).
     """
-    before, after = same_padding(size, kernel, 1)
-    return after, before
+    return same_padding(size, kernel, 1)[::-1]
 
 
 def _inside_or_before(rows: Pads, columns: Pads) -> tuple[Size, nn.Module]:

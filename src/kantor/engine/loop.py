@@ -55,11 +55,9 @@ def crossed(before: int, after: int, every: int) -> bool:
 
 
 def _penalties_together(means: Mapping[str, float]) -> dict[str, float]:
-    """Replaces "penalty/NAME" by the sum of all penalties, "gradient_norm/NAME" by the mean of all norms.
-
-    Each is a mean over its own steps: lazy ones are measured less often.
-    """
+    """Replaces "penalty/NAME" by the sum of all penalties, "gradient_norm/NAME" by the mean of all norms."""
     values = {name: value for name, value in means.items() if "/" not in name}
+    # each is a mean over its own steps: lazy ones are measured less often
     penalties = [value for name, value in means.items() if name.startswith("penalty/")]
     norms = [value for name, value in means.items() if name.startswith("gradient_norm/")]
     if penalties:
@@ -162,11 +160,7 @@ class Loop:
         return requests + self._judge(skipped)
 
     def _judge(self, skipped: Mapping[str, tuple[float, int]]) -> list[events.Request]:
-        """Reports steps skipped for gradients that were not finite; ends the run if a network takes no others.
-
-        Args:
-            skipped: (steps skipped, steps) of each network since the last tick.
-        """
+        """Judges (steps skipped, steps) of each network since the last tick; ends the run if one takes no step at all."""
         counters = self.state.counters
         hopeless = any(0 < count == total for total, count in skipped.values())
         counters.skipped_ticks = counters.skipped_ticks + 1 if hopeless else 0
@@ -191,10 +185,7 @@ class Loop:
         return self.bus.emit(events.Sampled(images_seen, self._epoch(), fixed, random))
 
     def _score(self, before: int, after: int) -> events.Scored | events.Found | None:
-        """Scores at multiples of `score_images` and at the end.
-
-        A failure, of custom features for example, costs nothing but the scores.
-        """
+        """Scores if they are due. A failure, of custom features for example, costs nothing but the scores."""
         every, last = self.plan.score_images, after >= self.plan.total_images
         if self.score is None or not every or not (last or crossed(before, after, every)):
             return None

@@ -106,11 +106,9 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, ten
 
 
 def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """`value` on the parameter's device, with its strides.
-
-    Fused optimizers ignore strides: a contiguous gradient, which double backward returns, or a moment out of a file
-    would be applied to the wrong weights of a channels-last parameter.
-    """
+    """`value` on the parameter's device, with its strides."""
+    # fused optimizers ignore strides: a contiguous gradient, which double backward returns, or a moment out of a file
+    # would be applied to the wrong weights of a channels-last parameter
     if value.device == parameter.device and value.stride() == parameter.stride():
         return value
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -144,13 +144,9 @@ def _twice(tensor: Tensor | None) -> Tensor | None:
 
 
 class _Scores:
-    """Scores of a real and a generated batch, float32 [N] each.
+    """Scores of a real and a generated batch, float32 [N] each, and their input gradients for those in `watched`.
 
-    Both share one pass, unless the critic mixes the batch, or the input gradient of only one of them will be needed. R1
-    and R2 are taken on these very scores.
-
-    Args:
-        watched: of "real" and "fake", those whose input gradients will be asked for: they need no pass of their own.
+    Both share one pass, unless the critic mixes the batch, or the input gradient of only one of them is needed.
     """
 
     def __init__(self, critic: nn.Module, real: Batch, fake: Tensor, watched: set[str]) -> None:

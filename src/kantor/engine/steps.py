@@ -199,10 +199,7 @@ class Steps:
         return steps_in_cycle(self.config.cycle, counters.cycle, epoch, counters.epoch_cycle - 1)
 
     def _critic_steps_at_once(self, state: State) -> int:
-        """Critic steps whose images are generated in one pass: the generator does not change between them.
-
-        One where the generator mixes the images of a batch.
-        """
+        """Critic steps whose images are generated in one pass: the generator does not change between them."""
         if traits_of(state.generator).mixes_batch or self.config.cycle.reuse == "everything":
             return 1
         train = self.config.train

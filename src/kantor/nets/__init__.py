@@ -32,8 +32,6 @@ CRITICS: dict[str, Build] = {
 OWN_GENERATORS: dict[str, Build] = {}
 OWN_CRITICS: dict[str, Build] = {}
 
-_FOREIGN_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-
 
 def build_generator(
     config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
@@ -148,7 +146,7 @@ def _initialised(part: str, build: Build, config: Any, spec: ImageSpec, classes:
         make = functools.partial(_build_custom, part, build) if config.kind == "custom" else build
         network = make(config, spec, classes)
     for layer in network.modules():
-        if isinstance(layer, _FOREIGN_DROPOUT) and layer.training and layer.p > 0:
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p > 0:
             what = f"{type(layer).__name__} uses random numbers that a resumed run cannot reproduce"
             raise ConfigError(f"{part}.kind", what, "use kantor.Dropout(rate) instead")
     if config.equalised:

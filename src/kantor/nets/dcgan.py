@@ -17,10 +17,7 @@ from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
-    """Transposed convolutions from a latent to an image.
-
-    (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
-    """
+    """Transposed convolutions from a latent to an image: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
 
     def __init__(self, config: DcganGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
@@ -44,10 +41,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Strided convolutions from an image to a score.
-
-    (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
-    """
+    """Strided convolutions from an image to a score: (x [N, C, H, W], labels [N] or None) -> [N], unbounded."""
 
     def __init__(self, config: DcganCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()

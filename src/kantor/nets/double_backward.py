@@ -52,10 +52,9 @@ def run(operator: type[Function], *arguments: Any) -> Tensor:
 
 
 def _needed(ctx: Any, argument: int) -> bool:
-    """Whether this backward pass needs the gradient of an argument.
+    """Whether this backward pass needs the gradient of an argument; `ctx.needs_input_grad` says whether it has one.
 
-    `ctx.needs_input_grad` only says whether the argument has one. A gradient with respect to images does not need those of
-    the weights, which are a third of all work.
+    A gradient with respect to images does not need those of the weights, which are a third of all work.
     """
     if not ctx.needs_input_grad[argument]:
         return False

@@ -19,10 +19,7 @@ Size = tuple[int, int]
 
 
 class Generator(nn.Module):
-    """Residual blocks from a latent to an image, each doubling the size.
-
-    (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
-    """
+    """Residual blocks from a latent to an image: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
 
     def __init__(self, config: ResnetGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
@@ -46,10 +43,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Residual blocks from an image to a score.
-
-    (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
-    """
+    """Residual blocks from an image to a score: (x [N, C, H, W], labels [N] or None) -> [N], unbounded."""
 
     def __init__(self, config: ResnetCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()

@@ -24,10 +24,7 @@ ACTIVATIONS = {"relu": ops.relu, "leaky-relu": ops.leaky_relu}
 
 
 class Generator(progressive.Fading):
-    """A dense layer, then convolutions from its few pixels to an image.
-
-    (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
-    """
+    """A dense layer, then convolutions from its few pixels: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
 
     def __init__(self, config: StackGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__(config)
@@ -71,10 +68,7 @@ class Generator(progressive.Fading):
 
 
 class Critic(progressive.Fading):
-    """Convolutions from an image, then a dense layer that outputs the score.
-
-    (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
-    """
+    """Convolutions, then a dense layer that outputs the score: (x [N, C, H, W], labels [N] or None) -> [N], unbounded."""
 
     def __init__(self, config: StackCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__(config)
@@ -113,11 +107,7 @@ class Critic(progressive.Fading):
 
 
 def _sizes(config: StackGenerator, spec: ImageSpec) -> list[Size]:
-    """Input size of each layer, and the size of the image.
-
-    Raises:
-        ConfigError: the layers do not end at the size of the image, or a layer cannot be built.
-    """
+    """Input size of each layer, and the size of the image, at which the layers must end."""
     sizes: list[Size] = [config.base[:2]]
     for number, layer in enumerate(config.layers):
         _check_layer(layer, sizes[-1], f"generator.layers.{number}")

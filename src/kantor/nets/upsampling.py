@@ -16,10 +16,7 @@ from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
-    """Upsampling and convolutions from a latent to an image.
-
-    (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1].
-    """
+    """Upsampling and convolutions from a latent to an image: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
 
     def __init__(self, config: UpsamplingGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
@@ -45,10 +42,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Convolutions and average pooling from an image to a score.
-
-    (x [N, C, H, W], labels [N] or None) -> [N], unbounded.
-    """
+    """Convolutions and average pooling from an image to a score: (x [N, C, H, W], labels [N] or None) -> [N], unbounded."""
 
     def __init__(self, config: UpsamplingCritic, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()

@@ -121,7 +121,7 @@ def _builder(part: str, config: Any, built_in: dict[str, Build], own: dict[str, 
     if config.name not in own:
         do = f"import the Python module that calls kantor.{part}({config.name!r}) first, and run from Python"
         raise ConfigError(f"{part}.name", f"{config.name} is neither built in nor registered", do)
-    return own[config.name]
+    return functools.partial(_build_custom, part, own[config.name])
 
 
 def fade(network: nn.Module, images_seen: int) -> None:
@@ -143,8 +143,7 @@ def traits_of(network: nn.Module) -> Traits:
 def _initialised(part: str, build: Build, config: Any, spec: ImageSpec, classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # a custom network may use random numbers that `initialise` does not set
         torch.manual_seed(derive(seed, f"built/{part}"))
-        make = functools.partial(_build_custom, part, build) if config.kind == "custom" else build
-        network = make(config, spec, classes)
+        network = build(config, spec, classes)
     for layer in network.modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p > 0:
             what = f"{type(layer).__name__} uses random numbers that a resumed run cannot reproduce"

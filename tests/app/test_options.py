@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Literal
 
 import pytest
 import typer
@@ -16,7 +17,7 @@ from kantor.api.evaluation import EvaluateKeywords
 from kantor.api.training import TrainKeywords
 from kantor.app import units
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.app.options import Flag, Options, options_of
+from kantor.app.options import Options, option, options_of
 from kantor.app.sampling.options import SonifyOptions
 from kantor.app.training.options import TrainOptions
 from kantor.cli.main import app
@@ -27,13 +28,15 @@ from kantor.errors import ConfigError
 class Example(Options):
     """Options of a job."""
 
-    source: Annotated[str, Flag("Folder of images", positional=True)]
-    images: Annotated[int | None, Flag("Take N images", parse=units.count)] = None
-    size: Annotated[str | None, Flag("Resize images", sets="data.size")] = None
-    compile: Annotated[bool, Flag("Compile", sets="train.compile", on="auto")] = False
-    gutter: Annotated[int, Flag("Leave N pixels", min=0, max=9)] = 2
-    out: Annotated[Path, Flag("Write here", flags=("--out", "-o"))] = Path("out")
-    json: Annotated[bool, Flag("Print JSON", cli_only=True)] = False
+    source: str = option("Folder of images", positional=True)
+    images: int | None = option("Take N images", default=None, parse=units.count)
+    size: str | None = option("Resize images", default=None, sets="data.size")
+    mirror: bool = option("Mirror", default=False, sets="data.mirror")
+    gutter: int = option("Leave N pixels", default=2, min=0, max=9)
+    width: float = option("Draw N pixels", default=1.0, min=0.5)
+    out: Path = option("Write here", default=Path("out"), flags=("--out", "-o"))
+    kind: Literal["good", "bad"] = option("Choose", default="good")
+    json: bool = option("Print JSON", default=False, cli_only=True)
     started_s: float = 0.0
 
 
@@ -46,16 +49,24 @@ def test_options_from_words() -> None:
 
 def test_fields_of_the_configuration_are_those_that_were_given() -> None:
     assert Example(source="fish").fields == {}
-    assert Example(source="fish", size="64", compile=True).fields == {"data.size": "64", "train.compile": "auto"}
+    assert Example(source="fish", size="64", mirror=True).fields == {"data.size": "64", "data.mirror": True}
+    assert TrainOptions(compile=True).fields == {"train.compile": "auto"}
+    assert TrainOptions(batch=4).fields == {"train.batch": 4}
+    assert TrainOptions(batch="auto").fields == {}
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ({"images": "lots"}, "images lots: is not a number of images"),
-        ({"size": "7"}, "size: data.size: '7' cannot be used; both sides must lie between 8 and 1024"),
-        ({"gutter": 10}, "gutter 10: is not a number of at least 0 and at most 9"),
-        ({"gutter": "much"}, "gutter much: is not a number"),
+        ({"images": "lots"}, "images lots: is not a number; write for example 200000 or 200k"),
+        ({"size": "7"}, "size 7: cannot be used; both sides must lie between 8 and 1024"),
+        ({"gutter": 10}, "gutter 10: is out of range; choose a number from 0 to 9"),
+        ({"gutter": "much"}, "gutter much: is not a whole number; write a whole number"),
+        ({"gutter": "1.5"}, "gutter 1.5: is not a whole number"),
+        ({"width": 0}, "width 0: is out of range; choose a number of at least 0.5"),
+        ({"width": "inf"}, "width inf: is out of range"),
+        ({"width": "wide"}, "width wide: is not a number"),
+        ({"kind": "god"}, 'kind god: is not one of its values; did you mean "good"?'),
     ],
 )
 def test_errors_name_the_word_or_the_flag(words: dict[str, Any], says: str) -> None:
@@ -78,7 +89,7 @@ def test_words_that_nobody_declared(word: str) -> None:
     [(kantor.train, TrainOptions, TrainKeywords), (kantor.evaluate, EvaluateOptions, EvaluateKeywords)],
 )
 def test_python_takes_what_is_declared(function: Any, options: type[Options], keywords: Any) -> None:
-    declared = {o.word: o for o in options_of(options) if not o.flag.cli_only}
+    declared = {o.word: o for o in options_of(options) if not o.cli_only}
     parameters = inspect.signature(function).parameters
     assert declared.keys() <= parameters.keys()
     own = {name for name, parameter in parameters.items() if parameter.annotation is not inspect.Parameter.empty}
@@ -104,6 +115,31 @@ def test_a_run_resumes_with_its_own_configuration() -> None:
 @pytest.mark.parametrize(("mode", "name"), [("grey", "gray"), ("color", "colour"), ("stacked", "stacked")])
 def test_both_spellings_of_a_mode(mode: str, name: str) -> None:
     assert SonifyOptions.from_words({"source": "fish", "out": "sounds", "mode": mode}).mode == name
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"max_bad": "abc"}, "--max-bad abc: cannot be used; write a fraction, such as 0.05, or a percentage"),
+        ({"max_bad": "200%"}, "--max-bad 200%: cannot be used; write a fraction below 1"),
+        ({"fit": "foo"}, "--fit foo: is not one of its values; choose one of: contain, cover, "),
+        ({"kimg": "0"}, "--kimg 0: is too small; write for example 200 for 200,000 images"),
+        ({"images": "0"}, "--images 0: is too small; write for example 200000 or 200k"),
+        ({"seed": str(2**63)}, f"--seed {2**63}: is out of range; choose a number from 0 to 9,223,372,036,854,775,807"),
+    ],
+)
+def test_messages_name_the_flag_and_its_value(words: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainOptions.from_words(words, as_flags=True)
+    assert str(caught.value).startswith(says)
+
+
+@pytest.mark.parametrize("command", ["", "train", "walk", "evaluate"])
+def test_help_shows_no_types_of_python(command: str) -> None:
+    group = typer.main.get_command(app)
+    shown = group.commands[command] if command else group  # type: ignore[attr-defined]
+    text = shown.get_help(shown.make_context("kantor", [], resilient_parsing=True))
+    assert not re.search("<bool>|<str>|<=", text)
 
 
 def test_thousands_of_images() -> None:

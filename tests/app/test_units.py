@@ -14,7 +14,7 @@ from kantor.errors import ConfigError
     ("parse", "value", "result"),
     [
         (units.count, "200000", 200_000), (units.count, "200k", 200_000), (units.count, "0.2M", 200_000),
-        (units.count, "1_000", 1000), (units.count, "1,000", 1000), (units.count, 64, 64), (units.count, 2**53, 2**53),
+        (units.thousands, "2.5", 2500), (units.count, "1_000", 1000), (units.count, "1,000", 1000), (units.count, 64, 64), (units.count, 2**53, 2**53),
         (units.duration_s, "90s", 90), (units.duration_s, "10 min", 600), (units.duration_s, "1h30m", 5400),
         (units.duration_s, "2d", 172_800), (units.duration_s, 12.5, 12.5),
         (units.batch, "64", 64), (units.batch, 64, 64), (units.batch, "auto", "auto"),
@@ -32,9 +32,9 @@ def test_what_is_read(parse: Any, value: Any, result: Any) -> None:
 @pytest.mark.parametrize(
     ("parse", "value", "says"),
     [
-        (units.count, "lots", "--flag lots: is not a number of images; write for example 200000 or 200k"),
-        (units.count, "0", "is not a number"), (units.count, 0, "is not a number"), (units.count, -5, "is not a number"),
-        (units.count, float("nan"), "is not a number"), (units.count, 2**54, "is not a number"),
+        (units.count, "lots", "--flag lots: is not a number; write for example 200000 or 200k"),
+        (units.count, "0", "is too small"), (units.count, 0, "is too small"), (units.count, -5, "is too small"),
+        (units.count, float("nan"), "is not a number"), (units.count, 2**54, "is too large"), (units.thousands, "0.0001", "is too small"),
         (units.duration_s, "soon", "--flag soon: is not a duration; write for example 90s, 10m or 1h30m"),
         (units.duration_s, "0s", "leaves no time"), (units.duration_s, -1, "leaves no time"),
         (units.duration_s, float("nan"), "leaves no time"), (units.duration_s, float("inf"), "more than ten years"),

@@ -47,12 +47,12 @@ def test_the_tables_of_flags_are_those_of_the_declarations(options: type[Options
     rows = re.findall(r"^\| (`--[^|]*) \|\s*([^|]*?)\s*\|", section, re.MULTILINE)
     rows_of = {flag: row for row in rows for flag in re.findall(r"--[\w-]+", row[0])}
     for option in options_of(options):
-        if option.flag.positional or option.flag.hidden:
+        if option.positional or option.hidden:
             continue
         flags, default = rows_of[option.flags[0]]
         if flags.count("--") > len(option.flags):
             continue
-        value = f" {option.flag.metavar}" if option.flag.metavar else ""
+        value = f" {option.metavar}" if option.metavar else ""
         assert flags == ", ".join(f"`{flag}{value}`" for flag in option.flags)
         required, off = option.default is dataclasses.MISSING, option.default is False
         assert default.replace("`", "") == ("required" if required else "off" if off else option.default_text), flags

@@ -189,7 +189,7 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--seeds", "3", "--out", "a.gif"], 2, "a walk needs two seeds or more"),
+        (["--seeds", "3", "--out", "a.gif"], 2, "a walk needs two or more seeds"),
         (["--seeds", "3,x", "--out", "a.gif"], 2, '"x" is not a seed'),
         (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png"),
         (["--seeds", "3,4", "--out", "there.gif"], 2, "exists already"),

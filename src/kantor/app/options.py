@@ -1,6 +1,6 @@
 """Options of jobs: each is declared once, as a field of a dataclass, for the command line, Python and the docs.
 
-count: Annotated[int, Flag("Generate this many images", min=1)] = 64
+count: int = option("Generate N images", "N", default=64, min=1)
 """
 
 from __future__ import annotations
@@ -8,29 +8,29 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from kantor.app import units
-from kantor.errors import nearest
+from kantor.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
-class Flag:
-    """How a user gives the field of an options class that it annotates.
+class Option:
+    """How a user gives a field of an options class.
 
     Attributes:
         help: what the option does: verb first, one clause.
-        flags: spellings on the command line; () makes one from the word.
-        word: keyword in Python; "" is the name of the field.
-        metavar: what stands for the value in the help; "" names its type.
+        metavar: what stands for the value in the help; "" for a switch.
+        name: of the field; type: of its value; default: MISSING if it is required, None if it is made.
+        word: keyword in Python, unless it is the name.
+        flags: spellings on the command line, unless there is one, made from the word.
         sets: dotted field of the configuration that the value goes to.
-        on: what a switch sets there.
         parse: (value, where) -> value of the field, from text (command line) or from what Python gives.
-        type: what the command line takes, where the field holds something else.
+        repeat: may be given several times on the command line.
         min, max: bounds, inclusive.
-        default: what happens without it, in a few words, where the default of the field does not say so.
+        otherwise: what happens without it, in a few words, where the default does not say so.
         complete: the function of kantor.cli.completion that offers values.
         positional: an argument without a flag.
         hidden: left out of the help.
@@ -38,66 +38,52 @@ class Flag:
     """
 
     help: str
-    flags: tuple[str, ...] = ()
-    word: str = ""
     metavar: str = ""
-    sets: str = ""
-    on: Any = True
-    parse: Callable[[Any, str], Any] | None = None
+    name: str = ""
     type: Any = None
+    default: Any = None
+    word: str = ""
+    flags: tuple[str, ...] = ()
+    sets: str = ""
+    parse: Callable[[Any, str], Any] | None = None
+    repeat: bool = False
     min: float | None = None
     max: float | None = None
-    default: str = ""
+    otherwise: str = ""
     complete: str = ""
     positional: bool = False
     hidden: bool = False
     cli_only: bool = False
 
-
-@dataclass(frozen=True)
-class Option:
-    """A declared option.
-
-    Attributes:
-        name: of the field; type: of its value; default: dataclasses.MISSING if it is required, None if it is made.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    flag: Flag
-
-    @property
-    def word(self) -> str:
-        return self.flag.word or self.name
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        return self.flag.flags or (f"--{self.word.replace('_', '-')}",)
-
     @property
     def default_text(self) -> str:
         """What happens without the option; "" if that goes without saying."""
-        if self.flag.default or isinstance(self.default, bool):
-            return self.flag.default
+        if self.otherwise or isinstance(self.default, bool):
+            return self.otherwise
         if isinstance(self.default, int | float):
             return f"{self.default:,}" if isinstance(self.default, int) else f"{self.default:g}"
         return str(self.default) if isinstance(self.default, str | Path) else ""
 
     def read(self, value: Any, where: str) -> Any:
         """The value of the field. Raises ConfigError, with `where` in it, if `value` cannot be used."""
-        if self.flag.parse is not None:
-            value = self.flag.parse(value, where)
-        elif Path in (self.type, *get_args(self.type)):
+        types = {self.type, *get_args(self.type)}
+        if self.parse is not None:
+            value = self.parse(value, where)
+        elif Path in types:
             value = Path(value)
-        units.require_between(value, self.flag.min, self.flag.max, where)
-        if self.flag.sets:
-            _check_field(self.flag.sets, self.setting(value), where)
+        elif types & {int, float} and str not in types:
+            value = units.number(value, where, int in types, self.min, self.max)
+        if get_origin(self.type) is Literal and value not in get_args(self.type):
+            raise ConfigError(f"{where} {value}", "is not one of its values", nearest(str(value), get_args(self.type)))
+        if self.sets:
+            _check_field(self.sets, value, where)
         return value
 
-    def setting(self, value: Any) -> Any:
-        """What the field of the configuration becomes."""
-        return self.flag.on if value is True else value
+
+def option(help: str, metavar: str = "", *, default: Any = MISSING, default_factory: Any = MISSING, **more: Any) -> Any:
+    """A field of an options class; `more` are attributes of `Option`."""
+    factory = {} if default_factory is MISSING else {"default_factory": default_factory}
+    return dataclasses.field(default=default, metadata={"option": Option(help, metavar, **more)}, **factory)
 
 
 class Options:
@@ -113,7 +99,7 @@ class Options:
         Raises:
             ConfigError: a value cannot be used. TypeError: there is no such keyword.
         """
-        declared = {o.word: o for o in options_of(cls) if as_flags or not o.flag.cli_only}
+        declared = {o.word: o for o in options_of(cls) if as_flags or not o.cli_only}
         for word in words.keys() - declared.keys():
             raise TypeError(f"there is no argument {word!r}; {nearest(word, declared)}")
         given = {declared[word]: value for word, value in words.items() if value is not None}
@@ -122,7 +108,7 @@ class Options:
     @property
     def fields(self) -> dict[str, Any]:
         """Dotted fields of the configuration that these options set. A switch that is off sets none."""
-        values = {o.flag.sets: o.setting(getattr(self, o.name)) for o in options_of(type(self)) if o.flag.sets}
+        values = {o.sets: getattr(self, o.name) for o in options_of(type(self)) if o.sets}
         return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
@@ -132,30 +118,39 @@ def describe(function: Callable[..., Any], cls: type[Options]) -> None:
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     lines, keywords = [], []
     for option in options_of(cls):
-        if option.flag.positional or option.flag.cli_only or option.word in signature.parameters:
+        if option.positional or option.cli_only or option.word in signature.parameters:
             continue
         keywords.append(inspect.Parameter(option.word, inspect.Parameter.KEYWORD_ONLY, default=option.default))
         default = f" [default: {option.default_text}]" if option.default_text else ""
-        lines.append(f"{option.word}: {option.flag.help[0].lower()}{option.flag.help[1:]}{default}.")
+        lines.append(f"{option.word}: {option.help[0].lower()}{option.help[1:]}{default}.")
     function.__dict__["__signature__"] = signature.replace(parameters=[*own, *keywords])
     function.__doc__ = (function.__doc__ or "").replace("{options}", "\n        ".join(lines))
 
 
 def options_of(cls: type) -> tuple[Option, ...]:
-    """What a class of options declares, in order; fields without a `Flag` are not for users."""
-    hints = get_type_hints(cls, include_extras=True)
-    declared = []
-    for field in dataclasses.fields(cls):
-        type_, *notes = get_args(hints[field.name])[:2] if hasattr(hints[field.name], "__metadata__") else (None,)
-        default = None if field.default_factory is not dataclasses.MISSING else field.default
-        declared += [Option(field.name, type_, default, note) for note in notes if isinstance(note, Flag)]
-    return tuple(declared)
+    """What a class of options declares: its own fields, then those of its bases, each in order."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    types = get_type_hints(cls)
+    names = dict.fromkeys(name for owner in cls.__mro__ for name in inspect.get_annotations(owner))
+    options = []
+    for name in names:
+        if (declared := fields[name].metadata.get("option")) is not None:
+            word = declared.word or name
+            flags = declared.flags or (f"--{word.replace('_', '-')}",)
+            default = fields[name].default if fields[name].default_factory is MISSING else None
+            options.append(
+                dataclasses.replace(declared, name=name, type=types[name], default=default, word=word, flags=flags)
+            )
+    return tuple(options)
 
 
 def _check_field(name: str, value: Any, where: str) -> None:
-    """Checks one field by itself, so that an error names the flag."""
+    """Checks one field of the configuration by itself, so that an error names the flag."""
     from kantor.config.io import layered
     from kantor.config.schema import Config
 
     section, _, field = name.partition(".")
-    layered(Config(), {section: {field: value}}, where)
+    try:
+        layered(Config(), {section: {field: value}}, where)
+    except ConfigError as error:
+        raise ConfigError(f"{where} {value}", error.what.removeprefix(f"{value!r} "), error.do) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -35,13 +36,21 @@ def duration_s(value: str | float, where: str) -> float:
 
 def count(value: str | float, where: str) -> int:
     """200000: of a number, or of "200000", "200k" or "0.2M"."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", value.lower().replace(",", "").replace("_", ""))
-        number = float(match[1]) * _MULTIPLES[match[2]] if match else 0.0
-    else:
-        number = value
+    return _images(value, where, 1, "write for example 200000 or 200k")
+
+
+def thousands(value: str | float, where: str) -> int:
+    """2500: of 2.5 or "2.5"."""
+    return _images(value, where, 1000, "write for example 200 for 200,000 images")
+
+
+def _images(value: str | float, where: str, unit: int, do: str) -> int:
+    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", str(value).lower().replace(",", "").replace("_", ""))
+    if match is None:
+        raise ConfigError(f"{where} {value}", "is not a number", do)
+    number = float(match[1]) * _MULTIPLES[match[2]] * unit
     if not 1 <= number <= LARGEST_COUNT:
-        raise ConfigError(f"{where} {value}", "is not a number of images", "write for example 200000 or 200k")
+        raise ConfigError(f"{where} {value}", "is too small" if number < 1 else "is too large", do)
     return int(number)
 
 
@@ -133,13 +142,15 @@ def name(value: Any, where: str = "") -> str:
     return str(getattr(value, "path", value))
 
 
-def require_between(value: Any, least: float | None, most: float | None, where: str) -> None:
-    """Raises ConfigError if `value` is not a number, or out of bounds; None means no bound."""
-    if least is None and most is None:
-        return
+def number(value: Any, where: str, whole: bool, least: float | None, most: float | None) -> float:
+    """A number, whole or not, within bounds; None means no bound."""
+    try:
+        result = float(value) if not whole else int(value) if isinstance(value, str) else operator.index(value)
+    except (TypeError, ValueError):
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(f"{where} {value}", f"is not {kind}", f"write {kind}") from None
     low, high = -math.inf if least is None else least, math.inf if most is None else most
-    if isinstance(value, str) or not low <= value <= high:
-        bounds = " and ".join(
-            f"at {word} {bound:,}" for word, bound in (("least", least), ("most", most)) if bound is not None
-        )
-        raise ConfigError(f"{where} {value}", f"is not a number of {bounds}", "choose another one")
+    if not low <= result <= high or not math.isfinite(result):
+        bounds = f"of at least {low:,}" if most is None else f"from {low:,} to {most:,}"
+        raise ConfigError(f"{where} {value}", "is out of range", f"choose a number {bounds}")
+    return result

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
+from dataclasses import MISSING
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from kantor.app.options import Option, Options, options_of
 from kantor.cli import completion
 
 T = TypeVar("T", bound=Options)
+MOST_TO_SHOW = 1_000_000  # bounds above it are no help
+
+
+class Group(TyperGroup):
+    """Commands and their shared flags, without types in the help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class Command(TyperCommand):
+    """A command without types in the help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """Takes away what Typer shows next to arguments and switches: <str>, <bool>."""
+    for param in params:
+        if param.metavar is None or param.param_type_name == "argument":
+            param.display_type_rich = lambda ctx: ""
+    return params
 
 
 def add_command(app: typer.Typer, options: type[T], run: Callable[[T], int | None]) -> None:
@@ -25,36 +49,34 @@ def add_command(app: typer.Typer, options: type[T], run: Callable[[T], int | Non
     command.__dict__["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = run.__doc__
-    app.command(run.__name__)(command)
+    app.command(run.__name__, cls=Command)(command)
 
 
 def _parameter(option: Option) -> inspect.Parameter:
-    """What Typer makes a flag, or an argument, of."""
-    flag, default = option.flag, option.default
-    type_ = flag.type or (str if flag.parse else option.type)
-    required = default is dataclasses.MISSING
-    if not required and (default is None or flag.parse or flag.type):  # the class fills in its default
-        default, type_ = None, type_ | None
+    """What Typer makes a flag, or an argument, of; `Option.read` reads its text, and the class fills in its default."""
+    type_: Any = bool if option.type is bool else list[str] if option.repeat else str
+    required = option.default is MISSING
     shared: dict[str, Any] = {
         "help": _help(option),
-        "metavar": flag.metavar or None,
+        "metavar": option.metavar or None,
         "show_default": False,
-        "hidden": flag.hidden,
-        "min": flag.min,
-        "max": flag.max,
-        "autocompletion": getattr(completion, flag.complete) if flag.complete else None,
+        "hidden": option.hidden,
+        "autocompletion": getattr(completion, option.complete) if option.complete else None,
     }
-    info = typer.Argument(**shared) if flag.positional else typer.Option(*option.flags, **shared)
-    empty = inspect.Parameter.empty
+    info = typer.Argument(**shared) if option.positional else typer.Option(*option.flags, **shared)
     return inspect.Parameter(
         option.word,
         inspect.Parameter.KEYWORD_ONLY,
-        default=empty if required else default,
-        annotation=Annotated[type_, info],
+        default=inspect.Parameter.empty if required else None,
+        annotation=Annotated[type_ if required else type_ | None, info],
     )
 
 
 def _help(option: Option) -> str:
-    """Help with the default; brackets are escaped from rich's markup."""
-    default = option.default_text
-    return (f"{option.flag.help} [default: {default}]" if default else option.flag.help).replace("[", r"\[")
+    """Help with bounds and default; brackets are escaped from rich's markup."""
+    notes = []
+    if option.min is not None and option.max is not None and option.max <= MOST_TO_SHOW:
+        notes.append(f"{option.min:,} to {option.max:,}")
+    if option.default_text:
+        notes.append(f"default: {option.default_text}")
+    return rf"{option.help} \[{'; '.join(notes)}]" if notes else option.help

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from kantor.app.flags import Device
-from kantor.app.options import Options
+from kantor.app.flags import DeviceOptions
 from kantor.cli.terminal import tell
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceOptions(Options):
-    """Options of `kantor doctor` and `kantor selftest`."""
-
-    device: Device = "auto"
 
 
 def doctor(options: DeviceOptions) -> int:

@@ -17,10 +17,11 @@ from typer.exceptions import TyperException
 from kantor import __version__
 from kantor.app.dataset.options import PackOptions
 from kantor.app.evaluation.options import EvaluateOptions
+from kantor.app.flags import DeviceOptions
 from kantor.app.sampling.options import GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
 from kantor.app.training.options import TrainOptions
-from kantor.cli.command import add_command
-from kantor.cli.doctor import DeviceOptions, doctor
+from kantor.cli.command import Group, add_command
+from kantor.cli.doctor import doctor
 from kantor.cli.evaluate import evaluate
 from kantor.cli.generate import generate
 from kantor.cli.pack import pack
@@ -35,6 +36,7 @@ from kantor.errors import UserError, out_of_memory, printable
 
 app = typer.Typer(
     name="kantor",
+    cls=Group,
     help="Train a Wasserstein GAN on your own pictures, and trust it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

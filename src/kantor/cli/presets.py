@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from kantor.app.options import Flag, Options
+from kantor.app.options import Options, option
 from kantor.cli.terminal import tell
 
 
@@ -13,7 +12,7 @@ from kantor.cli.terminal import tell
 class PresetsOptions(Options):
     """Options of `kantor presets`."""
 
-    name: Annotated[str | None, Flag("Recipe to print", metavar="NAME", complete="presets", positional=True)] = None
+    name: str | None = option("Preset to print", "NAME", default=None, complete="presets", positional=True)
 
 
 def presets(options: PresetsOptions) -> None:

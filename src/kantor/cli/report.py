@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-from kantor.app.flags import Runs
-from kantor.app.options import Flag, Options
+from kantor.app.flags import RunsOptions
+from kantor.app.options import option
 from kantor.cli.terminal import show, tell
 from kantor.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(Options):
+class ReportOptions(RunsOptions):
     """Options of `kantor report`."""
 
-    run: Annotated[str, Flag("Run: directory, number, name or latest", metavar="RUN", complete="runs", positional=True)]
-    table: Annotated[bool, Flag("Print a table of losses instead")] = False
-    epochs: Annotated[bool, Flag("Print one line per epoch, with --table")] = False
-    runs: Runs = Path("runs")
+    run: str = option("Run: directory, number, name or latest", "RUN", complete="runs", positional=True)
+    table: bool = option("Print a table of losses instead", default=False)
+    epochs: bool = option("Print one line per epoch, with --table", default=False)
 
 
 def report(options: ReportOptions) -> None:

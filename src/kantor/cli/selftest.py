@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kantor.cli.doctor import DeviceOptions
+from kantor.app.flags import DeviceOptions
 from kantor.cli.terminal import tell
 
 

@@ -7,7 +7,7 @@ from kantor.cli.terminal import show, show_progress
 
 
 def walk(options: WalkOptions) -> None:
-    """Walk from image to image: a film of the way, or a strip of images.
+    """Walk from image to image: an animation, a video, or a strip of images.
 
     Seeds are those of kantor generate, and the image of each seed is part of the walk.
     """

@@ -37,12 +37,13 @@ def _size(value: Any) -> Any:
 
 def fraction(value: Any) -> Any:
     """Accepts "1%" and 0.01. A bare "1" on the command line is refused: it could mean 1 % or all."""
-    if isinstance(value, str) and value.strip() in ("1", "1.0"):
-        raise ValueError("it may mean 1 % or all of them; write 1% or 100%")
-    if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*%\s*", value):
-        value = float(value.strip(" %")) / 100
-    if isinstance(value, str) and re.fullmatch(r"[\d.]+", value):
-        value = float(value)
+    if isinstance(value, str):
+        text = value.replace(" ", "")
+        if text in ("1", "1.0"):
+            raise ValueError("it may mean 1 % or all of them; write 1% or 100%")
+        if not re.fullmatch(r"[\d.]+%?", text):
+            raise ValueError('write a fraction, such as 0.05, or a percentage, such as "5%"')
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if isinstance(value, int | float) and value > 1:
         raise ValueError('write a fraction below 1, such as 0.05, or a percentage, such as "5%"')
     return value

@@ -5,67 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from kantor.app import units
-from kantor.app.flags import Cache, Channels, Checkpoint, Crop, Device, Fit, MaxBad, Raw, Runs, Size, Truncation
-from kantor.app.options import Flag, Options
+from kantor.app.flags import DataOptions, ModelOptions
+from kantor.app.options import option
 
 DEFAULT_COUNT = 10_000
 
+# What the user reads is on one line, what Kantor does with it on the next.
+# fmt: off
+
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(Options):
+class EvaluateOptions(ModelOptions, DataOptions):
     """Options of `kantor evaluate` and `kantor.evaluate`."""
 
-    subject: Annotated[
-        str,
-        Flag(
-            "Run, checkpoint or generator.safetensors; or images: a folder, archive or packed dataset",
-            word="model",
-            metavar="MODEL|FOLDER",
-            complete="runs",
-            positional=True,
-        ),
-    ]
-    against: Annotated[
-        str | None,
-        Flag("Compare with these real images", metavar="DATA", default="the run's training set"),
-    ] = None
-    metrics: Annotated[
-        Sequence[str] | None,
-        Flag(
-            "Measure these: fd, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic; or all; see docs/scores.md",
-            metavar="LIST",
-            parse=units.names,
-            default="the usual ones",
-        ),
-    ] = None
-    features: Annotated[
-        str, Flag("Extract features with kantor-small, random, or inception:FILE with the weights", metavar="NAME")
-    ] = "kantor-small"
-    count: Annotated[int, Flag("Take at most N images of each kind: 2000, 10k", metavar="N", parse=units.count)] = (
-        DEFAULT_COUNT
+    subject: str = option(
+        "Run, checkpoint or generator.safetensors; or images: a folder, archive or packed dataset", "MODEL|FOLDER",
+        word="model", complete="runs", positional=True,
     )
-    seed: Annotated[int, Flag("Generate other images with another seed", metavar="N", min=0)] = 0
-    held_out: Annotated[bool, Flag("Compare with the held-out set")] = False
-    compare: Annotated[
-        Path | None, Flag("Show what has changed since this scores.json", metavar="FILE", cli_only=True)
-    ] = None
-    size: Size = None
-    crop: Crop = None
-    fit: Fit = None
-    channels: Channels = None
-    max_bad: MaxBad = None
-    truncation: Truncation = 1.0
-    raw: Raw = False
-    checkpoint: Checkpoint = None
-    device: Device = "auto"
-    runs: Runs = Path("runs")
-    cache: Cache = None
-    out: Annotated[
-        Path | None,
-        Flag("Write scores.json and images to this folder", metavar="DIR", default="evaluations in the run"),
-    ] = None
-    json: Annotated[bool, Flag("Print one JSON object and nothing else", cli_only=True)] = False
-    overwrite: Annotated[bool, Flag("Replace an earlier --out")] = False
+    against: str | None = option(
+        "Compare with these real images", "DATA", default=None, otherwise="the run's training set",
+    )
+    metrics: Sequence[str] | None = option(
+        "Measure these: fd, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic; or all; see docs/scores.md",
+        "LIST", default=None, parse=units.names, otherwise="the usual ones",
+    )
+    features: str = option(
+        "Extract features with kantor-small, random, or inception:FILE with the weights", "NAME",
+        default="kantor-small",
+    )
+    count: int = option(
+        "Take at most N images of each kind: 2000, 10k", "N", default=DEFAULT_COUNT, parse=units.count,
+    )
+    seed: int = option("Generate other images with another seed", "N", default=0, min=0)
+    held_out: bool = option("Compare with the held-out set", default=False)
+    compare: Path | None = option("Show what has changed since this scores.json", "FILE", default=None, cli_only=True)
+    out: Path | None = option(
+        "Write scores.json and images to this folder", "DIR", default=None, otherwise="evaluations in the run",
+    )
+    json: bool = option("Print one JSON object and nothing else", default=False, cli_only=True)
+    overwrite: bool = option("Replace an earlier --out", default=False)

@@ -103,7 +103,7 @@ def choose_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) ->
 def _check(options: WalkOptions, seeds: list[int], kind: str) -> None:
     """Raises ConfigError for impossible options, before a model is loaded."""
     if len(seeds) < 2:
-        raise ConfigError("--seeds", "a walk needs two seeds or more", "name them, such as 3,9")
+        raise ConfigError("--seeds", "a walk needs two or more seeds", "name them, such as 3,9")
     if kind not in KINDS:
         raise ConfigError(f"--out {options.out}", "unknown file type", f"choose one of: {', '.join(KINDS)}")
     per_leg, flag = (options.columns, "columns") if kind == ".png" else (options.frames, "frames")

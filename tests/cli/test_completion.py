@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kantor.cli import completion
-from kantor.cli.program import called_as
+from kantor.cli.train import called_as
 from kantor.config.io import overridden, resolve
 
 CODE = "import sys; from kantor.cli.main import main; main()"

@@ -336,7 +336,11 @@ def test_a_rotated_photo_is_heard_upright() -> None:
         (["pipe.png", "--out", "o"], 3, "is not a regular file"),
         (["a.png", "--out", "there"], 2, "a.wav: exists already; choose another --out, or add --overwrite"),
         (["a.png", "--out", "text.png"], 5, "text.png"),
-        (["a.png", "--out", "o", "--mode", "colur"], 2, '--mode colur: is not one of its values; did you mean "colour"?'),
+        (
+            ["a.png", "--out", "o", "--mode", "colur"],
+            2,
+            '--mode colur: is not one of its values; did you mean "colour"?',
+        ),
         (["a.png", "--out", "o", "--mode", "gry"], 2, 'did you mean "gray"?'),
         (["a.png", "--out", "o", "--format", "mp4"], 2, 'did you mean "mp3"?'),
         (["a.png", "--out", "o", "--resolution", "1"], 2, "--resolution"),

@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from kantor.app.options import Option, Options, options_of
+from kantor.app.options import Option, options_of
 from kantor.cli import completion
 
-T = TypeVar("T", bound=Options)
 MOST_TO_SHOW = 1_000_000  # bounds above it are no help
 
 
@@ -39,8 +38,9 @@ def _without_types(params: list[Any]) -> list[Any]:
     return params
 
 
-def add_command(app: typer.Typer, options: type[T], run: Callable[[T], int | None]) -> None:
-    """Adds a command with the name and help of `run`, and with the flags that `options` declares."""
+def add_command(app: typer.Typer, run: Callable[[Any], int | None]) -> None:
+    """Adds a command with the name and help of `run`, and with the flags that its class of options declares."""
+    options = get_type_hints(run)["options"]
 
     def command(**words: Any) -> int | None:
         return run(options.from_words(words, as_flags=True))

@@ -15,23 +15,9 @@ import typer
 from typer.exceptions import TyperException
 
 from kantor import __version__
-from kantor.app.dataset.options import PackOptions
-from kantor.app.evaluation.options import EvaluateOptions
-from kantor.app.flags import DeviceOptions
-from kantor.app.sampling.options import GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
-from kantor.app.training.options import TrainOptions
 from kantor.cli.command import Group, add_command
-from kantor.cli.doctor import doctor
-from kantor.cli.evaluate import evaluate
-from kantor.cli.generate import generate
-from kantor.cli.pack import pack
-from kantor.cli.paint import paint
-from kantor.cli.presets import PresetsOptions, presets
-from kantor.cli.report import ReportOptions, report
-from kantor.cli.selftest import selftest
-from kantor.cli.sonify import sonify
+from kantor.cli.commands import doctor, evaluate, generate, pack, paint, presets, report, selftest, sonify, walk
 from kantor.cli.train import train
-from kantor.cli.walk import walk
 from kantor.errors import UserError, out_of_memory, printable
 
 app = typer.Typer(
@@ -42,17 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-add_command(app, TrainOptions, train)
-add_command(app, PackOptions, pack)
-add_command(app, GenerateOptions, generate)
-add_command(app, WalkOptions, walk)
-add_command(app, PaintOptions, paint)
-add_command(app, SonifyOptions, sonify)
-add_command(app, EvaluateOptions, evaluate)
-add_command(app, ReportOptions, report)
-add_command(app, PresetsOptions, presets)
-add_command(app, DeviceOptions, doctor)
-add_command(app, DeviceOptions, selftest)
+for command in (train, pack, generate, walk, paint, sonify, evaluate, report, presets, doctor, selftest):
+    add_command(app, command)
 
 _SYSTEM_ERRORS = {  # refused by the system, so not our bug; a missing file may be one
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES,

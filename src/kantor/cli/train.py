@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 import typer
 
 from kantor.app.training.options import TrainOptions
-from kantor.cli.program import called_as
 from kantor.cli.terminal import show, show_progress
 
 
@@ -47,3 +47,18 @@ def _ask(question: str) -> bool:
     except (AttributeError, ValueError):  # closed by whoever called us
         return False
     return interactive and typer.confirm(question, default=False)
+
+
+def called_as(argv0: str, on_path: str | None) -> str:
+    """How the program was called, so that commands shown can be copied: "kantor" or "python -m kantor", for example.
+
+    Args:
+        argv0: sys.argv[0].
+        on_path: `kantor` as a shell finds it, or None.
+    """
+    path = Path(argv0)
+    if path.name == "__main__.py":
+        return "python -m kantor"
+    if path.stem != "kantor" or argv0 == path.name or (on_path and path.absolute() == Path(on_path).absolute()):
+        return "kantor"
+    return shlex.quote(argv0)

@@ -1,0 +1,199 @@
+"""The commands, except `kantor train`. Each imports what it runs when it is called, so that --help is quick."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from kantor.app.dataset.options import PackOptions
+from kantor.app.evaluation.options import EvaluateOptions
+from kantor.app.flags import DeviceOptions, RunsOptions
+from kantor.app.options import Options, option
+from kantor.app.sampling.options import GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.cli.terminal import counted, show, show_progress, tell
+from kantor.errors import ConfigError
+from kantor.progress import all_silent
+
+
+def pack(options: PackOptions) -> None:
+    """Resize images once, into a packed dataset that training reads fast.
+
+    Bad images are skipped and listed, with the reason, in rejected.jsonl. If interrupted, run it again: it continues.
+    """
+    from kantor.app.dataset.inspect import inspect
+    from kantor.app.dataset.pack import pack_source
+
+    if options.inspect and len(options.sources) > 1:
+        raise ConfigError("--inspect", "takes one SOURCE", "name one at a time")
+    with show_progress() as progress_of:
+        progress = progress_of("packing")
+        if options.inspect:
+            lines = inspect(options.fields, options.out, options.overwrite, progress)
+        else:
+            lines = pack_source(options, progress)
+    for line in lines:
+        show(line)
+    if not options.inspect:
+        show(f"packed dataset: {options.out}" if options.format == "npy" else f"written to {options.out}")
+
+
+def generate(options: GenerateOptions) -> None:
+    """Generate images from a trained generator: a sheet, and one file per seed.
+
+    A seed always gives the same image of a model, however many are generated together.
+    """
+    from kantor.app.sampling import generate as job
+
+    sheet, folder, count = job.generate(options)
+    show(f"{counted(count, 'image')} in {folder}")
+    show(f"sheet: {sheet}")
+
+
+def walk(options: WalkOptions) -> None:
+    """Walk from image to image: an animation, a video, or a strip of images.
+
+    Seeds are those of kantor generate, and the image of each seed is part of the walk.
+    """
+    from kantor.app.sampling import walk as job
+
+    with show_progress() as progress_of:
+        path, count = job.make_walk(options, progress_of("generating"), show)
+    show(f"{count:,} images: {path}")
+
+
+def paint(options: PaintOptions) -> None:
+    """Generate lines with one model and colour them with another; or colour your own lines.
+
+    Writes each painting with its lines, and a sheet of all.
+    """
+    from kantor.app.sampling import paint as job
+
+    sheet, folder, count = job.paint(options)
+    show(f"{counted(count, 'painting')} in {folder}")
+    show(f"sheet: {sheet}")
+
+
+def sonify(options: SonifyOptions) -> None:
+    """Turn images into sound, scanning from top left to bottom right.
+
+    Left and right are heard left and right; pitch and loudness tell brightness, and timbre tells colour.
+    """
+    from kantor.app.sampling import sonify as job
+
+    with show_progress() as progress_of:
+        count, notes = job.make_sounds(options, progress_of("making sounds"))
+    for note in notes:
+        show(f"note: {note}")
+    show(f"{counted(count, 'sound')} in {options.out}")
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Measure how close generated images are to real ones, how varied they are, and whether they are copies.
+
+    Every score comes with a 95% interval, and with the score that real images get.
+    """
+    from kantor.app.evaluation import write
+    from kantor.app.evaluation.evaluate import evaluate_subject
+    from kantor.app.output_paths import require_free
+
+    if options.out is not None:
+        require_free(options.out, options.overwrite, write.OUTPUT_FILES)
+
+    def note(line: str) -> None:
+        if not options.json:
+            show(line)
+
+    with show_progress() as progress_of:
+        found = evaluate_subject(options, note, all_silent if options.json else progress_of)
+    folder = options.out or (write.next_folder(found.subject.run) if found.subject.run else None)
+    written = write.write(found, folder, options.overwrite) if folder else []
+    if options.json:
+        result = found.scores.as_json()
+        if found.comparisons is not None:
+            result["comparison"] = {name: comparison.as_json() for name, comparison in found.comparisons.items()}
+        tell(json.dumps(result, allow_nan=False))
+        return
+    for line in [*write.about(found), *write.table(found)]:
+        tell(line)
+    if options.compare is not None:
+        tell("")
+        for line in write.comparison(found, options.compare):
+            tell(line)
+    if written:
+        show(f"written: {', '.join(path.name for path in written)} in {folder}")
+    elif found.training is not None:
+        show("add --out DIR for the sheet of nearest images and the histograms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(RunsOptions):
+    """Options of `kantor report`."""
+
+    run: str = option("Run: directory, number, name or latest", "RUN", complete="runs", positional=True)
+    table: bool = option("Print a table of losses instead", default=False)
+    epochs: bool = option("Print one line per epoch, with --table", default=False)
+
+
+def report(options: ReportOptions) -> None:
+    """Write the report of a run: images over time, loss curves and what they mean, settings, how to repeat it.
+
+    The report is one file, report.html in the run directory, and works offline.
+    """
+    from kantor.app import report as job
+
+    if options.epochs and not options.table:
+        raise ConfigError("--epochs", "changes the table of losses, not the page", "add --table")
+    if options.table:
+        for line in job.table(options.run, options.runs, options.epochs):
+            tell(line)
+        return
+    show(f"page: {job.report(options.run, options.runs)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetsOptions(Options):
+    """Options of `kantor presets`."""
+
+    name: str | None = option("Preset to print", "NAME", default=None, complete="presets", positional=True)
+
+
+def presets(options: PresetsOptions) -> None:
+    """List the presets that come with Kantor, or print one."""
+    from kantor.config.io import preset_names, preset_text
+
+    if options.name is not None:
+        for line in preset_text(options.name).rstrip().splitlines():
+            tell(line)
+        return
+    width = max(map(len, preset_names()))
+    for preset in preset_names():
+        first_line = preset_text(preset).splitlines()[0].removeprefix("# ")
+        tell(f"{preset:{width}} {first_line}")
+
+
+def doctor(options: DeviceOptions) -> int:
+    """Check this machine: versions, devices, free disk, and a moment of training."""
+    from kantor.app.doctor import examine
+
+    findings = examine(options.device)
+    for finding in findings:
+        tell(f"{'ok  ' if finding.good else 'BAD '} {finding.text}")
+    good = all(finding.good for finding in findings)
+    tell("everything that training needs works here" if good else "training will not work here: see above")
+    return 0 if good else 5
+
+
+def selftest(options: DeviceOptions) -> int:
+    """Prove the maths on this machine: losses, penalties, second derivatives and updates against closed forms."""
+    from kantor.app.selftest import prove
+    from kantor.engine.device import choose_device, describe_device
+
+    device = choose_device(options.device)
+    tell(f"on {describe_device(device)}:")
+    failed = count = 0
+    for proof in prove(device):
+        count += 1
+        failed += not proof.holds
+        tell(f"{'ok  ' if proof.holds else 'BAD '} {proof.name}: {proof.error:.2g} off, bound {proof.bound:.2g}")
+    tell(f"{failed} of {count} proofs fail: please report this" if failed else f"all {count} proofs hold")
+    return 70 if failed else 0

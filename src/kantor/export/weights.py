@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
@@ -23,6 +26,7 @@ from kantor.config.networks import GeneratorConfig
 from kantor.errors import ConfigError, ModelError
 from kantor.nets import build_generator
 from kantor.runs.checkpoint import from_bytes, tensor_digest, to_bytes
+from kantor.sample.latents import latents
 from kantor.types import ImageSpec
 
 FORMAT = 1
@@ -46,6 +50,10 @@ class Card:
     class_names: tuple[str, ...]
     images_seen: int
     condition: int = 0
+
+    def latents(self, seeds: Sequence[int] | int, truncation: float = 1.0) -> NDArray[np.float32]:
+        """The latents of `seeds`, float32 [N, D]."""
+        return latents(seeds, self.generator.latent_dim, self.generator.latent, truncation)
 
 
 class _CardJson(BaseModel):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from kantor.progress import Progress, silent
 
 BATCH = 32
 
@@ -53,6 +55,19 @@ def generate_images(
         condition = None if conditions is None else _padded(conditions[start : start + count]).to(device)
         batches.append(to_uint8(generator(torch.from_numpy(part).to(device), classes, condition))[:count])
     return np.concatenate(batches)
+
+
+def generate_one_by_one(
+    generator: nn.Module,
+    z: NDArray[np.float32],
+    labels: Sequence[int] | NDArray[np.float32] | None,
+    progress: Progress = silent,
+) -> Iterator[NDArray[np.uint8]]:
+    """Yields the images of `generate_images`, made batch by batch, so that many of them need little memory."""
+    for start in range(0, len(z), BATCH):
+        part = slice(start, start + BATCH)
+        yield from generate_images(generator, z[part], None if labels is None else labels[part])
+        progress(min(part.stop, len(z)), len(z))
 
 
 def _padded(images: NDArray[np.uint8]) -> Tensor:

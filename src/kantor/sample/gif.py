@@ -1,6 +1,6 @@
 """Animated GIFs in which each frame has its own 256 colours.
 
-The colours of a frame are chosen once, by `indexed`, which takes most of the time; a film that grows keeps its frames.
+The colours of a frame are chosen once, by `indexed`, which takes most of the time; an animation that grows keeps its frames.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def indexed(image: NDArray[np.uint8], dither: bool = False) -> Image.Image:
     Args:
         dither: smooth gradients out of dots; the file is about twice as large.
     """
-    frame = _reduced(Image.fromarray(np.ascontiguousarray(image)))
+    frame = Image.fromarray(np.ascontiguousarray(image))
+    frame.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS, reducing_gap=None)
     if frame.getcolors(256) is not None:
         return frame.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
     result = frame.quantize(palette=_palette(_sample(frame)), dither=Image.Dither(3 if dither else 0))
@@ -55,7 +56,7 @@ def gif_bytes(frames: Sequence[Image.Image], fps: float = 5, hold_last_s: float 
         ValueError: no frame.
     """
     if not frames:
-        raise ValueError("a film needs at least one frame")
+        raise ValueError("an animation needs at least one frame")
     size = max(frame.width for frame in frames), max(frame.height for frame in frames)
     first, *others = (_enlarged(frame, size) for frame in frames)
     seconds = [*[1 / fps] * (len(frames) - 1), hold_last_s]
@@ -73,14 +74,6 @@ def _enlarged(frame: Image.Image, size: tuple[int, int]) -> Image.Image:
     sheet.putpalette(frame.getpalette() or [])
     sheet.paste(frame)
     return sheet
-
-
-def _reduced(image: Image.Image) -> Image.Image:
-    longest = max(image.size)
-    if longest <= MAX_SIDE:
-        return image
-    width, height = (max(1, round(side * MAX_SIDE / longest)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _palette(sample: Image.Image) -> Image.Image:

@@ -59,25 +59,9 @@ class Timbre:
     fade: float
 
 
-def _sine(cycles: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.sin(2 * np.pi * cycles))
-
-
-def _triangle(cycles: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(1 - 4 * np.abs(_fraction(cycles + 0.25) - 0.5))
-
-
-def _sawtooth(cycles: NDArray[Any]) -> NDArray[Any]:
-    return 2 * _fraction(cycles + 0.5) - 1
-
-
-def _fraction(x: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(x - np.floor(x))
-
-
-SINE = Timbre(_sine, 10 ** (-12 / 20), 400, 0.1)
-TRIANGLE = Timbre(_triangle, 10 ** (-12 / 20), 0, 0.2)
-SAWTOOTH = Timbre(_sawtooth, 10 ** (-24 / 20), 0, 0.2)
+SINE = Timbre(lambda cycles: np.sin(2 * np.pi * cycles), 10 ** (-12 / 20), 400, 0.1)
+TRIANGLE = Timbre(lambda cycles: 1 - 4 * np.abs(np.mod(cycles + 0.25, 1) - 0.5), 10 ** (-12 / 20), 0, 0.2)
+SAWTOOTH = Timbre(lambda cycles: 2 * np.mod(cycles + 0.5, 1) - 1, 10 ** (-24 / 20), 0, 0.2)
 RANKS = (SINE, TRIANGLE, SAWTOOTH)
 
 
@@ -112,7 +96,9 @@ def sonify(
     else:
         scan = _glide if mode == "gray" else _stacked
         parts.append(scan(_values(pixels @ _LUMA)))
-    parts[-1] = _limited(parts[-1])
+    peak = float(np.abs(parts[-1]).max())
+    if peak > PEAK:
+        parts[-1] = parts[-1] * np.float32(PEAK / peak)
     return np.concatenate(parts).astype(np.float32)
 
 
@@ -219,7 +205,7 @@ def _glide(values: NDArray[np.float64]) -> Samples:
         return per_pixel[:, left] * (1 - share) + per_pixel[:, left + 1] * share
 
     cycles = np.cumsum(SINE.shift + 440 * between(values), axis=1) / RATE
-    tones = _sine(cycles) * _amplitude(between(_level(values))) * _envelope(length, _FADE) * SINE.gain
+    tones = SINE.wave(cycles) * _amplitude(between(_level(values))) * _envelope(length, _FADE) * SINE.gain
     apart, pan = length * 3 // 4, _pan(length)
     track = np.zeros((length + (side - 1) * apart, 2), np.float32)
     for y in range(side):
@@ -235,7 +221,7 @@ def _stacked(values: NDArray[np.float64]) -> Samples:
     envelope, level = _envelope(len(time), _FADE) * SAWTOOTH.gain, _amplitude(_level(values))
     track = np.zeros((side * length + _FADE, 2), np.float32)
     for x in range(side):
-        tones = _sawtooth(_cycles(83 * (values[:, x] + 0.5), np.array(x * length), time))
+        tones = SAWTOOTH.wave(_cycles(83 * (values[:, x] + 0.5), np.array(x * length), time))
         column = level[:, x].astype(np.float32) @ tones * envelope
         track[x * length : x * length + len(time)] += column[:, None] * pan[x]
     return track
@@ -246,7 +232,7 @@ def _cycles(pitch: NDArray[np.float64], start: NDArray[Any], time: NDArray[Any])
 
     So neighbours of one value are one tone; if each started anew, 40 starts per second would be the pitch.
     """
-    phase = _fraction(pitch * start / RATE).astype(np.float32)
+    phase = np.mod(pitch * start / RATE, 1).astype(np.float32)
     return np.asarray(phase[:, None] + pitch.astype(np.float32)[:, None] * time)
 
 
@@ -254,8 +240,3 @@ def _envelope(length: int, fade: int) -> NDArray[np.float64]:
     """From 0 to 1 and back in straight lines; two that overlap by a fade add up to 1."""
     ramp = (np.arange(length) + 0.5) / max(fade, 1)
     return np.minimum(1, np.minimum(ramp, ramp[::-1]))
-
-
-def _limited(track: Samples) -> Samples:
-    peak = float(np.abs(track).max())
-    return track * np.float32(PEAK / peak) if peak > PEAK else track

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from torch import nn
 
 from kantor import atomic
 from kantor.app.load_model import load_model, refuse_colourist
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.options import GenerateOptions
+from kantor.app.sampling.options import GenerateOptions, GeneratorOptions
 from kantor.data.sources.names import IMAGES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
 from kantor.sample.generate import generate_images
 from kantor.sample.grid import PAPER, grid, png_bytes
-from kantor.sample.latents import latents
+from kantor.types import Images
 
 _OUTPUT_FILES = re.compile(r"(seed-[0-9]{8,20}|sheet)\.png")
 
@@ -27,41 +31,41 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     Returns:
         The sheet, its folder and the number of images.
     """
-    seeds = _seeds(options)
-    network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
-    refuse_colourist(options.model, card)
-    columns = None
-    if options.grid is not None:
-        columns, rows = options.grid
-        if options.seeds is None and options.count is None:
-            seeds = list(range(columns * rows))
-        elif columns * rows < len(seeds):
-            what = f"has room for {columns * rows} of {len(seeds)} images"
-            raise ConfigError(f"--grid {columns}x{rows}", what, "make it larger")
-    if options.out is not None and not str(options.out).strip("."):
-        raise ConfigError("--out", "is the current folder", "name a folder, such as --out images")
+    if options.seeds is not None and options.count is not None:
+        raise ConfigError("--seeds", "cannot be combined with --count", "give one of them")
+    default_count = 64 if options.grid is None else math.prod(options.grid)
+    seeds = range(options.count or default_count) if options.seeds is None else options.seeds
+    columns = grid_columns(options.grid, len(seeds), "images")
+    network, card, home = load_generator(options)
     folder = options.out or home / "generated"
     refuse_other_images(folder, _OUTPUT_FILES)
     paths = [folder / f"seed-{seed:08d}.png" for seed in seeds]
     sheet = folder / "sheet.png"
     require_free_files([sheet, *paths], options.overwrite)
     labels = class_numbers(split_classes(options.classes, card), card, len(seeds))
-    network.to(choose_device(options.device))
-    z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
-    images = generate_images(network, z, labels)
-    atomic.make_folder(folder)
+    images = generate_images(network, card.latents(seeds, options.truncation), labels)
     scale = options.scale or 1
-    for path, image in zip(paths, images, strict=True):
-        atomic.write_bytes(path, png_bytes(image.repeat(scale, 0).repeat(scale, 1)))
+    enlarged = (image.repeat(scale, 0).repeat(scale, 1) for image in images)
     page = grid(images, columns, options.gutter, scale=options.scale, paper=options.paper or PAPER)
-    atomic.write_bytes(sheet, png_bytes(page))
+    write_images([*paths, sheet], itertools.chain(enlarged, [page]))
     return sheet, folder, len(seeds)
 
 
-def _seeds(options: GenerateOptions) -> list[int]:
-    if options.seeds is not None and options.count is not None:
-        raise ConfigError("--seeds", "cannot be combined with --count", "give one of them")
-    return list(options.seeds if options.seeds is not None else range(options.count or 64))
+def load_generator(options: GeneratorOptions) -> tuple[nn.Module, Card, Path]:
+    """The generator that the options name, on its device, its card and its folder."""
+    network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
+    refuse_colourist(options.model, card)
+    return network.to(choose_device(options.device)), card, home
+
+
+def grid_columns(size: tuple[int, int] | None, count: int, noun: str) -> int | None:
+    """Columns of --grid. Raises ConfigError if `count` images ("images", "paintings") have no room in it."""
+    if size is None:
+        return None
+    if math.prod(size) < count:
+        what = f"has room for {math.prod(size)} of {count} {noun}"
+        raise ConfigError(f"--grid {size[0]}x{size[1]}", what, "make it larger")
+    return size[0]
 
 
 def refuse_other_images(folder: Path, allowed: re.Pattern[str]) -> None:
@@ -70,10 +74,19 @@ def refuse_other_images(folder: Path, allowed: re.Pattern[str]) -> None:
     Args:
         allowed: names of files that may be there.
     """
+    if not str(folder).strip("."):
+        raise ConfigError("--out", "is the current folder", "name a folder, such as --out images")
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if entry.is_dir() or (entry.suffix.lower() in IMAGES and not allowed.fullmatch(entry.name)):
             what = f"contains {entry.name}, and generated images would mix with what is there"
             raise ConfigError(f"--out {folder}", what, "choose a new folder")
+
+
+def write_images(paths: Sequence[Path], images: Iterable[Images]) -> None:
+    """Writes images, uint8 [H, W, C], as PNG files into one folder."""
+    for path, image in zip(paths, images, strict=True):
+        atomic.make_folder(path.parent)
+        atomic.write_bytes(path, png_bytes(image))
 
 
 def split_classes(names: Sequence[str], card: Card) -> list[str]:
@@ -91,11 +104,11 @@ def class_numbers(classes: Sequence[str | int], card: Card, count: int) -> list[
         return [i % len(card.class_names) for i in range(count)] if card.class_names else None
     if len(classes) not in (1, count):
         raise ConfigError("--class", f"{len(classes)} classes for {count} seeds", "give one for all, or one per seed")
-    numbers = [class_number(name, card) for name in classes]
+    numbers = [_class_number(name, card) for name in classes]
     return numbers * count if len(numbers) == 1 else numbers
 
 
-def class_number(name: str | int, card: Card) -> int:
+def _class_number(name: str | int, card: Card) -> int:
     """The label of a class, by its name or number. A number that is the name of a class counts as the name."""
     if not card.class_names:
         what = "this model was trained without classes"

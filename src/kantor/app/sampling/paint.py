@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from kantor import atomic
 from kantor.app.dataset.image_size import size_text
 from kantor.app.images import beside
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, refuse_other_images
+from kantor.app.sampling.generate import class_numbers, grid_columns, refuse_other_images, write_images
 from kantor.app.sampling.options import PaintOptions
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.reasons import Undecodable
@@ -25,8 +24,7 @@ from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card
 from kantor.runs import directory
 from kantor.sample.generate import generate_images
-from kantor.sample.grid import COMFORTABLE_CELL, grid, png_bytes
-from kantor.sample.latents import latents
+from kantor.sample.grid import COMFORTABLE_CELL, grid
 from kantor.types import Images, ImageSpec
 
 DEFAULT_COUNT = 16
@@ -45,13 +43,11 @@ class Lines:
         stems: file names of the paintings, without suffix.
         images: uint8 [N, H, W, 1], dark on white.
         seeds: of the colours.
-        line_stems: file names of the line drawings, without suffix; empty for drawings by hand.
     """
 
     stems: list[str]
     images: Images
     seeds: list[int]
-    line_stems: list[str]
 
 
 def paint(options: PaintOptions) -> tuple[Path, Path, int]:
@@ -65,9 +61,7 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     count = len(seeds) * max(1, len(drawings))
     if count > MAX_PAINTINGS:
         raise ConfigError("--seeds", f"{count:,} paintings in all", f"stay below {MAX_PAINTINGS:,}")
-    columns = _columns(options.grid, count) or (len(seeds) if drawings else None)  # one row per drawing
-    if not str(options.out).strip("."):
-        raise ConfigError("--out", "is the current folder", "name a folder, such as --out paintings")
+    columns = grid_columns(options.grid, count, "paintings") or (len(seeds) if drawings else None)  # a row per drawing
     refuse_other_images(options.out, _OUTPUT_FILES)
     colourist, card, _ = load_model(options.colours, options.runs)
     if drawings:
@@ -80,32 +74,17 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
         lines = _by_model(line_model, line_card, seeds, options)
     sheet = options.out / "sheet.png"
     painting_paths = [options.out / f"{stem}.png" for stem in lines.stems]
-    line_paths = [options.out / f"{stem}.png" for stem in lines.line_stems]
+    line_paths = [] if drawings else [options.out / f"{stem}-lines.png" for stem in lines.stems]
     require_free_files([sheet, *painting_paths, *line_paths], options.overwrite)
     colourist.to(choose_device(options.device))
-    z = latents(lines.seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
+    z = card.latents(lines.seeds, options.truncation)
     painted = generate_images(colourist, z, class_numbers((), card, count), lines.images)
-    atomic.make_folder(options.out)
-    for path, image in zip(line_paths, lines.images, strict=False):  # there are none for drawings by hand
-        atomic.write_bytes(path, png_bytes(image))
-    for path, image in zip(painting_paths, painted, strict=True):
-        atomic.write_bytes(path, png_bytes(image))
     pairs = beside(lines.images, painted)
-    scale = (
-        -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None
-    )  # a pair is wide even if it is small
-    atomic.write_bytes(sheet, png_bytes(grid(pairs, columns, options.gutter, scale=scale)))
+    # a pair is wide even if it is small
+    scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None
+    write_images(line_paths, lines.images[: len(line_paths)])
+    write_images([*painting_paths, sheet], [*painted, grid(pairs, columns, options.gutter, scale=scale)])
     return sheet, options.out, count
-
-
-def _columns(size: tuple[int, int] | None, count: int) -> int | None:
-    if size is None:
-        return None
-    columns, rows = size
-    if columns * rows < count:
-        what = f"has room for {columns * rows} of {count} paintings"
-        raise ConfigError(f"--grid {columns}x{rows}", what, "make it larger")
-    return columns
 
 
 # --- the two models -------------------------------------------------------------------------------------------------
@@ -136,10 +115,9 @@ def _check_line_model(options: PaintOptions, lines: Card, colours: Card) -> None
 def _by_model(network: nn.Module, card: Card, seeds: list[int], options: PaintOptions) -> Lines:
     """Lines that a model makes of `seeds`, which choose the colours too."""
     network.to(choose_device(options.device))
-    z = latents(seeds, card.generator.latent_dim, card.generator.latent, options.truncation)
+    z = card.latents(seeds, options.truncation)
     images = generate_images(network, z, class_numbers((), card, len(seeds)))
-    stems = [f"seed-{seed:08d}" for seed in seeds]
-    return Lines(stems, images, seeds, [f"{stem}-lines" for stem in stems])
+    return Lines([f"seed-{seed:08d}" for seed in seeds], images, seeds)
 
 
 # --- lines drawn by hand --------------------------------------------------------------------------------------------
@@ -171,7 +149,7 @@ def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> Lines:
     inked = [_inked(path, _read(path, settings)) for path in drawings]
     images = np.repeat(np.stack(inked), len(seeds), axis=0)
     stems = [f"{name}-seed-{seed:08d}" for name in names for seed in seeds]
-    return Lines(stems, images, seeds * len(names), [])
+    return Lines(stems, images, seeds * len(names))
 
 
 def _inked(path: Path, image: Images) -> Images:

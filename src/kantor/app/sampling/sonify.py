@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import re
 import shutil
@@ -24,11 +23,11 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import names
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.source import Item, Rejected
-from kantor.errors import ConfigError, DataError, ModelError, nearest
+from kantor.errors import DataError
 from kantor.progress import Progress, silent
 from kantor.runs import directory
-from kantor.sample.sound import CHANNELS, MODES, RATE, sonify
-from kantor.sample.sound_file import KINDS, require_sound, sound_bytes
+from kantor.sample.sound import CHANNELS, RATE, sonify
+from kantor.sample.sound_file import require_sound, sound_bytes
 from kantor.types import ImageSpec
 
 DEFAULT_COUNT = 8
@@ -53,9 +52,6 @@ def make_sounds(options: SonifyOptions, progress: Progress = silent) -> tuple[in
     Raises:
         DataError: there are no images, or none that can be read; ModelError: there is no such model.
     """
-    for flag, name, known in (("mode", options.mode, MODES), ("format", options.format, KINDS)):
-        if name not in known:
-            raise ConfigError(f"--{flag} {name}", f"unknown {flag}", nearest(name, known))
     require_sound(options.format)
     stems, images = _generated(options) if _is_model(options) else _read_images(options)
     paths = [options.out / f"{stem}.{options.format}" for stem in stems]
@@ -88,20 +84,14 @@ def _is_model(options: SonifyOptions) -> bool:
     try:
         if path.is_file():
             return path.suffix == ".safetensors"
-        if path.is_dir() and directory.is_checkpoint(path):
-            return True
-        is_folder = path.is_dir()
+        a_run = (path / directory.CONFIG).is_file() or directory.names_a_run(text, options.runs)
+        if path.is_dir():
+            return a_run or directory.is_checkpoint(path)
+        if names.extension(text) in names.IMAGES and not a_run:
+            raise DataError(text, "is not a regular file" if path.exists() else "does not exist", "check the path")
     except OSError as error:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
-    if text == path.name or not is_folder or (path / directory.CONFIG).is_file():
-        try:
-            directory.find(text, options.runs)
-            return True
-        except ModelError:
-            if not is_folder and names.extension(text) in names.IMAGES:
-                what = "is not a regular file" if path.exists() else "does not exist"
-                raise DataError(text, what, "check the path") from None
-    return not is_folder
+    return True
 
 
 def _generated(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejected]]:
@@ -109,23 +99,14 @@ def _generated(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejec
     from kantor.app.load_model import load_model, refuse_colourist
     from kantor.app.sampling.generate import class_numbers
     from kantor.engine.device import choose_device
-    from kantor.sample.generate import BATCH, generate_images
-    from kantor.sample.latents import latents
+    from kantor.sample.generate import generate_one_by_one
 
     network, card, _ = load_model(options.source, options.runs)
     refuse_colourist(options.source, card)
     network.to(choose_device("auto"))
     seeds = range(options.count or DEFAULT_COUNT)
-    stems = [f"seed-{seed:08d}" for seed in seeds]
     labels = class_numbers((), card, len(seeds))
-
-    def images() -> Iterator[ImageOrRejected]:
-        for start in range(0, len(seeds), BATCH):
-            part = slice(start, start + BATCH)
-            z = latents(seeds[part], card.generator.latent_dim, card.generator.latent)
-            yield from generate_images(network, z, labels and labels[part])
-
-    return stems, images()
+    return [f"seed-{seed:08d}" for seed in seeds], generate_one_by_one(network, card.latents(seeds), labels)
 
 
 def _read_images(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejected]]:
@@ -195,29 +176,24 @@ class Voice:
 
     def __init__(self) -> None:
         self._program = shutil.which("espeak-ng") or shutil.which("espeak")
-        self._cache: dict[str, NDArray[np.float32]] = {}
+        self._channels: dict[str, NDArray[np.float32]] = {}
         self.note = "" if self._program else "no spoken headers: espeak-ng is not installed"
 
     def say(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Speech of each text that can be spoken: float32 [N] in [-1, 1] at RATE."""
-        return {text: speech for text in texts if (speech := self._say(text)) is not None}
-
-    def _say(self, text: str) -> NDArray[np.float32] | None:
-        if text not in self._cache and self._program and not self.note:
+        spoken = {text: self._channels[text] for text in texts if text in self._channels}
+        for text in texts:
+            if text in spoken or self.note or not self._program:
+                continue
+            name = Path(self._program).name
             try:
-                self._cache[text] = _speech(self._program, text)
+                spoken[text] = _speech(self._program, text)
             except subprocess.TimeoutExpired:
-                self.note = f"no spoken headers: {self._name} took more than {SPEECH_TIMEOUT_S:g} s"
+                self.note = f"no spoken headers: {name} took more than {SPEECH_TIMEOUT_S:g} s"
             except (OSError, subprocess.SubprocessError, wave.Error, EOFError, ValueError) as error:
-                self.note = f"no spoken headers: {self._name} failed ({_why(error)})"
-        speech = self._cache.get(text)
-        if text not in CHANNELS:  # a title is spoken once
-            self._cache.pop(text, None)
-        return speech
-
-    @property
-    def _name(self) -> str:
-        return Path(self._program or "").name
+                self.note = f"no spoken headers: {name} failed ({_why(error)})"
+        self._channels = {text: speech for text, speech in spoken.items() if text in CHANNELS}  # a title is spoken once
+        return spoken
 
 
 def _speech(program: str, text: str) -> NDArray[np.float32]:
@@ -226,9 +202,8 @@ def _speech(program: str, text: str) -> NDArray[np.float32]:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SPEECH_TIMEOUT_S, check=True)
     with wave.open(io.BytesIO(done.stdout)) as file:
         rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-        data = file.readframes(
-            min(file.getnframes(), _LONGEST_SPEECH_S * rate)
-        )  # the header of a pipe has no valid length
+        # the header of a pipe has no valid length
+        data = file.readframes(min(file.getnframes(), _LONGEST_SPEECH_S * rate))
     if width not in (1, 2) or not 1000 <= rate <= 200_000:
         raise ValueError(f"{8 * width} bits at {rate} Hz")
     data = data[: len(data) // (width * channels) * width * channels]
@@ -245,5 +220,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         return f"exit code {error.returncode}"
     if isinstance(error, OSError):
-        return error.strerror or errno.errorcode.get(error.errno or 0, "cannot be run")
+        return error.strerror or "cannot be run"
     return str(error) or "no sound"

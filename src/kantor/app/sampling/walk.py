@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
-from kantor.app.load_model import load_model, refuse_colourist
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, split_classes
+from kantor.app.sampling.generate import class_numbers, load_generator, split_classes
 from kantor.app.sampling.options import WalkOptions
-from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.progress import Progress, silent
 from kantor.sample.animation import COMFORTABLE_SIDE, film_bytes, require_video, shown
-from kantor.sample.generate import BATCH, generate_images
+from kantor.sample.generate import BATCH, generate_images, generate_one_by_one
 from kantor.sample.grid import grid, png_bytes
-from kantor.sample.latents import latents
 from kantor.sample.walk import Easing, loop_of_four, walk
 
 MAX_FRAMES = 10_000
 MAX_WEBP_BYTES = 2_000_000_000
 CANDIDATES, TRIAL_STEPS = 16, 5  # seeds to choose a walk from, and steps between two of them: 720 images
-KINDS = (".gif", ".webp", ".mp4", ".png")
+STRIP = ".png"
+KINDS = (".gif", ".webp", ".mp4", STRIP)
 
 
 def make_walk(
-    options: WalkOptions,
-    progress: Progress = silent,
-    note: Callable[[str], None] = lambda line: None,
+    options: WalkOptions, progress: Progress = silent, note: Callable[[str], None] = lambda line: None
 ) -> tuple[Path, int]:
     """Generates the images of a walk and writes them.
 
@@ -46,30 +42,27 @@ def make_walk(
         The file, and the number of images in it.
     """
     kind = options.out.suffix.lower()
-    seeds = [0, 1, 2, 3] if isinstance(options.seeds, str) else list(options.seeds)
-    _check(options, seeds, kind)
-    network, card, _ = load_model(options.model, options.runs, options.raw, options.checkpoint)
-    refuse_colourist(options.model, card)
-    network.to(choose_device(options.device))
-    if isinstance(options.seeds, str):
-        seeds = choose_seeds(network, card, options, options.seeds == "rough")
+    _check(options, kind)
+    network, card, _ = load_generator(options)
+    seeds = options.seeds
+    if isinstance(seeds, str):
+        seeds = choose_seeds(network, card, options, seeds == "rough")
         note(f"the {options.seeds} walk passes seeds {','.join(map(str, seeds))}")
-    strip = kind == ".png"
-    frames = options.columns - 1 if strip else options.frames
+    frames = options.columns - 1 if kind == STRIP else options.frames
     classes = split_classes(options.classes, card)
     z, labels = walk_inputs(
         card, seeds, classes, frames, options.straight, options.loop, options.easing, options.truncation
     )
-    if kind == ".webp":
-        _require_webp_memory(len(z), card)
-    if strip:
-        if options.loop:
-            z, labels = _closed(z), None if labels is None else _closed(labels)
-        images = np.stack(list(_generate(network, z, labels, progress)))
-        data, count = png_bytes(_rows(images, frames)), len(images)
+    images = generate_one_by_one(network, z, labels, progress)
+    if kind == STRIP:  # a row per leg, both ends included; the last image of a loop is the first one
+        legs = len(seeds) - (not options.loop)
+        order = [(leg * frames + i) % len(z) for leg in range(legs) for i in range(frames + 1)]
+        data, count = png_bytes(grid(np.stack(list(images))[order], frames + 1)), legs * frames + 1
     else:
-        frames_shown = map(shown, _generate(network, z, labels, progress))
+        if kind == ".webp":
+            _require_webp_memory(len(z), card)
         enlarged = 2 * max(card.spec[:2]) <= COMFORTABLE_SIDE
+        frames_shown = map(shown, images)
         data, count = film_bytes(frames_shown, kind, options.fps, options.loop, dither=not enlarged), len(z)
     atomic.make_folder(options.out.absolute().parent)
     atomic.write_bytes(options.out, data)
@@ -100,14 +93,15 @@ def choose_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) ->
     return list(loop_of_four(lengths, rough))
 
 
-def _check(options: WalkOptions, seeds: list[int], kind: str) -> None:
+def _check(options: WalkOptions, kind: str) -> None:
     """Raises ConfigError for impossible options, before a model is loaded."""
-    if len(seeds) < 2:
+    stops = 4 if isinstance(options.seeds, str) else len(options.seeds)
+    if stops < 2:
         raise ConfigError("--seeds", "a walk needs two or more seeds", "name them, such as 3,9")
     if kind not in KINDS:
         raise ConfigError(f"--out {options.out}", "unknown file type", f"choose one of: {', '.join(KINDS)}")
-    per_leg, flag = (options.columns, "columns") if kind == ".png" else (options.frames, "frames")
-    total = (len(seeds) - (not options.loop)) * per_leg
+    per_leg, flag = (options.columns, "columns") if kind == STRIP else (options.frames, "frames")
+    total = (stops - (not options.loop)) * per_leg
     if total > MAX_FRAMES:
         do = f"stay below {MAX_FRAMES:,}: fewer seeds, or a smaller --{flag}"
         raise ConfigError("--seeds", f"{total:,} images in all", do)
@@ -125,8 +119,8 @@ def walk_inputs(
     Args:
         classes: names or numbers: none (all classes in turn), one for all, or one per seed.
     """
-    dim, kind = card.generator.latent_dim, card.generator.latent
-    z = walk(latents(seeds, dim, kind, truncation), frames, straight or kind != "normal", loop, easing)
+    straight = straight or card.generator.latent != "normal"
+    z = walk(card.latents(seeds, truncation), frames, straight, loop, easing)
     numbers = class_numbers(classes, card, len(seeds))
     if numbers is None:
         return z, None
@@ -139,25 +133,3 @@ def _require_webp_memory(frames: int, card: Card) -> None:
     if bytes_ > MAX_WEBP_BYTES:
         what = f"{frames:,} images of this size would take {bytes_ / 1e9:.0f} GB of memory"
         raise ConfigError("--out", f"WebP: {what}", "name a .mp4 or .gif, or take fewer --frames")
-
-
-def _generate(
-    network: Any, z: NDArray[np.float32], labels: NDArray[np.float32] | None, progress: Progress
-) -> Iterator[NDArray[np.uint8]]:
-    """Yields images one by one, so that a long animation needs little memory."""
-    for start in range(0, len(z), BATCH):
-        part = None if labels is None else labels[start : start + BATCH]
-        yield from generate_images(network, z[start : start + BATCH], part)
-        progress(min(start + BATCH, len(z)), len(z))
-
-
-def _closed(path: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Repeats the first point at the end, for a strip."""
-    return np.concatenate([path, path[:1]])
-
-
-def _rows(images: NDArray[np.uint8], frames: int) -> NDArray[np.uint8]:
-    """A grid with one row per leg, both ends included."""
-    legs = (len(images) - 1) // frames
-    order = [leg * frames + i for leg in range(legs) for i in range(frames + 1)]
-    return grid(images[order], frames + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -120,24 +121,23 @@ def train(
     cache = cache_folder(options.get("cache"))
     words = {**options, "cache": cache, **_data_words(data, labels, cache)}
     asked = TrainOptions.from_words(words)
+    errors: list[BaseException] = []
     with Interrupt(["SIGINT"], _stop_early, signal.default_int_handler) as interrupt:
-        listener = _Listener(on_event)
 
-        def console(path: Path) -> Any:
+        def console(path: Path) -> Console:
             interrupt.saves = True
-            listener.console = None if quiet else Console(folder=path)
-            return listener
+            return _Listener(path, quiet, on_event, errors)
 
-        note: Callable[[str], None] = (lambda line: None) if quiet else _say
-        packing: Progress = silent if quiet else ProgressLines("packing", _say)
+        note: Callable[[str], None] = (lambda line: None) if quiet else partial(print, flush=True)
+        packing: Progress = silent if quiet else ProgressLines("packing", note)
         try:
             path, reason = _train(asked, Terminal(note, packing, console, interrupt.reason))
         except UserError as error:
-            if listener.error is not None:
-                raise listener.error from error
-            raise
-    if listener.error is not None:
-        raise listener.error
+            if not errors:
+                raise
+            raise errors[0] from error
+    if errors:
+        raise errors[0]
     return Run(path, reason)
 
 
@@ -161,37 +161,28 @@ def _data_words(data: Any, labels: Any, cache: Path) -> dict[str, str]:
     return {word: str(value) for word, value in (("data", source), ("labels", file)) if value is not None}
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+class _Listener(Console):
+    """Shows events, unless `quiet`, and passes them to a function; an error of the function ends the run.
 
-
-class _Listener(Listener):
-    """Passes events to the console, to a function, to both or to neither.
-
-    Attributes:
-        error: what the function raised.
+    Args:
+        errors: takes what the function raised.
     """
 
-    def __init__(self, function: Callable[[Event], object] | None) -> None:
-        self.console: Console | None = None
-        self.error: BaseException | None = None
-        self._function = function
+    def __init__(
+        self, folder: Path, quiet: bool, function: Callable[[Event], object] | None, errors: list[BaseException]
+    ) -> None:
+        super().__init__(folder=folder)
+        self._quiet, self._function, self._errors = quiet, function, errors
 
-    def on(self, event: Event) -> Iterable[Event | Request] | None:
-        shown = self.console.on(event) if self.console else None
-        return [*(shown or ()), *self._requests(event)]
-
-    def _requests(self, event: Event) -> Iterable[Request]:
-        if self._function is None or self.error is not None:
+    def on(self, event: Event) -> Iterable[Event | Request]:
+        if not self._quiet:
+            super().on(event)
+        if self._function is None or self._errors:
             return ()
         try:
             answer = self._function(event)
         except BaseException as error:
-            self.error = error
+            self._errors.append(error)
             return (Stop("signal"),)
         answers = answer if isinstance(answer, list | tuple) else (answer,)
         return [answer for answer in answers if isinstance(answer, Save | Stop)]
-
-    def close(self) -> None:
-        if self.console:
-            self.console.close()

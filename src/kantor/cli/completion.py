@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from typing import Any, get_args, get_origin
 
 
 def presets(incomplete: str) -> list[str]:
@@ -35,21 +32,14 @@ def pack_fields(incomplete: str) -> list[str]:
     return [name for name in fields(incomplete) if name.startswith("data.")]
 
 
-def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, info in section.model_fields.items():
-        parts = list(_sections(info.annotation))
-        if not parts:
-            yield prefix + name
-        for part in parts:
-            yield from _fields(part, f"{prefix}{name}.")
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a field of this type can hold; tables with keys of the user's choice have none."""
+def _fields(annotation: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all fields below a section; a table with keys of the user's choice is one field."""
     from pydantic import BaseModel
 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif getattr(annotation, "__origin__", None) not in (dict, list):
+        for name, info in annotation.model_fields.items():
+            below = list(_fields(info.annotation, f"{prefix}{name}."))
+            yield from below or [prefix + name]
+    elif get_origin(annotation) not in (dict, list):
         for part in get_args(annotation):
-            yield from _sections(part)
+            yield from _fields(part, prefix)

@@ -18,7 +18,7 @@ from kantor import __version__
 from kantor.cli.command import Group, add_command
 from kantor.cli.commands import doctor, evaluate, generate, pack, paint, presets, report, selftest, sonify, walk
 from kantor.cli.train import train
-from kantor.errors import UserError, out_of_memory, printable
+from kantor.errors import ConfigError, ResourceError, UserError, out_of_memory, printable
 
 app = typer.Typer(
     name="kantor",
@@ -88,18 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             refused = as_resource_error(error, error.filename or "a file")
             _fail(str(refused), refused.exit_code, debug)
-        log = _crash_log()
-        _fail(
-            f"kantor: internal error ({type(error).__name__}: {printable(str(error))[:200]}); please report {log}",
-            70,
-            debug,
-        )
+        what = f"internal error ({type(error).__name__}: {printable(str(error))[:200]})"
+        _fail(f"kantor: {what}; please report {_crash_log()}", 70, debug)
 
 
 def _require_folder() -> None:
     """Raises ResourceError if the current folder has been deleted, which libraries report in obscure words."""
-    from kantor.errors import ResourceError
-
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -107,8 +101,6 @@ def _require_folder() -> None:
 
 
 def _refuse_foreign(words: Sequence[str]) -> None:
-    from kantor.errors import ConfigError
-
     for word in words:
         name = word.partition("=")[0]
         if name in FOREIGN:

@@ -104,21 +104,20 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
     if card.condition not in (0, 1, 3, 4):
         raise ModelError(path, f"describes a condition of {card.condition} channels", "check the file")
     try:
-        return _built(path, config, card, text, tensors), card
+        with torch.device("meta"):  # allocates nothing before the file is known to hold what it describes
+            expected = _network(card).state_dict()
+        _compare(path, expected, tensors)
+        if _digest(tensors, text.model_dump(mode="json")) != text.digest:
+            raise ModelError(path, "is damaged: its contents do not match its digest", "take another copy")
+        network = _network(card)
     except ConfigError as error:  # a user-registered network
         raise ModelError(path, error.what, error.do) from error
-
-
-def _built(path: Path, config: Any, card: Card, text: _CardJson, tensors: dict[str, Tensor]) -> nn.Module:
-    """The generator with its weights, after checking everything in the file."""
-    with torch.device("meta"):  # allocates nothing before the file is known to hold what it describes
-        expected = build_generator(config, card.spec, len(card.class_names), condition=card.condition).state_dict()
-    _compare(path, expected, tensors)
-    if _digest(tensors, text.model_dump(mode="json")) != text.digest:
-        raise ModelError(path, "is damaged: its contents do not match its digest", "take another copy")
-    network = build_generator(config, card.spec, len(card.class_names), condition=card.condition)
     network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False), card
+
+
+def _network(card: Card) -> nn.Module:
+    return build_generator(card.generator, card.spec, len(card.class_names), condition=card.condition)
 
 
 def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
@@ -136,13 +135,11 @@ def _read(path: Path) -> bytes:
             raise ModelError(path, "is a device or pipe, not a file", "name a generator.safetensors")
         return path.read_bytes()
     except IsADirectoryError as error:
-        raise ModelError(
-            path, "is a folder, not a model file", "name a run directory or its generator.safetensors"
-        ) from error
-    except OSError as error:
-        raise ModelError(path, f"cannot be read ({error.strerror})", "check the path") from error
-    except ValueError as error:  # a NUL in it
-        raise ModelError(path, "cannot be read (not a path)", "check the path") from error
+        do = "name a run directory or its generator.safetensors"
+        raise ModelError(path, "is a folder, not a model file", do) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ModelError(path, f"cannot be read ({reason})", "check the path") from error
 
 
 def _card(path: Path, data: bytes) -> _CardJson:

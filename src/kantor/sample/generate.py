@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,22 +40,24 @@ def generate_images(
         uint8 [N, H, W, C].
     """
     device = next(generator.parameters()).device
+    classes = None if labels is None else np.asarray(labels)
     batches = []
     for start in range(0, len(z), BATCH):
-        part = np.zeros((BATCH, z.shape[1]), np.float32)
-        count = len(z[start : start + BATCH])
-        part[:count] = z[start : start + BATCH]
-        classes = None
-        if isinstance(labels, np.ndarray):
-            weights = np.zeros((BATCH, labels.shape[1]), np.float32)
-            weights[:count] = labels[start : start + count]
-            classes = torch.from_numpy(weights).to(device)
-        elif labels is not None:
-            padded = [*labels[start : start + count], *[0] * (BATCH - count)]
-            classes = torch.tensor(padded, dtype=torch.int64, device=device)
-        condition = None if conditions is None else _padded(conditions[start : start + count]).to(device)
-        batches.append(to_uint8(generator(torch.from_numpy(part).to(device), classes, condition))[:count])
+        part, some_classes, condition = (
+            None if rows is None else _padded(rows[start : start + BATCH]).to(device)
+            for rows in (z, classes, conditions)
+        )
+        if condition is not None:  # as in training
+            condition = condition.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)
+        batches.append(to_uint8(generator(part, some_classes, condition))[: len(z) - start])
     return np.concatenate(batches)
+
+
+def _padded(rows: NDArray[Any]) -> Tensor:
+    """[n, ...] -> [BATCH, ...], with zeros behind."""
+    padded = np.zeros((BATCH, *rows.shape[1:]), rows.dtype)
+    padded[: len(rows)] = rows
+    return torch.from_numpy(padded)
 
 
 def generate_one_by_one(
@@ -68,10 +71,3 @@ def generate_one_by_one(
         part = slice(start, start + BATCH)
         yield from generate_images(generator, z[part], None if labels is None else labels[part])
         progress(min(part.stop, len(z)), len(z))
-
-
-def _padded(images: NDArray[np.uint8]) -> Tensor:
-    """uint8 [n, H, W, K] -> float32 [BATCH, K, H, W] in [-1, 1], as in training."""
-    padded = np.zeros((BATCH, *images.shape[1:]), np.uint8)
-    padded[: len(images)] = images
-    return torch.from_numpy(padded).permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)

@@ -42,14 +42,13 @@ def loop_of_four(lengths: NDArray[np.float64], longest: bool) -> tuple[int, int,
     Args:
         lengths: [N, N], symmetric: distances between points; N > 3.
     """
-    best: tuple[float, tuple[int, int, int, int]] | None = None
-    for a, b, c, d in itertools.combinations(range(len(lengths)), 4):
-        for trip in ((a, b, c, d), (a, b, d, c), (a, c, b, d)):
-            total = sum(lengths[trip[i], trip[(i + 1) % 4]] for i in range(4))
-            if best is None or (total > best[0] if longest else total < best[0]):
-                best = total, trip
-    assert best is not None, "fewer than four points"
-    return best[1]
+    trips = (
+        trip
+        for a, b, c, d in itertools.combinations(range(len(lengths)), 4)
+        for trip in ((a, b, c, d), (a, b, d, c), (a, c, b, d))
+    )
+    choose = max if longest else min
+    return choose(trips, key=lambda trip: sum(lengths[trip[i], trip[(i + 1) % 4]] for i in range(4)))
 
 
 def ease(t: NDArray[np.float64], easing: Easing) -> NDArray[np.float64]:

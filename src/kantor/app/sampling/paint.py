@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +34,11 @@ _FEW_PAINTINGS = 64
 _FAINTEST = 8  # grey levels: lines fainter than this count as stains
 
 
-@dataclass(frozen=True)
-class Lines:
-    """The line drawing of each painting: all seeds of the first drawing, then of the next.
+Lines = tuple[list[str], Images, list[int]]
+"""For each painting its file name without suffix, its lines, uint8 [N, H, W, 1], dark on white, and the colours' seed.
 
-    Attributes:
-        stems: file names of the paintings, without suffix.
-        images: uint8 [N, H, W, 1], dark on white.
-        seeds: of the colours.
-    """
-
-    stems: list[str]
-    images: Images
-    seeds: list[int]
+All seeds of the first drawing, then of the next.
+"""
 
 
 def paint(options: PaintOptions) -> tuple[Path, Path, int]:
@@ -66,23 +57,23 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     colourist, card, _ = load_model(options.colours, options.runs)
     if drawings:
         _check_colourist(options, card, None)
-        lines = _by_hand(drawings, seeds, card.spec)
+        stems, lines, colour_seeds = _by_hand(drawings, seeds, card.spec)
     else:
         line_model, line_card, _ = load_model(options.lines, options.runs)
         _check_colourist(options, card, line_card)
         _check_line_model(options, line_card, card)
-        lines = _by_model(line_model, line_card, seeds, options)
+        stems, lines, colour_seeds = _by_model(line_model, line_card, seeds, options)
     sheet = options.out / "sheet.png"
-    painting_paths = [options.out / f"{stem}.png" for stem in lines.stems]
-    line_paths = [] if drawings else [options.out / f"{stem}-lines.png" for stem in lines.stems]
+    painting_paths = [options.out / f"{stem}.png" for stem in stems]
+    line_paths = [] if drawings else [options.out / f"{stem}-lines.png" for stem in stems]
     require_free_files([sheet, *painting_paths, *line_paths], options.overwrite)
     colourist.to(choose_device(options.device))
-    z = card.latents(lines.seeds, options.truncation)
-    painted = generate_images(colourist, z, class_numbers((), card, count), lines.images)
-    pairs = beside(lines.images, painted)
+    z = card.latents(colour_seeds, options.truncation)
+    painted = generate_images(colourist, z, class_numbers((), card, count), lines)
+    pairs = beside(lines, painted)
     # a pair is wide even if it is small
     scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None
-    write_images(line_paths, lines.images[: len(line_paths)])
+    write_images(line_paths, lines[: len(line_paths)])
     write_images([*painting_paths, sheet], [*painted, grid(pairs, columns, options.gutter, scale=scale)])
     return sheet, options.out, count
 
@@ -117,7 +108,7 @@ def _by_model(network: nn.Module, card: Card, seeds: list[int], options: PaintOp
     network.to(choose_device(options.device))
     z = card.latents(seeds, options.truncation)
     images = generate_images(network, z, class_numbers((), card, len(seeds)))
-    return Lines([f"seed-{seed:08d}" for seed in seeds], images, seeds)
+    return [f"seed-{seed:08d}" for seed in seeds], images, seeds
 
 
 # --- lines drawn by hand --------------------------------------------------------------------------------------------
@@ -149,7 +140,7 @@ def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> Lines:
     inked = [_inked(path, _read(path, settings)) for path in drawings]
     images = np.repeat(np.stack(inked), len(seeds), axis=0)
     stems = [f"{name}-seed-{seed:08d}" for name in names for seed in seeds]
-    return Lines(stems, images, seeds * len(names))
+    return stems, images, seeds * len(names)
 
 
 def _inked(path: Path, image: Images) -> Images:

@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 import wave
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -137,11 +137,10 @@ def _read_images(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRej
 def _stems(files: Sequence[str]) -> list[str]:
     """File names without suffix; with it if two would be equal: a.png and a.jpg, or A.png and a.png."""
     short = [str(Path(file).with_suffix("")) if names.extension(file) else file for file in files]
-    folded = sorted(stem.casefold() for stem in short)
-    clashing = {stem for stem, following in pairwise(folded) if stem == following}
+    counts = Counter(stem.casefold() for stem in short)
     taken, stems = set[str](), list[str]()
     for file, stem in zip(files, short, strict=True):
-        base = file if stem.casefold() in clashing else stem
+        base = file if counts[stem.casefold()] > 1 else stem
         name, number = base, 2
         while name.casefold() in taken:
             name, number = f"{base}-{number}", number + 1

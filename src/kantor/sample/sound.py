@@ -1,21 +1,8 @@
 """Images as sound: the place of a dot is that of a pixel, its timbre the channel, its pitch and level the value.
 
-Three ways, after the `sonify.py` of a public GAN project. All of them take the image stretched to a square of
-n x n (n = 64), on black where it is transparent, with values v = value / (largest value + 0.01) between 0 and 1. A
-value sounds up to 28 dB below the brightest: `-int((1 - v) * 28)` dB. x is heard from left to right, of equal power.
-
-colour   For Red, Green and Blue a tone of 440 Hz and 800 ms, whose timbre tells how many pixels the channel dominates
-         (first sine, second triangle, third sawtooth), and 500 ms of silence. Then the scan, row by row from the top.
-         A pixel is a dot of int(2000 / n) ms (31), and the next dot begins when 80 % of it have passed (24.8 ms), so
-         that a row takes 1.59 s. The next row begins an eighth of a row (199 ms) later, so that eight rows sound at
-         once: 14.1 s in all. Each channel has an oscillator, its timbre that of the header, of 440 v Hz; the sine's is
-         400 Hz higher. A dot fades in and out over 10 % (sine) or 20 % of itself. Dots of one pitch are in phase.
-gray     One sine of 400 + 440 v Hz, which glides along a row of 250 ms; the next row begins when three quarters of it
-         have passed: 12.1 s. The tone is one curve without jumps, and a row's ends fade over 5 ms.
-stacked  All rows at once, each with a sawtooth of 83 (v + 0.5) Hz; columns from left to right, in 4 s. From one column
-         to the next the sound fades over 5 ms.
-
-A scan whose peak would be over -1 dB is made quieter as a whole, so nothing clips and levels keep their ratios.
+Three modes, after the `sonify.py` of a public GAN project; docs/sound.md says what is heard, and when. All of them take
+the image stretched to a square of n x n, on black where it is transparent, with values v = value / (largest value +
+0.01) between 0 and 1. A scan whose peak would be over -1 dB is made quieter as a whole, so nothing clips.
 """
 
 from __future__ import annotations

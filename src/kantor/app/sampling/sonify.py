@@ -123,13 +123,10 @@ def _read_images(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRej
 
     def read() -> Iterator[ImageOrRejected]:
         for entry in entries:
-            if isinstance(entry, Item):
-                try:
-                    yield decode(folder.load(entry), settings)[0]
-                except Undecodable as error:
-                    yield Rejected(entry.name, error.reason)
-            else:
-                yield entry
+            try:
+                yield entry if isinstance(entry, Rejected) else decode(folder.load(entry), settings)[0]
+            except Undecodable as error:
+                yield Rejected(entry.name, error.reason)
 
     return _stems([entry.name for entry in entries]), read()
 
@@ -184,13 +181,18 @@ class Voice:
         for text in texts:
             if text in spoken or self.note or not self._program:
                 continue
-            name = Path(self._program).name
             try:
                 spoken[text] = _speech(self._program, text)
+                continue
             except subprocess.TimeoutExpired:
-                self.note = f"no spoken headers: {name} took more than {SPEECH_TIMEOUT_S:g} s"
-            except (OSError, subprocess.SubprocessError, wave.Error, EOFError, ValueError) as error:
-                self.note = f"no spoken headers: {name} failed ({_why(error)})"
+                why = f"took more than {SPEECH_TIMEOUT_S:g} s"
+            except subprocess.CalledProcessError as error:
+                why = f"failed (exit code {error.returncode})"
+            except OSError as error:
+                why = f"failed ({error.strerror or 'cannot be run'})"
+            except (wave.Error, EOFError, ValueError) as error:
+                why = f"failed ({str(error) or 'no sound'})"
+            self.note = f"no spoken headers: {Path(self._program).name} {why}"
         self._channels = {text: speech for text, speech in spoken.items() if text in CHANNELS}  # a title is spoken once
         return spoken
 
@@ -213,11 +215,3 @@ def _speech(program: str, text: str) -> NDArray[np.float32]:
         raise ValueError("no sound")
     times = np.arange(len(samples) * RATE // rate) * (rate / RATE)
     return np.asarray(np.interp(times, np.arange(len(samples)), samples), np.float32)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        return f"exit code {error.returncode}"
-    if isinstance(error, OSError):
-        return error.strerror or "cannot be run"
-    return str(error) or "no sound"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
-from kantor.api.in_memory import keep
+from kantor.api.in_memory import DataKeywords, keep
 from kantor.api.model import HasPath, Model
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation import write
@@ -18,25 +17,16 @@ from kantor.metrics.score import Scores
 from kantor.progress import all_silent
 
 
-class EvaluateKeywords(TypedDict, total=False):
+class EvaluateKeywords(DataKeywords, total=False):
     """Keywords of `evaluate` and their types; `EvaluateOptions` declares what they mean."""
 
-    metrics: Sequence[str] | str | None
     features: str
     count: int | str
     seed: int
     held_out: bool
-    size: int | str | tuple[int, int] | None
-    crop: int | None
-    fit: str | None
-    channels: str | None
-    max_bad: str | float | None
     truncation: float
     raw: bool
     checkpoint: int | None
-    device: str
-    runs: str | Path
-    cache: str | Path | None
     out: str | Path | None
     overwrite: bool
 

@@ -8,7 +8,7 @@ import json
 import operator
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,20 @@ from kantor.data.sources.python_object import PREFIX
 from kantor.errors import DataError
 
 _CHANNELS = (1, 3, 4)
+
+
+class DataKeywords(TypedDict, total=False):
+    """Keywords that `train` and `evaluate` share, and their types."""
+
+    metrics: Sequence[str] | str | None
+    device: str
+    runs: str | Path
+    cache: str | Path | None
+    size: int | str | tuple[int, int] | None
+    crop: int | None
+    fit: str | None
+    channels: str | None
+    max_bad: str | float | None
 
 
 def keep(images: Any, labels: Any, cache: Path) -> tuple[Path, Path | None]:
@@ -95,11 +109,9 @@ def _as_names(labels: Any, count: int) -> list[str]:
 
 
 def _name(label: Any) -> str:
-    if isinstance(label, str):
-        return label
     try:
         if isinstance(label, bool):
             raise TypeError
-        return str(operator.index(label))
+        return label if isinstance(label, str) else str(operator.index(label))
     except TypeError:
         raise DataError("labels", f"{label!r} is not a class", "give names, or whole numbers") from None

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.api.in_memory import keep
+from kantor.api.in_memory import DataKeywords, keep
 from kantor.api.model import Model, load
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.options import describe
@@ -58,19 +58,17 @@ class Run:
         return load(self.path)
 
 
-class TrainKeywords(TypedDict, total=False):
+class TrainKeywords(DataKeywords, total=False):
     """Keywords of `train` and their types; `TrainOptions` declares what they mean."""
 
     preset: str
     config: str | Path | None
     overrides: Mapping[str, Any] | None
-    runs: str | Path
     name: str | None
     epochs: float | None
     images: int | str | None
     time_budget: float | str | None
     batch: int | Literal["auto"] | None
-    device: str
     seed: int | None
     conditional: bool
     mirror: bool
@@ -78,13 +76,6 @@ class TrainKeywords(TypedDict, total=False):
     resume: str | Path | Run | None
     compile: bool
     tensorboard: bool
-    metrics: Sequence[str] | str | None
-    cache: str | Path | None
-    size: int | str | tuple[int, int] | None
-    crop: int | None
-    fit: str | None
-    channels: str | None
-    max_bad: str | float | None
 
 
 def train(

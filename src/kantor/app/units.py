@@ -145,7 +145,10 @@ def name(value: Any, where: str = "") -> str:
 def number(value: Any, where: str, whole: bool, least: float | None, most: float | None) -> float:
     """A number, whole or not, within bounds; None means no bound."""
     try:
-        result = float(value) if not whole else int(value) if isinstance(value, str) else operator.index(value)
+        if whole:
+            result: float = int(value) if isinstance(value, str) else operator.index(value)
+        else:
+            result = float(value)
     except (TypeError, ValueError):
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{where} {value}", f"is not {kind}", f"write {kind}") from None
@@ -153,4 +156,4 @@ def number(value: Any, where: str, whole: bool, least: float | None, most: float
     if not low <= result <= high or not math.isfinite(result):
         bounds = f"of at least {low:,}" if most is None else f"from {low:,} to {most:,}"
         raise ConfigError(f"{where} {value}", "is out of range", f"choose a number {bounds}")
-    return result
+    return int(result) if result == int(result) else result

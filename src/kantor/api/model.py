@@ -16,8 +16,8 @@ from kantor.app.sampling.generate import class_numbers
 from kantor.app.sampling.walk import walk_inputs
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
+from kantor.export.weights import Card
 from kantor.sample.generate import generate_images
-from kantor.sample.latents import latents
 from kantor.sample.walk import Easing
 from kantor.types import Images, ImageSpec
 
@@ -46,7 +46,7 @@ class Model:
     spec: ImageSpec
     class_names: tuple[str, ...]
     images_seen: int
-    _card: Any
+    _card: Card
 
     def __repr__(self) -> str:
         classes = f", {len(self.class_names)} classes" if self.class_names else ""
@@ -58,7 +58,7 @@ class Model:
 
     def latents(self, seeds: Sequence[int] | int, truncation: float = 1.0) -> NDArray[np.float32]:
         """The latents of `seeds`, float32 [N, D]; they never change."""
-        return latents(seeds, self.latent_dim, self._card.generator.latent, truncation)
+        return self._card.latents(seeds, truncation)
 
     def generate(
         self,

@@ -64,8 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     try:
-        _require_folder()
-        _refuse_foreign(words)
+        _check_call(words)
         code = app(words, prog_name="kantor", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
@@ -92,17 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"kantor: {what}; please report {_crash_log()}", 70, debug)
 
 
-def _require_folder() -> None:
-    """Raises ResourceError if the current folder has been deleted, which libraries report in obscure words."""
+def _check_call(words: Sequence[str]) -> None:
+    """Raises UserError for a current folder that was deleted, which libraries report in obscure words, and flags of others."""
     try:
         Path.cwd()
     except FileNotFoundError:
         raise ResourceError("the current folder", "has been deleted", "change to another one with cd") from None
-
-
-def _refuse_foreign(words: Sequence[str]) -> None:
-    for word in words:
-        name = word.partition("=")[0]
+    for name in (word.partition("=")[0] for word in words):
         if name in FOREIGN:
             raise ConfigError(name, "is not a flag of Kantor", FOREIGN[name])
 

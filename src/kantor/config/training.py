@@ -34,7 +34,7 @@ class TrainConfig(Section):
 
     images: Positive | Auto = "auto"
     """Length of the run in real images shown to the critic (1 kimg = 1000 images)."""
-    batch: Annotated[int, Field(ge=2, le=65536)] = 64
+    batch: Annotated[int, Field(ge=2, le=65536)] = 64  # --batch; kantor.engine.steps takes them from the feed
     """Real images in one critic step."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of all random numbers."""
@@ -42,7 +42,7 @@ class TrainConfig(Section):
     """Train with class labels."""
     init_from: Annotated[str, Field(max_length=4096)] = ""
     """Run, checkpoint or generator.safetensors whose weights to start from; empty starts from random weights."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # see kantor.engine.precision
     """Number format of convolutions; "auto" takes bfloat16 if the hardware computes in it."""
     micro_batch: Annotated[int, Field(ge=0, le=65536)] = 0
     """Images per backward pass, to save memory: the gradients of the parts of a batch are summed, which is the same to rounding.

@@ -46,11 +46,15 @@ def latents(
     if wrong is not None:
         raise ConfigError("--seeds", f"{wrong} is not a seed", f"choose whole numbers from 0 to {LARGEST_SEED}")
     keys = np.array([int(s) for s in numbers], np.uint64)
+    centre = 0.5 if kind == "unit" else 0.0
     result = np.empty((len(keys), dim), np.float32)
     for start in range(0, len(keys), _CHUNK):
-        u = _uniforms(keys[start : start + _CHUNK], dim + dim % 2)
-        centre = 0.5 if kind == "unit" else 0.0
-        z = _box_muller(u) if kind == "normal" else u if kind == "unit" else 2 * u - 1
+        z = u = _uniforms(keys[start : start + _CHUNK], dim + dim % 2)
+        if kind == "normal":  # Box-Muller
+            radius, angle = np.sqrt(-2 * np.log(u[:, 0::2])), 2 * np.pi * u[:, 1::2]
+            z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(u.shape)
+        elif kind == "uniform":
+            z = 2 * u - 1
         result[start : start + _CHUNK] = centre + truncation * (z[:, :dim] - centre)
     return result
 
@@ -69,9 +73,3 @@ def _uniforms(seeds: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     key: Any = (low, high)  # philox takes an array of keys like one key; a test holds that
     words = philox(counters, key).reshape(len(seeds), -1)[:, :count]
     return (words.astype(np.float64) + 0.5) * 2.0**-32
-
-
-def _box_muller(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Uniforms [N, even] in (0, 1) -> independent N(0, 1) of the same shape."""
-    radius, angle = np.sqrt(-2 * np.log(u[:, 0::2])), 2 * np.pi * u[:, 1::2]
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(u.shape)

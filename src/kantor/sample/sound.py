@@ -76,17 +76,18 @@ def sonify(
     if mode not in MODES or resolution < 2:
         raise ValueError(f"mode must be one of {MODES} and resolution 2 or more, not {mode!r} and {resolution}")
     pixels, spoken = _square(image, resolution), spoken or {}
-    parts = [_voice(spoken, title)]
+    values = pixels if mode == "colour" else pixels @ _LUMA
+    values = values / (values.max() + 0.01)
+    header: list[Samples] = []
     if mode == "colour":
         order = ranks(pixels)
-        parts += [*_header(order, spoken), _colour_scan(_values(pixels), order)]
+        header, scan = _header(order, spoken), _colour_scan(values, order)
     else:
-        scan = _glide if mode == "gray" else _stacked
-        parts.append(scan(_values(pixels @ _LUMA)))
-    peak = float(np.abs(parts[-1]).max())
+        scan = _glide(values) if mode == "gray" else _stacked(values)
+    peak = float(np.abs(scan).max())
     if peak > PEAK:
-        parts[-1] = parts[-1] * np.float32(PEAK / peak)
-    return np.concatenate(parts).astype(np.float32)
+        scan = scan * np.float32(PEAK / peak)
+    return np.concatenate([_voice(spoken, title), *header, scan]).astype(np.float32)
 
 
 def ranks(pixels: NDArray[Any]) -> tuple[int, ...]:
@@ -113,10 +114,6 @@ def _square(image: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
         opened = Image.fromarray(np.ascontiguousarray(image))
         image = np.asarray(opened.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
     return image.astype(np.float64)
-
-
-def _values(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(pixels / (pixels.max() + 0.01))
 
 
 def _level(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,10 +25,9 @@ def wav_bytes(samples: Samples) -> bytes:
 
 
 def sound_bytes(samples: Samples, kind: str) -> bytes:
-    """A sound file: "wav", "mp3" or "ogg". Raises ResourceError if its package is missing."""
+    """A sound file: "wav", "mp3" or "ogg"; these two need a package, see `require_sound`."""
     if kind == "wav":
         return wav_bytes(samples)
-    require_sound(kind)
     import soundfile
 
     buffer = io.BytesIO()

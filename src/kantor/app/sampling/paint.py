@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from kantor.app.dataset.image_size import size_text
 from kantor.app.images import beside
@@ -34,13 +33,6 @@ _FEW_PAINTINGS = 64
 _FAINTEST = 8  # grey levels: lines fainter than this count as stains
 
 
-Lines = tuple[list[str], Images, list[int]]
-"""For each painting its file name without suffix, its lines, uint8 [N, H, W, 1], dark on white, and the colours' seed.
-
-All seeds of the first drawing, then of the next.
-"""
-
-
 def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     """Generates or reads line drawings, colours them, and writes both.
 
@@ -54,22 +46,24 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
         raise ConfigError("--seeds", f"{count:,} paintings in all", f"stay below {MAX_PAINTINGS:,}")
     columns = grid_columns(options.grid, count, "paintings") or (len(seeds) if drawings else None)  # a row per drawing
     refuse_other_images(options.out, _OUTPUT_FILES)
+    device = choose_device(options.device)
     colourist, card, _ = load_model(options.colours, options.runs)
     if drawings:
-        _check_colourist(options, card, None)
-        stems, lines, colour_seeds = _by_hand(drawings, seeds, card.spec)
+        _check_models(options, card, None)
+        stems, lines = _by_hand(drawings, seeds, card.spec)
+        line_paths = []
     else:
         line_model, line_card, _ = load_model(options.lines, options.runs)
-        _check_colourist(options, card, line_card)
-        _check_line_model(options, line_card, card)
-        stems, lines, colour_seeds = _by_model(line_model, line_card, seeds, options)
+        _check_models(options, card, line_card)
+        z = line_card.latents(seeds, options.truncation)
+        lines = generate_images(line_model.to(device), z, class_numbers((), line_card, len(seeds)))
+        stems = [f"seed-{seed:08d}" for seed in seeds]
+        line_paths = [options.out / f"{stem}-lines.png" for stem in stems]
     sheet = options.out / "sheet.png"
     painting_paths = [options.out / f"{stem}.png" for stem in stems]
-    line_paths = [] if drawings else [options.out / f"{stem}-lines.png" for stem in stems]
     require_free_files([sheet, *painting_paths, *line_paths], options.overwrite)
-    colourist.to(choose_device(options.device))
-    z = card.latents(colour_seeds, options.truncation)
-    painted = generate_images(colourist, z, class_numbers((), card, count), lines)
+    z = card.latents(seeds * (count // len(seeds)), options.truncation)
+    painted = generate_images(colourist.to(device), z, class_numbers((), card, count), lines)
     pairs = beside(lines, painted)
     # a pair is wide even if it is small
     scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None
@@ -78,20 +72,16 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     return sheet, options.out, count
 
 
-# --- the two models -------------------------------------------------------------------------------------------------
-
-
-def _check_colourist(options: PaintOptions, card: Card, lines: Card | None) -> None:
-    if card.condition == 1:
+def _check_models(options: PaintOptions, colours: Card, lines: Card | None) -> None:
+    """Raises ModelError or ConfigError if one model cannot colour the lines of the other; None: lines drawn by hand."""
+    if colours.condition != 1 and lines is not None and lines.condition:
+        what = f"makes lines, and {options.lines} colours them: the two are swapped"
+        raise ModelError(options.colours, what, f"write kantor paint {options.colours} {options.lines}")
+    if colours.condition != 1:
+        do = "name one that was trained with --preset painter-colours"
+        raise ModelError(options.colours, "this model does not colour outlines", do)
+    if lines is None:
         return
-    if lines is not None and lines.condition:
-        do = f"write kantor paint {options.colours} {options.lines}"
-        raise ModelError(options.colours, f"makes lines, and {options.lines} colours them: the two are swapped", do)
-    do = "name one that was trained with --preset painter-colours"
-    raise ModelError(options.colours, "this model does not colour outlines", do)
-
-
-def _check_line_model(options: PaintOptions, lines: Card, colours: Card) -> None:
     do = "name one that was trained with --preset painter-lines, or a folder of line drawings"
     if lines.condition:
         raise ModelError(options.lines, "this model colours lines, and makes none", do)
@@ -101,17 +91,6 @@ def _check_line_model(options: PaintOptions, lines: Card, colours: Card) -> None
         size = size_text(colours.spec)
         what = f"{options.lines} makes {size_text(lines.spec)}, {options.colours} colours {size}"
         raise ConfigError("kantor paint", what, f"train one of them with --size {size}")
-
-
-def _by_model(network: nn.Module, card: Card, seeds: list[int], options: PaintOptions) -> Lines:
-    """Lines that a model makes of `seeds`, which choose the colours too."""
-    network.to(choose_device(options.device))
-    z = card.latents(seeds, options.truncation)
-    images = generate_images(network, z, class_numbers((), card, len(seeds)))
-    return [f"seed-{seed:08d}" for seed in seeds], images, seeds
-
-
-# --- lines drawn by hand --------------------------------------------------------------------------------------------
 
 
 def _drawings(text: str, runs: Path) -> list[Path]:
@@ -130,17 +109,16 @@ def _drawings(text: str, runs: Path) -> list[Path]:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
 
 
-def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> Lines:
-    """Each drawing, uncropped and black on white, once per seed."""
+def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> tuple[list[str], Images]:
+    """Each drawing once per seed: file names of the paintings, without suffix, and lines [N, H, W, 1], black on white."""
     settings = DecodeSettings(spec._replace(channels=1), 0, "contain", _WHITE, 1)
     names = [path.stem for path in drawings]
     twice = next((path for path in drawings if names.count(path.stem) > 1), None)
     if twice is not None:
         raise DataError(twice, "has the same name as another drawing, except for its suffix", "rename one of them")
     inked = [_inked(path, _read(path, settings)) for path in drawings]
-    images = np.repeat(np.stack(inked), len(seeds), axis=0)
     stems = [f"{name}-seed-{seed:08d}" for name in names for seed in seeds]
-    return stems, images, seeds * len(names)
+    return stems, np.repeat(np.stack(inked), len(seeds), axis=0)
 
 
 def _inked(path: Path, image: Images) -> Images:

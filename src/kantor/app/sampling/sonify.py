@@ -68,7 +68,11 @@ def make_sounds(options: SonifyOptions, progress: Progress = silent) -> tuple[in
             atomic.write_bytes(path, sound_bytes(samples, options.format))
         progress(done + 1, len(paths), len(rejected))
     if len(rejected) == len(paths):
-        raise _none_readable(options.source, rejected)
+        examples = ", ".join(f"{file.name} ({file.reason})" for file in rejected[:2])
+        more = ", ..." if len(rejected) > 2 else ""
+        if Path(options.source).is_file():
+            raise DataError(options.source, str(rejected[0].reason), "name an image, a folder of images, or a run")
+        raise DataError(options.source, f"none of its images can be read: {examples}{more}", "fix or replace them")
     bad = [file for file in rejected if is_bad(file)]  # the others are readmes and the like
     notes = [f"skipped: {file.name} ({file.reason})" for file in bad[:_MAX_NOTES]]
     notes += [f"skipped: {len(bad) - _MAX_NOTES} more"] if len(bad) > _MAX_NOTES else []
@@ -144,14 +148,6 @@ def _stems(files: Sequence[str]) -> list[str]:
         taken.add(name.casefold())
         stems.append(name)
     return stems
-
-
-def _none_readable(source: str, bad: Sequence[Rejected]) -> DataError:
-    """The error if no image could be read."""
-    if Path(source).is_file():
-        return DataError(source, str(bad[0].reason), "name an image, a folder of images, or a run")
-    examples = ", ".join(f"{file.name} ({file.reason})" for file in bad[:2]) + (", ..." if len(bad) > 2 else "")
-    return DataError(source, f"none of its images can be read: {examples}", "fix or replace them")
 
 
 # --- speech -------------------------------------------------------------------------------------------------------

@@ -12,57 +12,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from kantor.api import (
-        Activations,
-        Dropout,
-        Model,
-        Run,
-        Save,
-        Score,
-        Scores,
-        Stop,
-        Traits,
-        critic,
-        evaluate,
-        extractor,
-        generator,
-        load,
-        objective,
-        onnx_extractor,
-        pack,
-        presets,
-        source,
-        train,
-    )
+    from kantor.api import (  # isort: skip
+        Activations, Dropout, Model, Run, Save, Score, Scores, Stop, Traits, critic, evaluate, extractor, generator, load, objective,
+        onnx_extractor, pack, presets, source, train,
+    )  # fmt: skip
     from kantor.errors import ConfigError, DataError, ModelError, ResourceError, UserError
 
 __all__ = [
-    "Activations",
-    "ConfigError",
-    "DataError",
-    "Dropout",
-    "Model",
-    "ModelError",
-    "ResourceError",
-    "Run",
-    "Save",
-    "Score",
-    "Scores",
-    "Stop",
-    "Traits",
-    "UserError",
-    "critic",
-    "evaluate",
-    "extractor",
-    "generator",
-    "load",
-    "objective",
-    "onnx_extractor",
-    "pack",
-    "presets",
-    "source",
-    "train",
-]
+    "Activations", "ConfigError", "DataError", "Dropout", "Model", "ModelError", "ResourceError", "Run", "Save", "Score", "Scores",
+    "Stop", "Traits", "UserError", "critic", "evaluate", "extractor", "generator", "load", "objective", "onnx_extractor", "pack",
+    "presets", "source", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

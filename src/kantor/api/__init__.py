@@ -30,8 +30,8 @@ from kantor.registry import own_name
 from kantor.types import Traits
 
 __all__ = [
-    "Activations", "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "critic", "evaluate", "extractor", "generator",
-    "load", "objective", "onnx_extractor", "pack", "presets", "source", "train",
+    "Activations", "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "critic", "evaluate",
+    "extractor", "generator", "load", "objective", "onnx_extractor", "pack", "presets", "source", "train",
 ]  # fmt: skip
 
 

@@ -134,12 +134,13 @@ def test_messages_name_the_flag_and_its_value(words: dict[str, Any], says: str) 
     assert str(caught.value).startswith(says)
 
 
-@pytest.mark.parametrize("command", ["", "train", "walk", "evaluate"])
+@pytest.mark.parametrize("command", ["", "train", "pack", "walk", "evaluate"])
 def test_help_shows_no_types_of_python(command: str) -> None:
     group = typer.main.get_command(app)
     shown = group.commands[command] if command else group  # type: ignore[attr-defined]
     text = shown.get_help(shown.make_context("kantor", [], resilient_parsing=True))
     assert not re.search("<bool>|<str>|<=", text)
+    assert command != "pack" or "field of [data]" in text  # not taken for markup
 
 
 def test_thousands_of_images() -> None:

@@ -56,8 +56,8 @@ class DataOptions(Options):
         default=None, sets="data.crop", min=0, otherwise="off",
     )
     fit: str | None = option(
-        "Choose how images of another shape fit: cover (cut), contain (pad), stretch, replicate or mirror (pad)", "MODE",
-        default=None, sets="data.fit", otherwise="cover",
+        "Choose how images of another shape fit: cover (cut), contain (pad), stretch, replicate or mirror (pad)",
+        "MODE", default=None, sets="data.fit", otherwise="cover",
     )
     channels: str | None = option(
         "Convert images: auto, gray, rgb or rgba", "KIND", default=None, sets="data.channels", otherwise="auto",

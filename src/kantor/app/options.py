@@ -113,7 +113,7 @@ class Options:
 
 
 def describe(function: Callable[..., Any], cls: type[Options]) -> None:
-    """Gives a function of `**options` the keywords of `cls`: in its signature, and in place of {options} in its help."""
+    """Gives a function of `**options` the keywords of `cls`: in its signature, and for {options} in its docstring."""
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     lines, keywords = [], []

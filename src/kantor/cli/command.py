@@ -79,4 +79,5 @@ def _help(option: Option) -> str:
         notes.append(f"{option.min:,} to {option.max:,}")
     if option.default_text:
         notes.append(f"default: {option.default_text}")
-    return rf"{option.help} \[{'; '.join(notes)}]" if notes else option.help
+    text = f"{option.help} [{'; '.join(notes)}]" if notes else option.help
+    return text.replace("[", r"\[")

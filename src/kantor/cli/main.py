@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check_call(words: Sequence[str]) -> None:
-    """Raises UserError for a current folder that was deleted, which libraries report in obscure words, and flags of others."""
+    """Raises UserError if the current folder was deleted, or for a flag of another program."""
     try:
         Path.cwd()
     except FileNotFoundError:

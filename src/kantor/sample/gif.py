@@ -1,6 +1,6 @@
 """Animated GIFs in which each frame has its own 256 colours.
 
-The colours of a frame are chosen once, by `indexed`, which takes most of the time; an animation that grows keeps its frames.
+`indexed` chooses the colours of a frame, which takes most of the time; an animation that grows keeps its frames.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def _drawings(text: str, runs: Path) -> list[Path]:
 
 
 def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> tuple[list[str], Images]:
-    """Each drawing once per seed: file names of the paintings, without suffix, and lines [N, H, W, 1], black on white."""
+    """Each drawing once per seed: file names without suffix, and uncropped lines [N, H, W, 1], black on white."""
     settings = DecodeSettings(spec._replace(channels=1), 0, "contain", _WHITE, 1)
     names = [path.stem for path in drawings]
     twice = next((path for path in drawings if names.count(path.stem) > 1), None)

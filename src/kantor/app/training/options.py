@@ -102,8 +102,8 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     def fields(self) -> dict[str, Any]:
         """Dotted fields of the configuration that flags and `overrides` set; the latter win.
 
-        `kantor.config.io.resolve` puts them into the `Config` that training reads: --batch is `config.train.batch`. Batch
-        "auto" is measured by `kantor.app.training.measured_choices.choose_batch`.
+        `kantor.config.io.resolve` puts them into the `Config` that training reads: --batch is `config.train.batch`.
+        Batch "auto" is measured by `kantor.app.training.measured_choices.choose_batch`.
         """
         fields = super().fields
         if isinstance(self.batch, int):

@@ -11,10 +11,9 @@ from typing import Any, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.app.load_model import load_model, refuse_colourist
+from kantor.app.load_model import load_generator
 from kantor.app.sampling.generate import class_numbers
 from kantor.app.sampling.walk import walk_inputs
-from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
 from kantor.sample.generate import generate_images
@@ -150,6 +149,5 @@ def load(
         ModelError: there is no such model, or it is damaged.
     """
     name = str(getattr(model, "path", model))
-    network, card, _ = load_model(name, Path(runs), raw, checkpoint)
-    refuse_colourist(name, card)
-    return Model(network.to(choose_device(device)), card.spec, card.class_names, card.images_seen, card)
+    network, card, _ = load_generator(name, Path(runs), raw, checkpoint, device)
+    return Model(network, card.spec, card.class_names, card.images_seen, card)

@@ -20,7 +20,7 @@ from kantor.app.training.interrupt import Interrupt
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.start import train as _train
 from kantor.app.training.terminal import Terminal
-from kantor.engine.events import Event, Listener, Request, Save, Stop
+from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
 from kantor.progress import Progress, silent
 from kantor.runs import directory

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from kantor.data.sources.names import IMAGES
+from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card, read_generator
 from kantor.nets import build_generator
@@ -59,11 +60,15 @@ def load_model(
     return (*read_generator(run / directory.GENERATOR), run)
 
 
-def refuse_colourist(where: str, card: Card) -> None:
-    """Raises ModelError if a model colours outlines: it cannot generate from seeds alone."""
+def load_generator(
+    text: str, runs: Path, raw: bool = False, images_seen: int | None = None, device: str = "cpu"
+) -> tuple[nn.Module, Card, Path]:
+    """Loads a generator as `load_model` does, onto `device`. Raises ModelError if it needs outlines to colour."""
+    network, card, home = load_model(text, runs, raw, images_seen)
     if card.condition:
         do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
-        raise ModelError(where, "this model colours outlines and cannot generate from seeds alone", do)
+        raise ModelError(text, "this model colours outlines and cannot generate from seeds alone", do)
+    return network.to(choose_device(device)), card, home
 
 
 def _holds_images(path: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.app.load_model import load_model, refuse_colourist
+from kantor.app.load_model import load_generator
 from kantor.config.io import layered, read_toml
 from kantor.config.schema import Config
 from kantor.data.sources import GLYPHS, place
@@ -48,8 +48,7 @@ def find_subject(options: EvaluateOptions) -> Subject:
         if options.truncation != 1:
             raise ConfigError("--truncation", f"{text} is a set of images", "leave it out, or name a model")
         return Subject(text)
-    network, card, home = load_model(text, options.runs, options.raw, options.checkpoint)
-    refuse_colourist(text, card)
+    network, card, home = load_generator(text, options.runs, options.raw, options.checkpoint)
     run = home if (home / directory.CONFIG).is_file() else None
     if run is None or (Path(text).is_file() and Path(text).name != directory.GENERATOR):
         return Subject(text, network, card)

@@ -8,14 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from torch import nn
-
 from kantor import atomic
-from kantor.app.load_model import load_model, refuse_colourist
+from kantor.app.load_model import load_generator
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.options import GenerateOptions, GeneratorOptions
+from kantor.app.sampling.options import GenerateOptions
 from kantor.data.sources.names import IMAGES
-from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
 from kantor.sample.generate import generate_images
@@ -36,7 +33,7 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     default_count = 64 if options.grid is None else math.prod(options.grid)
     seeds = range(options.count or default_count) if options.seeds is None else options.seeds
     columns = grid_columns(options.grid, len(seeds), "images")
-    network, card, home = load_generator(options)
+    network, card, home = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
     folder = options.out or home / "generated"
     refuse_other_images(folder, _OUTPUT_FILES)
     paths = [folder / f"seed-{seed:08d}.png" for seed in seeds]
@@ -49,13 +46,6 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     page = grid(images, columns, options.gutter, scale=options.scale, paper=options.paper or PAPER)
     write_images([*paths, sheet], itertools.chain(enlarged, [page]))
     return sheet, folder, len(seeds)
-
-
-def load_generator(options: GeneratorOptions) -> tuple[nn.Module, Card, Path]:
-    """The generator that the options name, on its device, its card and its folder."""
-    network, card, home = load_model(options.model, options.runs, options.raw, options.checkpoint)
-    refuse_colourist(options.model, card)
-    return network.to(choose_device(options.device)), card, home
 
 
 def grid_columns(size: tuple[int, int] | None, count: int, noun: str) -> int | None:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
+from kantor.app.load_model import load_generator
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, load_generator, split_classes
+from kantor.app.sampling.generate import class_numbers, split_classes
 from kantor.app.sampling.options import WalkOptions
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
@@ -43,7 +44,7 @@ def make_walk(
     """
     kind = options.out.suffix.lower()
     _check(options, kind)
-    network, card, _ = load_generator(options)
+    network, card, _ = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
     seeds = options.seeds
     if isinstance(seeds, str):
         seeds = choose_seeds(network, card, options, seeds == "rough")

@@ -15,8 +15,10 @@ from PIL import Image
 
 from kantor.app.sampling.generate import split_classes
 from kantor.app.sampling.walk import walk_inputs
+from kantor.export.weights import Card
 from kantor.sample.animation import film_bytes, shown
 from kantor.sample.walk import arc, ease, loop_of_four, walk
+from kantor.types import ImageSpec
 from support.commands import TINY, exit_of
 
 
@@ -178,10 +180,10 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
     assert exit_of("walk", model, "--seeds", "3,4", "--class", "K,B", "--out", once) == 0
     assert exit_of("walk", model, "--seeds", "3,4", "--class", "K", "--class", "B", "--out", apart) == 0
     assert once.read_bytes() == apart.read_bytes()
-    card: Any = SimpleNamespace(class_names=("cats", "cats, sitting"))
+    generator = SimpleNamespace(latent_dim=3, latent="normal")
+    card = Card(ImageSpec(8, 8, 1), generator, "hinge", ("cats", "cats, sitting"), 0)
     assert split_classes(["cats, sitting"], card) == ["cats, sitting"]
     assert split_classes(["cats,birds"], card) == ["cats", "birds"]
-    card.generator = SimpleNamespace(latent_dim=3, latent="normal")
     _, shares = walk_inputs(card, [1, 2], ["cats", 1], 2, False, False, "linear", 1.0)
     np.testing.assert_array_equal(shares, [[1, 0], [0.5, 0.5], [0, 1]])
 

@@ -8,8 +8,7 @@ the image stretched to a square of n x n, on black where it is transparent, with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +28,13 @@ _FADE = RATE * 5 // 1000
 _PAUSE = RATE // 2
 
 
-@dataclass(frozen=True)
-class Timbre:
-    """A kind of tone.
+class Timbre(NamedTuple):
+    """A kind of tone."""
 
-    Attributes:
-        wave: cycles -> [-1, 1], zero at zero.
-        gain: of the loudest tone.
-        shift: added to the pitch of dots, in Hz.
-        fade: of a dot, at each end.
-    """
-
-    wave: Callable[[NDArray[Any]], NDArray[Any]]
-    gain: float
-    shift: float
-    fade: float
+    wave: Callable[[NDArray[Any]], NDArray[Any]]  # cycles -> [-1, 1], zero at zero
+    gain: float  # of the loudest tone
+    shift: float  # in Hz, added to the pitch of dots
+    fade: float  # of a dot, at each end, as a fraction of it
 
 
 SINE = Timbre(lambda cycles: np.sin(2 * np.pi * cycles), 10 ** (-12 / 20), 400, 0.1)

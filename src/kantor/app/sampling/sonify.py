@@ -24,7 +24,7 @@ from kantor.data.sources import names
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
-from kantor.progress import Progress, silent
+from kantor.progress import Progress
 from kantor.runs import directory
 from kantor.sample.sound import CHANNELS, RATE, sonify
 from kantor.sample.sound_file import require_sound, sound_bytes
@@ -42,7 +42,7 @@ _SENTENCES = {
 ImageOrRejected = NDArray[np.uint8] | Rejected
 
 
-def make_sounds(options: SonifyOptions, progress: Progress = silent) -> tuple[int, list[str]]:
+def make_sounds(options: SonifyOptions, progress: Progress) -> tuple[int, list[str]]:
     """Makes a sound of each image and writes them.
 
     Args:

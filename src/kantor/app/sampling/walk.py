@@ -18,7 +18,7 @@ from kantor.app.sampling.generate import class_numbers, split_classes
 from kantor.app.sampling.options import WalkOptions
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
-from kantor.progress import Progress, silent
+from kantor.progress import Progress
 from kantor.sample.animation import COMFORTABLE_SIDE, film_bytes, require_video, shown
 from kantor.sample.generate import BATCH, generate_images, generate_one_by_one
 from kantor.sample.grid import grid, png_bytes
@@ -31,9 +31,7 @@ STRIP = ".png"
 KINDS = (".gif", ".webp", ".mp4", STRIP)
 
 
-def make_walk(
-    options: WalkOptions, progress: Progress = silent, note: Callable[[str], None] = lambda line: None
-) -> tuple[Path, int]:
+def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], None]) -> tuple[Path, int]:
     """Generates the images of a walk and writes them.
 
     Args:

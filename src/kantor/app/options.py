@@ -91,10 +91,9 @@ class Options:
 
     @classmethod
     def from_words(cls, words: Mapping[str, Any], as_flags: bool = False) -> Self:
-        """Options from what a user wrote.
+        """Options from what a user wrote: keywords with values, of which None stands for the default.
 
         Args:
-            words: keyword to value; None stands for the default.
             as_flags: errors name the flag, not the keyword.
         Raises:
             ConfigError: a value cannot be used. TypeError: there is no such keyword.

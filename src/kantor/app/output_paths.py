@@ -10,11 +10,7 @@ from kantor.errors import ConfigError
 
 
 def target(out: Path, sources: Iterable[Path | str]) -> Path:
-    """`out` as an absolute path.
-
-    Raises:
-        ConfigError: it has no name, or lies inside a folder of images, symbolic links resolved.
-    """
+    """`out` as an absolute path. Raises ConfigError if it has no name, or lies inside a folder of images."""
     path = out.absolute()
     if not path.resolve().name:
         raise ConfigError(f"--out {out}", "cannot be created", "choose another name")
@@ -25,11 +21,7 @@ def target(out: Path, sources: Iterable[Path | str]) -> Path:
 
 
 def require_free(out: Path, overwrite: bool, ours: str) -> None:
-    """Raises ConfigError if `out` exists and may not be replaced.
-
-    Args:
-        ours: regular expression of the names that the command writes.
-    """
+    """Raises ConfigError if `out` exists and may not be replaced; `ours`: regular expression of names that may."""
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:

@@ -99,11 +99,8 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.out is not None:
         require_free(options.out, options.overwrite, write.OUTPUT_FILES)
 
-    def note(line: str) -> None:
-        if not options.json:
-            show(line)
-
     with show_progress() as progress_of:
+        note = (lambda line: None) if options.json else show
         found = evaluate_subject(options, note, all_silent if options.json else progress_of)
     folder = options.out or (write.next_folder(found.subject.run) if found.subject.run else None)
     written = write.write(found, folder, options.overwrite) if folder else []
@@ -113,12 +110,9 @@ def evaluate(options: EvaluateOptions) -> None:
             result["comparison"] = {name: comparison.as_json() for name, comparison in found.comparisons.items()}
         tell(json.dumps(result, allow_nan=False))
         return
-    for line in [*write.about(found), *write.table(found)]:
+    compared = [] if options.compare is None else ["", *write.comparison(found, options.compare)]
+    for line in [*write.about(found), *write.table(found), *compared]:
         tell(line)
-    if options.compare is not None:
-        tell("")
-        for line in write.comparison(found, options.compare):
-            tell(line)
     if written:
         show(f"written: {', '.join(path.name for path in written)} in {folder}")
     elif found.training is not None:

@@ -50,11 +50,9 @@ def _ask(question: str) -> bool:
 
 
 def called_as(argv0: str, on_path: str | None) -> str:
-    """How the program was called, so that commands shown can be copied: "kantor" or "python -m kantor", for example.
+    """How the program was called ("kantor", "python -m kantor"), so that commands shown can be copied.
 
-    Args:
-        argv0: sys.argv[0].
-        on_path: `kantor` as a shell finds it, or None.
+    argv0: sys.argv[0]; on_path: `kantor` as a shell finds it.
     """
     path = Path(argv0)
     if path.name == "__main__.py":

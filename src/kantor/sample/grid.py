@@ -61,11 +61,7 @@ def grid(
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
-    """A PNG without dates or names: equal images give equal bytes.
-
-    Args:
-        image: uint8 [H, W] or [H, W, C] with C of 1, 3 or 4.
-    """
+    """A PNG of uint8 [H, W] or [H, W, 1, 3 or 4], without dates or names: equal images give equal bytes."""
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     buffer = io.BytesIO()

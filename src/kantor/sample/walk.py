@@ -37,11 +37,7 @@ def walk(
 
 
 def loop_of_four(lengths: NDArray[np.float64], longest: bool) -> tuple[int, int, int, int]:
-    """Four of N points whose round trip is the shortest, or the longest, in the order of the trip.
-
-    Args:
-        lengths: [N, N], symmetric: distances between points; N > 3.
-    """
+    """Four of N > 3 points with the shortest or longest round trip, in its order; lengths: their distances [N, N]."""
     trips = (
         trip
         for a, b, c, d in itertools.combinations(range(len(lengths)), 4)

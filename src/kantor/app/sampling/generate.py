@@ -23,11 +23,7 @@ _OUTPUT_FILES = re.compile(r"(seed-[0-9]{8,20}|sheet)\.png")
 
 
 def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
-    """Generates images and writes them.
-
-    Returns:
-        The sheet, its folder and the number of images.
-    """
+    """Generates images and writes them; returns the sheet, its folder and the number of images."""
     if options.seeds is not None and options.count is not None:
         raise ConfigError("--seeds", "cannot be combined with --count", "give one of them")
     default_count = 64 if options.grid is None else math.prod(options.grid)
@@ -59,11 +55,7 @@ def grid_columns(size: tuple[int, int] | None, count: int, noun: str) -> int | N
 
 
 def refuse_other_images(folder: Path, allowed: re.Pattern[str]) -> None:
-    """Raises ConfigError if generated images would mix with others in `folder`, such as training images.
-
-    Args:
-        allowed: names of files that may be there.
-    """
+    """Raises ConfigError if `folder` has images whose names are not `allowed`, such as training images."""
     if not str(folder).strip("."):
         raise ConfigError("--out", "is the current folder", "name a folder, such as --out images")
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():

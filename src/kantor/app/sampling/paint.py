@@ -34,11 +34,7 @@ _FAINTEST = 8  # grey levels: lines fainter than this count as stains
 
 
 def paint(options: PaintOptions) -> tuple[Path, Path, int]:
-    """Generates or reads line drawings, colours them, and writes both.
-
-    Returns:
-        The sheet, its folder and the number of paintings.
-    """
+    """Generates or reads lines, colours them, and writes both; returns the sheet, its folder and how many there are."""
     drawings = _drawings(options.lines, options.runs)
     seeds = list(options.seeds or range(1 if drawings else DEFAULT_COUNT))
     count = len(seeds) * max(1, len(drawings))
@@ -122,10 +118,7 @@ def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> tuple[l
 
 
 def _inked(path: Path, image: Images) -> Images:
-    """Makes the paper white and the darkest line black: scans are yellowish, and thin lines fade when they are shrunk.
-
-    The median of the image is taken for the paper.
-    """
+    """Makes the paper (the median) white and the darkest line black: scans are yellowish, small lines pale."""
     paper = float(np.median(image))
     if paper < 128:
         raise DataError(path, "is mostly dark, but lines must be dark on light paper", "invert it")

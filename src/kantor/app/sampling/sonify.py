@@ -43,14 +43,10 @@ ImageOrRejected = NDArray[np.uint8] | Rejected
 
 
 def make_sounds(options: SonifyOptions, progress: Progress) -> tuple[int, list[str]]:
-    """Makes a sound of each image and writes them.
+    """Makes a sound of each image and writes them; returns the number of sounds, and notes for the user.
 
-    Args:
-        progress: of the images.
-    Returns:
-        The number of sounds, and notes for the user.
     Raises:
-        DataError: there are no images, or none that can be read; ModelError: there is no such model.
+        DataError: there are no images, or none that can be read. ModelError: there is no such model.
     """
     require_sound(options.format)
     stems, images = _generated(options) if _is_model(options) else _read_images(options)

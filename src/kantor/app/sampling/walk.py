@@ -32,13 +32,10 @@ KINDS = (".gif", ".webp", ".mp4", STRIP)
 
 
 def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], None]) -> tuple[Path, int]:
-    """Generates the images of a walk and writes them.
+    """Generates the images of a walk and writes them; returns the file and the number of images in it.
 
     Args:
-        progress: of the images.
         note: called with the chosen seeds, if `options.seeds` is "smooth" or "rough".
-    Returns:
-        The file, and the number of images in it.
     """
     kind = options.out.suffix.lower()
     _check(options, kind)

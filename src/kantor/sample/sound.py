@@ -91,9 +91,6 @@ def ranks(pixels: NDArray[Any]) -> tuple[int, ...]:
     return tuple(int(channel) for channel in np.argsort(-votes, kind="stable"))
 
 
-# --- the image --------------------------------------------------------------------------------------------------
-
-
 def _square(image: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     """float64 [side, side, 3] of 0 to 255: on black, stretched, antialiased."""
     if image.shape[2] == 4:
@@ -120,9 +117,6 @@ def _pan(count: int) -> NDArray[np.float32]:
     """Gains [count, 2] of left and right, from -1 to 1: their squares add up to one."""
     angle = np.linspace(0, np.pi / 2, count)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-
-
-# --- the sound ----------------------------------------------------------------------------------------------------
 
 
 def _voice(spoken: Mapping[str, NDArray[np.float32]], text: str) -> Samples:
@@ -171,13 +165,11 @@ def _colour_scan(values: NDArray[np.float64], order: tuple[int, ...]) -> Samples
 def _glide(values: NDArray[np.float64]) -> Samples:
     """A sine that glides along each row; values [n, n]."""
     side, length = len(values), RATE // 4
-    place = np.clip((np.arange(length) + 0.5) * side / length - 0.5, 0, side - 1)
-    left = np.minimum(place.astype(np.int64), side - 2)
-    share = place - left
+    place = (np.arange(length) + 0.5) * side / length - 0.5
 
     def between(per_pixel: NDArray[np.float64]) -> NDArray[np.float64]:
         """Interpolates between the centres of pixels: [n, n] -> [n, length]."""
-        return per_pixel[:, left] * (1 - share) + per_pixel[:, left + 1] * share
+        return np.stack([np.interp(place, np.arange(side), row) for row in per_pixel])
 
     cycles = np.cumsum(SINE.shift + 440 * between(values), axis=1) / RATE
     tones = SINE.wave(cycles) * _amplitude(between(_level(values))) * _envelope(length, _FADE) * SINE.gain

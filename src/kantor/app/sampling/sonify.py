@@ -75,9 +75,6 @@ def make_sounds(options: SonifyOptions, progress: Progress) -> tuple[int, list[s
     return len(paths) - len(rejected), notes + ([voice.note] if voice.note else [])
 
 
-# --- images -----------------------------------------------------------------------------------------------------
-
-
 def _is_model(options: SonifyOptions) -> bool:
     """Whether the source names a model, not images. `fish` is a run if there is one of this name; `fish/` a folder."""
     text, path = options.source, Path(options.source)
@@ -141,9 +138,6 @@ def _stems(files: Sequence[str]) -> list[str]:
         taken.add(name.casefold())
         stems.append(name)
     return stems
-
-
-# --- speech -------------------------------------------------------------------------------------------------------
 
 
 def _spoken_name(path: Path) -> str:

@@ -28,9 +28,9 @@ from kantor.errors import ConfigError
 class Example(Options):
     """Options of a job."""
 
-    source: str = option("Folder of images", positional=True)
-    images: int | None = option("Take N images", default=None, parse=units.count)
-    size: str | None = option("Resize images", default=None, sets="data.size")
+    source: str = option("Folder of images", required=True, positional=True)
+    images: int | None = option("Take N images", parse=units.count)
+    size: str | None = option("Resize images", sets="data.size")
     mirror: bool = option("Mirror", default=False, sets="data.mirror")
     gutter: int = option("Leave N pixels", default=2, min=0, max=9)
     width: float = option("Draw N pixels", default=1.0, min=0.5)

@@ -39,7 +39,7 @@ class ModelOptions(DeviceOptions, RunsOptions):
     )
     checkpoint: int | None = option(
         "Use an older checkpoint of the run, by its number of images", "IMAGES",
-        default=None, otherwise="the best by score, else the newest",
+        otherwise="the best by score, else the newest",
     )
 
 
@@ -49,25 +49,22 @@ class DataOptions(Options):
 
     size: str | None = option(
         "Resize images to SIZE: 64, or height x width: 48x96", "SIZE",
-        default=None, sets="data.size", parse=units.size, otherwise="auto",
+        sets="data.size", parse=units.size, otherwise="auto",
     )
     crop: int | None = option(
-        "Cut an N x N square from the middle first; 0 cuts nothing", "N",
-        default=None, sets="data.crop", min=0, otherwise="off",
+        "Cut an N x N square from the middle first; 0 cuts nothing", "N", sets="data.crop", min=0, otherwise="off",
     )
     fit: str | None = option(
         "Choose how images of another shape fit: cover (cut), contain (pad), stretch, replicate or mirror (pad)",
-        "MODE", default=None, sets="data.fit", otherwise="cover",
+        "MODE", sets="data.fit", otherwise="cover",
     )
     channels: str | None = option(
-        "Convert images: auto, gray, rgb or rgba", "KIND", default=None, sets="data.channels", otherwise="auto",
+        "Convert images: auto, gray, rgb or rgba", "KIND", sets="data.channels", otherwise="auto",
     )
     max_bad: str | float | None = option(
-        "Tolerate this fraction of unreadable images", "FRACTION", default=None, sets="data.max_bad", otherwise="1%",
+        "Tolerate this fraction of unreadable images", "FRACTION", sets="data.max_bad", otherwise="1%",
     )
-    cache: Path | None = option(
-        "Keep packed images in this folder", "DIR", default=None, otherwise="the user's cache folder",
-    )
+    cache: Path | None = option("Keep packed images in this folder", "DIR", otherwise="the user's cache folder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +72,5 @@ class LabelledDataOptions(DataOptions):
     """How a source becomes a dataset with classes."""
 
     labels: str | None = option(
-        "Read classes: auto (sub-folders), none, or a CSV or JSON file", "LABELS",
-        default=None, sets="data.labels", otherwise="auto",
+        "Read classes: auto (sub-folders), none, or a CSV or JSON file", "LABELS", sets="data.labels", otherwise="auto",
     )

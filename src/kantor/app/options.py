@@ -80,10 +80,12 @@ class Option:
         return value
 
 
-def option(help: str, metavar: str = "", *, default: Any = MISSING, default_factory: Any = MISSING, **more: Any) -> Any:
-    """A field of an options class; `more` are attributes of `Option`."""
-    factory = {} if default_factory is MISSING else {"default_factory": default_factory}
-    return dataclasses.field(default=default, metadata={"option": Option(help, metavar, **more)}, **factory)
+def option(help: str, metavar: str = "", required: bool = False, default_factory: Any = None, **more: Any) -> Any:
+    """A field of an options class, None by default; `more` are attributes of `Option`."""
+    declared = {"option": Option(help, metavar, **more)}
+    if default_factory is not None:
+        return dataclasses.field(default_factory=default_factory, metadata=declared)
+    return dataclasses.field(default=MISSING if required else declared["option"].default, metadata=declared)
 
 
 class Options:

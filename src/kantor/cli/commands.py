@@ -123,7 +123,7 @@ def evaluate(options: EvaluateOptions) -> None:
 class ReportOptions(RunsOptions):
     """Options of `kantor report`."""
 
-    run: str = option("Run: directory, number, name or latest", "RUN", complete="runs", positional=True)
+    run: str = option("Run: directory, number, name or latest", "RUN", required=True, complete="runs", positional=True)
     table: bool = option("Print a table of losses instead", default=False)
     epochs: bool = option("Print one line per epoch, with --table", default=False)
 
@@ -148,7 +148,7 @@ def report(options: ReportOptions) -> None:
 class PresetsOptions(Options):
     """Options of `kantor presets`."""
 
-    name: str | None = option("Preset to print", "NAME", default=None, complete="presets", positional=True)
+    name: str | None = option("Preset to print", "NAME", complete="presets", positional=True)
 
 
 def presets(options: PresetsOptions) -> None:

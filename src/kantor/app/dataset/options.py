@@ -21,9 +21,9 @@ class PackOptions(LabelledDataOptions):
 
     sources: Sequence[str] = option(
         "Folder of images, zip, tar, .npy, .npz, IDX, TFRecord, Parquet, or glyphs; or several", "SOURCE",
-        repeat=True, positional=True,
+        required=True, repeat=True, positional=True,
     )
-    out: Path = option("Write the packed dataset to this folder", "DIR")
+    out: Path = option("Write the packed dataset to this folder", "DIR", required=True)
     inspect: bool = option("Pack nothing: examine the images and write a report to --out", default=False)
     format: str = option("Write npy for Kantor, or tfrecord or webdataset for other programs", "KIND", default="npy")
     overrides: Mapping[str, Any] = option(

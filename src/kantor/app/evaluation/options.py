@@ -22,27 +22,21 @@ class EvaluateOptions(ModelOptions, DataOptions):
 
     subject: str = option(
         "Run, checkpoint or generator.safetensors; or images: a folder, archive or packed dataset", "MODEL|FOLDER",
-        word="model", complete="runs", positional=True,
+        required=True, word="model", complete="runs", positional=True,
     )
-    against: str | None = option(
-        "Compare with these real images", "DATA", default=None, otherwise="the run's training set",
-    )
+    against: str | None = option("Compare with these real images", "DATA", otherwise="the run's training set")
     metrics: Sequence[str] | None = option(
         "Measure these: fd, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic; or all; see docs/scores.md",
-        "LIST", default=None, parse=units.names, otherwise="the usual ones",
+        "LIST", parse=units.names, otherwise="the usual ones",
     )
     features: str = option(
         "Extract features with kantor-small, random, or inception:FILE with the weights", "NAME",
         default="kantor-small",
     )
-    count: int = option(
-        "Take at most N images of each kind: 2000, 10k", "N", default=DEFAULT_COUNT, parse=units.count,
-    )
+    count: int = option("Take at most N images of each kind: 2000, 10k", "N", default=DEFAULT_COUNT, parse=units.count)
     seed: int = option("Generate other images with another seed", "N", default=0, min=0)
     held_out: bool = option("Compare with the held-out set", default=False)
-    compare: Path | None = option("Show what has changed since this scores.json", "FILE", default=None, cli_only=True)
-    out: Path | None = option(
-        "Write scores.json and images to this folder", "DIR", default=None, otherwise="evaluations in the run",
-    )
+    compare: Path | None = option("Show what has changed since this scores.json", "FILE", cli_only=True)
+    out: Path | None = option("Write scores.json and images to this folder", "DIR", otherwise="evaluations in the run")
     json: bool = option("Print one JSON object and nothing else", default=False, cli_only=True)
     overwrite: bool = option("Replace an earlier --out", default=False)

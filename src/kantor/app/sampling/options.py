@@ -21,7 +21,7 @@ class GeneratorOptions(ModelOptions):
 
     model: str = option(
         "Run (directory, number, name or latest), checkpoint, or generator.safetensors", "MODEL",
-        positional=True, complete="runs",
+        required=True, positional=True, complete="runs",
     )
     classes: Sequence[str] = option(
         "Choose one class for all images, or one for each: A,B,C", "NAME",
@@ -34,23 +34,18 @@ class GenerateOptions(GeneratorOptions):
     """Options of `kantor generate`."""
 
     count: int | None = option(
-        "Generate N images, from seeds 0, 1, 2 ...", "N", default=None, min=1, max=units.MOST_SEEDS, otherwise="64",
+        "Generate N images, from seeds 0, 1, 2 ...", "N", min=1, max=units.MOST_SEEDS, otherwise="64",
     )
-    seeds: Sequence[int] | None = option(
-        "Generate the images of these seeds: 0-63,99", "LIST", default=None, parse=units.seeds,
-    )
-    out: Path | None = option(
-        "Write images to this folder", "DIR", default=None, otherwise="generated next to the model",
-    )
+    seeds: Sequence[int] | None = option("Generate the images of these seeds: 0-63,99", "LIST", parse=units.seeds)
+    out: Path | None = option("Write images to this folder", "DIR", otherwise="generated next to the model")
     grid: tuple[int, int] | None = option(
-        "Arrange the sheet in columns x rows: 16x4", "CxR", default=None, parse=units.grid, otherwise="about square",
+        "Arrange the sheet in columns x rows: 16x4", "CxR", parse=units.grid, otherwise="about square",
     )
     gutter: int = option("Leave N pixels between images of the sheet", "N", default=2, min=0, max=256)
     paper: tuple[int, int, int] | None = option(
-        "Colour the sheet between the images: #rrggbb", "COLOUR",
-        default=None, parse=units.colour, otherwise="#ecebe7",
+        "Colour the sheet between the images: #rrggbb", "COLOUR", parse=units.colour, otherwise="#ecebe7",
     )
-    scale: int | None = option("Enlarge every image N times, its pixels as squares", "N", default=None, min=1, max=64)
+    scale: int | None = option("Enlarge every image N times, its pixels as squares", "N", min=1, max=64)
     overwrite: bool = option("Replace images of the same name", default=False)
 
 
@@ -60,9 +55,11 @@ class WalkOptions(GeneratorOptions):
 
     seeds: Sequence[int] | Literal["smooth", "rough"] = option(
         "Walk through the images of two or more seeds: 3,9,12; smooth or rough picks four with little or much change",
-        "LIST", parse=units.stops,
+        "LIST", required=True, parse=units.stops,
     )
-    out: Path = option("Write an animation (.gif or .webp), a video (.mp4), or a strip of images (.png)", "FILE")
+    out: Path = option(
+        "Write an animation (.gif or .webp), a video (.mp4), or a strip of images (.png)", "FILE", required=True,
+    )
     frames: int = option("Show N images from one seed to the next", "N", default=60, min=1)
     straight: bool = option("Walk in straight lines, not along the sphere of latents", default=False)
     loop: bool = option("Walk back to the first seed", default=False)
@@ -80,21 +77,20 @@ class PaintOptions(DeviceOptions, RunsOptions):
 
     lines: str = option(
         "Model that generates lines: a run, or a generator.safetensors; or your own: an image, or a folder",
-        "LINES_MODEL", positional=True, complete="runs",
+        "LINES_MODEL", required=True, positional=True, complete="runs",
     )
-    colours: str = option("Model that colours them", "COLOUR_MODEL", positional=True, complete="runs")
-    out: Path = option("Write paintings to this folder", "DIR")
+    colours: str = option("Model that colours them", "COLOUR_MODEL", required=True, positional=True, complete="runs")
+    out: Path = option("Write paintings to this folder", "DIR", required=True)
     seeds: Sequence[int] | None = option(
         "Take these seeds for lines and colours: 0-15,99", "LIST",
-        default=None, parse=units.seeds, otherwise="0-15; of your own lines 0",
+        parse=units.seeds, otherwise="0-15; of your own lines 0",
     )
     truncation: float = option(
         "Move latents towards the mean: below 1, images are more typical and less diverse", "X",
         default=1.0, min=0, max=4,
     )
     grid: tuple[int, int] | None = option(
-        "Arrange the sheet in columns x rows of pairs: 4x4", "CxR",
-        default=None, parse=units.grid, otherwise="about square",
+        "Arrange the sheet in columns x rows of pairs: 4x4", "CxR", parse=units.grid, otherwise="about square",
     )
     gutter: int = option("Leave N pixels between pairs on the sheet", "N", default=2, min=0, max=256)
     overwrite: bool = option("Replace paintings of the same name", default=False)
@@ -109,16 +105,17 @@ class SonifyOptions(RunsOptions):
     """Options of `kantor sonify`."""
 
     source: str = option(
-        "Image, folder of images, run or generator.safetensors", "SOURCE", positional=True, complete="runs",
+        "Image, folder of images, run or generator.safetensors", "SOURCE",
+        required=True, positional=True, complete="runs",
     )
-    out: Path = option("Write sounds to this folder", "DIR")
+    out: Path = option("Write sounds to this folder", "DIR", required=True)
     mode: Literal["colour", "gray", "stacked"] = option(
         "Scan in colour, in gray (one tone a row), or stacked (all rows at once)", "NAME",
         default="colour", parse=_one_spelling,
     )
     format: Literal["wav", "mp3", "ogg"] = option("Write wav, mp3 or ogg", "KIND", default="wav")
     count: int | None = option(
-        "Sonify at most N images", "N", default=None, min=1, max=100_000, otherwise="8 of a model, all of a folder",
+        "Sonify at most N images", "N", min=1, max=100_000, otherwise="8 of a model, all of a folder",
     )
     resolution: int = option("Scan N rows and columns", "N", default=64, min=2, max=256)
     overwrite: bool = option("Replace sounds of the same name", default=False)

@@ -27,13 +27,13 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
 
     data: str | None = option(
         "Folder of images, archive, array, IDX, TFRecord, Parquet or packed dataset", "DATA",
-        default=None, sets="data.source", positional=True, otherwise="glyphs, the built-in letters",
+        sets="data.source", positional=True, otherwise="glyphs, the built-in letters",
     )
     preset: str = option(
         "Start from this preset; kantor presets lists them", "NAME", default="default", complete="presets",
     )
     config_file: Path | None = option(
-        "Read a configuration file; a run's config.toml repeats that run", "FILE", default=None, word="config",
+        "Read a configuration file; a run's config.toml repeats that run", "FILE", word="config",
     )
     overrides: Mapping[str, Any] = option(
         "Set any field of the configuration; may be repeated", "SECTION.FIELD=VALUE",
@@ -42,34 +42,28 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     runs: Path = option(
         "Write run directories to this folder", "DIR", default=Path("runs"), flags=("--runs", "--outdir"),
     )
-    name: str | None = option("Name the run", "NAME", default=None, otherwise="data and objective")
-    epochs: float | None = option("Train until each image has been shown N times", "N", default=None, min=1)
+    name: str | None = option("Name the run", "NAME", otherwise="data and objective")
+    epochs: float | None = option("Train until each image has been shown N times", "N", min=1)
     images: int | None = option(
-        "Train until N real images have been shown to the critic: 200000, 200k", "N", default=None, parse=units.count,
+        "Train until N real images have been shown to the critic: 200000, 200k", "N", parse=units.count,
     )
-    kimg: int | None = option(
-        "Train for N thousand images", "N", default=None, parse=units.thousands, hidden=True, cli_only=True,
-    )
+    kimg: int | None = option("Train for N thousand images", "N", parse=units.thousands, hidden=True, cli_only=True)
     budget_s: float | None = option(
         "Stop after this time: 90s, 10m, 1h30m", "TIME",
-        default=None, word="time_budget", parse=units.duration_s, otherwise="5m without a length",
+        word="time_budget", parse=units.duration_s, otherwise="5m without a length",
     )
     batch: int | Literal["auto"] | None = option(
-        "Show N images in each step; auto measures which is fastest", "N",
-        default=None, parse=units.batch, otherwise="the preset's",
+        "Show N images in each step; auto measures which is fastest", "N", parse=units.batch, otherwise="the preset's",
     )
-    seed: int | None = option(
-        "Seed all random numbers", "N", default=None, sets="train.seed", min=0, max=2**63 - 1, otherwise="0",
-    )
+    seed: int | None = option("Seed all random numbers", "N", sets="train.seed", min=0, max=2**63 - 1, otherwise="0")
     conditional: bool = option("Train with class labels", default=False, sets="train.conditional")
     mirror: bool = option("Flip each image left to right with probability one half", default=False, sets="data.mirror")
     init_from: str | None = option(
         "Initialize the networks from another run, checkpoint or generator.safetensors", "MODEL",
-        default=None, sets="train.init_from", parse=units.name,
+        sets="train.init_from", parse=units.name,
     )
     resume: str | None = option(
-        "Resume a run: its directory, number, name, or latest", "RUN",
-        default=None, parse=units.name, complete="runs",
+        "Resume a run: its directory, number, name, or latest", "RUN", parse=units.name, complete="runs",
     )
     compile: bool = option("Compile the steps first (half a minute or more), if measured to be faster", default=False)
     dry_run: bool = option(
@@ -78,7 +72,7 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     tensorboard: bool = option("Write to tensorboard/ in the run directory too", default=False)
     metrics: Sequence[str] | None = option(
         "Measure these while training: fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none", "LIST",
-        default=None, sets="score.metrics", parse=units.names, otherwise="fd,kid,pr",
+        sets="score.metrics", parse=units.names, otherwise="fd,kid,pr",
     )
     started_s: float = field(default_factory=time.monotonic)
 

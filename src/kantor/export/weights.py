@@ -71,12 +71,7 @@ class _CardJson(BaseModel):
 def write_generator(path: Path, network: nn.Module, card: Card) -> None:
     """Writes the model file, whole or not at all."""
     tensors = network.state_dict()
-    text = {
-        **asdict(card),
-        "format": FORMAT,
-        "spec": list(card.spec),
-        "generator": card.generator.model_dump(mode="json"),
-    }
+    text = {**asdict(card), "format": FORMAT, "generator": card.generator.model_dump(mode="json")}
     if not card.condition:  # as in models from before conditions existed
         del text["condition"]
     text["digest"] = _digest(tensors, text)

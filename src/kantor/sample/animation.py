@@ -39,14 +39,11 @@ def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool =
     """
     if kind == ".gif":
         return gif_bytes([indexed(frame, dither) for frame in frames], fps, 1 / fps if loop else 1.0)
-    return _webp(frames, fps) if kind == ".webp" else _mp4(frames, fps)
-
-
-def _webp(frames: Frames, fps: float) -> bytes:
-    buffer = io.BytesIO()
-    images = (Image.fromarray(frame) for frame in frames)
-    first, milliseconds = next(images), max(1, round(1000 / fps))
-    first.save(buffer, "WEBP", save_all=True, append_images=images, duration=milliseconds, loop=0, quality=90, method=4)
+    if kind == ".mp4":
+        return _mp4(frames, fps)
+    images, buffer = map(Image.fromarray, frames), io.BytesIO()
+    settings: dict[str, Any] = {"duration": max(1, round(1000 / fps)), "loop": 0, "quality": 90, "method": 4}
+    next(images).save(buffer, "WEBP", save_all=True, append_images=images, **settings)
     return buffer.getvalue()
 
 

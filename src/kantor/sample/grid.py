@@ -41,8 +41,6 @@ def grid(
         paper: RGB between the images, around them and of empty places, 0 to 255 each.
     Returns:
         uint8 [h, w, 3].
-    Raises:
-        ValueError: another shape.
     """
     if images.ndim != 4 or not len(images) or images.shape[3] not in (1, 3, 4):
         raise ValueError(f"images must be [N, H, W, 1, 3 or 4] with N > 0, not {list(images.shape)}")
@@ -83,10 +81,8 @@ def _columns(count: int, height: int, width: int) -> int:
 
 def _scale(height: int, width: int, rows: int, columns: int, gutter: int) -> int:
     comfortable = -(-COMFORTABLE_CELL // max(height, width))
-    room = min(
-        (LARGEST_SHEET - gutter * (columns + 1)) // (columns * width),
-        (LARGEST_SHEET - gutter * (rows + 1)) // (rows * height),
-    )
+    sides = (columns, width), (rows, height)
+    room = min((LARGEST_SHEET - gutter * (places + 1)) // (places * side) for places, side in sides)
     return max(1, min(comfortable, room))
 
 

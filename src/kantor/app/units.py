@@ -145,10 +145,11 @@ def name(value: Any, where: str = "") -> str:
 def number(value: Any, where: str, whole: bool, least: float | None, most: float | None) -> float:
     """A number, whole or not, within bounds; None means no bound."""
     try:
-        if whole:
-            result: float = int(value) if isinstance(value, str) else operator.index(value)
+        result: float
+        if isinstance(value, str):
+            result = int(value) if whole or value.isdigit() else float(value)
         else:
-            result = float(value)
+            result = operator.index(value) if whole else float(value)
     except (TypeError, ValueError):
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{where} {value}", f"is not {kind}", f"write {kind}") from None
@@ -156,4 +157,4 @@ def number(value: Any, where: str, whole: bool, least: float | None, most: float
     if not low <= result <= high or not math.isfinite(result):
         bounds = f"of at least {low:,}" if most is None else f"from {low:,} to {most:,}"
         raise ConfigError(f"{where} {value}", "is out of range", f"choose a number {bounds}")
-    return int(result) if result == int(result) else result
+    return result

@@ -25,12 +25,12 @@ demo: $(INSTALLED)  ## train on coloured letters for five minutes, then generate
 
 test: $(INSTALLED)  ## style, types, import rules and all tests
 	$(MAKE) lint type
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --junitxml=.pytest_cache/results.xml
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --junitxml=.pytest_cache/results.xml
 	@echo "Results: all tests passed; details in .pytest_cache/results.xml"
 
 quick: $(INSTALLED)  ## while you work: style, types, import rules and a core of tests, in under a minute
 	$(MAKE) lint type
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(CORE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(CORE)
 	@echo "Results: the core passed; run \`make test\` before you submit"
 
 hooks: $(INSTALLED)  ## run style and types on changed files at each commit

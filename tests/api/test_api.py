@@ -27,7 +27,6 @@ FEW: dict[str, Any] = {"size": 16, "batch": 8, "images": 64, "quiet": True, "dev
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KANTOR_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("module", [kantor, api, api.training])

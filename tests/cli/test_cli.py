@@ -22,15 +22,6 @@ GLYPHS = ["train", "glyphs", *TINY, "--set", "data.glyphs.count=40", "--images",
 Result = tuple[int, str, str]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KANTOR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("kantor.report.plots.losses_png", lambda *_: b"a plot")  # which takes a second each
-        patch.setattr("kantor.app.report.curve_svg", lambda *_: "<svg></svg>")
-        yield
-
-
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Commands run in an empty folder and leave the signals as they were."""

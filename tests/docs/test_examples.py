@@ -23,6 +23,7 @@ from support.paths import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
 TINY = {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60, "train.precision": "float32"}
+TINY["data.channels"] = "rgb"
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,6 @@ def _own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for name in list(registry):
             monkeypatch.delitem(registry, name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KANTOR_CACHE", str(tmp_path / "cache"))
 
 
 def example(name: str) -> Any:

@@ -22,10 +22,13 @@ from kantor.engine.compiled import Compiler, Kernel, Kernels, inductor
 from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
+from kantor.types import ImageSpec
 from support import engine_fakes
 from support.dispatch import HostWaits, MultiplyAdds
 from support.engine_fakes import feed, large, parts, same
 from support.tape import FIELDS, Tape
+
+SMALLEST = ImageSpec(8, 8, 3)  # fewer layers to trace and to compile
 
 R1 = {"objective.penalties": {"r1": {"at": {"kind": "real"}, "every": 2}}}
 COMPILER = shutil.which("g++") or shutil.which("clang++")
@@ -50,7 +53,7 @@ class Traced:
 
 
 def trained(compiler: Compiler, fields: dict[str, Any], cycles: int = 5) -> tuple[State, Steps]:
-    return engine_fakes.trained(fields, cycles, compiler=compiler)
+    return engine_fakes.trained(fields, cycles, SMALLEST, compiler=compiler)
 
 
 @pytest.mark.parametrize("fields", KINDS, ids=str)
@@ -95,7 +98,7 @@ def test_traced_graph_does_no_work_on_zeros() -> None:
 
 def test_compiled_steps_never_wait_for_the_device() -> None:
     state, steps = trained(Compiler(Traced()), FIELDS[1], 2)
-    stream = feed()
+    stream = feed(SMALLEST)
     stream.take(4)
     with HostWaits() as waits:
         steps.cycle(state, stream)
@@ -105,7 +108,7 @@ def test_compiled_steps_never_wait_for_the_device() -> None:
 def test_compiled_passes_can_be_recorded() -> None:
     tape = Tape()
     plain, _ = trained(Compiler(), FIELDS[0], 8)
-    state, _ = engine_fakes.trained(FIELDS[0], 8, compiler=Compiler(Traced()), recorder=Recorder(tape))
+    state, _ = engine_fakes.trained(FIELDS[0], 8, SMALLEST, compiler=Compiler(Traced()), recorder=Recorder(tape))
     assert tape.replayed > tape.recorded >= 3
     assert same(state.model_tensors(), plain.model_tensors())
 
@@ -173,7 +176,7 @@ def test_a_compiled_pass_that_skips_a_buffer_is_rejected(cycles: int) -> None:
     state, late = trained(Compiler(), KINDS[-1], cycles)
     late = replace(late, compiler=Compiler(compile, "bfloat16", notes.append))
     for one_state, its_steps in ((plain, steps), (state, late)):
-        its_steps.cycle(one_state, feed())
+        its_steps.cycle(one_state, feed(SMALLEST))
     assert "differs" in notes[0]
     assert same(state.model_tensors(), plain.model_tensors())
 
@@ -213,7 +216,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
 
 
 TRAIN: dict[str, Any] = {
-    "size": 16, "batch": 8, "images": 160,
+    "size": 8, "channels": "rgb", "batch": 8, "images": 160,
     "overrides": {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60},
 }  # fmt: skip
 

@@ -7,8 +7,6 @@ import itertools
 import json
 import math
 import platform
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +40,8 @@ from kantor.engine.loop import Plan, crossed
 from kantor.engine.schedule import TrainingProgress, check_schedules, learning_rate, steps_in_cycle
 from kantor.engine.tally import Tally
 from kantor.errors import ConfigError
-from support.engine_fakes import CPU, InMemory, copies, feed, parts, same
+from support.engine_fakes import CPU, InMemory, copies, count_page_faults, feed, parts, same
+from support.processes import Forked
 
 OPTIMIZERS = [AdamConfig(), AdamConfig(betas=(0.5, 0.999)), SgdConfig(), SgdConfig(momentum=0.9)]
 OPTIMIZERS += [RmspropConfig(alpha=alpha) for alpha in (0.99, 0.9, 0.7, 1 / 3, 0.0)]
@@ -289,20 +288,7 @@ def test_the_faster_number_of_threads_is_used(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 def test_freed_memory_is_reused_for_the_next_tensor() -> None:
-    code = """
-import resource, torch
-from kantor.engine.device import keep_memory
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        torch.zeros(16 * 2**20)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-without = faults()
-assert keep_memory()
-faults()
-print(without, faults())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
-    without, kept = map(int, done.stdout.split())
+    process = Forked(count_page_faults)
+    without, kept = map(int, process.communicate()[0].split())
     assert without > 10_000
     assert kept < without / 10

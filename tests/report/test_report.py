@@ -32,7 +32,7 @@ VOID = {"meta", "img", "br", "line", "polyline"}
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    few = ["--set", "data.glyphs.count=40", "--images", "64", "--set", "train.tick_images=4", "--cache", folder / "c"]
+    few = ["--set", "data.glyphs.count=40", "--images", "64", "--set", "train.tick_images=4"]
     assert exit_of("train", "glyphs", *TINY, *few, "--runs", folder, "--name", "a<b>&c") == 0
     return next(folder.glob("00000-*"))
 

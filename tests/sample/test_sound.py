@@ -395,7 +395,7 @@ def test_formats_without_their_package(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_images_of_a_model(tmp_path: Path) -> None:
     """The same that generate draws; a run is known by path, name, number or `latest`, and wins over a folder's name."""
-    few = ["--set", "data.glyphs.count=40", "--images", "8", "--cache", "cache", "--name", "letters"]
+    few = ["--set", "data.glyphs.count=40", "--images", "8", "--name", "letters"]
     assert exit_of("train", "glyphs", *TINY, *few, "--metrics", "none") == 0
     run = next(Path("runs").glob("00000-*"))
     assert exit_of("generate", run, "--count", "3", "--out", "drawn") == 0

@@ -111,7 +111,7 @@ def test_small_images_are_enlarged_and_transparent_ones_laid_on_a_checkerboard()
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    few = ["--set", "data.glyphs.count=40", "--images", "8", "--conditional", "--cache", folder / "cache"]
+    few = ["--set", "data.glyphs.count=40", "--images", "8", "--conditional"]
     assert exit_of("train", "glyphs", *TINY, *few, "--runs", folder) == 0
     return next(folder.glob("00000-*"))
 

@@ -17,7 +17,7 @@ def test_what_is_written_is_what_metrics_csv_says(tmp_path: Path) -> None:
         "tensorboard.backend.event_processing.event_accumulator", reason="the extra `tensorboard` is not installed"
     )
     words = ["--set", "train.tick_images=8", "--set", "train.sample_images=16", "--set", "data.glyphs.count=40"]
-    shared = ["--runs", tmp_path / "r", "--cache", tmp_path / "c", "--tensorboard"]
+    shared = ["--runs", tmp_path / "r", "--tensorboard"]
     assert exit_of("train", "glyphs", *TINY, *words, *shared, "--images", "64") == 0
     run = next((tmp_path / "r").glob("00000-*"))
     assert exit_of("train", "--resume", run, "--images", "96", *shared[2:]) == 0
@@ -40,7 +40,7 @@ def test_a_writer_that_cannot_be_opened_ends_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(board, "SummaryWriter", full)
-    shared = ["--runs", tmp_path / "r", "--cache", tmp_path / "c", "--tensorboard"]
+    shared = ["--runs", tmp_path / "r", "--tensorboard"]
     assert exit_of("train", "glyphs", *TINY, "--set", "data.glyphs.count=30", "--images", "16", *shared) == 0
     assert capsys.readouterr().out.count("tensorboard could not be written") == 1
 

@@ -6,7 +6,7 @@ import signal
 
 from kantor.cli.main import main
 
-TINY = ["--size", "16", "--batch", "4", "--device", "cpu"]
+TINY = ["--size", "16", "--batch", "4", "--device", "cpu", "--channels", "rgb"]  # no process looks at a sample
 for _field in ("generator.width=4", "critic.width=4", "generator.latent_dim=4", "train.precision=float32"):
     TINY += ["--set", _field]
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")

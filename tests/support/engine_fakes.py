@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from kantor.config.io import resolve
 from kantor.data.loading.feed import Feed, to_float
+from kantor.engine.device import keep_memory
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
 from kantor.engine.steps import Steps
@@ -45,26 +47,30 @@ class InMemory:
         return self.pixels.reshape(self.count, -1)[:, :32]
 
 
-def feed(**more: Any) -> Feed:
-    return Feed(InMemory(), 7, **{"device": CPU, **more})
+def feed(spec: ImageSpec = SPEC, **more: Any) -> Feed:
+    return Feed(InMemory(spec), 7, **{"device": CPU, **more})
 
 
 def parts(
-    preset: str, *more: dict[str, Any], precision: str = "float32", device: torch.device = CPU
+    preset: str,
+    *more: dict[str, Any],
+    precision: str = "float32",
+    device: torch.device = CPU,
+    spec: ImageSpec = SPEC,
 ) -> tuple[State, Steps]:
     """A state and its steps for the tiny networks of a preset; `more` overrides its fields."""
     overrides = TINY.copy()
     for fields in more:
         overrides |= fields
     config = resolve(preset, overrides=overrides)
-    return State(config, SPEC, 0, device), Steps(config, build_objective(config.objective), precision, 400)
+    return State(config, spec, 0, device), Steps(config, build_objective(config.objective), precision, 400)
 
 
-def trained(fields: dict[str, Any], cycles: int, **using: Any) -> tuple[State, Steps]:
+def trained(fields: dict[str, Any], cycles: int, spec: ImageSpec = SPEC, **using: Any) -> tuple[State, Steps]:
     """The tiny networks of preset wgan-gp after some cycles. using: attributes of the steps."""
-    state, steps = parts("wgan-gp", fields)
+    state, steps = parts("wgan-gp", fields, spec=spec)
     steps = replace(steps, **using)
-    stream = feed()
+    stream = feed(spec)
     for _ in range(cycles):
         steps.cycle(state, stream)
     return state, steps
@@ -77,6 +83,21 @@ def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     """Bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def count_page_faults() -> None:
+    """Prints those of large tensors before and after freed memory is kept; for a process of its own."""
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            torch.zeros(16 * 2**20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    without = faults()
+    assert keep_memory()
+    faults()
+    print(without, faults())
 
 
 LARGE, BATCH = ImageSpec(64, 64, 3), 2

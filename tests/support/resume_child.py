@@ -1,8 +1,7 @@
-"""A training process to be killed: resume_child.py RUNS CACHE (RUN TO RESUME | new)."""
+"""Trainings that are stopped, killed and resumed."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,6 +10,7 @@ IMAGES = 64
 FIELDS: dict[str, Any] = {
     "data.glyphs.count": 40,
     "data.size": "16",
+    "data.channels": "rgb",
     "generator.width": 4,
     "critic.width": 4,
     "generator.latent_dim": 4,
@@ -65,6 +65,16 @@ def train_until(
         return train(options, terminal)
 
 
-if __name__ == "__main__":
-    runs, cache, resume = sys.argv[1:]
-    train_until(None, "default", "float32", Path(runs), Path(cache), None if resume == "new" else Path(resume))
+def train_in_child(runs: Path, cache: Path, resume: Path | None) -> None:
+    """For a process of its own."""
+    train_until(None, "default", "float32", runs, cache, resume)
+
+
+def train_twice_with_two_threads(whole: Path, halves: Path, cache: Path) -> None:
+    """One run at once, and one that is stopped and resumed."""
+    import torch
+
+    torch.set_num_threads(2)
+    run, _ = train_until(3, "default", "float32", halves, cache, images=32)
+    for runs, resume in ((whole, None), (halves, run)):
+        train_until(None, "default", "float32", runs, cache, resume, images=32)

@@ -54,6 +54,15 @@ MNIST28 = (
 )  # fmt: skip
 
 
+def narrowed(config: Any, divisor: int = 4) -> Any:
+    """The same network, a stack or another, with this part of its channels everywhere."""
+    if config.kind != "stack":
+        return config.model_copy(update={name: getattr(config, name) // divisor for name in ("width", "max_width")})
+    layers = [layer.model_copy(update={"width": max(1, layer.width // divisor)}) for layer in config.layers]
+    more = {"base": (*config.base[:2], config.base[2] // divisor)} if isinstance(config, StackGenerator) else {}
+    return config.model_copy(update={"layers": layers, **more})
+
+
 def thin(config: Any, width: int = 4) -> Any:
     """The same stack with so many channels everywhere, and 6 numbers in a latent."""
     layers = [layer.model_copy(update={"width": width}) for layer in config.layers]

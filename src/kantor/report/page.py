@@ -5,7 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TEMPLATE = "page.html.j2"
 
@@ -63,8 +68,13 @@ class Page:
 
 def page_html(page: Page) -> str:
     """The whole page. Equal values give equal text."""
+    return _template().render(page=page)
+
+
+@cache
+def _template() -> Template:
     from jinja2 import Environment, StrictUndefined  # needed at the end of a run only
 
     text = files(__package__).joinpath(TEMPLATE).read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(text).render(page=page)
+    return environment.from_string(text)

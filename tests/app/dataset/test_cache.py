@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,9 +13,11 @@ from PIL import Image
 
 from kantor import atomic
 from kantor.app.dataset import cache
+from kantor.cli.main import main
 from kantor.errors import BusyError, ConfigError
 from kantor.lock import locked
 from support.commands import TINY, exit_of
+from support.processes import Forked
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,11 @@ def test_waiting_for_another(tmp_path: Path) -> None:
 
 
 def test_two_trainings_at_once_pack_once(tmp_path: Path) -> None:
-    code = "import sys; from kantor.cli.main import main; main(sys.argv[1:])"
     words = ["train", "glyphs", *TINY, "--set", "data.glyphs.count=1500", "--images", "16"]
     words += ["--runs", str(tmp_path / "r"), "--cache", str(tmp_path / "c")]
-    both = [subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
+    both = [Forked(main, words) for _ in range(2)]
+    outputs = [process.communicate(120)[0] for process in both]
+    assert [process.poll() for process in both] == [0, 0]
     assert sum("packed 1,500 images" in text for text in outputs) == 1
     assert len(list((tmp_path / "r").iterdir())) == 2
 

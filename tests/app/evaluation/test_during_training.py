@@ -31,11 +31,6 @@ NAMES = ("fd@random", "kid@random", "precision@random", "recall@random")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     runs = tmp_path_factory.mktemp("scored")
     assert exit_of("train", *SCORED, "--images", 400, "--runs", runs, "--cache", cache, "--name", "a") == 0

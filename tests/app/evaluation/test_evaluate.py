@@ -30,17 +30,8 @@ FAST = ["--features", "random", "--count", "60"]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs "plain" (with images held out) and "classes", in a folder with a cache."""
     home = tmp_path_factory.mktemp("evaluate")
-    words = [
-        *TINY,
-        "--set",
-        "data.glyphs.count=200",
-        "--images",
-        100,
-        "--runs",
-        home / "runs",
-        "--cache",
-        home / "cache",
-    ]
+    words = [*TINY, "--set", "data.glyphs.count=200", "--images", 100]
+    words += ["--runs", home / "runs", "--cache", home / "cache"]
     assert exit_of("train", *words, "--set", "data.holdout=20%", "--name", "plain") == 0
     assert exit_of("train", *words, "--conditional", "--name", "classes") == 0
     return home

@@ -12,7 +12,8 @@ from kantor.app.training.trial import Trial
 from kantor.errors import ResourceError
 from support.commands import exit_of
 
-GLYPHS = ["train", "glyphs", "--size", "16", "--images", "64", "--device", "cpu", "--set", "data.glyphs.count=70"]
+GLYPHS = ["train", "glyphs", "--size", "16", "--channels", "rgb", "--images", "64", "--device", "cpu"]
+GLYPHS += ["--set", "data.glyphs.count=70"]
 SMALL = ["--set", "generator.width=4", "--set", "critic.width=4"]
 
 
@@ -74,14 +75,18 @@ def test_out_of_memory_ends_the_search_and_not_the_run(
         return 100.0
 
     monkeypatch.setattr(Trial, "images_per_second", rate)
-    shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r"]
     assert exit_of(*shared, "--batch", "auto") == 0
     assert "train.batch = 16: measured 100 images a second at 16; 32 does not fit" in capsys.readouterr().out
     assert measured == [16, 32]
 
 
-def test_a_run_with_it_is_the_run_with_that_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+def test_a_run_with_it_is_the_run_with_that_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure = Trial.images_per_second
+    monkeypatch.setattr(Trial, "images_per_second", lambda trial, seconds: measure(trial, 0.1))
+    shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r"]
     assert exit_of(*shared, "--batch", "auto") == 0
     out = capsys.readouterr().out
     batch = re.search(r"train\.batch = (\d+): measured", out)
@@ -107,7 +112,7 @@ def test_a_run_with_it_is_the_run_with_that_number(tmp_path: Path, capsys: pytes
     ],
 )
 def test_refusals(words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_of(*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--cache", tmp_path / "c", *words) == 2
+    assert exit_of(*GLYPHS, *SMALL, "--runs", tmp_path / "r", *words) == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1

@@ -18,7 +18,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "glyphs", *TINY, "--images", "6400", "--batch", "auto", "--cache", tmp_path / "c"]
+    words = ["train", "glyphs", *TINY, "--images", "6400", "--batch", "auto"]
     assert exit_of(*words, "--runs", tmp_path / "r", "--dry-run") == 0
     out = capsys.readouterr().out
     for row in (
@@ -31,20 +31,20 @@ def test_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_length_from_a_budget_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "glyphs", *TINY, "--time-budget", "20s", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    words = ["train", "glyphs", *TINY, "--time-budget", "20s", "--runs", tmp_path / "r"]
     assert exit_of(*words, "--dry-run") == 0
     assert re.search(r"^train\.images +[\d,]+ +fills \d+ s at", capsys.readouterr().out, re.MULTILINE)
     assert not (tmp_path / "r").exists()
 
 
 def test_what_is_refused_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "glyphs", *TINY, "--images", "640", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    words = ["train", "glyphs", *TINY, "--images", "640", "--runs", tmp_path / "r"]
     assert exit_of(*words, "--dry-run", "--set", "critic.norm=batch") == 2
     assert "critic.norm: a gradient penalty" in capsys.readouterr().err
 
 
 def test_a_resumed_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shared = ["--device", "cpu", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    shared = ["--device", "cpu", "--runs", tmp_path / "r"]
     assert exit_of("train", "glyphs", *TINY, "--images", "64", *shared) == 0
     before = contents(tmp_path / "r")
     capsys.readouterr()

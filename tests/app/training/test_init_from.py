@@ -19,21 +19,21 @@ from support.commands import exit_of
 
 TINY: dict[str, Any] = {
     "overrides": {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60, "train.precision": "float32"},
-    "batch": 8, "quiet": True, "device": "cpu", "size": 16,
+    "batch": 8, "quiet": True, "device": "cpu", "size": 16, "channels": "rgb",
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    return kantor.train("glyphs", images=80, runs=folder, cache=folder / "cache", **TINY).path
+    return kantor.train("glyphs", images=80, runs=folder, **TINY).path
 
 
 def still(folder: Path, **more: Any) -> Path:
     """A run whose learning rates are next to nothing: what it saves is what it began with."""
     fields = {"optimizer.generator.lr": 1e-30, "optimizer.critic.lr": 1e-30}
     options = {**TINY, "overrides": {**TINY["overrides"], **fields, **more.pop("overrides", {})}, **more}
-    return kantor.train("glyphs", images=16, runs=folder, cache=folder / "cache", seed=5, **options).path
+    return kantor.train("glyphs", images=16, runs=folder, seed=5, **options).path
 
 
 def unsave(run: Path) -> None:
@@ -118,7 +118,7 @@ def test_embeddings_belong_to_their_classes(tmp_path: Path) -> None:
             path = tmp_path / names[0] / names[i % 2] / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(path)
-    options = {**TINY, "images": 16, "runs": tmp_path, "cache": tmp_path / "cache", "conditional": True}
+    options = {**TINY, "images": 16, "runs": tmp_path, "conditional": True}
     one = kantor.train(tmp_path / "apple", **options).path  # type: ignore[arg-type]
     key = "generator/latent.embedding.weight"
     fields = {**TINY["overrides"], "optimizer.generator.lr": 1e-30, "optimizer.critic.lr": 1e-30}
@@ -132,7 +132,7 @@ def test_embeddings_belong_to_their_classes(tmp_path: Path) -> None:
 
 
 def test_an_embedding_alone_does_not_count_as_a_matching_layer(tmp_path: Path) -> None:
-    shared = {**TINY, "images": 16, "runs": tmp_path, "cache": tmp_path / "cache", "conditional": True}
+    shared = {**TINY, "images": 16, "runs": tmp_path, "conditional": True}
     one = kantor.train("glyphs", **shared).path  # type: ignore[arg-type]
     fields = {**TINY["overrides"], "generator.width": 32}
     with pytest.raises(kantor.ModelError, match="no layer of its generator matches"):
@@ -151,7 +151,7 @@ def test_a_damaged_checkpoint_is_named_and_skipped(first: Path, tmp_path: Path) 
 
 
 def test_refusals(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "glyphs", "--size", "16", "--images", "16", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    words = ["train", "glyphs", "--size", "16", "--images", "16", "--runs", tmp_path / "r"]
     few = ["--set", "data.glyphs.count=60"]
     assert exit_of(*words, *few, "--init-from", first, "--set", "generator.width=32") == 4
     assert "no layer of its generator matches" in capsys.readouterr().err
@@ -172,13 +172,13 @@ def test_killed_before_its_first_save_it_begins_with_the_same(first: Path, tmp_p
     run = still(tmp_path / "runs", init_from=source)
     whole = newest(run)
     as_before_its_first_save(run)
-    kantor.train(resume=run, images=24, cache=tmp_path / "runs" / "cache", quiet=True, device="cpu")
+    kantor.train(resume=run, images=24, quiet=True, device="cpu")
     torch.testing.assert_close(newest(run)["critic/score.weight"], whole["critic/score.weight"], rtol=0, atol=1e-20)
     as_before_its_first_save(run)
     changed = sorted((source / "checkpoints").iterdir())
     shutil.rmtree(changed[-1])
     with pytest.raises(kantor.ModelError):
-        kantor.train(resume=run, images=24, cache=tmp_path / "runs" / "cache", quiet=True, device="cpu")
+        kantor.train(resume=run, images=24, quiet=True, device="cpu")
 
 
 def test_the_digest_is_of_the_weights(first: Path, tmp_path: Path) -> None:
@@ -193,6 +193,7 @@ def test_the_digest_is_of_the_weights(first: Path, tmp_path: Path) -> None:
 SMALL_STACK = """
 [data]
 size = "16"
+channels = "rgb"
 [generator]
 kind = "stack"
 latent_dim = 6
@@ -208,6 +209,7 @@ precision = "float32"
 GROWN_STACK = """
 [data]
 size = "32"
+channels = "rgb"
 [generator]
 kind = "stack"
 latent_dim = 6
@@ -235,8 +237,7 @@ def stack_run(text: str, folder: Path, **more: Any) -> Path:
     (folder / "mine.toml").write_text(text)
     fields = {"data.glyphs.count": 60, **more.pop("overrides", {})}
     options: dict[str, Any] = {"images": 16, "batch": 8, "quiet": True, "device": "cpu", "overrides": fields, **more}
-    cache = folder / "cache"
-    return kantor.train("glyphs", runs=folder, cache=cache, config=folder / "mine.toml", **options).path
+    return kantor.train("glyphs", runs=folder, config=folder / "mine.toml", **options).path
 
 
 def test_a_stack_grows_out_of_a_smaller_one(
@@ -261,7 +262,7 @@ def test_a_stack_grows_out_of_a_smaller_one(
     for here, there in heirs.items():
         for name in ("weight", "bias"):
             torch.testing.assert_close(new[f"{here}.{name}"], old[f"{there}.{name}"], rtol=0, atol=1e-20)
-    kantor.train(resume=run, images=32, cache=tmp_path / "cache", quiet=True, device="cpu")
+    kantor.train(resume=run, images=32, quiet=True, device="cpu")
     images = kantor.load(run / "generator.safetensors").generate([1, 2, 3])
     assert images.shape == (3, 32, 32, 3)
 

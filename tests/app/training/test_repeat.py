@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,6 @@ class Told:
             overrides=overrides,
             device="cpu",
             runs=tmp_path / "runs",
-            cache=tmp_path / "cache",
             **more,
         )
         with (
@@ -49,6 +49,18 @@ class Told:
     def _ask(self, question: str) -> bool:
         self.asked.append(question)
         return self.answer
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has seen 40 images."""
+    return Told().train(tmp_path_factory.mktemp("trained"), images=40)
+
+
+@pytest.fixture
+def first(trained: Path, tmp_path: Path) -> Path:
+    """The same among the runs of a test."""
+    return Path(shutil.copytree(trained, tmp_path / "runs" / trained.name))
 
 
 def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
@@ -77,27 +89,27 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
         ({"fields": {"train.images": 20}}, None),
     ],
 )
-def test_going_on_to_the_length_that_is_asked_for(tmp_path: Path, more: dict[str, Any], seen: int | None) -> None:
-    run = Told().train(tmp_path, images=40)
+def test_going_on_to_the_length_that_is_asked_for(
+    first: Path, tmp_path: Path, more: dict[str, Any], seen: int | None
+) -> None:
     going_on = Told(answer=True)
     found = going_on.train(tmp_path, **more)
-    assert (found == run) == (seen is not None) == bool(going_on.asked)
+    assert (found == first) == (seen is not None) == bool(going_on.asked)
     if seen is not None:
-        assert read_toml(run / "config.toml")["train"]["images"] == seen
+        assert read_toml(first / "config.toml")["train"]["images"] == seen
 
 
 @pytest.mark.parametrize("fields", [{"train.seed": 1}, {"critic.width": 5}, {"data.glyphs.seed": 3}])
+@pytest.mark.usefixtures("first")
 def test_another_configuration_is_another_run(tmp_path: Path, fields: dict[str, Any]) -> None:
-    Told().train(tmp_path, images=40)
     other = Told()
     other.train(tmp_path, fields, images=40)
     assert not other.asked
     assert not any("same configuration" in line for line in other.notes)
 
 
-def test_a_run_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
-    run = Told().train(tmp_path, images=40)
-    (run / "config.toml").write_text("what = [")
+def test_a_run_that_cannot_be_read_is_passed_over(first: Path, tmp_path: Path) -> None:
+    (first / "config.toml").write_text("what = [")
     other = Told()
     other.train(tmp_path, images=40)
     assert not other.asked

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +18,11 @@ import pytest
 from kantor.errors import BusyError, ConfigError, DataError, ModelError, ResourceError
 from kantor.lock import locked
 from support.nasty import encode, photo
-from support.paths import ROOT
-from support.resume_child import FIELDS, IMAGES, train_until
+from support.processes import Forked
+from support.resume_child import FIELDS, IMAGES, train_in_child, train_twice_with_two_threads, train_until
 from support.run_results import assert_same, results_of
 
 PRESETS = ["default", "wgan-gp", "dcgan", "wgan"]
-CHILD = str(ROOT / "tests" / "support" / "resume_child.py")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
@@ -95,26 +88,13 @@ def test_a_finished_run_goes_on_to_a_larger_total(unbroken: Any, cache: Path, tm
 # --- processes ------------------------------------------------------------------------------------------------------
 
 
-def child(runs: Path, cache: Path, resume: str = "new") -> subprocess.Popen[bytes]:
-    words = [sys.executable, CHILD, str(runs), str(cache), resume]
-    return subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
-
-
 def the_run(runs: Path) -> Path | None:
     return next((path for path in runs.glob("00000-*")), None)
 
 
 def test_two_threads(cache: Path, tmp_path: Path) -> None:
-    code = "import sys, torch; from pathlib import Path; from resume_child import train_until; torch.set_num_threads(2)"
-    code += (
-        "\na, b, cache = map(Path, sys.argv[1:]); run, _ = train_until(3, 'default', 'float32', b, cache, images=32)"
-    )
-    code += (
-        "\nfor runs, run in (a, None), (b, run): train_until(None, 'default', 'float32', runs, cache, run, images=32)"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
-    words = [sys.executable, "-c", code, str(tmp_path / "a"), str(tmp_path / "b"), str(cache)]
-    subprocess.run(words, env=environment, cwd=Path(CHILD).parent, check=True)
+    process = Forked(train_twice_with_two_threads, tmp_path / "a", tmp_path / "b", cache)
+    assert process.wait() == 0
     run_a, run_b = the_run(tmp_path / "a"), the_run(tmp_path / "b")
     assert run_a and run_b
     for run in (run_a, run_b):
@@ -131,7 +111,7 @@ def moments() -> Iterator[tuple[str, float]]:
 
 @pytest.mark.parametrize(("seen", "wait_s"), list(moments()))
 def test_killed(seen: str, wait_s: float, unbroken: Any, cache: Path, tmp_path: Path) -> None:
-    process, began_s = child(tmp_path, cache), time.monotonic()
+    process, began_s = Forked(train_in_child, tmp_path, cache, None), time.monotonic()
     while not ((run := the_run(tmp_path)) and (run / seen).exists()):
         assert time.monotonic() - began_s < 60
         assert process.poll() is None or (run and (run / seen).exists())
@@ -225,10 +205,10 @@ def test_images_that_were_moved(tmp_path: Path, holdout: float) -> None:
 def test_a_second_process_is_refused(cache: Path, tmp_path: Path) -> None:
     run, _ = train_until(1, "default", "float32", tmp_path, cache)
     with locked(run):
-        process = child(tmp_path, cache, str(run))
-        _, error = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"BusyError: {run}: in use by process {os.getpid()}" in error.decode()
+        process = Forked(train_in_child, tmp_path, cache, run)
+        _, error = process.communicate()
+    assert process.poll() == 1
+    assert f"BusyError: {run}: in use by process {os.getpid()}" in error
 
 
 def test_full_disk(unbroken: Any, cache: Path, tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ from support.engine_fakes import CPU, InMemory, feed, parts
 from support.resume_child import FIELDS, train_until
 
 
-def test_a_finished_run_is_lengthened_only_when_asked(tmp_path: Path) -> None:
-    run, reason = train_until(None, "default", "float32", tmp_path / "runs", tmp_path / "cache")
+def test_a_finished_run_is_lengthened_only_when_asked(tmp_path: Path, cache: Path) -> None:
+    run, reason = train_until(None, "default", "float32", tmp_path / "runs", cache)
     assert reason == "done"
 
     def resumed(**more: Any) -> str:
-        return train_until(None, "default", "float32", tmp_path / "runs", tmp_path / "cache", run, **more)[1]
+        return train_until(None, "default", "float32", tmp_path / "runs", cache, run, **more)[1]
 
     with pytest.raises(ConfigError, match="reached its length of 64 images"):
         resumed()
@@ -92,17 +92,17 @@ def test_every_moment_goes_to_the_device_of_its_parameter() -> None:
 
 
 def test_a_repeated_configuration_takes_the_threads_of_its_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Numbers depend on them: the same again is the same only with as many."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run, _ = train_until(None, "default", "float32", tmp_path / "runs", tmp_path / "cache")
+        run, _ = train_until(None, "default", "float32", tmp_path / "runs", cache)
         assert read(run / "environment.json")["threads"] == 1
         torch.set_num_threads(2)
-        words = ["train", "--config", run / "config.toml", "--runs", tmp_path / "again", "--cache", tmp_path / "cache"]
+        words = ["train", "--config", run / "config.toml", "--runs", tmp_path / "again"]
         assert exit_of(*words, "--device", "cpu") == 0
         assert f"threads = 1: as in {run}" in capsys.readouterr().out
         (again,) = (tmp_path / "again").iterdir()

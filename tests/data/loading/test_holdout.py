@@ -68,7 +68,7 @@ def test_an_epoch_shows_each_image_that_is_trained_on_once(tmp_path: Path) -> No
 
 
 def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--cache", tmp_path / "c", "--epochs", "2"]
+    words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--epochs", "2"]
     assert exit_of(*words, "--set", "data.glyphs.count=100", "--set", "data.holdout=20%") == 0
     out = capsys.readouterr().out
     held = int(out.split(" of 100 images are held out")[0].split()[-1])
@@ -76,7 +76,7 @@ def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "holdout = 0.2\n" in (run / "config.toml").read_text()
     seen = kantor.load(run).images_seen
     assert 2 * (100 - held) <= seen < 2 * (100 - held) + 8
-    resumed = ["train", "--resume", run, "--images", "1000", "--cache", tmp_path / "c"]
+    resumed = ["train", "--resume", run, "--images", "200"]
     assert exit_of(*resumed, "--set", "data.holdout=0.1") == 2
     assert "data.holdout: 0.2 -> 0.1" in capsys.readouterr().err
     assert exit_of(*resumed) == 0
@@ -87,7 +87,7 @@ def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     [("1", 2, "holdout"), ("-0.1", 2, "holdout"), ("0.999", 3, "add more images"), ("many", 2, "holdout")],
 )
 def test_bad_shares(share: str, code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--cache", tmp_path / "c", "--images", "8"]
+    words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--images", "8"]
     assert exit_of(*words, "--set", "data.glyphs.count=20", "--set", f"data.holdout={share}") == code
     error = capsys.readouterr().err
     assert says in error

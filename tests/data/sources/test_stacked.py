@@ -207,7 +207,8 @@ def test_a_damaged_image_is_left_out_with_those_made_of_it(tmp_path: Path) -> No
 
 
 def words(tmp_path: Path, source: object, *more: object) -> list[object]:
-    return ["train", source, *TINY, "--runs", tmp_path / "r", "--cache", tmp_path / "c", *more]
+    chosen = ["--channels", "auto", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]
+    return ["train", source, *TINY, *chosen, *more]
 
 
 def test_training_and_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,7 @@ def shrink(images: Tensor, height: int, width: int) -> Tensor:
 
 
 _ROWS_AHEAD = 4096  # 32 KB of row numbers, computed in about a millisecond
+_EPOCHS_AHEAD = 4  # each takes a millisecond more, and those of a small dataset are many
 
 
 class Feed:
@@ -111,7 +112,7 @@ class Feed:
         first = self.position - self._ahead_from
         if first < 0 or first + n > len(self._ahead):
             first, self._ahead_from = 0, self.position
-            self._ahead = self._order.rows(self.position, max(n, _ROWS_AHEAD))
+            self._ahead = self._order.rows(self.position, max(n, min(_ROWS_AHEAD, _EPOCHS_AHEAD * self.dataset.count)))
         return self._ahead[first : first + n]
 
     def _batch(self, rows: np.ndarray) -> Batch:

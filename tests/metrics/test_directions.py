@@ -1,4 +1,4 @@
-"""Every score moves the right way: on sets that are spoilt in a known manner."""
+"""Every score changes in the right direction on image sets that are damaged in a known way."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SETS = {
 
 
 def inputs_of(fakes: ImageFeatures, images: Images, held: bool = False) -> MetricInputs:
-    """Beside the reals, which are what was learnt from too."""
+    """Against the real images, which are the training set too."""
     reals, theirs = features_of("reals")
     return MetricInputs(
         extractor("kantor-small"),
@@ -94,7 +94,7 @@ def test_distances_grow_with_damage(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["fd", "kid", "w2", "sinkhorn", "swd"])
-def test_fresh_images_score_as_real_ones_do(metric: str) -> None:
+def test_fresh_images_score_like_real_images(metric: str) -> None:
     found = measured(metric, "fresh")[metric]
     other = measured(metric, "collapsed")[metric]
     assert found.reals is not None and found.interval is not None
@@ -103,7 +103,7 @@ def test_fresh_images_score_as_real_ones_do(metric: str) -> None:
 
 
 @pytest.mark.parametrize(("fakes", "reals"), [(500, 500), (120, 500), (500, 120)])
-def test_real_images_get_what_a_perfect_generator_gets(fakes: int, reals: int) -> None:
+def test_score_of_real_images_is_that_of_a_perfect_generator(fakes: int, reals: int) -> None:
     """The distance of fresh images is all bias, which goes with the numbers on both sides."""
     fresh, images = features_of("fresh")
     other, theirs = features_of("reals")
@@ -117,9 +117,9 @@ def test_real_images_get_what_a_perfect_generator_gets(fakes: int, reals: int) -
         assert score.value == pytest.approx(score.reals, rel=tolerance), name
 
 
-def test_the_gap_of_a_critic_has_the_interval_of_two_means() -> None:
-    dice = np.random.default_rng(0)
-    critic = CriticScores(dice.normal(0, 2, 400), dice.normal(-1, 1, 400), dice.normal(-0.5, 2, 400))
+def test_held_out_gap_has_the_interval_of_two_means() -> None:
+    rng = np.random.default_rng(0)
+    critic = CriticScores(rng.normal(0, 2, 400), rng.normal(-1, 1, 400), rng.normal(-0.5, 2, 400))
     fresh, _ = features_of("fresh")
     inputs = MetricInputs(
         extractor("kantor-small"),
@@ -135,13 +135,13 @@ def test_the_gap_of_a_critic_has_the_interval_of_two_means() -> None:
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=0.2)
 
 
-def test_distance_to_itself_is_nothing() -> None:
+def test_distance_of_a_set_to_itself_is_zero() -> None:
     found = measured("fd,kid", "reals")
     assert found["fd"].value == pytest.approx(0, abs=1e-4)
     assert found["kid"].value < 0  # unbiased: less than chance would give
 
 
-def test_fine_detail_is_seen_by_the_finest_level() -> None:
+def test_finest_level_of_swd_reacts_to_fine_detail() -> None:
     fresh = measured("swd", "fresh")
     blur, noise = measured("swd", "blurred", 1.0), measured("swd", "noisy", 30)
     for spoilt in (blur, noise):
@@ -149,7 +149,7 @@ def test_fine_detail_is_seen_by_the_finest_level() -> None:
     assert noise["swd_32"].value - fresh["swd_32"].value > noise["swd_16"].value - fresh["swd_16"].value
 
 
-def test_collapse_costs_variety_and_noise_costs_quality() -> None:
+def test_collapse_lowers_recall_and_noise_lowers_precision() -> None:
     fresh, collapsed = measured("pr,dc", "fresh"), measured("pr,dc", "collapsed")
     noise = measured("pr,dc", "noisy", 60)
     assert collapsed["precision"].value > 0.8 * fresh["precision"].value
@@ -161,14 +161,14 @@ def test_collapse_costs_variety_and_noise_costs_quality() -> None:
     )
 
 
-def test_likeness_within_a_set() -> None:
+def test_msssim_rises_with_collapse() -> None:
     fresh, collapsed = measured("msssim", "fresh")["msssim"], measured("msssim", "collapsed")["msssim"]
     assert collapsed.value > fresh.value + 0.1
     assert fresh.value == pytest.approx(fresh.reals, abs=0.05)
     assert measured("msssim", "one")["msssim"].value == pytest.approx(1, abs=1e-4)
 
 
-def test_modes_that_are_missing_are_counted() -> None:
+def test_missing_modes_are_counted() -> None:
     fresh, half = measured("modes", "fresh"), measured("modes", "lacking", 18)
     assert fresh["modes"].of == 36 * 12
     assert half["modes"].value < 0.75 * fresh["modes"].value
@@ -178,7 +178,7 @@ def test_modes_that_are_missing_are_counted() -> None:
     assert measured("modes", "one")["modes"].value == 1
 
 
-def test_classes_are_told_by_the_nearest_reals() -> None:
+def test_modes_by_nearest_real_images() -> None:
     reals, _ = features_of("reals")
     source = Glyphs(N, 0)
     labels = np.asarray([LETTERS.index(source.parameters(int(i)).letter) for i in reals.order])
@@ -198,22 +198,22 @@ def test_copies_are_found(held: bool) -> None:
     assert abs(fresh["copying_z"].value) < 5
 
 
-def test_every_score_is_tried_here() -> None:
+def test_every_metric_is_tested_here() -> None:
     assert {*METRICS} - {"is", "critic"} == {"fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "w2", "sinkhorn"}
 
 
-def test_sure_and_varied_classes_score_high() -> None:
+def test_confident_and_diverse_classes_score_high() -> None:
     fresh, noise, one = (measured("is", *kind)["is"].value for kind in (("fresh",), ("noisy", 80), ("one",)))
     assert fresh > noise > one == pytest.approx(1)
 
 
-def test_does_not_depend_on_order_or_batches() -> None:
+def test_scores_do_not_depend_on_order_or_batches() -> None:
     names = "fd,kid,pr,dc,swd,msssim,nn,modes,w2,sinkhorn,is"
     once = measured(names, "fresh")
     images = glyphs(1)[::-1]
     again = extract(np.array_split(images, 11), extractor("kantor-small"))
     inputs = inputs_of(again, images)
-    torch.manual_seed(99)  # nothing comes from torch's own dice
+    torch.manual_seed(99)  # nothing comes from torch's global generator
     found = evaluate(inputs, names.split(","))
     for name, score in found.items():
         short = name.partition("@")[0] + ("@pixels" * name.endswith("copied@pixels"))

@@ -31,9 +31,9 @@ from kantor.metrics.diversity import (
 
 def images(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3) -> np.ndarray:
     """uint8 [n, H, W, C], smooth with noise."""
-    dice = np.random.default_rng([13, seed])
-    smooth = ndimage.gaussian_filter(dice.normal(size=(n, *size, channels)), (0, 3, 3, 0)) * 500
-    return (128 + smooth + dice.normal(size=smooth.shape) * 8).clip(0, 255).astype(np.uint8)
+    rng = np.random.default_rng([13, seed])
+    smooth = ndimage.gaussian_filter(rng.normal(size=(n, *size, channels)), (0, 3, 3, 0)) * 500
+    return (128 + smooth + rng.normal(size=smooth.shape) * 8).clip(0, 255).astype(np.uint8)
 
 
 def alike(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +57,7 @@ def similarity(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
 
 
 def plain_ms_ssim(x: np.ndarray, y: np.ndarray, scales: int) -> float:
-    """Of one pair [C, H, W], in float64, as the paper has it."""
+    """Of one pair [C, H, W], in float64, as in the paper."""
     line = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
     line /= line.sum()
 
@@ -84,7 +84,7 @@ SIZES = [((11, 11), 1), ((21, 40), 1), ((32, 32), 2), ((45, 33), 2), ((64, 64), 
 
 @pytest.mark.parametrize(("size", "scales"), SIZES)
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_ms_ssim_equals_a_plain_one(size: tuple[int, int], scales: int, channels: int) -> None:
+def test_ms_ssim_equals_a_plain_implementation(size: tuple[int, int], scales: int, channels: int) -> None:
     assert scales_of(*size) == scales
     x, y = alike(0, 4, size, channels)
     expected = [plain_ms_ssim(*pair, scales) for pair in zip(tensor(x).numpy(), tensor(y).numpy(), strict=True)]
@@ -95,7 +95,7 @@ def test_ms_ssim_equals_a_plain_one(size: tuple[int, int], scales: int, channels
 
 @pytest.mark.parametrize(("size", "scales"), SIZES)
 def test_ms_ssim_agrees_with_the_terms_of_torchmetrics(size: tuple[int, int], scales: int) -> None:
-    """Its SSIM goes over the border, with mirrored pixels: ours is its map without these."""
+    """Its SSIM includes the border, with mirrored pixels; ours is its map without the border."""
     a, b = alike(1, 4, size, channels=1 if scales > 3 else 3)
     x, y = tensor(a), tensor(b)
     weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
@@ -113,8 +113,8 @@ def test_ms_ssim_agrees_with_the_terms_of_torchmetrics(size: tuple[int, int], sc
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (192, 192)])
-def test_ms_ssim_is_near_that_of_torchmetrics(size: tuple[int, int]) -> None:
-    """All that differs is the border at the last scale."""
+def test_ms_ssim_is_close_to_torchmetrics(size: tuple[int, int]) -> None:
+    """Only the border at the last scale differs."""
     a, b = alike(2, 4, size, channels=1)
     scales = scales_of(*size)
     betas = tuple(weight / sum(WEIGHTS[:scales]) for weight in WEIGHTS[:scales])
@@ -194,8 +194,8 @@ def test_pair_similarity_sees_collapse() -> None:
     assert pair_similarity(within, 0, 200, classes)[0] > pair_similarity(within, 0, 200)[0] + 0.3 > 0.3
 
 
-def test_pairs_share_images_and_the_interval_knows() -> None:
-    """Of few images: the mean over many draws lies in most intervals, though a thousand pairs were looked at."""
+def test_interval_accounts_for_pairs_that_share_images() -> None:
+    """The mean over many samples of few images lies in most intervals, despite many pairs."""
     shades = np.linspace(0, 255, 24)[:, None, None, None] * np.ones((24, 16, 16, 1))
     some = [
         np.random.default_rng(i).normal(shades[np.random.default_rng(i).integers(24, size=20)], 40) for i in range(40)
@@ -208,7 +208,7 @@ def test_pairs_share_images_and_the_interval_knows() -> None:
 # class scores
 
 
-def test_score_of_sure_and_even_classes_is_their_number() -> None:
+def test_score_of_confident_and_even_classes_is_their_number() -> None:
     for classes in (2, 10, 50):
         logits = torch.eye(classes).repeat(40, 1) * 1000
         score, (low, high) = inception_style_score(logits, 0)
@@ -218,13 +218,13 @@ def test_score_of_sure_and_even_classes_is_their_number() -> None:
         assert inception_style_score(certain, 0)[0] == pytest.approx(classes, rel=1e-9)
 
 
-def test_score_of_images_all_the_same_is_one() -> None:
+def test_score_of_identical_images_is_one() -> None:
     logits = torch.randn(7, generator=torch.Generator().manual_seed(0)).repeat(50, 1)
     score, (low, high) = inception_style_score(logits, 0)
     assert (score, low, high) == pytest.approx((1, 1, 1))
 
 
-def test_score_of_two_classes_unevenly() -> None:
+def test_score_of_two_uneven_classes() -> None:
     logits = torch.tensor([[200.0, 0.0]] * 30 + [[0.0, 200.0]] * 10)
     expected = math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
     assert inception_style_score(logits, 0)[0] == pytest.approx(expected)
@@ -245,11 +245,11 @@ def test_score_agrees_with_torchmetrics(scale: float) -> None:
     assert inception_style_score(logits.float(), 0)[0] == pytest.approx(float(metric.compute()[0]), rel=1e-5)
 
 
-def test_score_intervals_cover_the_mean_of_draws() -> None:
+def test_score_intervals_cover_the_mean() -> None:
     found = []
     for i in range(80):
-        dice = torch.Generator().manual_seed(i)
-        found.append(inception_style_score(torch.randn(200, 5, generator=dice) * 2, i))
+        rng = torch.Generator().manual_seed(i)
+        found.append(inception_style_score(torch.randn(200, 5, generator=rng) * 2, i))
     mean = np.mean([score for score, _ in found])
     assert np.mean([low <= mean <= high for _, (low, high) in found]) >= 0.85
 
@@ -266,7 +266,7 @@ def test_coverage_by_hand() -> None:
     assert 1 <= found.covered_interval[0] <= 2 <= found.covered_interval[1] <= 4
 
 
-def test_coverage_of_the_expected_shares_and_of_one_mode() -> None:
+def test_coverage_of_expected_frequencies_and_of_one_mode() -> None:
     even = coverage(np.tile(np.arange(50), 40), np.ones(50))
     assert (even.covered, even.covered_interval) == (50, (50, 50))
     assert even.kl == pytest.approx(0, abs=1e-12)
@@ -288,10 +288,10 @@ def test_a_perfect_generator_of_stacked_mnist() -> None:
     assert found.kl == pytest.approx(999 / 52000, rel=0.15)
 
 
-def test_coverage_intervals_cover_the_mean_of_draws() -> None:
-    dice = np.random.default_rng(3)
-    shares = dice.dirichlet(np.full(40, 0.7))
-    draws = [coverage(dice.choice(40, size=600, p=shares), np.ones(40), seed=i) for i in range(100)]
+def test_coverage_intervals_cover_the_mean() -> None:
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet(np.full(40, 0.7))
+    draws = [coverage(rng.choice(40, size=600, p=shares), np.ones(40), seed=i) for i in range(100)]
     for name in ("kl", "covered"):
         mean = np.mean([getattr(one, name) for one in draws])
         inside = [low <= mean <= high for low, high in (getattr(one, f"{name}_interval") for one in draws)]

@@ -1,4 +1,4 @@
-"""Extractors by name: Kantor's own, and what users register."""
+"""Extractors by name: built-in ones, and those that users register."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def means(x: Tensor) -> Tensor:
 
 
 class Small(nn.Module):
-    """Notes the mode that it was called in."""
+    """Records the mode that it was called in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def test_random_features_of_a_known_image() -> None:
     assert torch.allclose(features[0, :5], expected, atol=1e-4)
 
 
-def test_random_features_move_with_the_damage() -> None:
+def test_random_features_change_with_damage() -> None:
     y, x = np.mgrid[:32, :32]
     image = np.stack([8 * x, 8 * y, 4 * (x + y)], -1)
     noise = np.random.default_rng(1).normal(size=image.shape)
@@ -81,7 +81,7 @@ def test_random_features_move_with_the_damage() -> None:
     assert bool((distances.diff() > 0.1).all())
 
 
-def test_weights_of_the_untrained_network_keep_the_size_of_signals() -> None:
+def test_untrained_weights_have_mean_zero() -> None:
     state = Network().state_dict()
     assert {name: list(one.shape) for name, one in state.items()} == {
         "conv0": [32, 3, 3, 3],
@@ -96,7 +96,7 @@ def test_weights_of_the_untrained_network_keep_the_size_of_signals() -> None:
 # -- names ---------------------------------------------------------------------------------------------------------
 
 
-def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_in_names(monkeypatch: pytest.MonkeyPatch) -> None:
     small = ModuleType("kantor.metrics.small_network")
     monkeypatch.setattr(small, "kantor_small", lambda device: ("small", device), raising=False)
     monkeypatch.setitem(sys.modules, "kantor.metrics.small_network", small)
@@ -118,7 +118,7 @@ def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
         ("inception:", "--features inception:PATH"),
     ],
 )
-def test_names_that_are_refused(text: str, words: str) -> None:
+def test_invalid_names_are_rejected(text: str, words: str) -> None:
     register("mine", means)
     with pytest.raises(ConfigError) as caught:
         extractor(text)
@@ -126,15 +126,15 @@ def test_names_that_are_refused(text: str, words: str) -> None:
     assert str(caught.value).startswith(text or '""')
 
 
-def test_the_path_of_inception_may_hold_colons(tmp_path: Path) -> None:
+def test_inception_path_may_contain_colons(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"a:b\.pth: there is no such file"):
         extractor(f"inception:{tmp_path}/a:b.pth")
 
 
-# -- one's own -----------------------------------------------------------------------------------------------------
+# -- custom --------------------------------------------------------------------------------------------------------
 
 
-def test_a_function_of_ones_own() -> None:
+def test_custom_function() -> None:
     seen: list[Tensor] = []
     register("mine", lambda x: (seen.append(x), means(x))[1])
     mine = extractor("mine")
@@ -145,7 +145,7 @@ def test_a_function_of_ones_own() -> None:
 
 
 @pytest.mark.parametrize("ends", [(0, 255), (0, 1), (-1, 1), [0.0, 1.0]])
-def test_the_range_of_the_input(ends: Any) -> None:
+def test_input_range(ends: Any) -> None:
     register("mine", lambda x: torch.stack([x.amin((1, 2, 3)), x.amax((1, 2, 3))], 1), input_range=ends)
     images = np.stack([np.zeros((4, 4, 1), np.uint8), np.full((4, 4, 1), 255, np.uint8)])
     found = extractor("mine")(images).features
@@ -161,7 +161,7 @@ def test_size_and_channels(size: Any, expected: tuple[int, int], channels: int) 
     assert shapes == [[BATCH, channels, *expected]]
 
 
-def test_arrays_will_do() -> None:
+def test_network_may_return_arrays() -> None:
     for kind in (np.float64, np.float16, np.int64):
         register("mine", lambda x, kind=kind: x.numpy().mean((2, 3)).astype(kind))
         found = extractor("mine")(IMAGES).features
@@ -169,12 +169,12 @@ def test_arrays_will_do() -> None:
         assert torch.allclose(found, torch.from_numpy(IMAGES).float().mean((1, 2)), atol=1)
 
 
-def test_positions_of_one_pixel_are_left_out() -> None:
+def test_single_positions_are_flattened() -> None:
     register("mine", lambda x: x.mean((2, 3), keepdim=True))
     assert extractor("mine")(IMAGES).features.shape == (5, 3)
 
 
-def test_a_module_of_ones_own() -> None:
+def test_custom_module() -> None:
     module = Small().train()
     register("mine", module, input_range=(0, 1))
     first = extractor("mine")
@@ -189,13 +189,13 @@ def test_a_module_of_ones_own() -> None:
     assert extractor("mine").digest == state_digest(module.state_dict()) != first.digest  # the range counts too
 
 
-def test_a_module_whose_weights_cannot_be_read() -> None:
+def test_module_with_unreadable_weights() -> None:
     register("mine", nn.Sequential(nn.LazyLinear(3)))
     with pytest.raises(ConfigError, match=r"^mine: its weights cannot be read or moved to cpu \("):
         extractor("mine")
 
 
-def test_classifiers_of_ones_own() -> None:
+def test_custom_classifiers() -> None:
     def both(x: Tensor) -> Activations:
         return Activations(means(x), {"classes": x.mean((2, 3))[:, :2], "colour": means(x)})
 
@@ -213,7 +213,7 @@ def test_classifiers_of_ones_own() -> None:
         extractor("mine")(IMAGES)
 
 
-def test_the_last_registration_counts() -> None:
+def test_last_registration_wins() -> None:
     register("mine", means)
     register("mine", lambda x: means(x)[:, :1])
     assert extractor("mine")(IMAGES).features.shape == (5, 1)
@@ -242,7 +242,7 @@ def test_the_last_registration_counts() -> None:
         ({"classes": {"a": "bc"}}, "classes are not lists of names"),
     ],
 )
-def test_registrations_that_are_refused(changes: dict[str, Any], words: str) -> None:
+def test_invalid_registrations_are_rejected(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         register(**{"name": "mine", "network": means, **changes})
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -265,7 +265,7 @@ def broken(x: Tensor) -> Tensor:
         (lambda x: means(x) / 0, "gives features that are not finite"),
     ],
 )
-def test_networks_that_fail_are_told_in_one_line(network: Any, words: str) -> None:
+def test_failing_networks_give_one_line_errors(network: Any, words: str) -> None:
     register("mine", network)
     with pytest.raises(ConfigError) as caught:
         extractor("mine")(IMAGES)
@@ -273,7 +273,7 @@ def test_networks_that_fail_are_told_in_one_line(network: Any, words: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_lack_of_memory_is_passed_on() -> None:
+def test_out_of_memory_is_passed_on() -> None:
     def hungry(x: Tensor) -> Tensor:
         raise MemoryError
 
@@ -291,7 +291,7 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_runtime")
-def test_onnx_without_its_runtime(tmp_path: Path) -> None:
+def test_onnx_without_onnxruntime(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match=r"onnxruntime\); pip install 'kantor\[export\]'$"):
         onnx(tmp_path / "a.onnx")
 
@@ -324,7 +324,7 @@ def model(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("batch", ["N", 1, 5, 64, 100])
-def test_a_network_in_an_onnx_file(model: Any, batch: int | str) -> None:
+def test_onnx_network(model: Any, batch: int | str) -> None:
     path = model(batch)
     register("mine", onnx(path), size=(8, 12))
     mine = extractor("mine")
@@ -336,7 +336,7 @@ def test_a_network_in_an_onnx_file(model: Any, batch: int | str) -> None:
     assert torch.allclose(found, torch.from_numpy(IMAGES).float().mean((1, 2)) / 255, atol=1e-5)
 
 
-def test_onnx_files_that_are_refused(model: Any, tmp_path: Path) -> None:
+def test_invalid_onnx_files_are_rejected(model: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none.onnx: cannot be read \(No such file"):
         onnx(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match="is a folder, not an ONNX file"):
@@ -356,8 +356,8 @@ def test_onnx_files_that_are_refused(model: Any, tmp_path: Path) -> None:
         onnx(model(rank=3))
 
 
-def test_onnx_weights_beside_the_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They would not be in the digest."""
+def test_external_onnx_weights_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest would not cover them."""
     pytest.importorskip("onnxruntime")
     made = pytest.importorskip("onnx")
     helper = made.helper
@@ -372,7 +372,7 @@ def test_onnx_weights_beside_the_file_are_refused(tmp_path: Path, monkeypatch: p
         onnx("net.onnx")
 
 
-def test_an_onnx_network_of_other_images_says_so(model: Any) -> None:
+def test_onnx_network_with_another_input_size(model: Any) -> None:
     register("mine", onnx(model()), size=16)
     with pytest.raises(ConfigError, match=r"^extractor mine: fails with InvalidArgument on images \[64, 3, 16, 16\]"):
         extractor("mine")(IMAGES)

@@ -9,14 +9,18 @@ import torch
 
 from kantor.metrics import frechet as frechets
 from kantor.metrics.bootstrap import counts, interval, mean_interval, share_interval
-from kantor.metrics.frechet import Moments, distance, frechet, influences, moments
+from kantor.metrics.frechet import Moments, frechet, influences, moments
 from kantor.metrics.kernel import kid
 
 
 def gaussian(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     mix = np.random.default_rng(1000 + d).normal(size=(d, d)) / np.sqrt(d)
-    return torch.from_numpy(dice.normal(size=(n, d)) @ mix * scale + shift)
+    return torch.from_numpy(rng.normal(size=(n, d)) @ mix * scale + shift)
+
+
+def distance(a: Moments, b: Moments) -> float:
+    return frechets._distance(a.mean, frechets._root(a.covariance), float(a.covariance.trace()), b)
 
 
 def test_gaussians_with_diagonal_covariances_have_a_closed_form() -> None:
@@ -42,8 +46,8 @@ def test_moments_are_numpys() -> None:
 
 
 @pytest.mark.parametrize("n", [40, 300])
-def test_agrees_with_the_matrix_root_of_scipy(n: int) -> None:
-    """Also with fewer images than features, where covariances have no full rank."""
+def test_frechet_agrees_with_scipys_matrix_root(n: int) -> None:
+    """Also with fewer images than features, where covariances are singular."""
     x, y = gaussian(n, 60, 1, 1.3, 0.2), gaussian(n, 60, 2)
     a, b = moments(x), moments(y)
     root = scipy.linalg.sqrtm(a.covariance.numpy() @ b.covariance.numpy())
@@ -52,7 +56,7 @@ def test_agrees_with_the_matrix_root_of_scipy(n: int) -> None:
     assert frechet(x, y, replicates=1)[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_agrees_with_torchmetrics() -> None:
+def test_frechet_agrees_with_torchmetrics() -> None:
     image = pytest.importorskip("torchmetrics.image.fid")
     x, y = gaussian(200, 16, 5, 1.2), gaussian(300, 16, 6)
     a, b = moments(x), moments(y)
@@ -60,12 +64,12 @@ def test_agrees_with_torchmetrics() -> None:
     assert frechet(x, y, replicates=1)[0] == pytest.approx(float(theirs), rel=1e-9)
 
 
-def test_a_set_has_no_distance_to_itself() -> None:
+def test_frechet_distance_of_a_set_to_itself_is_zero() -> None:
     x = gaussian(400, 32, 0)
     assert frechet(x, x, replicates=1)[0] == pytest.approx(0, abs=1e-6)
 
 
-def test_does_not_depend_on_the_order() -> None:
+def test_distances_do_not_depend_on_the_order() -> None:
     x, y = gaussian(300, 16, 0).float(), gaussian(300, 16, 1).float()
     mixed = x[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
     assert frechet(mixed, y, replicates=1)[0] == pytest.approx(frechet(x, y, replicates=1)[0], rel=1e-10)
@@ -73,7 +77,7 @@ def test_does_not_depend_on_the_order() -> None:
 
 
 def test_influences_are_the_derivative() -> None:
-    """Adding one more copy of a fake with weight e moves the distance by e times its influence."""
+    """Adding one more copy of a generated image with weight e moves the distance by e times its influence."""
     x, y = gaussian(200, 5, 0, 1.5, 0.3), gaussian(300, 5, 1)
     found = influences(x, y)
     real, step = moments(y), 1e-6
@@ -86,7 +90,7 @@ def test_influences_are_the_derivative() -> None:
         assert moved / step == pytest.approx(float(found[i]), rel=2e-2, abs=2e-2)
 
 
-def test_linear_interval_is_near_the_resampled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_interval_is_close_to_the_resampled_one(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = gaussian(400, 8, 0, 1.4, 0.5), gaussian(400, 8, 1)
     value, resampled = frechet(x, y, 0, 400)
     monkeypatch.setattr(frechets, "LARGEST_RESAMPLED", 4)
@@ -97,8 +101,8 @@ def test_linear_interval_is_near_the_resampled_one(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", ["fd", "kid"])
-def test_intervals_cover_the_mean_of_other_draws(name: str) -> None:
-    """The mean over many draws of the fakes lies in the interval of one draw, about 19 times in 20."""
+def test_intervals_cover_the_mean(name: str) -> None:
+    """The mean over many samples of generated images lies in the interval of one sample, about 19 times in 20."""
     y = gaussian(400, 4, 9)
     measure = frechet if name == "fd" else kid
     draws = [gaussian(200, 4, 100 + i, 1.3, 0.3) for i in range(60)]
@@ -120,7 +124,7 @@ def test_kid_is_the_naive_sum() -> None:
     assert kid(x, y, replicates=1)[0] == pytest.approx(own + theirs - 2 * across, rel=1e-4)
 
 
-def test_kid_is_that_of_torchmetrics_on_one_subset() -> None:
+def test_kid_agrees_with_torchmetrics_on_one_subset() -> None:
     theirs = pytest.importorskip("torchmetrics.image.kid")
     x, y = gaussian(64, 12, 0, 1.1), gaussian(64, 12, 1)
     expected = theirs.poly_mmd(x, y, degree=3, gamma=None, coef=1.0)
@@ -151,7 +155,7 @@ def test_resampled_sets_have_as_many_images() -> None:
     np.testing.assert_array_equal(found, counts(50, 0, 20))
 
 
-def test_interval_of_a_mean_is_that_of_the_normal_law() -> None:
+def test_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     values = np.random.default_rng(0).normal(2, 3, 2000)
     low, high = mean_interval(values, 0, 2000)
     half = 1.96 * values.std() / np.sqrt(2000)
@@ -160,7 +164,7 @@ def test_interval_of_a_mean_is_that_of_the_normal_law() -> None:
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 12), (3, 20), (20, 20), (500, 2000)])
-def test_interval_of_a_share_is_wilsons(hits: int, n: int) -> None:
+def test_interval_of_a_fraction_is_wilsons(hits: int, n: int) -> None:
     from scipy.stats import binomtest
 
     wanted = binomtest(hits, n).proportion_ci(method="wilson")

@@ -1,4 +1,4 @@
-"""The FID Inception network: layer by layer what a public implementation computes, and only over the published file."""
+"""The FID Inception network: equal to a public implementation in every layer; opens only the published file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GOLDEN = json.loads((ROOT / "tests" / "data" / "inception-layers.json").read_tex
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    """The script that wrote the golden file; its formula fills our network too."""
+    """The script that wrote the golden file; its formula gives our network's weights too."""
     spec = importlib.util.spec_from_file_location("inception_reference", ROOT / "scripts" / "inception_reference.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -47,7 +47,7 @@ def flat(shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     return {name: state[name].expand(shape) for name, shape in shapes.items()}
 
 
-def test_every_layer_is_that_of_the_public_implementation(reference: ModuleType) -> None:
+def test_every_layer_agrees_with_the_public_implementation(reference: ModuleType) -> None:
     found = reference.ours()
     assert list(found) == list(GOLDEN["layers"])
     assert reference.differs(found, GOLDEN["layers"]) == []
@@ -60,14 +60,14 @@ def _only_its_pool(pool: str) -> inception._Block:
 
 
 @torch.no_grad()
-def test_averages_do_not_count_the_padding() -> None:
+def test_average_pools_do_not_count_padding() -> None:
     x = torch.rand(1, 1, 4, 5) + 1
     expected = x[0, 0, :2, :2].mean() / (1 + 1e-3) ** 0.5
     assert torch.allclose(_only_its_pool("mean")(x)[0, 0, 0, 0], expected)
 
 
 @torch.no_grad()
-def test_the_last_block_takes_maxima() -> None:
+def test_last_block_has_max_pooling() -> None:
     x = torch.zeros(1, 1, 4, 5)
     x[0, 0, 0, 0] = 1
     found = _only_its_pool("max")(x)[0, 0]
@@ -79,7 +79,7 @@ def test_the_last_block_takes_maxima() -> None:
     assert [name for name, pool in pools.items() if pool == "halve"] == ["Mixed_6a", "Mixed_7a"]
 
 
-def test_names_and_shapes_are_those_of_the_public_weights(reference: ModuleType, shapes: dict[str, torch.Size]) -> None:
+def test_names_and_shapes_agree_with_the_public_weights(reference: ModuleType, shapes: dict[str, torch.Size]) -> None:
     expected = GOLDEN["state"]
     assert len(shapes) == expected["entries"]
     assert reference.listing(shapes) == expected["listing"]
@@ -87,14 +87,14 @@ def test_names_and_shapes_are_those_of_the_public_weights(reference: ModuleType,
         assert sum(p.numel() for p in Inception().parameters()) == expected["parameters"] == 23_850_960
 
 
-def test_making_it_draws_no_random_numbers(flat: dict[str, Tensor]) -> None:
+def test_building_it_uses_no_random_numbers(flat: dict[str, Tensor]) -> None:
     before = torch.get_rng_state()
     network = from_state(flat)
     assert torch.equal(before, torch.get_rng_state())
     assert not network.training and not any(p.requires_grad for p in network.parameters())
 
 
-def test_weights_without_counters_will_do(flat: dict[str, Tensor]) -> None:
+def test_weights_without_counters(flat: dict[str, Tensor]) -> None:
     from_state({name: one for name, one in flat.items() if not name.endswith("num_batches_tracked")})
 
 
@@ -138,7 +138,7 @@ def test_only_the_published_file_is_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("never_opened")
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_without_read_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(b"x")
 
@@ -152,7 +152,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """publish(path, value): writes a file and takes it for the published one."""
+    """publish(path, value): writes a file that counts as the published one."""
 
     def write(path: Path, value: object) -> None:
         data = value
@@ -167,7 +167,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Any:
     return write
 
 
-def test_a_file_that_is_right_is_used(
+def test_published_file_is_used(
     tmp_path: Path, publish: Any, flat: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "BATCH", 1)
@@ -182,7 +182,7 @@ def test_a_file_that_is_right_is_used(
     assert torch.allclose(found.logits["classes"], found.features @ weight.T)  # the bias is left out
 
 
-def test_a_right_file_with_wrong_contents(tmp_path: Path, publish: Any) -> None:
+def test_published_file_that_torch_cannot_open(tmp_path: Path, publish: Any) -> None:
     path = tmp_path / "w.pth"
     publish(path, b"no pickle at all")
     _refused(path, "cannot be opened by this version of PyTorch")
@@ -190,13 +190,15 @@ def test_a_right_file_with_wrong_contents(tmp_path: Path, publish: Any) -> None:
 
 @pytest.fixture
 def filled(reference: ModuleType, shapes: dict[str, torch.Size], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The extractor over the formula's weights, in batches of two."""
+    """The extractor with the formula's weights, in batches of two."""
     monkeypatch.setattr(features, "BATCH", 2)
     monkeypatch.setattr(inception, "_state", lambda path: reference.weights(shapes))
     return inception.inception("formula")
 
 
-def test_neighbours_and_parts_change_nothing(filled: features.Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_do_not_depend_on_neighbours_or_parts(
+    filled: features.Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     a, b, c = np.random.default_rng(0).integers(0, 256, (3, 24, 17, 3), dtype=np.uint8)
     first, other, last = (filled(np.stack(two)) for two in ((a, b), (a, c), (c, a)))
     assert torch.equal(first.features[0], other.features[0])

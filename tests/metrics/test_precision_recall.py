@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage and memorising on sets whose answers are known."""
+"""Precision, recall, density, coverage and memorisation on sets with known answers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def normal(n: int, d: int = 8, seed: int = 0, scale: float = 1.0) -> torch.Tenso
     return torch.from_numpy(np.random.default_rng(seed).normal(size=(n, d)) * scale).float()
 
 
-def means(fakes: torch.Tensor, reals: torch.Tensor, **ks: int) -> dict[str, float]:
-    return {name: float(one.mean()) for name, one in neighbourhoods(fakes, reals, **ks)._asdict().items()}
+def means(fakes: torch.Tensor, reals: torch.Tensor) -> dict[str, float]:
+    return {name: float(one.mean()) for name, one in neighbourhoods(fakes, reals)._asdict().items()}
 
 
-def test_agrees_with_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbourhoods_agree_with_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kantor.metrics.precision_recall.ROWS", 11)
     fakes, reals = normal(40, 3, 1, 1.3), normal(50, 3, 2)
     x, y = fakes.double().numpy(), reals.double().numpy()
@@ -41,7 +41,7 @@ def test_agrees_with_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(found.coverage, (apart <= real5).any(0))
 
 
-def test_coverage_of_the_same_law_has_a_closed_form() -> None:
+def test_coverage_of_equal_distributions_has_a_closed_form() -> None:
     """Naeem et al. 2020, eq. 7: 1 - (m-1)...(m-k) / ((n+m-1)...(n+m-k)); density is 1."""
     n, m, k = 300, 200, 5
     expected = 1 - np.prod([(m - i) / (n + m - i) for i in range(1, k + 1)])
@@ -50,7 +50,7 @@ def test_coverage_of_the_same_law_has_a_closed_form() -> None:
     assert np.mean([one["density"] for one in found]) == pytest.approx(1, abs=0.05)
 
 
-def test_collapse_costs_recall_and_noise_costs_precision() -> None:
+def test_collapse_lowers_recall_and_noise_lowers_precision() -> None:
     reals = normal(500, 8, 0)
     collapsed = means(normal(500, 8, 1, 0.1), reals)
     noisy = means(normal(500, 8, 1, 3.0), reals)
@@ -58,20 +58,20 @@ def test_collapse_costs_recall_and_noise_costs_precision() -> None:
     assert noisy["precision"] < 0.3 and noisy["density"] < 0.2 and noisy["recall"] > 0.7
 
 
-def test_one_image_over_and_over() -> None:
+def test_one_image_repeated() -> None:
     reals = normal(200, 8, 0)
     found = means(reals[:1].expand(200, 8).clone(), reals)
     assert found["precision"] == 1 and found["recall"] == pytest.approx(1 / 200)
     assert found["coverage"] < 0.1
 
 
-def test_a_set_beside_itself_is_perfect() -> None:
+def test_a_set_against_itself_is_perfect() -> None:
     reals = normal(200, 8, 0)
     found = means(reals, reals)
     assert found["precision"] == found["recall"] == found["coverage"] == 1
 
 
-def test_nearest_is_that_of_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_rows_agree_with_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memorisation, "ROWS", 7)
     x, y = normal(20, 5, 0), normal(60, 5, 1)
     distances, rows = nearest_rows(x, y, 3)
@@ -80,7 +80,7 @@ def test_nearest_is_that_of_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose(distances, apart.topk(3, largest=False).values, rtol=1e-12)
 
 
-def test_equal_images_are_skipped_where_asked() -> None:
+def test_equal_images_are_skipped_on_request() -> None:
     y = torch.cat([normal(5, 4, 0), normal(5, 4, 0)])
     distances, rows = nearest_rows(y, y, 1, skip_equal=True)
     assert (distances > 0).all()
@@ -89,7 +89,7 @@ def test_equal_images_are_skipped_where_asked() -> None:
     assert (same == 0).all()
 
 
-def test_nothing_is_near_where_there_is_nothing_else() -> None:
+def test_no_nearest_row_without_other_images() -> None:
     y = torch.zeros(3, 4)
     distances, rows = nearest_rows(y, y, 2, skip_equal=True)
     assert np.isinf(distances).all() and (rows == -1).all()
@@ -114,9 +114,9 @@ def test_copies_are_found_and_fresh_images_are_not() -> None:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_rank_test_is_scipys(ties: bool) -> None:
-    dice = np.random.default_rng(0)
-    x, y = dice.normal(0.3, 1, 40), dice.normal(0, 1, 50)
+def test_rank_test_agrees_with_scipy(ties: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0.3, 1, 40), rng.normal(0, 1, 50)
     if ties:
         x, y = x.round(), y.round()
     p = scipy.stats.mannwhitneyu(x, y, use_continuity=False, alternative="two-sided", method="asymptotic").pvalue
@@ -132,7 +132,7 @@ def as_features(points: torch.Tensor) -> ImageFeatures:
     return ImageFeatures(points, pixels[:, None, :, None], np.arange(len(points)))
 
 
-def test_copies_and_collapse_are_at_0_in_the_histograms() -> None:
+def test_copies_and_collapse_are_at_zero_in_the_histograms() -> None:
     training = as_features(normal(300, 12, 0))
     copier = memorisation.find_nearest_images(as_features(training.features[:200]), training, None, 0).histograms
     assert np.mean(copier["real-fake"] == 0) > 0.5 and np.median(copier["real-real"]) > 1
@@ -145,13 +145,13 @@ def test_copies_and_collapse_are_at_0_in_the_histograms() -> None:
 
 @pytest.mark.parametrize("h", [20, 100, 1000])
 def test_fresh_images_are_copied_as_often_as_expected(h: int) -> None:
-    dice = np.random.default_rng(h)
-    found = [copy_test(dice.normal(10, 1, 2000), dice.normal(10, 1, h)) for _ in range(200)]
+    rng = np.random.default_rng(h)
+    found = [copy_test(rng.normal(10, 1, 2000), rng.normal(10, 1, h)) for _ in range(200)]
     assert np.mean([one.copied.mean() for one in found]) == pytest.approx(found[0].expected, rel=0.25)
 
 
 def test_classes_of_many_equal_images() -> None:
-    """More copies than are looked at: each is told by its like, and a real one by others than itself."""
+    """More copies than candidates: equal images vote for each other, and a real image does not vote for itself."""
     reals = torch.cat([normal(40, 6, 0), normal(1, 6, 1).repeat(40, 1) + 3])
     labels = np.repeat([0, 1], 40)
     modes = modes_by_neighbours(as_features(reals), labels, ("a", "b"), np.array([0.5, 0.5]))
@@ -162,14 +162,14 @@ def test_classes_of_many_equal_images() -> None:
     assert found.find(as_features(far), True)[40] == 0
 
 
-def test_no_yardstick_no_judgement() -> None:
+def test_copy_test_without_real_distances() -> None:
     found = copy_test(np.array([0.0, 1.0]), np.array([np.inf]))
     assert found.copied.tolist() == [True, False] and found.z == 0
 
 
-def test_t_is_scipys() -> None:
-    dice = np.random.default_rng(0)
-    x, y = dice.normal(1, 2, 30), dice.normal(0, 1, 50)
+def test_t_test_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(1, 2, 30), rng.normal(0, 1, 50)
     theirs = scipy.stats.ttest_ind(x, y, equal_var=False)
     t, effect = t_test(x, y)
     assert t == pytest.approx(theirs.statistic)

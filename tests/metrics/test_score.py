@@ -1,4 +1,4 @@
-"""Scores: names, JSON, provenance, comparisons; extractors' resize; gathering."""
+"""Scores: names, JSON, provenance, comparisons; the resize of extractors; extraction of features."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def images(n: int, h: int = 8, w: int = 8, c: int = 3, seed: int = 0) -> np.ndar
     return np.random.default_rng(seed).integers(0, 256, (n, h, w, c), np.uint8)
 
 
-def test_short_names_are_enough_where_they_are_clear() -> None:
+def test_unambiguous_short_names() -> None:
     found = Scores({"fd@a": Score(1.0), "kid@a": Score(2.0), "kid@b": Score(3.0)})
     assert found["fd"].value == found["fd@a"].value == 1
     assert "fd" in found and "kid" not in found and "kid@b" in found
@@ -47,7 +47,7 @@ def test_short_names_are_enough_where_they_are_clear() -> None:
         found["nothing"]
 
 
-def test_json_comes_back() -> None:
+def test_json_round_trip() -> None:
     before = Scores({"fd@a": Score(1.5, (1.0, 2.0), 0.2), "modes@a": Score(3, of=10), "t@c": Score(math.inf)}, ALIKE)
     data = before.as_json()
     assert data["metrics"]["fd@a"] == {"value": 1.5, "interval": [1.0, 2.0], "reals": 0.2}
@@ -60,13 +60,13 @@ def test_json_comes_back() -> None:
     ("mine", "other", "verdict"),
     [(1.0, 2.0, "better"), (2.0, 1.0, "worse"), (1.0, 1.05, "no clear difference")],
 )
-def test_comparisons_have_a_verdict(mine: float, other: float, verdict: str) -> None:
+def test_verdict_of_a_comparison(mine: float, other: float, verdict: str) -> None:
     found = scores(mine).compare(scores(other, seed=2, model="b"))["fd@small"]
     assert found.verdict == verdict and found.difference == pytest.approx(mine - other)
     assert found.interval is not None and found.interval[0] < found.difference < found.interval[1]
 
 
-def test_each_level_has_a_verdict() -> None:
+def test_verdict_of_each_level() -> None:
     mine, other = (Scores({"swd_32@pixels": Score(v, (v - 1, v + 1))}, ALIKE) for v in (10.0, 20.0))
     assert mine.compare(other)["swd_32"].verdict == "better"
 
@@ -76,14 +76,14 @@ def test_intervals_of_a_difference_add_up_in_squares() -> None:
     assert found.interval == pytest.approx((-2.5, -1.5))
 
 
-def test_unlike_provenance_is_no_comparison() -> None:
+def test_scores_of_different_provenance_cannot_be_compared() -> None:
     with pytest.raises(ConfigError, match=r"measured differently.*drawn: 100 and 200"):
         scores(1.0).compare(scores(1.0, drawn=200))
     with pytest.raises(ConfigError, match="extra"):
         scores(1.0).compare(scores(1.0, extra=1))
 
 
-def test_resize_is_pillows() -> None:
+def test_resize_agrees_with_pillow() -> None:
     """On floats, which is what clean-fid does; both ways, any shape."""
     x = images(2, 70, 50)
     for height, width in ((32, 32), (7, 99)):
@@ -94,8 +94,8 @@ def test_resize_is_pillows() -> None:
             np.testing.assert_allclose(ours[i, j], theirs, atol=1e-3)
 
 
-def test_resize_leaves_no_stripes_that_are_not_there() -> None:
-    """Stripes of one pixel are grey once they are too fine: without antialiasing they come out as coarse ones."""
+def test_resize_does_not_alias() -> None:
+    """Stripes of one pixel become grey; without antialiasing they become coarse stripes."""
     stripes = np.zeros((1, 64, 64, 1), np.uint8)
     stripes[:, :, ::2] = 255
     x = to_float(torch.from_numpy(stripes))
@@ -130,7 +130,7 @@ def test_features_do_not_depend_on_batches_or_order() -> None:
     np.testing.assert_array_equal(x[once.order], once.thumbs)
 
 
-def test_gathered_comes_back_from_tensors() -> None:
+def test_features_round_trip_as_tensors() -> None:
     before = extract([images(30)], flat())
     after = ImageFeatures.from_tensors(before.tensors())
     assert torch.equal(before.features, after.features) and after.logits.keys() == before.logits.keys()
@@ -138,13 +138,13 @@ def test_gathered_comes_back_from_tensors() -> None:
     assert len(before.first(5)) == 5 and torch.equal(before.first(5).features, before.features[:5])
 
 
-def test_large_images_are_compared_small() -> None:
+def test_large_images_become_thumbnails() -> None:
     assert thumbnails(images(2, 100, 50)).shape == (2, 32, 16, 3)
     same = images(2, 32, 20)
     assert thumbnails(same) is same
 
 
-def test_no_images_no_scores() -> None:
+def test_no_images_raise_an_error() -> None:
     with pytest.raises(DataError, match="none to score"):
         extract([], flat())
 
@@ -157,6 +157,6 @@ def test_no_images_no_scores() -> None:
         (lambda x: Activations(x.flatten(1)[:5]), "shape"),
     ],
 )
-def test_features_that_are_none(network: object, message: str) -> None:
+def test_invalid_features_are_rejected(network: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         extract([images(3)], Extractor("own", "", network, (8, 8)))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""kantor-small: its weights are there, name what they see, and its features move with damage."""
+"""kantor-small: its weights exist, it classifies well, and its features change with damage."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_names_are_those_of_the_glyphs():
     assert tuple(glyphs.HUES) == small_network.HUES
 
 
-def test_what_is_handed_out():
+def test_extractor_attributes():
     extractor = kantor_small()
     assert isinstance(extractor, Extractor) and extractor is kantor_small()
     assert extractor.name == "kantor-small" and extractor.size == (32, 32) and extractor.channels == 3
@@ -61,7 +61,7 @@ def test_what_is_handed_out():
     assert torch.equal(parts, found.logits["classes"])
 
 
-def test_file_is_small_and_says_what_it_is():
+def test_file_is_small_and_has_metadata():
     assert small_network.WEIGHTS.stat().st_size < 3_000_000
     with safe_open(small_network.WEIGHTS, "pt") as file:
         metadata = file.metadata()
@@ -72,7 +72,7 @@ def test_file_is_small_and_says_what_it_is():
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut off"])
-def test_weights_that_are_missing_or_cut_off_are_told(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_or_truncated_weights(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "weights.safetensors"
     if damage == "cut off":
         path.write_bytes(small_network.WEIGHTS.read_bytes()[:-100])
@@ -114,7 +114,7 @@ def test_letters_and_hues_held_out(images: tuple[Images, list[glyphs.GlyphParame
     assert right(found.logits["hue"], [small_network.HUES.index(one.hue) for one in images[1]]) > HUE
 
 
-def test_scale_is_as_described(images: tuple[Images, list[glyphs.GlyphParameters]]):
+def test_scale_of_features(images: tuple[Images, list[glyphs.GlyphParameters]]):
     variance = kantor_small()(images[0]).features.var(0)
     assert 0.3 < variance.mean() < 3 and variance.min() > 0.005
 
@@ -157,7 +157,7 @@ def noisy(images: Images, strength: int) -> Images:
 
 
 @pytest.mark.parametrize("damage", [blurred, noisy])
-def test_features_move_with_damage(damage, images: tuple[Images, list[glyphs.GlyphParameters]]):
+def test_features_change_with_damage(damage, images: tuple[Images, list[glyphs.GlyphParameters]]):
     clean, other = (kantor_small()(x).features.mean(0) for x in (images[0][:300], drawn(300, seed=3)[0]))
     shifts = [
         float((kantor_small()(damage(images[0][:300], strength)).features.mean(0) - clean).norm())

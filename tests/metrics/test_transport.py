@@ -1,4 +1,4 @@
-"""Wasserstein distances against closed forms, against scipy, and their intervals against repeated draws."""
+"""Wasserstein distances against closed forms, against scipy, and their intervals against repeated samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def divergence(x: np.ndarray, y: np.ndarray, blur: float | None = None) -> float
 
 
 def covered(draw: Callable[[int], tuple[float, Interval]], times: int) -> float:
-    """In what share of `times` draws the interval holds the mean of all."""
+    """Fraction of `times` samples whose interval contains the mean of all."""
     found = [draw(i) for i in range(times)]
     mean = np.mean([value for value, _ in found])
     return float(np.mean([low <= mean <= high for _, (low, high) in found]))
@@ -40,7 +40,7 @@ def covered(draw: Callable[[int], tuple[float, Interval]], times: int) -> float:
 
 
 def check_exact(x: np.ndarray, y: np.ndarray) -> None:
-    """`exact_w2` finds the optimum that scipy finds, and its potentials prove it."""
+    """`exact_w2` finds the same optimum as scipy, and its potentials prove it."""
     distance, f, g, match = exact_w2(x, y)
     cost = cdist(x, y, "sqeuclidean")
     slack = 1e-12 * max(1.0, float(((x - y.mean(0)) ** 2).sum(1).max()), float(cost.max()))
@@ -55,15 +55,15 @@ def check_exact(x: np.ndarray, y: np.ndarray) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(0, 2**31), st.sampled_from([0.01, 1.0, 1000.0]))
 def test_exact_agrees_with_scipy(n: int, dimension: int, seed: int, scale: float) -> None:
-    dice = np.random.default_rng(seed)
-    check_exact(dice.normal(size=(n, dimension)) * scale + 5, dice.standard_cauchy(size=(n, dimension)))
+    rng = np.random.default_rng(seed)
+    check_exact(rng.normal(size=(n, dimension)) * scale + 5, rng.standard_cauchy(size=(n, dimension)))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**31))
 def test_exact_with_ties_and_duplicates(n: int, dimension: int, side: int, seed: int) -> None:
-    dice = np.random.default_rng(seed)
-    check_exact(*(dice.integers(0, side, size=(n, dimension)).astype(float) for _ in range(2)))
+    rng = np.random.default_rng(seed)
+    check_exact(*(rng.integers(0, side, size=(n, dimension)).astype(float) for _ in range(2)))
 
 
 @pytest.mark.parametrize(("n", "dimension"), [(400, 2), (400, 64)])
@@ -107,7 +107,7 @@ def test_intervals_of_a_potential() -> None:
 
 
 @pytest.mark.parametrize(("dimension", "shift"), [(2, 0.5), (16, 0.3), (32, 0.0)])
-def test_exact_intervals_cover_the_mean_of_draws(dimension: int, shift: float) -> None:
+def test_exact_intervals_cover_the_mean(dimension: int, shift: float) -> None:
     y = points(0, 80, dimension)
 
     def draw(i: int) -> tuple[float, Interval]:
@@ -166,7 +166,7 @@ def test_divergence_of_a_shifted_set_is_the_squared_shift() -> None:
         assert divergence(y + 2, y, blur) == pytest.approx(12, rel=1e-5)
 
 
-def test_divergence_is_symmetric_and_does_not_mind_order_or_size() -> None:
+def test_divergence_is_symmetric_and_independent_of_order_and_size() -> None:
     x, y = points(0, 40, 3, 1.0), points(1, 130, 3)
     found = divergence(x, y, 0.4)
     assert divergence(y, x, 0.4) == pytest.approx(found, rel=1e-5)
@@ -176,7 +176,7 @@ def test_divergence_is_symmetric_and_does_not_mind_order_or_size() -> None:
 
 
 def test_the_potential_is_the_derivative_in_the_mass() -> None:
-    """One point more at x_0 moves the divergence as the potential says."""
+    """One more point at x_0 changes the divergence as the potential predicts."""
     x, y = points(0, 200, 2, 0.5), points(1, 150, 2)
     value, f = sinkhorn_divergence(torch.from_numpy(x), torch.from_numpy(y), 0.5)
     for i in (0, 1, 2):
@@ -184,7 +184,7 @@ def test_the_potential_is_the_derivative_in_the_mass() -> None:
         assert more - value == pytest.approx((f[i] - f.mean()) / 201, rel=0.05, abs=1e-5)
 
 
-def test_default_blur_comes_from_the_reals() -> None:
+def test_default_blur_comes_from_the_real_images() -> None:
     y = torch.from_numpy(points(0, 400, 10))
     distances = torch.cdist(y, y).square().mean().sqrt()
     assert default_blur(y) == pytest.approx(transport.BLUR * float(distances))
@@ -199,13 +199,13 @@ def test_divergence_takes_float32() -> None:
     assert sinkhorn_divergence(x, y)[0] == sinkhorn_divergence(x.double(), y.double())[0]
 
 
-def test_divergence_that_does_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_divergence_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "ROUNDS", 12)
     with pytest.raises(ConfigError, match=r"has not converged at a blur of 0\.01"):
         divergence(points(0, 50, 2), points(1, 50, 2), 0.01)
 
 
-def test_divergence_intervals_cover_the_mean_of_draws() -> None:
+def test_divergence_intervals_cover_the_mean() -> None:
     y = points(0, 60, 2)
 
     def draw(i: int) -> tuple[float, Interval]:
@@ -220,15 +220,15 @@ def test_divergence_intervals_cover_the_mean_of_draws() -> None:
 
 def images(seed: int, n: int, size: tuple[int, int] = (32, 32), channels: int = 3, noise: float = 8.0) -> np.ndarray:
     """uint8 [n, H, W, C]: smooth shapes, each of its own brightness, and noise."""
-    dice = np.random.default_rng([11, seed])
-    rough = dice.normal(size=(n, -(-size[0] // 4), -(-size[1] // 4), channels)) * 40
+    rng = np.random.default_rng([11, seed])
+    rough = rng.normal(size=(n, -(-size[0] // 4), -(-size[1] // 4), channels)) * 40
     smooth = rough.repeat(4, 1).repeat(4, 2)[:, : size[0], : size[1]]
-    light = dice.normal(size=(n, 1, 1, channels)) * 15 + 128
-    return (smooth + light + dice.normal(size=(n, *size, channels)) * noise).clip(0, 255).astype(np.uint8)
+    light = rng.normal(size=(n, 1, 1, channels)) * 15 + 128
+    return (smooth + light + rng.normal(size=(n, *size, channels)) * noise).clip(0, 255).astype(np.uint8)
 
 
 def scipy_pyramid(x: np.ndarray, levels: int) -> list[np.ndarray]:
-    """float64 [N, C, H, W] -> levels, as Karras et al. 2018 have it, and for odd sizes too."""
+    """float64 [N, C, H, W] -> levels, as in Karras et al. 2018, for odd sizes too."""
     line = np.array([1, 4, 6, 4, 1]) / 16
     kernel = np.outer(line, line)[None, None]
     found = [x]
@@ -264,7 +264,7 @@ def test_pyramid_agrees_with_scipy(size: tuple[int, int], heights: list[int], ch
         assert np.abs(level.numpy() - one).max() < 1e-4
 
 
-def test_patches_lie_where_seed_and_rank_say() -> None:
+def test_positions_of_patches_depend_on_seed_and_rank() -> None:
     x = images(0, 30, (33, 45))
     whole = laplacian_descriptors(x, 3, 8)
     assert {height: list(found.shape) for height, found in whole.items()} == {h: [240, 3, 7, 7] for h in (33, 17)}
@@ -276,7 +276,7 @@ def test_patches_lie_where_seed_and_rank_say() -> None:
     assert not laplacian_descriptors(x, 3, 8, first=1)[33].equal(whole[33])
 
 
-def test_patches_are_windows_and_every_place_has_its_turn() -> None:
+def test_patches_are_windows_at_uniform_positions() -> None:
     x = np.arange(18 * 20, dtype=np.int64).reshape(18, 20) % 251
     x = np.repeat(x[None, :, :, None], 100, 0).astype(np.uint8)
     found = laplacian_descriptors(x, 0, 20)[18][:, 0].numpy().astype(np.int64)
@@ -316,7 +316,7 @@ def test_lines_are_uniform_on_the_sphere(dimension: int) -> None:
 
 
 @pytest.mark.parametrize(("size", "channels"), [((32, 32), 3), ((33, 48), 1), ((64, 64), 4)])
-def test_swd_equals_a_plain_one(size: tuple[int, int], channels: int) -> None:
+def test_swd_equals_a_plain_implementation(size: tuple[int, int], channels: int) -> None:
     fakes, reals = images(0, 40, size, channels, noise=20), images(1, 40, size, channels)
     found = swd(fakes, reals, 5, patches=10, directions=24)
     expected = plain_swd(fakes, reals, 5, 10, 24)
@@ -333,7 +333,7 @@ def test_swd_of_a_set_with_itself_is_zero() -> None:
     assert swd(x, x, 0, 8, 16).interval[0] == 0
 
 
-def test_swd_sees_noise_at_the_finest_level_and_blur() -> None:
+def test_swd_reacts_to_noise_at_the_finest_level_and_to_blur() -> None:
     reals = images(0, 300)
     same = swd(images(1, 300), reals, 0, 16, 32)
     noisy = [swd(images(1, 300, noise=noise), reals, 0, 16, 32) for noise in (12, 18, 30)]
@@ -353,7 +353,7 @@ def test_swd_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None
     assert swd(fakes, reals, 1, 8, 16) != whole
 
 
-def test_swd_with_a_channel_that_never_changes() -> None:
+def test_swd_with_a_constant_channel() -> None:
     """Opaque images have an alpha of 255 everywhere."""
     fakes, reals = images(0, 40, channels=4), images(1, 40, channels=4)
     fakes[..., 3] = reals[..., 3] = 255
@@ -363,8 +363,8 @@ def test_swd_with_a_channel_that_never_changes() -> None:
     assert swd(grey, grey, 0, 8, 16).mean == 0
 
 
-def test_resampled_sets_are_what_resampled_images_give() -> None:
-    """Of grey images the short cut is no approximation: the same numbers as from the resampled patches themselves."""
+def test_resampled_projections_equal_those_of_resampled_images() -> None:
+    """For grey images the shortcut is exact: it equals projecting the resampled patches themselves."""
     fakes, reals = images(0, 30, channels=1, noise=20), images(1, 30, channels=1)
     fake, real = (laplacian_descriptors(x, 0, 12)[32] for x in (fakes, reals))
     lines, drawn = sliced.random_lines(49, 6, 0).float(), counts(30, 0, 5)
@@ -379,7 +379,7 @@ def test_resampled_sets_are_what_resampled_images_give() -> None:
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_swd_intervals_cover_the_mean_of_draws() -> None:
+def test_swd_intervals_cover_the_mean() -> None:
     reals = images(0, 64)
 
     def draw(i: int) -> tuple[float, Interval]:
@@ -389,7 +389,7 @@ def test_swd_intervals_cover_the_mean_of_draws() -> None:
     assert covered(draw, 40) >= 0.85
 
 
-def test_swd_takes_views_that_are_not_to_be_written() -> None:
+def test_swd_takes_read_only_views() -> None:
     x, y = images(0, 20), images(1, 20)
     expected = swd(x, y, 0, 8, 16)
     x.flags.writeable = False

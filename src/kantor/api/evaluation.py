@@ -10,8 +10,8 @@ from kantor.api.model import HasPath, Model
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation import write
 from kantor.app.evaluation.evaluate import evaluate_subject
+from kantor.app.evaluation.open_images import Subject
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.app.evaluation.subject import Subject
 from kantor.app.options import describe
 from kantor.metrics.score import Scores
 from kantor.progress import all_silent

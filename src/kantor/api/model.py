@@ -71,7 +71,7 @@ class Model:
             seeds: one or many. A seed always gives the same image, however many are generated together.
             classes: names or numbers for a conditional model, one for all or one for each seed; None takes all in
                 turn.
-            truncation: below 1: more typical, less varied images.
+            truncation: below 1: more typical, less diverse images.
         Returns:
             uint8 [N, H, W, C].
         Raises:

@@ -88,7 +88,7 @@ def sonify(options: SonifyOptions) -> None:
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    """Measure how close generated images are to real ones, how varied they are, and whether they are copies.
+    """Measure how close generated images are to real ones, how diverse they are, and whether they are copies.
 
     Every score comes with a 95% interval, and with the score that real images get.
     """

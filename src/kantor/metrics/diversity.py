@@ -90,7 +90,8 @@ def _window(x: Tensor) -> Tensor:
 def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = None) -> tuple[Integers, Integers]:
     """Indices of `pairs` random pairs of different images of n; of one class if `labels` [n] are given.
 
-    Two images at least must be of one class. The first is any image whose class has another, the second any other of its class. Pairs may repeat.
+    Two images at least must be of one class. The first is any image whose class has another, the second any other of its
+    class. Pairs may repeat.
     """
     rng = np.random.Generator(np.random.PCG64(derive(seed, "pairs", n)))
     labels = np.zeros(n, np.int64) if labels is None else labels
@@ -121,14 +122,11 @@ def pair_similarity(
     first, second = pairs_of(n, seed, pairs, labels)
     size = max(1, PORTION // int(np.prod(images.shape[1:])))
     parts = [slice(start, start + size) for start in range(0, pairs, size)]
-    similarities = [ms_ssim(_floats(images[first[part]]), _floats(images[second[part]])) for part in parts]
+    pairs_read = ((images[first[part]], images[second[part]]) for part in parts)
+    similarities = [ms_ssim(*(to_float(torch.from_numpy(side)) for side in pair)) for pair in pairs_read]
     values = torch.cat(similarities).numpy()
     value, half = float(values.mean()), 1.96 * _pairs_error(values, first, second, n)
     return value, (max(value - half, 0.0), min(value + half, 1.0))
-
-
-def _floats(images: Images) -> Tensor:
-    return to_float(torch.from_numpy(images))
 
 
 def _pairs_error(values: Floats, first: Integers, second: Integers, n: int) -> float:
@@ -192,9 +190,12 @@ def coverage(shown: Integers, expected: Floats, seed: int = 0) -> ModeCoverage:
     """
     n, modes, shares = len(shown), len(expected), expected / expected.sum()
     mode_counts = np.bincount(shown, minlength=modes)
+    unseen = mode_counts == 0
+    share = float((mode_counts == 1).sum() / n) if unseen.any() else 0.0
+    with_unseen = np.where(unseen, share / max(1, unseen.sum()), mode_counts * (1 - share) / n)
     rng = np.random.Generator(np.random.PCG64(derive(seed, "coverage", n, modes)))
     resampled = rng.multinomial(n, mode_counts / n, size=REPLICATES)
-    resampled_unseen = rng.multinomial(n, _with_unseen(mode_counts), size=REPLICATES)
+    resampled_unseen = rng.multinomial(n, with_unseen, size=REPLICATES)
     covered, kl = int((mode_counts > 0).sum()), float(_kl(mode_counts, shares))
     low, high = interval(covered, (resampled_unseen > 0).sum(1), low=1.0)
     return ModeCoverage(
@@ -203,14 +204,6 @@ def coverage(shown: Integers, expected: Floats, seed: int = 0) -> ModeCoverage:
         kl=kl,
         kl_interval=interval(kl, _kl(resampled, shares), low=0.0),
     )
-
-
-def _with_unseen(mode_counts: Integers) -> Floats:
-    """Probabilities of the modes from counts [modes]; unseen modes share evenly the probability of those seen once."""
-    n, unseen = mode_counts.sum(), mode_counts == 0
-    share = float((mode_counts == 1).sum() / n) if unseen.any() else 0.0
-    probabilities: Floats = np.where(unseen, share / max(1, unseen.sum()), mode_counts * (1 - share) / n)
-    return probabilities
 
 
 def _kl(mode_counts: Integers, expected: Floats) -> Floats:

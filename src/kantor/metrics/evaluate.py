@@ -239,10 +239,7 @@ def score_names(metrics: Sequence[str], extractor: str) -> tuple[str, ...]:
 
 
 def evaluate(
-    inputs: MetricInputs,
-    metrics: Sequence[str],
-    note: Callable[[str], None] | None = None,
-    progress: Progress = silent,
+    inputs: MetricInputs, metrics: Sequence[str], note: Callable[[str], None] | None = None, progress: Progress = silent
 ) -> dict[str, Score]:
     """The scores of `metrics`, by name@extractor.
 

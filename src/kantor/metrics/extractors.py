@@ -22,8 +22,8 @@ from kantor.registry import own_name
 BUILT_IN = ("inception:PATH", "kantor-small", "random")
 _MAX_SIDE = 4096
 _SIGNATURE = "it gets float32 [N, C, H, W], and returns a tensor or array [N, D], or kantor's Activations"
-
-
+Network = Callable[[Tensor], Any]
+Classes = Mapping[str, tuple[str, ...]]
 CUSTOM: dict[str, Callable[[torch.device], Extractor]] = {}
 """Registered networks: each entry gives the extractor on a device."""
 
@@ -54,7 +54,7 @@ def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
 
 def register(
     name: str,
-    network: Callable[[Tensor], Any],
+    network: Network,
     size: tuple[int, int] | int | None = None,
     channels: int = 3,
     input_range: tuple[float, float] = (0, 255),
@@ -116,11 +116,11 @@ def _classes(name: str, classes: object) -> dict[str, tuple[str, ...]]:
 
 def _custom_extractor(
     name: str,
-    network: Callable[[Tensor], Any],
+    network: Network,
     size: tuple[int, int] | None,
     channels: int,
     ends: tuple[float, float],
-    classes: Mapping[str, tuple[str, ...]],
+    classes: Classes,
     device: torch.device,
 ) -> Extractor:
     """Features of Python code are never cached on disk: changed code has no digest."""
@@ -145,9 +145,7 @@ def _custom_extractor(
     return Extractor(name, digest, activations, size, channels, classes, device, isinstance(network, OnnxNetwork))
 
 
-def _call(
-    name: str, network: Callable[[Tensor], Any], classes: Mapping[str, tuple[str, ...]], x: Tensor
-) -> Activations:
+def _call(name: str, network: Network, classes: Classes, x: Tensor) -> Activations:
     where = f"extractor {name}"
     try:
         outputs = network(x)

@@ -34,13 +34,9 @@ def moments(features: Tensor) -> Moments:
     return Moments(mean, centred.T @ centred / (len(x) - 1))
 
 
-def distance(a: Moments, b: Moments) -> float:
-    """|m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), at least 0."""
-    return _distance(a.mean, _root(a.covariance), float(a.covariance.trace()), b)
-
-
 def frechet(generated: Tensor, real: Tensor, seed: int = 0, replicates: int = REPLICATES) -> tuple[float, Interval]:
-    """The distance of features [n, D] and [m, D], and its 95 % interval over the generated images.
+    """|m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) of features [n, D] and [m, D], at least 0; and its 95 % interval over
+    the generated images.
 
     With few images the distance is too large by about D / n: compare distances of equal n only. Beyond
     `LARGEST_RESAMPLED` features the interval resamples the first derivative of the distance, which is cheap.

@@ -20,6 +20,25 @@ MAX_PAIRED_IMAGES = 2048
 ReadImages = Callable[[NDArray[np.int64]], Images]
 
 
+class OrderedImages:
+    """Whole images as one array uint8 [n, H, W, C], of which rows are read when they are indexed.
+
+    Args:
+        read: reads images by their index in a stream.
+        order: int64 [n], that index of each row.
+    """
+
+    def __init__(self, read: ReadImages, order: NDArray[np.int64]) -> None:
+        self._read, self._order = read, order
+        self.shape: tuple[int, ...] = (len(order), *read(order[:1]).shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Images:
+        return self._read(self._order[rows])
+
+
 @dataclass(frozen=True)
 class CriticScores:
     """Critic scores of training images, generated images, and real images that the critic never saw (or None)."""
@@ -78,21 +97,3 @@ class MetricInputs:
         """Whether msssim pairs images of one class: both sides have the same classes, and two images of one."""
         sides = (self.generated_labels, self.real_labels)
         return all(labels is not None and np.bincount(labels[:MAX_PAIRED_IMAGES]).max() > 1 for labels in sides)
-
-
-class OrderedImages:
-    """Whole images as one array uint8 [n, H, W, C], of which rows are read when they are indexed.
-
-    Args:
-        order: int64 [n], the index of each row for `read`.
-    """
-
-    def __init__(self, read: ReadImages, order: NDArray[np.int64]) -> None:
-        self._read, self._order = read, order
-        self.shape: tuple[int, ...] = (len(order), *read(order[:1]).shape[1:])
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Images:
-        return self._read(self._order[rows])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,6 @@ ROWS = 512
 COPY_QUANTILE = 0.01
 MAX_COPY_TESTED = 1000
 PIXELS = "pixels"
-SPACES = (PIXELS, "features")
 
 Distances = NDArray[np.float64]
 
@@ -111,8 +109,7 @@ def mann_whitney(x: Distances, y: Distances) -> float:
     return float((u - n * m / 2) / math.sqrt(variance)) if variance > 0 else 0.0
 
 
-@dataclass(frozen=True)
-class NearestImages:
+class NearestImages(NamedTuple):
     """The nearest training images of some generated images, by space: "pixels" and "features".
 
     Attributes:
@@ -138,19 +135,18 @@ def find_nearest_images(
     """
     generated = generated.first(MAX_COPY_TESTED)
     sample = np.sort(permute(np.arange(min(MAX_COPY_TESTED, len(training))), len(training), seed))
-    rows, distances, copy_tests, histograms = {}, {}, {}, {}
-    for space in SPACES:
-        points, among = _points(generated, space), _points(training, space)
-        distances[space], rows[space] = nearest_rows(points, among, 3)
-        real = among[sample] if held_out is None else _points(held_out.first(MAX_COPY_TESTED), space)
+    training_points = {PIXELS: as_points(training.thumbs), "features": training.features}
+    generated_points = {PIXELS: as_points(generated.thumbs), "features": generated.features}
+    rows, distances, copy_tests = {}, {}, {}
+    for space, among in training_points.items():
+        distances[space], rows[space] = nearest_rows(generated_points[space], among, 3)
+        real = among[sample]
+        if held_out is not None:
+            other_real = held_out.first(MAX_COPY_TESTED)
+            real = as_points(other_real.thumbs) if space == PIXELS else other_real.features
         real_distances, _ = nearest_rows(real, among, skip_equal=True)
         copy_tests[space] = copy_test(distances[space][:, 0], real_distances[:, 0])
-        if space == PIXELS:
-            some = among[sample]
-            pairs = {"real-real": (some, some), "fake-fake": (points, points), "real-fake": (points, some)}
-            histograms = {name: nearest_rows(x, y, skip_self=x is y)[0][:, 0] for name, (x, y) in pairs.items()}
+    real, fake = training_points[PIXELS][sample], generated_points[PIXELS]
+    pairs = {"real-real": (real, real), "fake-fake": (fake, fake), "real-fake": (fake, real)}
+    histograms = {name: nearest_rows(x, y, skip_self=x is y)[0][:, 0] for name, (x, y) in pairs.items()}
     return NearestImages(rows, distances, copy_tests, histograms)
-
-
-def _points(images: ImageFeatures, space: str) -> Tensor:
-    return as_points(images.thumbs) if space == PIXELS else images.features

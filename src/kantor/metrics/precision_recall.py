@@ -34,21 +34,19 @@ class Neighbourhoods(NamedTuple):
     coverage: Tensor
 
 
-def neighbourhoods(
-    generated: Tensor, real: Tensor, precision_k: int = PRECISION_K, coverage_k: int = COVERAGE_K
-) -> Neighbourhoods:
-    """Of features [n, D] and [m, D]; n and m must exceed both k."""
+def neighbourhoods(generated: Tensor, real: Tensor) -> Neighbourhoods:
+    """Of features [n, D] and [m, D]; n and m must exceed `PRECISION_K` and `COVERAGE_K`."""
     centre = real.double().mean(0)
     x, y = generated.double() - centre, real.double() - centre
-    real_radii = radii(y, (precision_k, coverage_k))
-    generated_radii = radii(x, (precision_k,))
+    real_radii = radii(y, (PRECISION_K, COVERAGE_K))
+    generated_radii = radii(x, (PRECISION_K,))
     n, m = len(x), len(y)
     precision, density = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     recall, coverage = torch.zeros(m, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
     for rows, squares in squared_distances(x, y):
         inside = squares <= real_radii[:, 1]
         precision[rows] = (squares <= real_radii[:, 0]).any(1).double()
-        density[rows] = inside.sum(1).double() / coverage_k
+        density[rows] = inside.sum(1).double() / COVERAGE_K
         coverage = torch.maximum(coverage, inside.any(0).double())
         recall = torch.maximum(recall, (squares <= generated_radii[rows]).any(0).double())
     return Neighbourhoods(precision, recall, density, coverage)
@@ -58,10 +56,9 @@ def radii(x: Tensor, ks: tuple[int, ...]) -> Tensor:
     """Squared distance of each row of float64 [n, D] to its k-th nearest other row: [n, len(ks)]."""
     squared_radii = torch.empty(len(x), len(ks), dtype=torch.float64)
     for rows, squares in squared_distances(x, x):
-        itself = torch.arange(rows.start, rows.start + len(squares))
-        squares[torch.arange(len(squares)), itself] = torch.inf
-        nearest = squares.topk(max(ks), largest=False).values
-        squared_radii[rows] = nearest[:, [k - 1 for k in ks]]
+        itself = torch.arange(len(squares))
+        squares[itself, itself + rows.start] = torch.inf
+        squared_radii[rows] = squares.topk(max(ks), largest=False).values[:, [k - 1 for k in ks]]
     return squared_radii
 
 

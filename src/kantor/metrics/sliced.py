@@ -21,6 +21,7 @@ from kantor.random import derive, philox
 from kantor.types import Images
 
 Floats = NDArray[np.float64]
+ImageArray = Images | OrderedImages
 
 PATCH = 7
 SMALLEST = 16
@@ -42,11 +43,7 @@ class SlicedScore:
 
 
 def swd(
-    generated: Images | OrderedImages,
-    real: Images | OrderedImages,
-    seed: int,
-    patches: int = PATCHES,
-    directions: int = DIRECTIONS,
+    generated: ImageArray, real: ImageArray, seed: int, patches: int = PATCHES, directions: int = DIRECTIONS
 ) -> SlicedScore:
     """Sliced distance of 7x7 patches at each level of both pyramids, times 1000.
 
@@ -70,9 +67,9 @@ def swd(
         few = slice(RESAMPLED)
         resampled[height] = 1000 * _resampled(x[few], y[few], mean, square, lines[few], image_counts)
         values[height] = 1000 * float(np.abs(np.sort(x, axis=1) - y).mean(1, dtype=np.float64).mean())
-    overall, means = float(np.mean(list(values.values()))), np.mean(list(resampled.values()), 0)
+    mean_value, means = float(np.mean(list(values.values()))), np.mean(list(resampled.values()), 0)
     intervals = {height: interval(values[height], resampled[height], low=0.0) for height in values}
-    return SlicedScore(values, overall, intervals, interval(overall, means, low=0.0))
+    return SlicedScore(values, mean_value, intervals, interval(mean_value, means, low=0.0))
 
 
 def random_lines(dimension: int, directions: int, seed: int) -> Tensor:
@@ -134,7 +131,7 @@ def laplacian_descriptors(images: Images, seed: int, patches: int = PATCHES, fir
     return descriptors
 
 
-def _all_patches(images: Images | OrderedImages, seed: int, patches: int) -> list[tuple[int, Tensor]]:
+def _all_patches(images: ImageArray, seed: int, patches: int) -> list[tuple[int, Tensor]]:
     """`laplacian_descriptors` of a whole set, a few images at a time."""
     size = max(1, PIXELS // int(np.prod(images.shape[1:])))
     starts = range(0, len(images), size)
@@ -148,8 +145,7 @@ def _normalised(patches: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         The patches, and the mean and mean square of those of each image: float64 [n, C].
     """
-    channels = patches.shape[1]
-    variance, mean = torch.var_mean(patches.view(n, -1, channels, PATCH * PATCH), (1, 3), correction=0)
+    variance, mean = torch.var_mean(patches.view(n, -1, patches.shape[1], PATCH * PATCH), (1, 3), correction=0)
     variance, mean = variance.double(), mean.double()
     middle = mean.mean(0)
     mean = mean - middle
@@ -160,9 +156,8 @@ def _normalised(patches: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _projected(patches: Tensor, lines: Tensor) -> NDArray[np.float32]:
-    """float32 [directions, patches]."""
-    projections: NDArray[np.float32] = (lines @ patches.flatten(1).T).numpy()
-    return projections
+    """[directions, patches]."""
+    return (lines @ patches.flatten(1).T).numpy()
 
 
 def _resampled(

@@ -31,9 +31,6 @@ CLASSES = (*LETTERS, *GARMENTS, *(f"handwritten {digit}" for digit in DIGITS))
 
 _WIDTHS = (16, 32, 64, FEATURES)  # at 32x32, 16x16, 8x8 and 4x4
 _BLOCKS = (2, 2, 1)  # residual blocks after each stride-2 layer
-_LETTER = slice(0, len(LETTERS))
-_GARMENT = slice(len(LETTERS), len(LETTERS) + len(GARMENTS))
-_DIGIT = slice(len(LETTERS) + len(GARMENTS), len(CLASSES))
 
 
 class Unit(nn.Module):
@@ -95,13 +92,8 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Activations:
         features = (self.pooled(x) - self.shift) * self.scale
         classes = self.classes(features)
-        logits = {
-            "classes": classes,
-            "letter": classes[:, _LETTER],
-            "garment": classes[:, _GARMENT],
-            "digit": classes[:, _DIGIT],
-            "hue": self.hue(features),
-        }
+        letter, garment, digit = classes.split([len(LETTERS), len(GARMENTS), len(DIGITS)], 1)
+        logits = {"classes": classes, "letter": letter, "garment": garment, "digit": digit, "hue": self.hue(features)}
         return Activations(features, logits)
 
 
@@ -115,7 +107,11 @@ def kantor_small(device: str | torch.device = "cpu") -> Extractor:
     Raises:
         ResourceError: the weights are missing or damaged.
     """
-    state = _weights()
+    try:
+        state = load(WEIGHTS.read_bytes())
+    except (OSError, SafetensorError) as error:
+        what = f"the weights of {NAME} cannot be read ({error})"
+        raise ResourceError(WEIGHTS, what, "reinstall it: pip install --force-reinstall kantor") from error
     network = Network()
     network.load_state_dict({name: value.float() for name, value in state.items()})
     network = network.requires_grad_(False).eval()
@@ -128,12 +124,3 @@ def kantor_small(device: str | torch.device = "cpu") -> Extractor:
         classes={"classes": CLASSES, "letter": LETTERS, "garment": GARMENTS, "digit": DIGITS, "hue": HUES},
         device=torch.device(device),
     )
-
-
-def _weights() -> dict[str, Tensor]:
-    """float16, by name."""
-    try:
-        return load(WEIGHTS.read_bytes())
-    except (OSError, SafetensorError) as error:
-        what = f"the weights of {NAME} cannot be read ({error})"
-        raise ResourceError(WEIGHTS, what, "reinstall it: pip install --force-reinstall kantor") from error

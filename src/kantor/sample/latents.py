@@ -35,7 +35,7 @@ def latents(
         seeds: one seed or N of them, from 0 to 2^64 - 1.
         dim: coordinates of a latent.
         kind: "normal" N(0, 1), "uniform" in (-1, 1), or "unit" in (0, 1).
-        truncation: scales towards the centre of the distribution; 1 changes nothing.
+        truncation: scales towards the mean of the distribution; 1 changes nothing.
     Returns:
         float32 [N, dim].
     Raises:
@@ -46,7 +46,7 @@ def latents(
     if wrong is not None:
         raise ConfigError("--seeds", f"{wrong} is not a seed", f"choose whole numbers from 0 to {LARGEST_SEED}")
     keys = np.array([int(s) for s in numbers], np.uint64)
-    centre = 0.5 if kind == "unit" else 0.0
+    mean = 0.5 if kind == "unit" else 0.0
     result = np.empty((len(keys), dim), np.float32)
     for start in range(0, len(keys), _CHUNK):
         z = u = _uniforms(keys[start : start + _CHUNK], dim + dim % 2)
@@ -55,7 +55,7 @@ def latents(
             z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(u.shape)
         elif kind == "uniform":
             z = 2 * u - 1
-        result[start : start + _CHUNK] = centre + truncation * (z[:, :dim] - centre)
+        result[start : start + _CHUNK] = mean + truncation * (z[:, :dim] - mean)
     return result
 
 

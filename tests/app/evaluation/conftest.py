@@ -1,4 +1,4 @@
-"""Tests here look at runs, not at their plots."""
+"""Tests here check runs, not their plots."""
 
 from support.figures import blank_figures
 

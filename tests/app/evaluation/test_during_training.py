@@ -1,4 +1,4 @@
-"""Scores while a run goes on: files, the best moment, resumes, failures."""
+"""Scores during training: files, the best checkpoint, resuming, failures."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_scores_come_at_multiples_and_at_the_end(run: Path) -> None:
         assert event["provenance"]["extractor"] == "random" and len(event["provenance"]["extractor_sha256"]) == 64
 
 
-def test_metrics_have_them_in_the_row_of_their_moment(run: Path) -> None:
+def test_metrics_csv_has_scores_in_the_right_rows(run: Path) -> None:
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert tuple(rows[0]) == (*COLUMNS, *NAMES)
     assert [int(row["images_seen"]) for row in rows if row["fd@random"]] == [100, 200, 300, 400]
@@ -67,7 +67,7 @@ def test_metrics_have_them_in_the_row_of_their_moment(run: Path) -> None:
     assert found[-1] == pytest.approx(events(run, "scored")[-1]["scores"]["fd@random"]["value"])
 
 
-def test_the_best_moment_is_kept(run: Path) -> None:
+def test_best_checkpoint_is_kept(run: Path) -> None:
     seen, value = best_of(run)
     told = events(run, "best")[-1]
     assert (told["images_seen"], told["name"]) == (seen, "fd@random") and told["value"] == pytest.approx(value)
@@ -76,13 +76,13 @@ def test_the_best_moment_is_kept(run: Path) -> None:
     assert checkpoints.load(kept).values["counters"]["images_seen"] == seen
 
 
-def test_the_page_shows_them(run: Path) -> None:
+def test_report_shows_scores(run: Path) -> None:
     page = (run / "report.html").read_text()
     assert "Fréchet distance @random" in page and "95% interval" in page and "Best fd@random" in page
     assert "No score was measured" not in page
 
 
-def test_a_run_that_is_stopped_and_resumed_has_the_same_scores(run: Path, cache: Path, tmp_path: Path) -> None:
+def test_resumed_run_has_the_same_scores(run: Path, cache: Path, tmp_path: Path) -> None:
     def stop(event: Event) -> Stop | None:
         return Stop("enough") if isinstance(event, Progressed) and event.images_seen >= 232 else None
 
@@ -94,11 +94,11 @@ def test_a_run_that_is_stopped_and_resumed_has_the_same_scores(run: Path, cache:
     assert (stopped.path / "generator.safetensors").read_bytes() == (run / "generator.safetensors").read_bytes()
 
 
-def test_features_of_the_reals_are_kept(run: Path, cache: Path) -> None:
+def test_features_of_real_images_are_cached(run: Path, cache: Path) -> None:
     assert min(path.stat().st_size for path in (cache / "features").glob("*.safetensors")) > 100 * 128 * 4
 
 
-def test_a_generator_that_is_gone_is_written_by_the_next_save(run: Path, cache: Path, tmp_path: Path) -> None:
+def test_deleted_generator_is_written_by_the_next_save(run: Path, cache: Path, tmp_path: Path) -> None:
     words = [*SCORED, "--runs", tmp_path, "--cache", cache]
     assert exit_of("train", *words, "--images", 200, "--name", "c") == 0
     (tmp_path / "00000-c" / "generator.safetensors").unlink()
@@ -109,7 +109,7 @@ def test_a_generator_that_is_gone_is_written_by_the_next_save(run: Path, cache: 
 @pytest.mark.parametrize(
     ("metrics", "columns"), [("none", ()), ("modes", ("modes@kantor-small", "modes_kl@kantor-small"))]
 )
-def test_the_user_says_what_is_measured(metrics: str, columns: tuple[str, ...], cache: Path, tmp_path: Path) -> None:
+def test_metrics_flag_chooses_the_scores(metrics: str, columns: tuple[str, ...], cache: Path, tmp_path: Path) -> None:
     words = [*SCORED, "--set", "score.features=kantor-small", "--runs", tmp_path, "--cache", cache, "--images", 100]
     assert exit_of("train", *words, "--metrics", metrics, "--name", "d") == 0
     found = tuple(read_metrics(tmp_path / "00000-d" / "metrics.csv"))
@@ -133,14 +133,14 @@ def test_the_user_says_what_is_measured(metrics: str, columns: tuple[str, ...], 
         ({"score.metrics": ["msssim"], "score.best": "msssim"}, "cannot tell what is better"),
     ],
 )
-def test_what_cannot_be_is_refused_before_there_is_a_run(fields: dict[str, Any], message: str) -> None:
+def test_invalid_score_settings_are_rejected(fields: dict[str, Any], message: str) -> None:
     import torch
 
     with pytest.raises(ConfigError, match=message):
         plan_scores(resolve(overrides=fields), torch.device("cpu"))
 
 
-def test_names_of_others_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nvidia_metric_names_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("train", *TINY, "--metrics", "fid50k_full", "--runs", tmp_path) == 2
     assert "use fd" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
@@ -182,7 +182,7 @@ def test_the_best_is_the_lowest_or_the_highest() -> None:
     assert highest.on(scored(3, 0.1, "recall@x")) is None
 
 
-def test_unlike_scores_begin_anew() -> None:
+def test_scores_of_different_provenance_start_anew() -> None:
     best = BestScore("fd@x")
     best.on(scored(1, 1.0))
     again = BestScore("fd@x")
@@ -191,7 +191,7 @@ def test_unlike_scores_begin_anew() -> None:
     assert again.on(scored(3, 2.0, n=2)) and again.images_seen == 3
 
 
-def test_without_a_name_the_newest_is_kept() -> None:
+def test_without_a_name_the_newest_generator_is_kept() -> None:
     best = BestScore("")
     best.load({"value": 1.0, "images_seen": 7, "provenance": {}})
     assert best.on(scored(1, 1.0)) is None and best.keeps(1) and best.keeps(2)
@@ -201,7 +201,7 @@ def tick(seen: int) -> Tick:
     return Tick(seen, 0, 0.0, 1.0, 1.0, {})
 
 
-def test_a_score_waits_for_its_row_in_a_checkpoint(tmp_path: Path) -> None:
+def test_score_before_its_row_survives_a_resume(tmp_path: Path) -> None:
     from kantor.engine.events import Started
 
     first = MetricsCsv(tmp_path / "m.csv", ["fd@x"])
@@ -220,7 +220,7 @@ def test_a_score_waits_for_its_row_in_a_checkpoint(tmp_path: Path) -> None:
     assert found["fd@x"].tolist()[1] == 7.0 and np.isnan(found["fd@x"][[0, 2]]).all() and "kid@x" not in found
 
 
-def test_a_score_that_fails_costs_nothing_else(
+def test_failing_score_does_not_stop_the_run(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: Any, **__: Any) -> None:
@@ -235,7 +235,7 @@ def test_a_score_that_fails_costs_nothing_else(
     assert load_model(str(tmp_path / "00000-e"), tmp_path)[1].images_seen == 200
 
 
-def test_what_is_measured_may_change_on_resume(cache: Path, tmp_path: Path) -> None:
+def test_metrics_may_change_on_resume(cache: Path, tmp_path: Path) -> None:
     words = [*SCORED, "--runs", tmp_path, "--cache", cache]
     assert exit_of("train", *words, "--images", 100, "--name", "f") == 0
     run = tmp_path / "00000-f"
@@ -245,7 +245,7 @@ def test_what_is_measured_may_change_on_resume(cache: Path, tmp_path: Path) -> N
     assert events(run, "best")[-1]["name"] == "coverage@random"
 
 
-def test_the_newest_is_kept_again_where_that_is_asked_for(cache: Path, tmp_path: Path) -> None:
+def test_newest_generator_is_kept_without_best_or_metrics(cache: Path, tmp_path: Path) -> None:
     words = [*SCORED, "--runs", tmp_path, "--cache", cache]
     assert exit_of("train", *words, "--images", 200, "--name", "g") == 0
     run = tmp_path / "00000-g"
@@ -255,7 +255,7 @@ def test_the_newest_is_kept_again_where_that_is_asked_for(cache: Path, tmp_path:
     assert load_model(str(run), tmp_path)[1].images_seen == 340
 
 
-def test_a_short_run_is_scored_once_where_scores_are_asked_for(cache: Path, tmp_path: Path) -> None:
+def test_short_run_is_scored_once_on_request(cache: Path, tmp_path: Path) -> None:
     words = [*TINY, "--set", "data.glyphs.count=120", "--set", "score.features=random", "--set", "score.count=100",
              "--runs", tmp_path, "--cache", cache]  # fmt: skip
     assert exit_of("train", *words, "--images", 40, "--name", "h") == 0
@@ -267,7 +267,7 @@ def test_a_short_run_is_scored_once_where_scores_are_asked_for(cache: Path, tmp_
     assert [event["images_seen"] for event in events(tmp_path / "00001-i", "scored")] == [40]
 
 
-def test_a_best_moment_that_could_not_be_written_is_none() -> None:
+def test_best_score_that_could_not_be_written_is_forgotten() -> None:
     best = BestScore("fd@x")
     best.on(scored(5, 1.0))
     best.lost()
@@ -277,7 +277,7 @@ def test_a_best_moment_that_could_not_be_written_is_none() -> None:
     assert best.images_seen == 10 and not best.keeps(21) and best.on(scored(30, 1.9))
 
 
-def test_other_numbers_measured_beside_it_leave_the_best_alone() -> None:
+def test_provenance_of_other_scores_does_not_matter() -> None:
     best = BestScore("fd@x")
     best.on(scored(1, 10.0))
     assert best.on(scored(2, 50.0, modes="letter x hue")) is None
@@ -286,7 +286,7 @@ def test_other_numbers_measured_beside_it_leave_the_best_alone() -> None:
     assert of_modes.on(scored(2, 10.0, "modes@x", modes="letter x hue"))
 
 
-def test_a_lengthened_run_is_scored_as_a_new_one_of_that_length(cache: Path, tmp_path: Path) -> None:
+def test_lengthened_run_has_the_intervals_of_its_new_length(cache: Path, tmp_path: Path) -> None:
     def stop(event: Event) -> Stop | None:
         return Stop("enough") if isinstance(event, Progressed) and event.images_seen > 60 else None
 
@@ -297,14 +297,14 @@ def test_a_lengthened_run_is_scored_as_a_new_one_of_that_length(cache: Path, tmp
     assert (config["train"]["score_images"], config["score"]["count"]) == (100_000, 5000)
 
 
-def test_scores_have_seeds_of_their_own(run: Path) -> None:
-    """What is kept was chosen by them, and must not be judged by the same images."""
+def test_scores_during_training_use_separate_seeds(run: Path) -> None:
+    """They choose the best checkpoint, which must not be evaluated on the same images."""
     from kantor.app.evaluation.image_sets import FIRST_TRAINING_SEED, SEED_BLOCK
 
     assert FIRST_TRAINING_SEED > 10**6 * SEED_BLOCK
 
 
-def test_sheets_are_few_enough_to_cost_next_to_nothing() -> None:
+def test_number_of_sample_grids() -> None:
     def sheets(images: int, budget_s: float = math.inf) -> tuple[int, float]:
         every = with_intervals(overridden(resolve(), {"train.images": images}), False, budget_s).train.sample_images
         assert isinstance(every, int)

@@ -1,4 +1,4 @@
-"""`kantor evaluate` as users call it: models, folders, arrays; files; what goes wrong."""
+"""`kantor evaluate` as users call it: models, folders, arrays; files; errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def into_classes(folder: Path) -> None:
-    """Its images into two sub-folders, in turn."""
+    """Moves its images into two subfolders, alternately."""
     for i, path in enumerate(sorted(folder.iterdir())):
         (folder / f"class{i % 2}").mkdir(exist_ok=True)
         path.rename(folder / f"class{i % 2}" / path.name)
@@ -79,7 +79,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> st
 
 
 @pytest.mark.real_figures
-def test_a_run_against_what_it_learnt_from(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+def test_run_against_its_training_set(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
     assert exit_of("evaluate", "plain", *FAST, "--out", "o") == 0
     out = capsys.readouterr().out
     for words in ("00000-plain at 100 images: 60 generated", "fd@random", "precision@random", "held_out_gap@critic",
@@ -96,7 +96,7 @@ def test_a_run_against_what_it_learnt_from(capsys: pytest.CaptureFixture[str], h
     assert Image.open(tmp_path / "o" / "distances.png").size == (1400, 728)
 
 
-def test_every_score_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     found = evaluated(capsys, "plain", "--count", 60, "--metrics", "all", "--out", "all")["metrics"]
     kinds = {name.partition("@")[0] for name in found}
     assert kinds == {
@@ -110,7 +110,7 @@ def test_every_score_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
             assert one["interval"][0] <= one["interval"][1], name
 
 
-def test_held_out_images_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_held_out_set_as_reference(capsys: pytest.CaptureFixture[str]) -> None:
     learnt = evaluated(capsys, "plain", *FAST, "--metrics", "fd")
     held = evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--held-out")
     assert held["provenance"]["reference_part"] == "held out" and held["provenance"]["reals"] < 60
@@ -118,7 +118,7 @@ def test_held_out_images_are_another_reference(capsys: pytest.CaptureFixture[str
     assert "no images were held out" in refused(capsys, 2, "classes", *FAST, "--held-out")
 
 
-def test_each_evaluation_of_a_run_is_kept(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_evaluation_of_a_run_is_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = len(list((home / "runs" / "00001-classes").glob("evaluations/*")))
     first, again = (evaluated(capsys, "classes", *FAST, "--metrics", "kid,pr") for _ in range(2))
     assert first == again
@@ -127,7 +127,7 @@ def test_each_evaluation_of_a_run_is_kept(home: Path, capsys: pytest.CaptureFixt
     assert Scores.from_json(json.loads(kept[-1].read_text())).as_json() == again
 
 
-def test_other_seeds_draw_other_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_other_seeds_generate_other_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--out", "one")
     assert exit_of("evaluate", "plain", *FAST, "--metrics", "fd", "--seed", 1, "--compare", "one/scores.json") == 0
     out = capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_other_seeds_draw_other_images(capsys: pytest.CaptureFixture[str], tmp_p
     assert "measured differently" in err and "drawn: 50 and 60" in err
 
 
-def test_a_folder_against_a_folder(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_against_folder(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     a, b = folders
     found = evaluated(capsys, a, "--against", b, "--features", "random", "--metrics", "fd,pr,msssim,nn")
     assert found["provenance"]["pictures"] == "20x20 RGB"  # the shorter side; they are cut square
@@ -148,7 +148,7 @@ def test_a_folder_against_a_folder(folders: tuple[Path, Path], capsys: pytest.Ca
     assert same["metrics"]["copied@pixels"]["value"] == 1  # each is there
 
 
-def test_sides_of_unlike_size_meet_at_the_smaller(
+def test_images_of_different_sizes_are_compared_at_the_smaller(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, _ = folders
@@ -161,7 +161,7 @@ def test_sides_of_unlike_size_meet_at_the_smaller(
     assert other["provenance"]["pictures"] == "16x16 RGB"
 
 
-def test_packed_sets_serve_on_both_sides(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_packed_datasets_on_both_sides(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     _, b = folders
     assert exit_of("pack", b, "--out", "packed", "--size", 32) == 0
     found = evaluated(capsys, "plain", "--against", "packed", *FAST, "--metrics", "fd")  # brought down to 16
@@ -170,7 +170,7 @@ def test_packed_sets_serve_on_both_sides(folders: tuple[Path, Path], capsys: pyt
     assert evaluated(capsys, "packed", "--against", b, *FAST, "--metrics", "fd")["provenance"]["drawn"] == 60
 
 
-def test_a_conditional_model_draws_the_shares_of_the_set() -> None:
+def test_labels_follow_the_frequencies_of_the_dataset() -> None:
     class Few:
         class_names, spec, count = ["b", "a"], (8, 8, 3), 4
 
@@ -184,17 +184,17 @@ def test_a_conditional_model_draws_the_shares_of_the_set() -> None:
     assert sample_labels(reals, (), 5, 0) is None
 
 
-def test_likeness_of_a_conditional_model_is_within_classes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_msssim_of_a_conditional_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "msssim@pixels" in evaluated(capsys, "classes", *FAST, "--metrics", "fd,msssim")["metrics"]
 
 
-def test_nothing_held_out_is_no_reference(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_held_out_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*TINY, "--set", "data.glyphs.count=60", "--images", 20, "--runs", "more", "--set", "data.holdout=2%"]
     assert exit_of("train", *words, "--name", "few") == 0
     assert "were held out of training; hold out 12 or more" in refused(capsys, 2, "more/00000-few", *FAST, "--held-out")
 
 
-def test_other_images_held_out_are_another_reference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_different_held_out_sets_cannot_be_compared(capsys: pytest.CaptureFixture[str]) -> None:
     words = [*TINY, "--set", "data.glyphs.count=200", "--images", 20, "--runs", "more"]
     for share in (30, 60):
         assert exit_of("train", *words, "--set", f"data.holdout={share}%", "--name", f"h{share}") == 0
@@ -205,7 +205,7 @@ def test_other_images_held_out_are_another_reference(capsys: pytest.CaptureFixtu
     )
 
 
-def test_kept_features_know_the_whole_network(home: Path, tmp_path: Path) -> None:
+def test_cached_features_depend_on_the_channels(home: Path, tmp_path: Path) -> None:
     store = Store.open(next(path for path in (home / "cache" / "packs").iterdir() if path.is_dir()))
     reals = choose_images(store, 20, store.spec)
 
@@ -217,7 +217,7 @@ def test_kept_features_know_the_whole_network(home: Path, tmp_path: Path) -> Non
     assert extract_features(reals, grey, cache=tmp_path).features.shape[1] == 64
 
 
-def test_labelled_sets_have_their_classes_as_modes(
+def test_classes_of_a_labelled_dataset_are_modes(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = folders
@@ -226,7 +226,7 @@ def test_labelled_sets_have_their_classes_as_modes(
     assert found["metrics"]["modes@random"]["of"] == 2 and found["provenance"]["modes"] == "class"
 
 
-def test_images_that_are_gone_are_taken_from_the_cache(
+def test_missing_images_are_taken_from_the_cache(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     _, b = folders
@@ -241,7 +241,7 @@ def test_images_that_are_gone_are_taken_from_the_cache(
     assert "has changed since this run was trained (59 images now)" in capsys.readouterr().out
 
 
-def test_python_takes_all_of_these(home: Path, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_from_python(home: Path, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     a, _ = folders
     run = home / "runs" / "00000-plain"
     options: dict[str, Any] = {"features": "random", "count": 60, "metrics": "fd,kid"}
@@ -260,8 +260,8 @@ def test_python_takes_all_of_these(home: Path, folders: tuple[Path, Path], capsy
         kantor.evaluate(model, **options)
 
 
-def test_drawn_images_score_as_their_generator_does(home: Path, folders: tuple[Path, Path]) -> None:
-    """Through files and back: the same images, the same numbers."""
+def test_generated_images_score_like_their_generator(home: Path, folders: tuple[Path, Path]) -> None:
+    """The same images through files give the same scores."""
     run, (_, b) = home / "runs" / "00000-plain", folders
     options: dict[str, Any] = {"features": "random", "count": 60, "metrics": ["fd", "swd", "msssim", "pr"]}
     of_model = kantor.evaluate(run, against=b, **options)
@@ -273,7 +273,7 @@ def test_drawn_images_score_as_their_generator_does(home: Path, folders: tuple[P
         assert of_images[name] == score
 
 
-def test_features_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_custom_features(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(extractors, "CUSTOM", {})
     kantor.extractor("mean", lambda x: x.mean((2, 3)), size=8, input_range=(0, 1))
     found = kantor.evaluate("plain", features="mean", metrics=["fd"], count=60)
@@ -286,7 +286,7 @@ def test_features_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "no such thing" in refused(capsys, 2, "plain", "--features", "fails", "--count", 60)
 
 
-def test_what_cannot_be_measured_is_left_out_or_refused(
+def test_metrics_that_cannot_be_measured_are_skipped_or_rejected(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = folders
@@ -323,7 +323,7 @@ def test_what_cannot_be_measured_is_left_out_or_refused(
         (2, ("plain", "--out", "a"), "exists already"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_give_one_line_errors(
     code: int, words: tuple[str, ...], message: str, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in refused(capsys, code, *words)
@@ -339,12 +339,12 @@ def test_too_few_images(folders: tuple[Path, Path], capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "nonsense", '{"metrics": {"fd@x": 3}, "provenance": {}}', '{"metrics": 3}']
 )
-def test_a_file_that_holds_no_scores(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_with_a_file_without_scores(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.json").write_text(text)
     assert "holds no scores" in refused(capsys, 3, "plain", "--compare", "x.json")
 
 
-def test_nothing_of_others_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_files_are_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--out", "o")
     refused(capsys, 2, "plain", *FAST, "--metrics", "fd", "--out", "o")
     evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--out", "o", "--overwrite")
@@ -352,20 +352,20 @@ def test_nothing_of_others_is_overwritten(capsys: pytest.CaptureFixture[str]) ->
     assert "mine.txt" in refused(capsys, 2, "plain", *FAST, "--metrics", "fd", "--out", "o", "--overwrite")
 
 
-def test_a_damaged_cache_of_features_heals(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_feature_cache_is_rewritten(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = evaluated(capsys, "plain", *FAST, "--metrics", "fd")
     for path in (home / "cache" / "features").iterdir():
         path.write_bytes(path.read_bytes()[:100])
     assert evaluated(capsys, "plain", *FAST, "--metrics", "fd") == before
 
 
-def test_what_the_sheet_of_drawn_images_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sheet_of_generated_images_is_not_scored(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("generate", "plain", "--count", 20, "--out", "drawn") == 0
     found = evaluated(capsys, "drawn", "--against", "glyphs", *FAST, "--metrics", "fd")
     assert found["provenance"]["drawn"] == 20 and found["provenance"]["pictures"] == "16x16 RGB"
 
 
-def test_a_named_reference_is_meant_as_a_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_named_reference_is_used_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """So that runs with and without images held out can be compared."""
     fast = ["--features", "random", "--count", 500, "--metrics", "fd", "--against", "glyphs"]
     found = [evaluated(capsys, run, *fast, "--out", run)["provenance"] for run in ("plain", "classes")]
@@ -374,7 +374,7 @@ def test_a_named_reference_is_meant_as_a_whole(capsys: pytest.CaptureFixture[str
     assert "no images in it" in refused(capsys, 3, "classes/", *fast)  # the folder
 
 
-def test_a_comparison_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparison_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     evaluated(capsys, "plain", *FAST, "--metrics", "fd", "--out", "one")
     found = evaluated(capsys, "plain", *FAST, "--metrics", "fd,kid", "--seed", 2, "--compare", "one/scores.json")
     assert found["comparison"]["fd@random"]["verdict"] in ("better", "worse", "no clear difference")
@@ -383,7 +383,7 @@ def test_a_comparison_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_scores_are_read_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_are_read_and_printed(capsys: pytest.CaptureFixture[str]) -> None:
     found = evaluated(capsys, "plain", *FAST, "--metrics", "fd,kid", "--out", "one")
     scores = kantor.Scores.read("one/scores.json")
     assert scores.as_json() == found
@@ -394,7 +394,7 @@ def test_scores_are_read_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
         kantor.Scores.read("nothing.json")
 
 
-def test_sheets_of_drawn_classes_are_no_bad_images(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sheets_of_generated_classes_are_not_bad_images(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("c1", "c2", "c3"):
         assert exit_of("generate", "plain", "--count", 12, "--out", f"multi/{name}") == 0
     found = evaluated(capsys, "multi", "--against", "glyphs", *FAST, "--metrics", "fd", "--max-bad", "0")
@@ -404,7 +404,7 @@ def test_sheets_of_drawn_classes_are_no_bad_images(capsys: pytest.CaptureFixture
 def test_runs_with_and_without_labels_can_be_compared(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """But not the likeness of pairs within classes with that of any pairs."""
+    """Except MS-SSIM of pairs within classes with that of any pairs."""
     _, b = folders
     into_classes(b)
     assert exit_of("train", b, *TINY, "--images", 20, "--runs", "more", "--name", "with", "--conditional") == 0
@@ -417,7 +417,7 @@ def test_runs_with_and_without_labels_can_be_compared(
     assert "pairs" in refused(capsys, 2, "more/00001-without", *fast, "msssim", "--compare", "w/scores.json")
 
 
-def test_every_image_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_of_each_image_are_extracted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extractors, "CUSTOM", {})
     seen: list[int] = []
     real = image_sets.extract

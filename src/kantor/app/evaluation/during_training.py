@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from kantor.app.evaluation.image_sets import (
@@ -38,8 +36,7 @@ REPLICATES = 50
 """Resampled sets behind an interval: a quarter of those of `kantor evaluate`."""
 
 
-@dataclass(frozen=True)
-class ScorePlan:
+class ScorePlan(NamedTuple):
     """What to measure, checked before a run directory is made.
 
     Attributes:
@@ -71,16 +68,12 @@ def plan_scores(config: Config, device: torch.device) -> ScorePlan | None:
     network = extractor(score.features, device)
     names = score_names(score.metrics, network.name)
     ranked = [name for name in names if kind(name) in BETTER]
-    if score.best == "auto":
-        best = ranked[0] if ranked else ""
-    elif score.best == "none":
-        best = ""
-    else:
-        best = next((name for name in ranked if score.best in (name, kind(name))), "")
-        if not best:
-            what = f"{score.best} is not measured, or cannot tell what is better"
-            raise ConfigError("score.best", what, f"choose one of: {', '.join(map(kind, ranked))}, none")
-    return ScorePlan(tuple(score.metrics), network, names, best)
+    choices = {"none": "", "auto": next(iter(ranked), "")}
+    choices |= {name: name for name in ranked} | {kind(name): name for name in reversed(ranked)}
+    if score.best not in choices:
+        what = f"{score.best} is not measured, or cannot tell what is better"
+        raise ConfigError("score.best", what, f"choose one of: {', '.join(map(kind, ranked))}, none")
+    return ScorePlan(tuple(score.metrics), network, names, choices[score.best])
 
 
 class Scorer:
@@ -99,58 +92,41 @@ class Scorer:
         class_names: tuple[str, ...],
         cache: Path,
     ) -> None:
-        self._plan, self._config, self._class_names, self._cache = plan, config, class_names, cache
         assert isinstance(config.score.count, int)
-        self._count = config.score.count
+        self._plan, self._config, self._cache, self._count = plan, config, cache, config.score.count
         self._real = choose_images(store, self._count, spec)
+        self._labels = sample_labels(self._real, class_names, self._count, 0)
         self._real_scores: dict[str, float] = {}
 
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
         """Generates the images of the same seeds each time, and measures them."""
         started_s = time.monotonic()
+        network, real_features, modes = self._reference
         generated = GeneratedImages(
-            generator,
-            self._config.generator,
-            self._count,
-            FIRST_TRAINING_SEED,
-            self._labels,
-            conditions=self._real,
+            generator, self._config.generator, self._count, FIRST_TRAINING_SEED, self._labels, conditions=self._real
         )
         inputs = MetricInputs(
-            extractor=self._network,
-            generated=extract_features(generated, self._network),
-            real=self._real_features,
+            extractor=network,
+            generated=extract_features(generated, network),
+            real=real_features,
             read_generated=generated.images,
             read_real=self._real.images,
-            modes=self._modes,
+            modes=modes,
             replicates=REPLICATES,
             real_scores=self._real_scores,
         )
         scores = evaluate(inputs, self._plan.metrics, note=lambda _: None)
-        origin = provenance(self._network, self._real, len(generated), self._modes)
+        origin = provenance(network, self._real, len(generated), modes)
         values = {name: scores[name].value for name in self._plan.names if name in scores}
         details = {name: score.as_json() for name, score in scores.items()}
         return Scored(images_seen, values, details, origin, time.monotonic() - started_s)
 
     @cached_property
-    def _labels(self) -> NDArray[np.int64] | None:
-        return sample_labels(self._real, self._class_names, self._count, 0)
-
-    @cached_property
-    def _network(self) -> Extractor:
-        network = self._plan.network
-        return with_mode_classifiers(network, self._real, self._config.data) if self._has_modes else network
-
-    @cached_property
-    def _modes(self) -> Modes | None:
-        if not self._has_modes:
-            return None
-        return find_modes(self._network, self._real, self._real_features, self._config.data)
-
-    @cached_property
-    def _real_features(self) -> ImageFeatures:
-        return extract_features(self._real, self._network, cache=self._cache)
-
-    @property
-    def _has_modes(self) -> bool:
-        return "modes" in self._plan.metrics
+    def _reference(self) -> tuple[Extractor, ImageFeatures, Modes | None]:
+        """The extractor, features of the real images, and their modes, if those are measured."""
+        network, data = self._plan.network, self._config.data
+        if "modes" not in self._plan.metrics:
+            return network, extract_features(self._real, network, cache=self._cache), None
+        network = with_mode_classifiers(network, self._real, data)
+        features = extract_features(self._real, network, cache=self._cache)
+        return network, features, find_modes(network, self._real, features, data)

@@ -4,42 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kantor.app.dataset.cache import DatasetCache, Note, cache_folder
-from kantor.app.dataset.image_size import spec_of
-from kantor.app.evaluation.critic_scores import score_with_critic
 from kantor.app.evaluation.image_sets import GeneratedImages, RealImages, choose_images, extract_features
 from kantor.app.evaluation.modes import find_modes, provenance, with_mode_classifiers
-from kantor.app.evaluation.open_images import images_to_score, open_reference, split_reference
+from kantor.app.evaluation.open_images import Reference, Subject, find_subject, images_to_score, open_reference
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.app.evaluation.subject import Subject, find_subject
 from kantor.app.units import names
-from kantor.config.data import DataConfig
-from kantor.data.loading.image_set import ImageSet
+from kantor.data.loading.feed import to_float
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, ModelError
 from kantor.metrics.evaluate import DEFAULT_METRICS, METRICS, evaluate, require_metric
 from kantor.metrics.extractors import extractor
-from kantor.metrics.features import Extractor, ImageFeatures
-from kantor.metrics.inputs import MetricInputs
-from kantor.metrics.modes import Modes
+from kantor.metrics.features import ImageFeatures
+from kantor.metrics.inputs import CriticScores, MetricInputs
 from kantor.metrics.score import Comparison, Scores, may_differ_for, require_comparable
-from kantor.progress import Progress, ProgressOf
+from kantor.nets import build_critic
+from kantor.progress import ProgressOf
+from kantor.random import permute
+from kantor.runs.run_state import RunState
 
 MAX_TRAINING_IMAGES = 200_000
 """Training images among which copies are looked for, at most."""
+MAX_CRITIC_IMAGES = 2000
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores, and the images they are of.
+    """Scores of the images `scored`.
 
     Attributes:
-        scored: the images scored.
         training: the images that may have been copied; None if nn was not measured.
         comparisons: with earlier scores, if the user named some.
     """
@@ -52,78 +51,71 @@ class Evaluation:
     comparisons: dict[str, Comparison] | None
 
 
-@dataclass(frozen=True)
-class _Images:
-    """All images of an evaluation.
-
-    Attributes:
-        real: the reference.
-        training, held_out: parts of the dataset; held_out is None if nothing was held out.
-        data: configuration of the dataset.
-        extractor: with the classifiers that tell its modes.
-    """
-
-    scored: RealImages | GeneratedImages
-    real: RealImages
-    training: ImageSet
-    held_out: ImageSet | None
-    data: DataConfig
-    extractor: Extractor
-    device: torch.device
-    cache: Path
-
-
-class _FeatureReader:
-    """Extracts features, of each set of real images once."""
-
-    def __init__(self, network: Extractor, progress_of: ProgressOf, cache: Path) -> None:
-        self._network, self._progress_of, self._cache = network, progress_of, cache
-        self._features: dict[str, ImageFeatures] = {}
-
-    def __call__(self, images: RealImages | GeneratedImages, what: str) -> ImageFeatures:
-        key = images.digest() if isinstance(images, RealImages) else ""
-        if key and key in self._features:
-            return self._features[key]
-        features = extract_features(images, self._network, self._progress_of(f"looking at {what}:"), self._cache)
-        if key:
-            self._features[key] = features
-        return features
-
-
 def evaluate_subject(
     options: EvaluateOptions, note: Note, progress_of: ProgressOf, subject: Subject | None = None
 ) -> Evaluation:
-    """Measures the metrics that `options` names.
+    """Measures the metrics that `options` names, of `subject` or else of what the options name.
 
     Args:
-        subject: what is scored; None loads what the options name.
         note: shows a line.
         progress_of: of packing, extracting features and measuring.
     """
+    # long: one step after another, which share most of their names
     metrics, skip_missing = _requested_metrics(options.metrics)
     earlier = Scores.read(options.compare) if options.compare else None
-    subject, images = _open_images(options, subject, metrics, note, progress_of("packing"))
+    device = choose_device(options.device)
+    cache = DatasetCache(cache_folder(options.cache), progress_of("packing"), note)
+    network = extractor(options.features, device)
+    subject = subject or find_subject(options)
+    reference = open_reference(options, subject, cache)
+    spec, held_out = reference.spec, reference.held_out
+    real = choose_images(reference.compared, options.count, spec)
+    if "modes" in metrics:
+        network = with_mode_classifiers(network, real, reference.data)
+    scored = images_to_score(options, subject, real, device, cache)
+    extracted: dict[str, ImageFeatures] = {}
 
-    extract = _FeatureReader(images.extractor, progress_of, images.cache)
-    real = extract(images.real, "real images")
-    modes = find_modes(images.extractor, images.real, real, images.data) if "modes" in metrics else None
-    part = "" if images.held_out is None else "held out" if options.held_out else "training"
-    origin = provenance(images.extractor, images.real, len(images.scored), modes, part) | _origin(options, subject)
+    def extract(images: RealImages | GeneratedImages, what: str) -> ImageFeatures:
+        """Features of each set once."""
+        key = images.digest() if isinstance(images, RealImages) else "generated"
+        if key not in extracted:
+            extracted[key] = extract_features(images, network, progress_of(f"looking at {what}:"), cache.folder)
+        return extracted[key]
+
+    real_features = extract(real, "real images")
+    modes = find_modes(network, real, real_features, reference.data) if "modes" in metrics else None
+    part = "" if held_out is None else "held out" if options.held_out else "training"
+    origin = provenance(network, real, len(scored), modes, part) | _origin(options, subject)
     if earlier is not None:  # before minutes are spent
         require_comparable(origin, earlier.provenance, may_differ_for())
-    training = None
-    if "nn" in metrics:
-        training = choose_images(images.training, MAX_TRAINING_IMAGES, images.real.spec)
-        if len(training) < images.training.count:
-            note(f"looking for copies of {len(training):,} of {images.training.count:,} training images")
-    inputs = _metric_inputs(options, subject, images, metrics, extract, real, training, modes)
-
+    generated = extract(scored, "the images to score")
+    training = _possible_copies(reference, note) if "nn" in metrics else None
+    training_features = held_out_features = None
+    if training is not None:
+        training_features = extract(training, "all training images")
+        if held_out is not None:
+            held_out_features = extract(choose_images(held_out, options.count, spec), "held-out images")
+    same_classes = _same_classes(subject, real)
+    inputs = MetricInputs(
+        extractor=network,
+        generated=generated,
+        real=real_features,
+        read_generated=scored.images,
+        read_real=real.images,
+        generated_labels=scored.labels(generated.order) if same_classes else None,
+        real_labels=real.labels(real_features.order) if same_classes else None,
+        training=training_features,
+        held_out=held_out_features,
+        modes=modes,
+        critic=_score_with_critic(subject, scored, reference, device) if "critic" in metrics else None,
+        seed=options.seed,
+    )
     if inputs.within_classes:
         origin["pairs"] = "within classes"
-    numbers = evaluate(inputs, metrics, note if skip_missing else None, progress_of("measuring score"))
-    scores = Scores(numbers, origin)
+    progress = progress_of("measuring score")
+    scores = Scores(evaluate(inputs, metrics, note if skip_missing else None, progress), origin)
     comparisons = scores.compare(earlier) if earlier is not None else None
-    return Evaluation(scores, inputs, subject, images.scored, training, comparisons)
+    return Evaluation(scores, inputs, subject, scored, training, comparisons)
 
 
 def _requested_metrics(requested: Sequence[str] | None) -> tuple[tuple[str, ...], bool]:
@@ -142,55 +134,11 @@ def _requested_metrics(requested: Sequence[str] | None) -> tuple[tuple[str, ...]
     return tuple(dict.fromkeys(metrics)), False
 
 
-def _open_images(
-    options: EvaluateOptions, subject: Subject | None, metrics: Sequence[str], note: Note, packing: Progress
-) -> tuple[Subject, _Images]:
-    device, cache = choose_device(options.device), DatasetCache(cache_folder(options.cache), packing, note)
-    network = extractor(options.features, device)
-    subject = subject or find_subject(options)
-    if options.held_out and (options.against is not None or not (subject.config and subject.config.data.holdout)):
-        named = options.against is not None
-        what = "cannot be combined with --against" if named else "no images were held out of training"
-        raise ConfigError("--held-out", what, "train with --set data.holdout=10%, and name that run alone")
-    store, config = open_reference(options, subject, cache)
-    training, held_out = split_reference(store, config, options, note)
-    spec = subject.card.spec if subject.card else spec_of(config, store)
-    reference = held_out if options.held_out and held_out is not None else training
-    real = choose_images(reference, options.count, spec)
-    if "modes" in metrics:
-        network = with_mode_classifiers(network, real, config.data)
-    scored = images_to_score(options, subject, real, device, spec, cache)
-    return subject, _Images(scored, real, training, held_out, config.data, network, device, cache.folder)
-
-
-def _metric_inputs(
-    options: EvaluateOptions, subject: Subject, images: _Images, metrics: Sequence[str], extract: _FeatureReader,
-    real: ImageFeatures, training: RealImages | None, modes: Modes | None,
-) -> MetricInputs:  # fmt: skip
-    generated = extract(images.scored, "the images to score")
-    training_features = held_out_features = critic = None
-    if training is not None:
-        training_features = extract(training, "all training images")
-        if images.held_out is not None:
-            held_out = choose_images(images.held_out, options.count, images.real.spec)
-            held_out_features = extract(held_out, "held-out images")
-    if "critic" in metrics:
-        critic = score_with_critic(subject, images.scored, images.training, images.held_out, images.device)
-    same_classes = _same_classes(subject, images.real)
-    return MetricInputs(
-        extractor=images.extractor,
-        generated=generated,
-        real=real,
-        read_generated=images.scored.images,
-        read_real=images.real.images,
-        generated_labels=images.scored.labels(generated.order) if same_classes else None,
-        real_labels=images.real.labels(real.order) if same_classes else None,
-        training=training_features,
-        held_out=held_out_features,
-        modes=modes,
-        critic=critic,
-        seed=options.seed,
-    )
+def _possible_copies(reference: Reference, note: Note) -> RealImages:
+    training = choose_images(reference.training, MAX_TRAINING_IMAGES, reference.spec)
+    if len(training) < reference.training.count:
+        note(f"looking for copies of {len(training):,} of {reference.training.count:,} training images")
+    return training
 
 
 def _same_classes(subject: Subject, real: RealImages) -> bool:
@@ -204,3 +152,48 @@ def _origin(options: EvaluateOptions, subject: Subject) -> dict[str, Any]:
     if subject.card:
         origin |= {"images_seen": subject.card.images_seen, "truncation": options.truncation}
     return origin
+
+
+def _score_with_critic(
+    subject: Subject, scored: RealImages | GeneratedImages, reference: Reference, device: torch.device
+) -> CriticScores | None:
+    """Critic scores of the three sets, from the checkpoint of the weights; None if there is none, or classes differ."""
+    if subject.checkpoint is None or subject.card is None:
+        return None
+    class_names = subject.card.class_names
+    saved = RunState.load(subject.checkpoint)
+    config = saved.config()
+    critic = build_critic(config.critic, reference.spec, len(class_names))
+    try:
+        critic.load_state_dict(saved.weights("critic"))
+    except RuntimeError as error:
+        raise ModelError(subject.checkpoint, "does not fit the run's configuration", "leave critic out") from error
+    if class_names and tuple(reference.training.class_names) != class_names:
+        return None
+    critic.eval().to(device)
+
+    @torch.inference_mode()
+    def scores(images: RealImages | GeneratedImages) -> NDArray[np.float64]:
+        """float64 [n], n at most `MAX_CRITIC_IMAGES`.
+
+        Takes whole batches of the size used in training, since a critic may compare the images of a batch; and shuffles
+        them, since datasets are stored class by class.
+        """
+        batch = config.train.batch
+        count = min(MAX_CRITIC_IMAGES, len(images)) // batch * batch or min(len(images), batch)
+        shuffled = permute(np.arange(len(images)), len(images), seed=0)
+        parts = []
+        for start in range(0, count, batch):
+            indices = shuffled[start : min(start + batch, count)]
+            labels = images.labels(indices) if class_names else None
+            x = to_float(torch.from_numpy(images.images(indices)).to(device))
+            y = None if labels is None else torch.from_numpy(labels).to(device)
+            parts.append(critic(x, y).float().cpu().numpy())
+        return np.concatenate(parts).astype(np.float64)
+
+    training, held_out = (
+        None if part is None else scores(choose_images(part, MAX_CRITIC_IMAGES, reference.spec))
+        for part in (reference.training, reference.held_out)
+    )
+    assert training is not None
+    return CriticScores(training, scores(scored), held_out)

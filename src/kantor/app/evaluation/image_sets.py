@@ -125,10 +125,7 @@ def sample_labels(real: RealImages, class_names: tuple[str, ...], count: int, se
 
 
 def extract_features(
-    images: RealImages | GeneratedImages,
-    extractor: Extractor,
-    progress: Progress = silent,
-    cache: Path | None = None,
+    images: RealImages | GeneratedImages, extractor: Extractor, progress: Progress = silent, cache: Path | None = None
 ) -> ImageFeatures:
     """Features of all these images.
 
@@ -136,20 +133,23 @@ def extract_features(
         progress: of the images.
         cache: where features of real images are kept and found again.
     """
-    path = None
-    if isinstance(images, RealImages) and extractor.cacheable and cache is not None:
-        path = _cache_path(images, extractor, cache)
-    if path is not None and (cached := _read_cached(path, len(images))) is not None:
-        caching.mark_used(path)
-        return cached
+    if not isinstance(images, RealImages) or not extractor.cacheable or cache is None:
+        return extract(_batches(images, progress), extractor)
+    network = [extractor.name, extractor.digest, extractor.size, extractor.channels]
+    key = json.dumps([_VERSION, images.digest(), *network, sorted(extractor.classes)])
+    path = cache / caching.FEATURES / f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+    with contextlib.suppress(OSError, ModelError, KeyError):  # missing or damaged
+        cached = ImageFeatures.from_tensors(from_bytes(path, path.read_bytes()))
+        if len(cached) == len(images):
+            caching.mark_used(path)
+            return cached
     features = extract(_batches(images, progress), extractor)
-    if path is not None and cache is not None:
-        with contextlib.suppress(OSError, ResourceError):  # a cache that cannot be written costs time only
-            data = to_bytes(features.tensors())
-            atomic.make_folder(path.parent)
-            if (cache / "packs").is_dir():
-                caching.make_room(cache / "packs", len(data), path)
-            atomic.write_bytes(path, data)
+    with contextlib.suppress(OSError, ResourceError):  # a cache that cannot be written costs time only
+        data = to_bytes(features.tensors())
+        atomic.make_folder(path.parent)
+        if (cache / "packs").is_dir():
+            caching.make_room(cache / "packs", len(data), path)
+        atomic.write_bytes(path, data)
     return features
 
 
@@ -157,18 +157,3 @@ def _batches(images: RealImages | GeneratedImages, progress: Progress) -> Iterat
     for start in range(0, len(images), BATCH):
         yield images.images(np.arange(start, min(start + BATCH, len(images))))
         progress(min(start + BATCH, len(images)), len(images))
-
-
-def _cache_path(real: RealImages, extractor: Extractor, cache: Path) -> Path:
-    network = [extractor.name, extractor.digest, extractor.size, extractor.channels]
-    key = json.dumps([_VERSION, real.digest(), *network, sorted(extractor.classes)])
-    return cache / caching.FEATURES / f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-
-
-def _read_cached(path: Path, count: int) -> ImageFeatures | None:
-    """Cached features; None if there are none, or they are damaged."""
-    try:
-        features = ImageFeatures.from_tensors(from_bytes(path, path.read_bytes()))
-    except (OSError, ModelError, KeyError):
-        return None
-    return features if len(features) == count else None

@@ -1,23 +1,25 @@
-"""Opens the images to compare: real ones, and those to score."""
+"""Opens what is scored, a generator or images, and the real images that it is compared with."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from kantor.app import environment
-from kantor.app.dataset.cache import DatasetCache, Note, no_notes
-from kantor.app.dataset.image_size import CHANNELS, size_text
+from kantor.app.dataset.cache import DatasetCache, no_notes
+from kantor.app.dataset.image_size import CHANNELS, size_text, spec_of
 from kantor.app.dataset.prepare import packed_set, plan_pack
 from kantor.app.dataset.recover import copy_in_cache
 from kantor.app.evaluation.image_sets import SEED_BLOCK, GeneratedImages, RealImages, choose_images, sample_labels
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.app.evaluation.subject import Subject
+from kantor.app.load_model import load_generator
 from kantor.config.base import parse_size
 from kantor.config.data import DataConfig
-from kantor.config.io import overridden
+from kantor.config.io import layered, overridden, read_toml
 from kantor.config.schema import Config
 from kantor.data.loading.holdout import split
 from kantor.data.loading.image_set import ImageSet
@@ -25,6 +27,7 @@ from kantor.data.loading.store import Store, is_packed
 from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.python_object import PREFIX
 from kantor.errors import ConfigError
+from kantor.export.weights import Card
 from kantor.metrics.evaluate import MIN_IMAGES
 from kantor.runs import directory
 from kantor.types import ImageSpec
@@ -33,8 +36,93 @@ LARGEST_SIDE = 256
 """Images of a folder are shrunk to this side if no size is given."""
 
 
-def open_reference(options: EvaluateOptions, subject: Subject, cache: DatasetCache) -> tuple[Store, Config]:
-    """The dataset of real images, packed at the size of the subject's images, and its configuration."""
+@dataclass(frozen=True)
+class Subject:
+    """A generator and the run it comes from, or images (`network` and `card` are None).
+
+    Attributes:
+        run: the run directory, or None.
+        checkpoint: the checkpoint that holds the same weights, or None.
+        config: of the run.
+    """
+
+    name: str
+    network: nn.Module | None = None
+    card: Card | None = None
+    run: Path | None = None
+    checkpoint: Path | None = None
+    config: Config | None = None
+
+
+def find_subject(options: EvaluateOptions) -> Subject:
+    """Loads the model that `options.subject` names; anything else is taken for images."""
+    text = options.subject
+    if not directory.names_a_run(text, options.runs) and (
+        text == GLYPHS or text.startswith(PREFIX) or _holds_images(place(text))
+    ):
+        for flag, is_set in (("--raw", options.raw), ("--checkpoint", options.checkpoint is not None)):
+            if is_set:
+                raise ConfigError(flag, f"{text} is a set of images, not a run", "leave it out, or name a run")
+        if options.truncation != 1:
+            raise ConfigError("--truncation", f"{text} is a set of images", "leave it out, or name a model")
+        return Subject(text)
+    network, card, home = load_generator(text, options.runs, options.raw, options.checkpoint)
+    run = home if (home / directory.CONFIG).is_file() else None
+    if run is None or (Path(text).is_file() and Path(text).name != directory.GENERATOR):
+        return Subject(text, network, card)
+    checkpoint = run / directory.CHECKPOINTS / f"{card.images_seen:09d}"
+    config = layered(Config(), read_toml(run / directory.CONFIG), str(run / directory.CONFIG))
+    return Subject(run.name, network, card, run, checkpoint if checkpoint.is_dir() else None, config)
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether `path` exists and is not a model."""
+    try:
+        if path.is_dir():
+            return not (path / directory.CONFIG).is_file() and not directory.is_checkpoint(path)
+        return path.is_file() and path.suffix != ".safetensors"
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The dataset of real images.
+
+    Attributes:
+        training, held_out: its parts; held_out is None if nothing was held out.
+        compared: the part that the images to score are compared with.
+        data: its configuration.
+        spec: size and channels of the images that are compared.
+    """
+
+    training: ImageSet
+    held_out: ImageSet | None
+    compared: ImageSet
+    data: DataConfig
+    spec: ImageSpec
+
+
+def open_reference(options: EvaluateOptions, subject: Subject, cache: DatasetCache) -> Reference:
+    """Opens the dataset, packed at the size of the subject's images."""
+    if options.held_out and (options.against is not None or not (subject.config and subject.config.data.holdout)):
+        named = options.against is not None
+        what = "cannot be combined with --against" if named else "no images were held out of training"
+        raise ConfigError("--held-out", what, "train with --set data.holdout=10%, and name that run alone")
+    store, config = _open_store(options, subject, cache)
+    spec = subject.card.spec if subject.card else spec_of(config, store)
+    if not config.data.holdout:
+        return Reference(store, None, store, config.data, spec)
+    training, held_out = split(store, config.data.holdout)
+    if options.held_out and held_out.count < MIN_IMAGES:
+        what = f"{held_out.count} of {store.count:,} images were held out of training"
+        raise ConfigError("--held-out", what, f"hold out {MIN_IMAGES} or more, or leave it out")
+    cache.note(f"{training.count:,} training images, {held_out.count:,} held out")
+    compared = held_out if options.held_out else training
+    return Reference(training, held_out if held_out.count else None, compared, config.data, spec)
+
+
+def _open_store(options: EvaluateOptions, subject: Subject, cache: DatasetCache) -> tuple[Store, Config]:
     config = subject.config or Config()
     fields = options.fields
     if options.against is not None:
@@ -57,27 +145,8 @@ def open_reference(options: EvaluateOptions, subject: Subject, cache: DatasetCac
     return _training_data(subject.run, config, cache), config
 
 
-def split_reference(
-    store: Store, config: Config, options: EvaluateOptions, note: Note
-) -> tuple[ImageSet, ImageSet | None]:
-    """(training set, held-out set); the second is None if nothing was held out."""
-    if not config.data.holdout:
-        return store, None
-    training, held_out = split(store, config.data.holdout)
-    if options.held_out and held_out.count < MIN_IMAGES:
-        what = f"{held_out.count} of {store.count:,} images were held out of training"
-        raise ConfigError("--held-out", what, f"hold out {MIN_IMAGES} or more, or leave it out")
-    note(f"{training.count:,} training images, {held_out.count:,} held out")
-    return training, held_out if held_out.count else None
-
-
 def images_to_score(
-    options: EvaluateOptions,
-    subject: Subject,
-    real: RealImages,
-    device: torch.device,
-    spec: ImageSpec,
-    cache: DatasetCache,
+    options: EvaluateOptions, subject: Subject, real: RealImages, device: torch.device, cache: DatasetCache
 ) -> RealImages | GeneratedImages:
     """Images of the subject: generated on demand, or packed like `real`."""
     if subject.network is not None and subject.card is not None:
@@ -91,12 +160,11 @@ def images_to_score(
             classes=sample_labels(real, subject.card.class_names, options.count, options.seed),
             truncation=options.truncation,
         )
-    fields = {"data.source": subject.name, **_spec_fields(spec, {}, Config())}
+    fields = {"data.source": subject.name, **_spec_fields(real.spec, {}, Config())}
     kept_flags = ("data.fit", "data.crop", "data.max_bad")
     fields |= {name: value for name, value in options.fields.items() if name in kept_flags}
-    config = _use_packed_size(overridden(Config(), fields))
-    store, _, _ = packed_set(config, spec.height, cache)
-    return choose_images(store, options.count, spec)
+    store, _, _ = packed_set(_use_packed_size(overridden(Config(), fields)), real.spec.height, cache)
+    return choose_images(store, options.count, real.spec)
 
 
 def _data_config(config: Config, source: str) -> DataConfig:
@@ -105,16 +173,11 @@ def _data_config(config: Config, source: str) -> DataConfig:
     All of it is used, whatever share a run trained on, so that runs can be compared. How images become the right shape
     stays as in the run; so do the settings of generated datasets.
     """
-    kept = ["crop", "fit", "background"]
-    if _same_source(source, config.data.source):
+    kept, known = ["crop", "fit", "background"], config.data.source
+    by_name = GLYPHS in (source, known) or source.startswith(PREFIX) or known.startswith(PREFIX)
+    if source == known if by_name else place(source).resolve() == place(known).resolve():
         kept += ["glyphs", "stack"]
     return DataConfig(source=source, **{name: getattr(config.data, name) for name in kept})
-
-
-def _same_source(a: str, b: str) -> bool:
-    if GLYPHS in (a, b) or a.startswith(PREFIX) or b.startswith(PREFIX):
-        return a == b
-    return place(a).resolve() == place(b).resolve()
 
 
 def _use_packed_size(config: Config) -> Config:

@@ -106,12 +106,8 @@ def _neighbours(evaluation: Evaluation, nearest: NearestImages) -> Images:
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns of equal width: numbers flush right, the first and the last column flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
     lines = []
-    for cells in rows:
-        padded = [
-            cell.ljust(width) if i in (0, last) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
+    for first, *numbers, last in rows:
+        padded = [cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *padded, last]).rstrip())
     return lines

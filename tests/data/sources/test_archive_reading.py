@@ -179,7 +179,7 @@ def test_records_are_verified_once(tmp_path, monkeypatch):
 
 
 def test_a_image_that_kills_a_worker_costs_the_look_only_itself():
-    with Pool(Fake(16, {3: "exit"}), None, row_bytes=1, workers=1, timeout_s=5) as pool:
+    with Pool(Fake(16, {3: "exit"}), None, workers=1, timeout_s=5) as pool:
         assert pool.probe(items_of(Fake(16))) == [(8, 8, "rgb")] * 15
 
 

@@ -22,7 +22,7 @@ from kantor.config.io import resolve
 from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import pack
-from kantor.data.packing.pool import Pool, cores
+from kantor.data.packing.pool import Pool, worker_count
 from kantor.data.packing.scan import Listing, require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_near_constant
@@ -100,8 +100,9 @@ def _probe(source: Source, config: DataConfig, listing: Listing) -> list[tuple[i
     """Reads (height, width, kind) of every image that can be opened."""
     require_images(source, listing)
     items = [entry for entry in source.items() if isinstance(entry, Item)]
-    with Pool(source, None, row_bytes=1, workers=cores()) as pool:
-        return pool.probe(items[: config.limit] if config.limit else items)
+    items = items[: config.limit] if config.limit else items
+    with Pool(source, None, worker_count(len(items))) as pool:
+        return pool.probe(items)
 
 
 def _thumbnails(source: Source, config: DataConfig, listing: Listing, out: Path, progress: Progress) -> Store:

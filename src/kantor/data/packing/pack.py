@@ -21,7 +21,7 @@ from kantor.data.decoding.decode import DecodeSettings
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout
 from kantor.data.packing.journal import COMMIT_S, PartialPack
-from kantor.data.packing.pool import Pool, Row, cores
+from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import EntriesWithDigest, Listing, cache_key, is_bad, pixel_settings, require_images, scan
 from kantor.data.packing.unusable import none_usable, require_usable
 from kantor.data.sources.source import Rejected, Source
@@ -135,8 +135,7 @@ def _pool(
     settings = DecodeSettings(
         spec, config.crop, config.fit, (red, green, blue), config.min_size, config.pad, config.edges, config.edges_sigma
     )
-    workers = min(workers or cores(), max(1, items // 64))  # a process takes longer to start than a few images
-    return Pool(source, settings, math.prod(spec), workers, timeout_s)
+    return Pool(source, settings, worker_count(items, workers), timeout_s)
 
 
 def _add_missing(

@@ -7,7 +7,9 @@ fails for scripts without a main guard, and one crash would break the whole pool
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import math
 import os
 import pickle
 import queue
@@ -17,13 +19,12 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kantor.data.packing.worker import load_here, read_frame, write_frame
+from kantor.data.packing.worker import Task, load_here, read_frame
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected, Source
 
@@ -35,7 +36,7 @@ _WATCH_S = 0.1
 _CHUNK_BYTES = 16 << 20
 _AHEAD_BYTES = 256 << 20  # loaded in this process and waiting for a worker
 
-Loaded = dict[int, "bytes | NDArray[Any] | Reason"]  # by position
+Header = tuple[int, int, str]  # height, width, kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,212 +64,195 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """A child process, used by one thread at a time. The pool's watchdog increases `silence_s`."""
+    """A child process, started when it is first needed and again after it died. One thread at a time may use it.
 
-    def __init__(self, source: Source | None, settings: DecodeSettings | None) -> None:
-        self.silence_s, self.busy, self.timed_out = 0.0, False, False
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
+    Args:
+        setup: pickled source and settings.
+        row_bytes: size of a decoded image.
+        timeout_s: longest silence while it works.
+    """
+
+    def __init__(self, setup: bytes, row_bytes: int, timeout_s: float) -> None:
+        self._setup, self._row_bytes, self._timeout_s = setup, row_bytes, timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._busy, self._silence_s = False, 0.0
+
+    def ask(self, tasks: Sequence[Task]) -> Iterator[tuple[list[Any], bytes]]:
+        """Yields the answer to each task in order, as `worker._answer` returns it.
+
+        Raises:
+            WorkerDied: it crashed, was killed, or was silent for too long.
+        """
+        process = self._process or self._start()
+        assert process.stdin is not None and process.stdout is not None
+        self._busy, self._silence_s = True, 0.0
+        try:
+            with contextlib.suppress(OSError):
+                pickle.dump(tasks, process.stdin)
+                process.stdin.flush()
+            unanswered = len(tasks)
+            while unanswered > 0:
+                frame = read_frame(process.stdout)
+                if frame is None:
+                    timed_out = self._silence_s > self._timeout_s
+                    self.close()
+                    raise WorkerDied(f"took longer than {self._timeout_s:g} s" if timed_out else "the decoder crashed")
+                self._silence_s = 0.0
+                answers, blob = frame
+                unanswered -= len(answers)
+                offset = 0
+                for answer in answers:
+                    row_bytes = self._row_bytes if len(answer) == 4 else 0
+                    yield answer, blob[offset : offset + row_bytes]
+                    offset += row_bytes
+        finally:
+            self._busy = False
+
+    def watch(self, elapsed_s: float) -> None:
+        """Kills the process if it was silent for too long, `elapsed_s` after the last call."""
+        self._silence_s += elapsed_s
+        if self._busy and self._silence_s > self._timeout_s:
+            self.kill()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            with contextlib.suppress(OSError), self._process as process:
+                process.kill()
+        self._process = None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if "KANTOR_DEBUG" in os.environ else subprocess.DEVNULL,  # libtiff prints there
-            env=environment,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self._tasks, self._replies = self.process.stdin, self.process.stdout
+        assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(OSError):
-            pickle.dump((source, settings), self._tasks)
-            self._tasks.flush()
-        if read_frame(self._replies) is None:
+            process.stdin.write(self._setup)
+            process.stdin.flush()
+        if read_frame(process.stdout) is None:
             self.close()
             raise RuntimeError("a worker process did not start; set KANTOR_DEBUG=1 to see why")
-
-    def ask(self, task: str, items: Sequence[Item], loaded: Loaded | None = None) -> Iterator[tuple[Any, bytes]]:
-        """Sends a task and yields frames until all `items` are answered.
-
-        Args:
-            loaded: what this process has loaded, for a worker without a source.
-        Raises:
-            WorkerDied: it crashed, was killed, or was silent for too long.
-        """
-        self.silence_s, self.busy = 0.0, True
-        replies = len(items)
-        blob = pickle.dumps({item.position: loaded[item.position] for item in items}) if loaded is not None else b""
-        try:
-            with contextlib.suppress(OSError):
-                write_frame(self._tasks, {"do": task, "items": [astuple(item) for item in items]}, blob)
-            while replies > 0:
-                frame = read_frame(self._replies)
-                self.silence_s = 0.0
-                if frame is None:
-                    raise WorkerDied("the decoder crashed")
-                replies -= len(frame[0])
-                yield frame
-        finally:
-            self.busy = False
-
-    def close(self) -> None:
-        self.process.kill()
-        for stream in (self._tasks, self._replies):
-            with contextlib.suppress(OSError):
-                stream.close()
-        self.process.wait()
+        return process
 
 
 class Pool:
     """Decodes images in `workers` processes, in order.
 
     Args:
-        settings: None if only `probe` is used.
-        row_bytes: size of a decoded image.
-        timeout_s: an image that takes longer is skipped.
+        settings: None for a pool that only reads headers, with `probe`.
+        timeout_s: an image that takes longer is rejected.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        settings: DecodeSettings | None,
-        row_bytes: int,
-        workers: int,
-        timeout_s: float = 10.0,
-    ) -> None:
-        self._source, self._settings, self._row_bytes, self._timeout_s = source, settings, row_bytes, timeout_s
-        self._workers = workers
-        self._load_here = source.local_only
-        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()  # last used first: small datasets start one
-        for _ in range(workers):
-            self._idle.put(None)
-        self._alive: set[Worker] = set()
+    def __init__(self, source: Source, settings: DecodeSettings | None, workers: int, timeout_s: float = 10.0) -> None:
+        self._source = source
+        self._row_bytes = math.prod(settings.spec) if settings else 1
+        setup = pickle.dumps((None if source.local_only else source, settings))
+        self._workers = [Worker(setup, self._row_bytes, timeout_s) for _ in range(workers)]
+        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # last used first: small datasets start one
+        for worker in self._workers:
+            self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pack")
         self._stop = threading.Event()
-        self._watchdog = threading.Thread(target=self._watch, daemon=True)
-        self._watchdog.start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()  # before the kills, so that no thread starts another worker
-        for worker in list(self._alive):
-            worker.process.kill()
+        self._stop.set()  # before the kills, so that no thread starts another process
+        for worker in self._workers:
+            worker.kill()
         self._threads.shutdown(cancel_futures=True)
-        for worker in self._alive:
+        for worker in self._workers:
             worker.close()
 
     def decode(self, entries: Iterable[Item | Rejected], chunk: int = 128) -> Iterator[list[Row | Rejected]]:
         """Yields the outcomes of the entries in order, some at a time; works on a few chunks at once."""
-        chunk = max(1, min(chunk, _CHUNK_BYTES // self._row_bytes))
-        pending: deque[tuple[Future[list[Row | Rejected]], int]] = deque()
+        return self._outcomes(entries, max(1, min(chunk, _CHUNK_BYTES // self._row_bytes)))
+
+    def probe(self, items: Sequence[Item]) -> list[Header]:
+        """Returns the headers of those items that can be read."""
+        outcomes = itertools.chain.from_iterable(self._outcomes(items, chunk=8))
+        return [outcome for outcome in outcomes if not isinstance(outcome, Rejected)]
+
+    def _outcomes(self, entries: Iterable[Item | Rejected], chunk: int) -> Iterator[list[Any]]:
+        pending: deque[tuple[Future[list[Any]], int]] = deque()
         ahead_bytes = 0
-        for part, loaded, size_bytes in self._chunks(entries, chunk):
-            pending.append((self._threads.submit(self._decode_chunk, part, loaded), size_bytes))
+        for tasks, size_bytes in self._chunks(entries, chunk):
+            pending.append((self._threads.submit(self._run, tasks), size_bytes))
             ahead_bytes += size_bytes
-            while len(pending) > 2 * self._workers or (ahead_bytes > _AHEAD_BYTES and len(pending) > 1):
+            while len(pending) > 2 * len(self._workers) or (ahead_bytes > _AHEAD_BYTES and len(pending) > 1):
                 future, done_bytes = pending.popleft()
                 ahead_bytes -= done_bytes
                 yield future.result()
         for future, _ in pending:
             yield future.result()
 
-    def probe(self, items: Sequence[Item]) -> list[tuple[int, int, str]]:
-        """Returns (height, width, kind) of those items that can be read."""
-        probed: list[tuple[int, int, str]] = []
-        for part, loaded, _ in self._chunks(items, 8):
-            batch = [item for item in part if isinstance(item, Item)]
-            try:
-                probed += self._probe(batch, loaded)
-            except WorkerDied:  # one by one, to lose only the image that caused it
-                for item in batch:
-                    with contextlib.suppress(WorkerDied):
-                        probed += self._probe([item], loaded)
-        return probed
-
-    def _probe(self, items: list[Item], loaded: Loaded | None) -> list[tuple[int, int, str]]:
-        with self._borrowed() as worker:
-            replies = [reply for frame, _ in worker.ask("probe", items, loaded) for reply in frame]
-        return [(reply[0], reply[1], reply[2]) for reply in replies if reply is not None]
-
-    def _chunks(
-        self, entries: Iterable[Item | Rejected], chunk: int
-    ) -> Iterator[tuple[list[Item | Rejected], Loaded | None, int]]:
-        """Yields (entries, what they hold, its bytes); (entries, None, 0) if workers read the source themselves."""
-        part: list[Item | Rejected] = []
-        loaded: Loaded = {}
+    def _chunks(self, entries: Iterable[Item | Rejected], chunk: int) -> Iterator[tuple[list[Task | Rejected], int]]:
+        """Yields (tasks, bytes that are loaded for them), with the rejected entries in their places."""
+        tasks: list[Task | Rejected] = []
         size_bytes = 0
         for entry in entries:
-            part.append(entry)
-            if self._load_here and isinstance(entry, Item):
-                data = loaded[entry.position] = load_here(self._source, entry)
+            if isinstance(entry, Rejected):
+                tasks.append(entry)
+            elif self._source.local_only:
+                data = load_here(self._source, entry)
                 size_bytes += data.nbytes if isinstance(data, np.ndarray) else len(data)
-            if len(part) == chunk or size_bytes > _CHUNK_BYTES:
-                yield part, loaded if self._load_here else None, size_bytes
-                part, loaded, size_bytes = [], {}, 0
-        if part:
-            yield part, loaded if self._load_here else None, size_bytes
+                tasks.append((entry, data))
+            else:
+                tasks.append((entry, None))
+            if len(tasks) == chunk or size_bytes > _CHUNK_BYTES:
+                yield tasks, size_bytes
+                tasks, size_bytes = [], 0
+        if tasks:
+            yield tasks, size_bytes
 
-    def _decode_chunk(self, entries: list[Item | Rejected], loaded: Loaded | None) -> list[Row | Rejected]:
-        items = [entry for entry in entries if isinstance(entry, Item)]
-        outcomes: list[Row | Rejected] = []
+    def _run(self, entries: list[Task | Rejected]) -> list[Row | Header | Rejected]:
+        tasks = [entry for entry in entries if not isinstance(entry, Rejected)]
+        outcomes: list[Row | Header | Rejected] = []
         one_by_one = False  # after a crash, to find the image that caused it
-        while len(outcomes) < len(items):
-            remaining = items[len(outcomes) :]
-            task = remaining[:1] if one_by_one else remaining
+        while len(outcomes) < len(tasks):
+            if self._stop.is_set():
+                raise RuntimeError("the pool is closed")
+            remaining = tasks[len(outcomes) :]
+            worker = self._idle.get()
             try:
-                with self._borrowed() as worker:
-                    for frame, blob in worker.ask("decode", task, loaded):
-                        outcomes += self._unpack(items[len(outcomes) :], frame, blob)
+                for answer, pixels in worker.ask(remaining[:1] if one_by_one else remaining):
+                    outcomes.append(_outcome(tasks[len(outcomes)][0], answer, pixels))
             except WorkerDied as death:
                 if one_by_one:
-                    outcomes.append(Rejected(items[len(outcomes)].name, Reason("decoder", str(death))))
+                    outcomes.append(Rejected(remaining[0][0].name, Reason("decoder", str(death))))
                 one_by_one = True
-        answers = iter(outcomes)
-        return [next(answers) if isinstance(entry, Item) else entry for entry in entries]
-
-    def _unpack(self, items: list[Item], frame: list[Any], blob: bytes) -> list[Row | Rejected]:
-        outcomes: list[Row | Rejected] = []
-        offset = 0
-        for item, reply in zip(items, frame, strict=False):
-            if len(reply) == 1:
-                outcomes.append(Rejected(item.name, Reason(*reply[0])))
-                continue
-            sha256, crc32, near_constant, notes = reply
-            pixels = blob[offset : offset + self._row_bytes]
-            outcomes.append(Row(item, bytes.fromhex(sha256), crc32, near_constant, tuple(notes), pixels))
-            offset += self._row_bytes
-        return outcomes
-
-    @contextlib.contextmanager
-    def _borrowed(self) -> Iterator[Worker]:
-        """Lends a worker to this thread; the next borrower replaces one that died."""
-        worker = self._idle.get()
-        try:
-            if worker is None:
-                if self._stop.is_set():
-                    raise RuntimeError("the pool is closed")
-                worker = Worker(None if self._load_here else self._source, self._settings)
-                self._alive.add(worker)
-            yield worker
-        except WorkerDied as death:
-            assert worker is not None
-            self._alive.discard(worker)
-            worker.close()
-            reason = f"took longer than {self._timeout_s:g} s" if worker.timed_out else str(death)
-            worker = None
-            raise WorkerDied(reason) from None
-        finally:
-            self._idle.put(worker)
+            finally:
+                self._idle.put(worker)
+        results = iter(outcomes)
+        return [entry if isinstance(entry, Rejected) else next(results) for entry in entries]
 
     def _watch(self) -> None:
-        """Kills workers that are silent for too long. Counts its own ticks, so that time while suspended does not count."""
+        """Counts its own ticks, so that time while suspended does not count."""
         while not self._stop.wait(_WATCH_S):
-            for worker in list(self._alive):
-                worker.silence_s += _WATCH_S
-                if worker.busy and worker.silence_s > self._timeout_s:
-                    worker.timed_out = True
-                    worker.process.kill()
+            for worker in self._workers:
+                worker.watch(_WATCH_S)
 
 
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _outcome(item: Item, answer: list[Any], pixels: bytes) -> Row | Header | Rejected:
+    if len(answer) == 1:
+        return Rejected(item.name, Reason(*answer[0]))
+    if len(answer) == 3:
+        return answer[0], answer[1], answer[2]
+    sha256, crc32, near_constant, notes = answer
+    return Row(item, bytes.fromhex(sha256), crc32, near_constant, tuple(notes), pixels)
+
+
+def worker_count(images: int, most: int | None = None) -> int:
+    """Returns how many workers to start, at most one per core: each takes longer to start than a few images."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(most or cores, max(1, images // 64))

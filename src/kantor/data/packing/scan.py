@@ -206,7 +206,7 @@ def choose_spec(
         require_images(source, listing)
         count = min(_SAMPLED, len(listing.sample))
         items = [listing.sample[i * len(listing.sample) // count] for i in range(count)]
-        with Pool(source, None, row_bytes=1, workers=1) as pool:
+        with Pool(source, None, workers=1) as pool:
             probed = pool.probe(items)
     reasons: dict[str, str] = {}
     height, width = parse_size(config.size) if config.size != "auto" else (0, 0)

@@ -71,7 +71,7 @@ def _probed(source: Source, items: Sequence[Item]) -> tuple[Size, bool]:
     """(height, width) of the images, and whether some have colour, after a look at some of them."""
     count = min(_PROBED, len(items))
     some = [items[i * len(items) // count] for i in range(count)]
-    with Pool(source, None, row_bytes=1, workers=1) as pool:
+    with Pool(source, None, workers=1) as pool:
         probed = [(item, *header) for item in some for header in pool.probe([item])]
     if not probed:
         what = f"none of the {count} images looked at can be read"

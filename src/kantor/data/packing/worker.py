@@ -1,7 +1,7 @@
 """The worker process of `pack`: reads and decodes foreign images, isolated from the rest.
 
-Started as its own program by `pool`, it exchanges frames over standard input and output: two lengths, JSON, raw bytes.
-It imports little, so that it starts fast.
+Started as its own program by `pool`, it reads pickled tasks and writes frames: two lengths, JSON, raw bytes. It imports
+little, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from kantor.data.decoding.decode import DecodeSettings, decode, probe
 from kantor.data.reasons import Reason, Undecodable, clipped
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source
+from kantor.data.sources.source import MAX_BYTES, Item, Source
 from kantor.errors import UserError
 
 FRAME = struct.Struct("<II")
@@ -34,6 +33,8 @@ NEAR_CONSTANT = 2.0
 _FLUSH_S = 0.05
 _SLOW_S = 1.0
 _FLUSH_BYTES = 4 << 20
+
+Task = tuple[Item, "bytes | NDArray[Any] | Reason | None"]  # an image, loaded by the parent unless the worker can
 
 
 def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
@@ -55,34 +56,6 @@ def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
     return json.loads(data[:length]), data[length:]
 
 
-class LoadedSource(Source):
-    """A source of images that the parent process has loaded.
-
-    Args:
-        loaded: position -> what `Source.load` returned, or the reason why it failed.
-    """
-
-    path = ""
-
-    def __init__(self, loaded: dict[int, Any]) -> None:
-        self._loaded = loaded
-
-    def items(self) -> Iterator[Item | Rejected]:
-        """Nothing: the parent process lists."""
-        return iter(())
-
-    def load(self, item: Item) -> Any:
-        """Returns bytes or an array.
-
-        Raises:
-            Undecodable: the parent process could not load it.
-        """
-        data = self._loaded[item.position]
-        if isinstance(data, Reason):
-            raise Undecodable(*data)
-        return data
-
-
 def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
     """Returns what `source.load` returns, or why it fails, for a worker without the source.
 
@@ -93,7 +66,7 @@ def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
         data = source.load(item)
     except UserError:
         raise
-    except Exception as error:  # as in _decode
+    except Exception as error:  # as in _answer
         return _reason(error)
     size = data.nbytes if isinstance(data, np.ndarray) else len(data)
     return data if size <= MAX_BYTES else Reason("size", f"larger than {MAX_BYTES >> 20} MB")
@@ -103,60 +76,53 @@ def main() -> None:
     """Serves tasks until the parent process is gone."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the frames
-    tasks = sys.stdin.buffer
     _die_with_parent()
-    source, settings = pickle.load(tasks)  # noqa: S301 - from the parent process, not from a file
+    source, settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the parent process, not from a file
     if source is not None:
         with contextlib.suppress(Exception):  # each image reports what is wrong
             source.prepare()
     _limit_memory()
     write_frame(replies, "ready")
-    while (task := read_frame(tasks)) is not None:
-        items = [Item(*fields) for fields in task[0]["items"]]
-        if source is None:
-            loaded = LoadedSource(pickle.loads(task[1]))  # noqa: S301 - as above
-        if task[0]["do"] == "probe":
-            write_frame(replies, [_probe(source or loaded, item) for item in items])
-        else:
-            _decode_all(source or loaded, settings, items, replies)
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):
+        while True:
+            _answer_all(pickle.load(sys.stdin.buffer), source, settings, replies)  # noqa: S301 - as above
 
 
-def _decode_all(source: Source, settings: DecodeSettings, items: list[Item], replies: IO[bytes]) -> None:
-    """Replies in several frames, so that silence means that a single image takes that long.
-
-    An empty frame after slow reading restarts the time limit for decoding.
-    """
-
-    def after_loading(started_s: float) -> None:
-        if time.monotonic() - started_s > _SLOW_S:
-            write_frame(replies, [])
-
-    done: list[list[Any]] = []
+def _answer_all(tasks: list[Task], source: Source | None, settings: DecodeSettings | None, replies: IO[bytes]) -> None:
+    """Replies in several frames, so that silence means that a single image takes that long."""
+    answers: list[list[Any]] = []
     blob = bytearray()
     flushed_s = time.monotonic()
-    for item in items:
-        outcome, pixels = _decode(source, settings, item, after_loading)
-        done.append(outcome)
+    for task in tasks:
+        answer, pixels = _answer(task, source, settings, replies)
+        answers.append(answer)
         blob += pixels
-        if time.monotonic() - flushed_s > _FLUSH_S or len(blob) > _FLUSH_BYTES or len(items) == 1:
-            write_frame(replies, done, bytes(blob))
-            done, blob, flushed_s = [], bytearray(), time.monotonic()
-    if done:
-        write_frame(replies, done, bytes(blob))
+        if time.monotonic() - flushed_s > _FLUSH_S or len(blob) > _FLUSH_BYTES:
+            write_frame(replies, answers, bytes(blob))
+            answers, blob, flushed_s = [], bytearray(), time.monotonic()
+    if answers:
+        write_frame(replies, answers, bytes(blob))
 
 
-def _decode(
-    source: Source, settings: DecodeSettings, item: Item, after_loading: Callable[[float], None]
+def _answer(
+    task: Task, source: Source | None, settings: DecodeSettings | None, replies: IO[bytes]
 ) -> tuple[list[Any], bytes]:
-    """Returns ([SHA-256, CRC-32, near-constant, notes], pixels), or ([fields of the reason], nothing).
+    """Returns ([SHA-256, CRC-32, near-constant, notes], pixels), without settings ([height, width, kind], nothing).
 
-    Args:
-        after_loading: called with the time at which loading started.
+    If that fails, returns ([fields of the reason], nothing).
     """
-    started_s = time.monotonic()
+    item, data = task
     try:
-        data = source.load(item)
-        after_loading(started_s)
+        if source is not None:
+            started_s = time.monotonic()
+            data = source.load(item)
+            if time.monotonic() - started_s > _SLOW_S:
+                write_frame(replies, [])  # restarts the time limit, for decoding
+        if isinstance(data, Reason):
+            raise Undecodable(*data)
+        assert data is not None
+        if settings is None:
+            return list(probe(data)), b""
         image, notes = decode(data, settings)
         pixels = np.ascontiguousarray(image).tobytes()
         return [_sha256(data), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
@@ -167,13 +133,6 @@ def _decode(
 def is_near_constant(image: NDArray[np.uint8]) -> bool:
     """Whether an image [H, W, C] is nearly one colour: no channel's standard deviation reaches 2 of 255."""
     return all(image[:, :, channel].std() < NEAR_CONSTANT for channel in range(image.shape[2]))
-
-
-def _probe(source: Source, item: Item) -> tuple[int, int, str] | None:
-    try:
-        return probe(source.load(item))
-    except Exception:  # as in _decode; packing rejects the image
-        return None
 
 
 def _sha256(data: bytes | NDArray[Any]) -> str:

@@ -16,7 +16,7 @@ from kantor.app.dataset.prepare import open_set
 from kantor.app.training.parts import build
 from kantor.config.data import AugmentConfig
 from kantor.config.io import resolve
-from kantor.data.loading.augment import augment, composed, drawn, maps, recolour, triangular, warp
+from kantor.data.loading.augment import augment, composed_maps, maps, random_numbers, recolour, triangular, warp
 from kantor.data.loading.feed import Feed, dequantised, shrink, to_float
 from kantor.random import derive
 from kantor.types import ImageSpec
@@ -27,19 +27,19 @@ SEED = AugmentConfig(
 )
 
 
-def dice(seed: int = 0) -> torch.Generator:
+def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def random(*shape: int) -> Tensor:
-    return torch.rand(*shape, generator=dice(5)) * 2 - 1
+    return torch.rand(*shape, generator=generator(5)) * 2 - 1
 
 
 def placed(n: int = 1, **given: float) -> Tensor:
     """The maps [n, 2, 3] of given angles in degrees, factors and shifts."""
     values = {"angle": 0.0, "shear": 0.0, "zoom_x": 1.0, "zoom_y": 1.0, "shift_x": 0.0, "shift_y": 0.0} | given
     values |= {name: math.radians(values[name]) for name in ("angle", "shear")}
-    return composed(**{name: torch.full((n,), value) for name, value in values.items()})
+    return composed_maps(**{name: torch.full((n,), value) for name, value in values.items()})
 
 
 def arrow(width: int, height: int) -> Image.Image:
@@ -106,9 +106,9 @@ def test_shear_slants_rows_as_keras_does() -> None:
 def test_maps_are_products_of_matrices() -> None:
     """old = R S Z (new - shift), in 64 bits."""
     config, height, width = SEED, 60, 100
-    draws = drawn(torch.zeros(5, 3, height, width), dice(3))
-    got = maps(draws, config, height, width)
-    for row, found in zip(draws.double().numpy(), got.double().numpy(), strict=True):
+    numbers = random_numbers(torch.zeros(5, 3, height, width), generator(3))
+    got = maps(numbers, config, height, width)
+    for row, found in zip(numbers.double().numpy(), got.double().numpy(), strict=True):
         angle, shear = (math.radians(most) * (2 * u - 1) for most, u in zip((25, 10), row[:2], strict=True))
         zoom = [0.95 + 0.25 * u for u in row[2:4]]
         shift = np.array([(2 * row[4] - 1) * 0.05 * width, (2 * row[5] - 1) * 0.1 * height])
@@ -120,14 +120,14 @@ def test_maps_are_products_of_matrices() -> None:
 
 
 def test_settings_stay_within_their_bounds_and_use_them() -> None:
-    draws = drawn(torch.zeros(4000, 1, 8, 8), dice())
+    numbers = random_numbers(torch.zeros(4000, 1, 8, 8), generator())
     alone = {
-        "rotation": (maps(draws, AugmentConfig(rotation=30), 80, 40)[:, 1, 0].asin().rad2deg(), -30, 30),
-        "shear": (-maps(draws, AugmentConfig(shear=10), 80, 40)[:, 1, 0].asin().rad2deg(), -10, 10),
-        "zoom x": (maps(draws, AugmentConfig(zoom=(0.5, 2)), 80, 40)[:, 0, 0], 0.5, 2),
-        "zoom y": (maps(draws, AugmentConfig(zoom=(0.5, 2)), 80, 40)[:, 1, 1], 0.5, 2),
-        "shift x": (maps(draws, AugmentConfig(shift_x=0.1), 80, 40)[:, 0, 2], -4, 4),
-        "shift y": (maps(draws, AugmentConfig(shift_y=0.1), 80, 40)[:, 1, 2], -8, 8),
+        "rotation": (maps(numbers, AugmentConfig(rotation=30), 80, 40)[:, 1, 0].asin().rad2deg(), -30, 30),
+        "shear": (-maps(numbers, AugmentConfig(shear=10), 80, 40)[:, 1, 0].asin().rad2deg(), -10, 10),
+        "zoom x": (maps(numbers, AugmentConfig(zoom=(0.5, 2)), 80, 40)[:, 0, 0], 0.5, 2),
+        "zoom y": (maps(numbers, AugmentConfig(zoom=(0.5, 2)), 80, 40)[:, 1, 1], 0.5, 2),
+        "shift x": (maps(numbers, AugmentConfig(shift_x=0.1), 80, 40)[:, 0, 2], -4, 4),
+        "shift y": (maps(numbers, AugmentConfig(shift_y=0.1), 80, 40)[:, 1, 2], -8, 8),
     }
     for name, (found, low, high) in alone.items():
         span = high - low
@@ -141,7 +141,7 @@ def test_settings_stay_within_their_bounds_and_use_them() -> None:
 
 def test_triangular_numbers() -> None:
     """Mean (a + b) / 2, variance (b - a)^2 / 24, and the CDF of the triangle."""
-    found = triangular(torch.rand(200_000, generator=dice()), 0.6, 1.4).double()
+    found = triangular(torch.rand(200_000, generator=generator()), 0.6, 1.4).double()
     assert found.min() >= 0.6 and found.max() <= 1.4
     assert abs(found.mean() - 1) < 1e-3 and abs(found.var() - 0.64 / 24) < 3e-4
     for value, share in ((0.8, 0.125), (1.0, 0.5), (1.3, 1 - 0.03125)):
@@ -153,21 +153,21 @@ def test_triangular_numbers() -> None:
 def test_colours_are_multiplied_from_black_and_cut_off_at_white() -> None:
     config = AugmentConfig(brightness=(0.8, 1.4), colour=(0.6, 1.4))
     images = random(6, 4, 5, 7)
-    draws = drawn(images, dice(9))
-    got = recolour(images, draws, config)
+    numbers = random_numbers(images, generator(9))
+    got = recolour(images, numbers, config)
     assert torch.equal(got[:, 3], images[:, 3]) and got.min() >= -1 and got.max() == 1
-    values, u = (images[:, :3].double() + 1) / 2, draws.double()
+    values, u = (images[:, :3].double() + 1) / 2, numbers.double()
     values = (values * (0.8 + 0.6 * u[:, 6])[:, None, None, None]).clamp(0, 1)
     values = (values * triangular(u[:, 7:10], 0.6, 1.4)[:, :, None, None]).clamp(0, 1)
     torch.testing.assert_close(got[:, :3].double(), values * 2 - 1, atol=1e-5, rtol=0)
     black = torch.full((2, 3, 4, 4), -1.0)
-    assert torch.equal(augment(black, config, dice()), black)
+    assert torch.equal(augment(black, config, generator()), black)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_number_of_channels_and_shape(channels: int) -> None:
     images = random(4, channels, 24, 40)
-    got = augment(images, SEED, dice(1))
+    got = augment(images, SEED, generator(1))
     assert got.shape == images.shape and got.dtype == torch.float32
     assert got.min() >= -1 and got.max() <= 1 and torch.isfinite(got).all()
     assert all((a - b).abs().mean() > 0.05 for a, b in zip(got, images, strict=True))
@@ -175,13 +175,13 @@ def test_any_number_of_channels_and_shape(channels: int) -> None:
 
 def test_transparency_is_moved_with_the_image() -> None:
     images = random(3, 1, 16, 16).expand(3, 4, 16, 16)
-    got = augment(images, AugmentConfig(rotation=90, shift_x=0.2), dice())
+    got = augment(images, AugmentConfig(rotation=90, shift_x=0.2), generator())
     torch.testing.assert_close(got[:, 3], got[:, 0])
     assert not torch.allclose(got[:, 3], images[:, 3], atol=0.1)
 
 
 def test_nothing_asked_for_does_nothing() -> None:
-    rng = dice()
+    rng = generator()
     before, images = rng.get_state(), random(2, 3, 8, 8)
     assert augment(images, AugmentConfig(), rng) is images
     assert torch.equal(rng.get_state(), before)
@@ -190,12 +190,12 @@ def test_nothing_asked_for_does_nothing() -> None:
 
 def test_images_are_changed_apart_and_settings_too() -> None:
     images = random(1, 3, 16, 16).expand(5, -1, -1, -1)
-    got = augment(images, SEED, dice(4))
-    assert torch.equal(got, augment(images, SEED, dice(4)))
+    got = augment(images, SEED, generator(4))
+    assert torch.equal(got, augment(images, SEED, generator(4)))
     assert len({tuple(one.flatten().tolist()) for one in got}) == 5
-    draws, more = drawn(images, dice(4)), AugmentConfig(rotation=25, shear=5, colour=(0.5, 1.5))
-    alone = maps(draws, AugmentConfig(rotation=25), 16, 16)
-    torch.testing.assert_close(maps(draws, more.model_copy(update={"shear": 0.0}), 16, 16), alone)
+    numbers, more = random_numbers(images, generator(4)), AugmentConfig(rotation=25, shear=5, colour=(0.5, 1.5))
+    alone = maps(numbers, AugmentConfig(rotation=25), 16, 16)
+    torch.testing.assert_close(maps(numbers, more.model_copy(update={"shear": 0.0}), 16, 16), alone)
 
 
 # --- in the feed --------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_a_feed_changes_images_at_their_packed_size() -> None:
     plain = feed().take(6).images
     got = feed(augment=SEED, spec=ImageSpec(8, 8, 3)).take(6).images
     assert got.shape == (6, 3, 8, 8)
-    wanted = shrink(augment(plain, SEED, dice(derive(7, "augment", 0))), 8, 8)
+    wanted = shrink(augment(plain, SEED, generator(derive(7, "augment", 0))), 8, 8)
     torch.testing.assert_close(got, wanted)
 
 
@@ -227,7 +227,7 @@ def test_what_a_feed_hands_out_depends_on_seed_and_position_alone(more: dict[str
 
 def test_dequantised_levels_become_a_range() -> None:
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(50, -1, -1, 3)
-    got = dequantised(levels, dice()).double()
+    got = dequantised(levels, generator()).double()
     assert got.shape == (50, 3, 16, 16)
     noise = (got + 1) * 128 - levels.permute(0, 3, 1, 2).double()
     assert noise.min() >= 0 and noise.max() <= 1 and got.max() < 1

@@ -21,7 +21,7 @@ from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.tf_examples import parse_example
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
-from kantor.data.packing.writers import write_tfrecord, write_webdataset
+from kantor.data.packing.writers import write_shards
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import Concatenated, Npz, Parquet, Tar, TfRecord, open_source
 from kantor.data.sources.source import Item, Rejected
@@ -520,10 +520,10 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store.open(folder / "set")
 
 
-@pytest.mark.parametrize("write", [write_tfrecord, write_webdataset])
-def test_targets_read_back_equal(tmp_path, packed, write):
+@pytest.mark.parametrize("kind", ["tfrecord", "webdataset"])
+def test_targets_read_back_equal(tmp_path, packed, kind):
     """Pixel for pixel, with their classes; more than one shard."""
-    write(packed, tmp_path / "out", lambda *_: None, shard_bytes=3000)
+    write_shards(kind, packed, tmp_path / "out", lambda *_: None, shard_bytes=3000)
     assert len(list((tmp_path / "out").iterdir())) > 2
     source = opened(tmp_path / "out")
     items, rejected = listed(source)
@@ -537,7 +537,7 @@ def test_targets_read_back_equal(tmp_path, packed, write):
 
 
 def test_webdataset_is_a_tar_to_others(tmp_path, packed):
-    write_webdataset(packed, tmp_path / "out", lambda *_: None)
+    write_shards("webdataset", packed, tmp_path / "out", lambda *_: None)
     with tarfile.open(tmp_path / "out" / "pictures-00000.tar") as archive:
         names = archive.getnames()
         assert names[:3] == ["000000000.png", "000000000.cls", "000000000.json"]

@@ -14,7 +14,7 @@ from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.loading.store import is_packed
 from kantor.data.packing.pack import pack
-from kantor.data.packing.writers import FORMATS, write_tfrecord, write_webdataset
+from kantor.data.packing.writers import WRITTEN_FORMATS, write_shards
 from kantor.data.sources import GLYPHS
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
@@ -25,12 +25,12 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     """Packs the sources into the folder `options.out`. Classes of the same name are one.
 
     Returns:
-        Lines for the user: what was decided, packed and skipped.
+        Lines for the user: what was decided, packed and rejected.
     """
     config, more = resolve(overrides=options.fields), options.sources[1:]
     flag, for_kantor = f"--format {options.format}", options.format == "npy"
-    if options.format not in FORMATS:
-        raise ConfigError(flag, "there is no such format", nearest(options.format, FORMATS))
+    if not for_kantor and options.format not in WRITTEN_FORMATS:
+        raise ConfigError(flag, "there is no such format", nearest(options.format, ("npy", *WRITTEN_FORMATS)))
     if more and not for_kantor:
         raise ConfigError(flag, "takes one SOURCE", "pack them together first, then convert the result")
     if more and config.data.labels not in ("auto", "none"):
@@ -63,6 +63,5 @@ def _convert(config: Config, side: int, options: PackOptions, out: Path, progres
         raise ConfigError("data.holdout", f"does not go with --format {options.format}", remedy)
     lines: list[str] = []
     dataset, _, filled = open_set(config, side, DatasetCache(cache_folder(options.cache), progress, lines.append))
-    write = write_tfrecord if options.format == "tfrecord" else write_webdataset
-    write(dataset, out, progress, check=require_free_out)  # again: writing takes long
+    write_shards(options.format, dataset, out, progress, check=require_free_out)  # again: writing takes long
     return [*lines, *map(str, filled), f"wrote {dataset.count:,} images, {dataset.spec}, as {options.format}"]

@@ -22,10 +22,10 @@ from kantor.data.decoding.edges import require_edges
 from kantor.data.loading.holdout import split, training_set
 from kantor.data.loading.image_set import ImageSet, PairedImages, Subset
 from kantor.data.loading.store import Store, is_packed
+from kantor.data.packing.max_bad import exceeds, too_many_bad
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import Listing, cache_key, choose_spec, scan
 from kantor.data.packing.selection import open_images, selected
-from kantor.data.packing.unusable import exceeds, too_many_unusable
 from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place
 from kantor.data.sources.random_subset import random_rows
 from kantor.errors import ConfigError, DataError
@@ -233,6 +233,6 @@ def _check_rejected(store: Store, config: Config, note: Note) -> None:
     """
     bad, rejected = store.manifest.get("bad", 0), store.manifest.get("rejected", 0)
     if exceeds(bad, store.count + bad, config.data.max_bad):
-        raise too_many_unusable(config.data.source, bad, store.count + bad, config.data.max_bad)
+        raise too_many_bad(config.data.source, bad, store.count + bad, config.data.max_bad)
     if rejected:
         note(f"packed earlier; {rejected:,} files skipped then, listed in rejected.jsonl in the run directory")

@@ -37,10 +37,7 @@ def dequantised(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def shrink(images: Tensor, height: int, width: int) -> Tensor:
-    """[N, C, H, W] -> [N, C, height, width]: averages whole blocks of pixels, or resizes with antialiasing.
-
-    Channels are averaged independently.
-    """
+    """[N, C, H, W] -> [N, C, height, width]: averages whole blocks of pixels, or resizes with antialiasing."""
     down, across = images.shape[2] / height, images.shape[3] / width
     if down == across == 1:
         return images
@@ -86,16 +83,15 @@ class Feed:
         self._labels, self._mirror, self._seed = labels, mirror, seed
         self._augment, self._dequantise = augment, dequantise
         self._ahead_from, self._ahead = 0, np.empty(0, np.int64)
-        self._resident: Tensor | None = None
-        self._resident_conditions: Tensor | None = None
+        self._resident: tuple[Tensor, Tensor | None] | None = None  # images and conditions on the device
         if device.type == "cuda":
             channels = dataset.spec.channels + dataset.condition_channels
             size_bytes = dataset.count * dataset.spec.height * dataset.spec.width * channels
             if size_bytes <= torch.cuda.mem_get_info(device)[0] // 4:
                 rows = np.arange(dataset.count)
-                self._resident = torch.from_numpy(dataset.images(rows)).to(device)
                 conditions = dataset.conditions(rows)
-                self._resident_conditions = None if conditions is None else torch.from_numpy(conditions).to(device)
+                resident_conditions = None if conditions is None else torch.from_numpy(conditions).to(device)
+                self._resident = torch.from_numpy(dataset.images(rows)).to(device), resident_conditions
 
     def take(self, n: int) -> Batch:
         """Returns the next n images."""
@@ -116,10 +112,7 @@ class Feed:
         return self._ahead[first : first + n]
 
     def _batch(self, rows: np.ndarray) -> Batch:
-        if self._resident is not None:
-            pixels = self._resident[self._moved(rows)]
-        else:
-            pixels = self._moved(self.dataset.images(rows))
+        pixels, conditions = self._pixels(rows)
         images = dequantised(pixels, self._rng("dequantise")) if self._dequantise else to_float(pixels)
         if self._augment is not None:
             images = augment(images, self._augment, self._rng("augment"))
@@ -127,18 +120,19 @@ class Feed:
         if self._augment is not None:  # grid_sample puts channels first in memory
             images = images.contiguous(memory_format=torch.channels_last)
         labels = self.dataset.labels(rows) if self._labels else None
-        return Batch(images, None if labels is None else self._moved(labels), self._condition(rows))
+        condition = None
+        if conditions is not None:
+            condition = shrink(to_float(conditions), self._spec.height, self._spec.width)
+        return Batch(images, None if labels is None else self._moved(labels), condition)
 
-    def _condition(self, rows: np.ndarray) -> Tensor | None:
-        """float32 [N, K, H, W] in [-1, 1], or None without conditions."""
-        if self._resident_conditions is not None:
-            pixels = self._resident_conditions[self._moved(rows)]
-        else:
-            conditions = self.dataset.conditions(rows)
-            if conditions is None:
-                return None
-            pixels = self._moved(conditions)
-        return shrink(to_float(pixels), self._spec.height, self._spec.width)
+    def _pixels(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """uint8 [N, H, W, C] of images, and of conditions if there are any, on the device."""
+        if self._resident is not None:
+            images, conditions = self._resident
+            index = self._moved(rows)
+            return images[index], None if conditions is None else conditions[index]
+        loaded = self.dataset.conditions(rows)
+        return self._moved(self.dataset.images(rows)), None if loaded is None else self._moved(loaded)
 
     def _rng(self, purpose: str) -> torch.Generator:
         """Random numbers for the batch at this position."""

@@ -73,14 +73,14 @@ class PairedImages:
     """Images with a condition each.
 
     Args:
-        images: the images.
-        conditions: the conditions, as images made from the same sources in the same order.
+        conditions: as images, made from the same sources in the same order.
     Raises:
         DataError: they come from other sources, are in another order, or have another size.
     """
 
     def __init__(self, images: ImageSet, conditions: ImageSet) -> None:
-        self._images, self._conditions = images, conditions
+        self.images, self.labels, self.digests = images.images, images.labels, images.digests
+        self.conditions = conditions.images
         self.path, self.spec, self.count = images.path, images.spec, images.count
         self.labelled, self.class_names = images.labelled, images.class_names
         self.condition_channels = conditions.spec.channels
@@ -90,18 +90,6 @@ class PairedImages:
             raise DataError(images.path, what, "leave the images unchanged while they are packed, and start again")
         if images.spec[:2] != conditions.spec[:2]:
             raise DataError(conditions.path, f"is {conditions.spec}, but the images are {images.spec}", "pack it again")
-
-    def images(self, rows: NDArray[np.int64]) -> Images:
-        return self._images.images(rows)
-
-    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        return self._images.labels(rows)
-
-    def conditions(self, rows: NDArray[np.int64]) -> Images:
-        return self._conditions.images(rows)
-
-    def digests(self) -> NDArray[np.uint8]:
-        return self._images.digests()
 
 
 def paired_fingerprint(images: str, conditions: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     room = HEADER_BYTES - 10 - 1
     assert len(text) <= room, "the header has outgrown its place"
     return b"\x93NUMPY\x01\x00" + (room + 1).to_bytes(2, "little") + text.ljust(room) + b"\n"
+
+
+def file_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Size of a .npy file."""
+    return HEADER_BYTES + dtype.itemsize * math.prod(shape)
 
 
 def digest(manifest: dict[str, Any]) -> str:

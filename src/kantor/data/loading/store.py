@@ -144,7 +144,7 @@ class Store:
             raise DataError(path, "is missing", _AGAIN) from None
         except OSError as error:
             raise DataError(path, f"cannot be read ({error.strerror})", "check the disk and permissions") from error
-        wanted = HEADER_BYTES + dtype.itemsize * int(np.prod(shape))
+        wanted = layout.file_bytes(dtype, shape)
         if size != wanted:
             what = "is cut short" if size < wanted else "is too long"
             raise DataError(path, f"{what}: {size} bytes, not {wanted}", _AGAIN)

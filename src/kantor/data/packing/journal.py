@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,15 @@ from kantor.atomic import AppendFile, patch, publish, remove_leftovers, sync_fol
 from kantor.data.loading import layout
 from kantor.data.loading.layout import HEADER_BYTES, INDEX, LABELS, shard_file
 from kantor.data.packing.pool import Row
+from kantor.data.packing.scan import is_bad
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Rejected
+from kantor.errors import DataError
 from kantor.lock import remove_locked
 from kantor.types import ImageSpec
 
 COMMIT_S = 2.0
-_BLANK = b" " * HEADER_BYTES
+_WORTH_KEEPING = 2000  # entries: after so many, a pack that failed on bad images can resume with another --max-bad
 
 
 def rejected_in(entry: list[Any]) -> Rejected:
@@ -75,7 +79,7 @@ class Journal:
 class PartialPack:
     """The files in `folder`, opened where the journal left off, or started anew if it has another key.
 
-    The caller holds the folder's lock.
+    The caller holds the folder's lock. Leaving the context closes the files, so that a later pack can resume.
 
     Args:
         class_ids: class name -> label; None for no labels.
@@ -86,9 +90,14 @@ class PartialPack:
     def __init__(
         self, folder: Path, spec: ImageSpec, class_ids: dict[str, int] | None, key: str, shard_bytes: int
     ) -> None:
-        self._folder, self._set, self._spec, self._class_ids = folder, folder / "set", spec, class_ids
-        self._row_bytes = int(np.prod(spec))
-        self._capacity = max(1, (shard_bytes - HEADER_BYTES) // self._row_bytes)
+        self._folder, self._set, self._class_ids = folder, folder / "set", class_ids
+        labels = [("labels", LABELS, ())] if class_ids is not None else []
+        self._kinds: list[tuple[str, np.dtype[Any], tuple[int, ...]]] = [  # of files, dtypes, and shapes of a row
+            ("images", np.dtype(np.uint8), tuple(spec)),
+            ("index", INDEX, ()),
+            *labels,
+        ]
+        self._capacity = max(1, (shard_bytes - HEADER_BYTES) // math.prod(spec))
         self._commit_s = time.monotonic()
         self._open: dict[str, AppendFile] = {}
         self.journal = self._read_journal(key)
@@ -97,14 +106,30 @@ class PartialPack:
             (folder / "journal.json").unlink(missing_ok=True)
             shutil.rmtree(self._set, ignore_errors=True)
             self._set.mkdir(parents=True)
-        self._remove_uncommitted()
+        committed = self._committed_bytes(self.journal)
+        for path in self._set.iterdir():
+            if path not in committed:
+                path.unlink()
         self._sources = AppendFile(folder / "sources.jsonl", self.journal.sources_bytes)
         self._rejected = AppendFile(self._set / layout.REJECTED, self.journal.rejected_bytes)
         if self.journal.shards and self.journal.shards[-1] < self._capacity:
             self._open_shard(self.journal.shards[-1])
 
-    def add(self, outcomes: Sequence[Row | Rejected], bad: Sequence[bool]) -> None:
-        """Appends the outcomes of the listing's next entries. bad: whether each is a rejected image."""
+    def __enter__(self) -> PartialPack:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Keeps what was committed, unless a DataError struck so early that resuming would save little.
+
+        Commits nothing: the error may have struck halfway through `add`.
+        """
+        self._close()
+        early = isinstance(error, DataError) and self.journal.entries < _WORTH_KEEPING
+        if error is not None and (early or not (self._folder / "journal.json").exists()):
+            remove_locked(self._folder)
+
+    def add(self, outcomes: Sequence[Row | Rejected]) -> None:
+        """Appends the outcomes of the listing's next entries."""
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         lines = "".join(json.dumps({"name": row.item.name}) + "\n" for row in rows)
         self._sources.write(lines.encode())
@@ -112,9 +137,13 @@ class PartialPack:
             if not self._open:
                 self.journal.shards.append(0)
                 self._open_shard(0)
-            rows = self._fill_shard(rows)
-        for outcome, is_bad in zip(outcomes, bad, strict=True):
-            self._record(outcome, is_bad)
+            room = self._capacity - self.journal.shards[-1]
+            self._append(rows[:room])
+            if len(rows) >= room:
+                self._close_shard()
+            rows = rows[room:]
+        for outcome in outcomes:
+            self._record(outcome)
         self.journal.entries += len(outcomes)
 
     def commit(self, every_s: float = 0.0) -> None:
@@ -132,7 +161,7 @@ class PartialPack:
         self.commit()
         self._pack_sources()
         write_json(self._set / layout.MANIFEST, manifest)
-        self.close()
+        self._close()
         publish(self._set, out, replace)
         with contextlib.suppress(OSError):  # the dataset is safe
             remove_locked(self._folder)
@@ -142,98 +171,69 @@ class PartialPack:
         if self._open:
             self._close_shard()
         for number in range(len(self.journal.shards)):
-            index = np.load(self._set / shard_file("index", number))
-            labels = None
-            if self._class_ids is not None:
-                labels = np.load(self._set / shard_file("labels", number))
-            yield index, labels
+            index, *labels = (np.load(self._set / shard_file(kind, number)) for kind, _, _ in self._kinds[1:])
+            yield index, labels[0] if labels else None
 
-    def close(self) -> None:
-        """Closes the files, so that a later pack can resume."""
+    def _close(self) -> None:
         for file in (*self._open.values(), self._sources, self._rejected):
             file.close()
         self._open = {}
 
-    def abandon(self, discard: bool) -> None:
-        """Closes the files after an error. Keeps what was committed, or deletes everything if `discard`.
-
-        Commits nothing: the error may have struck halfway through `add`.
-        """
-        self.close()
-        if discard or not (self._folder / "journal.json").exists():
-            remove_locked(self._folder)
-
     def _read_journal(self, key: str) -> Journal:
         try:
             journal = Journal(**json.loads((self._folder / "journal.json").read_bytes()))
-            sizes = {f"set/{layout.REJECTED}": journal.rejected_bytes, "sources.jsonl": journal.sources_bytes}
-            for number, rows in enumerate(journal.shards):
-                for kind, dtype, shape in self._kinds():
-                    row_bytes = dtype.itemsize * int(np.prod(shape))
-                    sizes[f"set/{shard_file(kind, number)}"] = HEADER_BYTES + rows * row_bytes
-            complete = all((self._folder / name).stat().st_size >= size for name, size in sizes.items())
+            complete = all(path.stat().st_size >= size for path, size in self._committed_bytes(journal).items())
             return journal if journal.key == key and complete else Journal(key)
         except (OSError, ValueError, TypeError):
             return Journal(key)
 
-    def _remove_uncommitted(self) -> None:
-        """Deletes files created after the last commit."""
-        known = {layout.REJECTED}
-        for number in range(len(self.journal.shards)):
-            known |= {shard_file(kind, number) for kind, _, _ in self._kinds()}
-        for path in self._set.iterdir():
-            if path.name not in known:
-                path.unlink()
-
-    def _kinds(self) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
-        """(kind of file, dtype, shape of a row)."""
-        labels = [("labels", LABELS, ())] if self._class_ids is not None else []
-        return [("images", np.dtype(np.uint8), tuple(self._spec)), ("index", INDEX, ()), *labels]
+    def _committed_bytes(self, journal: Journal) -> dict[Path, int]:
+        """The size of each file at the last commit."""
+        sizes = {
+            self._set / layout.REJECTED: journal.rejected_bytes,
+            self._folder / "sources.jsonl": journal.sources_bytes,
+        }
+        for number, rows in enumerate(journal.shards):
+            for kind, dtype, shape in self._kinds:
+                sizes[self._set / shard_file(kind, number)] = layout.file_bytes(dtype, (rows, *shape))
+        return sizes
 
     def _open_shard(self, rows: int) -> None:
-        number = len(self.journal.shards) - 1
-        for kind, dtype, shape in self._kinds():
-            path = self._set / shard_file(kind, number)
-            offset = HEADER_BYTES + rows * dtype.itemsize * int(np.prod(shape)) if rows else 0
-            self._open[kind] = AppendFile(path, offset)
+        for kind, dtype, shape in self._kinds:
+            path = self._set / shard_file(kind, len(self.journal.shards) - 1)
+            self._open[kind] = AppendFile(path, layout.file_bytes(dtype, (rows, *shape)) if rows else 0)
             if not rows:
-                self._open[kind].write(_BLANK)
+                self._open[kind].write(b" " * HEADER_BYTES)
         sync_folder(self._set)
 
-    def _fill_shard(self, rows: list[Row]) -> list[Row]:
-        """Writes as many rows as fit; returns the others."""
-        room = self._capacity - self.journal.shards[-1]
-        fitting = rows[:room]
-        self._open["images"].write(b"".join(row.pixels for row in fitting))
-        self._open["index"].write(b"".join(row.sha256 + row.crc32.to_bytes(4, "little") for row in fitting))
+    def _append(self, rows: list[Row]) -> None:
+        self._open["images"].write(b"".join(row.pixels for row in rows))
+        self._open["index"].write(b"".join(row.sha256 + row.crc32.to_bytes(4, "little") for row in rows))
         if self._class_ids is not None:
-            ids = [self._class_ids[str(row.item.label)] for row in fitting]
+            ids = [self._class_ids[str(row.item.label)] for row in rows]
             self._open["labels"].write(np.array(ids, LABELS).tobytes())
-        self.journal.shards[-1] += len(fitting)
-        if len(fitting) == room:
-            self._close_shard()
-        return rows[room:]
+        self.journal.shards[-1] += len(rows)
 
     def _close_shard(self) -> None:
         number, rows = len(self.journal.shards) - 1, self.journal.shards[-1]
-        for kind, dtype, shape in self._kinds():
+        for kind, dtype, shape in self._kinds:
             file = self._open.pop(kind)
             file.sync()
             file.close()
             patch(self._set / shard_file(kind, number), layout.npy_header(dtype, (rows, *shape)))
 
-    def _record(self, outcome: Row | Rejected, is_bad: bool) -> None:
+    def _record(self, outcome: Row | Rejected) -> None:
         journal = self.journal
         if isinstance(outcome, Row):
             journal.near_constant += outcome.near_constant
             for note in outcome.notes:
                 journal.notes[note] = journal.notes.get(note, 0) + 1
             return
-        reason = outcome.reason
+        bad, reason = is_bad(outcome), outcome.reason
         self._rejected.line(json.dumps({"name": outcome.name, "reason": str(reason), "kind": reason.kind}))
         journal.rejected += 1
-        journal.bad += is_bad
-        examples, limit = (journal.first_bad, 10) if is_bad else (journal.first_strange, 3)
+        journal.bad += bad
+        examples, limit = (journal.first_bad, 10) if bad else (journal.first_strange, 3)
         if len(examples) < limit:
             examples.append([outcome.name, *reason])
 

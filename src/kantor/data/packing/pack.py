@@ -1,12 +1,13 @@
 """Packs the images of any source, at one size, into the files that training reads.
 
-Bad images are listed and skipped, up to a fraction. A pack that is killed resumes where it was; the target appears only
+Unreadable images are rejected and listed, up to a fraction. A pack that is killed resumes where it was; the target appears only
 when it is complete.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import math
 import shutil
@@ -21,9 +22,9 @@ from kantor.data.decoding.decode import DecodeSettings
 from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout
 from kantor.data.packing.journal import COMMIT_S, PartialPack
+from kantor.data.packing.max_bad import require_usable
 from kantor.data.packing.pool import Pool, Row, worker_count
-from kantor.data.packing.scan import EntriesWithDigest, Listing, cache_key, is_bad, pixel_settings, require_images, scan
-from kantor.data.packing.unusable import none_usable, require_usable
+from kantor.data.packing.scan import Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
 from kantor.data.sources.source import Rejected, Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
@@ -31,15 +32,13 @@ from kantor.lock import locked, remove_locked
 from kantor.progress import Progress, silent
 from kantor.types import ImageSpec
 
-_WORTH_KEEPING = 2000  # entries: after so many, a pack that failed on bad images can resume with another --max-bad
-
 
 @dataclass(frozen=True)
 class PackReport:
     """What was packed.
 
     Attributes:
-        rejected: number of entries that were skipped, all listed in rejected.jsonl.
+        rejected: number of entries that were rejected, all listed in rejected.jsonl.
         bad: number of those that are images.
         notes: how often each conversion was made ("16-bit": 3).
         duplicates: images with the same bytes as an earlier one.
@@ -59,7 +58,7 @@ class PackReport:
     resumed_from: int
 
 
-def pack(  # 67 lines: signature and docstring take 29
+def pack(
     source: Source,
     config: DataConfig,
     spec: ImageSpec,
@@ -77,9 +76,8 @@ def pack(  # 67 lines: signature and docstring take 29
 
     Args:
         workers: processes that decode; None for all cores.
-        progress: of the images.
         listing: of the source, if known already.
-        timeout_s: an image that takes longer to decode is skipped.
+        timeout_s: an image that takes longer to decode is rejected.
         shard_bytes: the largest size of a file.
         commit_s: a pack that is killed loses about this much work.
     Raises:
@@ -93,49 +91,34 @@ def pack(  # 67 lines: signature and docstring take 29
     started_s = time.monotonic()
     listing = listing or scan(source, config)
     require_images(source, listing)
-    class_ids = listing.class_ids(source, config)
+    class_ids, notes = listing.class_ids(source, config), {}
+    if class_ids is None and listing.labels and config.labels == "auto":
+        notes["without a class, so all classes are ignored"] = listing.unlabelled
     out = Path(out).absolute()
     folder = out.with_name(f".{out.name}.partial")
     _remove_published(out, folder)
     _require_free(out, overwrite)
     with locked(folder):
         _require_free(out, overwrite)  # again: another process may have finished meanwhile
-        partial = PartialPack(folder, spec, class_ids, cache_key(source, config, spec, listing), shard_bytes)
-        journal, resumed_from = partial.journal, partial.journal.rows
-        try:
+        with PartialPack(folder, spec, class_ids, cache_key(source, config, spec, listing), shard_bytes) as partial:
+            resumed_from = partial.journal.rows
             _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
-            with _pool(source, config, spec, listing.items - resumed_from, workers, timeout_s) as pool:
+            workers = worker_count(listing.items - resumed_from, workers)
+            with Pool(source, _decode_settings(config, spec), workers, timeout_s) as pool:
                 _add_missing(partial, pool, source, config, listing, progress, commit_s)
             manifest = _manifest(partial, config, spec, class_ids)
             partial.publish(manifest, out, replace=overwrite)
-        except BaseException as error:
-            partial.abandon(discard=isinstance(error, DataError) and journal.entries < _WORTH_KEEPING)
-            raise
-    notes = dict(journal.notes)
-    if class_ids is None and listing.labels and config.labels == "auto":
-        notes["without a class, so all classes are ignored"] = listing.unlabelled
-    return PackReport(
-        path=out,
-        count=journal.rows,
-        spec=spec,
-        rejected=journal.rejected,
-        bad=journal.bad,
-        notes=notes,
-        duplicates=manifest["duplicates"],
-        near_constant=journal.near_constant,
-        elapsed_s=time.monotonic() - started_s,
-        resumed_from=resumed_from,
-    )
+    counts = {name: manifest[name] for name in ("count", "rejected", "bad", "duplicates", "near_constant")}
+    notes = manifest["notes"] | notes
+    elapsed_s = time.monotonic() - started_s
+    return PackReport(out, spec=spec, notes=notes, elapsed_s=elapsed_s, resumed_from=resumed_from, **counts)
 
 
-def _pool(
-    source: Source, config: DataConfig, spec: ImageSpec, items: int, workers: int | None, timeout_s: float
-) -> Pool:
+def _decode_settings(config: DataConfig, spec: ImageSpec) -> DecodeSettings:
     red, green, blue = bytes.fromhex(config.background[1:])
-    settings = DecodeSettings(
+    return DecodeSettings(
         spec, config.crop, config.fit, (red, green, blue), config.min_size, config.pad, config.edges, config.edges_sigma
     )
-    return Pool(source, settings, worker_count(items, workers), timeout_s)
 
 
 def _add_missing(
@@ -148,16 +131,13 @@ def _add_missing(
     commit_s: float,
 ) -> None:
     """Adds those entries of the listing that the journal lacks."""
-    journal, limit = (
-        partial.journal,
-        config.limit if config.choose == "first" else 0,
-    )  # a random subset is listed as such
-    total, entries = listing.items + listing.bad, EntriesWithDigest(source)
-    missing = itertools.islice(entries, journal.entries, None)
+    journal, digest, total = partial.journal, hashlib.sha256(), listing.items + listing.bad
+    limit = config.limit if config.choose == "first" else 0  # a random subset is listed as such
+    missing = itertools.islice(entries_hashed(source, digest), journal.entries, None)
     for outcomes in pool.decode(missing, chunk=max(1, min(128, total // 8))):
         if limit:
             outcomes = _limited(outcomes, limit - journal.rows)
-        partial.add(outcomes, [is_bad(outcome) for outcome in outcomes])
+        partial.add(outcomes)
         partial.commit(every_s=commit_s)
         expected = min(total, limit + journal.bad) if limit else total
         progress(journal.rows + journal.bad, expected, journal.bad)
@@ -166,12 +146,10 @@ def _add_missing(
         if limit and journal.rows >= limit:
             break
     else:
-        if entries.digest != listing.digest:
+        if digest.hexdigest() != listing.digest:
             raise DataError(source.path, "changed while it was being packed", "pack it again")
     partial.commit()
     require_usable(journal, source, config, journal.rows + journal.bad)
-    if journal.rows == 0:
-        raise none_usable(journal, source, "its")
 
 
 def _limited(outcomes: list[Row | Rejected], most_rows: int) -> list[Row | Rejected]:

@@ -78,23 +78,14 @@ class Listing:
         return {name: number for number, name in enumerate(ordered)}
 
 
-class EntriesWithDigest:
-    """Iterates over a source's entries and keeps a digest of those that have passed."""
-
-    def __init__(self, source: Source) -> None:
-        self._source, self._hash = source, hashlib.sha256()
-
-    def __iter__(self) -> Iterator[Item | Rejected]:
-        for entry in self._source.items():
-            fields: tuple[object, ...] = (entry.name, Rejected.__name__)
-            if isinstance(entry, Item):
-                fields = (entry.name, entry.size, entry.mtime_ns, entry.label)
-            self._hash.update(json.dumps(fields).encode() + b"\n")
-            yield entry
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest()
+def entries_hashed(source: Source, digest: hashlib._Hash) -> Iterator[Item | Rejected]:
+    """Yields the source's entries, each added to `digest` first."""
+    for entry in source.items():
+        fields: tuple[object, ...] = (entry.name, Rejected.__name__)
+        if isinstance(entry, Item):
+            fields = (entry.name, entry.size, entry.mtime_ns, entry.label)
+        digest.update(json.dumps(fields).encode() + b"\n")
+        yield entry
 
 
 def is_bad(outcome: object) -> bool:
@@ -112,8 +103,8 @@ def is_bad(outcome: object) -> bool:
 
 def scan(source: Source, config: DataConfig) -> Listing:
     """Iterates over the source's entries once, in constant memory."""
-    entries, listing, step = EntriesWithDigest(source), Listing(), 1
-    for entry in entries:
+    digest, listing, step = hashlib.sha256(), Listing(), 1
+    for entry in entries_hashed(source, digest):
         if isinstance(entry, Rejected):
             if is_bad(entry):
                 listing.bad += 1
@@ -134,7 +125,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             listing.unlabelled += 1
             if len(listing.first_unlabelled) < 3:
                 listing.first_unlabelled.append(entry.name)
-    listing.digest = entries.digest
+    listing.digest = digest.hexdigest()
     return listing
 
 

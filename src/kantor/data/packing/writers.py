@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,51 +17,35 @@ from kantor.data.decoding.tfrecords import record
 from kantor.data.loading.image_set import ImageSet
 from kantor.progress import Progress
 
-FORMATS = ("npy", "tfrecord", "webdataset")
 SHARD_BYTES = 64 << 20
-Check = Callable[[], None]
 
 
-def write_tfrecord(
-    dataset: ImageSet, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES, check: Check = lambda: None
+def write_shards(
+    kind: str,
+    dataset: ImageSet,
+    out: Path,
+    progress: Progress,
+    shard_bytes: int = SHARD_BYTES,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes `out`/pictures-00000.tfrecord and so on, each record a tf.train.Example.
-
-    Features: image/encoded (PNG), image/format, image/height, image/width, image/channels, and with labels
-    image/class/label and image/class/text. Replaces `out` only once everything is written.
+    """Writes `out`/pictures-00000.tfrecord or .tar and so on; replaces `out` only once all are written.
 
     Args:
-        check: called just before that; raises if what is there must stay.
+        kind: "tfrecord" writes tf.train.Examples with the features image/encoded (PNG), image/format, image/height,
+            image/width, image/channels, and with labels image/class/label and image/class/text.
+            "webdataset" writes KEY.png, and with labels KEY.cls (the number) and KEY.json.
+        check: called before `out` is replaced; raises if what is there must stay.
     Raises:
         ResourceError: disk full, no permission.
     """
-    _write(dataset, out, progress, shard_bytes, check, ".tfrecord", _record)
-
-
-def write_webdataset(
-    dataset: ImageSet, out: Path, progress: Progress, shard_bytes: int = SHARD_BYTES, check: Check = lambda: None
-) -> None:
-    """Writes `out`/pictures-00000.tar and so on: KEY.png, and with labels KEY.cls (the number) and KEY.json.
-
-    Replaces `out` only once everything is written.
-
-    Raises:
-        ResourceError: disk full, no permission.
-    """
-    _write(dataset, out, progress, shard_bytes, check, ".tar", _sample)
-
-
-Entry = Callable[[ImageSet, int, bytes, int | None], bytes]
-
-
-def _write(
-    dataset: ImageSet, out: Path, progress: Progress, shard_bytes: int, check: Check, suffix: str, entry: Entry
-) -> None:
-    end = b"\0" * 1024 if suffix == ".tar" else b""
+    suffix, entry, end = WRITTEN_FORMATS[kind]
     with atomic.new_folder(out, exist_ok=True) as folder:
         shard, number = bytearray(), 0
-        for row, png, label in _rows(dataset):
-            data = entry(dataset, row, png, label)
+        for row in range(dataset.count):
+            image, label = dataset.images(np.array([row]))[0], dataset.labels(np.array([row]))
+            buffer = io.BytesIO()
+            Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
+            data = entry(dataset, row, buffer.getvalue(), None if label is None else int(label[0]))
             if shard and len(shard) + len(data) > shard_bytes:
                 atomic.write_bytes(folder / f"pictures-{number:05d}{suffix}", bytes(shard) + end)
                 shard, number = bytearray(), number + 1
@@ -69,15 +53,6 @@ def _write(
             progress(row + 1, dataset.count)
         atomic.write_bytes(folder / f"pictures-{number:05d}{suffix}", bytes(shard) + end)
         check()
-
-
-def _rows(dataset: ImageSet) -> Iterator[tuple[int, bytes, int | None]]:
-    """Yields (row, image as PNG, label)."""
-    for row in range(dataset.count):
-        image, label = dataset.images(np.array([row]))[0], dataset.labels(np.array([row]))
-        buffer = io.BytesIO()
-        Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
-        yield row, buffer.getvalue(), None if label is None else int(label[0])
 
 
 def _record(dataset: ImageSet, row: int, png: bytes, label: int | None) -> bytes:
@@ -105,3 +80,7 @@ def _sample(dataset: ImageSet, row: int, png: bytes, label: int | None) -> bytes
         info.size = len(data)
         parts += [info.tobuf(tarfile.USTAR_FORMAT), data, b"\0" * (-len(data) % tarfile.BLOCKSIZE)]
     return b"".join(parts)
+
+
+WRITTEN_FORMATS = {"tfrecord": (".tfrecord", _record, b""), "webdataset": (".tar", _sample, bytes(1024))}
+"""Suffix of the files, function that encodes an image, and end of each file."""

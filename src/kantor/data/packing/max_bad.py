@@ -1,4 +1,4 @@
-"""Raises if too many images of a source cannot be used."""
+"""The limit on unreadable images, --max-bad."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _FEW_BAD = 3
 
 
 def require_usable(journal: Journal, source: Source, config: DataConfig, total: int) -> None:
-    """Raises DataError if already too many of `total` images are unusable."""
-    if not exceeds(journal.bad, total, config.max_bad):
-        return
+    """Raises DataError if none of `total` images can be used, or already too many cannot."""
     seen = journal.rows + journal.bad
-    if journal.rows == 0:
-        raise none_usable(journal, source, "its" if seen == total else f"the first {seen}")
-    raise too_many_unusable(source.path, journal.bad, seen, config.max_bad, _first_bad(journal), all_seen=seen == total)
+    too_many = exceeds(journal.bad, total, config.max_bad)
+    if journal.rows == 0 and (too_many or seen == total):
+        raise _none_usable(journal, source, "its" if seen == total else f"the first {seen}")
+    if too_many:
+        raise too_many_bad(source.path, journal.bad, seen, config.max_bad, _first_bad(journal), all_seen=seen == total)
 
 
 def exceeds(bad: int, total: int, max_bad: float) -> bool:
@@ -33,7 +33,7 @@ def exceeds(bad: int, total: int, max_bad: float) -> bool:
     return bad > max(max_bad * total, few)
 
 
-def too_many_unusable(
+def too_many_bad(
     path: str, bad: int, seen: int, max_bad: float, examples: str = "", all_seen: bool = True
 ) -> DataError:
     """Returns the error for `bad` of `seen` images. all_seen: there are no more images."""
@@ -47,21 +47,19 @@ def too_many_unusable(
     return DataError(path, what, remedy)
 
 
-def none_usable(journal: Journal, source: Source, whose: str) -> DataError:
-    """Returns the error if there is not a single row; names a common reason once, with its remedy."""
+def _none_usable(journal: Journal, source: Source, whose: str) -> DataError:
+    """Names a common reason once, with its remedy."""
     if not journal.bad:
-        examples = _named(journal.first_strange)
-        return DataError(source.path, f"none of its files is an image: {examples}, ...", "name a folder of images")
+        what = f"none of its files is an image: {_named(journal.first_strange)}, ..."
+        return DataError(source.path, what, "name a folder of images")
+    what = f"none of {whose} images can be used: "
     reasons = [rejected_in(entry).reason for entry in journal.first_bad]
-    different = {re.sub(r"\d+", "0", str(reason)) for reason in reasons}
-    fix = "fix or replace them"
-    if len(different) > 1 or journal.bad == 1:
-        return DataError(source.path, f"none of {whose} images can be used: {_first_bad(journal)}", fix)
     kind, detail, remedy = reasons[0]
-    what = f"none of {whose} images can be used: {detail}"
+    if journal.bad == 1 or len({re.sub(r"\d+", "0", str(reason)) for reason in reasons}) > 1:
+        return DataError(source.path, what + _first_bad(journal), "fix or replace them")
     if kind == "crop":
-        return DataError(source.path, what, "use a smaller --crop, or --crop 0 for none")
-    return DataError(source.path, what, f"{remedy}, all of them" if remedy else fix)
+        return DataError(source.path, what + detail, "use a smaller --crop, or --crop 0 for none")
+    return DataError(source.path, what + detail, f"{remedy}, all of them" if remedy else "fix or replace them")
 
 
 def _first_bad(journal: Journal) -> str:

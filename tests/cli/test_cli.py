@@ -112,7 +112,7 @@ def test_a_messy_folder_trains(kantor: Any, tmp_path: Path) -> None:
     assert "\x1b" not in out
     usable = names["good"] | names["odd"]
     assert f"packed {len(usable)} images, 16x16 RGB" in out
-    rejected = re.search(r"skipped (\d+) files, listed with the reason in rejected.jsonl in the run directory", out)
+    rejected = re.search(r"rejected (\d+) files, listed with the reason in rejected.jsonl in the run directory", out)
     assert rejected
     lines = [json.loads(line) for line in next(Path("runs").glob("*/rejected.jsonl")).read_text("utf-8").splitlines()]
     assert len(lines) == int(rejected[1])

@@ -96,7 +96,7 @@ class DataConfig(Section):
     dequantise: bool = False
     """Add U(0, 1/128) to each value in [-1, 1]: 256 levels become a continuous range."""
     min_size: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Shortest side of an image, in pixels; smaller images are skipped."""
+    """Shortest side of an image, in pixels; smaller images are rejected."""
     max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(fraction)] = 0.01
     """Fraction of unreadable images above which packing stops with an error."""
     glyphs: GlyphsConfig = GlyphsConfig()

@@ -22,17 +22,11 @@ _LONGEST = 300  # characters: details can quote foreign names and messages
 
 
 class Reason(NamedTuple):
-    """Why an image is rejected; str() is the sentence.
-
-    Attributes:
-        kind: what the program decides by.
-        detail: what is wrong, a few plain words ("truncated at byte 8112").
-        remedy: what to do, starting with a verb; "" if there is nothing to say.
-    """
+    """Why an image is rejected; str() is the sentence."""
 
     kind: Kind
-    detail: str
-    remedy: str = ""
+    detail: str  # what is wrong, a few plain words ("truncated at byte 8112")
+    remedy: str = ""  # what to do, starting with a verb; "" if there is nothing to say
 
     def __str__(self) -> str:
         return f"{self.detail}; {self.remedy}" if self.remedy else self.detail

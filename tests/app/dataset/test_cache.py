@@ -170,4 +170,4 @@ def test_what_is_allowed_counts_for_a_set_packed_earlier_too(
     assert exit_of(*words) == 3
     assert "5 of 40 images cannot be used, more than the 1% allowed; fix" in capsys.readouterr().err
     assert exit_of(*words, "--max-bad", "12.5%") == 0
-    assert "packed earlier; 5 files skipped then" in capsys.readouterr().out
+    assert "packed earlier; 5 files rejected then" in capsys.readouterr().out

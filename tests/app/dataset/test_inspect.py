@@ -128,7 +128,7 @@ def test_what_was_left_out_is_told_and_kept_with_the_run(
     small = ["--set", "generator.width=4", "--set", "critic.width=4", "--device", "cpu"]
     assert exit_of("train", folder, *words, *small) == 0
     out = capsys.readouterr().out
-    assert "skipped 2 files" in out
+    assert "rejected 2 files" in out
     assert "  a/notes.txt: not an image (.txt)\n" in out
     (kept,) = (tmp_path / "r").glob("*/rejected.jsonl")
     assert {json.loads(line)["name"] for line in kept.read_text().splitlines()} == {"a/notes.txt", "b/broken.png"}

@@ -1,4 +1,4 @@
-"""Reading a packed set: values, and every kind of damage is named."""
+"""Reading a packed dataset: values, and every kind of damage is named."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_missing_cut_and_grown_files(copy: Path, name: str) -> None:
 
 def test_what_is_no_packed_set(copy: Path, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing", copy / "rejected.jsonl"):
-        with pytest.raises(DataError, match="is not a packed set"):
+        with pytest.raises(DataError, match="is not a packed dataset"):
             Store.open(path)
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["kantor_pack"] = 2

@@ -37,13 +37,7 @@ def no_notes(_line: str) -> None:
 
 @dataclass(frozen=True)
 class DatasetCache:
-    """Where datasets are packed, and who receives the messages.
-
-    Attributes:
-        folder: the cache folder: see `cache_folder`.
-        progress: called while packing.
-        note: called with a line for the user.
-    """
+    """Where datasets are packed (see `cache_folder`), and who receives progress and lines for the user."""
 
     folder: Path
     progress: Progress = silent
@@ -82,14 +76,12 @@ def limit_bytes() -> int:
 
 
 def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
-    """Removes what was used longest ago until `needed_bytes` more fit below the limit.
+    """Removes what was used longest ago, but not within the last hour, until `needed_bytes` more fit below the limit.
 
-    Removes only packed datasets, images that came from memory, features, and what an interrupted attempt left; nothing
-    used within the last hour. A run that reads a removed dataset continues where the system allows that; elsewhere the
-    dataset stays.
+    Removes only packed datasets, images that came from memory, features, and what an interrupted attempt left. A run
+    that reads a removed dataset continues where the system allows that; elsewhere the dataset stays.
 
     Args:
-        packs: the folder of packed datasets.
         keep: never removed: the dataset about to be packed.
     Returns:
         A line for the user if something was removed.
@@ -107,29 +99,23 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
         if total - freed + needed_bytes <= limit or time.time() - _used_s(path) < _RECENT_S:
             break
         with contextlib.suppress(OSError, BusyError):
-            _remove(path)
+            if path.is_file():
+                path.unlink()
+            else:
+                with locked(path):
+                    atomic.remove_folder(path)
         if not path.exists():
             freed, removed = freed + sizes[path], removed + 1
     if not removed:
         return []
-    noun = "dataset" if removed == 1 else "datasets"
-    return [
-        f"removed {removed} {noun} ({freed / 1e9:.1f} GB) from the cache, to stay below {LIMIT} = {limit / 1e9:.3g} GB"
-    ]
+    what = f"removed {removed} {'dataset' if removed == 1 else 'datasets'} ({freed / 1e9:.1f} GB) from the cache"
+    return [f"{what}, to stay below {LIMIT} = {limit / 1e9:.3g} GB"]
 
 
 def mark_used(path: Path) -> None:
     """Marks a dataset or file as in use, so that it is removed last."""
     with contextlib.suppress(OSError):
         os.utime(path / layout.MANIFEST if path.is_dir() else path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_file():
-        path.unlink()
-        return
-    with locked(path):
-        atomic.remove_folder(path)
 
 
 def wait_while_busy(make: Callable[[], T], note: Note, pause_s: float = 1.0) -> T:

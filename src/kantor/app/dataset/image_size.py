@@ -34,11 +34,10 @@ def condition_channels(config: Config) -> int:
 
 def fill_from_images(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[Decision]]:
     """Fills those of size and channels that `reasons` name."""
-    values = {"size": size_text(spec), "channels": CHANNELS[spec.channels]}
     decisions = Decisions(config)
-    for name, reason in reasons.items():
-        if name in values:
-            decisions.set(f"data.{name}", values[name], reason)
+    for name, value in (("size", size_text(spec)), ("channels", CHANNELS[spec.channels])):
+        if name in reasons:
+            decisions.set(f"data.{name}", value, reasons[name])
     return decisions.config, decisions.entries
 
 
@@ -49,8 +48,7 @@ def fill_from_packed(config: Config, images: ImageSet) -> tuple[Config, list[Dec
         ConfigError: the user asks for another size or other channels.
     """
     data, size, channels = config.data, size_text(images.spec), CHANNELS[images.spec.channels]
-    packed = {"channels": channels, "size" if data.pack_size == "auto" else "pack_size": size}
-    for name, value in packed.items():
+    for name, value in (("channels", channels), ("size" if data.pack_size == "auto" else "pack_size", size)):
         asked = getattr(data, name)
         if asked not in ("auto", value):
             flag = "--size" if name == "pack_size" else f"--{name}"

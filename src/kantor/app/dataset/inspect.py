@@ -9,24 +9,23 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kantor import atomic
+from kantor.app.dataset.image_size import CHANNELS
 from kantor.app.output_paths import require_free, target
-from kantor.config.data import DataConfig
 from kantor.config.io import resolve
 from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import pack
-from kantor.data.packing.pool import Pool, worker_count
-from kantor.data.packing.scan import Listing, require_images, scan
+from kantor.data.packing.pool import Header, Pool, worker_count
+from kantor.data.packing.scan import require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_near_constant
-from kantor.data.sources import GLYPHS, Item, Source
+from kantor.data.sources import GLYPHS, Item
 from kantor.disk_errors import resource_errors
 from kantor.progress import Progress
 from kantor.report.dataset_figure import figure_png
@@ -41,23 +40,14 @@ _THUMBNAIL_NOTES = ("enlarged", "grey to RGB", "shrunk")  # conversions to thumb
 _SIZES = (32, 48, 64, 96, 128, 192, 256, 512)
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What inspecting a dataset found.
+class Findings(NamedTuple):
+    """What inspecting a dataset found."""
 
-    Attributes:
-        public: what inspect.json says.
-        sizes: (height, width) of each image.
-        rejected: lines of rejected.jsonl.
-        copies: rows of images whose bytes occur more than once, equal ones together.
-        near_constant: rows of images of nearly one colour.
-    """
-
-    public: dict[str, Any]
-    sizes: list[tuple[int, int]]
-    rejected: list[dict[str, Any]]
-    copies: list[int]
-    near_constant: list[int]
+    public: dict[str, Any]  # in inspect.json
+    sizes: list[tuple[int, int]]  # (height, width) of each image
+    rejected: list[dict[str, Any]]  # lines of rejected.jsonl
+    copies: list[int]  # rows of images whose bytes occur more than once, equal ones together
+    near_constant: list[int]  # rows of images of nearly one colour
 
 
 def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
@@ -80,13 +70,20 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     try:
         if not built_in and is_packed(path) and not config.stack:
             store = Store.open(path)
-            kind = {1: "gray", 3: "rgb"}.get(store.spec.channels, "rgba")
-            probed = [(store.spec.height, store.spec.width, kind)] * store.count
+            probed = [(store.spec.height, store.spec.width, CHANNELS[store.spec.channels])] * store.count
         else:
             source = open_images(config)
             listing = scan(source, config)
-            probed = _probe(source, config, listing)
-            store = _thumbnails(source, config, listing, Path(temporary) / "thumbnails", progress)
+            require_images(source, listing)
+            items = [entry for entry in source.items() if isinstance(entry, Item)][: config.limit or None]
+            with Pool(source, None, worker_count(len(items))) as pool:
+                probed = pool.probe(items)
+            as_they_are = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
+            thumbnails = Path(temporary) / "thumbnails"
+            pack(
+                source, config.model_copy(update=as_they_are), THUMBNAIL, thumbnails, progress=progress, listing=listing
+            )
+            store = Store.open(thumbnails)
         findings = _findings(store, probed)
         with atomic.new_folder(out, exist_ok=True) as folder:
             _write(folder, store, findings)
@@ -96,23 +93,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     return [*_summary(findings.public), f"written to {out_text}: {', '.join(sorted(p.name for p in out.iterdir()))}"]
 
 
-def _probe(source: Source, config: DataConfig, listing: Listing) -> list[tuple[int, int, str]]:
-    """Reads (height, width, kind) of every image that can be opened."""
-    require_images(source, listing)
-    items = [entry for entry in source.items() if isinstance(entry, Item)]
-    items = items[: config.limit] if config.limit else items
-    with Pool(source, None, worker_count(len(items))) as pool:
-        return pool.probe(items)
-
-
-def _thumbnails(source: Source, config: DataConfig, listing: Listing, out: Path, progress: Progress) -> Store:
-    """Packs a small version of every image."""
-    config = config.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"})
-    pack(source, config, THUMBNAIL, out, progress=progress, listing=listing)
-    return Store.open(out)
-
-
-def _findings(store: Store, probed: list[tuple[int, int, str]]) -> Findings:
+def _findings(store: Store, probed: list[Header]) -> Findings:
     sizes = [(height, width) for height, width, _ in probed]
     labels = store.labels(np.arange(store.count))
     per_class: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
@@ -163,24 +144,22 @@ def _summary(public: dict[str, Any]) -> list[str]:
         f"{public['pictures']:,} images can be used",
         f"image headers: {kinds}; shorter side {side['least']} to {side['most']} pixels, median {side['median']}",
     ]
-    if public["classes"]:
-        counts = public["classes"]
+    if counts := public["classes"]:
         least, most = min(counts.values()), max(counts.values())
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         lines.append(f"{len(counts)} classes of {each} images")
     lines += [f"{n:,} x {conversion}" for conversion, n in public["conversions"].items()]
-    if public["rejected"]:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in list(public["rejected_because"].items())[:3])
-        more = ", ..." if len(public["rejected_because"]) > 3 else ""
-        lines.append(f"{public['rejected']:,} files skipped: {reasons}{more}")
+    if reasons_count := public["rejected_because"]:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in list(reasons_count.items())[:3])
+        more = ", ..." if len(reasons_count) > 3 else ""
+        lines.append(f"{public['rejected']:,} files rejected: {reasons}{more}")
     if public["duplicates"]:
         extra = sum(len(names) - 1 for names in public["duplicates"])
         first = " = ".join(public["duplicates"][0][:2])
         lines.append(f"exact copies of other images: {extra:,}, see duplicates.png; first: {first}")
     if names := public["near_constant"]:
         lines.append(f"images of nearly one colour: {len(names):,}, see near-constant.png; first: {names[0]}")
-    sizes = [size for size in _SIZES if size <= side["median"]]
-    if sizes:
+    if sizes := [size for size in _SIZES if size <= side["median"]]:
         lines.append(f"with --size {sizes[-1]} or less, at most half of the images are enlarged; start small")
     return lines
 

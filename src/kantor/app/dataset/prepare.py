@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,11 +83,7 @@ def _is_ready(config: Config) -> bool:
 
 
 def _trained_on(store: Store, config: Config, note: Note) -> ImageSet:
-    """Applies data.limit and data.holdout.
-
-    Raises:
-        DataError: fewer than two images are left. Notes if they are few.
-    """
+    """Applies data.limit and data.holdout. Raises DataError if fewer than two images are left; notes if few are."""
     images: ImageSet = store
     data = config.data
     if 0 < data.limit < store.count:  # packed earlier by the user; what is packed for this run is limited already
@@ -100,10 +97,8 @@ def _trained_on(store: Store, config: Config, note: Note) -> ImageSet:
     if images.count < 2:
         raise DataError(data.source, "one image is not enough to train on", "add more images")
     if images.count < config.train.batch:
-        note(
-            f"{data.source} has {images.count} images, fewer than the batch of {config.train.batch}: each batch "
-            "shows some of them more than once; expect little variety"
-        )
+        too_few = f"{data.source} has {images.count} images, fewer than the batch of {config.train.batch}"
+        note(f"{too_few}: each batch shows some of them more than once; expect little variety")
     elif images.count < _FEW:
         remedy = "" if data.mirror else " (--mirror doubles them)"
         note(f"{images.count} images are few: after some hundred epochs expect copies of them{remedy}")
@@ -139,18 +134,11 @@ def _conditions(config: Config, side: int, cache: DatasetCache) -> ImageSet:
 # --- packing into the cache ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class PackPlan:
-    """What is to be packed.
-
-    Attributes:
-        config: with size and channels filled, as listed in `filled`.
-        spec: of the packed images.
-        listing: of the source.
-    """
+class PackPlan(NamedTuple):
+    """What is to be packed; the size and channels of `config` are filled, as listed in `filled`."""
 
     config: Config
-    spec: ImageSpec
+    spec: ImageSpec  # of the packed images
     source: Source
     listing: Listing
     filled: list[Decision]
@@ -191,19 +179,17 @@ def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
     Raises:
         BusyError: another process packs it.
     """
-    data, source, listing = plan.config.data, plan.source, plan.listing
-    store = _from_cache(path, cache.note)
-    if store is not None:
-        _check_rejected(store, plan.config, cache.note)
+    data, listing = plan.config.data, plan.listing
+    if (store := _from_cache(path, plan.config, cache.note)) is not None:
         return store
     if path.parent.exists():
         count = min(data.limit or listing.items, listing.items)
         for line in make_room(path.parent, count * math.prod(plan.spec), path):
             cache.note(line)
     try:
-        report = pack(source, data, plan.spec, path, progress=cache.progress, listing=listing)
+        report = pack(plan.source, data, plan.spec, path, progress=cache.progress, listing=listing)
     except ConfigError:
-        if (store := _from_cache(path, cache.note)) is not None:  # another process has just finished it
+        if (store := _from_cache(path, plan.config, cache.note)) is not None:  # another process has just finished it
             return store
         raise
     for line in report_lines(report, "rejected.jsonl in the run directory"):
@@ -211,8 +197,12 @@ def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
     return Store.open(path)
 
 
-def _from_cache(path: Path, note: Note) -> Store | None:
-    """Opens the dataset packed earlier, or returns None. Deletes a damaged one, since it can be packed again."""
+def _from_cache(path: Path, config: Config, note: Note) -> Store | None:
+    """Opens the dataset packed earlier, or returns None. Deletes a damaged one, since it can be packed again.
+
+    Raises:
+        DataError: more images were rejected than --max-bad allows now.
+    """
     if not path.exists():
         return None
     try:
@@ -222,17 +212,9 @@ def _from_cache(path: Path, note: Note) -> Store | None:
         note(f"the packed images in the cache are damaged ({error.what}); packing them again")
         atomic.remove_folder(path)
         return None
-    return store
-
-
-def _check_rejected(store: Store, config: Config, note: Note) -> None:
-    """Notes what was skipped when the dataset was packed, perhaps with another --max-bad.
-
-    Raises:
-        DataError: more than --max-bad allows now.
-    """
     bad, rejected = store.manifest.get("bad", 0), store.manifest.get("rejected", 0)
     if exceeds(bad, store.count + bad, config.data.max_bad):
         raise too_many_bad(config.data.source, bad, store.count + bad, config.data.max_bad)
     if rejected:
-        note(f"packed earlier; {rejected:,} files skipped then, listed in rejected.jsonl in the run directory")
+        note(f"packed earlier; {rejected:,} files rejected then, listed in rejected.jsonl in the run directory")
+    return store

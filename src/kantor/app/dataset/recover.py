@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 from kantor.app.dataset.cache import DatasetCache
@@ -26,13 +25,10 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache) -> Ima
     Raises:
         DataError: the images have changed, or are gone.
     """
-    source = config.data.source
-    if config.data.condition != "none":
-        pairs = _pairs_in_cache(config, expected, cache)
-        if pairs is not None:
-            return pairs
-    elif (copy := copy_in_cache(config, expected, cache)) is not None:
-        return training_set(copy, config.data.holdout)
+    source, paired = config.data.source, config.data.condition != "none"
+    if copies := copies_in_cache(config, expected, cache, paired):
+        parts = [training_set(store, config.data.holdout) for store in copies]
+        return PairedImages(*parts) if paired else parts[0]
     if _is_gone(source) and not source.startswith(PREFIX):
         remedy = "restore them, or name their new place: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the images of the run are no longer there", remedy)
@@ -43,42 +39,32 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache) -> Ima
     return images
 
 
-def copy_in_cache(config: Config, expected: str | None, cache: DatasetCache) -> Store | None:
-    """Returns the packed copy of a run's images if these are gone, else None; also None if there is no copy.
+def copies_in_cache(
+    config: Config, expected: str | None, cache: DatasetCache, paired: bool = False
+) -> tuple[Store, ...]:
+    """Returns the packed copy of a run's images, and if `paired` that of their conditions.
+
+    Returns nothing if the images are still there, or if there is no copy.
 
     Args:
         expected: fingerprint of the images trained on.
     """
     if not _is_gone(config.data.source):
-        return None
-    for store in _packed_sets(cache):
-        with contextlib.suppress(DataError):
-            if store.fingerprint == expected:
-                store.verify()
-                cache.note(f"{config.data.source} is no longer there; using its packed copy in the cache")
-                return store
-    return None
-
-
-def _pairs_in_cache(config: Config, expected: str | None, cache: DatasetCache) -> PairedImages | None:
-    """As `copy_in_cache`, for images and conditions, which are two packed datasets."""
-    if not _is_gone(config.data.source):
-        return None
-    stores = list(_packed_sets(cache))
-    for images, conditions in itertools.product(stores, stores):
-        if paired_fingerprint(images.fingerprint, conditions.fingerprint) == expected:
-            with contextlib.suppress(DataError):
-                images.verify()
-                conditions.verify()
-                cache.note(f"{config.data.source} is no longer there; using its packed copies in the cache")
-                return PairedImages(*(training_set(store, config.data.holdout) for store in (images, conditions)))
-    return None
-
-
-def _packed_sets(cache: DatasetCache) -> Iterator[Store]:
+        return ()
+    stores: list[Store] = []
     for path in sorted(cache.packs.glob("[0-9a-f]*")):
         with contextlib.suppress(DataError):
-            yield Store.open(path)
+            stores.append(Store.open(path))
+    for copies in itertools.product(stores, repeat=2 if paired else 1):
+        fingerprints = [store.fingerprint for store in copies]
+        if (paired_fingerprint(*fingerprints) if paired else fingerprints[0]) == expected:
+            with contextlib.suppress(DataError):
+                for store in copies:
+                    store.verify()
+                noun = "copies" if paired else "copy"
+                cache.note(f"{config.data.source} is no longer there; using its packed {noun} in the cache")
+                return copies
+    return ()
 
 
 def _is_gone(source: str) -> bool:

@@ -13,7 +13,7 @@ from kantor.app import environment
 from kantor.app.dataset.cache import DatasetCache, no_notes
 from kantor.app.dataset.image_size import CHANNELS, size_text, spec_of
 from kantor.app.dataset.prepare import packed_set, plan_pack
-from kantor.app.dataset.recover import copy_in_cache
+from kantor.app.dataset.recover import copies_in_cache
 from kantor.app.evaluation.image_sets import SEED_BLOCK, GeneratedImages, RealImages, choose_images, sample_labels
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.load_model import load_generator
@@ -194,8 +194,8 @@ def _use_packed_size(config: Config) -> Config:
 def _training_data(run: Path, config: Config, cache: DatasetCache) -> Store:
     """The dataset that a run was trained on; its packed copy if the images are gone."""
     expected = environment.read(run / directory.ENVIRONMENT).get("data_fingerprint")
-    if (packed_copy := copy_in_cache(config, expected, cache)) is not None:
-        return packed_copy
+    if copies := copies_in_cache(config, expected, cache):
+        return copies[0]
     store, _, _ = packed_set(config, LARGEST_SIDE, cache)
     if expected is not None and store.fingerprint != expected:
         cache.note(f"{config.data.source} has changed since this run was trained ({store.count:,} images now)")

@@ -6,7 +6,9 @@ can count it. Colour profiles are not applied.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -39,24 +41,16 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
         Undecodable: and no other exception.
     """
     notes: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            if isinstance(data, np.ndarray):
-                array = _checked(data, settings)
-                if array.dtype == np.uint8 and array.shape == settings.spec and _keeps_arrays(settings):
-                    return np.ascontiguousarray(array, dtype=np.uint8), ()
-                image = _from_array(array, notes)
-            else:
-                image = formats.read(data, settings, notes)
-            return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
-        except Undecodable:
-            raise
-        except MemoryError:
-            raise Undecodable("decoder", "needs more memory than there is") from None
-        except Exception as error:  # decoders raise nearly every kind of exception on damaged bytes
-            raise Undecodable(*formats.reason(error, data)) from error
+    with _undecodable_errors(data):
+        if isinstance(data, np.ndarray):
+            array = _checked(data, settings)
+            changed = settings.crop or (settings.pads and settings.pad) or settings.edges != "none"
+            if array.dtype == np.uint8 and array.shape == settings.spec and not changed:
+                return np.ascontiguousarray(array, dtype=np.uint8), ()
+            image = _from_array(array, notes)
+        else:
+            image = formats.read(data, settings, notes)
+        return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
 
 
 def probe(data: bytes | Pixels) -> tuple[int, int, Kind]:
@@ -65,29 +59,33 @@ def probe(data: bytes | Pixels) -> tuple[int, int, Kind]:
     Raises:
         Undecodable: as in `decode`.
     """
-    if isinstance(data, np.ndarray):
-        height, width, channels = _checked(data, None).shape
-        return height, width, {1: "gray", 3: "rgb"}.get(channels, "rgba")  # type: ignore[return-value]
+    with _undecodable_errors(data):
+        if isinstance(data, np.ndarray):
+            height, width, channels = _checked(data, None).shape
+            return height, width, "gray" if channels == 1 else "rgb" if channels == 3 else "rgba"
+        image = formats.open_image(data)
+        width, height = image.size
+        if formats.orientation(image) >= 5 and image.format != "TIFF":  # Pillow swaps a TIFF's sides itself
+            width, height = height, width
+        if formats.has_alpha(image):
+            return height, width, "rgba"
+        return height, width, "gray" if image.mode in ("1", "L", "F", *formats.DEEP) else "rgb"
+
+
+@contextlib.contextmanager
+def _undecodable_errors(data: bytes | Pixels) -> Iterator[None]:
+    """Turns every exception into Undecodable: decoders raise nearly every kind on damaged bytes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = formats.open_image(data)
-            width, height = image.size
-            if formats.orientation(image) >= 5 and image.format != "TIFF":  # Pillow swaps a TIFF's sides itself
-                width, height = height, width
-            if formats.has_alpha(image):
-                return height, width, "rgba"
-            return height, width, "gray" if image.mode in ("1", "L", "F", *formats.DEEP) else "rgb"
+            yield
         except Undecodable:
             raise
+        except MemoryError:
+            raise Undecodable("decoder", "needs more memory than there is") from None
         except Exception as error:
             raise Undecodable(*formats.reason(error, data)) from error
-
-
-def _keeps_arrays(settings: DecodeSettings) -> bool:
-    """Whether an array of the right shape is returned as it is."""
-    return not (settings.crop or (settings.pads and settings.pad) or settings.edges != "none")
 
 
 def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[Any]:
@@ -102,11 +100,11 @@ def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[An
 
 def _not_image(array: NDArray[Any]) -> Reason:
     """Why an array [..., C] is not an image, and how to convert it."""
-    shape = array.shape[:2] if array.shape[2:] == (1,) else array.shape
-    detail = f"an array of shape {shape} and type {array.dtype} is not an image"
-    if not array_hints.channels_first(array.shape) and (array.ndim != 3 or array.shape[2] > 4):
+    shape, turned = array.shape, array_hints.channels_first(array.shape)
+    detail = f"an array of shape {shape[:2] if shape[2:] == (1,) else shape} and type {array.dtype} is not an image"
+    if not turned and (array.ndim != 3 or shape[2] > 4):
         return Reason("content", detail, "give [height, width] or [height, width, 1, 3 or 4 channels] of uint8")
-    x = "x.transpose(1, 2, 0)" if array_hints.channels_first(array.shape) else "x"
+    x = "x.transpose(1, 2, 0)" if turned else "x"
     right_type = array.dtype in (np.uint8, np.uint16)
     return Reason("content", detail, "convert it: " + (x if right_type else array_hints.recipe(array, x)))
 
@@ -126,7 +124,7 @@ def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:
 
 
 def _fitted(image: Image.Image, settings: DecodeSettings, notes: list[str]) -> NDArray[np.uint8]:
-    """The image cropped, in the channels of the spec, padded and resized: uint8 [H, W, C]."""
+    """Crops, converts to the channels of the spec, pads and resizes: uint8 [H, W, C]."""
     formats.check_size(*image.size, None)
     height, width, channels = settings.spec
     if settings.crop:
@@ -138,7 +136,7 @@ def _fitted(image: Image.Image, settings: DecodeSettings, notes: list[str]) -> N
     image = _resized(image, width, height, settings, notes)
     array = np.array(image, dtype=np.uint8).reshape(height, width, channels)
     if channels == 4:
-        array[array[:, :, 3] == 0, :3] = settings.background  # hidden colours would be learnt
+        array[array[:, :, 3] == 0, :3] = settings.background  # else networks would learn hidden colours
     return array if settings.edges == "none" else outlines(array[:, :, 0], settings.edges_sigma)[:, :, None]
 
 
@@ -161,8 +159,8 @@ def _resized(image: Image.Image, width: int, height: int, settings: DecodeSettin
     """The image resized to exactly width x height, antialiased."""
     if image.size == (width, height):
         return image
-    across, down = width / image.width, height / image.height
-    scale = min(across, down) if settings.fit == "contain" else max(across, down)
+    scales = width / image.width, height / image.height
+    scale = min(scales) if settings.fit == "contain" else max(scales)
     if scale > 1:
         notes.append("enlarged")
     if settings.fit == "contain":

@@ -6,6 +6,7 @@ checksums of PNG, plain reasons.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import struct
@@ -22,6 +23,7 @@ from kantor.data.reasons import Reason, Undecodable
 from kantor.errors import printable
 from kantor.types import ImageSpec
 
+# fills the size and crops the rest; pads with the background; distorts; pad with the pixels at the border
 Fit = Literal["cover", "contain", "stretch", "replicate", "mirror"]
 Colour = tuple[int, int, int]
 
@@ -42,33 +44,27 @@ _TURNS = {  # by Exif orientation: makes the image upright
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How images become one size.
+    """How images become one size: the fields of [data] in the configuration; lengths are in pixels."""
 
-    Attributes:
-        spec: height, width and channels of the result.
-        crop: side of the square cropped from the middle first; 0 crops nothing.
-        fit: resize mode. "cover" fills the size and crops the rest, "contain" pads, "stretch" distorts; "replicate"
-            and "mirror" pad with the pixels at the border.
-        background: RGB behind transparent and around padded images.
-        min_size: images with a shorter side are rejected, in pixels.
-        pad: "replicate" and "mirror" pad to at least this side, in pixels, before resizing.
-        edges: "canny" replaces the image by its outlines; the spec then has one channel.
-        edges_sigma: of the Gaussian that blurs the image for them, in pixels of the result.
-    """
-
-    spec: ImageSpec
-    crop: int = 0
-    fit: Fit = "cover"
-    background: Colour = (255, 255, 255)
-    min_size: int = 8
-    pad: int = 0
-    edges: Literal["none", "canny"] = "none"
-    edges_sigma: float = 1.0
+    spec: ImageSpec  # of the result
+    crop: int = 0  # side of the square cropped from the middle first; 0 crops nothing
+    fit: Fit = "cover"  # resize mode
+    background: Colour = (255, 255, 255)  # RGB behind transparent and around padded images
+    min_size: int = 8  # images with a shorter side are rejected
+    pad: int = 0  # "replicate" and "mirror" pad to at least this side before resizing
+    edges: Literal["none", "canny"] = "none"  # "canny" replaces the image by its outlines, in one channel
+    edges_sigma: float = 1.0  # of the Gaussian that blurs the image for them, in pixels of the result
 
     @property
     def pads(self) -> bool:
         """Whether images are padded before they are resized, in their own pixels."""
         return self.fit in ("replicate", "mirror")
+
+
+def rgb(colour: str) -> Colour:
+    """ "#ff8000" as (255, 128, 0)."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue
 
 
 def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
@@ -78,8 +74,9 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
     if image.format == "PNG":
         _check_png(data)
     turn = orientation(image)
-    if _animated(image):
-        notes.append("animated: first frame")
+    with contextlib.suppress(Exception):  # the second frame may be damaged
+        if getattr(image, "is_animated", False):
+            notes.append("animated: first frame")
     if image.format == "JPEG" and not settings.crop and not settings.pads:
         _draft(image, settings, turned=turn >= 5)
     deep = _bits(image, data) == 16
@@ -122,20 +119,18 @@ def _plain(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _from_numbers(values: NDArray[Any], notes: list[str]) -> Image.Image:
     """Grey of 16 bits, 32 bits or fractions: 0-65535 and 0-1 keep their range, others are stretched to their own."""
-    if values.dtype.kind in "ui":
-        if values.min() >= 0 and values.max() <= 65535:
-            notes.append("16-bit")
-            return Image.fromarray(eight_bits(values))
-        notes.append("32-bit stretched")
-    elif not np.isfinite(values).all():
+    whole = values.dtype.kind in "ui"
+    if not np.isfinite(values).all():
         raise Undecodable("content", "holds numbers that are not finite")
     low, high = float(values.min()), float(values.max())
-    if values.dtype.kind == "f":
-        if low >= 0 and high <= 1:
-            notes.append("fractions 0-1")
-            low, high = 0.0, 1.0
-        else:
-            notes.append("fractions stretched")
+    if whole and low >= 0 and high <= 65535:
+        notes.append("16-bit")
+        return Image.fromarray(eight_bits(values))
+    if not whole and low >= 0 and high <= 1:
+        notes.append("fractions 0-1")
+        low, high = 0.0, 1.0
+    else:
+        notes.append("32-bit stretched" if whole else "fractions stretched")
     scaled = (values.astype(np.float64) - low) * (255 / ((high - low) or 1.0))
     return Image.fromarray((scaled + 0.5).astype(np.uint8))
 
@@ -153,13 +148,6 @@ def orientation(image: Image.Image) -> int:
     except Exception:  # damaged Exif says nothing about the pixels
         return 1
     return value if isinstance(value, int) else 1
-
-
-def _animated(image: Image.Image) -> bool:
-    try:
-        return bool(getattr(image, "is_animated", False))
-    except Exception:  # the second frame is damaged; only the first is used
-        return False
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
@@ -183,9 +171,7 @@ def _note_profile(image: Image.Image, notes: list[str]) -> None:
 
 def _draft(image: Image.Image, settings: DecodeSettings, turned: bool) -> None:
     """Lets the JPEG decoder shrink a large image by 2, 4 or 8, never below twice the size of the result."""
-    height, width = settings.spec.height, settings.spec.width
-    if turned:
-        height, width = width, height
+    width, height = settings.spec[:2] if turned else (settings.spec.width, settings.spec.height)
     scale = max(width / image.width, height / image.height)
     image.draft(None, (int(2 * scale * image.width) + 1, int(2 * scale * image.height) + 1))
 
@@ -211,13 +197,11 @@ def eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 def _check_png(data: bytes) -> None:
     """Verifies the checksums of the critical chunks: Pillow ignores those of the pixels."""
     at = 8
-    while at < len(data):
-        if at + 12 > len(data):
-            raise Undecodable("damaged", f"truncated at byte {len(data)}")
+    while at + 12 <= len(data):
         length, name = struct.unpack(">I4s", data[at : at + 8])
         end = at + 12 + length
         if end > len(data):
-            raise Undecodable("damaged", f"truncated at byte {len(data)}")
+            break
         critical = not name[0] & 0x20
         if critical and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             chunk = printable(name.decode("latin-1"))

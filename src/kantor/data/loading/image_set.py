@@ -1,4 +1,4 @@
-"""Images by row: the one type that training and evaluation read from, and two ways to build it from others."""
+"""Images by row: the type that training and evaluation read from, and two ways to build it from others."""
 
 from __future__ import annotations
 
@@ -14,25 +14,15 @@ from kantor.types import Images, ImageSpec
 
 
 class ImageSet(Protocol):
-    """Images by row, with labels and conditions where there are any. `Store`, `Subset` and `PairedImages` are such sets.
+    """Images by row, with labels and conditions if there are any: a `Store`, `Subset` or `PairedImages`."""
 
-    Attributes:
-        path: folder of the packed dataset.
-        spec: size and channels of every image.
-        count: number of images.
-        labelled: whether every image has a label.
-        class_names: name of each label, as text that every file can hold; empty without labels.
-        condition_channels: channels of the conditions; 0 without any.
-        fingerprint: equal for sets with equal images, labels and settings; a subset has that of the whole set.
-    """
-
-    path: Path
+    path: Path  # folder of the packed dataset
     spec: ImageSpec
     count: int
-    labelled: bool
-    class_names: list[str]
-    condition_channels: int
-    fingerprint: str
+    labelled: bool  # whether every image has a label
+    class_names: list[str]  # name of each label, as text that every file can hold; empty without labels
+    condition_channels: int  # 0 without conditions
+    fingerprint: str  # equal for equal images, labels and settings; a subset has that of the whole dataset
 
     def images(self, rows: NDArray[np.int64]) -> Images:
         """Returns uint8 [n, H, W, C] for `rows` [n]."""

@@ -1,4 +1,4 @@
-"""The files of a packed set: names, headers, digests. What `pack` writes and `Store` reads."""
+"""The files of a packed dataset: names, headers, digests. What `pack` writes and `Store` reads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     text = repr(fields).encode("ascii")
     room = HEADER_BYTES - 10 - 1
-    assert len(text) <= room, "the header has outgrown its place"
+    assert len(text) <= room, "the header does not fit"
     return b"\x93NUMPY\x01\x00" + (room + 1).to_bytes(2, "little") + text.ljust(room) + b"\n"
 
 
@@ -56,7 +56,7 @@ def fingerprint(
     class_names: list[str],
     shards: Iterable[tuple[NDArray[np.void], NDArray[np.int64] | None]],
 ) -> str:
-    """SHA-256 over the settings and each row's digests and label: equal for equal sets, however sharded.
+    """SHA-256 over the settings and each row's digests and label: equal for equal datasets, however sharded.
 
     Args:
         settings: those that change pixels.
@@ -72,7 +72,7 @@ def fingerprint(
 
 
 def is_packed(path: Path) -> bool:
-    """Whether `path` is a packed set, damaged ones among them."""
+    """Whether `path` is a packed dataset, perhaps a damaged one."""
     try:
         with (path / MANIFEST).open("rb") as file:
             return b'"kantor_pack"' in file.read(1 << 20)
@@ -81,7 +81,6 @@ def is_packed(path: Path) -> bool:
 
 
 def duplicates(indices: list[NDArray[np.void]]) -> int:
-    """Rows whose source is the same as an earlier one, by 64 bits of its SHA-256."""
-    words = [np.ascontiguousarray(index["sha256"]).view("<u8").reshape(-1, 4)[:, 0] for index in indices]
-    every = np.concatenate(words)
-    return len(every) - len(np.unique(every))
+    """Number of rows whose source is the same as an earlier one, by 64 bits of its SHA-256."""
+    words = np.concatenate([np.ascontiguousarray(index["sha256"]).view("<u8")[::4] for index in indices])
+    return len(words) - len(np.unique(words))

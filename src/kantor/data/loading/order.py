@@ -1,4 +1,4 @@
-"""The order of data: which image comes at which position of a run's endless stream."""
+"""The order of data: which image comes at which position of a run's stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from kantor.random import derive, permute
 
 
 class Order:
-    """A random order of a set's rows, epoch after epoch; each epoch has every row once.
+    """A random order of a dataset's rows, epoch after epoch; each epoch has every row once.
 
     A pure function of (seed, epoch, index): nothing is stored, so a run can resume at any position at once.
 
     Args:
-        count: rows of the set, at least 1.
+        count: rows of the dataset, at least 1.
         seed: chooses the order.
     """
 

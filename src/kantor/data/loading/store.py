@@ -1,4 +1,4 @@
-"""Reads a packed set: images and labels by row, from files mapped into memory."""
+"""Reads a packed dataset: images and labels by row, from files mapped into memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,9 @@ _AGAIN = "pack it again"
 
 
 class Store:
-    """A packed set. Open it with `Store.open`.
+    """An `ImageSet` in the files of a packed dataset. Open it with `Store.open`.
 
     Attributes:
-        count: images.
-        class_names: name of each label, as text that every file can hold; empty where the set has no labels.
-        fingerprint: equal for sets with equal images, labels and settings.
         shard_sizes: rows of each shard.
         manifest: everything that manifest.json says.
     """
@@ -47,18 +44,19 @@ class Store:
         self.labelled: bool = manifest["labelled"]
         self._settings: dict[str, Any] = manifest["settings"]
         self._ends = np.cumsum(self.shard_sizes)
-        self._images = [self._map(n, "images", np.dtype(np.uint8), self.spec) for n in self._numbers()]
-        self._index = [self._map(n, "index", INDEX) for n in self._numbers()]
+        numbers = range(len(self.shard_sizes))
+        self._images = [self._map(n, "images", np.dtype(np.uint8), self.spec) for n in numbers]
+        self._index = [self._map(n, "index", INDEX) for n in numbers]
         self._labels: NDArray[np.int64] | None = None
         if self.labelled:
-            self._labels = np.concatenate([self._map(n, "labels", LABELS) for n in self._numbers()])
+            self._labels = np.concatenate([self._map(n, "labels", LABELS) for n in numbers])
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
-        """Opens the packed set in folder `path`. Checks sizes and shapes, not every byte: see `verify`.
+        """Opens the packed dataset in folder `path`. Checks sizes and shapes, not every byte: see `verify`.
 
         Raises:
-            DataError: no packed set, of a newer version, or damaged; names the file.
+            DataError: not a packed dataset, of a newer version, or damaged; names the file.
         """
         path = Path(path)
         manifest = _read_manifest(path)
@@ -70,15 +68,8 @@ class Store:
             raise DataError(path / layout.MANIFEST, "is damaged (its counts disagree)", _AGAIN)
         return store
 
-    def __len__(self) -> int:
-        return self.count
-
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8 [n, H, W, C] of `rows` [n].
-
-        Raises:
-            IndexError: a row is not in 0 .. count.
-        """
+        """Returns uint8 [n, H, W, C] for `rows` [n]. Raises IndexError if one is not in 0 .. count."""
         if len(self._images) == 1:
             return np.asarray(self._images[0][self._checked(rows)])
         out = np.empty((len(rows), *self.spec), np.uint8)
@@ -89,18 +80,18 @@ class Store:
         return out
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """int64 [n] of `rows` [n], or None where the set has no labels."""
+        """Returns int64 [n] for `rows` [n], or None without labels."""
         return None if self._labels is None else self._labels[self._checked(rows)]
 
     def conditions(self, rows: NDArray[np.int64]) -> None:
         """A packed dataset has no conditions: see `PairedImages`."""
 
     def whole(self) -> NDArray[np.uint8]:
-        """uint8 [count, H, W, C]: all images, in new memory."""
+        """Returns all images in new memory: uint8 [count, H, W, C]."""
         return np.concatenate(self._images)
 
     def digests(self) -> NDArray[np.uint8]:
-        """uint8 [count, 32]: the SHA-256 of each row's source."""
+        """Returns uint8 [count, 32]: the SHA-256 of each image's source."""
         index = np.concatenate(self._index)
         return np.ascontiguousarray(index["sha256"]).view(np.uint8).reshape(-1, 32)
 
@@ -111,30 +102,27 @@ class Store:
             DataError: names the file, and the image at fault.
         """
         labels = [None] * len(self._index) if self._labels is None else np.split(self._labels, self._ends[:-1])
-        found = layout.fingerprint(self.spec, self._settings, self._names, zip(self._index, labels, strict=True))
-        if found != self.fingerprint:
+        shards = zip(self._index, labels, strict=True)
+        if layout.fingerprint(self.spec, self._settings, self._names, shards) != self.fingerprint:
             files = "index-*.npy or labels-*.npy" if self.labelled else "index-*.npy"
             raise DataError(self.path, f"is damaged ({files})", _AGAIN)
         rows = np.arange(self.count)
         if self.count * np.prod(self.spec) > limit_bytes:
             rows = np.sort(permute(np.arange(min(_SAMPLE, self.count)), self.count, seed=0))
-        shards = np.searchsorted(self._ends, rows, side="right")
-        for row, number in zip(rows.tolist(), shards.tolist(), strict=True):
+        numbers = np.searchsorted(self._ends, rows, side="right")
+        for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
             inside = row - int(self._ends[number]) + self.shard_sizes[number]
             if zlib.crc32(self._images[number][inside].data) != self._index[number][inside]["crc32"]:
                 file = self.path / shard_file("images", number)
                 raise DataError(file, f"image {inside} is damaged", _AGAIN)
 
-    def _numbers(self) -> range:
-        return range(len(self.shard_sizes))
-
     def _checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.count):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of a set with {self.count} images")
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of a dataset with {self.count} images")
         return rows
 
     def _map(self, number: int, kind: str, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> NDArray[Any]:
-        """One file, read-only, after checks of its length and header."""
+        """Maps one file, read-only, after checks of its length and header."""
         path, shape = self.path / shard_file(kind, number), (self.shard_sizes[number], *shape)
         try:
             size = path.stat().st_size
@@ -144,23 +132,25 @@ class Store:
             raise DataError(path, "is missing", _AGAIN) from None
         except OSError as error:
             raise DataError(path, f"cannot be read ({error.strerror})", "check the disk and permissions") from error
-        wanted = layout.file_bytes(dtype, shape)
-        if size != wanted:
-            what = "is cut short" if size < wanted else "is too long"
-            raise DataError(path, f"{what}: {size} bytes, not {wanted}", _AGAIN)
+        expected = layout.file_bytes(dtype, shape)
+        if size != expected:
+            what = "is cut short" if size < expected else "is too long"
+            raise DataError(path, f"{what}: {size} bytes, not {expected}", _AGAIN)
         if header != layout.npy_header(dtype, shape):
             raise DataError(path, "is damaged (its header)", _AGAIN)
         return np.memmap(path, dtype, "r", HEADER_BYTES, shape).view(np.ndarray)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest, of a version that we know, unchanged since it was written."""
+    """Returns the manifest, of a version that we know, unchanged since it was written."""
     file = path / layout.MANIFEST
     try:
         with file.open("rb") as stream:
             data = stream.read(_LARGEST_MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(path, "is not a packed set (it has no manifest.json)", "make one with `kantor pack`") from None
+        raise DataError(
+            path, "is not a packed dataset (it has no manifest.json)", "make one with `kantor pack`"
+        ) from None
     except OSError as error:
         raise DataError(file, f"cannot be read ({error.strerror})", "check the disk and permissions") from error
     try:

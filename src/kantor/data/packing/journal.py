@@ -44,32 +44,19 @@ def rejected_in(entry: list[Any]) -> Rejected:
 
 @dataclass
 class Journal:
-    """The progress of a pack; written as JSON, so that names must stay.
+    """The progress of a pack; written as JSON, so that names must stay."""
 
-    Attributes:
-        key: of the listing and settings.
-        entries: number of entries of the listing that are done.
-        shards: rows of each shard; the last one may be growing.
-        notes: how often each conversion was made.
-        rejected: number of lines in rejected.jsonl.
-        bad: number of those that are images.
-        first_bad: the first ten of these, each a name and the fields of its reason.
-        first_strange: the first three that are not images, likewise.
-        sources_bytes: length of sources.jsonl.
-        rejected_bytes: length of rejected.jsonl.
-    """
-
-    key: str
-    entries: int = 0
-    shards: list[int] = field(default_factory=list)
+    key: str  # of the listing and settings
+    entries: int = 0  # of the listing that are done
+    shards: list[int] = field(default_factory=list)  # rows of each; the last one may be growing
     near_constant: int = 0
-    notes: dict[str, int] = field(default_factory=dict)
-    rejected: int = 0
-    bad: int = 0
-    first_bad: list[list[Any]] = field(default_factory=list)
-    first_strange: list[list[Any]] = field(default_factory=list)
-    sources_bytes: int = 0
-    rejected_bytes: int = 0
+    notes: dict[str, int] = field(default_factory=dict)  # how often each conversion was made
+    rejected: int = 0  # lines in rejected.jsonl
+    bad: int = 0  # those of them that are images
+    first_bad: list[list[Any]] = field(default_factory=list)  # ten of these, each a name and the fields of its reason
+    first_strange: list[list[Any]] = field(default_factory=list)  # three that are not images, likewise
+    sources_bytes: int = 0  # length of sources.jsonl
+    rejected_bytes: int = 0  # length of rejected.jsonl
 
     @property
     def rows(self) -> int:

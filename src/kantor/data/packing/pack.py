@@ -18,8 +18,8 @@ from typing import Any
 
 from kantor.atomic import stranger
 from kantor.config.data import DataConfig
-from kantor.data.decoding.decode import DecodeSettings
 from kantor.data.decoding.edges import require_edges
+from kantor.data.decoding.formats import DecodeSettings, rgb
 from kantor.data.loading import layout
 from kantor.data.packing.journal import COMMIT_S, PartialPack
 from kantor.data.packing.max_bad import require_usable
@@ -35,27 +35,18 @@ from kantor.types import ImageSpec
 
 @dataclass(frozen=True)
 class PackReport:
-    """What was packed.
-
-    Attributes:
-        rejected: number of entries that were rejected, all listed in rejected.jsonl.
-        bad: number of those that are images.
-        notes: how often each conversion was made ("16-bit": 3).
-        duplicates: images with the same bytes as an earlier one.
-        near_constant: images of nearly one colour (no channel has a standard deviation of 2 of 255).
-        resumed_from: images that an interrupted pack had done already.
-    """
+    """What was packed."""
 
     path: Path
     count: int
     spec: ImageSpec
-    rejected: int
-    bad: int
-    notes: dict[str, int]
-    duplicates: int
-    near_constant: int
+    rejected: int  # entries listed in rejected.jsonl
+    bad: int  # those of them that are images
+    notes: dict[str, int]  # how often each conversion was made ("16-bit": 3)
+    duplicates: int  # images with the same bytes as an earlier one
+    near_constant: int  # images of nearly one colour: no channel's standard deviation reaches 2 of 255
     elapsed_s: float
-    resumed_from: int
+    resumed_from: int  # images that an interrupted pack had done already
 
 
 def pack(
@@ -103,8 +94,12 @@ def pack(
         with PartialPack(folder, spec, class_ids, cache_key(source, config, spec, listing), shard_bytes) as partial:
             resumed_from = partial.journal.rows
             _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
-            workers = worker_count(listing.items - resumed_from, workers)
-            with Pool(source, _decode_settings(config, spec), workers, timeout_s) as pool:
+            settings = DecodeSettings(
+                spec=spec,
+                background=rgb(config.background),
+                **{name: getattr(config, name) for name in ("crop", "fit", "min_size", "pad", "edges", "edges_sigma")},
+            )
+            with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
                 _add_missing(partial, pool, source, config, listing, progress, commit_s)
             manifest = _manifest(partial, config, spec, class_ids)
             partial.publish(manifest, out, replace=overwrite)
@@ -112,13 +107,6 @@ def pack(
     notes = manifest["notes"] | notes
     elapsed_s = time.monotonic() - started_s
     return PackReport(out, spec=spec, notes=notes, elapsed_s=elapsed_s, resumed_from=resumed_from, **counts)
-
-
-def _decode_settings(config: DataConfig, spec: ImageSpec) -> DecodeSettings:
-    red, green, blue = bytes.fromhex(config.background[1:])
-    return DecodeSettings(
-        spec, config.crop, config.fit, (red, green, blue), config.min_size, config.pad, config.edges, config.edges_sigma
-    )
 
 
 def _add_missing(

@@ -41,22 +41,14 @@ Header = tuple[int, int, str]  # height, width, kind
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A decoded image.
-
-    Attributes:
-        sha256: of the source's bytes, 32 bytes.
-        crc32: of `pixels`.
-        near_constant: whether it is nearly one colour.
-        notes: the conversions that were made.
-        pixels: uint8 [H, W, C] as bytes.
-    """
+    """A decoded image."""
 
     item: Item
-    sha256: bytes
-    crc32: int
-    near_constant: bool
-    notes: tuple[str, ...]
-    pixels: bytes
+    sha256: bytes  # 32 bytes, of the source's bytes
+    crc32: int  # of `pixels`
+    near_constant: bool  # whether it is nearly one colour
+    notes: tuple[str, ...]  # the conversions that were made
+    pixels: bytes  # uint8 [H, W, C]
 
 
 class WorkerDied(Exception):

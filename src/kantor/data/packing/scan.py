@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from kantor.config.base import parse_size
 from kantor.config.data import DataConfig
 from kantor.data.loading import layout
-from kantor.data.packing.pool import Pool
+from kantor.data.packing.pool import Header, Pool
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.python_object import PREFIX
@@ -28,29 +29,17 @@ _CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
 
 @dataclass
 class Listing:
-    """A summary of what a source lists.
+    """A summary of what a source lists."""
 
-    Attributes:
-        digest: changes when an image is added, removed, renamed or written.
-        items: number of images to decode.
-        bad: number of images that the source itself rejects.
-        first_bad: the first of these.
-        others: number of files of each extension that are not images.
-        labels: the class names.
-        unlabelled: number of images without a class.
-        first_unlabelled: names of the first three of these.
-        sample: at most 128 items, spread evenly.
-    """
-
-    digest: str = ""
-    items: int = 0
-    bad: int = 0
+    digest: str = ""  # changes when an image is added, removed, renamed or written
+    items: int = 0  # number of images to decode
+    bad: int = 0  # number of images that the source itself rejects
     first_bad: Rejected | None = None
-    others: dict[str, int] = field(default_factory=dict)
-    labels: set[str] = field(default_factory=set)
-    unlabelled: int = 0
-    first_unlabelled: list[str] = field(default_factory=list)
-    sample: list[Item] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)  # files of each extension that are not images
+    labels: set[str] = field(default_factory=set)  # the class names
+    unlabelled: int = 0  # number of images without a class
+    first_unlabelled: list[str] = field(default_factory=list)  # names of the first three of these
+    sample: list[Item] = field(default_factory=list)  # at most 128, spread evenly
 
     def class_ids(self, source: Source, config: DataConfig) -> dict[str, int] | None:
         """Returns class name -> label, in the order of the names, or of the numbers if all are numbers.
@@ -58,7 +47,7 @@ class Listing:
         Returns None for no labels: the user wants none, or under "auto" some images lack one.
 
         Raises:
-            DataError: the user wants labels, and some images have none; or there are too many classes.
+            DataError: the user requests labels, and some images have none; or there are too many classes.
         """
         if config.labels == "none" or not self.labels:
             return None
@@ -112,7 +101,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             else:
                 suffix = names.extension(entry.name) or "no extension"
                 if suffix in listing.others or len(listing.others) < 50:
-                    listing.others[suffix] = listing.others.get(suffix, 0) + 1
+                    listing.others[suffix] += 1
             continue
         if not (config.limit and listing.items >= config.limit) and listing.items % step == 0:
             listing.sample.append(entry)
@@ -133,7 +122,7 @@ def require_images(source: Source, listing: Listing) -> None:
     """Raises DataError if there is nothing to decode; names what is there instead."""
     if listing.items:
         return
-    contents = ", ".join(f"{n} {suffix}" for suffix, n in sorted(listing.others.items(), key=lambda x: -x[1])[:5])
+    contents = ", ".join(f"{n} {suffix}" for suffix, n in listing.others.most_common(5))
     if listing.first_bad:
         unusable = f"{listing.bad} unusable images, such as {listing.first_bad.name}: {listing.first_bad.reason}"
         contents = f"{unusable}; {contents}" if contents else unusable
@@ -191,7 +180,7 @@ def choose_spec(
     Raises:
         DataError: there are no images.
     """
-    probed: list[tuple[int, int, str]] = []
+    probed: list[Header] = []
     if "auto" in (config.size, config.channels):
         listing = listing or scan(source, config)
         require_images(source, listing)
@@ -200,9 +189,10 @@ def choose_spec(
         with Pool(source, None, workers=1) as pool:
             probed = pool.probe(items)
     reasons: dict[str, str] = {}
-    height, width = parse_size(config.size) if config.size != "auto" else (0, 0)
     if config.size == "auto":
         height, width, reasons["size"] = _choose_size(source.exact, config.crop, default_side, probed)
+    else:
+        height, width = parse_size(config.size)
     channels = _CHANNELS.get(config.channels, 3)
     if config.channels == "auto" and config.edges != "none":
         channels, reasons["channels"] = 1, "outlines are grey"
@@ -211,7 +201,7 @@ def choose_spec(
     return ImageSpec(height, width, channels), reasons
 
 
-def _choose_size(exact: bool, crop: int, default_side: int, probed: list[tuple[int, int, str]]) -> tuple[int, int, str]:
+def _choose_size(exact: bool, crop: int, default_side: int, probed: list[Header]) -> tuple[int, int, str]:
     if not probed:
         return default_side, default_side, "none of the sampled images can be read"
     height, width, _ = probed[0]
@@ -228,7 +218,7 @@ def _choose_size(exact: bool, crop: int, default_side: int, probed: list[tuple[i
     return default_side, default_side, f"the default; {len(probed)} sampled images have {sides}"
 
 
-def _choose_channels(probed: list[tuple[int, int, str]]) -> tuple[int, str]:
+def _choose_channels(probed: list[Header]) -> tuple[int, str]:
     if not probed:
         return 3, "none of the sampled images can be read"
     kinds = [kind for _, _, kind in probed]

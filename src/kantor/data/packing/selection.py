@@ -1,4 +1,4 @@
-"""Which images are packed: those of a source, stacks of three of them, or some chosen at random."""
+"""Selects the images to pack: all of a source, stacks of three of them, or some at random."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import probe
-from kantor.data.decoding.formats import Colour
+from kantor.data.decoding.formats import Colour, rgb
 from kantor.data.packing.pool import Pool
 from kantor.data.packing.worker import load_here
 from kantor.data.reasons import Reason, Undecodable
@@ -25,32 +25,31 @@ Size = tuple[int, int]
 
 
 def open_images(config: DataConfig) -> Source:
-    """The source that `config` names, stacked and sampled as it says. Raises as `open_source` and `stacked`."""
+    """Opens the source that `config` names, with its images selected. Raises as `open_source` and `stacked`."""
     return selected(open_source(config), config)
 
 
 def selected(source: Source, config: DataConfig) -> Source:
-    """`source` with its images stacked, and some chosen at random, as `config` says."""
+    """Stacks the images of `source`, or chooses some at random, as `config` says."""
     if config.stack:
-        red, green, blue = bytes.fromhex(config.background[1:])
-        source = stacked(source, config.stack, background=(red, green, blue))
+        source = stacked(source, config.stack, background=rgb(config.background))
     if config.choose == "random" and config.limit:
         return RandomSubset(source, config.limit, config.choose_seed)
     return source
 
 
 def stacked(source: Source, count: int, *, seed: int = 0, background: Colour = WHITE) -> Stacked:
-    """`count` images, each made of three of `source`.
+    """Makes `count` images, each of three of `source`.
 
-    Files are probed in a worker process, and decoded when they are loaded, in workers too. Of local sources only
-    arrays are accepted; those that are read in order are kept in memory as grey images.
+    Workers probe files, and decode them when they are loaded. Of local sources only arrays are accepted; those that
+    are read in order are kept in memory as grey images.
 
     Raises:
         DataError: the images are of several sizes, none can be read, or they cannot be read in any order.
     """
     entries = list(source.items())
     items = [entry for entry in entries if isinstance(entry, Item)]
-    if not items:  # whoever lists this source says so
+    if not items:  # packing reports that
         return Stacked(source, entries, count, (0, 0), seed=seed, background=background, note=source.note)
     grey: list[Grey] | None = None
     if isinstance(source, Idx | Packed):
@@ -68,18 +67,18 @@ def stacked(source: Source, count: int, *, seed: int = 0, background: Colour = W
 
 
 def _probed(source: Source, items: Sequence[Item]) -> tuple[Size, bool]:
-    """(height, width) of the images, and whether some have colour, after a look at some of them."""
+    """(height, width) of the images, and whether some have colour, from some of them."""
     count = min(_PROBED, len(items))
     some = [items[i * len(items) // count] for i in range(count)]
     with Pool(source, None, workers=1) as pool:
-        probed = [(item, *header) for item in some for header in pool.probe([item])]
+        probed = [(item, header) for item in some for header in pool.probe([item])]
     if not probed:
         what = f"none of the {count} images looked at can be read"
         raise DataError(source.path, what, "run kantor pack --inspect to see what is wrong with each")
-    first, height, width, _ = probed[0]
-    for item, *size, _ in probed:
-        _require_size(source, first, (height, width), item, (size[0], size[1]))
-    return (height, width), any(kind != "gray" for *_, kind in probed)
+    first, (height, width, _) = probed[0]
+    for item, header in probed:
+        _require_size(source, first, (height, width), item, header[:2])
+    return (height, width), any(kind != "gray" for _, (_, _, kind) in probed)
 
 
 def _read_all(source: Source, items: Sequence[Item], background: Colour) -> tuple[list[Grey], Size, bool]:
@@ -97,7 +96,9 @@ def _read_all(source: Source, items: Sequence[Item], background: Colour) -> tupl
             height, width, kind = probe(data)
             if first is None:
                 first, size = item, (height, width)
-                _require_memory(source, len(items) * height * width)
+                if len(items) * height * width > MAX_GREY_BYTES:
+                    what = "it cannot be read in any order, and its images take more than "
+                    raise DataError(source.path, f"{what}{MAX_GREY_BYTES >> 30} GB of memory", _PACK_FIRST)
             _require_size(source, first, size, item, (height, width))
             grey.append(to_grey(data, size, background))
             coloured = coloured or kind != "gray"
@@ -113,9 +114,3 @@ def _require_size(source: Source, first: Item, size: Size, item: Item, other: Si
     if other != size:
         what = f"{first.name} is {size[0]}x{size[1]} and {item.name} {other[0]}x{other[1]}"
         raise DataError(source.path, f"{what}: only images of one size can be stacked", PACK_TO_ONE_SIZE)
-
-
-def _require_memory(source: Source, needed: int) -> None:
-    if needed > MAX_GREY_BYTES:
-        what = f"it cannot be read in any order, and its images take more than {MAX_GREY_BYTES >> 30} GB of memory"
-        raise DataError(source.path, what, _PACK_FIRST)

@@ -15,7 +15,7 @@ class RandomSubset(Source):
     """`count` images of an inner source, sampled without replacement, in the source's order.
 
     The choice is a function of `seed` and of the number of images. Files that the source itself rejects are not
-    listed; a chosen image that turns out to be unreadable is skipped and not replaced.
+    listed; a chosen image that turns out to be unreadable is rejected and not replaced.
 
     Args:
         count: number of images; all, if there are no more.

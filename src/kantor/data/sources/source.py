@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kantor.data.reasons import Reason
 
-MAX_BYTES = 512 << 20  # of one image; larger ones are skipped
+MAX_BYTES = 512 << 20  # of one image; larger ones are rejected
 Loaded = bytes | NDArray[np.uint8] | NDArray[np.uint16]
 
 
@@ -39,7 +39,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An image that is skipped, and why."""
+    """An image that cannot be used, and why."""
 
     name: str
     reason: Reason

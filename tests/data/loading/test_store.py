@@ -42,7 +42,7 @@ def test_rows(packed: Path) -> None:
     assert labels.dtype == np.int64
     assert labels.tolist() == [i % 3 for i in rows]
     assert (store.whole() == np.stack([image(i) for i in range(50)])).all()
-    assert (store.spec, store.count, store.shard_sizes, len(store)) == (SPEC, 50, [20, 20, 10], 50)
+    assert (store.spec, store.count, store.shard_sizes) == (SPEC, 50, [20, 20, 10])
     assert store.images(rows[:0]).shape == (0, 8, 8, 3)
     assert store.digests().shape == (50, 32)
     store.verify()

@@ -62,7 +62,7 @@ def test_a_sentence_is_the_detail_and_the_remedy() -> None:
         ("a.png", Reason("access", "dangling link"), True),
     ],
 )
-def test_what_counts_as_a_bad_image(name: str, reason: Reason, bad: bool) -> None:
+def test_which_rejected_files_count_as_images(name: str, reason: Reason, bad: bool) -> None:
     assert is_bad(Rejected(name, reason)) == bad
     assert not is_bad(Item(name, 0))
 

@@ -37,7 +37,7 @@ def test_limits(text: str, wanted: int, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("text", ["much", "-3GB", "1e9", "GB", "9" * 40])
-def test_no_limits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_limits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, text)
     with pytest.raises(ConfigError, match="is not a size"):
         cache.limit_bytes()
@@ -53,7 +53,7 @@ def packed(folder: Path, name: str, size: int, age_s: float) -> Path:
     return path
 
 
-def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_used_longest_ago_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, "1000")
     sets = [packed(tmp_path, f"set{i}", 300, 1e6 - 1e5 * i) for i in range(3)]
     (tmp_path / "holiday images").mkdir()
@@ -85,7 +85,7 @@ def test_images_from_memory_count_too(tmp_path: Path, monkeypatch: pytest.Monkey
     assert cache.make_room(tmp_path, 0, tmp_path / "new") == []
 
 
-def test_what_is_new_stays_whatever_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recent_datasets_stay_whatever_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, "1")
     young, partial = packed(tmp_path, "young", 300, 60), packed(tmp_path, ".new.partial", 300, 1e6)
     assert cache.make_room(tmp_path, 300, tmp_path / "new") == []
@@ -93,7 +93,7 @@ def test_what_is_new_stays_whatever_the_limit(tmp_path: Path, monkeypatch: pytes
     assert partial.exists()  # what is about to go on
 
 
-def test_a_set_that_is_being_packed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_being_packed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT, "1")
     path = packed(tmp_path, ".other.partial", 300, 1e6)
     with locked(path):
@@ -103,7 +103,7 @@ def test_a_set_that_is_being_packed_stays(tmp_path: Path, monkeypatch: pytest.Mo
     assert not path.exists()
 
 
-def test_waiting_for_another(tmp_path: Path) -> None:
+def test_waiting_for_another_process(tmp_path: Path) -> None:
     """It says so once, and goes on when the other has ended."""
     lines: list[str] = []
     calls = iter([BusyError("x", "in use by process 7", "wait"), BusyError("x", "in use by process 7", "wait"), "done"])
@@ -129,7 +129,9 @@ def test_two_trainings_at_once_pack_once(tmp_path: Path) -> None:
     assert len(list((tmp_path / "r").iterdir())) == 2
 
 
-def test_a_lock_held_in_this_moment_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_held_lock_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["train", "glyphs", *TINY, "--set", "data.glyphs.count=30", "--images", "8", "--runs", tmp_path / "r"]
     assert exit_of(*words, "--cache", tmp_path / "c") == 0
     (done,) = (tmp_path / "c" / "packs").iterdir()
@@ -145,15 +147,13 @@ def test_a_lock_held_in_this_moment_is_waited_for(tmp_path: Path, capsys: pytest
     thread = threading.Thread(target=hold)
     thread.start()
     assert held.wait(30)
-    threading.Timer(1.5, release.set).start()
+    monkeypatch.setattr(cache.time, "sleep", lambda _pause_s: release.set())
     assert exit_of(*words, "--cache", tmp_path / "c") == 0
     thread.join()
     assert "waiting for another Kantor" in capsys.readouterr().out
 
 
-def test_what_is_allowed_counts_for_a_set_packed_earlier_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_max_bad_applies_to_datasets_packed_earlier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = tmp_path / "pictures"
     images.mkdir()
     for i in range(40):

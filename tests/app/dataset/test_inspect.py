@@ -38,7 +38,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = snapshot(folder)
     out = tmp_path / "new" / "look"
     assert exit_of("pack", folder, "--inspect", "--out", out) == 0
@@ -74,7 +74,7 @@ def test_what_is_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--size 32" in text
 
 
-def test_arrays_and_packed_sets(tmp_path: Path) -> None:
+def test_arrays_and_packed_datasets(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (30, 12, 10), np.uint8))
     assert exit_of("pack", tmp_path / "x.npy", "--inspect", "--out", tmp_path / "a") == 0
     assert exit_of("pack", tmp_path / "x.npy", "--out", tmp_path / "set") == 0
@@ -85,7 +85,9 @@ def test_arrays_and_packed_sets(tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "duplicates.png").exists()
 
 
-def test_nothing_is_replaced_unasked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_replaced_without_overwrite(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "look"
     assert exit_of("pack", folder, "--inspect", "--out", out) == 0
     capsys.readouterr()
@@ -121,7 +123,7 @@ def test_not_inside_the_images(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "lies inside the folder of images" in capsys.readouterr().err
 
 
-def test_what_was_left_out_is_told_and_kept_with_the_run(
+def test_rejected_files_are_reported_and_listed_in_the_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--size", "16", "--batch", "4", "--images", "8", "--runs", tmp_path / "r", "--cache", tmp_path / "c"]

@@ -55,14 +55,14 @@ def test_light_on_dark_and_dark_on_light_are_alike() -> None:
     assert (outlines(np.full((16, 16), 90, np.uint8), 1.0) == 255).all()
 
 
-def test_weak_edges_are_passed_over() -> None:
+def test_weak_edges_are_ignored() -> None:
     """Of a step of d the blurred slope is d / sqrt(2 pi) sigma; Sobel's sum is eight times that: 0.2 for d = 0.063."""
     assert (outlines(disc(inside=110, outside=100), 1.0) == 255).all()
     assert (outlines(disc(inside=125, outside=100), 1.0) == 0).any()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_of_any_image_after_it_is_fitted(channels: int) -> None:
+def test_outlines_are_those_of_the_resized_image(channels: int) -> None:
     grey = np.asarray(Image.fromarray(disc(100, 30)).resize((150, 100)))
     array = np.repeat(grey[:, :, None], channels, 2)
     if channels == 4:
@@ -75,7 +75,7 @@ def test_of_any_image_after_it_is_fitted(channels: int) -> None:
     assert (got[:, :, 0] == outlines(plain[:, :, 0], 1.0)).all() and (got == 0).any()
 
 
-def test_arrays_of_the_right_shape_are_no_exception() -> None:
+def test_arrays_of_the_right_shape_are_outlined_too() -> None:
     got, _ = decode(disc(), settings(64))
     assert set(np.unique(got)) == {0, 255}
     wide, _ = decode(disc(), settings(64, edges_sigma=3.0))
@@ -122,7 +122,7 @@ def test_glyphs_have_outlines(tmp_path: Path) -> None:
     assert lines.class_names == images.class_names
 
 
-def test_a_packed_set_is_outlined_in_step(tmp_path: Path) -> None:
+def test_a_packed_dataset_is_outlined_in_order(tmp_path: Path) -> None:
     images = opened(tmp_path)
     lines = opened(tmp_path, source=str(images.path), edges="canny")
     assert lines.count == 50 and (lines.whole() == opened(tmp_path, edges="canny").whole()).all()
@@ -151,7 +151,7 @@ def test_channels() -> None:
         open_source(stacked)
 
 
-def test_without_the_library_it_is_said_once(
+def test_a_missing_library_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = importlib.util.find_spec

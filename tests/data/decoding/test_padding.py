@@ -162,7 +162,7 @@ def test_small_and_thin_images() -> None:
 
 
 @pytest.mark.parametrize("fit", ["replicate", "mirror"])
-def test_transparent_pixels_have_no_say_in_colours(fit: str) -> None:
+def test_transparent_pixels_do_not_affect_colours(fit: str) -> None:
     array = np.full((20, 40, 4), (200, 40, 10, 255), np.uint8)
     array[:, ::2] = (0, 255, 255, 0)
     image = padded(Image.fromarray(array), settings(40, 40, 4, fit=fit))
@@ -183,7 +183,7 @@ def test_a_large_jpeg_is_padded_in_its_own_pixels() -> None:
     assert (got == wanted).all()
 
 
-def test_what_would_grow_too_large_is_refused() -> None:
+def test_images_that_would_grow_too_large_are_rejected() -> None:
     with pytest.raises(Undecodable, match=r"padded to 9000x9000 pixels it has more than the limit of 64 million"):
         decode(np.zeros((100, 9000), np.uint8), settings(32, 32, 1, fit="replicate"))
 

@@ -59,7 +59,7 @@ def tensor(image: Image.Image, n: int = 1) -> Tensor:
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (96, 48), (40, 71)])
 @pytest.mark.parametrize("degrees", [25.0, -40.0, 90.0])
-def test_turns_are_pillows(width: int, height: int, degrees: float) -> None:
+def test_rotations_equal_those_of_pillow(width: int, height: int, degrees: float) -> None:
     """Counter-clockwise about the centre, in pixels: a circle stays one in an image that is no square."""
     image = arrow(width, height)
     wanted = tensor(image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=30))
@@ -180,7 +180,7 @@ def test_transparency_is_moved_with_the_image() -> None:
     assert not torch.allclose(got[:, 3], images[:, 3], atol=0.1)
 
 
-def test_nothing_asked_for_does_nothing() -> None:
+def test_an_empty_configuration_changes_nothing() -> None:
     rng = generator()
     before, images = rng.get_state(), random(2, 3, 8, 8)
     assert augment(images, AugmentConfig(), rng) is images
@@ -188,7 +188,7 @@ def test_nothing_asked_for_does_nothing() -> None:
     torch.testing.assert_close(warp(images, placed(2)), images, atol=1e-6, rtol=0)
 
 
-def test_images_are_changed_apart_and_settings_too() -> None:
+def test_images_and_settings_are_independent() -> None:
     images = random(1, 3, 16, 16).expand(5, -1, -1, -1)
     got = augment(images, SEED, generator(4))
     assert torch.equal(got, augment(images, SEED, generator(4)))
@@ -210,7 +210,7 @@ def test_a_feed_changes_images_at_their_packed_size() -> None:
 
 
 @pytest.mark.parametrize("more", [{"augment": SEED}, {"dequantise": True}, {"augment": SEED, "dequantise": True}])
-def test_what_a_feed_hands_out_depends_on_seed_and_position_alone(more: dict[str, Any]) -> None:
+def test_batches_depend_only_on_seed_and_position(more: dict[str, Any]) -> None:
     first, again = feed(mirror=True, **more), feed(mirror=True, **more)
     batches = [first.take(4).images for _ in range(3)]
     again.position = 8
@@ -238,7 +238,7 @@ def test_dequantised_levels_become_a_range() -> None:
     assert (got - plain).abs().max() < 1 / 100  # the two conversions show the same image
 
 
-def test_a_run_is_fed_as_its_configuration_says(tmp_path: Any) -> None:
+def test_a_run_augments_as_configured(tmp_path: Any) -> None:
     values = TINY | {"data.glyphs.count": 12, "data.size": "16"}
     changed = {"data.augment.rotation": 20.0, "data.dequantise": True}
     batches = []

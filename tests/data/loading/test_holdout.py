@@ -35,7 +35,7 @@ def numbers(part: Any) -> set[int]:
     return set(part.images(np.arange(part.count))[:, 0, 0, 0].tolist())
 
 
-def test_the_parts_are_the_whole_and_keep_their_sides(tmp_path: Path) -> None:
+def test_splits_are_complete_and_stable(tmp_path: Path) -> None:
     """Other names, another order, more images: each image stays where it was."""
     store = packed(tmp_path / "a", [f"{i:03}.png" for i in range(200)], tmp_path / "pa")
     train, held = split(store, 0.25)
@@ -51,7 +51,7 @@ def test_the_parts_are_the_whole_and_keep_their_sides(tmp_path: Path) -> None:
     np.testing.assert_array_equal(held.digests(), store.digests()[[i for i in range(200) if i in numbers(held)]])
 
 
-def test_copies_are_on_the_same_side(tmp_path: Path) -> None:
+def test_copies_are_in_the_same_split(tmp_path: Path) -> None:
     names = [f"{copy}-{i:03}.png" for copy in "ab" for i in range(60)]
     train, held = split(packed(tmp_path / "a", names, tmp_path / "p"), 0.5)
     assert held.count == 2 * len(numbers(held))
@@ -67,7 +67,7 @@ def test_an_epoch_shows_each_image_that_is_trained_on_once(tmp_path: Path) -> No
     assert sorted(shown) == sorted(numbers(train))
 
 
-def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_with_a_holdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--epochs", "2"]
     assert exit_of(*words, "--set", "data.glyphs.count=100", "--set", "data.holdout=20%") == 0
     out = capsys.readouterr().out
@@ -86,7 +86,9 @@ def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     ("share", "code", "says"),
     [("1", 2, "holdout"), ("-0.1", 2, "holdout"), ("0.999", 3, "add more images"), ("many", 2, "holdout")],
 )
-def test_bad_shares(share: str, code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_fractions(
+    share: str, code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--images", "8"]
     assert exit_of(*words, "--set", "data.glyphs.count=20", "--set", f"data.holdout={share}") == code
     error = capsys.readouterr().err

@@ -66,13 +66,13 @@ def test_neighbouring_epochs_are_not_related() -> None:
     assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < 0.08
 
 
-def test_large_sets_cost_nothing() -> None:
+def test_large_datasets_cost_nothing() -> None:
     rows = Order(10**9, 0).rows(10**12, 64)
     assert len(rows) == 64
     assert rows.min() >= 0
     assert rows.max() < 10**9
 
 
-def test_an_empty_set_is_rejected() -> None:
+def test_an_empty_dataset_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least"):
         Order(0, 0)

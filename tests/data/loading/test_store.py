@@ -81,7 +81,7 @@ def _flip(path: Path, at: int) -> None:
         ("labels-00002.npy", 9, "is damaged (its header)"),
     ],
 )
-def test_a_flipped_bit_is_found(copy: Path, name: str, at: int, message: str) -> None:
+def test_a_flipped_bit_is_detected(copy: Path, name: str, at: int, message: str) -> None:
     _flip(copy / name, at)
     with pytest.raises(DataError) as caught:
         Store.open(copy).verify()
@@ -89,7 +89,7 @@ def test_a_flipped_bit_is_found(copy: Path, name: str, at: int, message: str) ->
     assert "pack it again" in str(caught.value)
 
 
-def test_any_flipped_bit_of_the_manifest_is_found(copy: Path) -> None:
+def test_any_flipped_bit_of_the_manifest_is_detected(copy: Path) -> None:
     file = copy / "manifest.json"
     data = file.read_bytes()
     meaning = json.loads(data)
@@ -116,7 +116,7 @@ def test_missing_cut_and_grown_files(copy: Path, name: str) -> None:
         Store.open(copy)
 
 
-def test_what_is_no_packed_set(copy: Path, tmp_path: Path) -> None:
+def test_folders_that_are_not_packed_datasets(copy: Path, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing", copy / "rejected.jsonl"):
         with pytest.raises(DataError, match="is not a packed dataset"):
             Store.open(path)

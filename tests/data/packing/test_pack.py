@@ -86,7 +86,7 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
         ("bug", "cannot be decoded (KeyError: 'tag')", "decoder"),
     ],
 )
-def test_a_bad_image_is_left_out_and_the_rest_packed(tmp_path: Path, fate: str, reason: str, kind: str) -> None:
+def test_an_unreadable_image_is_rejected_and_the_rest_packed(tmp_path: Path, fate: str, reason: str, kind: str) -> None:
     source = Fake(24, {5: fate, 20: "gone"})
     report = pack(source, DataConfig(max_bad=0.1), SPEC, tmp_path / "set", timeout_s=0.5)
     lines = [json.loads(line) for line in (tmp_path / "set" / "rejected.jsonl").read_text().splitlines()]
@@ -99,7 +99,7 @@ def test_a_bad_image_is_left_out_and_the_rest_packed(tmp_path: Path, fate: str, 
     assert (Store.open(tmp_path / "set").whole() == np.stack([image(i) for i in kept])).all()
 
 
-def test_too_many_bad_images(tmp_path: Path) -> None:
+def test_too_many_unreadable_images(tmp_path: Path) -> None:
     source = Fake(100, dict.fromkeys(range(0, 24, 2), "gone"))
     with pytest.raises(DataError) as caught:
         pack(source, DataConfig(max_bad=0.05), SPEC, tmp_path / "set")
@@ -113,7 +113,7 @@ def test_too_many_bad_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [6, 60])
-def test_one_reason_for_all_is_said_once(tmp_path: Path, count: int) -> None:
+def test_a_reason_common_to_all_images_is_shown_once(tmp_path: Path, count: int) -> None:
     with pytest.raises(DataError) as caught:
         pack(Floats(count), DataConfig(), SPEC, tmp_path / "set")
     whose = "its" if count == 6 else r"the first \d+"
@@ -125,14 +125,14 @@ def test_one_reason_for_all_is_said_once(tmp_path: Path, count: int) -> None:
     )
 
 
-def test_images_of_which_none_can_be_used_for_several_reasons(tmp_path: Path) -> None:
+def test_several_reasons_why_no_image_can_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         pack(Floats(4, {0: "gone", 2: "gone", 3: "gone"}), DataConfig(), SPEC, tmp_path / "set")
     assert "none of its images can be used: 0000.png (no longer there), 0001.png (an array" in str(caught.value)
     assert "--max-bad" not in str(caught.value)
 
 
-def test_an_archive_of_files_that_are_no_images(tmp_path: Path) -> None:
+def test_an_archive_without_images(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for i in range(5):
             archive.writestr(f"data/{i}", b"\x01\x02\x03\x04" * 50)
@@ -147,7 +147,7 @@ def test_an_archive_of_files_that_are_no_images(tmp_path: Path) -> None:
         open_source(DataConfig(source=str(tmp_path / "x.pt")))
 
 
-def test_side_files_do_not_count_as_bad(tmp_path: Path) -> None:
+def test_files_that_are_not_images_do_not_count(tmp_path: Path) -> None:
     source = Fake(10, side_files=("a.txt", "b.csv", "c.txt"))
     report = pack(source, DataConfig(max_bad=0), SPEC, tmp_path / "set")
     assert (report.count, report.rejected, report.bad) == (10, 3, 0)
@@ -157,7 +157,7 @@ def test_side_files_do_not_count_as_bad(tmp_path: Path) -> None:
         pack(Fake(2, {0: "gone", 1: "gone"}), DataConfig(max_bad=1), SPEC, tmp_path / "none")
 
 
-def test_a_readme_without_extension_is_no_bad_image(tmp_path: Path) -> None:
+def test_a_readme_without_extension_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for i in range(9):
         Image.fromarray(image(i)).save(tmp_path / "in" / f"{i}.png")
@@ -204,7 +204,7 @@ def test_cache_key_changes_with_the_listing_and_the_settings(tmp_path: Path) -> 
     assert len({key, *(cache_key(*other) for other in others)}) == 6
 
 
-def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+def test_nothing_is_replaced_without_overwrite(tmp_path: Path) -> None:
     pack(Fake(4), DataConfig(), SPEC, tmp_path / "set")
     with pytest.raises(ConfigError, match="exists already; choose another name, or replace it with --overwrite"):
         pack(Fake(5), DataConfig(), SPEC, tmp_path / "set")
@@ -220,7 +220,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_two_packers_of_one_set(tmp_path: Path) -> None:
+def test_one_process_at_a_time_packs_to_a_folder(tmp_path: Path) -> None:
     with locked(tmp_path / ".set.partial"), pytest.raises(BusyError, match=f"in use by process {os.getpid()}"):
         pack(Fake(4), DataConfig(), SPEC, tmp_path / "set")
     assert pack(Fake(4), DataConfig(), SPEC, tmp_path / "set").count == 4
@@ -240,7 +240,7 @@ print(report.resumed_from)
 """
 
 
-def test_killed_at_any_instant_it_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_a_pack_killed_at_any_instant_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     """kill -9 at growing delays, over and over, until a pack gets through. A script without a main guard, too."""
     shard = 128 + 90 * ROW
 
@@ -291,7 +291,7 @@ def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "set"}
 
 
-def test_killed_while_tidying_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_while_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left after the set has its name is found again by the next packer, whatever was deleted already."""
     for number, name in enumerate(("rmdir", "unlink")):
         out = tmp_path / f"set{number}"
@@ -364,7 +364,7 @@ def test_arrays_of_two_sizes_keep_neither(tmp_path: Path) -> None:
     assert choose_spec(same, DataConfig(), 64)[0] == (12, 10, 1)
 
 
-def test_scan_looks_at_items_spread_evenly() -> None:
+def test_scan_samples_items_evenly() -> None:
     listing = scan(Fake(1000), DataConfig())
     positions = [item.position for item in listing.sample]
     assert listing.items == 1000

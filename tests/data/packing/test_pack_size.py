@@ -1,4 +1,4 @@
-"""Images packed larger than the networks see them: how they are brought down, and what is refused."""
+"""Images packed larger than the networks see them: how they are shrunk, and what is refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_finest_stripes_become_grey() -> None:
     assert (shrink(stripes, 15, 15) == 0.5).all()
 
 
-def test_a_feed_brings_its_images_down() -> None:
+def test_a_feed_shrinks_its_images() -> None:
     small = Feed(InMemory(), 7, CPU, mirror=True, labels=True, spec=ImageSpec(8, 8, 3))
     large = feed(mirror=True, labels=True)
     for n in (4, 9):  # over the end of an epoch
@@ -70,7 +70,7 @@ def test_a_feed_brings_its_images_down() -> None:
         assert got.images.shape == (n, 3, 8, 8) and got.images.dtype == torch.float32
 
 
-def test_the_same_size_changes_not_a_bit() -> None:
+def test_images_of_the_right_size_are_returned_as_they_are() -> None:
     images = to_float(torch.from_numpy(InMemory().pixels))
     assert shrink(images, 16, 16) is images
 
@@ -81,28 +81,28 @@ def opened(cache: Path, **fields: Any) -> tuple[Any, Any]:
     return store, config
 
 
-def test_the_set_is_large_and_the_networks_see_the_size(tmp_path: Path) -> None:
+def test_networks_see_smaller_images_than_are_packed(tmp_path: Path) -> None:
     store, config = opened(tmp_path, size="16", pack_size="32")
     assert store.spec == ImageSpec(32, 32, 3)
-    drawn, _ = opened(tmp_path, size="32")
-    np.testing.assert_array_equal(store.whole(), drawn.whole())  # glyphs are drawn large, not enlarged
+    at_32, _ = opened(tmp_path, size="32")
+    np.testing.assert_array_equal(store.whole(), at_32.whole())  # glyphs are drawn large, not enlarged
     parts = build(config, store, CPU, "float32")
     assert parts.spec == ImageSpec(16, 16, 3)
     assert parts.feed.take(4).images.shape == (4, 3, 16, 16)
-    reals = first_images(store, 9, parts.spec)
-    assert reals.shape == (9, 16, 16, 3)
+    shown = first_images(store, 9, parts.spec)
+    assert shown.shape == (9, 16, 16, 3)
     rows = np.linspace(0, 29, 9).astype(int)
     means = store.images(rows).reshape(9, 16, 2, 16, 2, 3).astype(float).mean((2, 4))
-    assert np.abs(reals - means).max() <= 0.5
+    assert np.abs(shown - means).max() <= 0.5
 
 
-def test_sizes_that_equal_it_share_the_cache(tmp_path: Path) -> None:
+def test_equal_packed_sizes_share_the_cache(tmp_path: Path) -> None:
     assert opened(tmp_path, size="16", pack_size="16")[0].path == opened(tmp_path, size="16")[0].path
     assert opened(tmp_path, size="8", pack_size="16")[0].path == opened(tmp_path, size="16")[0].path
     assert opened(tmp_path, size="16", pack_size="32")[0].path != opened(tmp_path, size="16")[0].path
 
 
-def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_with_a_pack_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "glyphs", *TINY, "--runs", tmp_path / "r", "--cache", tmp_path / "c", "--images", "16"]
     assert exit_of(*words, "--set", "data.glyphs.count=30", "--set", "data.pack_size=32") == 0
     assert "packed 30 images, 32x32 RGB" in capsys.readouterr().out
@@ -117,7 +117,7 @@ def test_training_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert exit_of(*resumed) == 0
 
 
-def test_a_packed_set_of_larger_images(tmp_path: Path) -> None:
+def test_a_packed_dataset_of_larger_images(tmp_path: Path) -> None:
     out = tmp_path / "large"
     assert exit_of("pack", "glyphs", "--out", out, "--size", "32", "--set", "data.glyphs.count=30") == 0
     source = str(out)
@@ -139,7 +139,7 @@ def test_a_packed_set_of_larger_images(tmp_path: Path) -> None:
         ("16x32", "32", r"data\.pack_size: 32 has another aspect ratio than data\.size, 16x32; .* such as 32x64"),
     ],
 )
-def test_what_cannot_be_brought_down(size: str, pack_size: str, says: str, tmp_path: Path) -> None:
+def test_invalid_pack_sizes(size: str, pack_size: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says):
         opened(tmp_path, size=size, pack_size=pack_size)
     assert not (tmp_path / "packs").exists()

@@ -26,6 +26,7 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import Concatenated, Npz, Parquet, Tar, TfRecord, open_source
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
+from kantor.progress import silent
 from kantor.types import ImageSpec
 from support import nasty
 from support.commands import exit_of
@@ -523,7 +524,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.mark.parametrize("kind", ["tfrecord", "webdataset"])
 def test_targets_read_back_equal(tmp_path, packed, kind):
     """Pixel for pixel, with their classes; more than one shard."""
-    write_shards(kind, packed, tmp_path / "out", lambda *_: None, shard_bytes=3000)
+    write_shards(kind, packed, tmp_path / "out", silent, lambda: None, shard_bytes=3000)
     assert len(list((tmp_path / "out").iterdir())) > 2
     source = opened(tmp_path / "out")
     items, rejected = listed(source)
@@ -537,7 +538,7 @@ def test_targets_read_back_equal(tmp_path, packed, kind):
 
 
 def test_webdataset_is_a_tar_to_others(tmp_path, packed):
-    write_shards("webdataset", packed, tmp_path / "out", lambda *_: None)
+    write_shards("webdataset", packed, tmp_path / "out", silent, lambda: None)
     with tarfile.open(tmp_path / "out" / "pictures-00000.tar") as archive:
         names = archive.getnames()
         assert names[:3] == ["000000000.png", "000000000.cls", "000000000.json"]

@@ -21,7 +21,6 @@ from kantor.progress import Progress, silent
 
 LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
-PACKS = "packs"  # packed datasets
 ARRAYS = "arrays"  # images that came from memory
 FEATURES = "features"  # of real images, for metrics
 _CACHED_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.safetensors")
@@ -46,15 +45,11 @@ class DatasetCache:
     @property
     def packs(self) -> Path:
         """The folder of packed datasets."""
-        return self.folder / PACKS
+        return self.folder / "packs"
 
 
 def cache_folder(option: str | Path | None) -> Path:
-    """Returns the cache folder: --cache, else KANTOR_CACHE, else the platform's.
-
-    Raises:
-        ConfigError: KANTOR_CACHE_LIMIT is not a size.
-    """
+    """Returns the cache folder: --cache, else KANTOR_CACHE, else the platform's. Raises as `limit_bytes`."""
     limit_bytes()  # raises before anything is packed
     if option is not None:
         return Path(option)
@@ -66,11 +61,7 @@ def cache_folder(option: str | Path | None) -> Path:
 
 
 def limit_bytes() -> int:
-    """Returns what KANTOR_CACHE_LIMIT allows: "20GB", "500M"; 50 GB if unset.
-
-    Raises:
-        ConfigError: it is not a size.
-    """
+    """Returns what KANTOR_CACHE_LIMIT allows ("20GB"), 50 GB if unset. Raises ConfigError if it is not a size."""
     text = os.environ.get(LIMIT, "")
     return units.byte_size(text, LIMIT) if text else DEFAULT_LIMIT
 
@@ -81,10 +72,7 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     Removes only packed datasets, images that came from memory, features, and what an interrupted attempt left. A run
     that reads a removed dataset continues where the system allows that; elsewhere the dataset stays.
 
-    Args:
-        keep: never removed: the dataset about to be packed.
-    Returns:
-        A line for the user if something was removed.
+    Returns a line for the user if something was removed. keep: the dataset about to be packed, never removed.
     """
     limit = limit_bytes()
     for leftover in packs.glob(f".*{atomic.TEMPORARY}*"):  # of a removal that was killed

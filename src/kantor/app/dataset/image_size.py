@@ -42,33 +42,30 @@ def fill_from_images(config: Config, spec: ImageSpec, reasons: dict[str, str]) -
 
 
 def fill_from_packed(config: Config, images: ImageSet) -> tuple[Config, list[Decision]]:
-    """Fills size and channels from a packed dataset. Larger images serve if data.pack_size names their size.
+    """Fills size and channels from a packed dataset; data.pack_size may name a larger size of its images.
 
-    Raises:
-        ConfigError: the user asks for another size or other channels.
+    Raises ConfigError if the user requests another size or other channels.
     """
     data, size, channels = config.data, size_text(images.spec), CHANNELS[images.spec.channels]
     for name, value in (("channels", channels), ("size" if data.pack_size == "auto" else "pack_size", size)):
-        asked = getattr(data, name)
-        if asked not in ("auto", value):
+        requested = getattr(data, name)
+        if requested not in ("auto", value):
             flag = "--size" if name == "pack_size" else f"--{name}"
-            remedy = f"pack the images again with {flag} {asked}, or leave that out"
+            remedy = f"pack the images again with {flag} {requested}, or leave that out"
             if name == "size":
                 remedy += f"; images packed larger are resized with --set data.pack_size={value}"
-            raise ConfigError(f"data.{name}", f"{asked} requested, but {data.source} was packed with {value}", remedy)
-    decisions = Decisions(config)
-    for name, value in (("size", size), ("channels", channels)):
-        if getattr(data, name) == "auto":
-            decisions.set(f"data.{name}", value, "as packed")
-    packed_spec(decisions.config, spec_of(decisions.config, images))
-    return decisions.config, decisions.entries
+            what = f"{requested} requested, but {data.source} was packed with {value}"
+            raise ConfigError(f"data.{name}", what, remedy)
+    reasons = {name: "as packed" for name in ("size", "channels") if getattr(data, name) == "auto"}
+    config, filled = fill_from_images(config, images.spec, reasons)
+    packed_spec(config, spec_of(config, images))
+    return config, filled
 
 
 def packed_spec(config: Config, spec: ImageSpec) -> ImageSpec:
     """Returns the spec of packed images, which the feed shrinks to `spec`.
 
-    Raises:
-        ConfigError: data.pack_size is smaller than `spec`, or has another aspect ratio.
+    Raises ConfigError if data.pack_size is smaller, or has another aspect ratio.
     """
     if config.data.pack_size == "auto":
         return spec

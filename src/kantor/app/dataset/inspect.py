@@ -18,10 +18,11 @@ from kantor import atomic
 from kantor.app.dataset.image_size import CHANNELS
 from kantor.app.output_paths import require_free, target
 from kantor.config.io import resolve
+from kantor.data.decoding.decode import Header
 from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.pack import pack
-from kantor.data.packing.pool import Header, Pool, worker_count
+from kantor.data.packing.pool import Pool, worker_count
 from kantor.data.packing.scan import require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_near_constant
@@ -51,10 +52,8 @@ class Findings(NamedTuple):
 
 
 def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
-    """Looks at every image and writes the folder `out`: see docs/commands.md. The images stay as they are.
+    """Looks at every image and writes the folder `out`: see docs/commands.md. Returns a summary, line by line.
 
-    Returns:
-        The summary, line by line.
     Raises:
         DataError: there are no images.
         ConfigError: `out` exists.
@@ -78,12 +77,10 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             items = [entry for entry in source.items() if isinstance(entry, Item)][: config.limit or None]
             with Pool(source, None, worker_count(len(items))) as pool:
                 probed = pool.probe(items)
-            as_they_are = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
-            thumbnails = Path(temporary) / "thumbnails"
-            pack(
-                source, config.model_copy(update=as_they_are), THUMBNAIL, thumbnails, progress=progress, listing=listing
-            )
-            store = Store.open(thumbnails)
+            small = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
+            config, path = config.model_copy(update=small), Path(temporary) / "thumbnails"
+            pack(source, config, THUMBNAIL, path, progress=progress, listing=listing)
+            store = Store.open(path)
         findings = _findings(store, probed)
         with atomic.new_folder(out, exist_ok=True) as folder:
             _write(folder, store, findings)
@@ -134,8 +131,7 @@ def _write(folder: Path, store: Store, findings: Findings) -> None:
     atomic.write_bytes(folder / "figures.png", figure_png(findings.sizes, public["kinds"], public["classes"]))
     atomic.write_text(folder / "inspect.json", json.dumps(public, indent=1) + "\n")
     if findings.rejected:
-        lines = [json.dumps(entry) for entry in findings.rejected]
-        atomic.write_text(folder / layout.REJECTED, "\n".join(lines) + "\n")
+        atomic.write_text(folder / layout.REJECTED, "".join(json.dumps(entry) + "\n" for entry in findings.rejected))
 
 
 def _summary(public: dict[str, Any]) -> list[str]:

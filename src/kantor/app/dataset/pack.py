@@ -7,7 +7,6 @@ from pathlib import Path
 from kantor.app.dataset.cache import DatasetCache, cache_folder
 from kantor.app.dataset.image_size import default_side
 from kantor.app.dataset.options import PackOptions
-from kantor.app.dataset.pack_report import report_lines
 from kantor.app.dataset.prepare import open_set, plan_pack
 from kantor.app.output_paths import require_free, target
 from kantor.config.io import resolve
@@ -22,11 +21,7 @@ from kantor.progress import Progress
 
 
 def pack_source(options: PackOptions, progress: Progress) -> list[str]:
-    """Packs the sources into the folder `options.out`. Classes of the same name are one.
-
-    Returns:
-        Lines for the user: what was decided, packed and rejected.
-    """
+    """Packs the sources into the folder `options.out`; classes of the same name are one. Returns lines for the user."""
     config, more = resolve(overrides=options.fields), options.sources[1:]
     flag, for_kantor = f"--format {options.format}", options.format == "npy"
     if not for_kantor and options.format not in WRITTEN_FORMATS:
@@ -47,7 +42,7 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     plan = plan_pack(config, side, lines.append, more)
     data, overwrite = plan.config.data, options.overwrite
     report = pack(plan.source, data, plan.spec, out, overwrite=overwrite, progress=progress, listing=plan.listing)
-    return [*lines, *map(str, plan.filled), *report_lines(report, str(out / "rejected.jsonl"))]
+    return [*lines, *map(str, plan.filled), *report.lines(str(out / "rejected.jsonl"))]
 
 
 def _convert(config: Config, side: int, options: PackOptions, out: Path, progress: Progress) -> list[str]:
@@ -63,5 +58,5 @@ def _convert(config: Config, side: int, options: PackOptions, out: Path, progres
         raise ConfigError("data.holdout", f"does not go with --format {options.format}", remedy)
     lines: list[str] = []
     dataset, _, filled = open_set(config, side, DatasetCache(cache_folder(options.cache), progress, lines.append))
-    write_shards(options.format, dataset, out, progress, check=require_free_out)  # again: writing takes long
+    write_shards(options.format, dataset, out, progress, require_free_out)  # again: writing takes long
     return [*lines, *map(str, filled), f"wrote {dataset.count:,} images, {dataset.spec}, as {options.format}"]

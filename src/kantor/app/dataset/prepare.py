@@ -14,9 +14,8 @@ import numpy as np
 from kantor import atomic
 from kantor.app.dataset.cache import DatasetCache, Note, make_room, mark_used, wait_while_busy
 from kantor.app.dataset.image_size import fill_from_images, fill_from_packed, packed_spec
-from kantor.app.dataset.pack_report import report_lines
 from kantor.app.decisions import Decision
-from kantor.config.data import AugmentConfig
+from kantor.config.data import AugmentConfig, DataConfig
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 from kantor.data.decoding.edges import require_edges
@@ -57,29 +56,23 @@ def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, 
 def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, Config, list[Decision]]:
     """Opens the whole dataset that `config.data` describes; packs it into the cache first if it is not there.
 
+    Returns the dataset, `config` with size and channels filled, and what was filled.
+
     Args:
         side: of an image, where neither the user nor the images decide.
-    Returns:
-        The dataset, `config` with size and channels filled, and what was filled.
     """
     config = absolute_source(config)
-    if _is_ready(config):
-        store = Store.open(Path(config.data.source))
-        store.verify()
-        return store, *fill_from_packed(config, store)
+    data = config.data
+    if data.source != GLYPHS and is_packed(Path(data.source)) and not data.stack:
+        store = Store.open(data.source)
+        if data.edges == "none" or "edges" in store.manifest["settings"]:
+            store.verify()
+            return store, *fill_from_packed(config, store)
     plan = plan_pack(config, side, cache.note)
     path = cache.packs / cache_key(plan.source, plan.config.data, plan.spec, plan.listing)
     store = wait_while_busy(functools.partial(_packed_at, path, plan, cache), cache.note)
     mark_used(path)
     return store, plan.config, plan.filled
-
-
-def _is_ready(config: Config) -> bool:
-    """Whether the source is a packed dataset to be used as it is, neither stacked nor outlined."""
-    path = Path(config.data.source)
-    if config.data.source == GLYPHS or config.data.stack or not is_packed(path):
-        return False
-    return config.data.edges == "none" or "edges" in Store.open(path).manifest["settings"]
 
 
 def _trained_on(store: Store, config: Config, note: Note) -> ImageSet:
@@ -105,9 +98,6 @@ def _trained_on(store: Store, config: Config, note: Note) -> ImageSet:
     return images
 
 
-# --- conditions ------------------------------------------------------------------------------------------------------
-
-
 def _check_condition(config: Config) -> None:
     """Raises ConfigError if images and outlines cannot be paired; ResourceError if scikit-image is not installed."""
     data = config.data
@@ -131,9 +121,6 @@ def _conditions(config: Config, side: int, cache: DatasetCache) -> ImageSet:
     return training_set(store, config.data.holdout)
 
 
-# --- packing into the cache ------------------------------------------------------------------------------------------
-
-
 class PackPlan(NamedTuple):
     """What is to be packed; the size and channels of `config` are filled, as listed in `filled`."""
 
@@ -145,11 +132,7 @@ class PackPlan(NamedTuple):
 
 
 def plan_pack(config: Config, side: int, note: Note, more: Sequence[str] = ()) -> PackPlan:
-    """Lists a source and fills size and channels from some of its images.
-
-    Args:
-        more: further sources, whose images come after those of `config.data.source`.
-    """
+    """Lists a source, and the images of `more` sources after it; fills size and channels from some of the images."""
     source = _opened(config, more)
     if source.note:
         note(source.note)
@@ -174,13 +157,9 @@ def _opened(config: Config, more: Sequence[str]) -> Source:
 
 
 def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
-    """Opens the dataset at `path` in the cache; packs it first if it is not there.
-
-    Raises:
-        BusyError: another process packs it.
-    """
+    """Opens the dataset at `path` in the cache; packs it first if needed. Raises BusyError if another process does."""
     data, listing = plan.config.data, plan.listing
-    if (store := _from_cache(path, plan.config, cache.note)) is not None:
+    if (store := _from_cache(path, data, cache.note)) is not None:
         return store
     if path.parent.exists():
         count = min(data.limit or listing.items, listing.items)
@@ -189,19 +168,18 @@ def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
     try:
         report = pack(plan.source, data, plan.spec, path, progress=cache.progress, listing=listing)
     except ConfigError:
-        if (store := _from_cache(path, plan.config, cache.note)) is not None:  # another process has just finished it
+        if (store := _from_cache(path, data, cache.note)) is not None:  # another process has just finished it
             return store
         raise
-    for line in report_lines(report, "rejected.jsonl in the run directory"):
+    for line in report.lines("rejected.jsonl in the run directory"):
         cache.note(line)
     return Store.open(path)
 
 
-def _from_cache(path: Path, config: Config, note: Note) -> Store | None:
+def _from_cache(path: Path, data: DataConfig, note: Note) -> Store | None:
     """Opens the dataset packed earlier, or returns None. Deletes a damaged one, since it can be packed again.
 
-    Raises:
-        DataError: more images were rejected than --max-bad allows now.
+    Raises DataError if more images were rejected than --max-bad allows now.
     """
     if not path.exists():
         return None
@@ -213,8 +191,8 @@ def _from_cache(path: Path, config: Config, note: Note) -> Store | None:
         atomic.remove_folder(path)
         return None
     bad, rejected = store.manifest.get("bad", 0), store.manifest.get("rejected", 0)
-    if exceeds(bad, store.count + bad, config.data.max_bad):
-        raise too_many_bad(config.data.source, bad, store.count + bad, config.data.max_bad)
+    if exceeds(bad, store.count + bad, data.max_bad):
+        raise too_many_bad(data.source, bad, store.count + bad, data.max_bad)
     if rejected:
         note(f"packed earlier; {rejected:,} files rejected then, listed in rejected.jsonl in the run directory")
     return store

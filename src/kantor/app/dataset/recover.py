@@ -42,12 +42,9 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache) -> Ima
 def copies_in_cache(
     config: Config, expected: str | None, cache: DatasetCache, paired: bool = False
 ) -> tuple[Store, ...]:
-    """Returns the packed copy of a run's images, and if `paired` that of their conditions.
+    """Returns the packed copy of a run's images, if `paired` also of their conditions, if the images are gone.
 
-    Returns nothing if the images are still there, or if there is no copy.
-
-    Args:
-        expected: fingerprint of the images trained on.
+    expected: fingerprint of the images trained on.
     """
     if not _is_gone(config.data.source):
         return ()

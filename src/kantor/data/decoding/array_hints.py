@@ -11,12 +11,7 @@ CHANNELS = (1, 3, 4)
 
 
 def recipe(values: NDArray[Any], x: str = "x") -> str:
-    """Code that converts an array, with " if CONDITION" behind it if there is one.
-
-    Args:
-        values: some numbers of the array, from which its range is guessed.
-        x: name of the array.
-    """
+    """Returns code that converts the array `x`, and " if CONDITION" if there is one; `values` are some of its numbers."""
     kind = values.dtype.kind
     if kind == "b":
         return f"{x}.astype('uint8') * 255"

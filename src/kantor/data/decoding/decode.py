@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from kantor.data.reasons import Reason, Undecodable
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
-Kind = Literal["gray", "rgb", "rgba"]
+Header = tuple[int, int, str]  # height, width, and "gray", "rgb" or "rgba"
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -53,12 +53,8 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
         return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
 
 
-def probe(data: bytes | Pixels) -> tuple[int, int, Kind]:
-    """(height, width, kind) from the header alone, upright. "rgba" has an alpha channel or a transparent colour.
-
-    Raises:
-        Undecodable: as in `decode`.
-    """
+def probe(data: bytes | Pixels) -> Header:
+    """Reads the header alone; "rgba" has an alpha channel or a transparent colour. Raises as `decode`."""
     with _undecodable_errors(data):
         if isinstance(data, np.ndarray):
             height, width, channels = _checked(data, None).shape
@@ -146,8 +142,7 @@ def _in_channels(image: Image.Image, channels: int, background: Colour, notes: l
         lowest, _ = image.getchannel("A").getextrema()
         if lowest < 255:  # type: ignore[operator]
             notes.append("alpha composited")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
-        image = image.convert("RGB")
+        image = formats.composited(image, background)
     if image.mode == _MODES[channels]:
         return image
     change = {("L", 3): "grey to RGB", ("RGB", 1): "RGB to grey"}.get((image.mode, channels))
@@ -166,10 +161,9 @@ def _resized(image: Image.Image, width: int, height: int, settings: DecodeSettin
     if settings.fit == "contain":
         inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         small = image if inner == image.size else _lanczos(image, inner, None)
-        colour = Image.new("RGB", (1, 1), settings.background).convert(image.mode).getpixel((0, 0))
-        if isinstance(colour, tuple) and len(colour) == 4:
-            colour = (*colour[:3], 0)
-        canvas = Image.new(image.mode, (width, height), colour)
+        canvas = Image.new("RGB", (width, height), settings.background).convert(image.mode)
+        if image.mode == "RGBA":
+            canvas.putalpha(0)
         canvas.paste(small, ((width - inner[0]) // 2, (height - inner[1]) // 2))
         return canvas
     box = None

@@ -22,12 +22,7 @@ def require_edges() -> None:
 
 
 def outlines(grey: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """uint8 [H, W]: 0 on an outline, else 255.
-
-    Args:
-        grey: uint8 [H, W].
-        sigma: of the Gaussian that blurs it first, in pixels.
-    """
+    """Returns uint8 [H, W]: 0 on an outline of `grey`, else 255; `sigma` pixels blur it first."""
     from skimage.feature import canny  # takes a second to load
 
     edges = canny(grey.astype(np.float64) / 255, sigma=sigma, low_threshold=0.1, high_threshold=0.2)  # type: ignore[no-untyped-call]

@@ -25,6 +25,7 @@ from kantor.types import ImageSpec
 
 # fills the size and crops the rest; pads with the background; distorts; pad with the pixels at the border
 Fit = Literal["cover", "contain", "stretch", "replicate", "mirror"]
+PADDING_FITS = ("replicate", "mirror")
 Colour = tuple[int, int, int]
 
 MAX_PIXELS = 64_000_000
@@ -58,13 +59,18 @@ class DecodeSettings:
     @property
     def pads(self) -> bool:
         """Whether images are padded before they are resized, in their own pixels."""
-        return self.fit in ("replicate", "mirror")
+        return self.fit in PADDING_FITS
 
 
 def rgb(colour: str) -> Colour:
     """ "#ff8000" as (255, 128, 0)."""
     red, green, blue = bytes.fromhex(colour[1:])
     return red, green, blue
+
+
+def composited(image: Image.Image, background: Colour) -> Image.Image:
+    """An RGBA image before a background, as RGB."""
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
 
 
 def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
@@ -79,7 +85,7 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
             notes.append("animated: first frame")
     if image.format == "JPEG" and not settings.crop and not settings.pads:
         _draft(image, settings, turned=turn >= 5)
-    deep = _bits(image, data) == 16
+    deep = _is_deep(image, data)
     image.load()
     check_size(*image.size, None)
     _note_profile(image, notes)
@@ -143,20 +149,18 @@ def has_alpha(image: Image.Image) -> bool:
 
 def orientation(image: Image.Image) -> int:
     """Exif orientation, 1 if there is none or it cannot be read."""
-    try:
-        value = image.getexif().get(0x0112, 1)
-    except Exception:  # damaged Exif says nothing about the pixels
-        return 1
-    return value if isinstance(value, int) else 1
+    with contextlib.suppress(Exception):  # damaged Exif says nothing about the pixels
+        if isinstance(value := image.getexif().get(0x0112), int):
+            return value
+    return 1
 
 
-def _bits(image: Image.Image, data: bytes) -> int:
-    """Bits a channel: 16 or (anything else) 8."""
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    """Whether a channel has 16 bits."""
     if image.format == "PNG":
-        return data[24]
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(258, 8) if image.format == "TIFF" else 8
-    return 16 if 16 in (bits if isinstance(bits, tuple) else (bits,)) else 8
+        return data[24] == 16
+    bits = getattr(image, "tag_v2", {}).get(258, 8) if image.format == "TIFF" else 8
+    return 16 in (bits if isinstance(bits, tuple) else (bits,))
 
 
 def _note_profile(image: Image.Image, notes: list[str]) -> None:

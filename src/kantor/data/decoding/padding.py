@@ -13,24 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings
+from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings, composited
 from kantor.data.reasons import Undecodable
 from kantor.random import words
 
 STRIP = 10  # rows at the border that are mirrored outwards
 STEP = 4  # pixels by which a padded row may be shifted from the one before it
 
-FITS = ("replicate", "mirror")
-
 
 def padded(image: Image.Image, settings: DecodeSettings) -> Image.Image:
-    """The image padded to the shape of `settings.spec`, both sides at least `settings.pad`, by `settings.fit`.
+    """Pads to the shape of `settings.spec`, both sides at least `settings.pad`, by `settings.fit`.
 
-    Args:
-        image: of mode L, RGB or RGBA. It stays unchanged in the middle; an odd pixel of padding is above or to the
-            left.
-    Raises:
-        Undecodable: the result would have too many pixels.
+    The image, of mode L, RGB or RGBA, stays unchanged in the middle; an odd pixel of padding is above or to the left.
+    Raises Undecodable if the result would have too many pixels.
     """
     width, height = padded_size(image.size, settings)
     if (width, height) == image.size:
@@ -68,15 +63,12 @@ def padded_size(size: tuple[int, int], settings: DecodeSettings) -> tuple[int, i
 
 def fingerprint(image: Image.Image, background: Colour) -> int:
     """CRC-32 of the image in grey, so that it is the same for an image packed in colour and in grey."""
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
-    return zlib.crc32(image.convert("L").tobytes())
+    opaque = composited(image, background) if image.mode == "RGBA" else image
+    return zlib.crc32(opaque.convert("L").tobytes())
 
 
 def _mirrored(pixels: NDArray[np.uint8], above: int, below: int, seed: int, stream: int) -> NDArray[np.uint8]:
     """[H, W, C] -> [above + H + below, W, C]. seed, stream: choose the drift above; stream + 1 that below."""
-    if not above + below:
-        return pixels
     first = _outwards(pixels, above, _steps(seed, stream, above))
     last = _outwards(pixels[::-1], below, _steps(seed, stream + 1, below))
     return np.concatenate([first[::-1], pixels, last])

@@ -27,7 +27,6 @@ _FOREIGN = {  # often found under an image's name
     b"\x7fELF": "a program",
     b"Rar!": "a rar archive",
 }
-_APPLE = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
 def is_encoded_image(data: bytes | memoryview) -> bool:
@@ -59,7 +58,7 @@ def what_else(data: bytes) -> Reason:
         if data.startswith(magic):
             return Reason("not_image", f"not an image but {name}")
     if data[4:8] == b"ftyp":
-        still = data[8:12] in (*_APPLE, b"avif")
+        still = data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
         return Reason("format", "HEIC and AVIF images are not read" if still else "a film, not an image")
     if not any(data[:64]):
         return Reason("not_image", "not an image (nothing but zeros)")

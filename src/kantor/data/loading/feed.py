@@ -54,7 +54,6 @@ class Feed:
     """A continuous stream of batches over epochs. Each batch is a pure function of (seed, position).
 
     Args:
-        dataset: what to stream.
         device: where batches go; the whole dataset moves there too if it takes at most a quarter of a GPU's free memory.
         labels: include labels in batches.
         mirror: flip each image left to right with probability one half.
@@ -95,13 +94,24 @@ class Feed:
 
     def take(self, n: int) -> Batch:
         """Returns the next n images."""
-        batch = self._batch(self._rows(n))
+        rows = self._rows(n)
+        pixels, conditions = self._pixels(rows)
+        images = dequantised(pixels, self._rng("dequantise")) if self._dequantise else to_float(pixels)
+        if self._augment is not None:
+            images = augment(images, self._augment, self._rng("augment"))
+        images = shrink(images, self._spec.height, self._spec.width)
+        if self._augment is not None:  # grid_sample puts channels first in memory
+            images = images.contiguous(memory_format=torch.channels_last)
+        condition = None
+        if conditions is not None:
+            condition = shrink(to_float(conditions), self._spec.height, self._spec.width)
         if self._mirror:
             flips = torch.rand(n, 1, 1, 1, generator=self._rng("mirror"), device=self.device) < 0.5
-            condition = None if batch.condition is None else _flipped(batch.condition, flips)
-            batch = batch._replace(images=_flipped(batch.images, flips), condition=condition)
+            images = _flipped(images, flips)
+            condition = None if condition is None else _flipped(condition, flips)
+        labels = self.dataset.labels(rows) if self._labels else None
         self.position += n
-        return batch
+        return Batch(images, None if labels is None else self._moved(labels), condition)
 
     def _rows(self, n: int) -> np.ndarray:
         """Rows of the next n images, computed some thousands at a time: in small portions that takes ten times longer."""
@@ -110,20 +120,6 @@ class Feed:
             first, self._ahead_from = 0, self.position
             self._ahead = self._order.rows(self.position, max(n, min(_ROWS_AHEAD, _EPOCHS_AHEAD * self.dataset.count)))
         return self._ahead[first : first + n]
-
-    def _batch(self, rows: np.ndarray) -> Batch:
-        pixels, conditions = self._pixels(rows)
-        images = dequantised(pixels, self._rng("dequantise")) if self._dequantise else to_float(pixels)
-        if self._augment is not None:
-            images = augment(images, self._augment, self._rng("augment"))
-        images = shrink(images, self._spec.height, self._spec.width)
-        if self._augment is not None:  # grid_sample puts channels first in memory
-            images = images.contiguous(memory_format=torch.channels_last)
-        labels = self.dataset.labels(rows) if self._labels else None
-        condition = None
-        if conditions is not None:
-            condition = shrink(to_float(conditions), self._spec.height, self._spec.width)
-        return Batch(images, None if labels is None else self._moved(labels), condition)
 
     def _pixels(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """uint8 [N, H, W, C] of images, and of conditions if there are any, on the device."""

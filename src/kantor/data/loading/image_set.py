@@ -24,17 +24,13 @@ class ImageSet(Protocol):
     condition_channels: int  # 0 without conditions
     fingerprint: str  # equal for equal images, labels and settings; a subset has that of the whole dataset
 
-    def images(self, rows: NDArray[np.int64]) -> Images:
-        """Returns uint8 [n, H, W, C] for `rows` [n]."""
+    # for `rows` [n]: uint8 [n, H, W, C]; int64 [n], or None without labels; uint8 [n, H, W, K], or None without conditions
+    def images(self, rows: NDArray[np.int64]) -> Images: ...
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None: ...
+    def conditions(self, rows: NDArray[np.int64]) -> Images | None: ...
 
-    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """Returns int64 [n] for `rows` [n], or None without labels."""
-
-    def conditions(self, rows: NDArray[np.int64]) -> Images | None:
-        """Returns uint8 [n, H, W, K] for `rows` [n], or None without conditions."""
-
-    def digests(self) -> NDArray[np.uint8]:
-        """Returns uint8 [count, 32]: the SHA-256 of each image's source."""
+    # uint8 [count, 32]: the SHA-256 of each image's source
+    def digests(self) -> NDArray[np.uint8]: ...
 
 
 class Subset:
@@ -60,13 +56,7 @@ class Subset:
 
 
 class PairedImages:
-    """Images with a condition each.
-
-    Args:
-        conditions: as images, made from the same sources in the same order.
-    Raises:
-        DataError: they come from other sources, are in another order, or have another size.
-    """
+    """Images with a condition each. Raises DataError unless both have the same sources, order and size."""
 
     def __init__(self, images: ImageSet, conditions: ImageSet) -> None:
         self.images, self.labels, self.digests = images.images, images.labels, images.digests

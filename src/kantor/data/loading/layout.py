@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,25 @@ def shard_file(kind: str, number: int) -> str:
     return f"{kind}-{number:05d}.npy"
 
 
-def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+def row_dtypes(spec: ImageSpec, labelled: bool) -> dict[str, np.dtype[Any]]:
+    """Kind of file -> dtype of a row."""
+    labels = {"labels": LABELS} if labelled else {}
+    return {"images": np.dtype((np.uint8, tuple(spec))), "index": INDEX, **labels}
+
+
+def npy_header(dtype: np.dtype[Any], rows: int) -> bytes:
     """The .npy header, always of HEADER_BYTES, so that it can be written last."""
-    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    shape = (rows, *dtype.shape)
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype.base), "fortran_order": False, "shape": shape}
     text = repr(fields).encode("ascii")
     room = HEADER_BYTES - 10 - 1
     assert len(text) <= room, "the header does not fit"
     return b"\x93NUMPY\x01\x00" + (room + 1).to_bytes(2, "little") + text.ljust(room) + b"\n"
 
 
-def file_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+def file_bytes(dtype: np.dtype[Any], rows: int) -> int:
     """Size of a .npy file."""
-    return HEADER_BYTES + dtype.itemsize * math.prod(shape)
+    return HEADER_BYTES + rows * dtype.itemsize
 
 
 def digest(manifest: dict[str, Any]) -> str:
@@ -54,14 +60,9 @@ def fingerprint(
     spec: ImageSpec,
     settings: dict[str, Any],
     class_names: list[str],
-    shards: Iterable[tuple[NDArray[np.void], NDArray[np.int64] | None]],
+    shards: Iterable[tuple[NDArray[np.void], NDArray[np.int64] | None]],  # index and labels of each
 ) -> str:
-    """SHA-256 over the settings and each row's digests and label: equal for equal datasets, however sharded.
-
-    Args:
-        settings: those that change pixels.
-        shards: (index, labels) of each shard.
-    """
+    """SHA-256 over the settings that change pixels and each row's digests and label, however it is sharded."""
     index_hash, label_hash = hashlib.sha256(), hashlib.sha256()
     for index, labels in shards:
         index_hash.update(np.ascontiguousarray(index).view(np.uint8).data)

@@ -13,9 +13,7 @@ class Order:
 
     A pure function of (seed, epoch, index): nothing is stored, so a run can resume at any position at once.
 
-    Args:
-        count: rows of the dataset, at least 1.
-        seed: chooses the order.
+    Raises ValueError if `count`, the rows of the dataset, is 0.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -24,11 +22,7 @@ class Order:
         self.count, self._seed = count, seed
 
     def rows(self, start: int, count: int) -> NDArray[np.int64]:
-        """Returns the rows at positions start .. start + count of the stream over all epochs.
-
-        Returns:
-            int64 [count]; splitting a range into several calls gives the same rows.
-        """
+        """Returns int64 [count]: the rows at positions start .. start + count of the stream over all epochs."""
         pieces, end = [np.empty(0, np.int64)], start + count
         while start < end:
             epoch, first = divmod(start, self.count)

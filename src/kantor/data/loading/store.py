@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.loading import layout
-from kantor.data.loading.layout import HEADER_BYTES, INDEX, LABELS, is_packed, shard_file
+from kantor.data.loading.layout import HEADER_BYTES, is_packed, shard_file
 from kantor.errors import DataError
 from kantor.random import permute
 from kantor.types import ImageSpec
@@ -43,20 +43,18 @@ class Store:
         self.shard_sizes: list[int] = [shard["rows"] for shard in manifest["shards"]]
         self.labelled: bool = manifest["labelled"]
         self._settings: dict[str, Any] = manifest["settings"]
-        self._ends = np.cumsum(self.shard_sizes)
+        self._starts = np.cumsum([0, *self.shard_sizes])[:-1]
+        dtypes = layout.row_dtypes(self.spec, self.labelled)
         numbers = range(len(self.shard_sizes))
-        self._images = [self._map(n, "images", np.dtype(np.uint8), self.spec) for n in numbers]
-        self._index = [self._map(n, "index", INDEX) for n in numbers]
-        self._labels: NDArray[np.int64] | None = None
-        if self.labelled:
-            self._labels = np.concatenate([self._map(n, "labels", LABELS) for n in numbers])
+        files = {kind: [self._map(n, kind, dtype) for n in numbers] for kind, dtype in dtypes.items()}
+        self._images, self._index = files["images"], files["index"]
+        self._labels: NDArray[np.int64] | None = np.concatenate(files["labels"]) if self.labelled else None
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
         """Opens the packed dataset in folder `path`. Checks sizes and shapes, not every byte: see `verify`.
 
-        Raises:
-            DataError: not a packed dataset, of a newer version, or damaged; names the file.
+        Raises DataError, naming the file, if it is not a packed dataset, of a newer version, or damaged.
         """
         path = Path(path)
         manifest = _read_manifest(path)
@@ -73,10 +71,10 @@ class Store:
         if len(self._images) == 1:
             return np.asarray(self._images[0][self._checked(rows)])
         out = np.empty((len(rows), *self.spec), np.uint8)
-        shard = np.searchsorted(self._ends, self._checked(rows), side="right")
+        shard = np.searchsorted(self._starts, self._checked(rows), side="right") - 1
         for number in np.unique(shard):
             here = shard == number
-            out[here] = self._images[number][rows[here] - (self._ends[number] - self.shard_sizes[number])]
+            out[here] = self._images[number][rows[here] - self._starts[number]]
         return out
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -98,10 +96,9 @@ class Store:
     def verify(self, limit_bytes: int = 1 << 30) -> None:
         """Checks index and labels whole, and the CRC-32 of every image, of 1,000 beyond `limit_bytes`.
 
-        Raises:
-            DataError: names the file, and the image at fault.
+        Raises DataError, naming the file and the image that is damaged.
         """
-        labels = [None] * len(self._index) if self._labels is None else np.split(self._labels, self._ends[:-1])
+        labels = [None] * len(self._index) if self._labels is None else np.split(self._labels, self._starts[1:])
         shards = zip(self._index, labels, strict=True)
         if layout.fingerprint(self.spec, self._settings, self._names, shards) != self.fingerprint:
             files = "index-*.npy or labels-*.npy" if self.labelled else "index-*.npy"
@@ -109,50 +106,34 @@ class Store:
         rows = np.arange(self.count)
         if self.count * np.prod(self.spec) > limit_bytes:
             rows = np.sort(permute(np.arange(min(_SAMPLE, self.count)), self.count, seed=0))
-        numbers = np.searchsorted(self._ends, rows, side="right")
-        for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
-            inside = row - int(self._ends[number]) + self.shard_sizes[number]
-            if zlib.crc32(self._images[number][inside].data) != self._index[number][inside]["crc32"]:
-                file = self.path / shard_file("images", number)
-                raise DataError(file, f"image {inside} is damaged", _AGAIN)
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        for row, number in zip((rows - self._starts[numbers]).tolist(), numbers.tolist(), strict=True):
+            if zlib.crc32(self._images[number][row].data) != self._index[number][row]["crc32"]:
+                raise DataError(self.path / shard_file("images", number), f"image {row} is damaged", _AGAIN)
 
     def _checked(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.count):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of a dataset with {self.count} images")
         return rows
 
-    def _map(self, number: int, kind: str, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> NDArray[Any]:
+    def _map(self, number: int, kind: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Maps one file, read-only, after checks of its length and header."""
-        path, shape = self.path / shard_file(kind, number), (self.shard_sizes[number], *shape)
-        try:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                header = file.read(HEADER_BYTES)
-        except FileNotFoundError:
-            raise DataError(path, "is missing", _AGAIN) from None
-        except OSError as error:
-            raise DataError(path, f"cannot be read ({error.strerror})", "check the disk and permissions") from error
-        expected = layout.file_bytes(dtype, shape)
+        path, rows = self.path / shard_file(kind, number), self.shard_sizes[number]
+        header, size = _beginning(path, HEADER_BYTES, DataError(path, "is missing", _AGAIN))
+        expected = layout.file_bytes(dtype, rows)
         if size != expected:
             what = "is cut short" if size < expected else "is too long"
             raise DataError(path, f"{what}: {size} bytes, not {expected}", _AGAIN)
-        if header != layout.npy_header(dtype, shape):
+        if header != layout.npy_header(dtype, rows):
             raise DataError(path, "is damaged (its header)", _AGAIN)
-        return np.memmap(path, dtype, "r", HEADER_BYTES, shape).view(np.ndarray)
+        return np.memmap(path, dtype.base, "r", HEADER_BYTES, (rows, *dtype.shape)).view(np.ndarray)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Returns the manifest, of a version that we know, unchanged since it was written."""
     file = path / layout.MANIFEST
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_LARGEST_MANIFEST)
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
-            path, "is not a packed dataset (it has no manifest.json)", "make one with `kantor pack`"
-        ) from None
-    except OSError as error:
-        raise DataError(file, f"cannot be read ({error.strerror})", "check the disk and permissions") from error
+    missing = DataError(path, "is not a packed dataset (it has no manifest.json)", "make one with `kantor pack`")
+    data, _ = _beginning(file, _LARGEST_MANIFEST, missing)
     try:
         manifest = json.loads(data)
         version = manifest["kantor_pack"]
@@ -164,3 +145,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not whole or version != layout.VERSION:
         raise DataError(file, "is damaged", _AGAIN)
     return dict(manifest)
+
+
+def _beginning(path: Path, length: int, missing: DataError) -> tuple[bytes, int]:
+    """Returns the first bytes of a file and its size. Raises `missing` if it is not there."""
+    try:
+        with path.open("rb") as file:
+            return file.read(length), path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing from None
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", "check the disk and permissions") from error

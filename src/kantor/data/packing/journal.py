@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import shutil
 import time
 import zlib
@@ -23,16 +22,15 @@ import numpy as np
 
 from kantor.atomic import AppendFile, patch, publish, remove_leftovers, sync_folder, write_json
 from kantor.data.loading import layout
-from kantor.data.loading.layout import HEADER_BYTES, INDEX, LABELS, shard_file
+from kantor.data.loading.layout import HEADER_BYTES, LABELS, shard_file
 from kantor.data.packing.pool import Row
-from kantor.data.packing.scan import is_bad
+from kantor.data.packing.scan import ClassIds, is_bad
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Rejected
 from kantor.errors import DataError
 from kantor.lock import remove_locked
 from kantor.types import ImageSpec
 
-COMMIT_S = 2.0
 _WORTH_KEEPING = 2000  # entries: after so many, a pack that failed on bad images can resume with another --max-bad
 
 
@@ -69,23 +67,18 @@ class PartialPack:
     The caller holds the folder's lock. Leaving the context closes the files, so that a later pack can resume.
 
     Args:
-        class_ids: class name -> label; None for no labels.
         key: equal keys mean equal images and settings, so that the pack can resume.
         shard_bytes: the largest size of a file.
+        commit_s: after how long to commit what was added.
     """
 
     def __init__(
-        self, folder: Path, spec: ImageSpec, class_ids: dict[str, int] | None, key: str, shard_bytes: int
+        self, folder: Path, spec: ImageSpec, class_ids: ClassIds, key: str, shard_bytes: int, commit_s: float
     ) -> None:
         self._folder, self._set, self._class_ids = folder, folder / "set", class_ids
-        labels = [("labels", LABELS, ())] if class_ids is not None else []
-        self._kinds: list[tuple[str, np.dtype[Any], tuple[int, ...]]] = [  # of files, dtypes, and shapes of a row
-            ("images", np.dtype(np.uint8), tuple(spec)),
-            ("index", INDEX, ()),
-            *labels,
-        ]
-        self._capacity = max(1, (shard_bytes - HEADER_BYTES) // math.prod(spec))
-        self._commit_s = time.monotonic()
+        self._dtypes = layout.row_dtypes(spec, class_ids is not None)
+        self._capacity = max(1, (shard_bytes - HEADER_BYTES) // self._dtypes["images"].itemsize)
+        self._commit_s, self._committed_s = commit_s, time.monotonic()
         self._open: dict[str, AppendFile] = {}
         self.journal = self._read_journal(key)
         remove_leftovers(folder)
@@ -116,7 +109,7 @@ class PartialPack:
             remove_locked(self._folder)
 
     def add(self, outcomes: Sequence[Row | Rejected]) -> None:
-        """Appends the outcomes of the listing's next entries."""
+        """Appends the outcomes of the listing's next entries, and commits when it is time."""
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
         lines = "".join(json.dumps({"name": row.item.name}) + "\n" for row in rows)
         self._sources.write(lines.encode())
@@ -132,16 +125,16 @@ class PartialPack:
         for outcome in outcomes:
             self._record(outcome)
         self.journal.entries += len(outcomes)
+        if time.monotonic() - self._committed_s >= self._commit_s:
+            self.commit()
 
-    def commit(self, every_s: float = 0.0) -> None:
-        """Makes what was added survive a crash, at most once every `every_s`."""
-        if time.monotonic() - self._commit_s < every_s:
-            return
+    def commit(self) -> None:
+        """Makes what was added survive a crash."""
         for file in (*self._open.values(), self._sources, self._rejected):
             file.sync()
         self.journal.sources_bytes, self.journal.rejected_bytes = self._sources.offset, self._rejected.offset
         write_json(self._folder / "journal.json", asdict(self.journal))
-        self._commit_s = time.monotonic()
+        self._committed_s = time.monotonic()
 
     def publish(self, manifest: dict[str, Any], out: Path, replace: bool) -> None:
         """Closes the dataset, writes its manifest, moves it to `out` and removes the folder `.NAME.partial`."""
@@ -158,8 +151,8 @@ class PartialPack:
         if self._open:
             self._close_shard()
         for number in range(len(self.journal.shards)):
-            index, *labels = (np.load(self._set / shard_file(kind, number)) for kind, _, _ in self._kinds[1:])
-            yield index, labels[0] if labels else None
+            files = {kind: np.load(self._set / shard_file(kind, number)) for kind in self._dtypes if kind != "images"}
+            yield files["index"], files.get("labels")
 
     def _close(self) -> None:
         for file in (*self._open.values(), self._sources, self._rejected):
@@ -181,14 +174,14 @@ class PartialPack:
             self._folder / "sources.jsonl": journal.sources_bytes,
         }
         for number, rows in enumerate(journal.shards):
-            for kind, dtype, shape in self._kinds:
-                sizes[self._set / shard_file(kind, number)] = layout.file_bytes(dtype, (rows, *shape))
+            for kind, dtype in self._dtypes.items():
+                sizes[self._set / shard_file(kind, number)] = layout.file_bytes(dtype, rows)
         return sizes
 
     def _open_shard(self, rows: int) -> None:
-        for kind, dtype, shape in self._kinds:
+        for kind, dtype in self._dtypes.items():
             path = self._set / shard_file(kind, len(self.journal.shards) - 1)
-            self._open[kind] = AppendFile(path, layout.file_bytes(dtype, (rows, *shape)) if rows else 0)
+            self._open[kind] = AppendFile(path, layout.file_bytes(dtype, rows) if rows else 0)
             if not rows:
                 self._open[kind].write(b" " * HEADER_BYTES)
         sync_folder(self._set)
@@ -203,11 +196,11 @@ class PartialPack:
 
     def _close_shard(self) -> None:
         number, rows = len(self.journal.shards) - 1, self.journal.shards[-1]
-        for kind, dtype, shape in self._kinds:
+        for kind, dtype in self._dtypes.items():
             file = self._open.pop(kind)
             file.sync()
             file.close()
-            patch(self._set / shard_file(kind, number), layout.npy_header(dtype, (rows, *shape)))
+            patch(self._set / shard_file(kind, number), layout.npy_header(dtype, rows))
 
     def _record(self, outcome: Row | Rejected) -> None:
         journal = self.journal

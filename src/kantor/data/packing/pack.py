@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import json
 import math
 import shutil
 import time
@@ -21,11 +22,11 @@ from kantor.config.data import DataConfig
 from kantor.data.decoding.edges import require_edges
 from kantor.data.decoding.formats import DecodeSettings, rgb
 from kantor.data.loading import layout
-from kantor.data.packing.journal import COMMIT_S, PartialPack
+from kantor.data.packing.journal import PartialPack
 from kantor.data.packing.max_bad import require_usable
 from kantor.data.packing.pool import Pool, Row, worker_count
-from kantor.data.packing.scan import Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
-from kantor.data.sources.source import Rejected, Source
+from kantor.data.packing.scan import ClassIds, Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
+from kantor.data.sources.source import Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
 from kantor.lock import locked, remove_locked
@@ -48,6 +49,27 @@ class PackReport:
     elapsed_s: float
     resumed_from: int  # images that an interrupted pack had done already
 
+    def lines(self, rejected_file: str) -> list[str]:
+        """Returns lines for the user. rejected_file: what to call the file that lists the rejected files."""
+        images_per_s = self.count / max(self.elapsed_s, 1e-9)
+        lines = [f"packed {_images(self.count)}, {self.spec}, in {self.elapsed_s:.1f} s ({images_per_s:,.0f} a second)"]
+        if self.resumed_from:
+            lines.append(f"resumed after the {self.resumed_from:,} images of an earlier attempt")
+        if self.rejected:
+            files = "file" if self.rejected == 1 else "files"
+            lines.append(f"rejected {self.rejected:,} {files}, listed with the reason in {rejected_file}")
+            with (self.path / layout.REJECTED).open(encoding="utf-8", errors="surrogateescape") as file:
+                rejected = [json.loads(line) for line in itertools.islice(file, 1000)]
+            rejected.sort(key=lambda entry: bool(entry.get("kind") == "not_image"))  # images first
+            lines += [f"  {entry['name']}: {entry['reason']}" for entry in rejected[:3]]
+            lines += ["  ..."] if self.rejected > 3 else []
+        lines += [f"{_images(count)}: {conversion}" for conversion, count in sorted(self.notes.items())]
+        if self.duplicates:
+            lines.append(f"exact copies of other images: {self.duplicates:,}")
+        if self.near_constant:
+            lines.append(f"images of nearly one colour: {self.near_constant:,}")
+        return lines
+
 
 def pack(
     source: Source,
@@ -61,7 +83,7 @@ def pack(
     listing: Listing | None = None,
     timeout_s: float = 10.0,
     shard_bytes: int = layout.SHARD_BYTES,
-    commit_s: float = COMMIT_S,
+    commit_s: float = 2.0,
 ) -> PackReport:
     """Packs `source` into the folder `out`.
 
@@ -91,7 +113,8 @@ def pack(
     _require_free(out, overwrite)
     with locked(folder):
         _require_free(out, overwrite)  # again: another process may have finished meanwhile
-        with PartialPack(folder, spec, class_ids, cache_key(source, config, spec, listing), shard_bytes) as partial:
+        key = cache_key(source, config, spec, listing)
+        with PartialPack(folder, spec, class_ids, key, shard_bytes, commit_s) as partial:
             resumed_from = partial.journal.rows
             _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
             settings = DecodeSettings(
@@ -100,7 +123,7 @@ def pack(
                 **{name: getattr(config, name) for name in ("crop", "fit", "min_size", "pad", "edges", "edges_sigma")},
             )
             with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
-                _add_missing(partial, pool, source, config, listing, progress, commit_s)
+                _add_missing(partial, pool, source, config, listing, progress)
             manifest = _manifest(partial, config, spec, class_ids)
             partial.publish(manifest, out, replace=overwrite)
     counts = {name: manifest[name] for name in ("count", "rejected", "bad", "duplicates", "near_constant")}
@@ -110,13 +133,7 @@ def pack(
 
 
 def _add_missing(
-    partial: PartialPack,
-    pool: Pool,
-    source: Source,
-    config: DataConfig,
-    listing: Listing,
-    progress: Progress,
-    commit_s: float,
+    partial: PartialPack, pool: Pool, source: Source, config: DataConfig, listing: Listing, progress: Progress
 ) -> None:
     """Adds those entries of the listing that the journal lacks."""
     journal, digest, total = partial.journal, hashlib.sha256(), listing.items + listing.bad
@@ -124,9 +141,9 @@ def _add_missing(
     missing = itertools.islice(entries_hashed(source, digest), journal.entries, None)
     for outcomes in pool.decode(missing, chunk=max(1, min(128, total // 8))):
         if limit:
-            outcomes = _limited(outcomes, limit - journal.rows)
+            rows = itertools.accumulate(isinstance(outcome, Row) for outcome in outcomes)
+            outcomes = [outcome for outcome, n in zip(outcomes, rows, strict=True) if journal.rows + n <= limit]
         partial.add(outcomes)
-        partial.commit(every_s=commit_s)
         expected = min(total, limit + journal.bad) if limit else total
         progress(journal.rows + journal.bad, expected, journal.bad)
         if journal.bad >= len(journal.first_bad) == 10:
@@ -140,19 +157,11 @@ def _add_missing(
     require_usable(journal, source, config, journal.rows + journal.bad)
 
 
-def _limited(outcomes: list[Row | Rejected], most_rows: int) -> list[Row | Rejected]:
-    """The first of `outcomes`, with at most `most_rows` rows among them."""
-    for position, outcome in enumerate(outcomes):
-        if isinstance(outcome, Row):
-            most_rows -= 1
-            if most_rows < 0:
-                return outcomes[:position]
-    return outcomes
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count != 1 else ''}"
 
 
-def _manifest(
-    partial: PartialPack, config: DataConfig, spec: ImageSpec, class_ids: dict[str, int] | None
-) -> dict[str, Any]:
+def _manifest(partial: PartialPack, config: DataConfig, spec: ImageSpec, class_ids: ClassIds) -> dict[str, Any]:
     journal, settings, names = partial.journal, pixel_settings(config), list(class_ids or ())
     shards = list(partial.index_and_labels())
     manifest = {

@@ -7,6 +7,7 @@ fails for scripts without a main guard, and one crash would break the whole pool
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import math
@@ -20,23 +21,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from kantor.data.packing.worker import Task, load_here, read_frame
+from kantor.data.decoding.decode import DecodeSettings, Header
+from kantor.data.packing.worker import Data, Task, load_here, read_frame
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected, Source
-
-if TYPE_CHECKING:
-    from kantor.data.decoding.decode import DecodeSettings
 
 _BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from kantor.data.packing.worker import main; main()"
 _WATCH_S = 0.1
 _CHUNK_BYTES = 16 << 20
 _AHEAD_BYTES = 256 << 20  # loaded in this process and waiting for a worker
 
-Header = tuple[int, int, str]  # height, width, kind
+Chunk = list[tuple[Item | Rejected, Data]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +57,7 @@ class WorkerDied(Exception):
 class Worker:
     """A child process, started when it is first needed and again after it died. One thread at a time may use it.
 
-    Args:
-        setup: pickled source and settings.
-        row_bytes: size of a decoded image.
-        timeout_s: longest silence while it works.
+    setup: pickled source and settings. timeout_s: longest silence while it works.
     """
 
     def __init__(self, setup: bytes, row_bytes: int, timeout_s: float) -> None:
@@ -69,12 +65,8 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._busy, self._silence_s = False, 0.0
 
-    def ask(self, tasks: Sequence[Task]) -> Iterator[tuple[list[Any], bytes]]:
-        """Yields the answer to each task in order, as `worker._answer` returns it.
-
-        Raises:
-            WorkerDied: it crashed, was killed, or was silent for too long.
-        """
+    def ask(self, tasks: Sequence[Task]) -> Iterator[Row | Header | Rejected]:
+        """Yields the outcome of each task in order. Raises WorkerDied if it crashes or is silent for too long."""
         process = self._process or self._start()
         assert process.stdin is not None and process.stdout is not None
         self._busy, self._silence_s = True, 0.0
@@ -82,21 +74,26 @@ class Worker:
             with contextlib.suppress(OSError):
                 pickle.dump(tasks, process.stdin)
                 process.stdin.flush()
-            unanswered = len(tasks)
-            while unanswered > 0:
+            done = 0
+            while done < len(tasks):
                 frame = read_frame(process.stdout)
                 if frame is None:
                     timed_out = self._silence_s > self._timeout_s
                     self.close()
                     raise WorkerDied(f"took longer than {self._timeout_s:g} s" if timed_out else "the decoder crashed")
                 self._silence_s = 0.0
-                answers, blob = frame
-                unanswered -= len(answers)
-                offset = 0
+                answers, pixels = frame[0], io.BytesIO(frame[1])
                 for answer in answers:
-                    row_bytes = self._row_bytes if len(answer) == 4 else 0
-                    yield answer, blob[offset : offset + row_bytes]
-                    offset += row_bytes
+                    item, _ = tasks[done]
+                    done += 1
+                    if len(answer) == 1:
+                        yield Rejected(item.name, Reason(*answer[0]))
+                    elif len(answer) == 3:
+                        yield answer[0], answer[1], answer[2]
+                    else:
+                        sha256, crc32, near_constant, notes = answer
+                        row = pixels.read(self._row_bytes)
+                        yield Row(item, bytes.fromhex(sha256), crc32, near_constant, tuple(notes), row)
         finally:
             self._busy = False
 
@@ -107,8 +104,9 @@ class Worker:
             self.kill()
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        process = self._process  # another thread may close it meanwhile
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """Ends the process."""
@@ -188,27 +186,22 @@ class Pool:
         for future, _ in pending:
             yield future.result()
 
-    def _chunks(self, entries: Iterable[Item | Rejected], chunk: int) -> Iterator[tuple[list[Task | Rejected], int]]:
-        """Yields (tasks, bytes that are loaded for them), with the rejected entries in their places."""
-        tasks: list[Task | Rejected] = []
+    def _chunks(self, entries: Iterable[Item | Rejected], chunk: int) -> Iterator[tuple[Chunk, int]]:
+        """Yields the entries with what this process has loaded for the workers, and the bytes of that."""
+        tasks: Chunk = []
         size_bytes = 0
         for entry in entries:
-            if isinstance(entry, Rejected):
-                tasks.append(entry)
-            elif self._source.local_only:
-                data = load_here(self._source, entry)
-                size_bytes += data.nbytes if isinstance(data, np.ndarray) else len(data)
-                tasks.append((entry, data))
-            else:
-                tasks.append((entry, None))
+            data = load_here(self._source, entry) if self._source.local_only and isinstance(entry, Item) else None
+            size_bytes += data.nbytes if isinstance(data, np.ndarray) else len(data or ())
+            tasks.append((entry, data))
             if len(tasks) == chunk or size_bytes > _CHUNK_BYTES:
                 yield tasks, size_bytes
                 tasks, size_bytes = [], 0
         if tasks:
             yield tasks, size_bytes
 
-    def _run(self, entries: list[Task | Rejected]) -> list[Row | Header | Rejected]:
-        tasks = [entry for entry in entries if not isinstance(entry, Rejected)]
+    def _run(self, chunk: Chunk) -> list[Row | Header | Rejected]:
+        tasks = [(entry, data) for entry, data in chunk if isinstance(entry, Item)]
         outcomes: list[Row | Header | Rejected] = []
         one_by_one = False  # after a crash, to find the image that caused it
         while len(outcomes) < len(tasks):
@@ -217,8 +210,8 @@ class Pool:
             remaining = tasks[len(outcomes) :]
             worker = self._idle.get()
             try:
-                for answer, pixels in worker.ask(remaining[:1] if one_by_one else remaining):
-                    outcomes.append(_outcome(tasks[len(outcomes)][0], answer, pixels))
+                for outcome in worker.ask(remaining[:1] if one_by_one else remaining):
+                    outcomes.append(outcome)  # one at a time: those before a crash count
             except WorkerDied as death:
                 if one_by_one:
                     outcomes.append(Rejected(remaining[0][0].name, Reason("decoder", str(death))))
@@ -226,22 +219,13 @@ class Pool:
             finally:
                 self._idle.put(worker)
         results = iter(outcomes)
-        return [entry if isinstance(entry, Rejected) else next(results) for entry in entries]
+        return [next(results) if isinstance(entry, Item) else entry for entry, _ in chunk]
 
     def _watch(self) -> None:
         """Counts its own ticks, so that time while suspended does not count."""
         while not self._stop.wait(_WATCH_S):
             for worker in self._workers:
                 worker.watch(_WATCH_S)
-
-
-def _outcome(item: Item, answer: list[Any], pixels: bytes) -> Row | Header | Rejected:
-    if len(answer) == 1:
-        return Rejected(item.name, Reason(*answer[0]))
-    if len(answer) == 3:
-        return answer[0], answer[1], answer[2]
-    sha256, crc32, near_constant, notes = answer
-    return Row(item, bytes.fromhex(sha256), crc32, near_constant, tuple(notes), pixels)
 
 
 def worker_count(images: int, most: int | None = None) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 
 from kantor.config.base import parse_size
 from kantor.config.data import DataConfig
+from kantor.data.decoding.decode import Header
 from kantor.data.loading import layout
-from kantor.data.packing.pool import Header, Pool
+from kantor.data.packing.pool import Pool
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.python_object import PREFIX
@@ -25,6 +26,9 @@ from kantor.types import ImageSpec
 _SAMPLED = 64
 _LARGEST_KEPT_SIDE = 128
 _CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
+
+
+ClassIds = dict[str, int] | None  # class name -> label; None for no labels
 
 
 @dataclass
@@ -41,13 +45,11 @@ class Listing:
     first_unlabelled: list[str] = field(default_factory=list)  # names of the first three of these
     sample: list[Item] = field(default_factory=list)  # at most 128, spread evenly
 
-    def class_ids(self, source: Source, config: DataConfig) -> dict[str, int] | None:
+    def class_ids(self, source: Source, config: DataConfig) -> ClassIds:
         """Returns class name -> label, in the order of the names, or of the numbers if all are numbers.
 
-        Returns None for no labels: the user wants none, or under "auto" some images lack one.
-
-        Raises:
-            DataError: the user requests labels, and some images have none; or there are too many classes.
+        Returns None for no labels: the user wants none, or under "auto" some images lack one. Raises DataError if the
+        user requests labels and some images have none, or if there are too many classes.
         """
         if config.labels == "none" or not self.labels:
             return None
@@ -122,11 +124,12 @@ def require_images(source: Source, listing: Listing) -> None:
     """Raises DataError if there is nothing to decode; names what is there instead."""
     if listing.items:
         return
-    contents = ", ".join(f"{n} {suffix}" for suffix, n in listing.others.most_common(5))
-    if listing.first_bad:
-        unusable = f"{listing.bad} unusable images, such as {listing.first_bad.name}: {listing.first_bad.reason}"
-        contents = f"{unusable}; {contents}" if contents else unusable
-    what = f"no images here (found {contents})" if contents else "no images here"
+    contents = []
+    if bad := listing.first_bad:
+        contents.append(f"{listing.bad} unusable images, such as {bad.name}: {bad.reason}")
+    if listing.others:
+        contents.append(", ".join(f"{n} {suffix}" for suffix, n in listing.others.most_common(5)))
+    what = "no images here" + (f" (found {'; '.join(contents)})" if contents else "")
     remedy = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF images"
     raise DataError(source.path, what, "fix what it returns" if source.path.startswith(PREFIX) else remedy)
 
@@ -146,18 +149,12 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
 
 
 def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing | None = None) -> str:
-    """Returns a SHA-256 of the listing (name, size, time of change), its place, and all settings of a packed dataset.
-
-    Args:
-        listing: of the source, if known already.
-    """
+    """Returns a SHA-256 of the listing (name, size, time of change), its place, and all settings of a packed dataset."""
     listing = listing or scan(source, config)
     path = Path(source.path)
-    place: list[Any] = [source.path]
-    if path.exists():
-        place = [str(path.resolve())]
-        if path.is_file():  # the items of an array have no time of their own
-            place += [path.stat().st_size, path.stat().st_mtime_ns]
+    place: list[Any] = [str(path.resolve()) if path.exists() else source.path]
+    if path.is_file():  # the items of an array have no time of their own
+        place += [path.stat().st_size, path.stat().st_mtime_ns]
     glyphs = config.glyphs.model_dump() if config.source == "glyphs" else None
     labels = config.labels
     if labels not in ("auto", "none") and Path(labels).is_file():
@@ -171,14 +168,9 @@ def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: List
 def choose_spec(
     source: Source, config: DataConfig, default_side: int, listing: Listing | None = None
 ) -> tuple[ImageSpec, dict[str, str]]:
-    """Fills "auto" in size and channels from up to 64 images.
+    """Fills "auto" in size and channels from up to 64 images; large ones get `default_side`.
 
-    Args:
-        default_side: the side for large images.
-    Returns:
-        The spec, and a reason for each field that was "auto".
-    Raises:
-        DataError: there are no images.
+    Returns the spec, and a reason for each field that was "auto". Raises DataError if there are no images.
     """
     probed: list[Header] = []
     if "auto" in (config.size, config.channels):
@@ -209,8 +201,7 @@ def _choose_size(exact: bool, crop: int, default_side: int, probed: list[Header]
     if same and not crop and min(height, width) >= 8 and max(height, width) <= _LARGEST_KEPT_SIDE:
         return height, width, f"all images have this size: {height}x{width}"
     shorts = [min(height, width, crop or height) for height, width, _ in probed]
-    short = int(statistics.median_low(shorts))
-    if short < default_side:
+    if (short := statistics.median_low(shorts)) < default_side:
         side = max(8, short)
         return side, side, f"the images are small (shorter side {short}, the median of {len(probed)})"
     longs = [max(height, width) for height, width, _ in probed]
@@ -222,10 +213,9 @@ def _choose_channels(probed: list[Header]) -> tuple[int, str]:
     if not probed:
         return 3, "none of the sampled images can be read"
     kinds = [kind for _, _, kind in probed]
-    if all(kind == "gray" for kind in kinds):
+    if set(kinds) == {"gray"}:
         return 1, f"all {len(probed)} sampled images are grey"
-    transparent = kinds.count("rgba")
     reason = f"{len(probed) - kinds.count('gray')} of {len(probed)} sampled images have colour"
-    if transparent:
+    if transparent := kinds.count("rgba"):
         reason += f", {transparent} transparency, which becomes the background colour"
     return 3, reason

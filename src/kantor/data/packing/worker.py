@@ -1,6 +1,6 @@
 """The worker process of `pack`: reads and decodes foreign images, isolated from the rest.
 
-Started as its own program by `pool`, it reads pickled tasks and writes frames: two lengths, JSON, raw bytes. It imports
+Started as its own program by `pool`, it reads pickled tasks and writes frames: a line of JSON, then raw bytes. It imports
 little, so that it starts fast.
 """
 
@@ -13,7 +13,6 @@ import json
 import os
 import pickle
 import signal
-import struct
 import sys
 import time
 import zlib
@@ -27,41 +26,34 @@ from kantor.data.reasons import Reason, Undecodable, clipped
 from kantor.data.sources.source import MAX_BYTES, Item, Source
 from kantor.errors import UserError
 
-FRAME = struct.Struct("<II")
 MEMORY_BYTES = 4 << 30
-NEAR_CONSTANT = 2.0
 _FLUSH_S = 0.05
 _SLOW_S = 1.0
 _FLUSH_BYTES = 4 << 20
 
-Task = tuple[Item, "bytes | NDArray[Any] | Reason | None"]  # an image, loaded by the parent unless the worker can
+Data = bytes | NDArray[Any] | Reason | None  # what the parent has loaded; None if the worker loads
+Task = tuple[Item, Data]
 
 
 def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
-    """Sends JSON followed by bytes."""
-    text = json.dumps(value).encode()
-    stream.write(FRAME.pack(len(text), len(blob)) + text + blob)
+    """Sends a line of JSON, which ends with the number of bytes that follow."""
+    stream.write(json.dumps([value, len(blob)]).encode() + b"\n" + blob)
     stream.flush()
 
 
 def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
     """Receives (JSON, bytes), or None if the other process is gone."""
-    head = stream.read(FRAME.size)
-    if len(head) < FRAME.size:
-        return None
-    length, blob_length = FRAME.unpack(head)
-    data = stream.read(length + blob_length)
-    if len(data) < length + blob_length:
-        return None
-    return json.loads(data[:length]), data[length:]
+    line = stream.readline()
+    if line.endswith(b"\n"):
+        value, length = json.loads(line)
+        blob = stream.read(length)
+        if len(blob) == length:
+            return value, blob
+    return None
 
 
 def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
-    """Returns what `source.load` returns, or why it fails, for a worker without the source.
-
-    Raises:
-        UserError: the source as a whole can no longer be read.
-    """
+    """Returns what `source.load` returns, or why it fails. Raises UserError if the whole source cannot be read."""
     try:
         data = source.load(item)
     except UserError:
@@ -132,7 +124,7 @@ def _answer(
 
 def is_near_constant(image: NDArray[np.uint8]) -> bool:
     """Whether an image [H, W, C] is nearly one colour: no channel's standard deviation reaches 2 of 255."""
-    return all(image[:, :, channel].std() < NEAR_CONSTANT for channel in range(image.shape[2]))
+    return all(image[:, :, channel].std() < 2 for channel in range(image.shape[2]))
 
 
 def _sha256(data: bytes | NDArray[Any]) -> str:
@@ -171,10 +163,10 @@ def _die_with_parent() -> None:
 
 
 def _limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return
+    import resource
+
     used = 0
     with contextlib.suppress(OSError), open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - starts faster
         used = int(file.read().split()[0]) * resource.getpagesize()

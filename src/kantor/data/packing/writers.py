@@ -18,15 +18,11 @@ from kantor.data.loading.image_set import ImageSet
 from kantor.progress import Progress
 
 SHARD_BYTES = 64 << 20
+Check = Callable[[], None]
 
 
 def write_shards(
-    kind: str,
-    dataset: ImageSet,
-    out: Path,
-    progress: Progress,
-    shard_bytes: int = SHARD_BYTES,
-    check: Callable[[], None] = lambda: None,
+    kind: str, dataset: ImageSet, out: Path, progress: Progress, check: Check, shard_bytes: int = SHARD_BYTES
 ) -> None:
     """Writes `out`/pictures-00000.tfrecord or .tar and so on; replaces `out` only once all are written.
 
@@ -35,8 +31,6 @@ def write_shards(
             image/width, image/channels, and with labels image/class/label and image/class/text.
             "webdataset" writes KEY.png, and with labels KEY.cls (the number) and KEY.json.
         check: called before `out` is replaced; raises if what is there must stay.
-    Raises:
-        ResourceError: disk full, no permission.
     """
     suffix, entry, end = WRITTEN_FORMATS[kind]
     with atomic.new_folder(out, exist_ok=True) as folder:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kantor.data.decoding.padding import FITS
+from kantor.data.decoding.formats import PADDING_FITS
 from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import idx, names
@@ -101,7 +101,7 @@ def _check(config: DataConfig) -> None:
     if config.choose == "random" and not config.limit:
         what = "chooses some of the images, but all are used"
         raise ConfigError("data.choose", what, "set how many: data.limit=3000")
-    if config.pad and config.fit not in FITS:
+    if config.pad and config.fit not in PADDING_FITS:
         raise ConfigError("data.pad", "needs --fit replicate or mirror", f"choose one: {config.fit} does not pad")
 
 

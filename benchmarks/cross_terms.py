@@ -16,7 +16,7 @@ import torch
 
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
-from kantor.app.training.parts import build
+from kantor.app.training.build import build
 from kantor.config.io import resolve
 
 FIELDS = {

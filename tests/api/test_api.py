@@ -6,6 +6,7 @@ import doctest
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ def test_a_walk_is_that_of_the_command_line() -> None:
     np.testing.assert_array_equal(np.asarray(Image.open("walk.png")), grid(way, 5))
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Python's own handler, also where a shell's "&" makes SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_before_training_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def look(*_: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
@@ -191,6 +201,7 @@ def test_ctrl_c_before_training_ends_at_once(monkeypatch: pytest.MonkeyPatch) ->
         kantor.train("glyphs", overrides=TINY, **FEW)
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_saves_and_returns() -> None:
     def interrupt(event: Any) -> None:
         if isinstance(event, Tick):

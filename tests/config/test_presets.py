@@ -13,7 +13,7 @@ from PIL import Image
 from torch._subclasses import FakeTensorMode
 
 from kantor.app.dataset.image_size import condition_channels
-from kantor.app.training.parts import build
+from kantor.app.training.build import build
 from kantor.config.base import parse_size
 from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
 from kantor.config.schema import Config

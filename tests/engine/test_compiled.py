@@ -17,6 +17,7 @@ import kantor
 from kantor.app.decisions import Decisions
 from kantor.app.training import parts as parts_module
 from kantor.app.training.measured_choices import choose_compiled
+from kantor.app.training.options import TrainOptions
 from kantor.app.training.trial import Trial
 from kantor.engine.compiled import Compiler, Kernel, Kernels, inductor
 from kantor.engine.cuda_graphs import Recorder
@@ -314,7 +315,7 @@ def test_nothing_is_compiled_if_little_time_is_left(traced: Traced) -> None:
     few.with_config = lambda config: few
     few.steps = lambda note: Steps(steps.config, few.objective, "float32", 1, compiler=Compiler(traced))
     decisions = Decisions(steps.config)
-    choose_compiled(decisions, few, lambda line: None, 60.0)  # type: ignore[arg-type]
+    choose_compiled(decisions, few, TrainOptions(budget_s=60.0), lambda line: None)  # type: ignore[arg-type]
     assert decisions.config.train.compile is False
     assert "less than two minutes are left, too few to gain" in str(decisions)
     assert traced.graphs == []

@@ -328,9 +328,9 @@ def grown() -> tuple[State, State]:
     small, large = state(FISH32, SMALL, 1, **more), state(FISH64, LARGE, 2, fading=1000, **more)
     for _ in range(3):  # running statistics that are not those of a new network
         small.critic(numbers(4, 3, 32, 32))
-    taken = initialize_from(large, weights_of(small), ())
-    assert len(taken.lines) == 2
-    assert not taken.ema_complete
+    lines, ema_complete = initialize_from(large, weights_of(small), ())
+    assert len(lines) == 2
+    assert not ema_complete
     for network in (small.generator, small.critic, large.generator, large.critic):
         network.eval()
     return small, large

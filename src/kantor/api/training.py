@@ -16,10 +16,9 @@ from kantor.api.in_memory import DataKeywords, keep
 from kantor.api.model import Model, load
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.options import describe
-from kantor.app.training.interrupt import Interrupt
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.start import train as _train
-from kantor.app.training.terminal import Terminal
+from kantor.app.training.terminal import Interrupt, Terminal
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
 from kantor.progress import Progress, silent
@@ -122,7 +121,7 @@ def train(
         note: Callable[[str], None] = (lambda line: None) if quiet else partial(print, flush=True)
         packing: Progress = silent if quiet else ProgressLines("packing", note)
         try:
-            path, reason = _train(asked, Terminal(note, packing, console, interrupt.reason))
+            path, reason = _train(asked, Terminal(note, packing, console, interrupt.stop_asked))
         except UserError as error:
             if not errors:
                 raise

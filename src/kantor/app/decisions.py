@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """A field of the configuration, or a fact about the run, with its value and the reason for it."""
 
     field: str
     value: Any
     reason: str
-
-    def __str__(self) -> str:
-        return f"{self.field} = {self.value_text}: {self.reason}"
 
     @property
     def value_text(self) -> str:
@@ -32,17 +27,15 @@ class Decisions:
     """A configuration decided field by field. str() is a table of all decisions.
 
     Args:
-        config: with fields that are "auto".
-        announce: called with each decision that the user should read as it is made.
+        announce: called with a line for each decision that the user should read as it is made.
 
     Attributes:
-        config: with the decisions made so far.
+        config: with the decisions made so far; other fields may be "auto".
     """
 
-    def __init__(self, config: Config, announce: Callable[[str], None] = lambda line: None) -> None:
-        self.config = config
+    def __init__(self, config: Config, announce: Callable[[str], None] | None = None) -> None:
+        self.config, self._announce = config, announce
         self.entries: list[Decision] = []
-        self._announce = announce
 
     def set(self, field: str, value: Any, reason: str, announce: bool = True) -> None:
         """Sets a dotted field ("train.batch") of the configuration."""
@@ -53,14 +46,14 @@ class Decisions:
         """Records a fact that has no field in the configuration, such as "threads"."""
         decision = Decision(name, value, reason)
         self.entries = [entry for entry in self.entries if entry.field != name] + [decision]
-        if announce:
-            self._announce(str(decision))
+        if announce and self._announce:
+            self._announce(f"{name} = {decision.value_text}: {reason}")
 
     def add(self, config: Config, decided: Iterable[Decision]) -> None:
         """Replaces the configuration by one derived from it, and records the decisions that led there."""
         self.config = config
         for decision in decided:
-            self.record(decision.field, decision.value, decision.reason)
+            self.record(*decision)
 
     def __str__(self) -> str:
         rows = [(entry.field, entry.value_text, entry.reason) for entry in self.entries]

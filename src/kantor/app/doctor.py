@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,36 +21,23 @@ from kantor.objectives.objective import build_objective
 from kantor.types import Batch, ImageSpec
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report: fine, or a problem."""
-
-    good: bool
-    text: str
-
-
-def examine(device_name: str) -> list[Finding]:
-    """Checks versions, device and disk, and times a training cycle with each kind of penalty."""
+def examine(device_name: str) -> list[tuple[bool, str]]:
+    """Checks versions, device and disk, and times a cycle with each kind of penalty: (whether it is fine, a line)."""
     device = choose_device(device_name)
     precision, reason = choose_precision("auto", device)
-    findings = [
-        Finding(True, ", ".join(f"{name} {version}" for name, version in versions().items())),
-        Finding(True, f"device: {describe_device(device)}"),
-        Finding(True, f"precision: {precision}, because {reason}"),
-        _disk(cache_folder(None)),
+    cache = cache_folder(None)
+    free_gb = shutil.disk_usage(next(p for p in (cache, *cache.parents) if p.exists())).free / 1e9
+    return [
+        (True, ", ".join(f"{name} {version}" for name, version in versions().items())),
+        (True, f"device: {describe_device(device)}"),
+        (True, f"precision: {precision}, because {reason}"),
+        (free_gb > 1, f"disk: {free_gb:.1f} GB free for packed images in {cache}"),
+        _step("default", device, precision),
+        _step("wgan-gp", device, precision),
     ]
-    for preset in ("default", "wgan-gp"):
-        findings.append(_step(preset, device, precision))
-    return findings
 
 
-def _disk(cache: Path) -> Finding:
-    existing = next(p for p in (cache, *cache.parents) if p.exists())
-    free_gb = shutil.disk_usage(existing).free / 1e9
-    return Finding(free_gb > 1, f"disk: {free_gb:.1f} GB free for packed images in {cache}")
-
-
-def _step(preset: str, device: torch.device, precision: str) -> Finding:
+def _step(preset: str, device: torch.device, precision: str) -> tuple[bool, str]:
     """Trains two cycles on random images: weights must change and stay finite."""
     config = resolve(preset, overrides={"train.batch": 16})
     spec = ImageSpec(32, 32, 3)
@@ -71,9 +56,8 @@ def _step(preset: str, device: torch.device, precision: str) -> Finding:
         tally = state.tally.read()
         elapsed_s = (time.monotonic() - started_s) / 2
     except (RuntimeError, NotImplementedError) as error:
-        return Finding(False, f"training step of {preset}: {str(error).splitlines()[0]}")
+        return False, f"training step of {preset}: {str(error).splitlines()[0]}"
     changed = not torch.equal(before, state.critic.state_dict()["score.weight"])
     good = changed and tally["skipped_critic"][0] == tally["skipped_generator"][0] == 0
-    return Finding(
-        good, f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms, weights change and stay finite"
-    )
+    duration = f"training step of {preset} (32x32, batch 16): {elapsed_s * 1000:.0f} ms"
+    return good, f"{duration}, weights change and stay finite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -24,10 +25,9 @@ def versions() -> dict[str, str]:
     """Versions of Kantor, Python and the packages that compute; "unknown" without package metadata."""
     versions = {"kantor": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
-        try:
+        versions[package] = "unknown"
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "unknown"
     return versions
 
 
@@ -43,22 +43,16 @@ def describe(device: torch.device, fingerprint: str, seed: int) -> dict[str, Any
         "command": sys.argv[1:],
         "seed": seed,
         "data_fingerprint": fingerprint,
-        "tf32": {
-            "matmul": bool(torch.backends.cuda.matmul.allow_tf32),
-            "convolutions": bool(torch.backends.cudnn.allow_tf32),
-        },
+        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "convolutions": torch.backends.cudnn.allow_tf32},
     }
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """A line for each difference that can change the last bit of a run's numbers."""
-    before = {key: old.get(key) for key in ("device", "threads", "platform")} | {**old.get("versions", {})}
-    now = {key: new[key] for key in ("device", "threads", "platform")} | {**new["versions"]}
-    return [
-        f"{name} was {'unknown' if before.get(name) is None else before[name]}, is {value}"
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
+    before = {**old, **old.get("versions", {})}
+    now = {key: new[key] for key in ("device", "threads", "platform")} | new["versions"]
+    changed = {name: value for name, value in now.items() if before.get(name) != value}
+    return [f"{name} was {before.get(name, 'unknown')}, is {value}" for name, value in changed.items()]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -82,7 +76,7 @@ def _plain(value: Any) -> Any:
 def _is_valid(key: str, value: Any) -> bool:
     match key:
         case "threads" | "cores":
-            return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_THREADS
+            return type(value) is int and 1 <= value <= _MOST_THREADS
         case "versions":
             return False  # checked one by one
         case "platform" | "device" | "device_type" | "data_fingerprint" | "init_from_digest":

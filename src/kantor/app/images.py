@@ -1,4 +1,4 @@
-"""Places images next to each other and resizes them."""
+"""Pairs of condition and image, and resizing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from kantor.sample.generate import to_uint8
 from kantor.types import Images, ImageSpec
 
 
-def beside(conditions: Images, images: Images) -> Images:
-    """Each grey condition on the left of its image: [N, H, W, 1] and [N, H, W, C] -> [N, H, 2W, C]."""
-    channels = images.shape[3]
-    shown = np.repeat(conditions, channels, axis=3)
-    if channels == 4:
-        shown[..., 3] = 255
-    return np.concatenate([shown, images], axis=2)
+def join_pairs(conditions: Images, images: Images) -> Images:
+    """Places each grey condition to the left of its image: [N, H, W, 1] and [N, H, W, C] -> [N, H, 2W, C]."""
+    left = np.repeat(conditions, images.shape[3], axis=3)
+    left[..., 3:] = 255  # opaque
+    return np.concatenate([left, images], axis=2)
 
 
 def at_size(images: Images, spec: ImageSpec) -> Images:
-    """uint8 [N, H, W, C] brought down to `spec` as the feed does it."""
+    """Resizes uint8 [N, H, W, C] to `spec` as the feed does."""
     if images.shape[1:3] == spec[:2]:
         return images
     return to_uint8(shrink(to_float(torch.from_numpy(images)), spec.height, spec.width))

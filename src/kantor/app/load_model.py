@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -15,8 +17,6 @@ from kantor.nets import build_generator
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.run_state import RunState
-
-_NUMBER = re.compile("[0-9]{1,18}")
 
 
 def load_model(
@@ -54,7 +54,8 @@ def load_model(
             raise ModelError(text, "is a folder of images, not a model", do) from None
         raise
     if raw or images_seen is not None:
-        return (*_from_checkpoint(_chosen(run, images_seen), raw), run)
+        path = newest_checkpoint(run) if images_seen is None else _checkpoint(run, images_seen)
+        return (*_from_checkpoint(path, raw), run)
     if not (run / directory.GENERATOR).exists():
         raise ModelError(run, "this run has not saved a model yet", "wait for its first checkpoint, or resume it")
     return (*read_generator(run / directory.GENERATOR), run)
@@ -73,24 +74,25 @@ def load_generator(
 
 def _holds_images(path: Path) -> bool:
     """Whether `path` is a folder that contains images and is not a run, whose plots are images too."""
-    try:
-        inside = [] if (path / directory.CONFIG).exists() else list(path.iterdir())
-    except OSError:  # not a folder, or not readable
-        return False
-    return any(entry.suffix.lower() in IMAGES for entry in inside)
+    with contextlib.suppress(OSError):  # not a folder, or not readable
+        return not (path / directory.CONFIG).exists() and any(p.suffix.lower() in IMAGES for p in path.iterdir())
+    return False
 
 
-def _chosen(run: Path, images_seen: int | None) -> Path:
-    folder = run / directory.CHECKPOINTS
-    if images_seen is None:
-        path, _ = checkpoints.last(folder)
-        if path is None:
-            raise ModelError(run, "has no usable checkpoint", "train it first")
-        return path
-    path = folder / f"{images_seen:09d}"
+def newest_checkpoint(run: Path, note: Callable[[str], None] = lambda line: None) -> Path:
+    """The newest checkpoint of a run that verifies, or a ModelError. note: called with a line for each skipped one."""
+    newest, faults = checkpoints.last(run / directory.CHECKPOINTS)
+    if newest is None:
+        raise ModelError(run, "has no usable checkpoint", "train it first")
+    for fault in faults:
+        note(f"{fault.where} {fault.what}; taking the one before it")
+    return newest
+
+
+def _checkpoint(run: Path, images_seen: int) -> Path:
+    path = run / directory.CHECKPOINTS / f"{images_seen:09d}"
     if not path.is_dir():
-        inside = folder.iterdir() if folder.is_dir() else ()
-        numbers = sorted(int(p.name) for p in inside if _NUMBER.fullmatch(p.name))
+        numbers = sorted(int(p.name) for p in path.parent.glob("*") if re.fullmatch("[0-9]{1,18}", p.name))
         do = f"choose one of: {', '.join(map(str, numbers))}" if numbers else "train the run first"
         raise ModelError(f"--checkpoint {images_seen}", "there is no such checkpoint", do)
     return path
@@ -105,6 +107,6 @@ def _from_checkpoint(path: Path, raw: bool) -> tuple[nn.Module, Card]:
         network.load_state_dict(saved.weights("generator" if raw else "average"))
     except RuntimeError as error:
         raise ModelError(path, "does not fit the run's configuration", "choose another checkpoint") from error
-    kind, seen = config.objective.kind, saved.images_seen
-    card = Card(spec, config.generator, kind, saved.class_names, seen, saved.condition)
+    kind, names = config.objective.kind, saved.class_names
+    card = Card(spec, config.generator, kind, names, saved.images_seen, saved.condition)
     return network.eval().requires_grad_(False), card

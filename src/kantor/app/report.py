@@ -16,7 +16,8 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.dataset.image_size import condition_channels
+from kantor.app.dataset.image_size import CHANNELS, condition_channels
+from kantor.config.base import parse_size
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.errors import printable
@@ -38,68 +39,52 @@ from kantor.types import ImageSpec
 PAGE = "report.html"
 _OVER_TIME = 6
 _LARGE_SIDE, _SMALL_SIDE = 900, 300
-_CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
 
 
 def write_report(run: Path) -> Path:
     """Writes report.html into a run directory, and returns its path. Equal run directories give equal bytes.
 
-    Raises:
-        DataError: metrics.csv is damaged.
-        ConfigError: config.toml is damaged.
+    Raises DataError if metrics.csv is damaged, ConfigError if config.toml is.
     """
-    path = run / PAGE
-    atomic.write_text(path, page_html(read_page(run)))
-    return path
+    atomic.write_text(run / PAGE, page_html(_page(run)))
+    return run / PAGE
 
 
-def report(text: str, runs: Path) -> Path:
-    """Rewrites the page of the run that `text` names (path, name, number or "latest") and returns its path."""
-    return write_report(directory.find(text, runs))
-
-
-def table(text: str, runs: Path, epochs: bool = False) -> list[str]:
-    """The losses of the run that `text` names, as lines of a table; with `epochs`, one line for each epoch."""
-    run = directory.find(text, runs)
+def table(run: Path, epochs: bool) -> list[str]:
+    """The losses of a run, as lines of a table; with `epochs`, one line for each epoch."""
     metrics = read_metrics(run / directory.METRICS)
     lines = epoch_table(metrics) if epochs else loss_table(metrics)
     return lines or [f"{run}: nothing measured yet"]
 
 
-def read_page(run: Path) -> Page:
-    """All that the page says, out of the files of a run."""
+def _page(run: Path) -> Page:
     config = layered(Config(), read_toml(run / directory.CONFIG), str(run / directory.CONFIG))
     env = environment.read(run / directory.ENVIRONMENT)
     metrics, roll_backs = without_abandoned(read_metrics(run / directory.METRICS))
     events = list(read_events(run / directory.EVENTS))
     seen = metrics.get("images_seen", np.zeros(0))
     fixed = sheets(run, "fixed")
-    reals = run / "samples" / "reals.png"
+    reals = run / directory.SAMPLES / "reals.png"
     over_time = [_image(path, _SMALL_SIDE, "the same seeds") for path in _spaced(fixed)]
-    latest = _image(fixed[-1], _LARGE_SIDE, "fixed seeds") if fixed else None
-    real = _image(reals, _LARGE_SIDE, "real images") if reals.exists() else None
-    damaged = over_time.count(None) + (latest is None and bool(fixed)) + (real is None and reals.exists())
+    latest = [_image(path, _LARGE_SIDE, "fixed seeds") for path in fixed[-1:]]
+    real = [_image(reals, _LARGE_SIDE, "real images")] if reals.exists() else []
+    history = [*sentences.health(metrics), *_history(config, events, metrics)]
+    if damaged := [*over_time, *latest, *real].count(None):
+        history.append(f"Unreadable grids: {damaged}.")
+    facts = {"Data": _data(config, env, events), "Networks and objective": _model(config), "Machine": _machine(env)}
     score_rows, score_about = scores.last_scores(events)
     seen_text = f"{int(seen[-1]):,} images seen" if len(seen) else "just started"
     return Page(
         title=run.resolve().name,
         lead=f"A {name_of(config.objective)} GAN trained on {Path(config.data.source).name}: {seen_text}.",
-        facts=[
-            ("Data", _data(config, env, events)),
-            ("Networks and objective", _model(config)),
-            ("Machine", _machine(env)),
-        ],
-        latest=latest,
+        facts=list(facts.items()),
+        latest=next(iter(latest), None),
         over_time=[image for image in over_time if image],
-        reals=real,
+        reals=next(iter(real), None),
         curves=_curves(config, metrics, roll_backs),
         scores=score_rows,
         score_about=score_about,
-        history=[
-            *sentences.health(metrics),
-            *_history(config, events, metrics),
-            *([f"Unreadable grids: {damaged}."] if damaged else []),
-        ],
+        history=history,
         changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
         config=to_toml(config),
         commands=_commands(config, run),
@@ -108,12 +93,9 @@ def read_page(run: Path) -> Page:
 
 def _commands(config: Config, run: Path) -> list[tuple[str, str]]:
     """What can be done with a run and its model: (purpose, command)."""
-    model = quote(str(run))
+    model, file = quote(str(run)), quote(str(run / directory.CONFIG))
     commands = [
-        (
-            "Train again with this configuration and seed:",
-            f"kantor train --config {quote(str(run / directory.CONFIG))}",
-        ),
+        ("Train again with this configuration and seed:", f"kantor train --config {file}"),
         ("Resume this run:", f"kantor train --resume {model} --time-budget 10m"),
     ]
     if config.data.condition != "none":
@@ -135,27 +117,26 @@ def _data(config: Config, env: Mapping[str, Any], events: list[dict[str, Any]]) 
     return [*rows, ("fingerprint", str(env.get("data_fingerprint", "unknown"))[:16])]
 
 
-def _shown(value: Any) -> str:
-    return "—" if value is None else str(value)
-
-
 def _model(config: Config) -> list[tuple[str, str]]:
-    height, _, width = config.data.size.partition("x")
     rows: list[tuple[str, str]] = [("objective", name_of(config.objective))]
     for name, penalty in config.objective.penalties.items():
         every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
         rows.append((f"penalty {name}", f"{penalty.of} at {penalty.at.kind}, weight {penalty.weight:g}{every}"))
     if config.data.size != "auto" and config.data.channels != "auto":
-        spec = ImageSpec(int(height), int(width or height), _CHANNELS[config.data.channels])
+        channels = {name: count for count, name in CHANNELS.items()}[config.data.channels]
+        spec = ImageSpec(*parse_size(config.data.size), channels)
         note = " without class embeddings" if config.train.conditional else ""
         condition = condition_channels(config)
         rows.append(("generator", _network(config.generator, build_generator, spec, condition) + note))
         rows.append(("critic", _network(config.critic, build_critic, spec, condition) + note))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):
-        rows.append(
-            (f"{part}'s optimizer", f"{optimizer.kind}, learning rate {optimizer.lr:g}, {optimizer.schedule.kind}")
-        )
+        text = f"{optimizer.kind}, learning rate {optimizer.lr:g}, {optimizer.schedule.kind}"
+        rows.append((f"{part}'s optimizer", text))
     return [*rows, ("batch", str(config.train.batch)), ("seed", str(config.train.seed))]
+
+
+def _shown(value: Any) -> str:
+    return "—" if value is None else str(value)
 
 
 def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec, condition: int) -> str:
@@ -169,9 +150,8 @@ def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec, cond
 
 
 def _machine(env: Mapping[str, Any]) -> list[tuple[str, str]]:
-    versions = env.get("versions", {})
-    rows = [("device", env.get("device")), ("platform", env.get("platform")), ("threads", env.get("threads"))]
-    rows.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    versions = ", ".join(f"{name} {version}" for name, version in env.get("versions", {}).items())
+    rows = [*((name, env.get(name)) for name in ("device", "platform", "threads")), ("versions", versions)]
     return [(name, str(value)) for name, value in rows if value]
 
 
@@ -184,11 +164,10 @@ def _curves(config: Config, metrics: Mapping[str, Column], roll_backs: Column) -
             continue
         column = panel.lines[0].column
         values = metrics.get(column, np.zeros(0))
-        words = (
-            scores.curve_words(column, kimg, values)
-            if "@" in column
-            else sentences.panel_words(panel.guide, values, guide)
-        )
+        if "@" in column:
+            words = scores.curve_words(column, kimg, values)
+        else:
+            words = sentences.panel_words(panel.guide, values, guide)
         curves.append(Curve(panel.title, words, curve_svg(metrics, panel, roll_backs)))
     return curves
 
@@ -227,8 +206,7 @@ def _image(path: Path, side: int, caption: str) -> EmbeddedImage | None:
     image = read_sheet(path)
     if image is None:
         return None
-    if max(image.size) > side:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=88, method=4)
     if re.fullmatch("[0-9]{1,18}", path.stem):

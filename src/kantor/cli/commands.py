@@ -135,14 +135,16 @@ def report(options: ReportOptions) -> None:
     The report is one file, report.html in the run directory, and works offline.
     """
     from kantor.app import report as job
+    from kantor.runs import directory
 
     if options.epochs and not options.table:
         raise ConfigError("--epochs", "changes the table of losses, not the page", "add --table")
+    run = directory.find(options.run, options.runs)
     if options.table:
-        for line in job.table(options.run, options.runs, options.epochs):
+        for line in job.table(run, options.epochs):
             tell(line)
         return
-    show(f"page: {job.report(options.run, options.runs)}")
+    show(f"page: {job.write_report(run)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +173,11 @@ def doctor(options: DeviceOptions) -> int:
     from kantor.app.doctor import examine
 
     findings = examine(options.device)
-    for finding in findings:
-        tell(f"{'ok  ' if finding.good else 'BAD '} {finding.text}")
-    good = all(finding.good for finding in findings)
-    tell("everything that training needs works here" if good else "training will not work here: see above")
-    return 0 if good else 5
+    for good, text in findings:
+        tell(f"{'ok  ' if good else 'BAD '} {text}")
+    works = all(good for good, _ in findings)
+    tell("everything that training needs works here" if works else "training will not work here: see above")
+    return 0 if works else 5
 
 
 def selftest(options: DeviceOptions) -> int:

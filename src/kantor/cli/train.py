@@ -21,9 +21,8 @@ def train(options: TrainOptions) -> int:
     Images, losses and the trained generator appear in a new folder under runs/.
     Ctrl-C stops it with everything saved.
     """
-    from kantor.app.training.interrupt import EXIT_CODES, Interrupt
     from kantor.app.training.start import train as job
-    from kantor.app.training.terminal import Terminal
+    from kantor.app.training.terminal import EXIT_CODES, Interrupt, Terminal
     from kantor.sinks.console import Console
 
     def console(folder: Path) -> Console:
@@ -31,7 +30,7 @@ def train(options: TrainOptions) -> int:
         return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
 
     with Interrupt(EXIT_CODES, _stop_early, signal.SIG_DFL) as interrupt, show_progress() as progress_of:
-        _, reason = job(options, Terminal(show, progress_of("packing"), console, interrupt.reason, _ask))
+        _, reason = job(options, Terminal(show, progress_of("packing"), console, interrupt.stop_asked, _ask))
     return interrupt.code if reason == "signal" else 0
 
 

@@ -10,7 +10,7 @@ import torch
 def choose_precision(name: str, device: torch.device) -> tuple[str, str]:
     """Returns (precision, reason): "auto" takes bfloat16 if the hardware computes in it."""
     if name != "auto":
-        return name, "as set"
+        return name, "as configured"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "this GPU computes in bfloat16"

@@ -20,7 +20,7 @@ import kantor
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.evaluation.image_sets import GeneratedImages, choose_images
-from kantor.app.images import beside
+from kantor.app.images import join_pairs
 from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.config.io import preset_text, resolve
 from kantor.config.networks import DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
@@ -312,7 +312,7 @@ def test_sheets_show_condition_and_image(tmp_path: Path) -> None:
     reals = first_images(store, 6, store.spec)
     assert reals.shape == (6, 16, 32, 3)
     np.testing.assert_array_equal(reals[-1, :, 16:], store.images(np.array([11]))[0])
-    assert beside(fixed[:2, :, :16, :1], np.zeros((2, 16, 16, 4), np.uint8))[0, 0, 0, 3] == 255
+    assert join_pairs(fixed[:2, :, :16, :1], np.zeros((2, 16, 16, 4), np.uint8))[0, 0, 0, 3] == 255
 
 
 def test_drawn_images_have_the_conditions_of_real_ones(tmp_path: Path) -> None:

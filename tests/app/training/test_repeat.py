@@ -160,5 +160,5 @@ def test_the_rate_of_a_resumed_run_is_that_of_the_steps_decided() -> None:
     run.with_config = lambda config: measured.append(config) or SimpleNamespace()
     config = overridden(resolve(), {"train.images": 100, "train.compile": True})
     with mock.patch("kantor.app.training.length._measured_rate", lambda parts: 1000.0):
-        choose_resumed_length(Decisions(config), run, TrainOptions(budget_s=10.0), 100, from_budget=True)
+        choose_resumed_length(Decisions(config), run, TrainOptions(budget_s=10.0), 100, None)
     assert [one.train.compile for one in measured] == [True]

@@ -12,13 +12,13 @@ from torch import nn
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import absolute_source, open_set
 from kantor.app.environment import read
-from kantor.app.training.parts import build
+from kantor.app.training.build import build
 from kantor.app.units import duration_s
 from kantor.config.io import read_toml, resolve
 from kantor.config.optimizer import AdamConfig
 from kantor.engine import ema, optimizers
 from kantor.errors import ConfigError
-from support.commands import exit_of
+from support.commands import TINY, exit_of
 from support.engine_fakes import CPU, InMemory, feed, parts
 from support.resume_child import FIELDS, train_until
 
@@ -109,6 +109,16 @@ def test_a_repeated_configuration_takes_the_threads_of_its_run(
         assert (again / "generator.safetensors").read_bytes() == (run / "generator.safetensors").read_bytes()
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_run_is_named_by_the_preset_that_its_configuration_extends(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "mnist64-dcgan"\n[data.glyphs]\ncount = 40\n')
+    assert exit_of("train", "glyphs", "--config", file, *TINY, "--images", "8", "--runs", tmp_path / "runs") == 0
+    preset = ["--preset", "mnist64-dcgan", "--set", "data.glyphs.count=30"]
+    assert exit_of("train", "glyphs", *preset, *TINY, "--images", "8", "--runs", tmp_path / "runs") == 0
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == ["00000-glyphs-mnist64-dcgan", "00001-glyphs-mnist64-dcgan"]
 
 
 @pytest.mark.parametrize(

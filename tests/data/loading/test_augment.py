@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
-from kantor.app.training.parts import build
+from kantor.app.training.build import build
 from kantor.config.data import AugmentConfig
 from kantor.config.io import resolve
 from kantor.data.loading.augment import augment, composed_maps, maps, random_numbers, recolour, triangular, warp

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kantor.app.dataset.image_size import size_text
-from kantor.app.images import beside
+from kantor.app.images import join_pairs
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.generate import class_numbers, grid_columns, refuse_other_images, write_images
@@ -60,7 +60,7 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     require_free_files([sheet, *painting_paths, *line_paths], options.overwrite)
     z = card.latents(seeds * (count // len(seeds)), options.truncation)
     painted = generate_images(colourist.to(device), z, class_numbers((), card, count), lines)
-    pairs = beside(lines, painted)
+    pairs = join_pairs(lines, painted)
     # a pair is wide even if it is small
     scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None
     write_images(line_paths, lines[: len(line_paths)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,15 +18,19 @@ from kantor.types import ImageSpec
 
 
 def check_options(options: TrainOptions, config: Config) -> None:
-    """Raises ConfigError or DataError if `options` cannot work, whatever the images are.
-
-    Args:
-        config: the configuration that they resolve to.
-    """
+    """Raises ConfigError or DataError if `options`, which resolve to `config`, cannot work whatever the images are."""
     if options.name == "latest" or (options.name or "").isdecimal():
         what = "could be mistaken for the number of a run, or for the newest run"
         raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
-    _check_paths(config, options.runs)
+    try:
+        to_toml(config).encode()
+    except UnicodeEncodeError as error:
+        what = "has a name that is not valid text, so config.toml cannot hold it"
+        raise DataError(config.data.source, what, "rename that file or folder") from error
+    source = Path(config.data.source)
+    if config.data.source != GLYPHS and source.is_dir() and options.runs.resolve().is_relative_to(source.resolve()):
+        do = "add --runs ../runs, or name another folder outside"
+        raise ConfigError(f"--runs {options.runs}", "lies inside the folder of images", do)
     for network in ("generator", "critic"):
         field = f"optimizer.{network}.lr"
         if field in options.fields and getattr(config.optimizer, network).schedule.kind == "pieces":
@@ -36,18 +39,6 @@ def check_options(options: TrainOptions, config: Config) -> None:
     if config.generator.kind == "stack" and config.data.size != "auto":
         with torch.device("meta"):  # a stack has one size of its own: refuses any other
             build_generator(config.generator, ImageSpec(*parse_size(config.data.size), 3))
-
-
-def _check_paths(config: Config, runs: Path) -> None:
-    try:
-        to_toml(config).encode()
-    except UnicodeEncodeError as error:
-        what = "has a name that is not valid text, so config.toml cannot hold it"
-        raise DataError(config.data.source, what, "rename that file or folder") from error
-    source = Path(config.data.source)
-    if config.data.source != GLYPHS and source.is_dir() and runs.resolve().is_relative_to(source.resolve()):
-        do = "add --runs ../runs, or name another folder outside"
-        raise ConfigError(f"--runs {runs}", "lies inside the folder of images", do)
 
 
 def check_moved_source(options: TrainOptions) -> None:
@@ -60,13 +51,11 @@ def check_moved_source(options: TrainOptions) -> None:
 
 def user_fields(options: TrainOptions) -> set[str]:
     """Fields that the user set, by flags or in a file; not those of a preset."""
-    return {*options.fields, *leaves(_in_file(options))} - {"extends"}
+    in_file = read_toml(options.config_file) if options.config_file else {}
+    return {*options.fields, *leaves(in_file)} - {"extends"}
 
 
 def preset_of(options: TrainOptions) -> str:
     """Name of the preset that the run starts from: the one that the configuration file extends, or that of --preset."""
-    return str(_in_file(options).get("extends", options.preset))
-
-
-def _in_file(options: TrainOptions) -> dict[str, Any]:
-    return {} if options.config_file is None else read_toml(options.config_file)
+    in_file = read_toml(options.config_file) if options.config_file else {}
+    return str(in_file.get("extends", options.preset))

@@ -25,9 +25,8 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
     """`config` with the tick, sample, snapshot and score intervals that are "auto" or "epoch" chosen for its length.
 
     200 rows of metrics, or one every 4,000 images; up to 60 samples, at most one in 5 seconds of a budget, or one every
-    100,000; 10 checkpoints, or one every 200,000; 8 scores, at intervals of 5,000 to 500,000 images, none in runs of
-    less than 5,000. A score generates a twentieth of the images trained on between two scores, 500 to 5,000: it costs
-    a few hundredths of the time.
+    100,000; 10 checkpoints, or one every 200,000; 8 scores, none in runs of less than 5,000 images. A score generates a
+    twentieth of the images trained on between two scores: it costs a few hundredths of the time.
 
     Args:
         scored: the user asked for scores: a short run has one at its end.
@@ -56,7 +55,6 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
 
 
 def intervals_line(config: Config) -> str:
-    """One line that describes the intervals."""
     train = config.train
     line = f"metrics every {train.tick_images:,} images, samples every {train.sample_images:,}"
     line += f", a checkpoint every {train.snapshot_images:,}"

@@ -11,26 +11,28 @@ import torch
 
 from kantor.app import environment
 from kantor.app.decisions import Decisions
+from kantor.app.training.build import mixing_layer
+from kantor.app.training.length import budget_s, left_s, restart_clock
+from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
-from kantor.app.training.trial import CALIBRATION_S, Trial, fits_in_memory
-from kantor.app.training.validate_networks import mixing_layer
+from kantor.app.training.trial import CALIBRATION_S, Trial, memory_errors
 from kantor.config.io import overridden
 from kantor.errors import ConfigError, ResourceError
 from kantor.runs import directory
+from kantor.sinks.eta import duration
 
 MAX_SEARCH_S = 30.0
 BATCHES = (16, 32, 64, 128, 256, 512, 1024)
 _NEARLY_AS_FAST = 0.95  # doubling the batch for 5 % more speed only means fewer steps on the same images
 MIN_COMPILING_S = 120.0  # of what is left of a budget: in less, compiling does not pay
 _WORTH_COMPILING = 1.05
-_TURNS = 2
 
 
 def choose_threads(decisions: Decisions, parts: Parts, config_file: Path | None) -> None:
-    """Chooses how many threads train fastest on a CPU, unless OMP_NUM_THREADS says.
+    """Trains with all threads or with one, whichever is faster now on this CPU, unless OMP_NUM_THREADS says.
 
-    Args:
-        config_file: config.toml of a run to repeat takes its number of threads, since its numbers depend on them.
+    Threads wait for each other at every operator: if one has to share its core, all of them crawl. A run repeated from
+    its config.toml takes the same number of threads as before, since numbers depend on it.
     """
     if parts.device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
@@ -40,51 +42,33 @@ def choose_threads(decisions: Decisions, parts: Parts, config_file: Path | None)
             torch.set_num_threads(threads)
             decisions.record("threads", threads, f"as in {config_file.parent}")
             return
+    if torch.get_num_threads() == 1:
+        return
+    rates = {torch.get_num_threads(): 0.0, 1: 0.0}
     eager = overridden(decisions.config, {"train.compile": False})  # compiled steps depend on the threads
     with Trial(parts.with_config(eager)) as trial:
-        choice = fastest_threads(lambda: trial.images_per_second(CALIBRATION_S / 2))
-    if choice is not None:
-        decisions.record("threads", *choice)
-
-
-def fastest_threads(images_per_second: Callable[[], float]) -> tuple[int, str] | None:
-    """Sets the faster number of threads, all or one; returns it and the reason, None if there is no choice.
-
-    Threads wait for each other at every operator: if one has to share its core, all of them crawl.
-    """
-    cores = torch.get_num_threads()
-    if cores == 1:
-        return None
-    rates = {}
-    for threads in (cores, 1):
-        torch.set_num_threads(threads)
-        rates[threads] = images_per_second()
+        for threads in rates:
+            torch.set_num_threads(threads)
+            rates[threads] = trial.images_per_second(CALIBRATION_S / 2)
     fastest = max(rates, key=lambda threads: rates[threads])
     torch.set_num_threads(fastest)
     measured = ", ".join(f"{rate:,.0f} images a second with {threads}" for threads, rate in rates.items())
-    return fastest, f"measured {measured}"
+    decisions.record("threads", fastest, f"measured {measured}")
 
 
-def choose_batch(decisions: Decisions, parts: Parts, limit_s: float) -> None:
-    """Chooses the fastest batch for `--batch auto`.
-
-    Args:
-        limit_s: about how long measuring may take.
-    Raises:
-        ConfigError: a network mixes the images of a batch, so that its size is part of what the network computes.
-    """
-    config = decisions.config
-    if mixes := mixing_layer(config, parts.spec, parts.classes, parts.condition):
+def choose_batch(decisions: Decisions, parts: Parts, options: TrainOptions, note: Callable[[str], None]) -> None:
+    """Chooses the fastest batch for `--batch auto`; raises ConfigError if its size is part of what a network computes."""
+    if mixes := mixing_layer(parts):
         what = f"{mixes}, so another batch is another network"
         raise ConfigError("--batch auto", what, "give a number, or a network without that layer")
 
     def rate_of(batch: int) -> float:
-        rates: list[float] = []
-        with Trial(parts.with_config(overridden(config, {"train.batch": batch, "train.compile": False}))) as trial:
-            if not fits_in_memory(lambda: rates.append(trial.images_per_second(1.0)), parts.device):
-                raise MemoryError
-        return rates[0]
+        config = overridden(decisions.config, {"train.batch": batch, "train.compile": False})
+        with Trial(parts.with_config(config)) as trial, memory_errors(parts.device):
+            return trial.images_per_second(1.0)
 
+    limit_s = min(MAX_SEARCH_S, budget_s(options) / 10)
+    note(f"measuring which batch is fastest, for at most about {duration(limit_s)}")
     decisions.set("train.batch", *fastest_batch(rate_of, parts.store.count, limit_s))
 
 
@@ -95,54 +79,52 @@ def fastest_batch(
 
     Args:
         rate_of: images per second with a batch of this size; raises MemoryError if it does not fit.
-        largest: no batch exceeds it.
-        limit_s: no batch is tried that would take the search past this.
+        largest, limit_s: no batch is tried that is larger, or would take the search past this time.
     """
     rates: dict[int, float] = {}
-    too_large, out_of_time = 0, False
+    ending = ""
     began_s = before_s = clock()
     for batch in [b for b in BATCHES if b <= max(largest, BATCHES[0])]:
         now_s = clock()
-        if rates and (out_of_time := now_s - began_s + 2 * (now_s - before_s) > limit_s):
-            break  # a trial of twice the batch takes up to twice as long
+        if rates and now_s - began_s + 2 * (now_s - before_s) > limit_s:  # twice the batch takes up to twice as long
+            ending = "; larger ones would have taken too long"
+            break
         before_s = now_s
         try:
             rates[batch] = rate_of(batch)
         except MemoryError:
-            too_large = batch
+            ending = f"; {batch} does not fit"
             break
         best = max(rates.values())
         if len(rates) > 2 and max(list(rates.values())[-2:]) < _NEARLY_AS_FAST * best:
             break  # past the peak
     if not rates:
-        raise ResourceError("--batch auto", f"not even a batch of {too_large} fits", "use a smaller --size or width")
+        raise ResourceError("--batch auto", f"not even a batch of {BATCHES[0]} fits", "use a smaller --size or width")
     best = max(rates.values())
     chosen = next(batch for batch, rate in rates.items() if rate >= _NEARLY_AS_FAST * best)
     measured = ", ".join(f"{rate:,.0f} images a second at {batch}" for batch, rate in rates.items())
-    if too_large:
-        measured += f"; {too_large} does not fit"
-    elif out_of_time:
-        measured += "; larger ones would have taken too long"
-    return chosen, f"measured {measured}; learning rates stay as they are"
+    return chosen, f"measured {measured}{ending}; learning rates stay as they are"
 
 
-def choose_compiled(decisions: Decisions, parts: Parts, note: Callable[[str], None], left_s: float) -> None:
-    """Sets `train.compile` to true or false, unless it is false already.
+def choose_compiled(
+    decisions: Decisions, parts: Parts, options: TrainOptions, note: Callable[[str], None]
+) -> TrainOptions:
+    """Sets `train.compile` to true or false; returns the options, with a new clock if compiling took much of a budget.
 
     Decides on new networks, so that a resumed run decides as it did at its start. The run uses what is compiled here.
-
-    Args:
-        left_s: seconds that the run may take; "auto" does not compile if they are few.
     """
     before = decisions.config.train.compile
     if before is False:
-        return
-    compiled, reason = _compiled(decisions, parts, note, left_s)
+        return options
+    compiled, reason = _compiled(decisions, parts, left_s(options), note)
     if compiled != before:
         decisions.set("train.compile", compiled, reason)
+    if compiled and (options.budget_s is not None or options.resume is None):
+        return restart_clock(options, "compiling", note)
+    return options
 
 
-def _compiled(decisions: Decisions, parts: Parts, note: Callable[[str], None], left_s: float) -> tuple[bool, str]:
+def _compiled(decisions: Decisions, parts: Parts, left_s: float, note: Callable[[str], None]) -> tuple[bool, str]:
     automatic = decisions.config.train.compile == "auto"
     if parts.custom:
         return False, "custom networks and losses are not compiled"
@@ -162,8 +144,7 @@ def _compiled(decisions: Decisions, parts: Parts, note: Callable[[str], None], l
         if not automatic:
             return True, "as requested"
         rates = {eager: 0.0, compiled: 0.0}
-        for _ in range(_TURNS):
-            for way in rates:
-                rates[way] += way.images_per_second(CALIBRATION_S / 2) / _TURNS
+        for trial in (eager, compiled, eager, compiled):
+            rates[trial] += trial.images_per_second(CALIBRATION_S / 2) / 2
     measured = f"measured {rates[compiled]:,.0f} images a second compiled and {rates[eager]:,.0f} otherwise"
     return rates[compiled] > _WORTH_COMPILING * rates[eager], measured

@@ -19,11 +19,7 @@ from kantor.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(DeviceOptions, LabelledDataOptions):
-    """Options of `kantor train` and `kantor.train`.
-
-    Attributes:
-        started_s: time.monotonic() when the invocation began, from which its time budget counts.
-    """
+    """Options of `kantor train` and `kantor.train`."""
 
     data: str | None = option(
         "Folder of images, archive, array, IDX, TFRecord, Parquet or packed dataset", "DATA",
@@ -74,7 +70,7 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
         "Measure these while training: fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none", "LIST",
         sets="score.metrics", parse=units.names, otherwise="fd,kid,pr",
     )
-    started_s: float = field(default_factory=time.monotonic)
+    started_s: float = field(default_factory=time.monotonic)  # from which the time budget counts
 
     def __post_init__(self) -> None:
         if self.kimg is not None and self.images is not None:
@@ -85,11 +81,10 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     @classmethod
     def from_words(cls, words: Mapping[str, Any], as_flags: bool = False) -> Self:
         options = super().from_words(words, as_flags)
-        if options.resume is not None:
-            for name, is_set in (("preset", options.preset != "default"), ("batch", options.batch == "auto")):
-                if is_set:
-                    where = f"--{name}" if as_flags else name
-                    raise ConfigError(where, "a run resumes with its own configuration", "leave it out")
+        for name, is_set in (("preset", options.preset != "default"), ("batch", options.batch == "auto")):
+            if is_set and options.resume is not None:
+                where = f"--{name}" if as_flags else name
+                raise ConfigError(where, "a run resumes with its own configuration", "leave it out")
         return options
 
     @property

@@ -6,23 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import nn
 
 from kantor.app.dataset.image_size import condition_channels, spec_of
 from kantor.app.evaluation.during_training import ScorePlan
-from kantor.app.training.validate_networks import mixing_part, try_custom_networks
-from kantor.config.data import AugmentConfig
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
 from kantor.data.loading.image_set import ImageSet
-from kantor.data.sources.python_object import PREFIX
 from kantor.engine.compiled import Compiler, Kernels, inductor
 from kantor.engine.cuda_graphs import Recorder, recorder_for
-from kantor.engine.schedule import check_schedules
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
-from kantor.errors import ConfigError
-from kantor.nets import build_critic, traits_of
-from kantor.objectives.objective import Objective, build_objective
+from kantor.nets import build_critic, build_generator
+from kantor.objectives.objective import Objective
 from kantor.types import ImageSpec
 
 
@@ -33,7 +29,7 @@ class Parts:
     Attributes:
         store: the training set.
         feed: shared by the run and the trials before it: on a GPU it may hold the whole dataset.
-        score_plan: the scores to measure; None for none.
+        score_plan: None for no scores.
         kernels: compiled passes, shared like the feed.
     """
 
@@ -53,6 +49,14 @@ class Parts:
     def state(self) -> State:
         """New networks and optimizers: equal for equal seeds."""
         return State(self.config, self.spec, self.classes, self.device, self.condition)
+
+    def generator(self) -> nn.Module:
+        """A new generator, on the CPU."""
+        return build_generator(self.config.generator, self.spec, self.classes, condition=self.condition)
+
+    def critic(self) -> nn.Module:
+        """A new critic, on the CPU."""
+        return build_critic(self.config.critic, self.spec, self.classes, condition=self.condition)
 
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """The steps of a cycle. note: called with a line if they cannot be recorded or compiled."""
@@ -87,67 +91,3 @@ class Parts:
     @property
     def classes(self) -> int:
         return len(self.class_names)
-
-
-def build(
-    config: Config, store: ImageSet, device: torch.device, precision: str, score_plan: ScorePlan | None = None
-) -> Parts:
-    """Builds the parts of a run.
-
-    Raises:
-        ConfigError: the configuration does not fit the dataset, or has choices that exclude each other.
-    """
-    check_schedules(config.optimizer.generator, config.optimizer.critic)
-    train, data = config.train, config.data
-    augmentation = None if data.augment == AugmentConfig() else data.augment
-    spec = spec_of(config, store)
-    feed = Feed(store, train.seed, device, train.conditional, data.mirror, spec, augmentation, data.dequantise)
-    parts = Parts(config, store, device, build_objective(config.objective), precision, feed, score_plan)
-    if train.conditional and not store.labelled:
-        in_memory = "give (image, class) for each"
-        in_folders = "put every image into a sub-folder, one for each class"
-        do = in_memory if data.source.startswith(PREFIX) else in_folders
-        raise ConfigError("--conditional", f"{data.source} has no classes", do)
-    _refuse_objective(parts)
-    _refuse_quirks(config, parts.objective)
-    try_custom_networks(config, parts.spec, parts.classes, parts.condition, parts.objective)
-    if train.micro_batch and (mixes := mixing(parts)):
-        what = f"{mixes}, so a part of a batch is not a part of the step"
-        raise ConfigError("train.micro_batch", what, "use a smaller --batch instead")
-    return parts
-
-
-def mixing(parts: Parts) -> str:
-    """Which network or loss mixes the images of a batch; "" if none does."""
-    return mixing_part(parts.config, parts.spec, parts.classes, parts.condition, parts.objective)
-
-
-def _refuse_objective(parts: Parts) -> None:
-    """Raises ConfigError if the critic cannot be trained with this objective."""
-    config, objective = parts.config, parts.objective
-    critic = build_critic(config.critic, parts.spec, parts.classes, condition=parts.condition)
-    if refusal := objective.refuses(traits_of(critic)):
-        raise refusal
-    if objective.constraint is not None and config.critic.equalised:
-        what = "scales the weights that clipping has just bounded, which leaves next to nothing of a score"
-        raise ConfigError("critic.equalised", what, "leave it out, or replace clipping by a gradient penalty")
-    if objective.wasserstein and not objective.penalties and config.objective.constraint.kind == "none":
-        what = "a Wasserstein critic needs a penalty or weight clipping to bound it"
-        do = "set a penalty's weight above 0, or objective.constraint.kind=weight-clipping"
-        raise ConfigError("objective", what, do)
-
-
-def _refuse_quirks(config: Config, objective: Objective) -> None:
-    """Raises ConfigError if a quirk is combined with what it excludes."""
-    if config.cycle.split_updates and (objective.penalties or objective.generator_needs_real or objective.drift):
-        what = "splits a critic step into two halves, and penalties, drift and relativistic losses need both at once"
-        raise ConfigError("cycle.split_updates", what, "leave it out, or use a loss with weight clipping")
-    if config.cycle.reuse == "everything" and config.cycle.generator_batch not in (0, config.train.batch):
-        what = '"everything" gives the generator the critic\'s latents, one for each image of a batch'
-        raise ConfigError("cycle.reuse", what, "leave cycle.generator_batch out")
-    if config.train.micro_batch and objective.drift is not None and objective.drift.of == "half-sum-real":
-        what = '"half-sum-real" depends on the size of the batch, so its parts add up to something else'
-        raise ConfigError("objective.drift.of", what, "leave train.micro_batch out")
-    if objective.l1 and config.data.condition == "none":
-        what = "needs the real image that the generated one should resemble"
-        raise ConfigError("objective.l1", what, "train on pairs with --set data.condition=edges, or leave it out")

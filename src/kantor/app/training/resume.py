@@ -1,15 +1,22 @@
-"""Resuming a run: its configuration and its newest checkpoint that verifies."""
+"""Resuming a run: when it is offered, the run's configuration and its newest checkpoint that verifies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kantor.app import environment
 from kantor.app.dataset.prepare import absolute_source
+from kantor.app.training.intervals import DEFAULT_BUDGET_S
+from kantor.app.training.length import total_images
+from kantor.app.training.options import TrainOptions
+from kantor.app.training.terminal import Terminal
 from kantor.config.io import difference, layered, overridden, read_config, read_toml
 from kantor.config.schema import Config
-from kantor.errors import ConfigError, ModelError
+from kantor.data.loading.image_set import ImageSet
+from kantor.errors import ConfigError, ModelError, UserError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.checkpoint import DamagedCheckpointError
@@ -24,59 +31,83 @@ MAY_CHANGE = (
     "data.source", "data.labels",  # paths: the fingerprint says whether the images are the same
 )  # fmt: skip
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint has
-_MUST_BE_DECIDED = ("train.images", "train.precision", "data.size", "data.channels")
+_LENGTHS = ("train.images", "train.epochs")
+_MAY_DIFFER = {*MAY_CHANGE, *_LENGTHS, "ema.warmup"}  # which is decided later, with init_from
+_DECIDED_AT_THE_START = ("train.images", "train.precision", "data.size", "data.channels")
 _MAX_LISTED = 5
 
 
-def resumed_config(
-    run: Path, config_file: Path | None, overrides: Mapping[str, Any], saved: RunState | None = None
-) -> Config:
+def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, terminal: Terminal) -> TrainOptions | None:
+    """The options that resume the newest run of this configuration, if there is one and the user prefers that."""
+    newest = _newest_checkpoint(config, store.fingerprint, options.runs)
+    if newest is None:
+        return None
+    run, images_seen = newest.parents[1], int(newest.name)
+    line = f"{run} has the same configuration and has seen {images_seen:,} images"
+    terminal.note(f"{line}; --resume {int(run.name.partition('-')[0])} resumes it")
+    if isinstance(config.train.images, int) and options.epochs is None and options.images is None:
+        options = replace(options, images=config.train.images)
+    total = total_images(options, store.count)
+    if options.dry_run or (total is not None and total <= images_seen):  # it is as long already
+        return None
+    if not terminal.ask(f"resume {run} (y), or start a new run (N)?"):
+        return None
+    budget_s = DEFAULT_BUDGET_S if total is None and options.budget_s is None else options.budget_s
+    overrides = {name: value for name, value in options.overrides.items() if name not in _LENGTHS}
+    return replace(options, resume=str(run), overrides=overrides, config_file=None, budget_s=budget_s)
+
+
+def _newest_checkpoint(config: Config, fingerprint: str, runs: Path) -> Path | None:
+    """Of the newest run with this configuration, except for lengths and intervals, on these images."""
+    for run in reversed(directory.listed(runs)):
+        try:
+            if environment.read(run / directory.ENVIRONMENT).get("data_fingerprint") != fingerprint:
+                continue
+            earlier = layered(Config(), read_toml(run / directory.CONFIG), str(run))
+            if difference(earlier, config).keys() - _MAY_DIFFER:
+                continue
+            newest, _ = checkpoints.last(run / directory.CHECKPOINTS)
+        except UserError:  # of another version, or damaged: it does not concern a new run
+            continue
+        if newest is not None:
+            return newest
+    return None
+
+
+def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> Config:
     """The run's configuration with the user's changes; only fields of `MAY_CHANGE` may change.
 
-    Args:
-        saved: the checkpoint to resume from, which has the configuration that the run began with.
     Raises:
-        ConfigError: the user changes other fields, or has edited config.toml; lists the differences.
+        ConfigError: the user changes other fields, or has edited config.toml, which differs from that in `saved`.
     """
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))
-    if saved is not None:
-        _refuse_edits(path, config, saved.config())
-    _refuse_auto(path, config, saved)
+    original = saved.config() if saved else None
+    if original and (edits := _listed(original, config, _MAY_BE_EDITED)):
+        what = f"was edited, but a run keeps its configuration: {edits}"
+        raise ConfigError(path, what, "undo the edits, or start a new run with --config")
+    for name in _DECIDED_AT_THE_START:
+        section, _, field = name.partition(".")
+        if getattr(getattr(config, section), field) == "auto":
+            value = getattr(getattr(original, section), field) if original else None
+            do = f"write {field} = {value}" if value else "write its value, or start a new run"
+            raise ConfigError(path, f'{name} is "auto", and resuming needs its value', do)
     changed = config
-    if config_file is not None:
-        changed = layered(changed, read_config(config_file), str(config_file))
-    changed = absolute_source(overridden(changed, overrides))
+    if options.config_file is not None:
+        changed = layered(changed, read_config(options.config_file), str(options.config_file))
+    changed = absolute_source(overridden(changed, options.fields))
     if changes := _listed(config, changed, MAY_CHANGE):
         what = f"a run keeps its configuration, and this differs: {changes}"
         raise ConfigError("--resume", what, "leave that out, or start a new run")
     return changed
 
 
-def _refuse_edits(path: Path, config: Config, original: Config) -> None:
-    if edits := _listed(original, config, _MAY_BE_EDITED):
-        what = f"was edited, but a run keeps its configuration: {edits}"
-        raise ConfigError(path, what, "undo the edits, or start a new run with --config")
-
-
-def _refuse_auto(path: Path, config: Config, saved: RunState | None) -> None:
-    """Raises ConfigError if a field that was decided when the run began is "auto" again."""
-    original = saved.config() if saved else None
-    for name in _MUST_BE_DECIDED:
-        section, _, field = name.partition(".")
-        if getattr(getattr(config, section), field) == "auto":
-            value = getattr(getattr(original, section), field) if original else None
-            do = f"write {field} = {value}" if value else "write its value, or start a new run"
-            raise ConfigError(path, f'{name} is "auto", and resuming needs its value', do)
-
-
 def _listed(old: Config, new: Config, allowed: tuple[str, ...]) -> str:
     """ "train.batch: 64 -> 32, ...": the first few fields that differ, without those allowed to."""
-    differs = [
-        f"{name}: {_shown(a)} -> {_shown(b)}" for name, (a, b) in difference(old, new).items() if name not in allowed
-    ]
-    more = len(differs) - _MAX_LISTED
-    return ", ".join(differs if more <= 1 else [*differs[:_MAX_LISTED]]) + (f" and {more} more" if more > 1 else "")
+    changes = {name: pair for name, pair in difference(old, new).items() if name not in allowed}
+    lines = [f"{name}: {_shown(a)} -> {_shown(b)}" for name, (a, b) in changes.items()]
+    more = len(lines) - _MAX_LISTED
+    return ", ".join(lines) if more <= 1 else f"{', '.join(lines[:_MAX_LISTED])} and {more} more"
 
 
 def _shown(value: Any) -> str:
@@ -85,65 +116,51 @@ def _shown(value: Any) -> str:
 
 
 def open_checkpoint(run: Path, note: Callable[[str], None]) -> RunState | None:
-    """Loads the newest checkpoint that verifies; None if the run was killed before its first save.
-
-    Skips damaged ones with a note.
+    """Loads the newest checkpoint that verifies, noting those skipped; None if the run was killed before its first save.
 
     Raises:
         ModelError: all checkpoints are damaged or gone; nothing is overwritten.
-        DataError: a file that the run appends to is damaged.
+        DataError: new lines would follow damaged ones in a file that the run appends to.
     """
     folder = run / directory.CHECKPOINTS
     path, faults = checkpoints.last(folder)
     if path is None and faults:
         fault = faults[0]
-        damaged = isinstance(fault, DamagedCheckpointError)
-        do = "restore a copy, or start a new run" if damaged else fault.do
+        do = "restore a copy, or start a new run" if isinstance(fault, DamagedCheckpointError) else fault.do
         raise ModelError(fault.where, f"{fault.what}, and no other checkpoint is intact", do)
     if path is None and (proof := _proof_of_a_save(run)):
         what = f"the run was saved ({proof}), but its checkpoints are gone"
         raise ModelError(folder, what, "restore them, or start a new run")
-    for fault in faults:
-        note(
-            f"{fault.where} {fault.what}; skipped"
-            + ("" if isinstance(fault, DamagedCheckpointError) else f", {fault.do}")
-        )
     if path is None:
         note("no checkpoint to resume from: the run starts again from its first step")
         return None
+    for fault in faults:
+        remedy = "" if isinstance(fault, DamagedCheckpointError) else f", {fault.do}"
+        note(f"{fault.where} {fault.what}; skipped{remedy}")
     saved = RunState.load(path)
-    _check_files(run, saved.listeners)
+    offset = saved.listeners.get(directory.METRICS, {}).get("offset")  # lines after the checkpoint are cut off anyway
+    read_metrics(run / directory.METRICS, offset)
+    directory.require_file(run / directory.EVENTS)
     return saved
 
 
 def rounding_changes(config: Config, saved: RunState | None) -> list[str]:
     """A line for each setting changed since the checkpoint that changes steps by rounding only."""
-    if saved is None:
-        return []
-    before, now = saved.config().train, config.train
-    values = ((name, getattr(before, name), getattr(now, name)) for name in ("micro_batch", "compile"))
+    changes = difference(saved.config(), config) if saved else {}
     return [
-        f"train.{name}: {str(old).lower()} -> {str(new).lower()}: numbers will differ by rounding from those of an unbroken run"
-        for name, old, new in values
-        if old != new
+        f"{name}: {str(old).lower()} -> {str(new).lower()}: numbers will differ by rounding from those of an unbroken run"
+        for name, (old, new) in changes.items()
+        if name in ("train.micro_batch", "train.compile")
     ]
 
 
 def _proof_of_a_save(run: Path) -> str:
     """Name of a file that proves an earlier save; "" if there is none.
 
-    A save writes the generator before the checkpoint: a run killed between the two has a generator, an empty folder of
-    checkpoints, and events without a save.
+    A run killed in its first save has a generator, no checkpoint, and events without a save.
     """
     events = run / directory.EVENTS
     if any(event.get("event") == "saved" for event in read_events(events)):
         return events.name
     begun = events.exists() and (run / directory.CHECKPOINTS).is_dir()
     return directory.GENERATOR if (run / directory.GENERATOR).exists() and not begun else ""
-
-
-def _check_files(run: Path, listeners: Mapping[str, Any]) -> None:
-    """Raises DataError if new lines would follow damaged ones; lines after the checkpoint are cut off anyway."""
-    metrics = listeners.get(directory.METRICS, {})
-    read_metrics(run / directory.METRICS, metrics.get("offset"))
-    directory.require_file(run / directory.EVENTS)

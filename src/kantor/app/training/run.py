@@ -11,21 +11,28 @@ from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
 from kantor.app.report import write_report
 from kantor.app.training.init_from import Weights, initialize_from
-from kantor.app.training.listeners import build_listeners
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.app.training.terminal import Terminal
 from kantor.engine.device import describe_device
-from kantor.engine.events import Started
+from kantor.engine.events import Bus, Listener, Started
 from kantor.engine.loop import Loop, Plan
 from kantor.engine.state import State
 from kantor.errors import ModelError, UserError
 from kantor.export.weights import Card, write_generator
+from kantor.report.loss_guide import loss_guide
+from kantor.report.plots import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.run_state import RunState, tensor_mismatch
-from kantor.types import Images
+from kantor.sinks.best_model import BestScore
+from kantor.sinks.console import Console
+from kantor.sinks.events_log import EventsLog
+from kantor.sinks.lines import LogFile
+from kantor.sinks.metrics_csv import MetricsCsv
+from kantor.sinks.samples import SampleSheets
+from kantor.sinks.tensorboard import FOLDER, TensorBoard
 
 FEW_IMAGES = 1000
 
@@ -37,24 +44,20 @@ def initial_state(parts: Parts, origin: RunState | Weights | None, terminal: Ter
         ModelError: the tensors of `origin` do not fit.
     """
     state = parts.state()
-    if isinstance(origin, RunState):
-        _restore(state, origin)
-        parts.feed.position = origin.feed_position
-    elif origin is not None:
-        for line in initialize_from(state, origin, parts.class_names).lines:
+    if isinstance(origin, Weights):
+        for line in initialize_from(state, origin, parts.class_names)[0]:
             terminal.note(line)
+    elif origin is not None:
+        if mismatch := tensor_mismatch(origin.model, state.model_tensors()):
+            do = "use the code that the run began with, or start a new run"
+            raise ModelError(origin.path, f"does not fit the networks: {mismatch}", do)
+        try:
+            state.load(origin.model, origin.optimizer, origin.engine_values)
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            what = f"does not fit the configuration ({str(error).splitlines()[0]})"
+            raise ModelError(origin.path, what, "start a new run") from error
+        parts.feed.position = origin.feed_position
     return state
-
-
-def _restore(state: State, saved: RunState) -> None:
-    if mismatch := tensor_mismatch(saved.model, state.model_tensors()):
-        do = "use the code that the run began with, or start a new run"
-        raise ModelError(saved.path, f"does not fit the networks: {mismatch}", do)
-    try:
-        state.load(saved.model, saved.optimizer, saved.engine_values)
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        what = f"does not fit the configuration ({str(error).splitlines()[0]})"
-        raise ModelError(saved.path, what, "start a new run") from error
 
 
 @dataclass
@@ -62,7 +65,6 @@ class Run:
     """A run directory and everything that works in it.
 
     Attributes:
-        path: the run directory.
         parts: with the final configuration.
         saved: the checkpoint that `state` was restored from; None for a new run.
     """
@@ -75,50 +77,76 @@ class Run:
     saved: RunState | None
 
     def __post_init__(self) -> None:
-        self._listeners = build_listeners(self.path, self.parts, self.terminal, self.options.tensorboard)
+        scores, path = self.parts.score_plan, self.path
+        self._best, self._log = BestScore(scores.best if scores else ""), LogFile(path / directory.LOG)
+        listeners: dict[str, Listener] = {  # checkpoints know their state by these names
+            "metrics.csv": MetricsCsv(path / directory.METRICS, scores.names if scores else ()),
+            "best score": self._best,
+            "events.jsonl": EventsLog(path / directory.EVENTS),
+            "sample sheets": SampleSheets(path),
+            "losses.png": LossPlot(path, loss_guide(self.parts.config.objective)),
+            "log.txt": Console(self._log, path),
+            "console": self.terminal.console(path),
+        }
+        if self.options.tensorboard:
+            listeners["tensorboard"] = TensorBoard(path / FOLDER)
+        self._bus = Bus(listeners)
         if self.saved:
-            self._listeners.bus.load(self.saved.listeners)
-        budget_s = self.options.budget_s
-        self._budget_s = math.inf if budget_s is None else budget_s
-        self._plan = _plan(self.parts, self.options.started_s, self._budget_s)
+            self._bus.load(self.saved.listeners)
 
     def train(self) -> str:
         """Trains to the end, the budget or a request; returns which: "done", "time-budget", "signal", ..."""
-        parts, note = self.parts, self.terminal.note
+        parts, options, note, train = self.parts, self.options, self.terminal.note, self.parts.config.train
+        lengths = (train.images, train.tick_images, train.sample_images, train.snapshot_images)
+        budget_s = math.inf if options.budget_s is None else options.budget_s
+        plan = Plan(*lengths, options.started_s, budget_s, train.score_images)  # type: ignore[arg-type]
+        scorer = None
+        if parts.score_plan is not None and train.score_images:
+            cache = cache_folder(options.cache)
+            scorer = Scorer(parts.score_plan, parts.config, parts.store, parts.spec, parts.class_names, cache)
         sampler = Sampler(parts.config, parts.spec, parts.classes, parts.store)
-        loop = Loop(
-            self.state,
-            parts.feed,
-            parts.steps(note),
-            self._plan,
-            self._listeners.bus,
-            sample=sampler,
-            save=self.save,
-            stop_asked=self.terminal.stop_asked,
-            score=self._scorer(),
-        )
-        line = f"training on {describe_device(parts.device)} in {parts.config.train.precision}"
-        line += f"; results go to {self.path}"
-        self._listeners.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        stop_asked, steps = self.terminal.stop_asked, parts.steps(note)
+        loop = Loop(self.state, parts.feed, steps, plan, self._bus, sampler, self._save, stop_asked, scorer)
+        line = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         note(line)
         seen_before = self.state.counters.images_seen
+        first = first_images(parts.store, sampler.count, parts.spec)
+        left_s = max(options.started_s + budget_s - time.monotonic(), 0.0) if options.budget_s is not None else 0.0
+        resumed = self.saved is not None
         try:
-            reason = loop.run(self._started(first_images(parts.store, sampler.count, parts.spec)))
+            reason = loop.run(Started(seen_before, plan.total_images, parts.store.count, first, resumed, left_s))
         finally:
-            self._listeners.close()
-        self._write_page()
+            self._log.close()
+            for listener in self._bus.listeners.values():
+                listener.close()
+        try:
+            note(f"look at: {write_report(self.path)}")
+        except (OSError, UserError) as error:  # the run does not depend on it
+            note(f"report.html could not be written: {error}")
         images = self.state.counters.images_seen - seen_before
         if reason == "time-budget" and images < FEW_IMAGES:
             note(f"the time budget was enough for {images:,} images only; give a longer one")
         return reason
 
-    def save(self) -> Path:
+    def _save(self) -> Path:
         """Writes a checkpoint, and the model file if its score is the best so far; returns the checkpoint's path."""
-        parts, seen = self.parts, self.state.counters.images_seen
-        model, folder, best = self.path / directory.GENERATOR, self.path / directory.CHECKPOINTS, self._listeners.best
-        saved = self._run_state()
+        parts, seen, config = self.parts, self.state.counters.images_seen, self.parts.config
+        model, folder, best = self.path / directory.GENERATOR, self.path / directory.CHECKPOINTS, self._best
+        saved = RunState(
+            path=self.path,
+            model=self.state.model_tensors(),
+            optimizer=self.state.optimizer_tensors(),
+            **self.state.values(),
+            feed_position=parts.feed.position,
+            listeners=self._bus.state(),
+            config_fields=config.model_dump(mode="json"),
+            fingerprint=parts.store.fingerprint,
+            spec=parts.spec,
+            class_names=parts.class_names,
+            condition=parts.condition,
+        )
         if best.keeps(seen) or not model.exists():
-            config = parts.config
             card = Card(parts.spec, config.generator, config.objective.kind, parts.class_names, seen, parts.condition)
             try:  # before the checkpoint: the model file may be ahead, not behind
                 write_generator(model, self.state.average, card)
@@ -126,49 +154,7 @@ class Run:
                 best.lost()
                 raise
         path = saved.save(folder)
+        assert isinstance(config.train.images, int)
         keep = None if best.images_seen is None else folder / f"{best.images_seen:09d}"
-        checkpoints.thin(folder, self._plan.total_images, keep)
+        checkpoints.thin(folder, config.train.images, keep)
         return path
-
-    def _run_state(self) -> RunState:
-        parts = self.parts
-        return RunState(
-            path=self.path,
-            model=self.state.model_tensors(),
-            optimizer=self.state.optimizer_tensors(),
-            **self.state.values(),
-            feed_position=parts.feed.position,
-            listeners=self._listeners.bus.state(),
-            config_fields=parts.config.model_dump(mode="json"),
-            fingerprint=parts.store.fingerprint,
-            spec=parts.spec,
-            class_names=parts.class_names,
-            condition=parts.condition,
-        )
-
-    def _started(self, first: Images) -> Started:
-        seen, total, count = self.state.counters.images_seen, self._plan.total_images, self.parts.store.count
-        end_s = self.options.started_s + self._budget_s
-        left_s = 0.0 if math.isinf(self._budget_s) else max(end_s - time.monotonic(), 0.0)
-        return Started(seen, total, count, first, self.saved is not None, left_s)
-
-    def _scorer(self) -> Scorer | None:
-        parts = self.parts
-        if parts.score_plan is None or not parts.config.train.score_images:
-            return None
-        cache = cache_folder(self.options.cache)
-        return Scorer(parts.score_plan, parts.config, parts.store, parts.spec, parts.class_names, cache)
-
-    def _write_page(self) -> None:
-        """Writes report.html; the run does not depend on it."""
-        try:
-            self.terminal.note(f"look at: {write_report(self.path)}")
-        except (OSError, UserError) as error:
-            self.terminal.note(f"report.html could not be written: {error}")
-
-
-def _plan(parts: Parts, started_s: float, budget_s: float) -> Plan:
-    train = parts.config.train
-    lengths = (train.images, train.tick_images, train.sample_images, train.snapshot_images)
-    assert "auto" not in (*lengths, train.score_images)
-    return Plan(*lengths, started_s, budget_s, train.score_images)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from kantor.app.images import at_size, beside
+from kantor.app.images import at_size, join_pairs
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.random import derive
@@ -22,49 +22,42 @@ SHEET_PIXELS = 1024 * 1024
 class Sampler:
     """Generates both sheets: the fixed one from seeds 0, 1, 2 ..., the random one from seeds that depend on images_seen.
 
-    With conditions, a sheet shows each condition next to its generated image. The conditions of the fixed sheet are
-    spread evenly over the training set; those of the random one depend on images_seen.
-
-    Args:
-        store: the training set.
+    With conditions, a sheet shows each condition next to its generated image. Those of the fixed sheet are spread
+    evenly over the training set.
 
     Attributes:
         count: images in a sheet: a square number, 64 for small images, fewer for large ones; half of it for pairs.
     """
 
     def __init__(self, config: Config, spec: ImageSpec, classes: int, store: ImageSet) -> None:
-        self._config, self._spec, self._classes = config, spec, classes
-        self._pairs = store if store.condition_channels else None
+        self._config, self._spec, self._classes, self._store = config, spec, classes, store
         side = int(math.sqrt(SHEET_PIXELS / (spec.height * spec.width)))
-        self.count = min(8, max(2, side)) ** 2 // (2 if self._pairs else 1)
+        self.count = min(8, max(2, side)) ** 2 // (2 if store.condition_channels else 1)
 
     def __call__(self, generator: nn.Module, images_seen: int) -> tuple[Images, Images]:
         first = derive(self._config.train.seed, "sheet", images_seen) % 2**31
-        if self._pairs is None:
-            return self._sheet(generator, 0), self._sheet(generator, first)
-        rows = (first + np.arange(self.count) * 7919) % self._pairs.count  # a prime: neighbours may be alike
-        fixed_rows = np.resize(_spread(self._pairs, self.count), self.count)
+        rows = (first + np.arange(self.count) * 7919) % self._store.count  # a prime: neighbours may be alike
+        fixed_rows = np.resize(_spread(self._store, self.count), self.count)
         return self._sheet(generator, 0, fixed_rows), self._sheet(generator, first, rows)
 
-    def _sheet(self, generator: nn.Module, first: int, rows: NDArray[np.int64] | None = None) -> Images:
+    def _sheet(self, generator: nn.Module, first: int, rows: NDArray[np.int64]) -> Images:
         network = self._config.generator
         z = latents(range(first, first + self.count), network.latent_dim, network.latent)
         labels = [i % self._classes for i in range(self.count)] if self._classes else None
-        conditions = None if rows is None or self._pairs is None else self._pairs.conditions(rows)
-        if conditions is None:
+        if (conditions := self._store.conditions(rows)) is None:
             return generate_images(generator, z, labels)
         conditions = at_size(conditions, self._spec)
-        return beside(conditions, generate_images(generator, z, labels, conditions))
+        return join_pairs(conditions, generate_images(generator, z, labels, conditions))
 
 
 def first_images(store: ImageSet, count: int, spec: ImageSpec) -> Images:
     """Images spread evenly over the training set, resized to `spec` as by the feed: uint8 [count or fewer, H, W, C].
 
-    Pairs have the condition to the left of the image: [count or fewer, H, 2 W, C].
+    Pairs have the condition to the left of the image: [..., H, 2 W, C].
     """
     rows = _spread(store, count)
     images, conditions = at_size(store.images(rows), spec), store.conditions(rows)
-    return images if conditions is None else beside(at_size(conditions, spec), images)
+    return images if conditions is None else join_pairs(at_size(conditions, spec), images)
 
 
 def _spread(store: ImageSet, count: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,27 +22,18 @@ from kantor.app.dataset.prepare import open_set
 from kantor.app.dataset.recover import open_again
 from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
-from kantor.app.training.check_options import check_moved_source, check_options, preset_of, user_fields
-from kantor.app.training.earlier_run import find_earlier_run, options_to_resume
+from kantor.app.training.build import build
+from kantor.app.training.check_options import check_moved_source, check_options, preset_of
 from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
-from kantor.app.training.intervals import DEFAULT_BUDGET_S, intervals_line
-from kantor.app.training.length import (
-    choose_length,
-    choose_resumed_intervals,
-    choose_resumed_length,
-    left_s,
-    restart_clock,
-    resumed_length,
-    total_images,
-    with_epochs_of,
-)
-from kantor.app.training.measured_choices import MAX_SEARCH_S, choose_batch, choose_compiled, choose_threads
+from kantor.app.training.intervals import intervals_line
+from kantor.app.training.length import choose_length, choose_resumed_length, restart_clock, resumed_length, total_images
+from kantor.app.training.measured_choices import choose_batch, choose_compiled, choose_threads
 from kantor.app.training.options import TrainOptions
-from kantor.app.training.out_of_memory import explain_out_of_memory
-from kantor.app.training.parts import Parts, build
-from kantor.app.training.resume import open_checkpoint, resumed_config, rounding_changes
+from kantor.app.training.parts import Parts
+from kantor.app.training.resume import offer_to_resume, open_checkpoint, resumed_config, rounding_changes
 from kantor.app.training.run import Run, initial_state
 from kantor.app.training.terminal import Terminal
+from kantor.app.training.trial import explain_out_of_memory
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data.loading import layout
@@ -53,18 +44,15 @@ from kantor.engine.precision import choose_precision
 from kantor.objectives.objective import name_of
 from kantor.runs import directory
 from kantor.runs.run_state import RunState
-from kantor.sinks.eta import duration
 from kantor.sinks.tensorboard import require_tensorboard
-
-DRY_RUN = "dry-run"
 
 
 def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     """Trains a new run, or resumes one.
 
     Returns:
-        The run directory, and why training ended: "done", "time-budget", "signal" or the reason of a request. In a dry
-        run, the folder of runs and "dry-run".
+        The run directory (in a dry run, the folder of runs), and why training ended: "done", "time-budget", "signal",
+        "dry-run" or the reason of a request.
     """
     total_images(options, 0)  # refuses two lengths before images are packed
     device = choose_device(options.device)
@@ -82,37 +70,37 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     """Trains a new run."""
     # 1. Options: refuse what cannot work before images are packed
     config = resolve(options.preset, options.config_file, options.fields)
-    options = with_epochs_of(config, options)
+    if config.train.images == "auto" and (options.epochs, options.images, options.budget_s) == (None, None, None):
+        options = replace(options, epochs=config.train.epochs or None)
     check_options(options, config)
     score_plan = plan_scores(config, device)
-    decisions = _ledger(config, options, terminal)
-    weights = choose_weights(decisions, options.runs, user_fields(options), terminal.note)
+    decisions = Decisions(config, None if options.dry_run else terminal.note)  # a dry run prints all at its end
+    weights = choose_weights(decisions, options, terminal.note)
 
     # 2. Dataset: pack it, or find it packed
     cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
     store, config, entries = open_set(decisions.config, default_side(device.type), cache)
     decisions.add(config, entries)
     options = restart_clock(options, "packing", terminal.note)
-    if (resuming := _offer_to_resume(decisions.config, store, options, terminal)) is not None:
+    if (resuming := offer_to_resume(decisions.config, store, options, terminal)) is not None:
         return _resume(resuming, device, terminal)
     if store.labelled and not decisions.config.train.conditional:
         terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
 
     # 3. Decisions: fields that are "auto", each measured with those before it
-    from_budget = decisions.config.train.images == "auto" and options.images is None and options.epochs is None
+    from_budget = config.train.images == "auto" and options.images is None and options.epochs is None
     _record_facts(decisions, store, device, options)
-    precision = _choose_precision(decisions, device)
+    precision, reason = choose_precision(config.train.precision, device)
+    decisions.set("train.precision", precision, reason, announce=config.train.precision == "auto")
     parts = build(decisions.config, store, device, precision, score_plan)
     if weights:
-        continue_ema(decisions, parts, weights, user_fields(options), preset_of(options))
+        continue_ema(decisions, parts, weights, options)
     with explain_out_of_memory(parts):
         choose_threads(decisions, parts, options.config_file)
     if options.batch == "auto":
-        limit_s = min(MAX_SEARCH_S, (options.budget_s or DEFAULT_BUDGET_S) / 10)
-        terminal.note(f"measuring which batch is fastest, for at most about {duration(limit_s)}")
-        choose_batch(decisions, parts, limit_s)
+        choose_batch(decisions, parts, options, terminal.note)
     with explain_out_of_memory(parts.with_config(decisions.config)):
-        options = _choose_compiled(decisions, parts, options, terminal)
+        options = choose_compiled(decisions, parts, options, terminal.note)
         choose_length(decisions, parts, options)
     parts = parts.with_config(decisions.config)
     run_directory = _new_directory(options, parts, weights, from_budget)
@@ -130,8 +118,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if device.type == "cpu" and env.get("device_type") == "cpu" and "threads" in env:
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         saved = open_checkpoint(run, terminal.note)
-        config = resumed_config(run, options.config_file, options.fields, saved)
-        decisions = _ledger(config, options, terminal)
+        config = resumed_config(run, options, saved)
+        decisions = Decisions(config, None if options.dry_run else terminal.note)
 
         # 2. Dataset: the images that the run began with
         expected = saved.fingerprint if saved else env.get("data_fingerprint")
@@ -144,13 +132,12 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         seen, from_budget = saved.images_seen if saved else 0, bool(env.get("length_from_budget"))
         decisions.record("resume", run, f"from {seen:,} images", announce=False)
         parts = build(config, store, device, config.train.precision, plan_scores(config, device))
-        resumed_length(options, config, store.count, seen, from_budget, lambda: 1.0)  # refuses before compiling
+        total = resumed_length(options, config, store.count, seen, from_budget)  # refuses before compiling
         with explain_out_of_memory(parts):
-            options = _choose_compiled(decisions, parts, options, terminal)
+            options = choose_compiled(decisions, parts, options, terminal.note)
             for line in rounding_changes(decisions.config, saved):
                 terminal.note(line)
-            choose_resumed_length(decisions, parts, options, seen, from_budget)
-        choose_resumed_intervals(decisions, config, options, store.count)
+            choose_resumed_length(decisions, parts, options, seen, total)
         origin = saved or same_weights(decisions.config, env)
         run_directory = _existing_directory(run, decisions.config, saved, terminal)
         parts = parts.with_config(decisions.config)
@@ -164,7 +151,7 @@ def _build_and_run(
     options: TrainOptions,
     terminal: Terminal,
     origin: RunState | Weights | None,
-    run_directory: AbstractContextManager[Path],
+    run_directory: contextlib.AbstractContextManager[Path],
 ) -> tuple[Path, str]:
     """Takes the steps that new and resumed runs share. origin: a checkpoint to restore, or weights to initialize from."""
     # 4. Build: networks and optimizers
@@ -173,29 +160,13 @@ def _build_and_run(
     if options.dry_run:
         for line in str(decisions).splitlines():
             terminal.note(line)
-        return options.runs, DRY_RUN
+        return options.runs, "dry-run"
 
     # 5. Directory: from here on nothing is refused
     with run_directory as path:
         # 6. Run
         saved = origin if isinstance(origin, RunState) else None
         return path, Run(path, parts, state, options, terminal, saved).train()
-
-
-def _ledger(config: Config, options: TrainOptions, terminal: Terminal) -> Decisions:
-    """A ledger that announces each decision, except in a dry run, which prints all of them at its end."""
-    return Decisions(config) if options.dry_run else Decisions(config, terminal.note)
-
-
-def _offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, terminal: Terminal) -> TrainOptions | None:
-    """Options that resume a run of the same configuration, if there is one and the user prefers that."""
-    if (earlier := find_earlier_run(config, store.fingerprint, options.runs)) is None:
-        return None
-    terminal.note(str(earlier))
-    resuming = options_to_resume(options, config, earlier, store.count)
-    if resuming is None or options.dry_run:
-        return None
-    return resuming if terminal.ask(f"resume {earlier.path} (y), or start a new run (N)?") else None
 
 
 def _record_facts(decisions: Decisions, store: ImageSet, device: torch.device, options: TrainOptions) -> None:
@@ -206,23 +177,6 @@ def _record_facts(decisions: Decisions, store: ImageSet, device: torch.device, o
     decisions.record("device", describe_device(device), reason, announce=False)
 
 
-def _choose_precision(decisions: Decisions, device: torch.device) -> str:
-    precision, reason = choose_precision(decisions.config.train.precision, device)
-    if decisions.config.train.precision == "auto":
-        decisions.set("train.precision", precision, reason)
-    else:
-        decisions.record("train.precision", precision, "as configured", announce=False)
-    return precision
-
-
-def _choose_compiled(decisions: Decisions, parts: Parts, options: TrainOptions, terminal: Terminal) -> TrainOptions:
-    """Decides `train.compile`; returns the options, with a new clock if compiling took much of a time budget."""
-    choose_compiled(decisions, parts, terminal.note, left_s(options))
-    if decisions.config.train.compile and (options.budget_s is not None or options.resume is None):
-        return restart_clock(options, "compiling", terminal.note)
-    return options
-
-
 @contextlib.contextmanager
 def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None, from_budget: bool) -> Iterator[Path]:
     """Creates and locks the directory of a new run when entered."""
@@ -231,7 +185,7 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     env["length_from_budget"] = from_budget
     if weights:
         env["init_from_digest"] = weights.digest
-    run = directory.create(options.runs, options.name or _name(config, options.preset), to_toml(config), env)
+    run = directory.create(options.runs, options.name or _name(config, preset_of(options)), to_toml(config), env)
     rejected = store.path / layout.REJECTED
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays
         atomic.write_bytes(run / layout.REJECTED, data)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from kantor.engine import ema, optimizers, passes
 from kantor.engine.compiled import Compiler
 from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.execution import Compute, Work, micro_batched, rows_of
-from kantor.engine.passes import GenerationInputs, GeneratorInputs, Outcome, Penalties
+from kantor.engine.passes import CriticInputs, GenerationInputs, GeneratorInputs, Outcome, Penalties
 from kantor.engine.schedule import TrainingProgress, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
@@ -35,21 +34,6 @@ from kantor.types import Batch
 MAX_GENERATED_AT_ONCE = 512  # in one pass: more is not faster and takes memory
 
 Names = tuple[str, ...]  # of the values that a step has added to the tally
-
-
-class CriticStepInputs(NamedTuple):
-    """What a critic step is prepared with.
-
-    Attributes:
-        fake: generated images [N, C, H, W], as many as real ones.
-        uniform: [N] in [0, 1), None unless a penalty needs points of its own.
-        noise: [N, C, H, W] in [0, 1), None unless such a penalty needs it.
-    """
-
-    real: Batch
-    fake: Tensor
-    uniform: Tensor | None
-    noise: Tensor | None
 
 
 @dataclass
@@ -117,10 +101,12 @@ class Steps:
         """Lowers the critic's loss on `real` and as many generated images."""
         due = {name: p for name, p in self.objective.penalties.items() if p.due(state.counters.critic_steps)}
         reseed_dropout(state.critic, random.derived("critic-dropout", step))
-        probes = [penalty.at.kind for penalty in due.values() if penalty.batch is None]
-        uniform = random.uniform("interpolation", step, (len(fake),)) if probes else None
-        noise = random.uniform("noise", step, fake.shape) if "perturbed" in probes else None
-        inputs = CriticStepInputs(real, fake, uniform, noise)
+        inputs = CriticInputs(real, fake, {})
+        for name, penalty in due.items():
+            if penalty.batch is None:
+                uniform = random.uniform("interpolation", step, (len(fake),))
+                noise = random.uniform("noise", step, fake.shape) if penalty.at.kind == "perturbed" else None
+                inputs.points[name] = points(penalty.at, real.images, fake, uniform, noise)
         take = self._take_split_critic_step if self.config.cycle.split_updates else self._take_critic_step
         names = self.recorder(Work(("critic", *due), partial(take, state, due), state), inputs)
         state.tally.count(names)
@@ -151,14 +137,13 @@ class Steps:
         generate = partial(passes.generation_pass, state.generator, self.precision)
         return self._compute(Work("fakes", generate, state, (state.generator,)), inputs).values["images"]
 
-    def _take_critic_step(self, state: State, due: Penalties, inputs: CriticStepInputs) -> Names:
+    def _take_critic_step(self, state: State, due: Penalties, inputs: CriticInputs) -> Names:
         self._constrain(state, "before")
         lower = partial(passes.critic_pass, state.critic, self.objective, due, self.precision)
         work = Work(("critic", *due), lower, state, (state.critic,))
-        outcome = self._compute(work, passes.CriticInputs(inputs.real, inputs.fake, _points(due, inputs)))
-        return self._apply_to_critic(state, outcome)
+        return self._apply_to_critic(state, self._compute(work, inputs))
 
-    def _take_split_critic_step(self, state: State, due: Penalties, inputs: CriticStepInputs) -> Names:
+    def _take_split_critic_step(self, state: State, due: Penalties, inputs: CriticInputs) -> Names:
         """Two updates: on real images, and on generated ones."""
         lower = partial(passes.half_pass, state.critic, self.objective, self.precision)
         self._constrain(state, "before")
@@ -215,14 +200,6 @@ class Steps:
         }
         optimizers.set_rate(state.critic_optimizer, self.rates["critic_lr"])
         optimizers.set_rate(state.generator_optimizer, self.rates["generator_lr"])
-
-
-def _points(due: Penalties, inputs: CriticStepInputs) -> dict[str, Tensor]:
-    """By penalty, where those that need points of their own take the gradient."""
-    if inputs.uniform is None:
-        return {}
-    real, fake, uniform, noise = inputs.real.images, inputs.fake, inputs.uniform, inputs.noise
-    return {name: points(p.at, real, fake, uniform, noise) for name, p in due.items() if p.batch is None}
 
 
 def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome: Outcome) -> Names:

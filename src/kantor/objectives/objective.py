@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,28 +19,37 @@ from kantor.types import Traits
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What critic and generator minimise.
+class Losses:
+    """The losses of critic and generator.
 
     Attributes:
         critic: (real scores [N], fake scores [N]) -> [N].
         generator: (real scores [N], fake scores [N]) -> [N]; ignores the first unless `generator_needs_real`.
-        penalties: gradient penalties by name, without those of weight 0.
-        drift, constraint, gradient_clipping: of the critic, see `objectives.constraints`; None if absent.
-        l1: weight of the mean absolute difference to the real image in the generator's loss, for paired images.
         wasserstein: whether mean(real scores) - mean(fake scores) estimates a distance.
         generator_needs_real: whether the generator's step scores real images too.
     """
 
     critic: Loss
     generator: Loss
+    wasserstein: bool = False
+    generator_needs_real: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Losses):
+    """What critic and generator minimise.
+
+    Attributes:
+        penalties: gradient penalties by name, without those of weight 0.
+        drift, constraint, gradient_clipping: of the critic, see `objectives.constraints`; None if absent.
+        l1: weight of the mean absolute difference to the real image in the generator's loss, for paired images.
+    """
+
     penalties: Mapping[str, GradientPenalty]
     drift: options.SquaredDrift | None
     constraint: options.WeightClipping | None
-    wasserstein: bool
-    generator_needs_real: bool = False
-    gradient_clipping: options.GradientClipping | None = None
-    l1: float = 0.0
+    gradient_clipping: options.GradientClipping | None
+    l1: float
 
     @property
     def round_of_penalties(self) -> int:
@@ -63,24 +71,17 @@ class Objective:
         return ConfigError("critic.norm", what, "use --set critic.norm=layer or --set critic.norm=none")
 
 
-class _Losses(NamedTuple):
-    critic: Loss
-    generator: Loss
-    wasserstein: bool = False
-    generator_needs_real: bool = False
-
-
-_NON_SATURATING = _Losses(losses.non_saturating_critic, losses.non_saturating_generator)
-_WASSERSTEIN = _Losses(losses.wasserstein_critic, losses.wasserstein_generator, wasserstein=True)
-_LOSSES: dict[str, _Losses] = {
+_NON_SATURATING = Losses(losses.non_saturating_critic, losses.non_saturating_generator)
+_WASSERSTEIN = Losses(losses.wasserstein_critic, losses.wasserstein_generator, wasserstein=True)
+_LOSSES: dict[str, Losses] = {
     "dcgan": _NON_SATURATING,
     "wgan": _WASSERSTEIN,
     "wgan-gp": _WASSERSTEIN,
     "wgan-lp": _WASSERSTEIN,
     "dragan": _NON_SATURATING,
-    "lsgan": _Losses(losses.least_squares_critic, losses.least_squares_generator),
-    "hinge": _Losses(losses.hinge_critic, losses.wasserstein_generator),
-    "relativistic": _Losses(losses.relativistic_critic, losses.relativistic_generator, generator_needs_real=True),
+    "lsgan": Losses(losses.least_squares_critic, losses.least_squares_generator),
+    "hinge": Losses(losses.hinge_critic, losses.wasserstein_generator),
+    "relativistic": Losses(losses.relativistic_critic, losses.relativistic_generator, generator_needs_real=True),
 }
 
 _FORMULAS = {
@@ -94,7 +95,7 @@ def build_objective(config: options.ObjectiveConfig) -> Objective:
     """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic."""
     drift, constraint = config.drift, config.constraint
     return Objective(
-        **_losses_of(config)._asdict(),
+        **vars(_losses_of(config)),
         penalties={name: _penalty(p) for name, p in config.penalties.items() if p.weight > 0},
         drift=drift if isinstance(drift, options.SquaredDrift) and drift.weight > 0 else None,
         constraint=constraint if isinstance(constraint, options.WeightClipping) else None,
@@ -108,7 +109,7 @@ def name_of(config: options.ObjectiveConfig) -> str:
     return config.name if isinstance(config, options.CustomObjective) else config.kind
 
 
-OWN: dict[str, _Losses] = {}
+OWN: dict[str, Losses] = {}
 
 
 def register(
@@ -137,7 +138,7 @@ def register(
     if any(real for real, _ in slopes) and not generator_needs_real:
         do = "register it with generator_needs_real=True"
         raise ConfigError(name, "the generator's loss depends on real scores", do)
-    OWN[name] = _Losses(critic, generator, wasserstein, generator_needs_real)
+    OWN[name] = Losses(critic, generator, wasserstein, generator_needs_real)
 
 
 _TRIAL_SCORES = ((0.4, 0.2), (-0.3, -0.6), (1.5, -2.0))  # (real, fake): the targets of a loss may lie anywhere near
@@ -174,7 +175,7 @@ def _evaluated(name: str, part: str, loss: Loss, real: Tensor, fake: Tensor) -> 
     return values
 
 
-def _losses_of(config: options.ObjectiveConfig) -> _Losses:
+def _losses_of(config: options.ObjectiveConfig) -> Losses:
     if not isinstance(config, options.CustomObjective):
         return _LOSSES[config.kind]
     if config.name not in OWN:

@@ -27,7 +27,7 @@ class CriticInputs(NamedTuple):
 
     Attributes:
         fake: generated images [N, C, H, W], as many as real ones.
-        points: by penalty, where those that need points of their own take the gradient, [N, C, H, W].
+        points: where the gradient is taken, [N, C, H, W], by penalty, but for those on a batch itself.
     """
 
     real: Batch

@@ -118,7 +118,8 @@ def normalisation(name: str, channels: int, batch_norm: BatchNormConfig = BatchN
             return nn.Identity()
         case "batch":
             momentum = round(1 - batch_norm.decay, 12)  # exactly 0.1 for 0.9, torch's default
-            return (nn.BatchNorm2d if batch_norm.scale else ShiftedBatchNorm)(channels, batch_norm.eps, momentum)
+            kind = nn.BatchNorm2d if batch_norm.scale else ShiftedBatchNorm
+            return kind(channels, batch_norm.eps, momentum)
         case "layer":
             return LayerNorm(channels)
         case "pixel":

@@ -61,7 +61,7 @@ class MinibatchStddev(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Sets a fraction `rate`, in [0, 1), of the values to zero in training, scales up the others (Srivastava et al. 2014).
+    """Sets a fraction `rate`, in [0, 1), of the values to zero in training and scales up the others (Srivastava et al. 2014).
 
     The mask is a function of the seed set by `reseed_dropout` and of the number of passes since: a resumed run has the
     same masks.

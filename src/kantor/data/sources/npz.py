@@ -41,7 +41,7 @@ class Npz(FileSource):
     local_only = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels, self._open)
+        super().__init__(path, labels)
         self._headers = _read_headers(path)
         self.name = self._find_images()
         self._header = self._usable(self.name)
@@ -68,9 +68,9 @@ class Npz(FileSource):
         image = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
         return image.astype(image.dtype.newbyteorder("="))
 
-    def _open(self, path: str) -> IO[bytes]:
+    def _open(self) -> IO[bytes]:
         """The array of images, which keeps the archive open until it is closed."""
-        with zip_source.open_zip(path) as opened:
+        with zip_source.open_zip(self.path) as opened:
             return opened.open(self.name + ".npy")
 
     def _usable(self, name: str) -> npy.Header:

@@ -8,9 +8,9 @@ import gzip
 import lzma
 import os
 import zlib
-from collections.abc import Callable
+from abc import abstractmethod
 from pathlib import Path
-from typing import IO, Any, Generic, Protocol, TypeVar
+from typing import IO, Any
 
 from kantor.data.sources.source import Source
 from kantor.errors import DataError, ResourceError, UserError
@@ -20,33 +20,36 @@ _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 
 
-class _Closable(Protocol):
-    def close(self) -> Any: ...
-
-
-T = TypeVar("T", bound=_Closable)
-
-
-class OpenFile(Generic[T]):
-    """The result of `opener(path)`, made at the first call and kept open until `release`.
+class FileSource(Source):
+    """The images of one file, which is opened at the first read and stays open until `release`.
 
     Each process opens its own, even after a pickle or a fork, since parent and child would move one file position.
     All of them open the same file: one that has been replaced or written since is an error.
 
     Args:
-        path: of the file.
-        opener: a function of a module, so that it can be pickled.
+        path: the file.
+        labels: "auto", "none", or a file.
     """
 
-    def __init__(self, path: str, opener: Callable[[str], T]) -> None:
-        self._path, self._opener = path, opener
+    def __init__(self, path: str, labels: str = "auto") -> None:
+        self.path, self.labels = path, labels
         self._listed_state = _state(path)
-        self._open: tuple[int, T] | None = None  # process id, file
+        self._opened: tuple[int, Any] | None = None  # process id, file
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": None}
+        return {**super().__getstate__(), "_opened": None}
 
-    def __call__(self) -> T:
+    def release(self) -> None:
+        """Closes the file; the next read opens it again."""
+        if self._opened is not None and self._opened[0] == os.getpid():
+            self._opened[1].close()
+        self._opened = None
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """Opens the file; the result has close()."""
+
+    def _file(self) -> Any:
         """The open file.
 
         Raises:
@@ -55,40 +58,16 @@ class OpenFile(Generic[T]):
             OSError: it cannot be opened.
         """
         process = os.getpid()
-        if self._open is None or self._open[0] != process:
-            if _state(self._path) != self._listed_state:
-                raise DataError(self._path, "it has changed since it was listed", "pack it again")
+        if self._opened is None or self._opened[0] != process:
+            if _state(self.path) != self._listed_state:
+                raise DataError(self.path, "it has changed since it was listed", "pack it again")
             try:
-                self._open = (process, self._opener(self._path))
+                self._opened = (process, self._open())
             except OSError as error:
                 if error.errno in _TOO_MANY_OPEN:
-                    raise cannot_open(self._path, error) from error
+                    raise cannot_open(self.path, error) from error
                 raise
-        return self._open[1]
-
-    def release(self) -> None:
-        """Closes the file; the next call opens it again."""
-        if self._open is not None and self._open[0] == os.getpid():
-            self._open[1].close()
-        self._open = None
-
-
-class FileSource(Source):
-    """The images of one file, which stays open.
-
-    Args:
-        path: the file.
-        labels: "auto", "none", or a file.
-        opener: as for `OpenFile`.
-    """
-
-    def __init__(self, path: str, labels: str, opener: Callable[[str], Any]) -> None:
-        self.path, self.labels = path, labels
-        self._file: OpenFile[Any] = OpenFile(path, opener)
-
-    def release(self) -> None:
-        """Closes the file."""
-        self._file.release()
+        return self._opened[1]
 
 
 def open_inflated(path: str) -> IO[bytes]:

@@ -40,19 +40,17 @@ class Parquet(FileSource):
     local_only = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels, _open)
+        super().__init__(path, labels)
         self._rows = _Rows()
         schema, footer = self._file().schema_arrow, self._file().metadata
         if footer.num_rows > Path(path).stat().st_size:
             what = f"its footer claims {footer.num_rows:,} rows, more than it has bytes"
             raise DataError(path, what, _DAMAGED)
-        self.column = _image_column(schema, path)
-        self.label_column = next((n for n in LABELS if n in schema.names and _can_be_label(schema.field(n).type)), None)
-        self._leaf = f"{self.column}.bytes" if _is_struct(schema.field(self.column).type) else self.column
+        self.column, self._leaf, self.label_column = _choose_columns(schema, path)
         groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
         self._starts = list(accumulate(groups, initial=0))
         self.note = f"images are the column {self.column}"
-        self._file.release()
+        self.release()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_rows": _Rows()}
@@ -74,6 +72,22 @@ class Parquet(FileSource):
         self._rows = _Rows(self._rows.damaged_from)
         super().release()
 
+    def _open(self, coded: list[str] | None = None) -> Any:
+        """Opens the file. coded: columns that are read as indices into their distinct values."""
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            what = "Parquet files need one more package (pyarrow)"
+            raise ResourceError(self.path, what, "pip install 'kantor[parquet]'") from error
+        try:
+            return pyarrow.parquet.ParquetFile(self.path, read_dictionary=coded, buffer_size=_BUFFER_BYTES)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise cannot_open(self.path, error) from error
+            what = f"it is not a whole Parquet file ({str(error).splitlines()[0][:100]})"
+            raise DataError(self.path, what, "copy or download it again") from error
+
     def _items(self) -> Iterator[Item | Rejected]:
         mtime_ns, count = Path(self.path).stat().st_mtime_ns, self._starts[-1]
         if not count:
@@ -94,7 +108,7 @@ class Parquet(FileSource):
         classes = _class_names(self._file().schema_arrow.metadata or {}, column)
         labels: list[str | None] = []
         try:
-            with _open(self.path, [column]) as file:
+            with self._open([column]) as file:
                 for batch in file.iter_batches(_LABEL_ROWS, columns=[column]):
                     labels += _labels_in(batch.column(0), classes, self.path)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -142,16 +156,29 @@ class _Rows:
             self._first += len(self._batch)
             self._batch = ()  # frees it before the next one is read
             column_values = next(self._batches).column(0)
-            self._batch = column_values.field("bytes") if _is_struct(column_values.type) else column_values
+            self._batch = column_values.field("bytes") if hasattr(column_values, "field") else column_values
 
 
-def _image_column(schema: Any, path: str) -> str:
-    columns = [field.name for field in schema if _holds_bytes(field.type)]
-    usual = next((name for name in IMAGES if name in columns), None)
-    if usual is None and len(columns) != 1:
+def _choose_columns(schema: Any, path: str) -> tuple[str, str, str | None]:
+    """The column of images, the field in it that holds their bytes, and the column of labels."""
+    import pyarrow.types as kinds
+
+    binary, structs, labels = [], [], []
+    for field in schema:
+        kind = field.type.value_type if kinds.is_dictionary(field.type) else field.type
+        if kinds.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields)):
+            structs.append(field.name)
+        elif kinds.is_binary(field.type) or kinds.is_large_binary(field.type):
+            binary.append(field.name)
+        elif any(fits(kind) for fits in (kinds.is_integer, kinds.is_boolean, kinds.is_string, kinds.is_large_string)):
+            labels.append(field.name)
+    images = binary + structs
+    column = next((name for name in IMAGES if name in images), images[0] if len(images) == 1 else None)
+    if column is None:
         what = f"which column holds encoded images is not clear (columns: {', '.join(schema.names)})"
         raise DataError(path, what, "name it image")
-    return usual or columns[0]
+    leaf = f"{column}.bytes" if column in structs else column
+    return column, leaf, next((name for name in LABELS if name in labels), None)
 
 
 def _class_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
@@ -168,29 +195,6 @@ def _column_bytes(footer: Any, name: str) -> int:
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == name)
-
-
-def _is_struct(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return bool(kinds.is_struct(kind))
-
-
-def _holds_bytes(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    if kinds.is_struct(kind):
-        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-    return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
-
-
-def _can_be_label(kind: Any) -> bool:
-    """Whether a column of this type holds names or whole numbers."""
-    import pyarrow.types as kinds
-
-    if kinds.is_dictionary(kind):
-        kind = kind.value_type
-    return any(fits(kind) for fits in (kinds.is_integer, kinds.is_boolean, kinds.is_string, kinds.is_large_string))
 
 
 def _labels_in(values: Any, classes: list[str], path: str) -> list[str | None]:
@@ -211,20 +215,3 @@ def _labels_in(values: Any, classes: list[str], path: str) -> list[str | None]:
 
     texts = [text(value) for value in distinct.to_pylist()]
     return [None if i is None else texts[i] for i in values.indices.to_pylist()] if coded else texts
-
-
-def _open(path: str, coded: list[str] | None = None) -> Any:
-    """Opens the file. coded: columns that are read as indices into their distinct values."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        what = "Parquet files need one more package (pyarrow)"
-        raise ResourceError(path, what, "pip install 'kantor[parquet]'") from error
-    try:
-        return pyarrow.parquet.ParquetFile(path, read_dictionary=coded, buffer_size=_BUFFER_BYTES)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise cannot_open(path, error) from error
-        what = f"it is not a whole Parquet file ({str(error).splitlines()[0][:100]})"
-        raise DataError(path, what, "copy or download it again") from error

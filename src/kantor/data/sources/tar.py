@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
@@ -79,8 +79,11 @@ class Tar(Archive):
     """
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels, open_inflated)
+        super().__init__(path, labels)
         self.local_only = is_compressed(path)
+
+    def _open(self) -> IO[bytes]:
+        return open_inflated(self.path)
 
     def _read(self, member: Member) -> bytes:
         file = self._file()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class TfRecord(FileSource):
     """
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels, open_inflated)
+        super().__init__(path, labels)
         self.local_only = is_compressed(path)
         self._verified = False
 
@@ -66,6 +67,9 @@ class TfRecord(FileSource):
         except (Malformed, *DECOMPRESSION_ERRORS) as error:
             raise Undecodable("damaged", f"damaged record ({error})") from error
         return image_of(features)
+
+    def _open(self) -> IO[bytes]:
+        return open_inflated(self.path)
 
     @cached_property
     def _listing(self) -> list[Item | Rejected]:

@@ -30,12 +30,12 @@ class Zip(Archive):
     beyond the limits is refused whole: no honest tool writes such archives of images.
     """
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels, open_zip)
-
     def prepare(self) -> None:
         """Reads the table of contents."""
         self._file()
+
+    def _open(self) -> zipfile.ZipFile:
+        return open_zip(self.path)
 
     def _scan(self) -> list[Member]:
         members = self._file().infolist()

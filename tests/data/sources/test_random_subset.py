@@ -21,8 +21,8 @@ from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, choose_spec, scan
 from kantor.data.packing.selection import open_images, selected
-from kantor.data.sources import Concatenated, RandomSubset, open_source
-from kantor.data.sources.random_subset import random_rows
+from kantor.data.sources import Concatenated, open_source
+from kantor.data.sources.random_subset import RandomSubset, random_rows
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.random import permute

@@ -21,8 +21,9 @@ from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing.scan import cache_key, choose_spec
 from kantor.data.packing.selection import open_images, stacked
-from kantor.data.sources import Stacked, open_source
+from kantor.data.sources import open_source
 from kantor.data.sources.source import Item
+from kantor.data.sources.stacked import Stacked
 from kantor.errors import DataError
 from support.commands import TINY, exit_of
 from support.paths import DATA

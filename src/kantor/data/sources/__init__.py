@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kantor.data.decoding.formats import PADDING_FITS
 from kantor.data.decoding.signatures import is_encoded_image
+from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import idx, names
 from kantor.data.sources.concatenated import Concatenated
@@ -18,15 +19,13 @@ from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.npy import Npy
 from kantor.data.sources.npz import Npz
-from kantor.data.sources.open_file import cannot_open
+from kantor.data.sources.open_file import cannot_open, start_of
 from kantor.data.sources.packed import Packed
 from kantor.data.sources.parquet import Parquet
 from kantor.data.sources.python_object import PREFIX, PythonObject
-from kantor.data.sources.random_subset import RandomSubset
-from kantor.data.sources.source import Item, Rejected, Source
-from kantor.data.sources.stacked import Stacked
-from kantor.data.sources.tar import Tar, is_tar
-from kantor.data.sources.tfrecord import TfRecord, is_tfrecord
+from kantor.data.sources.source import Item, Source
+from kantor.data.sources.tar import Tar
+from kantor.data.sources.tfrecord import TfRecord
 from kantor.data.sources.zip import Zip
 from kantor.errors import ConfigError, DataError
 
@@ -34,8 +33,8 @@ if TYPE_CHECKING:  # worker processes import this room, and need not load pydant
     from kantor.config.data import DataConfig
 
 __all__ = [
-    "Concatenated", "Folder", "Glyphs", "Idx", "Item", "Npy", "Npz", "Packed", "Parquet", "PythonObject", "RandomSubset", "Rejected",
-    "Source", "Stacked", "Tar", "TfRecord", "Zip", "open_source",
+    "Concatenated", "Folder", "Glyphs", "Idx", "Item", "Npy", "Npz", "Packed", "Parquet", "PythonObject", "Source", "Tar",
+    "TfRecord", "Zip", "open_source",
 ]  # fmt: skip
 
 GLYPHS = "glyphs"
@@ -92,12 +91,11 @@ def open_source(config: DataConfig) -> Source:
 
 def _check(config: DataConfig) -> None:
     """Raises ConfigError if settings contradict each other."""
-    if config.stack and config.edges == "none" and config.channels not in ("auto", "rgb"):
-        do = "leave --channels out, or leave data.stack out"
-        raise ConfigError("data.channels", f"stacked images are rgb, but {config.channels} is requested", do)
-    if config.edges != "none" and config.channels not in ("auto", "gray"):
-        do = "leave --channels out, or leave data.edges out"
-        raise ConfigError("data.channels", f"outlines are grey, but {config.channels} is requested", do)
+    outlined = config.edges != "none"
+    if (outlined or config.stack) and config.channels not in ("auto", "gray" if outlined else "rgb"):
+        kind, field = ("outlines are grey", "edges") if outlined else ("stacked images are rgb", "stack")
+        do = f"leave --channels out, or leave data.{field} out"
+        raise ConfigError("data.channels", f"{kind}, but {config.channels} is requested", do)
     if config.choose == "random" and not config.limit:
         what = "chooses some of the images, but all are used"
         raise ConfigError("data.choose", what, "set how many: data.limit=3000")
@@ -182,11 +180,12 @@ def _file(name: str, labels: str) -> Source:
         return Parquet(name, labels)
     if start.startswith(b"\x93NUMPY") or extension == ".npy":
         return Npy(name, labels)
-    if idx.is_idx(path):
+    inflated = start_of(path)
+    if idx.is_idx(inflated):
         return Idx(name, labels)
-    if is_tar(path) or _TAR.search(path.name.lower()):
+    if inflated[257:262] == b"ustar" or _TAR.search(path.name.lower()):
         return Tar(name, labels)
-    if is_tfrecord(path) or _TFRECORD.search(path.name.lower()):
+    if is_record_head(inflated[:12]) or _TFRECORD.search(path.name.lower()):
         return TfRecord(name, labels)
     if is_encoded_image(start):
         raise DataError(name, "one image, but training needs many", "name its folder")

@@ -43,7 +43,7 @@ class Idx(Source):
         """In order of the index."""
         images, numbers = self._images, None
         path = labels_next_to(self.file) if self.labels == "auto" else Path(self.labels)
-        if self.labels != "none" and path is not None and is_idx(path):
+        if self.labels != "none" and path is not None and is_idx(start_of(path)):
             numbers = check_labels(read(path), str(path), len(images))
         return indexed_items(self.file, len(images), images[0].nbytes, self.labels, numbers)
 
@@ -61,10 +61,9 @@ class Idx(Source):
         return array
 
 
-def is_idx(path: Path) -> bool:
-    """Whether the file, decompressed, begins like IDX."""
-    start = start_of(path, 4)
-    return start[:2] == b"\0\0" and start[2] in _NUMBER_TYPES and 1 <= start[3] <= 8
+def is_idx(start: bytes) -> bool:
+    """Whether a file that starts with these bytes, decompressed, is IDX."""
+    return len(start) >= 4 and start[:2] == b"\0\0" and start[2] in _NUMBER_TYPES and 1 <= start[3] <= 8
 
 
 def read(path: Path) -> NDArray[np.uint8]:

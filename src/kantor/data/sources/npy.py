@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.decoding import array_hints
+from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.open_file import cannot_open
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.open_file import FileSource, cannot_open
+from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.zip import DAMAGE
 from kantor.errors import DataError
 
 _SAVE = "np.save('new.npy', {})"
@@ -44,7 +45,7 @@ class Header:
         return flat.reshape(count, *self.shape[1:]) if self.shape else flat
 
 
-class Npy(Source):
+class Npy(FileSource):
     """Images by index: uint8 or uint16 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels.
 
     Args:
@@ -56,31 +57,43 @@ class Npy(Source):
     exact = True
 
     def __init__(self, path: str, labels: str = "auto") -> None:
-        self.path, self.labels = path, labels
+        super().__init__(path, labels)
+        self._header = self._read_header()
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the index."""
         count = self._header.shape[0]
-        labels = self._labels_next_to(Path(self.path)) if self.labels == "auto" else None
-        numbers = read_labels(labels, count) if labels else None
+        numbers = self._numbers(count) if self.labels == "auto" else None
         return indexed_items(Path(self.path), count, self._header.image_bytes, self.labels, numbers)
 
     def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """[H, W] or [H, W, C]."""
-        image = self._header.read(self.path, item.position, 1)[0]
-        native: NDArray[np.uint8] | NDArray[np.uint16] = image.astype(image.dtype.newbyteorder("="), copy=False)
-        return native
+        """uint8 or uint16 [H, W] or [H, W, C]."""
+        header, file = self._header, self._file()
+        try:
+            file.seek(header.offset + item.position * header.image_bytes)
+            data = file.read(header.image_bytes)
+        except DAMAGE as error:
+            raise Undecodable("damaged", "damaged in the file") from error
+        if len(data) != header.image_bytes:
+            raise Undecodable("damaged", "cut short in the file")
+        image = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
+        return image.astype(image.dtype.newbyteorder("="), copy=False)
 
-    def _labels_next_to(self, images: Path) -> Path | None:
-        names = (f"{images.stem}-labels.npy", f"{images.stem}_labels.npy", "labels.npy")
-        return next((p for p in map(images.with_name, names) if p.is_file() and p != images), None)
+    def _open(self) -> IO[bytes]:
+        return Path(self.path).open("rb")
 
-    @cached_property
-    def _header(self) -> Header:
-        """The file's header, checked."""
+    def _read_header(self) -> Header:
+        """The header of the array of images, checked."""
         header = read_header(Path(self.path))
         check_images(header, self.path)
         return header
+
+    def _numbers(self, count: int) -> NDArray[np.int64] | None:
+        """The class of each image, None if there are none."""
+        images = Path(self.path)
+        names = (f"{images.stem}-labels.npy", f"{images.stem}_labels.npy", "labels.npy")
+        labels = next((p for p in map(images.with_name, names) if p.is_file() and p != images), None)
+        return read_labels(labels, count) if labels else None
 
 
 def indexed_items(

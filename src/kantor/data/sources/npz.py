@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.reasons import Undecodable
 from kantor.data.sources import npy
 from kantor.data.sources import zip as zip_source
-from kantor.data.sources.open_file import FileSource
-from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
 IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
@@ -25,7 +20,7 @@ _MAX_BYTES = 1 << 40
 _AGAIN = "save it again with np.savez"
 
 
-class Npz(FileSource):
+class Npz(npy.Npy):
     """Images by index, as in a .npy file, with the labels in the same archive.
 
     The array of images is called images, x_train, x, data or arr_0, or is the only one with the shape of images; the
@@ -37,41 +32,21 @@ class Npz(FileSource):
         labels: "auto": the array of labels, if there is one; "none"; or a .npy, CSV or JSON file.
     """
 
-    exact = True
     local_only = True
-
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels)
-        self._headers = _read_headers(path)
-        self.name = self._find_images()
-        self._header = self._usable(self.name)
-        npy.check_images(self._header, f"{path}: {self.name}", look=False)
-        others = ", ".join(name for name in self._headers if name != self.name)
-        self.note = f"images are the array {self.name} of {path}" + (f"; {others} also there" if others else "")
-
-    def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index."""
-        count = self._header.shape[0]
-        numbers = self._read_labels(count) if self.labels == "auto" else None
-        return npy.indexed_items(Path(self.path), count, self._header.image_bytes, self.labels, numbers)
-
-    def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """uint8 or uint16 [H, W] or [H, W, C]."""
-        header, file = self._header, self._file()
-        try:
-            file.seek(header.offset + item.position * header.image_bytes)
-            data = file.read(header.image_bytes)
-        except zip_source.DAMAGE as error:
-            raise Undecodable("damaged", "damaged in the archive") from error
-        if len(data) != header.image_bytes:
-            raise Undecodable("damaged", "cut short in the archive")
-        image = np.frombuffer(data, header.dtype).reshape(header.shape[1:])
-        return image.astype(image.dtype.newbyteorder("="))
 
     def _open(self) -> IO[bytes]:
         """The array of images, which keeps the archive open until it is closed."""
         with zip_source.open_zip(self.path) as opened:
             return opened.open(self.name + ".npy")
+
+    def _read_header(self) -> npy.Header:
+        self._headers = _read_headers(self.path)
+        self.name = self._find_images()
+        header = self._usable(self.name)
+        npy.check_images(header, f"{self.path}: {self.name}", look=False)
+        others = ", ".join(name for name in self._headers if name != self.name)
+        self.note = f"images are the array {self.name} of {self.path}" + (f"; {others} also there" if others else "")
+        return header
 
     def _usable(self, name: str) -> npy.Header:
         header = self._headers[name]
@@ -94,8 +69,7 @@ class Npz(FileSource):
         what = f"which of its arrays holds the images is not clear (found: {arrays})"
         raise DataError(self.path, what, "name it images and save the file again with np.savez")
 
-    def _read_labels(self, count: int) -> NDArray[np.int64] | None:
-        """The array of labels, None if there is none."""
+    def _numbers(self, count: int) -> NDArray[np.int64] | None:
         name = next((name for name in LABELS if name != self.name and self._may_be_labels(name, count)), None)
         if name is None:
             return None

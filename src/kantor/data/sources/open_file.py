@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import errno
 import gzip
 import lzma
 import os
 import zlib
 from abc import abstractmethod
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kantor.data.sources.source import Source
 from kantor.errors import DataError, ResourceError, UserError
@@ -70,28 +72,29 @@ class FileSource(Source):
         return self._opened[1]
 
 
-def open_inflated(path: str) -> IO[bytes]:
+def open_inflated(path: str) -> BufferedIOBase:
     """The file, decompressed if it is gzip, bzip2 or xz. Seeking back then starts again from its beginning."""
-    with Path(path).open("rb") as file:
-        start = file.read(6)
-    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), open)
-    return opener(path, "rb")  # type: ignore[operator, no-any-return]
+    return _opener(path)(path, "rb")  # type: ignore[no-any-return]
 
 
 def is_compressed(path: str) -> bool:
     """Whether `open_inflated` decompresses the file."""
+    return _opener(path) is not open
+
+
+def start_of(path: Path) -> bytes:
+    """The first 512 bytes of the file, decompressed; fewer if it ends or is damaged before."""
+    start = b""
+    with contextlib.suppress(*DECOMPRESSION_ERRORS), open_inflated(str(path)) as file:
+        while len(start) < 512 and (piece := file.read1(512 - len(start))):
+            start += piece
+    return start
+
+
+def _opener(path: str) -> Any:
     with Path(path).open("rb") as file:
-        return file.read(6).startswith(tuple(_OPENERS))
-
-
-def start_of(path: Path, size: int) -> bytes:
-    """The first `size` bytes of the file, decompressed; b"" if it is damaged or shorter."""
-    try:
-        with open_inflated(str(path)) as file:
-            start = file.read(size)
-    except DECOMPRESSION_ERRORS:
-        return b""
-    return start if len(start) == size else b""
+        start = file.read(6)
+    return next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), open)
 
 
 def cannot_open(path: str, error: OSError | ValueError) -> UserError:

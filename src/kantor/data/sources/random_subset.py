@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +32,11 @@ class RandomSubset(Source):
         total = sum(isinstance(entry, Item) for entry in self.inner.items())
         if not total:
             yield from self.inner.items()  # for a message that says what is there instead
-        rows = iter(random_rows(total, self.count, self.seed).tolist())
-        row, next_row = 0, next(rows, None)
-        for entry in self.inner.items():
-            if not isinstance(entry, Item):
-                continue
-            if row == next_row:
-                yield entry
-                next_row = next(rows, None)
-            row += 1
+        items = (entry for entry in self.inner.items() if isinstance(entry, Item))
+        start = 0
+        for row in random_rows(total, self.count, self.seed).tolist():
+            yield from islice(items, row - start, row - start + 1)
+            start = row + 1
 
     def load(self, item: Item) -> Loaded:
         """As the inner source loads it."""

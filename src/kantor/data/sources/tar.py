@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tarfile
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import MAX_MEMBER, Archive, Member
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, open_inflated, start_of
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, open_inflated
 from kantor.errors import DataError
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -82,7 +83,7 @@ class Tar(Archive):
         super().__init__(path, labels)
         self.local_only = is_compressed(path)
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> BufferedIOBase:
         return open_inflated(self.path)
 
     def _read(self, member: Member) -> bytes:
@@ -129,11 +130,6 @@ class Tar(Archive):
 
     def _unreadable(self, reason: str) -> DataError:
         return DataError(self.path, f"it is not a whole tar archive ({reason})", "copy or download it again")
-
-
-def is_tar(path: Path) -> bool:
-    """Whether the file, decompressed, begins like a tar archive."""
-    return start_of(path, tarfile.BLOCKSIZE)[257:262] == b"ustar"
 
 
 def _fault(info: tarfile.TarInfo, name: str) -> str | None:

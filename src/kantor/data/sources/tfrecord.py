@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import require_proportion
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed, open_inflated, start_of
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed, open_inflated
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
@@ -68,7 +68,7 @@ class TfRecord(FileSource):
             raise Undecodable("damaged", f"damaged record ({error})") from error
         return image_of(features)
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> BufferedIOBase:
         return open_inflated(self.path)
 
     @cached_property
@@ -111,11 +111,6 @@ class TfRecord(FileSource):
         except Undecodable as error:
             do = "store height and width next to it, or the encoded image"
             raise DataError(f"{self.path}: record 0", str(error), do) from error
-
-
-def is_tfrecord(path: Path) -> bool:
-    """Whether the file, decompressed, begins with a record whose length verifies."""
-    return tfrecords.is_record_head(start_of(path, 12))
 
 
 def image_of(features: Features) -> bytes | NDArray[np.uint8]:

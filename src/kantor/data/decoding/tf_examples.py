@@ -15,8 +15,8 @@ from kantor.data.decoding.tfrecords import Malformed
 
 MAX_VALUES = 16  # of a list: a size, a class
 MAX_FIELDS = 100_000
-Values = list[memoryview] | list[int] | list[float]
 _FIXED_BYTES = {1: 8, 5: 4}  # by wire type
+Values = list[memoryview] | list[int] | list[float]
 
 
 def parse_example(data: bytes) -> dict[str, Values]:
@@ -46,9 +46,8 @@ class _Reader:
 
     def feature(self, data: memoryview) -> Values:
         """The values of its BytesList (field 1), FloatList (2) or Int64List (3)."""
-        for kind, content in self.parts(data, 1, 2, 3):
-            return list(islice(self._values(content, kind), MAX_VALUES))
-        return []
+        kind, content = next(self.parts(data, 1, 2, 3), (1, memoryview(b"")))
+        return list(islice(self._values(content, kind), MAX_VALUES))
 
     def parts(self, data: memoryview, *numbers: int) -> Iterator[tuple[int, memoryview]]:
         """The fields of a message that hold bytes and have one of these numbers."""
@@ -135,8 +134,4 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _varint(value >> 7)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import pairwise
@@ -16,7 +15,7 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.open_file import FileSource
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import Item, Rejected, require_images
 from kantor.errors import DataError
 
 MAX_MEMBER = 512 << 20
@@ -52,9 +51,10 @@ class Archive(FileSource):
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the members. Labels are read once, however often they are listed."""
+        entries = require_images(self._entries(), self.path)
         if self._table:
-            return label_files.attach(self._items(), self._table, f"{self.path}: {names.LABEL_FILE}")
-        return label_files.attach_file(self._items(), self.labels)
+            return label_files.attach(entries, self._table, f"{self.path}: {names.LABEL_FILE}")
+        return label_files.attach_file(entries, self.labels)
 
     def load(self, item: Item) -> bytes:
         """The member's bytes."""
@@ -76,9 +76,10 @@ class Archive(FileSource):
             members.sort(key=lambda member: member.name.encode("utf-8", "surrogateescape"))
         return members
 
-    def _items(self) -> Iterator[Item | Rejected]:
-        rejected = Counter[str]()
-        count, mtime_ns = 0, Path(self.path).stat().st_mtime_ns
+    def _entries(self) -> Iterator[Item | Rejected]:
+        mtime_ns, depth = Path(self.path).stat().st_mtime_ns, None
+        if self.labels == "auto" and not self._table and not self._companions:
+            depth = names.class_depth(member.name for member in self._members if _is_image(member.name))
         for name, size, place in self._members:
             parts = name.split("/")
             if any(map(names.is_clutter, parts)):
@@ -86,14 +87,10 @@ class Archive(FileSource):
             if reason := names.not_image(name):
                 is_label = self._companions and name.endswith((".cls", ".json", ".txt"))
                 if parts[-1] != names.LABEL_FILE and not is_label:
-                    rejected[names.extension(name)] += 1
                     yield Rejected(name, reason)
                 continue
-            count += 1
-            label = self._companions.get(_key(name)) if self._companions else names.class_of(parts, self._depth)
+            label = self._companions.get(_key(name)) if self._companions else names.class_of(parts, depth)
             yield Item(name, place, size, mtime_ns, label)
-        if not count:
-            raise names.no_images(self.path, rejected)
 
     @cached_property
     def _table(self) -> dict[str, str]:
@@ -119,8 +116,7 @@ class Archive(FileSource):
         images = {_key(member.name) for member in self._members if _is_image(member.name)}
         labels: dict[str, dict[str, str]] = {".cls": {}, ".json": {}}
         for member in self._members:  # each once, in their order: a compressed archive is read from its start
-            suffix = names.extension(member.name)
-            key = _key(member.name)
+            suffix, key = names.extension(member.name), _key(member.name)
             if suffix not in labels or key not in images or member.size > _MAX_COMPANION_BYTES:
                 continue
             try:
@@ -131,13 +127,6 @@ class Archive(FileSource):
             if label is not None:
                 labels[suffix][key] = label
         return labels[".cls"] | labels[".json"]  # a name from the second says more than a number from the first
-
-    @cached_property
-    def _depth(self) -> int | None:
-        """The part of the names that is the class."""
-        if self.labels != "auto" or self._table or self._companions:
-            return None
-        return names.class_depth(member.name for member in self._members if _is_image(member.name))
 
 
 def name_fault(name: str) -> str | None:
@@ -186,13 +175,9 @@ def _label_in(data: bytes, suffix: str) -> str | None:
     if suffix == ".cls":
         return text.strip() or None
     value = json.loads(text)
-    if not isinstance(value, dict):
-        return None
-    candidates = (value.get(field) for field in ("class", "class_name", "label"))
+    candidates = [value.get(field) for field in ("class", "class_name", "label")] if isinstance(value, dict) else []
     return next((str(label) for label in candidates if isinstance(label, str | int) and str(label)), None)
 
 
 def _is_image(name: str) -> bool:
-    """Whether the name is an image's."""
-    parts = name.split("/")
-    return bool(parts[-1]) and not any(map(names.is_clutter, parts)) and names.extension(name) in names.IMAGES
+    return names.extension(name) in names.IMAGES and not any(map(names.is_clutter, name.split("/")))

@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, require_images
 from kantor.errors import DataError
 
 _GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
@@ -47,15 +46,15 @@ class Folder(Source):
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the path."""
         if self.labels != "auto":
-            return label_files.attach_file(self._images(None), self.labels)
+            return label_files.attach_file(self._entries(None), self.labels)
         table, labels = Path(self.path) / names.LABEL_FILE, {}
         with contextlib.suppress(OSError):  # if the whole folder is unreadable, walking it says so
             if table.is_file():
                 label_files.require_small(table.stat().st_size, str(table))
                 labels = label_files.parse_dataset_json(table.read_bytes(), str(table))
         if labels:
-            return label_files.attach(self._images(None), labels, str(table))
-        return self._images(self._class_depth())
+            return label_files.attach(self._entries(None), labels, str(table))
+        return self._entries(self._class_depth())
 
     def load(self, item: Item) -> bytes:
         """The file's bytes."""
@@ -73,32 +72,30 @@ class Folder(Source):
         except OSError as error:
             raise Undecodable(*_reason(error)) from error
 
-    def _images(self, depth: int | None) -> Iterator[Item | Rejected]:
-        """All entries; the class is part `depth` of the path."""
+    def _entries(self, depth: int | None) -> Iterator[Item | Rejected]:
+        """All images, whose class is part `depth` of the path, and all files that are not images."""
+        return require_images(self._walk(depth), self.path)
+
+    def _walk(self, depth: int | None) -> Iterator[Item | Rejected]:
         root = os.path.realpath(os.fsencode(self.path))
-        position, rejected, grid = 0, Counter[str](), ""
-        for raw in _walk(root, self.path):
-            if isinstance(raw, Rejected):
-                rejected[str(raw.reason)] += 1
-                yield raw
+        position, grid = 0, ""
+        for path in _paths(root, self.path):
+            if isinstance(path, Rejected):
+                yield path
                 continue
-            name = os.fsdecode(raw)
-            entry = _examine(root, raw, name)
-            if isinstance(entry, Rejected):
-                if name != names.LABEL_FILE:
-                    rejected[names.extension(name) or str(entry.reason)] += 1
-                    yield entry
-                continue
+            name = os.fsdecode(path)
+            status = _examine(root, path, name)
             parts = name.split("/")
-            if _GENERATED.fullmatch(parts[-1]):
-                grid = "/".join([*parts[:-1], "sheet.png"])  # comes after these
+            if isinstance(status, Reason):
+                if name != names.LABEL_FILE:
+                    yield Rejected(name, status)
             elif name == grid:
                 yield Rejected(name, names.SHEET)
-                continue
-            yield Item(name, position, entry.st_size, entry.st_mtime_ns, names.class_of(parts, depth))
-            position += 1
-        if not position:
-            raise names.no_images(self.path, rejected)
+            else:
+                if _GENERATED.fullmatch(parts[-1]):
+                    grid = "/".join([*parts[:-1], "sheet.png"])  # comes after these
+                yield Item(name, position, status.st_size, status.st_mtime_ns, names.class_of(parts, depth))
+                position += 1
 
     def _class_depth(self) -> int | None:
         """The part of the path that names the class: None if an image is next to folders, or there is one folder."""
@@ -117,7 +114,7 @@ class Folder(Source):
         return None
 
 
-def _walk(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
+def _paths(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
     """Relative paths of everything that is not a folder, in order of their bytes; each folder once."""
     stack, visited = [b""], set[tuple[int, int]]()
     while stack:
@@ -156,7 +153,7 @@ def _is_image(path: bytes) -> bool:
         return False
 
 
-def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Rejected:
+def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Reason:
     """A file's status, or why it is rejected; nothing is opened."""
     full, is_link = root + b"/" + path, False
     try:
@@ -165,20 +162,20 @@ def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Rejected:
             is_link = True
             target = os.path.realpath(full)
             if not (target + b"/").startswith(root.rstrip(b"/") + b"/"):
-                return Rejected(name, Reason("access", "link leaves the folder"))
+                return Reason("access", "link leaves the folder")
             status = os.lstat(target)
             if stat.S_ISDIR(status.st_mode):
-                return Rejected(name, Reason("access", "link to a folder"))
+                return Reason("access", "link to a folder")
         if not stat.S_ISREG(status.st_mode):
-            return Rejected(name, Reason("access", "not a regular file"))
+            return Reason("access", "not a regular file")
         reason = names.not_image(name)
         if reason is None and not os.access(full, os.R_OK):
             reason = Reason("access", "permission denied")
-        return Rejected(name, reason) if reason else status
+        return reason or status
     except FileNotFoundError:
-        return Rejected(name, Reason("access", "dangling link" if is_link else "gone since the listing"))
+        return Reason("access", "dangling link" if is_link else "gone since the listing")
     except OSError as error:
-        return Rejected(name, _reason(error))
+        return _reason(error)
 
 
 def _reason(error: OSError) -> Reason:

@@ -46,32 +46,20 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class GlyphParameters:
-    """The contents of one image.
+    """The contents of one image."""
 
-    Attributes:
-        letter: one of LETTERS; it is the class.
-        typeface: one of TYPEFACES.
-        hue: of the letter, a name of HUES.
-        background: one of BACKGROUNDS.
-        rotation: degrees, counter-clockwise, -15 to 15.
-        size: height of the upright letter as a fraction of the image's, 0.7 to 0.9; a wide or strongly rotated letter
-            is smaller if it would leave the image.
-        offset: of the letter's centre to the right and down, as fractions of the sides.
-        ink: the letter's colour, RGB in [0, 1].
-        paper: colours of the background at both ends of its gradient; equal if it is plain.
-        slope: direction of the gradient, radians.
-    """
-
-    letter: str
-    typeface: str
-    hue: str
-    background: str
-    rotation: float
-    size: float
-    offset: tuple[float, float]
-    ink: Colour
-    paper: tuple[Colour, Colour]
-    slope: float
+    letter: str  # one of LETTERS; it is the class
+    typeface: str  # one of TYPEFACES
+    hue: str  # of the letter, a name of HUES
+    background: str  # one of BACKGROUNDS
+    rotation: float  # degrees, counter-clockwise, -15 to 15
+    size: (
+        float  # height of the upright letter as a fraction of the image's, 0.7 to 0.9; less if it would leave the image
+    )
+    offset: tuple[float, float]  # of the letter's centre to the right and down, as fractions of the sides
+    ink: Colour  # of the letter, RGB in [0, 1]
+    paper: tuple[Colour, Colour]  # of the background at both ends of its gradient; equal if it is plain
+    slope: float  # direction of the gradient, radians
 
 
 class Glyphs(Source):

@@ -111,11 +111,8 @@ def _from_csv(text: str, where: str) -> dict[str, str]:
             spot = f"{where}, line {reader.line_num}"
             if not any(cell.strip() for cell in row):
                 continue
-            header = [cell.strip().lower() for cell in row]
-            name_columns = [i for i, cell in enumerate(header) if cell in _NAME_HEADERS]
-            label_columns = [i for i, cell in enumerate(header) if cell in _LABEL_HEADERS]
-            if not labels and name_columns and label_columns:
-                name_at, label_at = name_columns[0], label_columns[0]
+            if not labels and (columns := _header_columns(row)):
+                name_at, label_at = columns
                 continue
             if len(row) <= max(name_at, label_at):
                 raise DataError(spot, f"one column found, {delimiter.join(row)[:60]}", 'write "name,label"')
@@ -126,6 +123,13 @@ def _from_csv(text: str, where: str) -> dict[str, str]:
     except csv.Error as error:
         raise DataError(f"{where}, line {reader.line_num}", f"not CSV ({error})", 'write "name,label"') from error
     return labels
+
+
+def _header_columns(row: list[str]) -> tuple[int, int] | None:
+    """The columns of names and labels, None if these are not the names of columns."""
+    names = [i for i, cell in enumerate(row) if cell.strip().lower() in _NAME_HEADERS]
+    labels = [i for i, cell in enumerate(row) if cell.strip().lower() in _LABEL_HEADERS]
+    return (names[0], labels[0]) if names and labels else None
 
 
 def _from_json(value: Any, where: str) -> dict[str, str]:

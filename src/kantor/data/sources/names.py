@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from kantor.data.reasons import Reason
-from kantor.errors import DataError
 
 IMAGES = frozenset(
     (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff")
@@ -62,10 +60,3 @@ def class_depth(names: Iterable[str]) -> int | None:
 def class_of(parts: Sequence[str], depth: int | None) -> str | None:
     """The class of an image with these parts of a path, None if no folder names it."""
     return parts[depth] if depth is not None and len(parts) > depth + 1 else None
-
-
-def no_images(where: str, rejected: Counter[str]) -> DataError:
-    """The error for a place without images; `rejected` counts what is there by extension or reason."""
-    contents = ", ".join(f"{count} {kind}" for kind, count in rejected.most_common(8)) or "nothing"
-    do = "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files"
-    return DataError(where, f"there are no images in it (found: {contents})", do)

@@ -56,9 +56,9 @@ class Npz(npy.Npy):
 
     def _find_images(self) -> str:
         """The name of the array of images."""
-        usual = next((name for name in IMAGES if name in self._headers), None)
-        if usual is not None:
-            return usual
+        for name in IMAGES:
+            if name in self._headers:
+                return name
         shapes = {name: header.shape for name, header in self._headers.items() if isinstance(header, npy.Header)}
         shaped = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
         if len(shaped) == 1:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.reasons import Reason
+from kantor.data.sources.names import extension
+from kantor.errors import DataError
 
 MAX_BYTES = 512 << 20  # of one image; larger ones are rejected
 Loaded = bytes | NDArray[np.uint8] | NDArray[np.uint16]
@@ -43,6 +46,21 @@ class Rejected:
 
     name: str
     reason: Reason
+
+
+def require_images(entries: Iterable[Item | Rejected], where: str) -> Iterator[Item | Rejected]:
+    """The entries. Raises DataError after the last one if none is an image, and says what there is instead."""
+    rejected, has_images = Counter[str](), False
+    for entry in entries:
+        if isinstance(entry, Item):
+            has_images = True
+        else:
+            rejected[extension(entry.name) or str(entry.reason)] += 1
+        yield entry
+    if not has_images:
+        contents = ", ".join(f"{count} {kind}" for kind, count in rejected.most_common(8)) or "nothing"
+        do = "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files"
+        raise DataError(where, f"there are no images in it (found: {contents})", do)
 
 
 class Source(ABC):

@@ -91,11 +91,7 @@ class Stacked(Source):
                 yield Item(str(i), i, 0, state, " ".join(parts) if len(parts) == 3 else None)
 
     def load(self, item: Item) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3].
-
-        Raises:
-            Undecodable: one of the three cannot be used.
-        """
+        """uint8 [H, W, 3]. Raises Undecodable if one of the three cannot be used."""
         start = item.position - item.position % _ROWS_AT_ONCE
         if self._cached_rows is None or self._cached_rows[0] != start:
             self._cached_rows = start, self.rows(start, start + _ROWS_AT_ONCE).tolist()

@@ -102,15 +102,15 @@ class TfRecord(FileSource):
         return item if label is None else replace(item, label=sys.intern(label))
 
     def _require_image(self, features: Features) -> None:
-        if image_bytes(features) is None:
-            names = ", ".join(map(repr, features)) or "none"
-            what = f"its records hold no image that is known (features found: {names})"
-            raise DataError(self.path, what, "store the encoded image as image/encoded")
         try:
             image_of(features)
         except Undecodable as error:
-            do = "store height and width next to it, or the encoded image"
-            raise DataError(f"{self.path}: record 0", str(error), do) from error
+            if image_bytes(features) is not None:
+                do = "store height and width next to it, or the encoded image"
+                raise DataError(f"{self.path}: record 0", str(error), do) from error
+            names = ", ".join(map(repr, features)) or "none"
+            what = f"its records hold no image that is known (features found: {names})"
+            raise DataError(self.path, what, "store the encoded image as image/encoded") from error
 
 
 def image_of(features: Features) -> bytes | NDArray[np.uint8]:

@@ -99,20 +99,20 @@ def few_files(most: int) -> Iterator[None]:
 # --- time ---------------------------------------------------------------------------------------------------------
 
 
-def test_getting_ready_and_reading_have_no_part_in_the_time_to_decode(tmp_path):
+def test_the_decoding_timeout_excludes_preparing_and_reading(tmp_path):
     np.testing.assert_array_equal(packed(Slow(4, ready_s=1.5), tmp_path / "a", timeout_s=0.5), expected(4))
     slow = Slow(2, local_only=True, read_s=1.0)
     np.testing.assert_array_equal(packed(slow, tmp_path / "b", timeout_s=0.5), expected(2))
 
 
-def test_many_are_read_here_where_one_of_them_is(tmp_path):
+def test_concatenated_is_local_if_one_part_is(tmp_path):
     source = Concatenated("both", [Slow(2, local_only=True), Slow(2, local_only=True, read_s=0.7)], ["a", "b"])
     assert source.local_only
     np.testing.assert_array_equal(packed(source, tmp_path / "a", timeout_s=0.5), expected(2)[[0, 1, 0, 1]])
 
 
 @pytest.mark.parametrize("make", ["x.tar", "x.tfrecord"])
-def test_a_worker_lists_nothing_to_read_a_image(tmp_path, make, monkeypatch):
+def test_a_worker_loads_an_image_without_listing(tmp_path, make, monkeypatch):
     path = tmp_path / make
     if make == "x.tar":
         tar(path, {f"{i}.png": png(i) for i in range(9)})
@@ -129,7 +129,7 @@ def test_a_worker_lists_nothing_to_read_a_image(tmp_path, make, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.bz2", ".tar.xz", ".tfrecord.gz", ".npz", ".parquet"])
-def test_what_is_read_from_its_start_on_is_read_here_and_in_order(tmp_path, suffix, monkeypatch):
+def test_sequential_sources_are_read_in_this_process_and_in_order(tmp_path, suffix, monkeypatch):
     path = tmp_path / f"x{suffix}"
     if suffix.startswith(".tar"):
         tar(path, {f"{i:03}.png": png(i) for i in range(99)}, "w:" + suffix[5:])
@@ -141,12 +141,12 @@ def test_what_is_read_from_its_start_on_is_read_here_and_in_order(tmp_path, suff
         records(path, *({"image": png(i), "label": i % 3} for i in range(99)))
     source = opened(path)
     assert source.local_only
-    asked: list[int] = []
+    loaded: list[int] = []
     load = type(source).load
-    monkeypatch.setattr(type(source), "load", lambda self, item: asked.append(item.position) or load(self, item))
+    monkeypatch.setattr(type(source), "load", lambda self, item: loaded.append(item.position) or load(self, item))
     np.testing.assert_array_equal(packed(source, tmp_path / "set", timeout_s=5), expected(99))
-    assert asked == sorted(asked)
-    assert len(asked) == 99
+    assert loaded == sorted(loaded)
+    assert len(loaded) == 99
 
 
 def test_labels_of_an_archive_are_read_once(tmp_path, monkeypatch):
@@ -178,12 +178,12 @@ def test_records_are_verified_once(tmp_path, monkeypatch):
     assert len([size for size in sums if size > 12]) == 9
 
 
-def test_a_image_that_kills_a_worker_costs_the_look_only_itself():
+def test_probe_loses_only_the_image_that_kills_a_worker():
     with Pool(Fake(16, {3: "exit"}), None, workers=1, timeout_s=5) as pool:
         assert pool.probe(items_of(Fake(16))) == [(8, 8, "rgb")] * 15
 
 
-def test_a_image_too_large_to_be_sent_is_left_out(tmp_path, monkeypatch):
+def test_an_image_too_large_to_send_is_skipped(tmp_path, monkeypatch):
     from kantor.data.packing import worker
 
     monkeypatch.setattr(worker, "MAX_BYTES", 8 * 8 * 3 - 1)
@@ -194,7 +194,7 @@ def test_a_image_too_large_to_be_sent_is_left_out(tmp_path, monkeypatch):
 # --- parquet ------------------------------------------------------------------------------------------------------
 
 
-def test_many_row_groups_keep_their_place_among_several_files(tmp_path):
+def test_many_row_groups_stay_in_their_file(tmp_path):
     """Group 4096 in the upper bits of a position was taken for the next file."""
     for name in ("a.parquet", "b.parquet"):
         parquet(tmp_path / name, {"image": [b"%s%d" % (name[:1].encode(), i) for i in range(4100)]}, row_group_size=1)
@@ -231,12 +231,12 @@ def test_the_label_of_each_row_group(tmp_path):
         assert [item.label for item in items_of(opened(path))] == ["a", None, "b"] * 3
 
 
-def test_a_column_that_is_no_label_is_passed_over(tmp_path):
+def test_a_column_that_cannot_be_a_label_is_skipped(tmp_path):
     columns = {"image": [png(i) for i in range(3)], "label": [[1, 2], [3], []], "class": ["x", "y", "x"]}
     assert [item.label for item in items_of(opened(parquet(tmp_path / "x.parquet", columns)))] == ["x", "y", "x"]
 
 
-def test_a_damaged_row_group_costs_its_rows_and_is_tried_once(tmp_path):
+def test_a_damaged_row_group_loses_its_rows_and_is_read_once(tmp_path):
     rng = np.random.default_rng(0)
     columns = {"image": [rng.bytes(1000) for i in range(100)]}
     path = parquet(tmp_path / "x.parquet", columns, row_group_size=50, compression="zstd", use_dictionary=False)
@@ -257,7 +257,7 @@ def test_a_damaged_row_group_costs_its_rows_and_is_tried_once(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tfrecord", ".parquet"])
-def test_more_shards_than_files_may_be_open(tmp_path, suffix):
+def test_more_shards_than_open_files_allowed(tmp_path, suffix):
     folder = tmp_path / "shards"
     folder.mkdir()
     for i in range(60):
@@ -278,7 +278,7 @@ def test_more_shards_than_files_may_be_open(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".zip", ".tfrecord", ".npz", ".parquet"])
-def test_too_many_open_files_are_not_the_fault_of_the_file(tmp_path, suffix):
+def test_too_many_open_files_are_a_resource_error(tmp_path, suffix):
     import zipfile
 
     path = tmp_path / f"x{suffix}"
@@ -301,7 +301,7 @@ def test_too_many_open_files_are_not_the_fault_of_the_file(tmp_path, suffix):
         source.load(items[0])
 
 
-def test_a_compressed_shard_is_not_unpacked_again_for_each_lot(tmp_path, monkeypatch):
+def test_a_compressed_shard_is_decompressed_once(tmp_path, monkeypatch):
     for shard in range(2):
         tar(tmp_path / f"{shard}.tar.gz", {f"{i:04}.png": png(i) for i in range(400)}, "w:gz")
     opens: list[str] = []
@@ -319,7 +319,7 @@ def test_a_compressed_shard_is_not_unpacked_again_for_each_lot(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".zip", ".tfrecord", ".npz", ".parquet"])
-def test_another_file_than_was_listed(tmp_path, suffix):
+def test_a_file_that_changed_since_the_listing_is_an_error(tmp_path, suffix):
     import zipfile
 
     path = tmp_path / f"x{suffix}"
@@ -350,7 +350,7 @@ def test_another_file_than_was_listed(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["tar.gz", "npz"])
-def test_a_stopped_pack_of_what_is_read_in_order_goes_on(tmp_path, suffix):
+def test_a_stopped_pack_of_a_sequential_source_resumes(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     if suffix == "npz":
         np.savez_compressed(path, images=expected(200))

@@ -76,7 +76,7 @@ LONG = "a/" + "long" * 40 + "/" + "name" * 30 + ".png"
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-def test_tar_as_it_was_written(tmp_path, suffix, form):
+def test_tar_round_trip(tmp_path, suffix, form):
     files = {"set/cats/b.png": png(1), "set/cats/a.png": png(2), f"set/dogs/{LONG}": png(3), "set/dogs/ü.png": png(4)}
     mode = "w:" + suffix.partition(".")[2]
     path = tar(tmp_path / f"x.{suffix}", {**files, "set/readme.txt": b"hello", "set/.DS_Store": b"x"}, mode, form)
@@ -117,7 +117,7 @@ def test_tar_links_and_devices(tmp_path, kind):
     assert "x.tar: a.png: the archive is refused, since this entry is" in refusal(path)
 
 
-def test_tar_twice_the_same_name(tmp_path):
+def test_tar_with_a_repeated_name(tmp_path):
     path = tar(tmp_path / "x.tar", {"a.png": png(1)})
     with tarfile.open(path, "a") as archive:
         archive.addfile(tarfile.TarInfo("a.png"))
@@ -142,7 +142,7 @@ def test_tar_with_a_damaged_header(tmp_path):
     assert "not a whole tar archive" in refusal(path)
 
 
-def test_tar_that_lies_about_a_size(tmp_path):
+def test_tar_with_a_wrong_size(tmp_path):
     info = tarfile.TarInfo("a.png")
     info.size = 1 << 40
     (tmp_path / "x.tar").write_bytes(info.tobuf() + b"x" * 1024)
@@ -215,7 +215,7 @@ def test_folder_of_shards(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tfrecord"])
-def test_a_file_of_labels_for_a_folder_of_shards(tmp_path, suffix):
+def test_label_file_for_a_folder_of_shards(tmp_path, suffix):
     folder = tmp_path / "shards"
     folder.mkdir()
     names = ["0.png", "1.png"] if suffix == "tar" else ["0", "1"]
@@ -245,17 +245,17 @@ def test_a_file_of_labels_for_a_folder_of_shards(tmp_path, suffix):
         (["latest.tar", "trains.tar"], ["latest.tar", "trains.tar"]),
     ],
 )
-def test_shards_for_tests_are_not_trained_on(tmp_path, names, used):
+def test_evaluation_shards_are_left_out(tmp_path, names, used):
     for number, name in enumerate(names):
         tar(tmp_path / name, {f"{number}.png": png(number)})
     source = opened(tmp_path)
     assert len(listed(source)[0]) == len(used)
     assert (source.prefixes if len(used) > 1 else [Path(source.path).name]) == used
-    told = f"{len(used)} of {len(names)} files of this folder are used, those for training, not {names[0]}"
-    assert (told[:30] in source.note) == (len(used) < len(names))
+    note = f"{len(used)} of {len(names)} files of this folder are used, those for training, not {names[0]}"
+    assert (note[:30] in source.note) == (len(used) < len(names))
 
 
-def test_notes_of_shards_are_one(tmp_path):
+def test_equal_notes_of_shards_appear_once(tmp_path):
     for number in range(3):
         parquet(tmp_path / f"{number}.parquet", {"image": [png(number)]})
     assert opened(tmp_path).note == "images are the column image"
@@ -268,7 +268,7 @@ STACK = np.random.default_rng(0).integers(0, 256, (30, 8, 9, 3), np.uint8)
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("names", [("images", "labels"), ("x_train", "y_train"), ("arr_0", "arr_1"), ("odd", "labels")])
-def test_npz_as_numpy_wrote_it(tmp_path, save, names):
+def test_npz_round_trip(tmp_path, save, names):
     labels = np.arange(30) % 4
     save(tmp_path / "x.npz", **{names[0]: STACK, names[1]: labels, "x_test": STACK[:5, 0, 0]})
     source = sent(opened(tmp_path / "x.npz"))
@@ -305,7 +305,7 @@ def test_npz_faults(tmp_path):
     assert "leads out" in refusal(path)
 
 
-def test_npz_with_arrays_that_are_of_no_use_here(tmp_path):
+def test_npz_with_other_arrays(tmp_path):
     path = tmp_path / "x.npz"
     odd = {"names": np.array([{}, 1], dtype=object), "masks": np.asfortranarray(np.zeros((4, 5)))}
     np.savez(path, images=STACK, labels=np.arange(30) % 3, **odd)
@@ -362,7 +362,7 @@ def write_records(path: Path, *features: dict[str, bytes | str | int]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["x.tfrecord", "x.tfrecord.gz", "train.tfrecord-00000-of-00001", "unnamed"])
-def test_tfrecord_as_written(tmp_path, name):
+def test_tfrecord_round_trip(tmp_path, name):
     features = [{"image/encoded": png(i), "image/class/label": i % 3} for i in range(7)]
     source = sent(opened(write_records(tmp_path / name, *features)))
     assert isinstance(source, TfRecord)
@@ -372,7 +372,7 @@ def test_tfrecord_as_written(tmp_path, name):
 
 
 def test_tfrecord_of_bare_pixels(tmp_path):
-    """As the CelebA study wrote them: nothing but the bytes of a square image. And with their size beside them."""
+    """As the CelebA study wrote them: nothing but the bytes of a square image. And with their size next to them."""
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     source = opened(write_records(tmp_path / "x.tfrecord.gz", *[{"image": image.tobytes()}] * 3))
     items, _ = listed(source)
@@ -386,7 +386,7 @@ def test_tfrecord_of_bare_pixels(tmp_path):
     assert "neither an encoded image nor one of 8x31" in refusal(write_records(tmp_path / "z.tfrecord", wide))
 
 
-def test_tfrecord_of_pixels_that_begin_like_a_file(tmp_path):
+def test_tfrecord_of_pixels_that_start_like_a_file(tmp_path):
     size = {"height": 16, "width": 16, "channels": 3}
     for start in (b"BM", b"\xff\xd8\xff"):
         pixels = start + np.random.default_rng(0).bytes(768 - len(start))
@@ -423,10 +423,10 @@ def test_tfrecord_against_another_library(tmp_path):
         theirs = tfrecord_loader(
             str(path), None, {"image": "byte", "label": "int", "text": "byte"}, compression_type=kind
         )
-        for i, found in zip(range(300, 305), theirs, strict=True):
-            assert bytes(found["image"]) == png(i)
-            assert int(found["label"][0]) == i
-            assert bytes(found["text"]) == f"klasse {i}".encode()
+        for i, record in zip(range(300, 305), theirs, strict=True):
+            assert bytes(record["image"]) == png(i)
+            assert int(record["label"][0]) == i
+            assert bytes(record["text"]) == f"klasse {i}".encode()
 
 
 def test_tfrecord_faults(tmp_path):

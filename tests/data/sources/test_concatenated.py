@@ -1,4 +1,4 @@
-"""Several sources in one packed set."""
+"""Several sources in one packed dataset."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_folders_and_arrays_of_several_kinds(tmp_path: Path, capsys: pytest.Capt
         (["--labels", "labels.csv"], 2, "for one SOURCE"),
     ],
 )
-def test_what_takes_one(
+def test_options_that_take_one_source(
     words: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = images(tmp_path / "x", {"1.png": 1, "2.png": 2})

@@ -18,24 +18,24 @@ def item(index: int) -> Item:
     return Item(str(index), index)
 
 
-def test_modes_are_known_and_all_there():
+def test_all_modes_occur_equally_often():
     shown = [Glyphs(6000).parameters(i) for i in range(6000)]
-    for values, wanted in (
+    for values, names in (
         ([p.letter for p in shown], LETTERS),
         ([p.typeface for p in shown], TYPEFACES),
         ([p.hue for p in shown], HUES),
     ):
-        counts = {value: values.count(value) for value in wanted}
-        expected = 6000 / len(wanted)
+        counts = {value: values.count(value) for value in names}
+        expected = 6000 / len(names)
         assert sum(counts.values()) == 6000
-        assert sum((n - expected) ** 2 / expected for n in counts.values()) < 2.2 * len(wanted)  # chi squared
+        assert sum((n - expected) ** 2 / expected for n in counts.values()) < 2.2 * len(names)  # chi squared
     assert {p.background for p in shown} == set(BACKGROUNDS)
     assert all(0.7 <= p.size <= 0.9 and abs(p.rotation) <= 15 for p in shown)
     assert all(_legible(p.ink, p.paper) for p in shown)
     assert len(LETTERS) == 36 and len(TYPEFACES) == 21 and len(HUES) == 12
 
 
-def test_parameters_are_fixed_for_ever():
+def test_parameters_never_change():
     shown = Glyphs(1, seed=0).parameters(0)
     assert (shown.letter, shown.typeface, shown.hue, shown.background) == GOLDEN
     assert Glyphs(1, seed=1).parameters(0) != shown
@@ -44,7 +44,7 @@ def test_parameters_are_fixed_for_ever():
 GOLDEN = ("9", "STIXGeneralBolIta", "pink", "light")
 
 
-def test_images_depend_on_seed_and_index_alone():
+def test_images_depend_only_on_seed_and_index():
     one, other = Glyphs(100), pickle.loads(pickle.dumps(Glyphs(7)))  # noqa: S301
     later = [one.load(item(i)) for i in (5, 3, 5)]
     assert (later[0] == later[2]).all() and (later[0] == other.load(item(5))).all()
@@ -60,7 +60,7 @@ def test_any_size(height, width):
         assert image.shape == (height, width, 3) and image.dtype == np.uint8 and image.std() > 8
 
 
-def test_letters_are_large_inside_and_stand_out():
+def test_letters_are_large_and_stand_out():
     for height, width in ((32, 32), (64, 40)):
         source = Glyphs(400, 0, height, width)
         for i in range(400):
@@ -78,7 +78,7 @@ def test_letters_are_large_inside_and_stand_out():
 
 
 def test_letters_of_one_kind_look_alike():
-    """Mean images of the letters' shapes tell most letters apart: the classes are there to be learnt."""
+    """Mean images of the letters' shapes tell most letters apart: the classes are there to be learned."""
     source = Glyphs(3000, 3)
     shapes, classes = [], []
     for i in range(3000):
@@ -89,14 +89,14 @@ def test_letters_of_one_kind_look_alike():
         classes.append(LETTERS.index(shown.letter))
     x, y = np.asarray(shapes), np.asarray(classes)
     means = np.stack([x[:2400][y[:2400] == c].mean(0) for c in range(36)])
-    found = ((x[2400:, None] - means) ** 2).sum(2).argmin(1)
-    assert (found == y[2400:]).mean() > 0.7
+    predicted = ((x[2400:, None] - means) ** 2).sum(2).argmin(1)
+    assert (predicted == y[2400:]).mean() > 0.7
 
 
 def test_items_and_labels():
-    found = list(Glyphs(5).items())
-    assert [entry.name for entry in found] == ["0", "1", "2", "3", "4"]
-    assert [entry.label for entry in found] == [Glyphs(5).parameters(i).letter for i in range(5)]
+    entries = list(Glyphs(5).items())
+    assert [entry.name for entry in entries] == ["0", "1", "2", "3", "4"]
+    assert [entry.label for entry in entries] == [Glyphs(5).parameters(i).letter for i in range(5)]
     assert all(entry.label is None for entry in Glyphs(5, labelled=False).items())
 
 

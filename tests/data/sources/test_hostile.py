@@ -158,7 +158,7 @@ def test_a_flipped_bit_in_a_compressed_tar_is_seen(tmp_path, suffix):
     assert "not a whole tar archive" in refusal(path)
 
 
-def test_a_compressed_tar_that_goes_on_behind_its_end(tmp_path, monkeypatch):
+def test_a_compressed_tar_with_data_after_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr("kantor.data.sources.archive.ALWAYS_ALLOWED", 1 << 20)
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(header("a.png", data=PNG) + bytes(8 << 20)))
@@ -180,7 +180,7 @@ def rotten_zip(path: Path, name: str, data: bytes, method: int) -> Path:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_rot_in_a_zip(tmp_path, method):
+def test_damage_in_a_zip(tmp_path, method):
     data = nasty.encode(nasty.photo(100, 100), "BMP")
     source = opened(rotten_zip(tmp_path / "x.zip", "a.bmp", data, method))
     with pytest.raises(Undecodable, match="damaged in the archive"):
@@ -188,7 +188,7 @@ def test_rot_in_a_zip(tmp_path, method):
     assert ".npy" in refusal(rotten_zip(tmp_path / "x.npz", "images.npy", data, method))
 
 
-def test_rot_in_the_labels_of_an_npz(tmp_path):
+def test_damage_in_the_labels_of_an_npz(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, images=np.zeros((20_000, 2, 2), np.uint8), labels=np.arange(20_000) % 7)
     whole = bytearray(path.read_bytes())
@@ -197,7 +197,7 @@ def test_rot_in_the_labels_of_an_npz(tmp_path):
     assert "x.npz: labels: is damaged" in refusal(path)
 
 
-def test_labels_of_an_npz_that_are_too_many_are_not_read(tmp_path):
+def test_too_many_labels_in_an_npz_are_not_read(tmp_path):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, images=STACK, labels=np.zeros(60_000_000, np.int32))
     added, says = listing_mb(path)
@@ -277,12 +277,12 @@ def write_table(path: Path, columns: dict, **more) -> Path:
     return path
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_long_labels_that_are_stored_once(tmp_path, told):
-    """told: the file says that the column is coded; else it is found out while reading."""
+@pytest.mark.parametrize("coded", [True, False])
+def test_long_labels_that_are_stored_once(tmp_path, coded):
+    """coded: the file says that the column is coded; else reading it shows that."""
     pyarrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
     labels = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 3000, "int32"), ["x" * (1 << 20)])
-    more = {"store_schema": told, "dictionary_pagesize_limit": 8 << 20}
+    more = {"store_schema": coded, "dictionary_pagesize_limit": 8 << 20}
     path = write_table(tmp_path / "x.parquet", {"image": [PNG] * 3000, "label": labels}, **more)
     assert path.stat().st_size < 200_000
     added, says = listing_mb(path)
@@ -310,7 +310,7 @@ def test_a_footer_that_claims_too_many_rows(tmp_path):
 # --- classes ------------------------------------------------------------------------------------------------------
 
 
-def test_more_classes_than_there_may_be(tmp_path, monkeypatch):
+def test_too_many_classes(tmp_path, monkeypatch):
     monkeypatch.setattr("kantor.data.sources.labels.MAX_CLASSES", 8)
     data = b"".join(tfrecords.record(example({"image": PNG, "label": i})) for i in range(9))
     (tmp_path / "x.tfrecord").write_bytes(data)

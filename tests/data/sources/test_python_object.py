@@ -48,7 +48,7 @@ class Images:
     """Made on the fly by a function that cannot be pickled, used by the thread that made it only."""
 
     def __init__(self, count: int, give: Callable[[int], Any], classes: list[str] | None = None) -> None:
-        self.count, self.give, self.asked = count, give, 0
+        self.count, self.give, self.reads = count, give, 0
         self.thread, self.lock = threading.get_ident(), threading.Lock()
         if classes is not None:
             self.classes = classes
@@ -58,7 +58,7 @@ class Images:
 
     def __getitem__(self, i: int) -> Any:
         assert threading.get_ident() == self.thread
-        self.asked += 1
+        self.reads += 1
         return self.give(i)
 
 
@@ -82,7 +82,7 @@ def packed(give: Callable[[int], Any], count: int = 12, **fields: Any) -> tuple[
     ],
     ids=["array", "bytes", "pillow", "with a class", "opaque rgba"],
 )
-def test_images_arrive_as_they_are(give: Callable[[int], Any]) -> None:
+def test_images_arrive_unchanged(give: Callable[[int], Any]) -> None:
     store, rejected = packed(give)
     assert rejected == []
     np.testing.assert_array_equal(store.whole(), np.stack([array(i) for i in range(12)]))
@@ -101,7 +101,7 @@ def test_large_images_are_sent_in_small_lots() -> None:
     np.testing.assert_array_equal(store.whole()[:, 0, 0, 0], range(10))
 
 
-def test_what_cannot_be_read_is_listed_with_its_reason() -> None:
+def test_unreadable_images_are_listed_with_their_reason() -> None:
     def give(i: int) -> Any:
         match i:
             case 1:
@@ -129,7 +129,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason() -> None:
     assert reasons["6"] == "3 values instead of an image, or an image and its class"
 
 
-def test_one_that_fails_only_the_second_time_is_listed_too() -> None:
+def test_an_image_that_fails_at_the_second_read_is_listed_too() -> None:
     times: dict[int, int] = {}
 
     def give(i: int) -> Any:
@@ -160,29 +160,29 @@ def test_classes_are_names_or_numbers(labels: list[Any], names: list[str] | None
     assert list(run.model().class_names) == classes
 
 
-def test_it_trains_uses_its_set_again_and_resumes() -> None:
+def test_it_trains_reuses_its_packed_dataset_and_resumes() -> None:
     images = Images(40, array)
     kantor.source("mine", images)
     run = kantor.train("python:mine", overrides=TINY, **FEW)
     assert run.path.name == "00000-mine-relativistic"
-    assert images.asked <= 40 + 40 + 64  # to list, to pack, and the look at some of them
+    assert images.reads <= 40 + 40 + 64  # to list, to pack, and the look at some of them
     assert kantor.train(resume=run.path, images=96, quiet=True, device="cpu").metrics["images_seen"][-1] == 96
-    images.asked = 0
+    images.reads = 0
     kantor.train("python:mine", overrides=TINY, **FEW)
-    assert images.asked <= 40 + 64  # listed only
+    assert images.reads <= 40 + 64  # listed only
     images.give = lambda i: array(i + 1)  # others: known by what they are, not by their name
     with pytest.raises(kantor.DataError, match="the images have changed since the run was started"):
         kantor.train(resume=run.path, images=128, quiet=True, device="cpu")
 
 
-def test_without_the_program_the_packed_copy_serves() -> None:
+def test_the_packed_dataset_serves_without_the_program() -> None:
     kantor.source("mine", Images(40, array))
     run = kantor.train("python:mine", overrides=TINY, **FEW)
     python_object.REGISTERED.clear()
     assert exit_of("train", "--resume", run.path, "--images", "96", "--device", "cpu") == 0
 
 
-def test_what_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("train", "python:mine") == 3
     assert "error: python:mine: it is not registered; import the Python module" in capsys.readouterr().err
     with pytest.raises(kantor.ConfigError, match="int has no len"):

@@ -1,4 +1,4 @@
-"""What may be registered from Python: all kinds of images, and the words for what is none."""
+"""What may be registered from Python: all kinds of images, and the messages for everything else."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def classes(store: Store) -> list[str]:
     ],
     ids=["path", "tensor", "channels first", "dict"],
 )
-def test_images_arrive_as_they_are(give: Callable[[int], Any]) -> None:
+def test_images_arrive_unchanged(give: Callable[[int], Any]) -> None:
     np.testing.assert_array_equal(packed(Images(give)).whole(), np.stack([array(i) for i in range(12)]))
 
 
@@ -79,8 +79,8 @@ def test_a_grey_tensor() -> None:
     for give in (lambda i: torch.from_numpy(array(i)[:, :, 0]), lambda i: torch.from_numpy(array(i)[None, :, :, 0])):
         python_object.register("mine", Images(give))
         source = python_object.PythonObject("python:mine")
-        found = source.load(list(source.items())[3])  # type: ignore[arg-type]
-        np.testing.assert_array_equal(np.squeeze(found), array(3)[:, :, 0])
+        image = source.load(list(source.items())[3])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.squeeze(image), array(3)[:, :, 0])
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_grey_tensor() -> None:
     ],
     ids=["list", "list of tensors", "dict"],
 )
-def test_classes_beside_images(give: Callable[[int], Any]) -> None:
+def test_classes_next_to_images(give: Callable[[int], Any]) -> None:
     assert classes(packed(Images(give))) == ["0", "1"] * 6
 
 
-def test_names_of_classes_as_hugging_face_keeps_them() -> None:
+def test_class_names_of_hugging_face() -> None:
     images = Images(lambda i: {"image": array(i), "label": i % 2})
     images.features = {"label": SimpleNamespace(names=["cat", "dog"])}  # type: ignore[attr-defined]
     assert classes(packed(images)) == ["cat", "dog"] * 6
@@ -108,7 +108,7 @@ def refusal(give: Callable[[int], Any], **fields: Any) -> str:
     return str(caught.value)
 
 
-def test_the_words_for_what_is_no_image() -> None:
+def test_messages_for_values_that_are_not_images() -> None:
     says = refusal(lambda i: array(i) / 255)
     assert says.endswith("is not an image; convert it: (x * 255).round().clip(0, 255).astype('uint8'), all of them")
     assert says.count("float64") == 1
@@ -123,7 +123,7 @@ def test_the_words_for_what_is_no_image() -> None:
     assert "FileNotFoundError" in refusal(lambda i: Path("nowhere.png"))
 
 
-def test_a_class_that_is_missing_here_and_there() -> None:
+def test_some_images_without_a_class() -> None:
     def give(i: int) -> Any:
         return array(i), None if i == 5 else "fish"
 
@@ -132,7 +132,7 @@ def test_a_class_that_is_missing_here_and_there() -> None:
     assert packed(Images(give), labels="none").count == 12
 
 
-def test_another_image_each_time() -> None:
+def test_a_different_image_at_each_read() -> None:
     rng = np.random.default_rng(0)
     says = refusal(lambda i: rng.integers(0, 256, (16, 12, 3), dtype=np.uint8))
     assert "none of the first 10 images can be used: [i] returned another image the second time; " in says

@@ -46,7 +46,7 @@ def by_chance(count: int, seed: int = 0, **more: object) -> DataConfig:
     return DataConfig(limit=count, choose="random", choose_seed=seed, **more)  # type: ignore[arg-type]
 
 
-def test_drawn_rows_rise_and_do_not_repeat() -> None:
+def test_random_rows_ascend_without_repeats() -> None:
     for total, count, seed in ((100, 10, 0), (100, 10, 1), (7, 7, 3), (5, 9, 3), (1, 1, 0), (0, 4, 0)):
         rows = random_rows(total, count, seed)
         assert len(rows) == min(count, total) and (np.diff(rows) > 0).all()
@@ -55,10 +55,10 @@ def test_drawn_rows_rise_and_do_not_repeat() -> None:
     assert random_rows(1000, 20, 5).tolist() != random_rows(1000, 20, 6).tolist()
 
 
-def test_each_image_is_as_likely_as_another() -> None:
-    found = Counter(itertools.chain.from_iterable(random_rows(30, 6, seed).tolist() for seed in range(3000)))
+def test_all_images_are_equally_likely() -> None:
+    counts = Counter(itertools.chain.from_iterable(random_rows(30, 6, seed).tolist() for seed in range(3000)))
     expected = 3000 * 6 / 30
-    chi2 = sum((found[i] - expected) ** 2 / (expected * 24 / 30) for i in range(30))
+    chi2 = sum((counts[i] - expected) ** 2 / (expected * 24 / 30) for i in range(30))
     assert chi2 < 60  # 29 degrees of freedom: beyond that once in two thousand
 
 
@@ -74,7 +74,7 @@ def test_they_are_packed_in_the_order_of_the_listing(tmp_path: Path) -> None:
     assert names(tmp_path / "set") == [f"{i:04d}.png" for i in rows]
 
 
-def test_unreadable_ones_are_left_out_and_not_replaced(tmp_path: Path) -> None:
+def test_unreadable_images_are_skipped_and_not_replaced(tmp_path: Path) -> None:
     rows = random_rows(60, 20, 4).tolist()
     config = by_chance(20, 4, max_bad=1.0)
     others = [i for i in range(60) if i not in rows]
@@ -88,7 +88,7 @@ def test_unreadable_ones_are_left_out_and_not_replaced(tmp_path: Path) -> None:
     assert names(tmp_path / "set") == [f"{i:04d}.png" for i in rows if i not in (rows[3], rows[9])]
 
 
-def test_more_than_there_are_is_all(tmp_path: Path) -> None:
+def test_a_count_above_the_total_chooses_all(tmp_path: Path) -> None:
     for config in (by_chance(100), by_chance(0)):
         report = pack(selected(Fake(9), config), config, SPEC, tmp_path / f"set{config.limit}")
         assert report.count == 9
@@ -96,7 +96,7 @@ def test_more_than_there_are_is_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz", "npy", "npz", "idx", "glyphs", "packed", "stack"])
 def test_any_kind_of_source(tmp_path: Path, kind: str) -> None:
-    """Those packed are rows of the whole set, the ones that were drawn."""
+    """Those packed are rows of the whole set, those that were chosen."""
     images = np.stack([image(i) for i in range(40)])
     more: dict[str, object] = {"stack": 40} if kind == "stack" else {}
     path = str(_written(tmp_path, kind, images))
@@ -150,13 +150,13 @@ def _written(folder: Path, kind: str, images: np.ndarray) -> str | Path:
     return path
 
 
-def test_of_several_sources_as_one() -> None:
+def test_concatenated_sources() -> None:
     config = by_chance(10, 1)
     many = Concatenated("both", [Fake(20), Fake(20)], ["a", "b"])
-    found = [item.name for item in selected(many, config).items()]
+    names = [item.name for item in selected(many, config).items()]
     every = [item.name for item in many.items()]
-    assert found == [every[i] for i in random_rows(40, 10, 1)]
-    assert {name[0] for name in found} == {"a", "b"}
+    assert names == [every[i] for i in random_rows(40, 10, 1)]
+    assert {name[0] for name in names} == {"a", "b"}
 
 
 def test_the_choice_is_part_of_the_key() -> None:
@@ -168,7 +168,7 @@ def test_the_choice_is_part_of_the_key() -> None:
     assert cache_key(Fake(40), plain, SPEC) == cache_key(Fake(40), DataConfig(), SPEC)
 
 
-def test_a_stopped_pack_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_pack_resumes(tmp_path: Path) -> None:
     class Enough(Exception):
         pass
 
@@ -200,7 +200,7 @@ class Growing(Fake):
         return super().items()
 
 
-def test_a_source_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
+def test_a_source_that_changes_while_packing_is_an_error(tmp_path: Path) -> None:
     config = by_chance(20, 8)
     source = selected(Growing(90), config)
     listing = scan(source, config)
@@ -209,7 +209,7 @@ def test_a_source_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
-def test_nothing_to_choose_from_says_what_is_there(tmp_path: Path) -> None:
+def test_no_images_to_choose_from(tmp_path: Path) -> None:
     source = RandomSubset(Fake(0, side_files=("a.txt", "b.txt")), 5, 0)
     with pytest.raises(DataError, match=r"no images here \(found 2 \.txt\)"):
         pack(source, by_chance(5), SPEC, tmp_path / "set")

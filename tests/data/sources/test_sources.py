@@ -275,7 +275,7 @@ def test_zip_traps(tmp_path):
     assert "not a whole zip" in refusal(path)
 
 
-def test_zip_overlap_lies_and_rot(tmp_path):
+def test_zip_with_overlaps_wrong_sizes_and_damage(tmp_path):
     data = bytearray(make_zip(tmp_path / "z.zip", "a.png", "b.png").read_bytes())
     second = data.rindex(b"PK\x01\x02")
     overlap = bytearray(data)
@@ -296,7 +296,7 @@ def test_zip_overlap_lies_and_rot(tmp_path):
         assert source.load(items[1]) == PNG
 
 
-def test_zip_of_a_image_of_one_colour(tmp_path):
+def test_zip_of_an_image_of_one_colour(tmp_path):
     """White pixels without a format's own compression: deflate makes a thousandth of them."""
     white = nasty.encode(Image.new("RGB", (2000, 2000), "white"), "BMP")
     source = opened(make_zip(tmp_path / "z.zip", "white.bmp", data=white))
@@ -343,7 +343,7 @@ def test_npy(tmp_path):
     (np.asfortranarray(np.zeros((4, 9, 9), "u1")), "by columns"),
     (np.array([{}, {}], object), "Python objects"),
 ])  # fmt: skip
-def test_npy_refusals_tell_the_conversion(tmp_path, array, words):
+def test_npy_refusals_show_the_conversion(tmp_path, array, words):
     np.save(tmp_path / "x.npy", array, allow_pickle=True)
     assert words in refusal(tmp_path / "x.npy")
 

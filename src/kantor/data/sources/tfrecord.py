@@ -77,7 +77,7 @@ class TfRecord(FileSource):
         listing: list[Item | Rejected] = []
         mtime_ns, with_labels = Path(self.path).stat().st_mtime_ns, self.labels == "auto"
         try:
-            for offset, length, data in tfrecords.scan(self._file(), lambda number: with_labels or number == 0):
+            for offset, length, data in tfrecords.scan(self._file(), with_labels):
                 item = Item(str(len(listing)), offset, length, mtime_ns)
                 listing.append(self._examined(item, data) if with_labels or not listing else item)
                 require_proportion(self.path, offset + length, len(listing))

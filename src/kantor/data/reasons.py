@@ -16,15 +16,13 @@ Kind = Literal[
     "content",  # a value that is not an image, or not the image that was listed
     "other",
 ]
-
-
 _LONGEST = 300  # characters: details can quote foreign names and messages
 
 
 class Reason(NamedTuple):
     """Why an image is rejected; str() is the sentence."""
 
-    kind: Kind
+    kind: Kind  # what the program decides by
     detail: str  # what is wrong, a few plain words ("truncated at byte 8112")
     remedy: str = ""  # what to do, starting with a verb; "" if there is nothing to say
 

@@ -153,10 +153,10 @@ def _written(folder: Path, kind: str, images: np.ndarray) -> str | Path:
 def test_concatenated_sources() -> None:
     config = by_chance(10, 1)
     many = Concatenated("both", [Fake(20), Fake(20)], ["a", "b"])
-    names = [item.name for item in selected(many, config).items()]
+    chosen = [item.name for item in selected(many, config).items()]
     every = [item.name for item in many.items()]
-    assert names == [every[i] for i in random_rows(40, 10, 1)]
-    assert {name[0] for name in names} == {"a", "b"}
+    assert chosen == [every[i] for i in random_rows(40, 10, 1)]
+    assert {name[0] for name in chosen} == {"a", "b"}
 
 
 def test_the_choice_is_part_of_the_key() -> None:

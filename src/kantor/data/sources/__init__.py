@@ -129,7 +129,7 @@ def _folder(name: str, path: Path, labels: str) -> Source:
         raise cannot_open(name, error) from error
     if images := idx.choose(files, name):
         return Idx(name, labels, str(path / images))
-    parts, note = _training_shards(_shards(files))
+    parts, note = _shards(files)
     if not parts:
         return Folder(str(path), labels)
     if len(parts) == 1:
@@ -141,24 +141,25 @@ def _folder(name: str, path: Path, labels: str) -> Source:
     return source
 
 
-def _shards(files: list[str]) -> list[str]:
-    """The shards of a folder that holds a dataset in parts of one kind, and at most texts next to them; else none."""
+def _shards(files: list[str]) -> tuple[list[str], str]:
+    """The shards of a folder that holds a dataset in parts of one kind, and at most texts next to them; else none.
+
+    Those for evaluation are left out if others are named for training; then the note is not empty.
+    """
     for kind in (_TAR, _TFRECORD, _PARQUET):
         shards = sorted(name for name in files if kind.search(name.lower()))
         if shards and all(kind.search(name.lower()) or name.lower().endswith(_TEXTS) for name in files):
-            return shards
-    return []
-
-
-def _training_shards(shards: list[str]) -> tuple[list[str], str]:
-    """The shards without those for evaluation, if some are named for training; and a note if any are left out."""
-    others = [name for name in shards if _EVALUATION.search(name.lower()) and not _TRAINING.search(name.lower())]
-    rest = [name for name in shards if name not in others]
-    if not others or not any(_TRAINING.search(name.lower()) for name in rest):
+            break
+    else:
+        return [], ""
+    training = [name for name in shards if _TRAINING.search(name.lower())]
+    used = [name for name in shards if name in training or not _EVALUATION.search(name.lower())]
+    others = [name for name in shards if name not in used]
+    if not training or not others:
         return shards, ""
-    what = f"{len(rest)} of {len(shards)} files of this folder are used, those for training, not {others[0]}"
-    what += " and such" if len(others) > 1 else ""
-    return rest, what + "; to use others, move them into a folder of their own"
+    note = f"{len(used)} of {len(shards)} files of this folder are used, those for training, not {others[0]}"
+    note += " and such" if len(others) > 1 else ""
+    return used, note + "; to use others, move them into a folder of their own"
 
 
 def _file(name: str, labels: str) -> Source:

@@ -27,24 +27,17 @@ _MAX_COMPANION_BYTES = 1 << 20
 
 
 class Member(NamedTuple):
-    """A regular file in an archive.
+    """A regular file in an archive."""
 
-    Attributes:
-        name: with "/" between folders.
-        size: bytes, unpacked.
-        place: the byte at which it starts; the `position` of its item.
-    """
-
-    name: str
-    size: int
-    place: int
+    name: str  # with "/" between folders
+    size: int  # bytes, unpacked
+    place: int  # the byte at which it starts; the `position` of its item
 
 
 class Archive(FileSource):
     """Regular members of an archive by name, in order of its bytes; of the archive, if that is read in order only.
 
     Args:
-        path: the archive.
         labels: "auto" uses a dataset.json, else the .cls or .json next to each image (WebDataset), else folders,
             skipping single ones around everything; "none"; or a CSV or JSON file.
     """

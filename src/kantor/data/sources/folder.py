@@ -35,7 +35,6 @@ class Folder(Source):
     listed under its own name or outside.
 
     Args:
-        path: the folder.
         labels: "auto": dataset.json at the top, else the first sub-folder if every image is in one; "none"; or
             a CSV or JSON file.
     """

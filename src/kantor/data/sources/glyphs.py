@@ -66,9 +66,7 @@ class Glyphs(Source):
     """The images as a source: uint8 [height, width, 3] each.
 
     Args:
-        count: number of images.
         seed: chooses the images.
-        height, width: of the images.
         labelled: whether items carry their letter as label.
     """
 

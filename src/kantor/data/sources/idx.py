@@ -67,11 +67,7 @@ def is_idx(start: bytes) -> bool:
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """The array in an IDX file of unsigned bytes.
-
-    Raises:
-        DataError: another format or number type, cut off, or longer than its header says.
-    """
+    """The array in an IDX file. Raises DataError if it is of another format or number type, or of a wrong length."""
     try:
         with open_inflated(str(path)) as file:
             start = file.read(4)
@@ -109,8 +105,7 @@ def labels_next_to(images: Path) -> Path | None:
 def choose(names: list[str], where: str) -> str | None:
     """The file of a folder to use: the training images, or the only images; None unless all files are IDX.
 
-    Raises:
-        DataError: several files of images, and not one for training.
+    Raises DataError if there are several files of images, and not one for training.
     """
     matches = [match for name in sorted(names, reverse=True) if (match := NAME.match(name))]
     if not names or len(matches) < len(names):

@@ -20,11 +20,7 @@ _LABEL_HEADERS = ("label", "class", "category", "target", "label_name", "class_n
 
 
 def read_file(path: str) -> dict[str, str]:
-    """Labels by the image's name, from a CSV or JSON file.
-
-    Raises:
-        DataError: it is missing, unreadable, malformed (with the line or key), or empty.
-    """
+    """Labels by name from a CSV or JSON file. Raises DataError if it is unreadable, malformed or empty."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -79,8 +75,7 @@ def attach_file(entries: Iterator[Item | Rejected], labels: str) -> Iterator[Ite
 def attach(entries: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
     """The items with their labels.
 
-    Raises:
-        DataError: an image has no label, a label has no image, or there are too many classes; before the first item.
+    Raises DataError, before the first item, if an image has no label, a label no image, or there are too many classes.
     """
     require_few_classes(len(set(labels.values())), where)
     listing = list(entries)

@@ -38,10 +38,9 @@ class Header:
     def image_bytes(self) -> int:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    def read(self, path: str, start: int, count: int) -> NDArray[Any]:
-        """[count, ...]: elements from `start` along the first axis."""
-        offset = self.offset + start * self.image_bytes
-        flat = np.fromfile(path, self.dtype, count * math.prod(self.shape[1:]), offset=offset)
+    def read(self, path: str, count: int) -> NDArray[Any]:
+        """[count, ...]: the first elements along the first axis."""
+        flat = np.fromfile(path, self.dtype, count * math.prod(self.shape[1:]), offset=self.offset)
         return flat.reshape(count, *self.shape[1:]) if self.shape else flat
 
 
@@ -49,7 +48,6 @@ class Npy(FileSource):
     """Images by index: uint8 or uint16 [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels.
 
     Args:
-        path: the file.
         labels: "auto": NAME-labels.npy, NAME_labels.npy or labels.npy next to it; "none"; or a .npy, CSV or JSON
             file, in which the names are indices.
     """
@@ -99,13 +97,7 @@ class Npy(FileSource):
 def indexed_items(
     file: Path, count: int, size: int, labels: str, numbers: NDArray[Any] | None = None
 ) -> Iterator[Item | Rejected]:
-    """Items named by their index.
-
-    Args:
-        size: bytes of one image.
-        labels: "auto", "none", or a .npy, CSV or JSON file.
-        numbers: the classes [count], if they are known.
-    """
+    """Items of `size` bytes named by their index. numbers: the classes [count], if they are known."""
     if Path(labels).suffix == ".npy":
         numbers = read_labels(Path(labels), count)
     mtime_ns = file.stat().st_mtime_ns
@@ -114,11 +106,7 @@ def indexed_items(
 
 
 def read_header(path: Path) -> Header:
-    """The header of a .npy file.
-
-    Raises:
-        DataError: it is not one, holds Python objects, is stored by columns, or is cut off.
-    """
+    """The header of a .npy file. Raises DataError if it holds Python objects, is stored by columns, or is cut off."""
     try:
         with path.open("rb") as file:
             return parse_header(file, str(path), path.stat().st_size, "save it again with np.save")
@@ -153,7 +141,7 @@ def read_labels(path: Path, count: int) -> NDArray[np.int64]:
     """int64 [count], not negative, from a .npy file."""
     header = read_header(path)
     check_label_header(header, str(path), count)
-    return check_labels(header.read(str(path), 0, count), str(path), count)
+    return check_labels(header.read(str(path), count), str(path), count)
 
 
 def check_label_header(header: Header, where: str, count: int) -> None:
@@ -180,8 +168,7 @@ def check_labels(labels: NDArray[Any], where: str, count: int) -> NDArray[np.int
 def check_images(header: Header, path: str, look: bool = True) -> None:
     """Raises DataError, with code that converts the array, if it is not a stack of images.
 
-    Args:
-        look: whether `path` is the .npy file, so that its numbers can be looked at.
+    look: whether `path` is the .npy file, so that its numbers can be looked at.
     """
     shape = "[" + ", ".join(map(str, header.shape)) + "]"
     layout = "save uint8 images as [count, height, width] or [count, height, width, 1, 3 or 4 channels]"
@@ -205,7 +192,7 @@ def _recipe(header: Header, path: str, look: bool) -> str:
     if header.dtype.kind in "biu":
         some = np.zeros(0, header.dtype)
     elif header.dtype.kind == "f" and look and header.shape and 0 not in header.shape:
-        some = header.read(path, 0, min(64, header.shape[0])).astype(np.float64)
+        some = header.read(path, min(64, header.shape[0])).astype(np.float64)
     else:
         return "save uint8 images"
     code, condition, rest = array_hints.recipe(some).partition(" if ")

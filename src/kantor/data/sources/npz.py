@@ -28,7 +28,6 @@ class Npz(npy.Npy):
     compressed array can only be read from its start.
 
     Args:
-        path: the file.
         labels: "auto": the array of labels, if there is one; "none"; or a .npy, CSV or JSON file.
     """
 

@@ -27,10 +27,6 @@ class FileSource(Source):
 
     Each process opens its own, even after a pickle or a fork, since parent and child would move one file position.
     All of them open the same file: one that has been replaced or written since is an error.
-
-    Args:
-        path: the file.
-        labels: "auto", "none", or a file.
     """
 
     def __init__(self, path: str, labels: str = "auto") -> None:
@@ -52,13 +48,7 @@ class FileSource(Source):
         """Opens the file; the result has close()."""
 
     def _file(self) -> Any:
-        """The open file.
-
-        Raises:
-            DataError: it has changed since this object was made.
-            ResourceError: too many files are open.
-            OSError: it cannot be opened.
-        """
+        """The open file. Raises DataError if it has changed, ResourceError if too many are open, or OSError."""
         process = os.getpid()
         if self._opened is None or self._opened[0] != process:
             if _state(self.path) != self._listed_state:

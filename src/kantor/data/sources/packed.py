@@ -17,12 +17,8 @@ class Packed(Source):
     """The images of a packed dataset, read from memory-mapped files.
 
     Args:
-        path: the folder.
         labels: "auto" or "none".
-        stack: whether its images are to be stacked.
-    Raises:
-        DataError: it is damaged, or other labels are requested.
-        ConfigError: its images are to be stacked, and are stacked ones already.
+        stack: whether its images are to be stacked. Raises ConfigError if they are stacked ones already.
     """
 
     exact = True

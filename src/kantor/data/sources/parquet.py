@@ -32,7 +32,6 @@ class Parquet(FileSource):
     It is local, and read in order, some rows at a time: a row group can be larger than the memory.
 
     Args:
-        path: the file.
         labels: "auto": the column of labels, if there is one; "none"; or a CSV or JSON file, in which the names are
             row numbers.
     """
@@ -120,14 +119,10 @@ class Parquet(FileSource):
 
 
 class _Rows:
-    """Reads one column forward, and keeps a batch of it in Arrow's memory.
-
-    Args:
-        damaged_from: by number of the row group, the first of its rows that cannot be read.
-    """
+    """Reads one column forward, and keeps a batch of it in Arrow's memory."""
 
     def __init__(self, damaged_from: dict[int, int] | None = None) -> None:
-        self.damaged_from = damaged_from or {}
+        self.damaged_from = damaged_from or {}  # by number of the row group, the first row that cannot be read
         self._group, self._first = -1, 0
         self._batch: Any = ()
         self._batches: Iterator[Any] = iter(())

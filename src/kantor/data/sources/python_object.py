@@ -59,8 +59,7 @@ class PythonObject(Source):
     """The images of a registered object, by index.
 
     It is local: the object may hold what cannot be sent to another process, so only decoding is left to workers. It
-    has no times or sizes that show a change, so the first listing reads and hashes every image; later listings of the
-    same `PythonObject` repeat it.
+    has no times or sizes that show a change, so the first listing reads and hashes every image; later ones repeat it.
 
     Args:
         path: "python:NAME".

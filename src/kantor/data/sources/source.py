@@ -22,22 +22,13 @@ Loaded = bytes | NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Item:
-    """One image that a source offers, not read yet.
+    """One image that a source offers, not read yet. Size and time of change are part of the listing's fingerprint."""
 
-    Attributes:
-        name: unique in the source and stable: a path relative to it, or an index as text. Bytes that are not UTF-8
-            are kept by surrogateescape.
-        position: how `Source.load` finds it.
-        size: bytes on disk, 0 if that has no meaning; with mtime_ns, part of the fingerprint of the listing.
-        mtime_ns: time of the last change, 0 if that has no meaning.
-        label: class name ("fish"), or None.
-    """
-
-    name: str
-    position: int
-    size: int = 0
-    mtime_ns: int = 0
-    label: str | None = None
+    name: str  # unique and stable: a relative path (surrogateescape for bytes that are not UTF-8), or an index
+    position: int  # how `Source.load` finds it
+    size: int = 0  # bytes on disk, 0 if that has no meaning
+    mtime_ns: int = 0  # time of the last change, 0 if that has no meaning
+    label: str | None = None  # class name ("fish")
 
 
 @dataclass(frozen=True)

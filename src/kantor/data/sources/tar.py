@@ -102,10 +102,11 @@ class Tar(Archive):
             return self._read_headers()
         except _Holes as entry:
             raise archive.refused(self.path, str(entry), "is a file with holes") from entry
-        except (_Damaged, tarfile.TarError, *DECOMPRESSION_ERRORS, ValueError) as error:
-            raise self._unreadable(getattr(error, "strerror", None) or str(error)) from error
-        except (RecursionError, IndexError) as error:  # tarfile, of headers that it did not expect
-            raise self._unreadable("damaged headers") from error
+        except (_Damaged, tarfile.TarError, *DECOMPRESSION_ERRORS, ValueError, RecursionError, IndexError) as error:
+            surprised = isinstance(error, RecursionError | IndexError)  # tarfile, by headers that it did not expect
+            reason = "damaged headers" if surprised else getattr(error, "strerror", None) or error
+            what = f"it is not a whole tar archive ({reason})"
+            raise DataError(self.path, what, "copy or download it again") from error
 
     def _read_headers(self) -> list[Member]:
         members: list[Member] = []
@@ -127,9 +128,6 @@ class Tar(Archive):
         while self.local_only and file.read(_BLOCK_BYTES):  # to the checksum behind the last entry
             archive.require_proportion(self.path, file.tell())
         return members
-
-    def _unreadable(self, reason: str) -> DataError:
-        return DataError(self.path, f"it is not a whole tar archive ({reason})", "copy or download it again")
 
 
 def _fault(info: tarfile.TarInfo, name: str) -> str | None:

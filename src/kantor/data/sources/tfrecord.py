@@ -46,7 +46,6 @@ class TfRecord(FileSource):
     decompressed.
 
     Args:
-        path: the file.
         labels: "auto", "none", or a CSV or JSON file, in which the names are record numbers.
     """
 

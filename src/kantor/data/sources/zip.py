@@ -55,11 +55,7 @@ class Zip(Archive):
 
 
 def open_zip(path: str) -> zipfile.ZipFile:
-    """Opens the archive.
-
-    Raises:
-        DataError: it cannot be read, or its table of contents is damaged.
-    """
+    """Opens the archive. Raises DataError if it cannot be read, or its table of contents is damaged."""
     try:
         return zipfile.ZipFile(path)
     except OSError as error:

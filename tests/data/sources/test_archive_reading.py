@@ -219,7 +219,7 @@ def test_a_large_row_group_is_read_some_rows_at_a_time(tmp_path, monkeypatch):
     source = opened(path)
     items = items_of(source)
     assert source.load(items[0]) == b"0"
-    assert len(source._rows._batch) == 64
+    assert len(source._batch) == 64
     assert [source.load(item) for item in items] == [b"%d" % i for i in range(1000)]
     assert source.load(items[3]) == b"3"
 
@@ -249,7 +249,7 @@ def test_a_damaged_row_group_loses_its_rows_and_is_read_once(tmp_path):
     for _ in range(2):
         with pytest.raises(Undecodable, match="damaged row group 0"):
             source.load(items[7])
-    assert source._rows.damaged_from == {0: 0}
+    assert source._damaged_from == {0: 0}
     assert source.load(items[60]) == columns["image"][60]
 
 

@@ -44,16 +44,17 @@ class Folder(Source):
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the path."""
-        if self.labels != "auto":
-            return label_files.attach_file(self._entries(None), self.labels)
-        table, labels = Path(self.path) / names.LABEL_FILE, {}
-        with contextlib.suppress(OSError):  # if the whole folder is unreadable, walking it says so
-            if table.is_file():
-                label_files.require_small(table.stat().st_size, str(table))
-                labels = label_files.parse_dataset_json(table.read_bytes(), str(table))
+        table, labels, depth = Path(self.path) / names.LABEL_FILE, {}, None
+        if self.labels == "auto":
+            with contextlib.suppress(OSError):  # if the whole folder is unreadable, walking it says so
+                if table.is_file():
+                    label_files.require_small(table.stat().st_size, str(table))
+                    labels = label_files.parse_dataset_json(table.read_bytes(), str(table))
+            depth = None if labels else self._class_depth()
+        entries = require_images(self._entries(depth), self.path)
         if labels:
-            return label_files.attach(self._entries(None), labels, str(table))
-        return self._entries(self._class_depth())
+            return label_files.attach(entries, labels, str(table))
+        return label_files.attach_file(entries, self.labels)
 
     def load(self, item: Item) -> bytes:
         """The file's bytes."""
@@ -73,9 +74,6 @@ class Folder(Source):
 
     def _entries(self, depth: int | None) -> Iterator[Item | Rejected]:
         """All images, whose class is part `depth` of the path, and all files that are not images."""
-        return require_images(self._walk(depth), self.path)
-
-    def _walk(self, depth: int | None) -> Iterator[Item | Rejected]:
         root = os.path.realpath(os.fsencode(self.path))
         position, grid = 0, ""
         for path in _paths(root, self.path):

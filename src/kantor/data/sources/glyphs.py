@@ -42,6 +42,7 @@ _GREY_GAP = 0.25
 _MAX_CACHE_BYTES = 64 << 20
 
 Colour = tuple[float, float, float]
+Paper = tuple[Colour, Colour]  # the background at both ends of its gradient
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class GlyphParameters:
     )
     offset: tuple[float, float]  # of the letter's centre to the right and down, as fractions of the sides
     ink: Colour  # of the letter, RGB in [0, 1]
-    paper: tuple[Colour, Colour]  # of the background at both ends of its gradient; equal if it is plain
+    paper: Paper  # both colours are equal if it is plain
     slope: float  # direction of the gradient, radians
 
 
@@ -130,10 +131,7 @@ def draw(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _colours(
-    angle: float, light: bool, u_ink: float, u_hue: float, u_tone: float, plain: bool
-) -> tuple[Colour, tuple[Colour, Colour]]:
-    """Ink and both ends of the paper."""
+def _colours(angle: float, light: bool, u_ink: float, u_hue: float, u_tone: float, plain: bool) -> tuple[Colour, Paper]:
     turn = 0.0 if plain else 0.14
     if light:
         middle = angle + 0.5 + 0.3 * (2 * u_hue - 1)  # roughly the complement, which makes the letter glow
@@ -149,7 +147,7 @@ def _colours(
     return ink, (first, second)
 
 
-def _legible(ink: Colour, paper: tuple[Colour, Colour]) -> bool:
+def _legible(ink: Colour, paper: Paper) -> bool:
     """Whether the ink stands out from both ends of the paper, in colour and in grey."""
     for end in paper:
         low, high = sorted((_luminance(ink), _luminance(end)))

@@ -49,8 +49,7 @@ class Idx(Source):
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """[H, W] or [H, W, C]."""
-        image: NDArray[np.uint8] = self._images[item.position]
-        return image
+        return np.asarray(self._images[item.position])
 
     @cached_property
     def _images(self) -> NDArray[np.uint8]:

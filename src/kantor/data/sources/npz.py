@@ -39,7 +39,7 @@ class Npz(npy.Npy):
             return opened.open(self.name + ".npy")
 
     def _read_header(self) -> npy.Header:
-        self._headers = _read_headers(self.path)
+        self._headers = _array_headers(self.path)
         self.name = self._find_images()
         header = self._usable(self.name)
         npy.check_images(header, f"{self.path}: {self.name}", look=False)
@@ -92,18 +92,18 @@ class Npz(npy.Npy):
         return isinstance(header, npy.Header) and header.dtype.kind in "iu" and header.shape in [(count,), (count, 1)]
 
 
-def _read_headers(path: str) -> dict[str, npy.Header | DataError]:
+def _array_headers(path: str) -> dict[str, npy.Header | DataError]:
     """Header of each array by name, or what is wrong with it, in the order of the file."""
     with zip_source.open_zip(path) as opened:
         zip_source.check(opened.infolist(), path, _MAX_BYTES)
         arrays = [member for member in opened.infolist() if member.filename.endswith(".npy")]
-        headers = {member.filename.removesuffix(".npy"): _read_header(opened, member, path) for member in arrays}
+        headers = {member.filename.removesuffix(".npy"): _array_header(opened, member, path) for member in arrays}
     if not headers:
         raise DataError(path, "there is no array in it", "save one with np.savez('new.npz', images=x)")
     return headers
 
 
-def _read_header(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> npy.Header | DataError:
+def _array_header(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> npy.Header | DataError:
     where = f"{path}: {member.filename}"
     try:
         with opened.open(member) as file:

@@ -40,7 +40,10 @@ class Parquet(FileSource):
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         super().__init__(path, labels)
-        self._rows = _Rows()
+        self._damaged_from: dict[int, int] = {}  # by number of the row group, the first row that cannot be read
+        self._group, self._first = -1, 0  # row group, and the row in it at which the batch starts
+        self._batch: Any = ()  # of the column of images, in Arrow's memory
+        self._batches: Iterator[Any] = iter(())
         schema, footer = self._file().schema_arrow, self._file().metadata
         if footer.num_rows > Path(path).stat().st_size:
             what = f"its footer claims {footer.num_rows:,} rows, more than it has bytes"
@@ -51,25 +54,47 @@ class Parquet(FileSource):
         self.note = f"images are the column {self.column}"
         self.release()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_rows": _Rows()}
-
     def items(self) -> Iterator[Item | Rejected]:
         """In the order of the rows."""
         return label_files.attach_file(self._items(), self.labels)
 
     def load(self, item: Item) -> bytes:
         """The encoded image."""
-        group = bisect_right(self._starts, item.position) - 1
-        data = self._rows.value(self._file(), self._leaf, group, item.position - self._starts[group])
+        import pyarrow
+
+        file, group = self._file(), bisect_right(self._starts, item.position) - 1
+        row = item.position - self._starts[group]
+        if row >= self._damaged_from.get(group, row + 1):
+            raise Undecodable("damaged", f"damaged row group {group}")
+        try:
+            self._go_to(file, group, row)
+            data = self._batch[row - self._first].as_py()
+        except (pyarrow.ArrowException, OSError, ValueError, StopIteration) as error:
+            self._damaged_from[group] = self._first + len(self._batch)
+            self._group = -1
+            raise Undecodable("damaged", f"damaged row group {group}") from error
         if not isinstance(data, bytes):
             raise Undecodable("damaged", "the row holds no image")
         return data
 
     def release(self) -> None:
-        """Closes the file."""
-        self._rows = _Rows(self._rows.damaged_from)
+        """Closes the file and frees the rows that were read."""
+        self._group, self._batch, self._batches = -1, (), iter(())
         super().release()
+
+    def _go_to(self, file: Any, group: int, row: int) -> None:
+        """Reads forward to the batch with this row of a row group."""
+        if group != self._group or row < self._first:
+            footer = file.metadata.row_group(group)
+            mean_bytes = max(1, footer.total_byte_size // max(1, footer.num_rows))
+            rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // mean_bytes))
+            self._group, self._first, self._batch = group, 0, ()
+            self._batches = file.iter_batches(rows, row_groups=[group], columns=[self._leaf])
+        while row >= self._first + len(self._batch):
+            self._first += len(self._batch)
+            self._batch = ()  # frees it before the next one is read
+            column = next(self._batches).column(0)
+            self._batch = column.field("bytes") if hasattr(column, "field") else column
 
     def _open(self, coded: list[str] | None = None) -> Any:
         """Opens the file. coded: columns that are read as indices into their distinct values."""
@@ -116,42 +141,6 @@ class Parquet(FileSource):
         if len(labels) != count:
             raise DataError(self.path, f"its footer claims {count:,} rows, but it has {len(labels):,} labels", _DAMAGED)
         return labels
-
-
-class _Rows:
-    """Reads one column forward, and keeps a batch of it in Arrow's memory."""
-
-    def __init__(self, damaged_from: dict[int, int] | None = None) -> None:
-        self.damaged_from = damaged_from or {}  # by number of the row group, the first row that cannot be read
-        self._group, self._first = -1, 0
-        self._batch: Any = ()
-        self._batches: Iterator[Any] = iter(())
-
-    def value(self, file: Any, column: str, group: int, row: int) -> Any:
-        """The value in row `row` of a row group. Raises Undecodable if it cannot be read."""
-        import pyarrow
-
-        if row < self.damaged_from.get(group, row + 1):
-            try:
-                self._go_to(file, column, group, row)
-                return self._batch[row - self._first].as_py()
-            except (pyarrow.ArrowException, OSError, ValueError, StopIteration):
-                self.damaged_from[group] = self._first + len(self._batch)
-                self._group = -1
-        raise Undecodable("damaged", f"damaged row group {group}")
-
-    def _go_to(self, file: Any, column: str, group: int, row: int) -> None:
-        if group != self._group or row < self._first:
-            footer = file.metadata.row_group(group)
-            mean_bytes = max(1, footer.total_byte_size // max(1, footer.num_rows))
-            rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // mean_bytes))
-            self._group, self._first, self._batch = group, 0, ()
-            self._batches = file.iter_batches(rows, row_groups=[group], columns=[column])
-        while row >= self._first + len(self._batch):
-            self._first += len(self._batch)
-            self._batch = ()  # frees it before the next one is read
-            column_values = next(self._batches).column(0)
-            self._batch = column_values.field("bytes") if hasattr(column_values, "field") else column_values
 
 
 def _choose_columns(schema: Any, path: str) -> tuple[str, str, str | None]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from kantor.data.sources.glyphs import HUES, LETTERS, TYPEFACES, GlyphParameters, Glyphs, draw
+from kantor.data.sources.glyphs import HUES, LETTERS, TYPEFACES, GlyphParameters, Glyphs, render
 from kantor.metrics.evaluate import evaluate
 from kantor.metrics.extractors import extractor
 from kantor.metrics.features import ImageFeatures, extract
@@ -36,7 +36,7 @@ FILE = Path(__file__).parents[1] / "docs" / "scores-sensitivity.csv"
 def letters(seed: int, count: int, wanted: Callable[[GlyphParameters], bool] = lambda _: True) -> Images:
     source = Glyphs(10**7, seed)
     shown = filter(wanted, map(source.parameters, itertools.count()))
-    return np.stack([draw(one, 32, 32) for one in itertools.islice(shown, count)])
+    return np.stack([render(one, 32, 32) for one in itertools.islice(shown, count)])
 
 
 def blurred(images: Images, radius: float) -> Images:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kantor.data.sources.glyphs import BACKGROUNDS, HUES, LETTERS, TYPEFACES, GlyphParameters, Glyphs, draw
+from kantor.data.sources.glyphs import BACKGROUNDS, HUES, LETTERS, TYPEFACES, GlyphParameters, Glyphs, render
 from kantor.data.sources.idx import read
 from kantor.errors import DataError
 from kantor.metrics.features import resized
@@ -69,7 +69,7 @@ def rendered_glyphs(count: int, seed: int, finer: bool) -> LabelledImages:
     images = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
     for i, one in enumerate(shown):
         side = (28, 48, 64)[i // 4 % 3] if finer and i % 4 == 0 else SIDE
-        image = torch.from_numpy(draw(one, side, side)).permute(2, 0, 1)
+        image = torch.from_numpy(render(one, side, side)).permute(2, 0, 1)
         images[i] = image if side == SIDE else resized(image[None].float(), SIDE, SIDE)[0].round().byte()
     return LabelledImages(
         images,

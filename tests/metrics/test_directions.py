@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from kantor.data.sources.glyphs import HUES, LETTERS, Glyphs, draw
+from kantor.data.sources.glyphs import HUES, LETTERS, Glyphs, render
 from kantor.metrics.evaluate import METRICS, evaluate
 from kantor.metrics.extractors import extractor
 from kantor.metrics.features import ImageFeatures, extract
@@ -28,7 +28,7 @@ def glyphs(seed: int, letters: str = LETTERS, hues: tuple[str, ...] = tuple(HUES
         shown = source.parameters(index)
         index += 1
         if shown.letter in letters and shown.hue in hues:
-            found.append(draw(shown, 32, 32))
+            found.append(render(shown, 32, 32))
     return np.stack(found)
 
 

@@ -27,7 +27,7 @@ LETTER, HUE, GARMENT, DIGIT = 0.97, 0.97, 0.86, 0.96  # shares named rightly; me
 def drawn(count: int, seed: int, side: int = 32) -> tuple[Images, list[glyphs.GlyphParameters]]:
     source = glyphs.Glyphs(count, seed)
     shown = [source.parameters(i) for i in range(count)]
-    return np.stack([glyphs.draw(one, side, side) for one in shown]), shown
+    return np.stack([glyphs.render(one, side, side) for one in shown]), shown
 
 
 def right(logits: torch.Tensor, labels: list[int] | NDArray[np.uint8]) -> float:

@@ -16,7 +16,7 @@ import kantor
 from kantor.app.evaluation import image_sets
 from kantor.app.evaluation.image_sets import RealImages, choose_images, extract_features, sample_labels
 from kantor.data.loading.store import Store
-from kantor.data.sources.glyphs import Glyphs, draw
+from kantor.data.sources.glyphs import Glyphs, render
 from kantor.metrics import extractors
 from kantor.metrics.features import Activations, Extractor
 from kantor.metrics.score import Scores
@@ -53,7 +53,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     for name, indices in (("a", range(40)), ("b", range(40, 100))):
         (tmp_path / name).mkdir()
         for i in indices:
-            Image.fromarray(draw(source.parameters(i), 24, 20)).save(tmp_path / name / f"{i}.png")
+            Image.fromarray(render(source.parameters(i), 24, 20)).save(tmp_path / name / f"{i}.png")
     return tmp_path / "a", tmp_path / "b"
 
 

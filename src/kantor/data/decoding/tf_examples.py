@@ -22,8 +22,7 @@ Values = list[memoryview] | list[int] | list[float]
 def parse_example(data: bytes) -> dict[str, Values]:
     """The features of a tf.train.Example by name: at most MAX_VALUES values of each, texts as views of `data`.
 
-    Raises:
-        Malformed: it is not such a message.
+    Raises Malformed if it is not such a message.
     """
     reader = _Reader()
     features: dict[str, Values] = {}

@@ -26,11 +26,8 @@ class Malformed(Exception):
 def scan(file: IO[bytes], all_data: bool) -> Iterator[tuple[int, int, bytes | None]]:
     """Yields (offset, length, data) of each record from the file's start, reading forward only.
 
-    Args:
-        all_data: whether to read the data of every record, and not of the first only. They are None if they are
-            not read, or their checksum is wrong.
-    Raises:
-        Malformed: at the first record whose length does not verify, or that the file cuts short.
+    Data are read of the first record, or of all; they are None if they are not read, or their checksum is wrong.
+    Raises Malformed at the first record whose length does not verify, or that the file cuts short.
     """
     file.seek(0)
     number, offset = 0, 12

@@ -17,8 +17,6 @@ class Concatenated(Source):
     At most a few parts have their files open at a time: there can be more parts than the system allows open files.
 
     Args:
-        path: for messages.
-        parts: the sources.
         prefixes: of the names, one for each part, all different.
         labels: a CSV or JSON file, in which the names have the prefixes; "none" if the parts bring their labels.
     """

@@ -85,7 +85,7 @@ class Glyphs(Source):
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """uint8 [height, width, 3]."""
-        return draw(self.parameters(item.position), self.height, self.width)
+        return render(self.parameters(item.position), self.height, self.width)
 
     def parameters(self, index: int) -> GlyphParameters:
         """The contents of image `index`: letter, typeface and hue uniform and independent of each other."""
@@ -118,7 +118,7 @@ class Glyphs(Source):
         )
 
 
-def draw(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]:
+def render(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]:
     """The image, uint8 [height, width, 3]."""
     cover = _cover(shown, height, width)[:, :, None]
     start, end = (np.asarray(c, np.float32) for c in shown.paper)

@@ -102,7 +102,7 @@ def labels_next_to(images: Path) -> Path | None:
 
 
 def choose(names: list[str], where: str) -> str | None:
-    """The file of a folder to use: the training images, or the only images; None unless all files are IDX.
+    """The file of a folder with the training images, or the only images; None unless all files are IDX.
 
     Raises DataError if there are several files of images, and not one for training.
     """

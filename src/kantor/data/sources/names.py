@@ -15,7 +15,7 @@ _UNSUPPORTED = frozenset((
 ))  # fmt: skip
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"
-SHEET = Reason("sheet", "not an image of its own: the grid of the images next to it")  # written by `kantor generate`
+SHEET = Reason("sheet", "a grid of the images next to it")  # written by `kantor generate`
 
 
 def is_clutter(part: str) -> bool:

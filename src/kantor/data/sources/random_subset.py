@@ -13,13 +13,10 @@ from kantor.random import permute
 
 
 class RandomSubset(Source):
-    """`count` images of an inner source, sampled without replacement, in the source's order.
+    """`count` images of an inner source, or all if it has no more, sampled without replacement, in the source's order.
 
     The choice is a function of `seed` and of the number of images. Files that the source itself rejects are not
     listed; a chosen image that turns out to be unreadable is rejected and not replaced.
-
-    Args:
-        count: number of images; all, if there are no more.
     """
 
     def __init__(self, inner: Source, count: int, seed: int) -> None:

@@ -38,9 +38,7 @@ class Stacked(Source):
     inside a class become "_".
 
     Args:
-        inner: the grey images.
         entries: what `inner` lists.
-        count: number of images to make.
         size: (height, width) of the inner images; those of another size cannot be used.
         seed: chooses the inner images.
         background: RGB behind transparent ones.

@@ -20,10 +20,7 @@ Values = list[memoryview] | list[int] | list[float]
 
 
 def parse_example(data: bytes) -> dict[str, Values]:
-    """The features of a tf.train.Example by name: at most MAX_VALUES values of each, texts as views of `data`.
-
-    Raises Malformed if it is not such a message.
-    """
+    """The features of a tf.train.Example by name: at most MAX_VALUES values each. Raises Malformed if it is not one."""
     reader = _Reader()
     features: dict[str, Values] = {}
     for _, message in reader.parts(memoryview(data), 1):

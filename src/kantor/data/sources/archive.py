@@ -64,7 +64,6 @@ class Archive(FileSource):
     @cached_property
     def _members(self) -> list[Member]:
         members = self._scan()
-        require_unique(self.path, (member.name for member in members))
         if not self.local_only:
             members.sort(key=lambda member: member.name.encode("utf-8", "surrogateescape"))
         return members

@@ -42,7 +42,7 @@ class Concatenated(Source):
         return self.parts[part].load(replace(item, name=name, position=position))
 
     def prepare(self) -> None:
-        """Prepares the parts."""
+        """Prepares the parts, one at a time."""
         for part in self.parts:
             part.prepare()
             part.release()

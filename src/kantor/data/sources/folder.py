@@ -152,11 +152,10 @@ def _is_image(path: bytes) -> bool:
 
 def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Reason:
     """A file's status, or why it is rejected; nothing is opened."""
-    full, is_link = root + b"/" + path, False
+    full = root + b"/" + path
     try:
         status = os.lstat(full)
         if stat.S_ISLNK(status.st_mode):
-            is_link = True
             target = os.path.realpath(full)
             if not (target + b"/").startswith(root.rstrip(b"/") + b"/"):
                 return Reason("access", "link leaves the folder")
@@ -170,7 +169,7 @@ def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Reason:
             reason = Reason("access", "permission denied")
         return reason or status
     except FileNotFoundError:
-        return Reason("access", "dangling link" if is_link else "gone since the listing")
+        return Reason("access", "dangling link" if Path(os.fsdecode(full)).is_symlink() else "gone since the listing")
     except OSError as error:
         return _reason(error)
 

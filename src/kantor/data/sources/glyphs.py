@@ -127,8 +127,7 @@ def render(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]
     along = (across * math.cos(shown.slope) + down * math.sin(shown.slope))[:, :, None]
     image = along * ((end - start) * 255) + (start + end) * 127.5
     image += (ink - image) * cover
-    pixels: NDArray[np.uint8] = (image + 0.5).clip(0, 255).astype(np.uint8)
-    return pixels
+    return np.asarray((image + 0.5).clip(0, 255), np.uint8)
 
 
 def _colours(angle: float, light: bool, u_ink: float, u_hue: float, u_tone: float, plain: bool) -> tuple[Colour, Paper]:

@@ -73,10 +73,7 @@ def attach_file(entries: Iterator[Item | Rejected], labels: str) -> Iterator[Ite
 
 
 def attach(entries: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
-    """The items with their labels.
-
-    Raises DataError, before the first item, if an image has no label, a label no image, or there are too many classes.
-    """
+    """The items with their labels. Raises DataError, before the first one, if a label or an image is missing."""
     require_few_classes(len(set(labels.values())), where)
     listing = list(entries)
     missing = [entry.name for entry in listing if isinstance(entry, Item) and entry.name not in labels]

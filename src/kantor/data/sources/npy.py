@@ -95,7 +95,7 @@ class Npy(FileSource):
 
 
 def indexed_items(
-    file: Path, count: int, size: int, labels: str, numbers: NDArray[Any] | None = None
+    file: Path, count: int, size: int, labels: str, numbers: NDArray[Any] | None
 ) -> Iterator[Item | Rejected]:
     """Items of `size` bytes named by their index. numbers: the classes [count], if they are known."""
     if Path(labels).suffix == ".npy":
@@ -120,18 +120,17 @@ def parse_header(file: IO[bytes], where: str, size: int, again: str) -> Header:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, by_columns, dtype = read(file)
-        offset = file.tell()
+        header = Header(shape, dtype, file.tell())
     except OSError:
         raise
     except Exception as error:  # the header is Python text, and any error can come of it
         raise DataError(where, "it is cut off or damaged, or not a .npy file", again) from error
-    header = Header(shape, dtype, offset)
     if dtype.hasobject:
         raise DataError(where, "it holds Python objects, which could run code", "save plain numbers with np.save")
     if by_columns and len(shape) > 1:
         do = "convert it: " + _SAVE.format("np.ascontiguousarray(x)")
         raise DataError(where, "its numbers are stored by columns", do)
-    needed = offset + math.prod(shape) * dtype.itemsize
+    needed = header.offset + math.prod(shape) * dtype.itemsize
     if size < needed:
         raise DataError(where, f"it is cut off: {size} of {needed} bytes", again)
     return header

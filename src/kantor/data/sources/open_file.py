@@ -9,7 +9,6 @@ import gzip
 import lzma
 import os
 import zlib
-from abc import abstractmethod
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,9 @@ class FileSource(Source):
             self._opened[1].close()
         self._opened = None
 
-    @abstractmethod
     def _open(self) -> Any:
         """Opens the file; the result has close()."""
+        return open_inflated(self.path)
 
     def _file(self) -> Any:
         """The open file. Raises DataError if it has changed, ResourceError if too many are open, or OSError."""

@@ -30,8 +30,7 @@ class Packed(Source):
         self.path, self._labels, self.store = path, labels, Store.open(Path(path))
         self.store.verify()
         if stack and self.store.manifest["settings"].get("stack"):
-            what = f"{path} is a dataset of stacked images already"
-            raise ConfigError("data.stack", what, "leave data.stack out")
+            raise ConfigError("data.stack", f"{path} is a dataset of stacked images already", "leave data.stack out")
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the rows."""

@@ -22,7 +22,6 @@ from kantor.registry import own_name
 
 PREFIX = "python:"
 _IMAGE_TYPES = bytes | np.ndarray | Image.Image | Path  # and tensors
-_AS_ARRAYS = ("L", "RGB", "RGBA")
 
 
 class ImageSequence(Protocol):
@@ -157,7 +156,7 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
     if not isinstance(image, Image.Image):
         do = "give a file as bytes or Path, a Pillow image, or a uint8 or uint16 array or tensor [H, W] or [H, W, C]"
         raise Undecodable("content", f"{type(image).__name__} is not an image", do)
-    if image.mode in _AS_ARRAYS and "transparency" not in image.info:
+    if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return np.asarray(image)
     file = io.BytesIO()
     image.save(file, "TIFF" if image.mode in ("CMYK", "YCbCr", "LAB", "F", "I") else "PNG")

@@ -61,9 +61,8 @@ class Source(ABC):
         path: as the user wrote it, for messages.
         note: what was decided on opening it, for the user; "" if there is nothing to say.
         exact: its images have one size and kind, which "auto" settings keep (arrays, IDX, packed datasets).
-        local_only: it can be read in order only, or by this process and thread only. It is never sent to another
-            process: `load` is called in the process that called `pack`, in the order of `items`, without a time
-            limit, and workers receive the loaded data.
+        local_only: it can be read in order only, or by this process and thread only: `load` is called by the process
+            that called `pack`, in the order of `items`, without a time limit; workers receive the loaded data.
         parts: the sources that it is made of.
     """
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tarfile
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import MAX_MEMBER, Archive, Member
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, open_inflated
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed
 from kantor.errors import DataError
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -83,9 +82,6 @@ class Tar(Archive):
         super().__init__(path, labels)
         self.local_only = is_compressed(path)
 
-    def _open(self) -> BufferedIOBase:
-        return open_inflated(self.path)
-
     def _read(self, member: Member) -> bytes:
         file = self._file()
         try:
@@ -127,6 +123,7 @@ class Tar(Archive):
                 members.append(Member(name, info.size, info.offset_data))
         while self.local_only and file.read(_BLOCK_BYTES):  # to the checksum behind the last entry
             archive.require_proportion(self.path, file.tell())
+        archive.require_unique(self.path, (member.name for member in members))
         return members
 
 

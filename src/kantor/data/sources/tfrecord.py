@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.archive import require_proportion
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed, open_inflated
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
@@ -66,9 +65,6 @@ class TfRecord(FileSource):
         except (Malformed, *DECOMPRESSION_ERRORS) as error:
             raise Undecodable("damaged", f"damaged record ({error})") from error
         return image_of(features)
-
-    def _open(self) -> BufferedIOBase:
-        return open_inflated(self.path)
 
     @cached_property
     def _listing(self) -> list[Item | Rejected]:

@@ -183,7 +183,7 @@ def test_probe_loses_only_the_image_that_kills_a_worker():
         assert pool.probe(items_of(Fake(16))) == [(8, 8, "rgb")] * 15
 
 
-def test_an_image_too_large_to_send_is_skipped(tmp_path, monkeypatch):
+def test_an_image_too_large_to_send_is_rejected(tmp_path, monkeypatch):
     from kantor.data.packing import worker
 
     monkeypatch.setattr(worker, "MAX_BYTES", 8 * 8 * 3 - 1)

@@ -74,7 +74,7 @@ def test_they_are_packed_in_the_order_of_the_listing(tmp_path: Path) -> None:
     assert names(tmp_path / "set") == [f"{i:04d}.png" for i in rows]
 
 
-def test_unreadable_images_are_skipped_and_not_replaced(tmp_path: Path) -> None:
+def test_unreadable_images_are_rejected_and_not_replaced(tmp_path: Path) -> None:
     rows = random_rows(60, 20, 4).tolist()
     config = by_chance(20, 4, max_bad=1.0)
     others = [i for i in range(60) if i not in rows]

@@ -188,7 +188,7 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images, greys()[images[:, 0, 0]].transpose(0, 2, 3, 1))
 
 
-def test_a_damaged_image_is_skipped_with_those_made_of_it(tmp_path: Path) -> None:
+def test_a_damaged_image_is_rejected_with_those_made_of_it(tmp_path: Path) -> None:
     path = folder(tmp_path / "x")
     bad = path / "3" / "13.png"
     bad.write_bytes(bad.read_bytes()[:-60])

@@ -8,7 +8,7 @@ import scipy.linalg
 import torch
 
 from kantor.metrics import frechet as frechets
-from kantor.metrics.bootstrap import counts, interval, mean_interval, share_interval
+from kantor.metrics.bootstrap import counts, fraction_interval, interval, mean_interval
 from kantor.metrics.frechet import Moments, frechet, influences, moments
 from kantor.metrics.kernel import kid
 
@@ -168,7 +168,7 @@ def test_interval_of_a_fraction_is_wilsons(hits: int, n: int) -> None:
     from scipy.stats import binomtest
 
     wanted = binomtest(hits, n).proportion_ci(method="wilson")
-    found = share_interval(np.repeat([1.0, 0.0], [hits, n - hits]))
+    found = fraction_interval(np.repeat([1.0, 0.0], [hits, n - hits]))
     assert found == pytest.approx((wanted.low, wanted.high), abs=1e-6)
 
 

@@ -16,28 +16,25 @@ from kantor.random import derive
 
 REPLICATES = 200
 LEVEL = 0.95
+Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
-def counts(n: int, seed: int, replicates: int = REPLICATES) -> NDArray[np.float64]:
+def counts(n: int, seed: int, replicates: int = REPLICATES) -> Floats:
     """How often each of `n` images is in each resampled set: float64 [replicates, n], every row sums to n."""
     rng = np.random.Generator(np.random.PCG64(derive(seed, "bootstrap", n)))
     return np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(replicates)]).astype(np.float64)
 
 
-def interval(value: float, resampled: Sequence[float] | NDArray[np.float64], low: float = -np.inf) -> Interval:
-    """The 95 % interval around `value`, from the same number of resampled sets.
-
-    Args:
-        low: lower bound of the number.
-    """
+def interval(value: float, resampled: Sequence[float] | Floats, low: float = -np.inf) -> Interval:
+    """The 95 % interval around `value`, at least `low`, from the same number of resampled sets."""
     numbers = np.asarray(resampled, np.float64)
     tails = (1 - LEVEL) / 2
     below, above = np.quantile(numbers, [tails, 1 - tails]) - numbers.mean()
     return max(value + float(below), low), value + float(above)
 
 
-def share_interval(hits: NDArray[np.float64]) -> Interval:
+def fraction_interval(hits: Floats) -> Interval:
     """The interval of a fraction: the mean of `hits` [n], each 0 or 1 (Wilson 1927, "Probable inference").
 
     Unlike a bootstrap interval it is never empty, and stays within 0 and 1.
@@ -48,8 +45,6 @@ def share_interval(hits: NDArray[np.float64]) -> Interval:
     return (float(middle - half) if p > 0 else 0.0), (float(middle + half) if p < 1 else 1.0)
 
 
-def mean_interval(
-    values: NDArray[np.float64], seed: int, replicates: int = REPLICATES, low: float = -np.inf
-) -> Interval:
-    """The interval of the mean of `values` [n], one per image. low: as for `interval`."""
+def mean_interval(values: Floats, seed: int, replicates: int = REPLICATES, low: float = -np.inf) -> Interval:
+    """The interval of the mean of `values` [n], one per image, at least `low`."""
     return interval(float(values.mean()), counts(len(values), seed, replicates) @ values / len(values), low)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kantor.errors import ConfigError, nearest
 from kantor.metrics import diversity, sliced, transport
-from kantor.metrics.bootstrap import Interval, counts, interval, mean_interval, share_interval
+from kantor.metrics.bootstrap import Interval, counts, fraction_interval, interval, mean_interval
 from kantor.metrics.features import ImageFeatures
 from kantor.metrics.frechet import frechet
 from kantor.metrics.inputs import MAX_PAIRED_IMAGES, MetricInputs, OrderedImages, ReadImages
@@ -95,7 +95,7 @@ def _neighbourhoods(inputs: MetricInputs, names: Sequence[str]) -> dict[str, Sco
         if name == "density":
             ends = mean_interval(values, inputs.seed, inputs.replicates, low=0.0)
         else:
-            ends = share_interval(values)
+            ends = fraction_interval(values)
         scores[f"{name}@{inputs.extractor.name}"] = Score(float(values.mean()), ends, inputs.real_scores[name])
     return scores
 
@@ -200,7 +200,7 @@ def _memorisation(inputs: MetricInputs) -> dict[str, Score]:
     for space, test in inputs.nearest_images.copy_tests.items():
         name = PIXELS if space == PIXELS else inputs.extractor.name
         copied = test.copied.astype(np.float64)
-        scores[f"copied@{name}"] = Score(float(copied.mean()), share_interval(copied), test.expected)
+        scores[f"copied@{name}"] = Score(float(copied.mean()), fraction_interval(copied), test.expected)
         scores[f"copying_z@{name}"] = Score(test.z, reals=0.0)
     return scores
 

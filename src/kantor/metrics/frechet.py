@@ -70,8 +70,8 @@ def influences(generated: Tensor, real: Tensor) -> Tensor:
     a, b = moments(generated), moments(real)
     root = _root(b.covariance)
     values, vectors = torch.linalg.eigh(root @ a.covariance @ root)
-    kept = values > values.max() * 1e-12
-    inverse = torch.where(kept, values.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0)
+    positive = values > values.max() * 1e-12
+    inverse = torch.where(positive, values.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0)
     slope = torch.eye(len(root), dtype=torch.float64) - root @ (vectors * inverse) @ vectors.T @ root
     x = generated.to(torch.float64) - a.mean
     change: Tensor = 2 * x @ (a.mean - b.mean) + ((x @ slope) * x).sum(1)

@@ -204,11 +204,9 @@ def _read(path: str | Path) -> bytes:
         reason = "cut short, or another network" if size < BYTES else "another network"
         what = f"has {size:,} bytes, the FID Inception's file has {BYTES:,}: {reason}"
         raise ModelError(path, what, GET)
-    if (found := hashlib.sha256(data).hexdigest()) != SHA256:
-        what = (
-            f"its SHA-256 begins with {found[:8]}, not {SHA256[:8]}: damaged, or another network (as torchvision's is)"
-        )
-        raise ModelError(path, what, GET)
+    if (digest := hashlib.sha256(data).hexdigest()) != SHA256:
+        reason = "damaged, or another network (as torchvision's is)"
+        raise ModelError(path, f"its SHA-256 begins with {digest[:8]}, not {SHA256[:8]}: {reason}", GET)
     return data
 
 

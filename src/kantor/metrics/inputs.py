@@ -1,4 +1,4 @@
-"""What metrics are computed from: the images of both sides, and what else is known of them."""
+"""What metrics are computed from: generated and real images, and what else is known of them."""
 
 from __future__ import annotations
 

@@ -63,20 +63,22 @@ def nearest_rows(
     rows = np.full((len(points), k), -1, np.int64)
     squares = among.square().sum(1)
     for start in range(0, len(points), ROWS):
-        part = points[start : start + ROWS]
+        block = slice(start, start + ROWS)
+        part = points[block]
+        own = torch.arange(start, start + len(part))
         rough = squares - 2 * part @ among.T  # squared distances minus the point's own square
         if skip_self:
-            rough[torch.arange(len(part)), torch.arange(start, start + len(part))] = torch.inf
+            rough[torch.arange(len(part)), own] = torch.inf
         candidates = rough.topk(min(k + 4 + 12 * skip_equal, len(among)), largest=False).indices
         exact = (part.double()[:, None] - among[candidates].double()).norm(dim=2)
         if skip_equal:
             exact = exact.masked_fill(exact == 0, torch.inf)
         if skip_self:
-            exact = exact.masked_fill(candidates == torch.arange(start, start + len(part))[:, None], torch.inf)
+            exact = exact.masked_fill(candidates == own[:, None], torch.inf)
         best, which = exact.topk(min(k, exact.shape[1]), largest=False, sorted=True)
         best_rows = candidates.gather(1, which).masked_fill(best.isinf(), -1)
-        distances[start : start + len(part), : best.shape[1]] = best.numpy()
-        rows[start : start + len(part), : best.shape[1]] = best_rows.numpy()
+        distances[block, : best.shape[1]] = best.numpy()
+        rows[block, : best.shape[1]] = best_rows.numpy()
     return distances, rows
 
 

@@ -1,7 +1,7 @@
 """kantor-small: the default network of features.
 
 A residual network of 0.59 million parameters for 32x32 images, trained by scripts/features on glyphs,
-Fashion-MNIST and handwritten digits: to classify the content, its colours and its orientation, and to tell the kind and
+Fashion-MNIST and handwritten digits: to classify the content, its colours and its orientation, and to estimate the kind and
 strength of damage. So its features react to typical faults of generated images.
 """
 
@@ -62,7 +62,7 @@ class Network(nn.Module):
 
     Features are means over the last 4x4 positions, shifted and scaled: over the real training images, a third each of
     glyphs, garments and handwritten digits, each has mean 0, and the variances are 1 on average. (They differ: features
-    that tell damage vary less over real images, and would dominate distances if they were scaled to 1.) The heads are
+    of damage vary less over real images, and would dominate distances if they were scaled to 1.) The heads are
     linear in the features.
 
     Args:

@@ -59,12 +59,12 @@ def plan_scores(config: Config, device: torch.device) -> ScorePlan | None:
     score = config.score
     if not score.metrics:
         return None
-    where = "score.metrics (--metrics)"
+    where, measurable = "score.metrics (--metrics)", [name for name in METRICS if name not in NOT_WHILE_TRAINING]
     for name in score.metrics:
         if name in NOT_WHILE_TRAINING:
             do = f"leave it out, and measure it afterwards: kantor evaluate RUN --metrics {name}"
             raise ConfigError(where, f"{name} is not measured during training", do)
-        require_metric(name, where, [metric for metric in METRICS if metric not in NOT_WHILE_TRAINING])
+        require_metric(name, where, measurable)
     network = extractor(score.features, device)
     names = score_names(score.metrics, network.name)
     ranked = [name for name in names if kind(name) in BETTER]
@@ -77,11 +77,7 @@ def plan_scores(config: Config, device: torch.device) -> ScorePlan | None:
 
 
 class Scorer:
-    """Scores the EMA generator. Extracts features of real images once, for the first score.
-
-    Args:
-        cache: where these features are kept.
-    """
+    """Scores the EMA generator. Extracts features of real images once, for the first score, and caches them in `cache`."""
 
     def __init__(
         self,

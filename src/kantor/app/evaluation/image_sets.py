@@ -1,4 +1,4 @@
-"""Images on both sides of a score: real ones of a packed dataset, and those that a generator makes."""
+"""Images that are compared: real ones of a packed dataset, and those that a generator makes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,6 @@ class RealImages:
         return self.store.labels(self.rows[indices])
 
     def conditions(self, indices: NDArray[np.int64]) -> Images | None:
-        """uint8 [n, H, W, K], or None without conditions."""
         conditions = self.store.conditions(self.rows[indices])
         return None if conditions is None else at_size(conditions, self.spec)
 
@@ -127,12 +126,7 @@ def sample_labels(real: RealImages, class_names: tuple[str, ...], count: int, se
 def extract_features(
     images: RealImages | GeneratedImages, extractor: Extractor, progress: Progress = silent, cache: Path | None = None
 ) -> ImageFeatures:
-    """Features of all these images.
-
-    Args:
-        progress: of the images.
-        cache: where features of real images are kept and found again.
-    """
+    """Features of all these images; those of real images are read from `cache` and written to it."""
     if not isinstance(images, RealImages) or not extractor.cacheable or cache is None:
         return extract(_batches(images, progress), extractor)
     network = [extractor.name, extractor.digest, extractor.size, extractor.channels]

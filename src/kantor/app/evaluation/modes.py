@@ -23,7 +23,7 @@ SCORES = 1
 
 
 def with_mode_classifiers(network: Extractor, real: RealImages, data: DataConfig) -> Extractor:
-    """The extractor with the classifiers that tell the modes of a dataset: the digit of each channel of stacked digits."""
+    """The extractor with the classifiers for the modes of a dataset: the digit of each channel of stacked digits."""
     return with_channel_classifiers(network) if _stacked_digits(network, real, data) else network
 
 
@@ -53,12 +53,10 @@ def find_modes(network: Extractor, real: RealImages, features: ImageFeatures, da
 
 
 def _stacked_digits(network: Extractor, real: RealImages, data: DataConfig) -> bool:
-    has_digits = data.stack and real.spec.channels == 3 and "digit" in network.classes and real.store.labelled
-    return bool(has_digits) and all(map(_is_three_digits, real.store.class_names))
-
-
-def _is_three_digits(name: str) -> bool:
-    return len(parts := name.split()) == 3 and all(part in "0123456789" for part in parts)
+    if not data.stack or real.spec.channels != 3 or "digit" not in network.classes or not real.store.labelled:
+        return False
+    names = [name.split() for name in real.store.class_names]
+    return all(len(parts) == 3 and all(part in "0123456789" for part in parts) for parts in names)
 
 
 def provenance(

@@ -161,8 +161,9 @@ def images_to_score(
             truncation=options.truncation,
         )
     fields = {"data.source": subject.name, **_spec_fields(real.spec, {}, Config())}
-    kept_flags = ("data.fit", "data.crop", "data.max_bad")
-    fields |= {name: value for name, value in options.fields.items() if name in kept_flags}
+    fields |= {
+        name: options.fields[name] for name in ("data.fit", "data.crop", "data.max_bad") if name in options.fields
+    }
     store, _, _ = packed_set(_use_packed_size(overridden(Config(), fields)), real.spec.height, cache)
     return choose_images(store, options.count, real.spec)
 
@@ -170,14 +171,14 @@ def images_to_score(
 def _data_config(config: Config, source: str) -> DataConfig:
     """Configuration of a dataset that the user names.
 
-    All of it is used, whatever share a run trained on, so that runs can be compared. How images become the right shape
+    All of it is used, whatever fraction a run trained on, so that runs can be compared. How images become the right shape
     stays as in the run; so do the settings of generated datasets.
     """
-    kept, known = ["crop", "fit", "background"], config.data.source
+    names, known = ["crop", "fit", "background"], config.data.source
     by_name = GLYPHS in (source, known) or source.startswith(PREFIX) or known.startswith(PREFIX)
     if source == known if by_name else place(source).resolve() == place(known).resolve():
-        kept += ["glyphs", "stack"]
-    return DataConfig(source=source, **{name: getattr(config.data, name) for name in kept})
+        names += ["glyphs", "stack"]
+    return DataConfig(source=source, **{name: getattr(config.data, name) for name in names})
 
 
 def _use_packed_size(config: Config) -> Config:

@@ -1,4 +1,4 @@
-"""Contact sheets and films."""
+"""Contact sheets and animations."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class TestGif:
         frames = [images(1, 40, 40, seed=i)[0] for i in range(3)]
         assert gif_bytes(frames) == gif_bytes([f.copy() for f in frames])
 
-    def test_long_films_are_thinned_evenly(self):
+    def test_long_animations_are_thinned_evenly(self):
         frames = [np.full((2, 2, 3), i % 256, np.uint8) for i in range(450)]
         got, _ = gif_frames(gif_bytes([frames[i] for i in choose(len(frames))]))
         assert len(got) <= 200
@@ -182,6 +182,6 @@ def test_choose(count):
         assert len(set(np.diff(chosen[:-1]))) <= 1
 
 
-def test_the_choice_is_stable_while_a_film_grows():
+def test_the_choice_is_stable_while_a_animation_grows():
     assert len(set(choose(302)) - set(choose(301))) == 1
     assert gif.MAX_FRAMES == 200

@@ -1,4 +1,4 @@
-"""Walks: the maths of the way, and films and strips as a user gets them."""
+"""Walks: the maths of the way, and animations and strips as a user gets them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from kantor.app.sampling.generate import split_classes
 from kantor.app.sampling.walk import walk_inputs
 from kantor.export.weights import Card
-from kantor.sample.animation import film_bytes, shown
+from kantor.sample.animation import animation_bytes, shown
 from kantor.sample.walk import arc, ease, loop_of_four, walk
 from kantor.types import ImageSpec
 from support.commands import TINY, exit_of
@@ -81,22 +81,22 @@ def frames(count: int, side: tuple[int, int] = (9, 11)) -> Any:
 
 
 @pytest.mark.parametrize("kind", [".gif", ".webp"])
-def test_films_have_all_their_frames(kind: str) -> None:
+def test_animations_have_all_their_frames(kind: str) -> None:
     """More than the 200 that an animation of a run keeps."""
-    film = Image.open(io.BytesIO(film_bytes(frames(12 if kind == ".webp" else 230), kind, 20, loop=True)))
-    assert film.n_frames == (12 if kind == ".webp" else 230)  # type: ignore[attr-defined]
-    assert film.size == (11, 9)
-    film.seek(5)
-    film.load()
-    assert film.info["duration"] == 50
-    assert film.info["loop"] == 0
+    animation = Image.open(io.BytesIO(animation_bytes(frames(12 if kind == ".webp" else 230), kind, 20, loop=True)))
+    assert animation.n_frames == (12 if kind == ".webp" else 230)  # type: ignore[attr-defined]
+    assert animation.size == (11, 9)
+    animation.seek(5)
+    animation.load()
+    assert animation.info["duration"] == 50
+    assert animation.info["loop"] == 0
 
 
 def test_mp4_plays() -> None:
     av = pytest.importorskip("av", reason="the extra `video` is not installed")
-    with av.open(io.BytesIO(film_bytes(frames(10), ".mp4", 12.5, loop=False))) as film:
-        images = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
-        assert float(film.streams.video[0].average_rate) == 12.5
+    with av.open(io.BytesIO(animation_bytes(frames(10), ".mp4", 12.5, loop=False))) as animation:
+        images = [f.to_ndarray(format="rgb24") for f in animation.decode(video=0)]
+        assert float(animation.streams.video[0].average_rate) == 12.5
     assert len(images) == 10
     assert images[0].shape == (10, 12, 3)  # padded to even sides
     assert all(abs(float(p.mean()) - 20 * i) < 4 for i, p in enumerate(images))
@@ -160,17 +160,17 @@ def test_smooth_and_rough_ways(model: Path, tmp_path: Path, capsys: pytest.Captu
     assert "name a --class" in capsys.readouterr().err
 
 
-def test_a_film_of_classes(model: Path, tmp_path: Path) -> None:
+def test_a_animation_of_classes(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "new folder" / "walk.webp"
     words = ["--seeds", "3,3", "--class", "K", "--class", "B", "--frames", 4, "--loop", "--easing", "smooth"]
     assert exit_of("walk", model, *words, "--out", out) == 0
-    film = Image.open(out)
-    assert film.size == (256, 256)
+    animation = Image.open(out)
+    assert animation.size == (256, 256)
     lasts = 0
-    for i in range(film.n_frames):  # type: ignore[attr-defined]
-        film.seek(i)
-        film.load()
-        lasts += film.info["duration"]
+    for i in range(animation.n_frames):  # type: ignore[attr-defined]
+        animation.seek(i)
+        animation.load()
+        lasts += animation.info["duration"]
     assert lasts == 8 * 40  # frames that are equal are stored once and last longer
 
 

@@ -59,12 +59,7 @@ class Model:
         """The latents of `seeds`, float32 [N, D]; they never change."""
         return self._card.latents(seeds, truncation)
 
-    def generate(
-        self,
-        seeds: Sequence[int] | int,
-        classes: Classes = None,
-        truncation: float = 1.0,
-    ) -> Images:
+    def generate(self, seeds: Sequence[int] | int, classes: Classes = None, truncation: float = 1.0) -> Images:
         """Generates the images of `seeds`.
 
         Args:

@@ -25,7 +25,7 @@ def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grid(image[None], 1, gutter=0, scale=scale)
 
 
-def film_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True) -> bytes:
+def animation_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True) -> bytes:
     """An animation that loops for ever.
 
     Args:

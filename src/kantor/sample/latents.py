@@ -22,10 +22,7 @@ _CHUNK = 4096
 
 
 def latents(
-    seeds: Sequence[int] | int,
-    dim: int,
-    kind: Literal["normal", "uniform", "unit"] = "normal",
-    truncation: float = 1.0,
+    seeds: Sequence[int] | int, dim: int, kind: Literal["normal", "uniform", "unit"] = "normal", truncation: float = 1.0
 ) -> NDArray[np.float32]:
     """The latents that belong to `seeds`; each depends on its own seed alone.
 

@@ -121,9 +121,7 @@ def _pan(count: int) -> NDArray[np.float32]:
 
 def _voice(spoken: Mapping[str, NDArray[np.float32]], text: str) -> Samples:
     """A spoken sentence, from the left; nothing if it is missing."""
-    voice = spoken.get(text)
-    if voice is None:
-        return np.zeros((0, 2), np.float32)
+    voice = spoken.get(text, np.zeros(0, np.float32))
     return np.stack([voice, np.zeros_like(voice)], axis=1)
 
 

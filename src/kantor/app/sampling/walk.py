@@ -19,7 +19,7 @@ from kantor.app.sampling.options import WalkOptions
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.progress import Progress
-from kantor.sample.animation import COMFORTABLE_SIDE, film_bytes, require_video, shown
+from kantor.sample.animation import COMFORTABLE_SIDE, animation_bytes, require_video, shown
 from kantor.sample.generate import BATCH, generate_images, generate_one_by_one
 from kantor.sample.grid import grid, png_bytes
 from kantor.sample.walk import Easing, loop_of_four, walk
@@ -59,7 +59,7 @@ def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], No
             _require_webp_memory(len(z), card)
         enlarged = 2 * max(card.spec[:2]) <= COMFORTABLE_SIDE
         frames_shown = map(shown, images)
-        data, count = film_bytes(frames_shown, kind, options.fps, options.loop, dither=not enlarged), len(z)
+        data, count = animation_bytes(frames_shown, kind, options.fps, options.loop, dither=not enlarged), len(z)
     atomic.make_folder(options.out.absolute().parent)
     atomic.write_bytes(options.out, data)
     return options.out, count

@@ -27,13 +27,19 @@ class RunsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(DeviceOptions, RunsOptions):
-    """Which generator of a run to use, and how."""
+class SamplingOptions(DeviceOptions, RunsOptions):
+    """How to generate images."""
 
     truncation: float = option(
         "Move latents towards the mean: below 1, images are more typical and less diverse", "X",
         default=1.0, min=0, max=4,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(SamplingOptions):
+    """Which weights of a run to use."""
+
     raw: bool = option(
         "Use the weights of the newest checkpoint, or of --checkpoint, instead of their EMA", default=False,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from kantor.app import units
-from kantor.app.flags import DeviceOptions, ModelOptions, RunsOptions
+from kantor.app.flags import ModelOptions, RunsOptions, SamplingOptions
 from kantor.app.options import option
 
 # What the user reads is on one line, what Kantor does with it on the next.
@@ -72,7 +72,7 @@ class WalkOptions(GeneratorOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaintOptions(DeviceOptions, RunsOptions):
+class PaintOptions(SamplingOptions):
     """Options of `kantor paint`."""
 
     lines: str = option(
@@ -84,10 +84,6 @@ class PaintOptions(DeviceOptions, RunsOptions):
     seeds: Sequence[int] | None = option(
         "Take these seeds for lines and colours: 0-15,99", "LIST",
         parse=units.seeds, otherwise="0-15; of your own lines 0",
-    )
-    truncation: float = option(
-        "Move latents towards the mean: below 1, images are more typical and less diverse", "X",
-        default=1.0, min=0, max=4,
     )
     grid: tuple[int, int] | None = option(
         "Arrange the sheet in columns x rows of pairs: 4x4", "CxR", parse=units.grid, otherwise="about square",

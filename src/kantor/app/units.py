@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -152,9 +152,9 @@ def number(value: Any, where: str, whole: bool, least: float | None, most: float
             result = operator.index(value) if whole else float(value)
     except (TypeError, ValueError):
         kind = "a whole number" if whole else "a number"
-        raise ConfigError(f"{where} {value}", f"is not {kind}", f"write {kind}") from None
-    low, high = -math.inf if least is None else least, math.inf if most is None else most
-    if not low <= result <= high or not math.isfinite(result):
+        raise ConfigError(f"{where} {value}", f"is not {kind}", "write for example 8") from None
+    largest = sys.float_info.max
+    if not (-largest if least is None else least) <= result <= (largest if most is None else most):
         bounds = f"of at least {low:,}" if most is None else f"from {low:,} to {most:,}"
         raise ConfigError(f"{where} {value}", "is out of range", f"choose a number {bounds}")
     return result

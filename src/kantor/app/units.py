@@ -153,8 +153,9 @@ def number(value: Any, where: str, whole: bool, least: float | None, most: float
     except (TypeError, ValueError):
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{where} {value}", f"is not {kind}", "write for example 8") from None
-    largest = sys.float_info.max
-    if not (-largest if least is None else least) <= result <= (largest if most is None else most):
-        bounds = f"of at least {low:,}" if most is None else f"from {low:,} to {most:,}"
-        raise ConfigError(f"{where} {value}", "is out of range", f"choose a number {bounds}")
+    low, high = -sys.float_info.max if least is None else least, sys.float_info.max if most is None else most
+    if not low <= result <= high:
+        finite = "a smaller number" if least is None else f"a number of at least {low:,}"
+        do = f"choose {finite}" if most is None else f"choose a number from {low:,} to {high:,}"
+        raise ConfigError(f"{where} {value}", "is out of range", do)
     return result

@@ -37,9 +37,13 @@ class Timbre(NamedTuple):
     fade: float  # of a dot, at each end, as a fraction of it
 
 
+def _fraction(x: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(x - np.floor(x))  # five times as fast as np.mod
+
+
 SINE = Timbre(lambda cycles: np.sin(2 * np.pi * cycles), 10 ** (-12 / 20), 400, 0.1)
-TRIANGLE = Timbre(lambda cycles: 1 - 4 * np.abs(np.mod(cycles + 0.25, 1) - 0.5), 10 ** (-12 / 20), 0, 0.2)
-SAWTOOTH = Timbre(lambda cycles: 2 * np.mod(cycles + 0.5, 1) - 1, 10 ** (-24 / 20), 0, 0.2)
+TRIANGLE = Timbre(lambda cycles: 1 - 4 * np.abs(_fraction(cycles + 0.25) - 0.5), 10 ** (-12 / 20), 0, 0.2)
+SAWTOOTH = Timbre(lambda cycles: 2 * _fraction(cycles + 0.5) - 1, 10 ** (-24 / 20), 0, 0.2)
 RANKS = (SINE, TRIANGLE, SAWTOOTH)
 
 
@@ -197,7 +201,7 @@ def _cycles(pitch: NDArray[np.float64], start: NDArray[Any], time: NDArray[Any])
 
     So neighbours of one value are one tone; if each started anew, 40 starts per second would be the pitch.
     """
-    phase = np.mod(pitch * start / RATE, 1).astype(np.float32)
+    phase = _fraction(pitch * start / RATE).astype(np.float32)
     return np.asarray(phase[:, None] + pitch.astype(np.float32)[:, None] * time)
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from support.figures import blank_figures
+
+__all__ = ["blank_figures", "cache"]
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two test processes share two cores
 
 

@@ -418,6 +418,7 @@ def test_a_grown_generator_survives_a_file(grown: tuple[State, State], tmp_path:
     again, read = read_generator(path)
     assert read == card
     z = numbers(2, 6)
+    again = again.to(memory_format=torch.channels_last)  # as in training: some processors round otherwise in another
     assert torch.equal(again(z), network(z))
     assert again.fade == 0.25
 

@@ -11,9 +11,8 @@ from PIL import Image
 
 from kantor.engine.events import Finished, Saved, Started, Tick
 from kantor.report.curve_data import smooth, without_abandoned
-from kantor.report.painter import LABEL_PT, spread
-from kantor.report.panels import CRITIC_SCORES, GAP, SMALL, WASSERSTEIN, metric_panels
-from kantor.report.plots import LossPlot, losses_png, places
+from kantor.report.curves import CRITIC_SCORES, GAP, LABEL_PT, SMALL, WASSERSTEIN, metric_panels, spread
+from kantor.report.losses_png import LossPlot, losses_png, places
 from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv
 from kantor.sinks.throttle import Throttle
 
@@ -170,7 +169,7 @@ def test_loss_plot_is_spared_at_saves_and_not_at_the_end(tmp_path, monkeypatch):
         drawn.append(now_s[0])
         return b"a plot"
 
-    monkeypatch.setattr("kantor.report.plots.losses_png", slowly)
+    monkeypatch.setattr("kantor.report.losses_png.losses_png", slowly)
     csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, throttle=Throttle(0.1, lambda: now_s[0]))
     for number in range(1, 30):
         event = Tick(100 * number, 0, 1.0, 1.0, 100.0, {"critic_gap": 1.0, "critic_loss": -1.0})

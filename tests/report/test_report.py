@@ -15,12 +15,10 @@ from PIL import Image
 
 from kantor.app.report import PAGE, write_report
 from kantor.config.io import resolve
-from kantor.report import sentences
 from kantor.report.curve_data import without_abandoned
-from kantor.report.loss_guide import LossGuide, loss_guide
-from kantor.report.painter import curve_svg
-from kantor.report.panels import GAP, Line, Panel
-from kantor.report.plots import losses_png
+from kantor.report.curves import GAP, Line, Panel, curve_svg
+from kantor.report.loss_guide import LossGuide, gap_words, gradient_words, health, loss_guide, trend
+from kantor.report.losses_png import losses_png
 from kantor.report.table import epoch_table, loss_table
 from kantor.sinks.metrics_csv import COLUMNS, read_metrics
 from support.commands import TINY, exit_of
@@ -224,13 +222,13 @@ def test_trend(shape: str, found: str, scale: float) -> None:
     t = np.linspace(0, 1, 200)
     curve = {"level": 0 * t + 1, "rise": 1 + 2 * t, "fall": 3 - 2 * t, "saturates": 1 - np.exp(-20 * t)}[shape]
     noisy = scale * (curve + 0.05 * RNG.standard_normal(200))
-    assert sentences.trend(noisy) == found
+    assert trend(noisy) == found
 
 
 def test_trend_of_little() -> None:
-    assert sentences.trend(np.arange(5.0)) == "short"
-    assert sentences.trend(np.full(100, np.nan)) == "short"
-    assert "Too few rows" in sentences.gap_words(np.arange(5.0), LossGuide())
+    assert trend(np.arange(5.0)) == "short"
+    assert trend(np.full(100, np.nan)) == "short"
+    assert "Too few rows" in gap_words(np.arange(5.0), LossGuide())
 
 
 def guide(preset: str, **overrides: object) -> LossGuide:
@@ -240,16 +238,16 @@ def guide(preset: str, **overrides: object) -> LossGuide:
 def test_sentences_carry_the_figures() -> None:
     norm = np.concatenate([np.full(30, 9.0), np.full(10, 1.05)])
     two_sided, one_sided = guide("wgan-gp"), guide("wgan-gp", **{"objective.kind": "wgan-lp"})
-    assert "1.05, as it should be" in sentences.gradient_words(norm, two_sided)
-    assert "9, further above 1 than usual" in sentences.gradient_words(np.full(40, 9.0), two_sided)
-    assert "1.5, above 1 as usual" in sentences.gradient_words(np.full(40, 1.5), two_sided)
+    assert "1.05, as it should be" in gradient_words(norm, two_sided)
+    assert "9, further above 1 than usual" in gradient_words(np.full(40, 9.0), two_sided)
+    assert "1.5, above 1 as usual" in gradient_words(np.full(40, 1.5), two_sided)
     dragan = guide("dcgan", **{"objective.kind": "dragan", "critic.norm": "layer"})
-    assert "1.5, further above 1 than usual" in sentences.gradient_words(np.full(40, 1.5), dragan)
-    assert "0.1, further below 1 than usual" in sentences.gradient_words(np.full(40, 0.1), two_sided)
-    assert "0.1, as it should be" in sentences.gradient_words(np.full(40, 0.1), one_sided)
-    to_zero = sentences.gradient_words(np.full(40, 0.3), guide("default"))
+    assert "1.5, further above 1 than usual" in gradient_words(np.full(40, 1.5), dragan)
+    assert "0.1, further below 1 than usual" in gradient_words(np.full(40, 0.1), two_sided)
+    assert "0.1, as it should be" in gradient_words(np.full(40, 0.1), one_sided)
+    to_zero = gradient_words(np.full(40, 0.3), guide("default"))
     assert "Target: 0." in to_zero and to_zero.endswith("quarter: 0.3.")
-    lines = sentences.health({"skipped_steps": np.array([0, 3.0]), "images_per_second": np.array([100.0, 200, 300])})
+    lines = health({"skipped_steps": np.array([0, 3.0]), "images_per_second": np.array([100.0, 200, 300])})
     assert lines[0].startswith("Skipped 3 steps")
     assert "200 images per second" in lines[1]
 
@@ -263,11 +261,11 @@ def test_the_norm_is_judged_by_the_target_of_its_penalty() -> None:
         (0.75, "0.75, above 0.5 as usual"),
         (1.05, "1.05, further above 0.5 than usual"),
     ):
-        assert verdict in sentences.gradient_words(np.full(40, norm), half)
+        assert verdict in gradient_words(np.full(40, norm), half)
     kept = guide("wgan-gp", **{"objective.kind": "wgan-lp", "objective.penalties.gradient.target": 20.0})
     assert kept.gradient_norm.startswith("Limit: 20")
-    assert "15, as it should be" in sentences.gradient_words(np.full(40, 15.0), kept)
-    assert "41, further above 20 than usual" in sentences.gradient_words(np.full(40, 41.0), kept)
+    assert "15, as it should be" in gradient_words(np.full(40, 15.0), kept)
+    assert "41, further above 20 than usual" in gradient_words(np.full(40, 41.0), kept)
     assert guide("wgan-gp").gradient_norm.startswith("Target: 1;")
     other = {"of": "two-sided", "target": 0.5, "at.kind": "real"}
     two_targets = guide("wgan-gp", **{f"objective.penalties.second.{name}": value for name, value in other.items()})
@@ -295,12 +293,12 @@ def test_every_objective_says_how_to_read_the_scores() -> None:
 def test_a_rising_gap_is_judged_by_its_objective() -> None:
     """As docs/losses.md has it: slowly rising is healthy for a relativistic critic, up to a gap of 3."""
     rising = np.linspace(0.1, 0.9, 100)
-    assert "healthy if it is slow" in sentences.gap_words(rising, guide("default"))
-    assert "from 3 on the critic wins" in sentences.gap_words(5 * rising, guide("default"))
-    assert "still finds differences" in sentences.gap_words(99 * rising, guide("wgan-gp"))
-    assert "usual for long where weights are clipped" in sentences.gap_words(rising, guide("wgan"))
-    assert "check whether the images get worse" in sentences.gap_words(rising, guide("dcgan"))
-    assert "improve with more training" in sentences.gap_words(rising[::-1], guide("wgan-gp"))
+    assert "healthy if it is slow" in gap_words(rising, guide("default"))
+    assert "from 3 on the critic wins" in gap_words(5 * rising, guide("default"))
+    assert "still finds differences" in gap_words(99 * rising, guide("wgan-gp"))
+    assert "usual for long where weights are clipped" in gap_words(rising, guide("wgan"))
+    assert "check whether the images get worse" in gap_words(rising, guide("dcgan"))
+    assert "improve with more training" in gap_words(rising[::-1], guide("wgan-gp"))
 
 
 def test_a_wasserstein_critic_without_clipping_is_not_called_clipped() -> None:
@@ -327,7 +325,7 @@ def test_numbers_beyond_all_bounds(name: str, value: float) -> None:
         assert max(map(len, loss_table(broken)), default=0) <= 110
         assert max(map(len, epoch_table(broken)), default=0) <= 130
         kept, _ = without_abandoned(broken)
-        text = " ".join(sentences.health(kept)) + sentences.gap_words(kept["critic_gap"], guide("default"))
+        text = " ".join(health(kept)) + gap_words(kept["critic_gap"], guide("default"))
         assert len(text) < 600
 
 

@@ -58,7 +58,7 @@ def train_until(
     more = {"overrides": fields, "images": None if resume else IMAGES} | more
     resumed = str(resume) if resume else None
     with (  # painting takes a second each
-        mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"),
+        mock.patch("kantor.report.losses_png.losses_png", lambda *_: b"a plot"),
         mock.patch("kantor.app.report.curve_svg", lambda *_: "<svg></svg>"),
     ):
         options = TrainOptions(preset=preset, device="cpu", runs=runs, cache=cache, resume=resumed, **more)

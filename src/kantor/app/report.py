@@ -23,13 +23,12 @@ from kantor.config.schema import Config
 from kantor.errors import printable
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import name_of
-from kantor.report import scores, sentences
+from kantor.report import scores
 from kantor.report.curve_data import Column, without_abandoned
-from kantor.report.loss_guide import loss_guide
+from kantor.report.curves import SMALL, curve_svg, gap_panel, metric_panels
+from kantor.report.loss_guide import health, loss_guide, panel_words
 from kantor.report.page import Curve, EmbeddedImage, Page, page_html
-from kantor.report.painter import curve_svg
-from kantor.report.panels import SMALL, gap_panel, metric_panels
-from kantor.report.table import epoch_table, loss_table
+from kantor.report.table import epoch_table, loss_table, number_text
 from kantor.runs import directory
 from kantor.sinks.events_log import is_count, read_events
 from kantor.sinks.metrics_csv import read_metrics
@@ -68,7 +67,7 @@ def _page(run: Path) -> Page:
     over_time = [_image(path, _SMALL_SIDE, "the same seeds") for path in _spaced(fixed)]
     latest = [_image(path, _LARGE_SIDE, "fixed seeds") for path in fixed[-1:]]
     real = [_image(reals, _LARGE_SIDE, "real images")] if reals.exists() else []
-    history = [*sentences.health(metrics), *_history(config, events, metrics)]
+    history = [*health(metrics), *_history(config, events, metrics)]
     if damaged := [*over_time, *latest, *real].count(None):
         history.append(f"Unreadable grids: {damaged}.")
     facts = {"Data": _data(config, env, events), "Networks and objective": _model(config), "Machine": _machine(env)}
@@ -167,7 +166,7 @@ def _curves(config: Config, metrics: Mapping[str, Column], roll_backs: Column) -
         if "@" in column:
             words = scores.curve_words(column, kimg, values)
         else:
-            words = sentences.panel_words(panel.guide, values, guide)
+            words = panel_words(panel.guide, values, guide)
         curves.append(Curve(panel.title, words, curve_svg(metrics, panel, roll_backs)))
     return curves
 
@@ -179,7 +178,7 @@ def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str,
     seconds = metrics.get("seconds", np.zeros(0))
     if len(seconds) and np.isfinite(seconds[-1]):
         minutes, rest = divmod(round(float(seconds[-1])), 60)
-        lines.append(f"Training time: {sentences.figure(minutes)} min {rest} s.")
+        lines.append(f"Training time: {number_text(minutes)} min {rest} s.")
     lines.append(f"Saved {saves} checkpoint{'s' if saves != 1 else ''}.")
     if best := [event for event in events if event.get("event") == "best"]:
         name, value = printable(str(best[-1].get("name")))[:99], best[-1].get("value")

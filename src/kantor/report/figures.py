@@ -1,15 +1,31 @@
-"""What all figures share: colours, a calm look, equal bytes for equal figures. matplotlib takes half a second to load."""
+"""The look that all figures share, and two small figures: of distances between images, and of a dataset.
+
+matplotlib takes half a second to load: functions import it.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kantor.errors import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, SOFT_INK, AXIS, RULE = "#2f3136", "#73767d", "#b9b8b3", "#e4e3df"
+MAX_BARS = 20
+KINDS = {
+    "real-real": ("real to nearest real", "#0072b2"),
+    "fake-fake": ("generated to nearest generated", "#d55e00"),
+    "real-fake": ("generated to nearest real", "#009e73"),
+}
+BINS = 60
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -33,3 +49,94 @@ def soften(axes: Axes, *hidden: str) -> None:
     for spine in axes.spines.values():
         spine.set_color(AXIS)
     axes.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK)
+
+
+def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> bytes:
+    """A PNG with one outline per kind of distance.
+
+    Args:
+        histograms: distances by "real-real", "fake-fake", "real-fake", in grey levels; infinite ones are skipped.
+    """
+    distances = {name: values[np.isfinite(values)] for name, values in histograms.items()}
+    highest = max((float(values.max()) for values in distances.values() if len(values)), default=1.0) or 1.0
+    edges = np.linspace(0, highest * 1.02, BINS + 1)
+    figure = new_figure(10, 5.2)
+    axes = figure.add_axes((0.075, 0.13, 0.85, 0.63))
+    for name, (label, colour) in KINDS.items():
+        values = distances.get(name, np.zeros(0))
+        if not len(values):
+            continue
+        shares = np.histogram(values, edges)[0] / len(values)
+        axes.stairs(shares, edges, color=colour, linewidth=2, label=f"{label}, median {np.median(values):.1f}")
+        axes.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
+    figure.text(0.075, 0.94, title, size=15, weight="bold", color=INK, va="center", parse_math=False)
+    words = (
+        "The three outlines should coincide. Generated to generated near 0: the same image again and again.\n"
+        "Generated to real near 0: copies of training images. Generated ones end far left of real ones: low diversity."
+    )
+    figure.text(0.075, 0.845, words, size=9.5, color=SOFT_INK, va="center")
+    axes.set_xlabel(
+        "distance to the nearest other image: root mean square difference in grey levels", size=9, color=SOFT_INK
+    )
+    axes.set_ylabel("fraction of the images", size=9, color=SOFT_INK)
+    axes.set_xlim(0, edges[-1])
+    axes.set_ylim(bottom=0)
+    soften(axes, "left")
+    axes.legend(frameon=False, fontsize=9.5, labelcolor=INK)
+    return png_of(figure)
+
+
+def dataset_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], classes: Mapping[str, int]) -> bytes:
+    """A PNG of the sizes of images, and of how many there are of each kind and class.
+
+    Args:
+        sizes: (height, width) of each image.
+        kinds, classes: number of images of each; `classes` may be empty.
+    """
+    bars = sorted(classes.items(), key=lambda pair: -pair[1])[:MAX_BARS]
+    figure = new_figure(10, 4.2 + (0.24 * len(bars) + 0.9 if bars else 0))
+    ratios = [4.2, 0.24 * len(bars) + 0.9] if bars else [1]
+    layout = figure.add_gridspec(
+        len(ratios), 2, width_ratios=[2, 1], height_ratios=ratios, hspace=0.35, wspace=0.45, left=0.1, right=0.95
+    )
+    left = figure.add_subplot(layout[0, 0])
+    _sizes(left, sizes)
+    _bars(figure.add_subplot(layout[0, 1]), list(kinds.items()), "kinds")
+    if bars:
+        title = f"the {MAX_BARS} largest of {len(classes)} classes" if len(classes) > MAX_BARS else "classes"
+        _bars(figure.add_subplot(layout[1, :]), bars, title)
+    return png_of(figure)
+
+
+def _sizes(axes: Axes, sizes: Sequence[tuple[int, int]]) -> None:
+    pairs, counts = np.unique(np.array(sizes), axis=0, return_counts=True)
+    axes.scatter(pairs[:, 1], pairs[:, 0], s=10 + 160 * counts / counts.max(), color="#0072b2", alpha=0.5, linewidth=0)
+    low, high = pairs.min() * 0.9, pairs.max() * 1.1
+    axes.plot([low, high], [low, high], color=RULE, zorder=0)
+    if pairs.max() > 4 * pairs.min():
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.set_xlabel("width in pixels", color=SOFT_INK)
+    axes.set_ylabel("height in pixels", color=SOFT_INK)
+    axes.set_title("sizes: square images lie on the line, larger dots are more images", size=10, color=INK, loc="left")
+    soften(axes)
+
+
+def _bars(axes: Axes, bars: Sequence[tuple[str, int]], title: str) -> None:
+    shown = [printable(name) for name, _ in bars]
+    names = [name if len(name) < 24 else name[:22] + "…" for name in shown]
+    container = axes.barh(range(len(bars)), [count for _, count in bars], color="#009e73", height=0.65)
+    axes.bar_label(container, fmt="{:,.0f}", padding=4, size=8, color=SOFT_INK)
+    axes.set_yticks(range(len(bars)), labels=names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_title(title, size=10, color=INK, loc="left")
+    axes.set_xticks([])
+    soften(axes, "bottom")

@@ -6,13 +6,10 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jinja2 import Template
-
-TEMPLATE = "page.html.j2"
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,10 @@ def page_html(page: Page) -> str:
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined  # needed at the end of a run only
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # needed at the end of a run only
 
-    text = files(__package__).joinpath(TEMPLATE).read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(text)
+    environment = Environment(
+        loader=PackageLoader("kantor", "report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("page.html.j2")

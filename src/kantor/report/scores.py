@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kantor.metrics.score import BETTER, LOWER, Score, kind
-
-Column = NDArray[np.float64]
+from kantor.report.curve_data import Column
 
 
 class Definition(NamedTuple):

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.report.curve_data import without_abandoned
-from kantor.report.sentences import figure
 
 COLUMNS = {
     "images_seen": "kimg",
@@ -21,7 +20,10 @@ COLUMNS = {
     "images_per_second": "images/s",
 }
 ROWS = 24
+_SHORT_S = 100
+_LONG = 1e12
 EPOCH_COLUMNS = {
+    "images_seen": "kimg",
     "critic_loss": "critic loss",
     "critic_real": "real",
     "critic_fake": "fake",
@@ -43,18 +45,7 @@ def loss_table(metrics: Mapping[str, NDArray[np.float64]], rows: int = ROWS) -> 
     if not count:
         return []
     edges = np.unique(np.linspace(0, count, min(rows, count) + 1).astype(int))
-    cells = []
-    for name, title in COLUMNS.items():
-        values = kept.get(name)
-        if values is None or not np.isfinite(values).any():
-            continue
-        parts = np.split(values, edges[1:-1])
-        if name in ("images_seen", "epoch"):
-            column = [figure(part[-1] / (1000 if name == "images_seen" else 1), 1) for part in parts]
-        else:
-            column = [_mean(part, whole=name == "images_per_second") for part in parts]
-        cells.append([title, *column])
-    return _side_by_side(cells)
+    return _side_by_side(_cells(kept, COLUMNS, np.split(np.arange(count), edges[1:-1])))
 
 
 def epoch_table(metrics: Mapping[str, NDArray[np.float64]]) -> list[str]:
@@ -66,43 +57,52 @@ def epoch_table(metrics: Mapping[str, NDArray[np.float64]]) -> list[str]:
     """
     kept, _ = without_abandoned(metrics)
     epoch = kept.get("epoch", np.zeros(0))
-    rows = np.isfinite(epoch) & (epoch > 0)
+    rows = np.flatnonzero(np.isfinite(epoch) & (epoch > 0))
     epoch = epoch[rows]
     if not len(epoch):
         return []
     numbers, which = np.unique(np.ceil(epoch), return_inverse=True)
-    groups = [np.flatnonzero(which == i) for i in range(len(numbers))]
+    groups = [rows[which == i] for i in range(len(numbers))]
     last = epoch.max()
     fraction = 1 - (numbers[-1] - last)
     part = f" ({np.floor(100 * fraction):.0f}%)" if fraction < 1 else ""
-    names = ["epoch", *map(figure, numbers)]
-    cells = [
-        [*(name + " " * len(part) for name in names[:-1]), names[-1] + part],
-        ["kimg", *(figure(kept["images_seen"][rows][group[-1]] / 1000, 1) for group in groups)],
-    ]
-    for name, title in EPOCH_COLUMNS.items():
-        values = kept.get(name, np.zeros(0))
-        if np.isfinite(values).any():
-            cells.append([title, *(_mean(values[rows][group], whole=False) for group in groups)])
+    names = ["epoch", *map(number_text, numbers)]
+    padded = [*(name + " " * len(part) for name in names[:-1]), names[-1] + part]
+    cells = [padded, *_cells(kept, EPOCH_COLUMNS, groups)]
     seconds = kept.get("seconds", np.full(len(rows), np.nan))[rows]
     timed = np.isfinite(seconds)
     if not timed.any():
         return _side_by_side(cells)
     ends = np.interp([numbers - 1, np.minimum(numbers, last)], np.append(0, epoch[timed]), np.append(0, seconds[timed]))
-    cells.append(["seconds", *(figure(span_s, 1 if span_s < _SHORT_S else 0) for span_s in ends[1] - ends[0])])
+    cells.append(["seconds", *(number_text(span_s, 1 if span_s < _SHORT_S else 0) for span_s in ends[1] - ends[0])])
     return [*_side_by_side(cells), _pace(last, ends[1, -1])]
-
-
-_SHORT_S = 100
 
 
 def _pace(epochs: float, seconds: float) -> str:
     """ "15 epochs in 1:02:03, 248 s an epoch"."""
     minutes, rest = divmod(round(seconds), 60)
     each = seconds / epochs
-    count = figure(epochs) if float(epochs).is_integer() else figure(epochs, 2)
-    per = f"{each:.3g}" if each < _SHORT_S else figure(each)
-    return f"{count} epoch{'' if epochs == 1 else 's'} in {figure(minutes // 60)}:{minutes % 60:02}:{rest:02}, {per} s an epoch"
+    count = number_text(epochs) if float(epochs).is_integer() else number_text(epochs, 2)
+    per = f"{each:.3g}" if each < _SHORT_S else number_text(each)
+    return f"{count} epoch{'' if epochs == 1 else 's'} in {number_text(minutes // 60)}:{minutes % 60:02}:{rest:02}, {per} s an epoch"
+
+
+def _cells(
+    kept: Mapping[str, NDArray[np.float64]], titles: Mapping[str, str], groups: list[NDArray[np.int64]]
+) -> list[list[str]]:
+    """A title and a text for each group of rows, for each column that holds a number."""
+    cells = []
+    for name, title in titles.items():
+        values = kept.get(name, np.zeros(0))
+        if not np.isfinite(values).any():
+            continue
+        if name in ("images_seen", "epoch"):
+            unit = 1000 if name == "images_seen" else 1
+            texts = [number_text(values[group[-1]] / unit, 1) for group in groups]
+        else:
+            texts = [_mean(values[group], whole=name == "images_per_second") for group in groups]
+        cells.append([title, *texts])
+    return cells
 
 
 def _side_by_side(columns: list[list[str]]) -> list[str]:
@@ -115,4 +115,9 @@ def _mean(values: NDArray[np.float64], whole: bool) -> str:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return "-"
-    return figure(finite.mean()) if whole else f"{finite.mean():.4g}"
+    return number_text(finite.mean()) if whole else f"{finite.mean():.4g}"
+
+
+def number_text(value: float, decimals: int = 0) -> str:
+    """1,234.5; numbers that would fill the line are written 1.23e+45."""
+    return f"{value:,.{decimals}f}" if abs(value) < _LONG else f"{value:.3g}"

@@ -41,7 +41,7 @@ class Told:
             **more,
         )
         with (
-            mock.patch("kantor.report.plots.losses_png", lambda *_: b"a plot"),
+            mock.patch("kantor.report.losses_png.losses_png", lambda *_: b"a plot"),
             mock.patch("kantor.app.report.curve_svg", lambda *_: "<svg></svg>"),
         ):
             return train(options, terminal)[0]

@@ -29,7 +29,7 @@ from kantor.data.packing.worker import is_near_constant
 from kantor.data.sources import GLYPHS, Item
 from kantor.disk_errors import resource_errors
 from kantor.progress import Progress
-from kantor.report.dataset_figure import figure_png
+from kantor.report.figures import dataset_png
 from kantor.sample.grid import grid, png_bytes
 from kantor.types import ImageSpec
 
@@ -128,7 +128,7 @@ def _write(folder: Path, store: Store, findings: Findings) -> None:
             images = store.images(np.array(rows[:_SUSPECTS], np.int64))
             atomic.write_bytes(folder / name, png_bytes(grid(images)))
     public = findings.public
-    atomic.write_bytes(folder / "figures.png", figure_png(findings.sizes, public["kinds"], public["classes"]))
+    atomic.write_bytes(folder / "figures.png", dataset_png(findings.sizes, public["kinds"], public["classes"]))
     atomic.write_text(folder / "inspect.json", json.dumps(public, indent=1) + "\n")
     if findings.rejected:
         atomic.write_text(folder / layout.REJECTED, "".join(json.dumps(entry) + "\n" for entry in findings.rejected))

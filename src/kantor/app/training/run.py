@@ -22,7 +22,7 @@ from kantor.engine.state import State
 from kantor.errors import ModelError, UserError
 from kantor.export.weights import Card, write_generator
 from kantor.report.loss_guide import loss_guide
-from kantor.report.plots import LossPlot
+from kantor.report.losses_png import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.run_state import RunState, tensor_mismatch

@@ -11,11 +11,10 @@ import numpy as np
 from kantor import atomic
 from kantor.engine.events import Event, Finished, Listener, Request, Saved
 from kantor.report.curve_data import Column, without_abandoned
+from kantor.report.curves import CRITIC_SCORES, SMALL, Panel, epoch_axis, gap_panel, metric_panels, paint
 from kantor.report.figures import INK, SOFT_INK, new_figure, png_of
 from kantor.report.loss_guide import LossGuide
-from kantor.report.painter import epoch_axis, paint
-from kantor.report.panels import CRITIC_SCORES, SMALL, Panel, gap_panel, metric_panels
-from kantor.report.sentences import figure as figure_text
+from kantor.report.table import number_text
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.throttle import Throttle
 
@@ -84,7 +83,7 @@ def _summary(metrics: Mapping[str, Column]) -> str:
     if not len(seen):
         return "nothing measured yet"
     text = f"{int(seen[-1]):,} images seen"
-    return text + (f" · epoch {figure_text(epoch[-1], 1)}" if len(epoch) and np.isfinite(epoch[-1]) else "")
+    return text + (f" · epoch {number_text(epoch[-1], 1)}" if len(epoch) and np.isfinite(epoch[-1]) else "")
 
 
 class LossPlot(Listener):

@@ -1,9 +1,13 @@
-"""Paints the curves of a panel: the raw values faint, their moving mean strong, the last value at its end."""
+"""The panels of losses.png and of the page: which columns of metrics.csv each one shows, and how it is painted.
+
+The raw values are faint, their moving mean strong; the last value stands at the end of the curve.
+"""
 
 from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +17,7 @@ import numpy as np
 
 from kantor.report.curve_data import Column, extremes, smooth
 from kantor.report.figures import AXIS, INK, RULE, SOFT_INK, new_figure, soften
-from kantor.report.panels import Line, Panel, has
+from kantor.report.scores import sentence, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +29,80 @@ _FEW = 30
 _SVG_STEPS = 200
 _NONE: Column = np.zeros(0)
 _CSS_COLOURS = {INK: "var(--ink)", SOFT_INK: "var(--soft)", AXIS: "var(--rule)", RULE: "var(--rule)"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve. column: of metrics.csv; label: written at its end, where the panel has two curves."""
+
+    column: str
+    colour: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One or two curves over the same axis.
+
+    Attributes:
+        guide: the attribute of `LossGuide` that says what to look for.
+        about: what the curve is, written before that sentence.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    guide: str
+    about: str = ""
+
+    @property
+    def colour(self) -> str:
+        """Of the title: that of a single curve."""
+        return self.lines[0].colour if len(self.lines) == 1 else INK
+
+    def measured(self, metrics: Mapping[str, Column]) -> bool:
+        """Whether any of its columns holds a number."""
+        return any(has(metrics, line.column) for line in self.lines)
+
+
+def has(metrics: Mapping[str, Column], column: str) -> bool:
+    """Whether a column holds a number."""
+    return bool(np.isfinite(metrics.get(column, np.zeros(0))).any())
+
+
+def _single(column: str, title: str, colour: str, about: str = "", guide: str = "") -> Panel:
+    return Panel(title, (Line(column, colour),), guide or column, about)
+
+
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart
+_GAP = "mean critic(real) − mean critic(fake). "
+WASSERSTEIN = _single("wasserstein_estimate", "Wasserstein estimate", "#0072b2", _GAP, "gap")
+GAP = _single("critic_gap", "Critic gap", "#0072b2", _GAP, "gap")
+CRITIC_SCORES = Panel(
+    "Critic scores",
+    (Line("critic_real", "#56b4e9", "real"), Line("critic_fake", "#e69f00", "generated")),
+    "critic_scores",
+)
+SMALL = (
+    CRITIC_SCORES,
+    _single("critic_loss", "Critic loss", "#d55e00"),
+    _single("generator_loss", "Generator loss", "#009e73"),
+    _single("penalty", "Penalty", "#a3527d"),
+    _single("gradient_norm", "Gradient norm", "#8a6d00"),
+)
+_METRICS = ("#cc4778", "#5b6ee1")
+
+
+def metric_panels(metrics: Mapping[str, Column]) -> list[Panel]:
+    """One for each metric that was measured: "fd@kantor-small"."""
+    names = [name for name in metrics if "@" in name and has(metrics, name)]
+    return [
+        _single(name, title(name), colour, sentence(name)) for name, colour in zip(names, itertools.cycle(_METRICS))
+    ]
+
+
+def gap_panel(metrics: Mapping[str, Column]) -> Panel:
+    """The Wasserstein estimate, or else the critic gap: the same numbers, which only some losses bound."""
+    return WASSERSTEIN if WASSERSTEIN.measured(metrics) else GAP
 
 
 @dataclass(frozen=True)
@@ -133,13 +211,18 @@ def _summary(metrics: Mapping[str, Column], panel: Panel) -> str:
 
 def _write_last_values(axes: Axes, curves: list[_Curve], wide: bool) -> None:
     """At the ends of the curves, so far apart that both can be read."""
+    from matplotlib.colors import to_rgb
+
     low, high = axes.get_ylim()
     height_pt = axes.get_position().height * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
     ends = [float(np.clip(curve.calm[curve.last], low, high)) for curve in curves]
     at = [(end - low) / (high - low) * height_pt for end in ends]
     for curve, end, here, there in zip(curves, ends, at, spread(at, height_pt), strict=True):
+        colour = to_rgb(curve.line.colour)
+        if curve.line.label:  # curves with labels are light blue and orange: too light for words
+            colour = tuple(0.72 * part for part in colour)
         style: dict[str, Any] = {
-            "textcoords": "offset points", "color": _legible(curve.line), "va": "center", "annotation_clip": False,
+            "textcoords": "offset points", "color": colour, "va": "center", "annotation_clip": False,
         }  # fmt: skip
         place, shift, named = (curve.x[curve.last], end), there - here, bool(curve.line.label)
         number, size = _number(curve.calm[curve.last]), 10 if wide else 9
@@ -159,12 +242,6 @@ def spread(heights: list[float], limit: float) -> list[float]:
         up = half if heights[0] >= heights[1] else -half
         first, second = middle + up, middle - up
     return [first, second]
-
-
-def _legible(line: Line) -> tuple[float, ...]:
-    """The colour of a curve, darker for words: curves with labels are light blue and orange."""
-    rgb = (int(line.colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return tuple(0.72 * part if line.label else part for part in rgb)
 
 
 def _number(value: float) -> str:
@@ -205,13 +282,7 @@ def epoch_axis(axes: Axes, metrics: Mapping[str, Column]) -> None:
         return
     ratio = float(np.median(epoch[good] / seen[good])) * 1000
 
-    def to_epochs(kimg: Any) -> Any:
-        return kimg * ratio
-
-    def to_kimg(epochs: Any) -> Any:
-        return epochs / ratio
-
-    top = axes.secondary_xaxis("top", functions=(to_epochs, to_kimg))
+    top = axes.secondary_xaxis("top", functions=(lambda kimg: kimg * ratio, lambda epochs: epochs / ratio))
     top.spines["top"].set_visible(False)
     top.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK, pad=2)
     top.xaxis.set_major_locator(MaxNLocator(8))

@@ -15,7 +15,6 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from kantor.disk_errors import resource_errors
@@ -33,7 +32,10 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     temporary = _temporary_path(path)
     with resource_errors(path, len(data)):
         try:
-            _write_new(temporary, data)
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
         except BaseException:
@@ -69,43 +71,38 @@ def new_folder(path: Path, exist_ok: bool = False) -> Iterator[Path]:
             temporary.mkdir(parents=True)
             yield temporary
             publish(temporary, path, exist_ok)
-        except ResourceError as error:  # about a file inside; the user knows the folder by its final name
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise ResourceError(path, error.what, error.do) from error
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(error, ResourceError):  # about a file inside; the user knows the folder by its final name
+                raise ResourceError(path, error.what, error.do) from error
             raise
 
 
 def publish(temporary: Path, path: Path, replace: bool = False) -> None:
     """Renames the folder `temporary` to `path`, durably. With `replace`, an existing folder is deleted."""
     sync_folder(temporary)
-    if replace and path.exists():
-        old = _temporary_path(path)
+    old = _temporary_path(path) if replace and path.exists() else None
+    if old:
         path.rename(old)
-        try:
-            temporary.rename(path)
-        except OSError:
-            old.rename(path)
-            raise
-        sync_folder(path.parent)
-        remove_folder(old)
-        return
-    if path.exists():  # rename would silently replace an empty folder
+    elif path.exists():  # rename would silently replace an empty folder
         raise FileExistsError(errno.EEXIST, "exists already", str(path))
     try:
         temporary.rename(path)
     except OSError as error:
-        if error.errno == errno.ENOTEMPTY:  # another process was faster
+        if old:
+            old.rename(path)
+        elif error.errno == errno.ENOTEMPTY:  # another process was faster
             raise FileExistsError(errno.EEXIST, "exists already", str(path)) from error
         raise
     sync_folder(path.parent)
+    if old:
+        remove_folder(old)
 
 
 def stranger(folder: Path, ours: str) -> str | None:
     """The first entry of `folder` that is not a file with a name matching the pattern `ours`, and would be lost by replacing it."""
-    entries = sorted(folder.iterdir())
-    return next((e.name for e in entries if not re.fullmatch(ours, e.name) or not e.is_file()), None)
+    strangers = (e.name for e in folder.iterdir() if not re.fullmatch(ours, e.name) or not e.is_file())
+    return min(strangers, default=None)
 
 
 def make_folder(path: Path) -> None:
@@ -163,7 +160,7 @@ class AppendFile:
         with resource_errors(path):
             self._file = path.open("ab")
             if offset is None:
-                offset = _end_of_last_line(path)
+                offset = path.read_bytes().rfind(b"\n") + 1
             if offset < self._file.tell():
                 self._file.truncate(offset)
                 self._file.seek(0, os.SEEK_END)
@@ -195,21 +192,13 @@ class AppendFile:
     def __enter__(self) -> AppendFile:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
 def _temporary_path(path: Path) -> Path:
     name = os.fsencode(path.name)[:100].decode("utf-8", "ignore")  # a name has at most 255 bytes
     return path.with_name(f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
-
-
-def _write_new(path: Path, data: bytes | memoryview) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -221,8 +210,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _end_of_last_line(path: Path) -> int:
-    data = path.read_bytes()
-    return data.rfind(b"\n") + 1

@@ -1,9 +1,13 @@
-"""How a long piece of work says how far it is."""
+"""How far a long piece of work is: a bar on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+LINE_EVERY_S = 5.0
 
 
 class Progress(Protocol):
@@ -23,3 +27,72 @@ def silent(_done: int, _total: int, _rejected: int = 0, /) -> None:
 def all_silent(_doing: str) -> Progress:
     """Shows nothing of any work."""
     return silent
+
+
+@contextlib.contextmanager
+def show_progress(show: Callable[[str], None], terminal: bool) -> Iterator[ProgressOf]:
+    """Yields a function that takes what is being done ("packing") and returns its Progress.
+
+    Args:
+        show: shows a line.
+        terminal: draw bars on standard output, and no lines.
+    """
+    with contextlib.ExitStack() as bars:
+
+        def bar(doing: str) -> Progress:
+            begun = ProgressBar(doing)
+            bars.callback(begun.stop)
+            return begun
+
+        yield bar if terminal else lambda doing: ProgressLines(doing, show)
+
+
+class ProgressLines:
+    """A line every five seconds, with the time left, by `show`. doing: "packing", "generating"."""
+
+    def __init__(self, doing: str, show: Callable[[str], None]) -> None:
+        self._doing, self._show = doing, show
+        self._started_s = time.monotonic()
+        self._next_line_s = self._started_s + LINE_EVERY_S
+        self._first = -1
+
+    def __call__(self, done: int, total: int, rejected: int = 0, /) -> None:
+        now_s = time.monotonic()
+        if self._first < 0 and done:  # the start of the worker processes says nothing about the speed
+            self._first, self._started_s = done, now_s
+        if now_s < self._next_line_s or done <= self._first:
+            return
+        self._next_line_s = now_s + LINE_EVERY_S
+        left_s = (now_s - self._started_s) / (done - self._first) * (total - done)
+        unreadable = f", {rejected:,} unreadable" if rejected else ""
+        self._show(f"{self._doing} {done:,} of {total:,}{unreadable}, about {left_s:.0f} s left")
+
+
+class ProgressBar:
+    """A bar with the time left, from the first call until all is done; a later call begins a new one."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, rejected: int = 0, /) -> None:
+        if self._bar is None:
+            self._begin(total)
+        unreadable = f"{rejected:,} unreadable" if rejected else ""
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total, unreadable=unreadable)
+        if done >= total:
+            self.stop()
+
+    def stop(self) -> None:
+        """Takes the bar off the terminal and gives the cursor back."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _begin(self, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[unreadable]}"))
+        self._bar = Progress(TextColumn(self._doing, markup=False), *columns, transient=True)
+        self._bar.add_task(self._doing, total=total, unreadable="")
+        self._bar.start()

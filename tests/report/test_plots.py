@@ -14,7 +14,7 @@ from kantor.report.curve_data import smooth, without_abandoned
 from kantor.report.curves import CRITIC_SCORES, GAP, LABEL_PT, SMALL, WASSERSTEIN, metric_panels, spread
 from kantor.report.losses_png import LossPlot, losses_png, places
 from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv
-from kantor.sinks.throttle import Throttle
+from kantor.sinks.timing import Throttle
 
 
 def metrics(n, seed=0):

@@ -19,12 +19,11 @@ from PIL import Image
 
 from kantor.engine.events import Bus, Finished, Found, Progressed, Sampled, Saved, Started, Tick
 from kantor.errors import DataError
-from kantor.sinks.console import Console
-from kantor.sinks.eta import Pace, Trend, duration
+from kantor.sinks.console import Console, Trend
 from kantor.sinks.events_log import EventsLog
 from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv, read_metrics
 from kantor.sinks.samples import SampleSheets
-from kantor.sinks.throttle import Throttle
+from kantor.sinks.timing import Pace, Throttle, duration
 from support.run_results import TIME_COLUMNS
 
 VALUES = {"critic_loss": -1.5, "critic_gap": 0.1, "critic_lr": 2e-4, "skipped_steps": 0.0}

@@ -21,12 +21,11 @@ from kantor.app.training.start import train as _train
 from kantor.app.training.terminal import Interrupt, Terminal
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
-from kantor.progress import Progress, silent
+from kantor.progress import Progress, ProgressLines, silent
 from kantor.runs import directory
 from kantor.sinks.console import Console
 from kantor.sinks.events_log import read_events
 from kantor.sinks.metrics_csv import read_metrics
-from kantor.sinks.progress import ProgressLines
 from kantor.types import Images
 
 

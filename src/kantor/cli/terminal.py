@@ -7,9 +7,9 @@ import os
 import sys
 from contextlib import AbstractContextManager
 
+from kantor import progress
 from kantor.errors import ResourceError, printable
 from kantor.progress import ProgressOf
-from kantor.sinks import progress
 
 
 def show(line: str) -> None:

@@ -218,9 +218,8 @@ def _write_last_values(axes: Axes, curves: list[_Curve], wide: bool) -> None:
     ends = [float(np.clip(curve.calm[curve.last], low, high)) for curve in curves]
     at = [(end - low) / (high - low) * height_pt for end in ends]
     for curve, end, here, there in zip(curves, ends, at, spread(at, height_pt), strict=True):
-        colour = to_rgb(curve.line.colour)
-        if curve.line.label:  # curves with labels are light blue and orange: too light for words
-            colour = tuple(0.72 * part for part in colour)
+        shade = 0.72 if curve.line.label else 1  # curves with labels are light blue and orange: too light for words
+        colour = tuple(shade * part for part in to_rgb(curve.line.colour))
         style: dict[str, Any] = {
             "textcoords": "offset points", "color": colour, "va": "center", "annotation_clip": False,
         }  # fmt: skip
@@ -282,7 +281,9 @@ def epoch_axis(axes: Axes, metrics: Mapping[str, Column]) -> None:
         return
     ratio = float(np.median(epoch[good] / seen[good])) * 1000
 
-    top = axes.secondary_xaxis("top", functions=(lambda kimg: kimg * ratio, lambda epochs: epochs / ratio))
+    top = axes.secondary_xaxis(
+        "top", functions=(lambda kimg: np.multiply(kimg, ratio), lambda epochs: np.divide(epochs, ratio))
+    )
     top.spines["top"].set_visible(False)
     top.tick_params(length=0, labelsize=9, labelcolor=SOFT_INK, pad=2)
     top.xaxis.set_major_locator(MaxNLocator(8))

@@ -16,7 +16,7 @@ from kantor.report.figures import INK, SOFT_INK, new_figure, png_of
 from kantor.report.loss_guide import LossGuide
 from kantor.report.table import number_text
 from kantor.sinks.metrics_csv import read_metrics
-from kantor.sinks.throttle import Throttle
+from kantor.sinks.timing import Throttle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,23 +13,11 @@ from shlex import quote
 from typing import TYPE_CHECKING, TextIO
 
 from kantor.config.io import read_toml
-from kantor.engine.events import (
-    Best,
-    Event,
-    Finished,
-    Found,
-    Listener,
-    Progressed,
-    Request,
-    Sampled,
-    Scored,
-    Started,
-    Tick,
-)
+from kantor.engine import events
 from kantor.errors import UserError, printable
 from kantor.runs.directory import CONFIG, GENERATOR
-from kantor.sinks.eta import Pace, Trend, duration, throughput
 from kantor.sinks.samples import sheet_name
+from kantor.sinks.timing import Pace, duration, throughput
 
 if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
     from rich.console import Group
@@ -41,7 +29,7 @@ _REDRAW_EVERY_S = 0.2
 _REASONS = {"time-budget": "time budget used up", "signal": "stopped"}
 
 
-class Console(Listener):
+class Console(events.Listener):
     """Shows progress, throughput, time left, scores, and where the images are.
 
     Training continues whatever happens to the stream: closed, no Unicode, 20 columns wide.
@@ -70,41 +58,41 @@ class Console(Listener):
         self._epoch_images = 1
         self._next_line_s = self._next_redraw_s = -math.inf
         self._showed_images = self._resumed = False
-        self._best: Best | None = None
+        self._best: events.Best | None = None
         self._scores_s = 0.0
 
-    def on(self, event: Event) -> Iterable[Event | Request] | None:
+    def on(self, event: events.Event) -> Iterable[events.Event | events.Request] | None:
         if self._out.dead:
             return None
         now = self._clock()
-        if isinstance(event, Progressed | Tick | Sampled | Finished):
+        if isinstance(event, events.Progressed | events.Tick | events.Sampled | events.Finished):
             self._pace.at(event.images_seen, now)
         match event:
-            case Started():
+            case events.Started():
                 self._start(event, now)
-            case Progressed():
+            case events.Progressed():
                 self._redraw(now)
-            case Tick():
+            case events.Tick():
                 self._trend.add(event.values.get("critic_gap", math.nan))
                 if self._live is None and now >= self._next_line_s:
                     self._next_line_s = now + LINE_EVERY_S
                     self._out.line(self._plain(event.images_seen))
                 self._redraw(now)
-            case Sampled() if event.images_seen and not self._showed_images and self._folder:
+            case events.Sampled() if event.images_seen and not self._showed_images and self._folder:
                 self._showed_images = True
                 path = self._folder / "samples" / "fixed" / sheet_name(event.images_seen)
                 self._say(f"{'new' if self._resumed else 'first'} images: {path}")
-            case Scored():
+            case events.Scored():
                 first, self._scores_s = not self._scores_s, self._scores_s + event.elapsed_s
                 scores = ", ".join(
                     _scored(name, value, event if first else None) for name, value in event.values.items()
                 )
                 self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {scores}")
-            case Best():
+            case events.Best():
                 self._best = event
-            case Found():
+            case events.Found():
                 self._say(f"note: {event.message}")
-            case Finished():
+            case events.Finished():
                 self._finish(event)
         return None
 
@@ -121,7 +109,7 @@ class Console(Listener):
         if self._live is not None:
             self._live.console.show_cursor(True)
 
-    def _start(self, event: Started, now: float) -> None:
+    def _start(self, event: events.Started, now: float) -> None:
         self._pace = Pace(event.total_images, event.budget_s, event.images_seen, now)
         self._epoch_images, self._resumed = max(1, event.epoch_images), event.resumed
         total = f"{event.total_images / 1000:.1f} kimg ({event.total_images / self._epoch_images:.1f} epochs)"
@@ -143,29 +131,26 @@ class Console(Listener):
             atexit.register(self._show_cursor)
             self._live.start()
 
-    def _finish(self, event: Finished) -> None:
+    def _finish(self, event: events.Finished) -> None:
         self.close()
-        seen, spent = f"{event.images_seen / 1000:.1f} kimg", duration(self._clock() - self._pace.started_s)
-        where = printable(str(self._folder)) if self._folder else ""
-        if event.reason == "done":
-            self._say(f"done: {seen}, {spent}")
-        else:
-            self._say(f"{_REASONS.get(event.reason, event.reason)}: {seen}, {spent}; all saved")
-        if self._best:
-            best = f"{self._best.name} {self._best.value:.4g} at {self._best.images_seen / 1000:.1f} kimg"
-            self._say(f"best: {best}, in {GENERATOR}")
+        elapsed_s, done = self._clock() - self._pace.started_s, event.reason == "done"
+        end = f"{event.images_seen / 1000:.1f} kimg, {duration(elapsed_s)}"
+        self._say(f"done: {end}" if done else f"{_REASONS.get(event.reason, event.reason)}: {end}; all saved")
+        if best := self._best:
+            self._say(f"best: {best.name} {best.value:.4g} at {best.images_seen / 1000:.1f} kimg, in {GENERATOR}")
         if self._scores_s:
-            share = 100 * self._scores_s / max(self._clock() - self._pace.started_s, self._scores_s)
+            share = 100 * self._scores_s / max(elapsed_s, self._scores_s)
             self._say(f"scores took {duration(self._scores_s)}, {share:.1f}% of the time")
-        if where:
-            self._say(f"results: {where}")
-            if event.reason == "done":
-                if self._folder and _colours_lines(self._folder):
-                    self._say(f"to paint: {self._program} paint LINES {quote(where)} --out paintings")
-                else:
-                    self._say(f"to generate: {self._program} generate {quote(where)}")
-            else:
-                self._say(f"to resume: {self._program} train --resume {quote(where)}")
+        if self._folder is None:
+            return
+        run = printable(str(self._folder))
+        self._say(f"results: {run}")
+        if not done:
+            self._say(f"to resume: {self._program} train --resume {quote(run)}")
+        elif _colours_lines(self._folder):
+            self._say(f"to paint: {self._program} paint LINES {quote(run)} --out paintings")
+        else:
+            self._say(f"to generate: {self._program} generate {quote(run)}")
 
     def _say(self, text: str) -> None:
         text = printable(text)
@@ -214,7 +199,34 @@ class Console(Listener):
         return Group(bar, Text(dot.join(facts), "dim", no_wrap=True))
 
 
-def _scored(name: str, value: float, event: Scored | None) -> str:
+class Trend:
+    """A number and its direction."""
+
+    def __init__(self) -> None:
+        self.value = self._fast = self._slow = math.nan
+        self._count = 0
+
+    @property
+    def known(self) -> bool:
+        return math.isfinite(self.value)
+
+    def add(self, value: float) -> None:
+        self.value = value
+        if math.isfinite(value):
+            self._count += 1
+            if self._count == 1:
+                self._fast = self._slow = value
+            self._fast += 0.4 * (value - self._fast)
+            self._slow += 0.08 * (value - self._slow)
+
+    def words(self) -> str:
+        """ "3.21, falling"; no direction before four values."""
+        change = (self._fast - self._slow) / (abs(self._slow) + 1e-9)
+        direction = ", rising" if change > 0.05 else ", falling" if change < -0.05 else ", steady"
+        return f"{self.value:.3g}{direction if self._count >= 4 else ''}"
+
+
+def _scored(name: str, value: float, event: events.Scored | None) -> str:
     """ "fd 160.6 (real images 5.6)"; what real images score is said once."""
     reals = event.details.get(name, {}).get("reals") if event else None
     return f"{name.partition('@')[0]} {value:.4g}" + ("" if reals is None else f" (real images {reals:.3g})")

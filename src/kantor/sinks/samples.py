@@ -17,7 +17,7 @@ from kantor.disk_errors import resource_errors
 from kantor.engine.events import Event, Finished, Listener, Request, Sampled, Saved, Started
 from kantor.sample import gif
 from kantor.sample.grid import grid, png_bytes
-from kantor.sinks.throttle import Throttle
+from kantor.sinks.timing import Throttle
 
 KINDS = ("fixed", "random")
 MAX_PIXELS = 1 << 26

@@ -15,7 +15,7 @@ from kantor.app.training.trial import Trial
 from kantor.config.io import difference
 from kantor.config.schema import Config
 from kantor.errors import ConfigError
-from kantor.sinks.eta import duration
+from kantor.sinks.timing import duration
 
 
 def total_images(options: TrainOptions, count: int) -> int | None:

@@ -1,8 +1,11 @@
-"""How fast a run is, how long it will take, and where its critic gap goes."""
+"""Time in a run: how fast it is, how long it will take, and when costly work is due."""
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Pace:
@@ -51,31 +54,27 @@ class Pace:
         return max(0.0, min(times)) if times else None
 
 
-class Trend:
-    """A number and its direction."""
+class Throttle:
+    """Limits costly work that may be put off to a small fraction of the time, from how long it took the last time.
 
-    def __init__(self) -> None:
-        self.value = self._fast = self._slow = math.nan
-        self._count = 0
+    Args:
+        fraction: of the time that the work may take. The first time is free.
+        clock: seconds.
+    """
 
-    @property
-    def known(self) -> bool:
-        return math.isfinite(self.value)
+    def __init__(self, fraction: float = 0.005, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fraction, self._clock, self._next_s = fraction, clock, -math.inf
 
-    def add(self, value: float) -> None:
-        self.value = value
-        if math.isfinite(value):
-            self._count += 1
-            self._fast = value if self._count == 1 else self._fast + 0.4 * (value - self._fast)
-            self._slow = value if self._count == 1 else self._slow + 0.08 * (value - self._slow)
+    def due(self) -> bool:
+        return self._clock() >= self._next_s
 
-    def words(self) -> str:
-        """ "3.21, falling"."""
-        text = f"{self.value:.3g}"
-        if self._count < 4:
-            return text
-        change = (self._fast - self._slow) / (abs(self._slow) + 1e-9)
-        return text + (", rising" if change > 0.05 else ", falling" if change < -0.05 else ", steady")
+    @contextmanager
+    def doing(self) -> Iterator[None]:
+        """Wraps the work, to time it."""
+        started_s = self._clock()
+        yield
+        ended_s = self._clock()
+        self._next_s = ended_s + (ended_s - started_s) / self._fraction
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ import pytest
 import rich
 from rich.console import Console
 
-from kantor.sinks import progress
+from kantor import progress
 
 
 def test_lines_come_every_five_seconds_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ Initialiser = Annotated[
     ),
 ]
 
+LatentDim = Annotated[int, Field(ge=1, le=4096, description="Dimensions of a latent.")]
+
 
 class BatchNormConfig(Section):
     """Batch norm (Ioffe and Szegedy 2015), if `norm` is "batch"."""
@@ -45,8 +47,7 @@ class NetworkConfig(Section):
 
 
 class _GeneratorConfig(NetworkConfig):
-    latent_dim: Annotated[int, Field(ge=1, le=4096)] = 100
-    """Dimensions of a latent."""
+    latent_dim: LatentDim = 100
     latent: Literal["normal", "uniform", "unit"] = "normal"
     """Distribution of the latents: standard normal, uniform in [-1, 1], or uniform in [0, 1]."""
 
@@ -75,8 +76,7 @@ class UpsamplingGenerator(_GeneratorConfig):
 
     kind: Literal["upsampling"] = "upsampling"
     init: Initialiser = "he"
-    latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Dimensions of a latent."""
+    latent_dim: LatentDim = 64
     norm: Literal["batch", "pixel", "none"] = "pixel"
     """Normalisation after each layer except the last."""
 
@@ -86,8 +86,7 @@ class ResnetGenerator(_GeneratorConfig):
 
     kind: Literal["resnet"] = "resnet"
     init: Initialiser = "he"
-    latent_dim: Annotated[int, Field(ge=1, le=4096)] = 128
-    """Dimensions of a latent."""
+    latent_dim: LatentDim = 128
     norm: Literal["batch", "pixel", "none"] = "batch"
     """Normalisation before each convolution of a block, and before the last convolution."""
     block_bias: bool = True
@@ -209,8 +208,7 @@ class UnetGenerator(_GeneratorConfig):
 
     kind: Literal["unet"] = "unet"
     init: Initialiser = "he"
-    latent_dim: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Dimensions of a latent."""
+    latent_dim: LatentDim = 64
     norm: Literal["batch", "pixel", "none"] = "pixel"
     """Normalisation after each layer except the last."""
 

@@ -89,16 +89,18 @@ class GradientClipping(Section):
     """Largest norm of all gradients together."""
 
 
-Constraint = Annotated[Absent | WeightClipping | GradientClipping, Field(discriminator="kind")]
+Constraint = Annotated[
+    Absent | WeightClipping | GradientClipping,
+    Field(discriminator="kind", description="Constraint that keeps the critic Lipschitz, other than a penalty."),
+]
+Penalties = Annotated[dict[str, PenaltyConfig], Field(description="Gradient penalties by name.")]
 
 
 class _ObjectiveConfig(Section):
-    penalties: dict[str, PenaltyConfig] = {}
-    """Gradient penalties by name."""
+    penalties: Penalties = {}
     drift: Annotated[Absent | SquaredDrift, Field(discriminator="kind")] = Absent()
     """Drift term."""
     constraint: Constraint = Absent()
-    """Constraint that keeps the critic Lipschitz, other than a penalty."""
     l1: Weight = 0.0
     """Weight of the mean absolute difference to the real image of the same condition, in the generator's loss."""
 
@@ -122,31 +124,27 @@ class Wgan(_ObjectiveConfig):
 
     kind: Literal["wgan"] = "wgan"
     constraint: Constraint = WeightClipping()
-    """Constraint that keeps the critic Lipschitz, other than a penalty."""
 
 
 class WganGp(_ObjectiveConfig):
     """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017)."""
 
     kind: Literal["wgan-gp"] = "wgan-gp"
-    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig()}
-    """Gradient penalties by name."""
+    penalties: Penalties = {"gradient": PenaltyConfig()}
 
 
 class WganLp(_ObjectiveConfig):
     """Wasserstein GAN with one-sided penalty (Petzka et al. 2018)."""
 
     kind: Literal["wgan-lp"] = "wgan-lp"
-    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig(of="one-sided")}
-    """Gradient penalties by name."""
+    penalties: Penalties = {"gradient": PenaltyConfig(of="one-sided")}
 
 
 class Dragan(_ObjectiveConfig):
     """Non-saturating GAN with a penalty around real images (Kodali et al. 2017)."""
 
     kind: Literal["dragan"] = "dragan"
-    penalties: dict[str, PenaltyConfig] = {"gradient": PenaltyConfig(at=PerturbedProbe())}
-    """Gradient penalties by name."""
+    penalties: Penalties = {"gradient": PenaltyConfig(at=PerturbedProbe())}
 
 
 class Lsgan(_ObjectiveConfig):
@@ -165,11 +163,10 @@ class Relativistic(_ObjectiveConfig):
     """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024)."""
 
     kind: Literal["relativistic"] = "relativistic"
-    penalties: dict[str, PenaltyConfig] = {
+    penalties: Penalties = {
         "r1": PenaltyConfig(at=RealProbe(), of="zero-centred", weight=0.5),
         "r2": PenaltyConfig(at=FakeProbe(), of="zero-centred", weight=0.5),
     }
-    """Gradient penalties by name."""
 
 
 class CustomObjective(_ObjectiveConfig):

@@ -9,9 +9,11 @@ from pydantic import Field
 from kantor.config.base import Count, Positive, Rate, Section
 
 
+CriticSteps = Annotated[int, Field(ge=1, le=1000, description="Critic steps in an ordinary cycle.")]
+
+
 class _Cycle(Section):
-    critic_steps: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Critic steps in an ordinary cycle."""
+    critic_steps: CriticSteps = 1
     generator_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     """Generator steps in a cycle."""
     generator_batch: Annotated[int, Field(ge=0, le=65536)] = 0
@@ -33,8 +35,7 @@ class OverdoseCycle(_Cycle):
     """Many critic steps at the start and now and then, as in the code of the WGAN paper."""
 
     kind: Literal["overdose"] = "overdose"
-    critic_steps: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Critic steps in an ordinary cycle."""
+    critic_steps: CriticSteps = 5
     overdose_steps: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Critic steps in an overdose."""
     first_cycles: Count = 25
@@ -108,6 +109,7 @@ class _OptimizerConfig(Section):
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Eps = Annotated[float, Field(gt=0, le=1, description="Added to the denominator, for stability.")]
 
 
 class AdamConfig(_OptimizerConfig):
@@ -116,8 +118,7 @@ class AdamConfig(_OptimizerConfig):
     kind: Literal["adam"] = "adam"
     betas: tuple[Beta, Beta] = (0.0, 0.9)
     """Decay rates of the first and second moment."""
-    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """Added to the denominator, for stability."""
+    eps: Eps = 1e-8
 
 
 class RmspropConfig(_OptimizerConfig):
@@ -126,8 +127,7 @@ class RmspropConfig(_OptimizerConfig):
     kind: Literal["rmsprop"] = "rmsprop"
     alpha: Beta = 0.99
     """Decay of the mean of squares."""
-    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """Added to the denominator, for stability."""
+    eps: Eps = 1e-8
 
 
 class SgdConfig(_OptimizerConfig):

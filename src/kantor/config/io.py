@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,8 @@ def resolve(preset: str = "default", file: Path | None = None, overrides: Mappin
         raise ConfigError(
             f"--preset {preset}", f"{file} extends {base}", "leave out --preset, or that line of the file"
         )
-    config = layered(
-        Config(), read_preset(base, f"{file}: extends" if base != preset else "--preset"), f"preset {base}"
-    )
-    return overridden(layered(config, tree, str(file)), overrides or {})
+    fields = read_preset(base, f"{file}: extends" if base != preset else "--preset")
+    return overridden(layered(layered(Config(), fields, f"preset {base}"), tree, str(file)), overrides or {})
 
 
 def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
@@ -49,8 +47,10 @@ def overridden(config: Config, overrides: Mapping[str, Any]) -> Config:
     Outer fields come first, and kinds before their fields: no order of `overrides` loses one of them.
     """
     kinds_first = sorted(overrides.items(), key=lambda pair: (pair[0].count("."), not pair[0].endswith(".kind")))
-    for name, value in kinds_first:
-        config = layered(config, _nested(name, value), f"--set {name}")
+    for name, tree in kinds_first:
+        for part in reversed(name.split(".")):
+            tree = {part: tree}
+        config = layered(config, tree, f"--set {name}")
     return config
 
 
@@ -142,9 +142,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     """("critic.width", 32) of "critic.width=32". The value is TOML; a bare word is a string."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(
-            f"--set {text}", "is not of the form SECTION.FIELD=VALUE", "write for example critic.width=32"
-        )
+        what = "is not of the form SECTION.FIELD=VALUE"
+        raise ConfigError(f"--set {text}", what, "write for example critic.width=32")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
@@ -158,9 +157,12 @@ def difference(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     return {name: (a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
 
 
-def leaves(tree: Tree) -> dict[str, Any]:
+def leaves(tree: Tree, prefix: str = "") -> dict[str, Any]:
     """Dotted fields of a tree with their values."""
-    return dict(_leaves(tree))
+    fields: dict[str, Any] = {}
+    for key, value in tree.items():
+        fields |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return fields
 
 
 def _presets() -> resources.abc.Traversable:
@@ -195,9 +197,7 @@ def _merged(old: Any, new: Any) -> Any:
 def _only_kinds(tree: Any, depth: int) -> Tree:
     """The tables of `tree`, down to `depth`, with nothing but their kinds."""
     kinds: Tree = {}
-    if not depth:
-        return kinds
-    for key, value in tree.items() if isinstance(tree, dict) else ():
+    for key, value in tree.items() if depth and isinstance(tree, dict) else ():
         if key == "kind":
             kinds["kind"] = value
         elif isinstance(value, dict) and (inner := _only_kinds(value, depth - 1)):
@@ -205,21 +205,7 @@ def _only_kinds(tree: Any, depth: int) -> Tree:
     return kinds
 
 
-def _nested(name: str, value: Any) -> Tree:
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    return value  # type: ignore[no-any-return]
-
-
 def _kinds_first(tree: Tree) -> Tree:
     """Plain values before tables, as TOML wants it, and `kind` before everything."""
     ordered = sorted(tree.items(), key=lambda item: (isinstance(item[1], dict), item[0] != "kind"))
     return {key: _kinds_first(value) if isinstance(value, dict) else value for key, value in ordered}
-
-
-def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from kantor.config.base import Count, Positive, Rate, Section
 
-
 CriticSteps = Annotated[int, Field(ge=1, le=1000, description="Critic steps in an ordinary cycle.")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import math
 import sys
@@ -102,12 +101,6 @@ class Console(events.Listener):
             with contextlib.suppress(OSError, ValueError):
                 self._live.stop()
             self._live = None
-            atexit.unregister(self._show_cursor)
-
-    def _show_cursor(self) -> None:
-        """At exit, if nobody called `close`. The bar stays: wiping it now could wipe a traceback."""
-        if self._live is not None:
-            self._live.console.show_cursor(True)
 
     def _start(self, event: events.Started, now: float) -> None:
         self._pace = Pace(event.total_images, event.budget_s, event.images_seen, now)
@@ -121,14 +114,13 @@ class Console(events.Listener):
             from rich.console import Console as RichConsole
             from rich.live import Live
 
-            terminal = RichConsole(file=self._out, force_terminal=True)  # type: ignore[arg-type]
             self.close()
+            terminal = RichConsole(file=self._out, force_terminal=True)  # type: ignore[arg-type]
             # without rich's refresh thread, which a broken stream would end with a traceback
             self._live = Live(
                 console=terminal, get_renderable=self._bar, auto_refresh=False, transient=True,
                 redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop",
             )  # fmt: skip
-            atexit.register(self._show_cursor)
             self._live.start()
 
     def _finish(self, event: events.Finished) -> None:

@@ -15,13 +15,7 @@ from kantor.errors import ResourceError
 from kantor.sample.grid import grid
 
 FOLDER = "tensorboard"
-_GROUPS = {
-    "critic": "critic",
-    "generator": "generator",
-    "wasserstein": "critic",
-    "penalty": "critic",
-    "gradient": "critic",
-}
+_GROUPS = {"generator": "generator", **dict.fromkeys(("critic", "wasserstein", "penalty", "gradient"), "critic")}
 
 
 def require_tensorboard() -> None:
@@ -54,7 +48,8 @@ class TensorBoard(Listener):
         match event:
             case Tick():
                 for name, value in {**event.values, "images_per_second": event.images_per_second}.items():
-                    self._scalar(name, value, event.images_seen)
+                    group = _GROUPS.get(name.partition("_")[0], "training")
+                    self._writer.add_scalar(f"{group}/{name}", value, event.images_seen)
             case Scored():
                 for name, value in event.values.items():
                     self._writer.add_scalar(f"scores/{name}", value, event.images_seen)
@@ -68,7 +63,3 @@ class TensorBoard(Listener):
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-
-    def _scalar(self, name: str, value: float, images_seen: int) -> None:
-        group = _GROUPS.get(name.partition("_")[0], "training")
-        self._writer.add_scalar(f"{group}/{name}", value, images_seen)

@@ -18,7 +18,7 @@ def test_lines_come_every_five_seconds_with_the_time_left(monkeypatch: pytest.Mo
     assert lines == ["packing 20 of 1,060, about 208 s left", "packing 60 of 1,060, 3 unreadable, about 200 s left"]
 
 
-def test_each_piece_of_work_gets_a_bar_and_the_terminal_is_left_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_for_each_piece_of_work_and_a_clean_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(rich, "_console", Console(file=screen, force_terminal=True, width=100))
     with pytest.raises(KeyboardInterrupt), progress.show_progress(pytest.fail, terminal=True) as progress_of:

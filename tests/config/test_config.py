@@ -1,4 +1,4 @@
-"""Configurations: who wins, what comes back, and what the user is told."""
+"""Configurations: precedence, round trips, and messages."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ OVERRIDES = {
 }
 
 
-def test_kinds_count_first_in_whatever_order() -> None:
+def test_kinds_are_set_first_in_any_order() -> None:
     fields = {"critic.width": 8, "critic.kind": "resnet", "objective.penalties.gradient.at.std": 0.25,
               "objective.penalties.gradient.at.kind": "perturbed", "objective.kind": "wgan-gp"}  # fmt: skip
     for overrides in (fields, dict(reversed(fields.items()))):
@@ -128,7 +128,7 @@ def test_kinds_count_first_in_whatever_order() -> None:
         assert config.objective.penalties["gradient"].at.std == 0.25  # type: ignore[union-attr]
 
 
-def test_a_table_comes_before_what_is_in_it() -> None:
+def test_a_table_is_set_before_its_fields() -> None:
     fields = {"objective.penalties.extra.at.kind": "real", "objective.penalties.extra": {"at": {"kind": "fake"}}}
     for overrides in (fields, dict(reversed(fields.items()))):
         assert resolve(overrides=overrides).objective.penalties["extra"].at.kind == "real"
@@ -195,7 +195,7 @@ def test_override_errors_name_the_flag() -> None:
             resolve(overrides={name: 1})
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_invalid_files(tmp_path: Path) -> None:
     assert from_text(tmp_path, b"\xef\xbb\xbf[train]\r\nseed = 4\r\n").train.seed == 4, "a BOM is no fault"
     assert from_text(tmp_path, "") == resolve()
     for data, message in ((bytes(range(256)), "not a text file"), (b"#" * 2_000_000, "over 1 MB")):
@@ -264,7 +264,7 @@ def test_sizes_refused() -> None:
             resolve(overrides={"data.size": value})
 
 
-def test_shares() -> None:
+def test_fractions() -> None:
     for value, share in (("1%", 0.01), (" 2.5 % ", 0.025), (0.5, 0.5), (0, 0.0), ("100%", 1.0)):
         assert resolve(overrides={"data.max_bad": value}).data.max_bad == share
     with pytest.raises(ConfigError, match=r"it may mean 1 % or all of them; write 1% or 100%"):

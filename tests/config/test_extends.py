@@ -40,7 +40,7 @@ def test_a_printed_preset_is_whole(name: str, tmp_path: Path) -> None:
     assert "extends" not in to_toml(resolve(name))
 
 
-def test_twins_say_only_what_they_change() -> None:
+def test_twins_hold_only_their_changes() -> None:
     for name in preset_names():
         if name.endswith("-as-coded"):
             text = io._preset_file(name, "--preset")

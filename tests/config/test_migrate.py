@@ -11,7 +11,7 @@ from kantor.config.schema import Config
 OLD = {"cycle.reuse": "pictures", "objective.penalties.gradient.over": "picture"}
 
 
-def test_a_config_of_before_the_words_changed(tmp_path: Path) -> None:
+def test_a_config_with_old_values(tmp_path: Path) -> None:
     """old_config.toml is what a run of `fish32-as-coded` wrote before "images" and "image" replaced "pictures" and "picture"."""
     file = Path(__file__).with_name("old_config.toml")
     tree = read_toml(file)
@@ -25,7 +25,7 @@ def test_a_config_of_before_the_words_changed(tmp_path: Path) -> None:
     assert resolve(file=tmp_path / "new.toml") == config
 
 
-def test_old_words_with_set() -> None:
+def test_old_values_with_set() -> None:
     config = resolve("wgan-gp", overrides=OLD)
     assert config.cycle.reuse == "images" and config.objective.penalties["gradient"].over == "image"
     whole = {"objective.penalties.gradient": {"over": "picture"}, "objective.penalties.new": {"over": "columns"}}
@@ -33,7 +33,7 @@ def test_old_words_with_set() -> None:
     assert (penalties["gradient"].over, penalties["new"].over) == ("image", "columns")
 
 
-def test_what_is_not_old_stays() -> None:
+def test_other_values_stay() -> None:
     tree = {
         "cycle": 3,
         "objective": {"penalties": {"a": {"over": ["picture"]}, "b": 1}},

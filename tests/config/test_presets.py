@@ -55,7 +55,7 @@ def trainable(network: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_as_many_parameters_as_the_seed(name: str) -> None:
+def test_parameter_counts_equal_the_seed(name: str) -> None:
     config = resolve(name)
     spec = spec_of(config)
     with torch.device("meta"):
@@ -97,7 +97,7 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     config = overridden(config, fewer | {"data.size": str(spec.height), "train.images": 100})
     packed = spec if config.data.pack_size == "auto" else ImageSpec(*parse_size(config.data.pack_size), spec.channels)
     if config.data.condition != "none":
-        pytest.skip("pairs have a set beside the set: see test_paint.py")
+        pytest.skip("pairs have a second dataset: see test_paint.py")
     parts = build(config, InMemory(packed, 2, labelled=False), CPU, "float32")
     state, steps = parts.state(), parts.steps()
     before = {part: value.clone() for part, value in state.model_tensors().items()}
@@ -121,7 +121,7 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_what_a_preset_says_about_itself(name: str) -> None:
+def test_the_comment_of_a_preset(name: str) -> None:
     config, text = resolve(name), preset_text(name)
     assert re.fullmatch(r"# .{1,110}\.", text.splitlines()[0])  # what `kantor presets` lists
     assert all(len(line) <= 140 for line in text.splitlines())
@@ -134,7 +134,7 @@ LAYERS = {"fish32": FISH32, "fish64": FISH64, "colour-wgan128": COLOUR128, "pape
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "fish32-as-coded", "fish64-as-coded", "colour-wgan128-as-coded"])
-def test_layers_of_a_preset_are_those_of_its_seed(name: str) -> None:
+def test_layers_equal_those_of_the_seed(name: str) -> None:
     """test_stack.py compares these with the seed, layer by layer."""
     config, (generator, critic) = resolve(name), LAYERS[name.removesuffix("-as-coded")]
     assert config.generator.layers == generator.layers  # type: ignore[union-attr]
@@ -187,12 +187,12 @@ TWINS = {  # what a twin has otherwise, and nothing else
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_what_a_twin_has_otherwise(name: str) -> None:
+def test_differences_of_a_twin(name: str) -> None:
     changed = {field: new for field, (_, new) in difference(resolve(name), resolve(f"{name}-as-coded")).items()}
     assert changed == TWINS[name]
 
 
-def test_every_twin_is_looked_at() -> None:
+def test_every_twin_is_checked() -> None:
     assert {f"{name}-as-coded" for name in TWINS} == {name for name in preset_names() if name.endswith("-as-coded")}
 
 
@@ -256,7 +256,7 @@ def test_hyper_parameters_of_the_seeds() -> None:
     assert {key: field(*key) for key in wanted} == wanted
 
 
-def test_the_papers_penalty_is_met_in_the_other_range() -> None:
+def test_the_penalty_of_the_paper_in_the_other_range() -> None:
     """The same critic of the same image, in [0, 1] and in [-1, 1]."""
     config = resolve("paper-mnist28-wgan-gp")
     critic = build_critic(config.critic, ImageSpec(28, 28, 1)).double()
@@ -266,7 +266,7 @@ def test_the_papers_penalty_is_met_in_the_other_range() -> None:
     torch.testing.assert_close(critic(signed), plain((signed + 1) / 2))
 
 
-def test_from_records_cut_as_in_the_seed_to_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_cropped_as_in_the_seed_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """kantor pack --format tfrecord --crop 108 --size 64, and training from it, which cuts no more."""
     (tmp_path / "faces").mkdir()
     for number in range(6):

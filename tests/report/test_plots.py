@@ -70,7 +70,7 @@ def test_equal_metrics_give_equal_bytes():
     assert losses_png(metrics(50), "a") == losses_png(metrics(50), "a")
 
 
-def test_both_curves_of_the_scores_lie_in_one_panel():
+def test_both_critic_scores_share_one_panel():
     """Scores of 10 and -10 share an axis: blue is above orange everywhere, by the larger part of the panel."""
     table = {
         "images_seen": np.arange(1, 301) * 400.0,
@@ -96,7 +96,7 @@ def test_labels_of_two_curves_do_not_touch():
     assert spread([1.0], 100.0) == [1.0]
 
 
-def test_panels_stand_two_in_a_row_and_the_scores_alone_in_the_first_where_they_are_odd():
+def test_panels_come_two_a_row_and_critic_scores_fill_the_first_if_odd():
     def rows(panels):
         return [
             (panel.title, row, column if isinstance(column, int) else "both") for panel, row, column in places(panels)
@@ -121,7 +121,7 @@ def test_names_are_not_formulas():
     losses_png(metrics(3), "00001-$fish_{$ \\alpha")
 
 
-def test_roll_backs_leave_the_abandoned_rows_out():
+def test_rows_that_a_roll_back_undid_are_skipped():
     table = {"images_seen": np.array([1.0, 2, 3, 4, 3, 4, 5, 2, 3]), "x": np.arange(9.0)}
     kept, marks = without_abandoned(table)
     np.testing.assert_array_equal(kept["images_seen"], [1, 2, 3])
@@ -139,7 +139,7 @@ def test_smooth_values():
     assert smooth(holes, 3)[0] == 1 and np.isnan(smooth(holes, 3)[6]) and smooth(holes, 3)[-1] == 2
 
 
-def test_loss_plot_draws_at_saves(tmp_path):
+def test_loss_plot_is_painted_at_saves(tmp_path):
     csv, plot = MetricsCsv(tmp_path / "metrics.csv"), LossPlot(tmp_path, throttle=Throttle(math.inf))
     path = tmp_path / "losses.png"
 
@@ -161,12 +161,12 @@ def test_loss_plot_draws_at_saves(tmp_path):
     assert path.stat().st_mtime_ns > first
 
 
-def test_loss_plot_is_spared_at_saves_and_not_at_the_end(tmp_path, monkeypatch):
-    now_s, drawn = [0.0], []
+def test_loss_plot_is_throttled_at_saves_but_not_at_the_end(tmp_path, monkeypatch):
+    now_s, painted = [0.0], []
 
     def slowly(*_):
         now_s[0] += 1
-        drawn.append(now_s[0])
+        painted.append(now_s[0])
         return b"a plot"
 
     monkeypatch.setattr("kantor.report.losses_png.losses_png", slowly)
@@ -176,6 +176,6 @@ def test_loss_plot_is_spared_at_saves_and_not_at_the_end(tmp_path, monkeypatch):
         csv.on(event)
         plot.on(Saved(100 * number, tmp_path))
         now_s[0] += 1
-    assert drawn == [1.0, 12.0, 23.0]
+    assert painted == [1.0, 12.0, 23.0]
     plot.on(Finished(2900, "done"))
-    assert len(drawn) == 4
+    assert len(painted) == 4

@@ -98,7 +98,7 @@ def test_equal_runs_give_equal_pages(run: Path) -> None:
     assert write_report(run).read_bytes() == first
 
 
-def test_a_run_that_has_only_begun(run: Path) -> None:
+def test_page_of_a_run_that_has_just_started(run: Path) -> None:
     for name in ("metrics.csv", "events.jsonl", "log.txt", "environment.json", "generator.safetensors"):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / "samples")
@@ -225,7 +225,7 @@ def test_trend(shape: str, found: str, scale: float) -> None:
     assert trend(noisy) == found
 
 
-def test_trend_of_little() -> None:
+def test_trend_of_few_values() -> None:
     assert trend(np.arange(5.0)) == "short"
     assert trend(np.full(100, np.nan)) == "short"
     assert "Too few rows" in gap_words(np.arange(5.0), LossGuide())
@@ -235,7 +235,7 @@ def guide(preset: str, **overrides: object) -> LossGuide:
     return loss_guide(resolve(preset, None, overrides).objective)
 
 
-def test_sentences_carry_the_figures() -> None:
+def test_sentences_carry_their_numbers() -> None:
     norm = np.concatenate([np.full(30, 9.0), np.full(10, 1.05)])
     two_sided, one_sided = guide("wgan-gp"), guide("wgan-gp", **{"objective.kind": "wgan-lp"})
     assert "1.05, as it should be" in gradient_words(norm, two_sided)
@@ -346,7 +346,7 @@ def test_a_page_and_a_plot_of_numbers_beyond_all_bounds(run: Path, capsys: pytes
 
 @pytest.mark.parametrize("where", ["samples/reals.png", "samples/fixed/000000064.png", "samples/fixed/²²².png"])
 @pytest.mark.parametrize("side", [30_000, 12_000])
-def test_a_sheet_that_claims_to_be_huge(where: str, side: int, run: Path) -> None:
+def test_a_grid_that_claims_to_be_huge(where: str, side: int, run: Path) -> None:
     """Its header alone is small; Pillow would warn of one of them and refuse the other."""
     (run / where).write_bytes(png_header(side))
     assert exit_of("report", run) == 0
@@ -382,7 +382,7 @@ def svg_paths(svg: str) -> list[np.ndarray]:
     ]
 
 
-def test_a_long_run_is_painted_in_few_points_and_keeps_its_spikes() -> None:
+def test_curves_of_a_long_run_have_few_points_and_keep_spikes() -> None:
     y = np.sin(np.arange(100_000) / 5000)
     y[54_321] = 9.0
     svg = gap_svg(y, 'Gap "&"')
@@ -409,7 +409,7 @@ def test_curves_of_all_kinds(y: np.ndarray) -> None:
         assert (path >= 0).all() and (path <= 288).all()
 
 
-def test_the_curves_of_a_page_share_no_ids_and_take_their_pale_colours_from_its_style(run: Path) -> None:
+def test_curves_of_a_page_share_no_ids_and_use_its_colours(run: Path) -> None:
     text = (run / PAGE).read_text("utf-8")
     ids = re.findall(r' id="([^"]*)"', text)
     assert len(ids) == len(set(ids)) > 4
@@ -418,7 +418,7 @@ def test_the_curves_of_a_page_share_no_ids_and_take_their_pale_colours_from_its_
     assert gap_svg(np.arange(9.0)) == gap_svg(np.arange(9.0))
 
 
-def test_a_curve_of_a_run_that_was_rolled_back_says_where() -> None:
+def test_a_curve_marks_roll_backs() -> None:
     kept, roll_backs = without_abandoned({"images_seen": 1000.0 * np.array([1, 2, 3, 2, 3, 4]), "x": np.arange(6.0)})
     panel = Panel("X", (Line("x", "#0072b2"),), "gap")
     assert "stroke-dasharray" in curve_svg(kept, panel, roll_backs)

@@ -56,11 +56,11 @@ def contents(path: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in path.iterdir()}
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     path = save(tmp_path, 51_200, state())
     assert path == tmp_path / "000051200"
     assert set(contents(path)) == {*FILES, "manifest.json"}
-    assert [p.name for p in tmp_path.iterdir()] == ["000051200"], "nothing is left beside it"
+    assert [p.name for p in tmp_path.iterdir()] == ["000051200"], "nothing is left next to it"
     assert_same(load(path), state())
 
 
@@ -84,7 +84,7 @@ def test_digest_tells_dtype_shape_and_contents_apart() -> None:
     assert tensor_digest(image) == tensor_digest(image.contiguous(memory_format=torch.channels_last))
 
 
-def test_a_good_checkpoint_of_the_moment_stays_and_a_bad_one_is_replaced(tmp_path: Path) -> None:
+def test_a_valid_checkpoint_stays_and_a_damaged_one_is_replaced(tmp_path: Path) -> None:
     path = save(tmp_path, 64, state())
     inode = (path / "manifest.json").stat().st_ino
     save(tmp_path, 64, state())
@@ -179,7 +179,7 @@ def test_hostile_manifests(tmp_path: Path, manifest: str) -> None:
         load(path)
 
 
-def test_hostile_values_in_a_good_frame(tmp_path: Path) -> None:
+def test_hostile_values_in_a_valid_manifest(tmp_path: Path) -> None:
     path = save(tmp_path, 64, state())
     for values in (b"", b"[" * 100_000, b"3", b"[1]", b"\xff", b'"x"'):
         (path / "state.json").write_bytes(values)
@@ -233,7 +233,7 @@ def test_hostile_safetensors(name: str) -> None:
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500
 
 
-def test_mutants_of_a_good_file() -> None:
+def test_mutations_of_a_valid_file() -> None:
     rng, good, fine = random.Random(4), to_bytes(state().model), 0
     for _ in range(400):
         bad = bytearray(good)

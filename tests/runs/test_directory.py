@@ -116,7 +116,7 @@ def test_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert create(tmp_path).name == "00001-fish"
 
 
-def test_create_where_it_cannot(tmp_path: Path) -> None:
+def test_create_where_it_is_impossible(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for runs in (tmp_path / "file", tmp_path / "file" / "deeper"):
         with pytest.raises(ResourceError, match="is a file, not a folder"):
@@ -134,7 +134,7 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert directory.find("fish", runs) == made[2], "the newest of several"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fish").mkdir()
-    assert directory.find("fish", runs) == made[2], "beside a folder of images of the same name"
+    assert directory.find("fish", runs) == made[2], "next to a folder of images of the same name"
     assert directory.find(str(made[0]), Path("elsewhere")) == made[0]
     monkeypatch.chdir(runs)
     assert directory.find("00002-fish", Path("elsewhere")) == Path("00002-fish")
@@ -144,7 +144,7 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "text",
     ["bird", "3", "²", "٣", "", "zebra", "9" * 5000, "a" * 300, "a\0b", "/", "\udcff", "-1", "1e3", "00000-fish/"],
 )
-def test_find_what_is_not_there(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_missing_runs(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "runs"
     if text == "00000-fish/":  # a run that has lost its configuration
@@ -165,7 +165,7 @@ def test_find_what_is_not_there(tmp_path: Path, text: str, monkeypatch: pytest.M
         directory.find(text, tmp_path / "none")
 
 
-def test_find_latest_of_nothing(tmp_path: Path) -> None:
+def test_find_latest_without_runs(tmp_path: Path) -> None:
     for runs in (tmp_path, tmp_path / "none"):
         with pytest.raises(ModelError, match="there is no run in this folder"):
             directory.find("latest", runs)
@@ -205,7 +205,7 @@ def test_lock(tmp_path: Path) -> None:
         pass
 
 
-def test_lock_sweeps_leftovers_but_not_those_of_a_holder(tmp_path: Path) -> None:
+def test_lock_removes_leftovers_but_not_those_of_its_holder(tmp_path: Path) -> None:
     run = create(tmp_path)
     leftovers = [run / ".config.toml.tmp-0a0b0c0d", run / "checkpoints" / ".000000064.tmp-0a0b0c0d"]
     leftovers += [run / "samples" / "fixed" / ".000000064.png.tmp-0a0b0c0d"]
@@ -225,7 +225,7 @@ def test_lock_sweeps_leftovers_but_not_those_of_a_holder(tmp_path: Path) -> None
     assert (run / "config.toml").read_text() == CONFIG
 
 
-def test_lock_lets_go_after_an_error(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     run = create(tmp_path)
     with pytest.raises(ZeroDivisionError), directory.locked(run):
         1 / 0  # noqa: B018

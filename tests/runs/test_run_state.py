@@ -43,7 +43,7 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     assert weights.keys() == {"b.weight"} and torch.equal(weights["b.weight"], MODEL["critic/b.weight"])
 
 
-def test_what_is_written_has_the_keys_and_bytes_of_old(tmp_path: Path) -> None:
+def test_state_json_has_the_keys_and_bytes_of_the_first_version(tmp_path: Path) -> None:
     old = written(tmp_path / "old", GOLDEN)
     new = RunState.load(old).save(tmp_path / "new")
     for name in (*checkpoints.FILES, "manifest.json"):
@@ -81,7 +81,7 @@ def test_a_configuration_of_another_version_is_named(tmp_path: Path) -> None:
         newer.config()
 
 
-def test_tensors_that_do_not_fit_are_named_in_a_short_line() -> None:
+def test_mismatched_tensors_are_named_in_a_short_line() -> None:
     saved = {f"critic/{i}.weight": torch.zeros(2, i + 1) for i in range(9)} | {"average/a": torch.zeros(1)}
     assert tensor_mismatch(saved, saved) == ""
     expected = saved | {"critic/0.weight": torch.zeros(3, 1), "critic/new.bias": torch.zeros(())}

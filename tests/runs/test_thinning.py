@@ -21,7 +21,7 @@ def put(folder: Path, images_seen: int) -> Path:
 
 
 def copy(template: Path, folder: Path, images_seen: int) -> None:
-    """Sooner than a save, which waits for the disk."""
+    """Faster than a save, which waits for the disk."""
     path = Path(shutil.copytree(template, folder / f"{images_seen:09d}"))
     manifest = json.loads((path / "manifest.json").read_text()) | {"images_seen": images_seen}
     manifest["sha256"] = checkpoint._own_digest(manifest)
@@ -38,8 +38,8 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("total", [64_000, 20_000])
-def test_a_long_run_keeps_few_and_the_early_ones(tmp_path: Path, total: int) -> None:
-    """320 saves; with total 20,000 the run goes on three times as long as was planned."""
+def test_a_long_run_keeps_few_checkpoints_and_the_first(tmp_path: Path, total: int) -> None:
+    """320 saves; with total 20,000 the run continues for three times its planned length."""
     template, most, seen = put(tmp_path.parent, 7), 0, []
     for images in range(200, 64_001, 200):
         copy(template, tmp_path, images)
@@ -60,7 +60,7 @@ def test_a_long_run_keeps_few_and_the_early_ones(tmp_path: Path, total: int) -> 
     load(tmp_path / "000000200")
 
 
-def test_a_renamed_one_neither_counts_nor_goes(tmp_path: Path) -> None:
+def test_a_renamed_checkpoint_neither_counts_nor_is_deleted(tmp_path: Path) -> None:
     for images in range(100, 5_000, 100):
         put(tmp_path, images)
         if images == 200:
@@ -75,7 +75,7 @@ def test_a_renamed_one_neither_counts_nor_goes(tmp_path: Path) -> None:
     ]
 
 
-def test_the_chosen_one_stays(tmp_path: Path) -> None:
+def test_the_best_checkpoint_stays(tmp_path: Path) -> None:
     best = put(tmp_path, 600)
     for images in range(700, 20_000, 100):
         copy(best, tmp_path, images)
@@ -85,7 +85,7 @@ def test_the_chosen_one_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", [-1, -2])
-def test_a_good_one_never_makes_room_for_a_bad_one(tmp_path: Path, which: int) -> None:
+def test_valid_checkpoints_never_make_room_for_damaged_ones(tmp_path: Path, which: int) -> None:
     paths = [put(tmp_path, images) for images in range(1000, 1010)]
     damage(paths[which])
     thin(tmp_path, 10**6)
@@ -96,14 +96,14 @@ def test_a_good_one_never_makes_room_for_a_bad_one(tmp_path: Path, which: int) -
     assert last(tmp_path)[0] == (paths[-2] if which == -1 else paths[-1])
 
 
-def test_two_are_never_thinned(tmp_path: Path) -> None:
+def test_two_checkpoints_are_never_thinned(tmp_path: Path) -> None:
     for images in (1, 2):
         put(tmp_path, images)
     thin(tmp_path, 0)
     assert names(tmp_path) == [1, 2]
 
 
-def test_last_goes_back_as_far_as_it_must(tmp_path: Path) -> None:
+def test_last_skips_damaged_checkpoints(tmp_path: Path) -> None:
     assert last(tmp_path) == last(tmp_path / "none") == (None, [])
     paths = [put(tmp_path, images) for images in (64, 128, 192)]
     for path, expected in zip(reversed(paths), [paths[1], paths[0], None], strict=True):
@@ -113,7 +113,7 @@ def test_last_goes_back_as_far_as_it_must(tmp_path: Path) -> None:
         assert [f.where for f in faults] == [str(p / "model.safetensors") for p in reversed(paths) if p >= path]
 
 
-def test_last_counts_and_does_not_spell(tmp_path: Path) -> None:
+def test_last_compares_numbers_not_names(tmp_path: Path) -> None:
     """Ten digits come after nine, though their first letter is smaller; times of files do not matter."""
     small, large = put(tmp_path, 999_999_999), put(tmp_path, 1_000_000_000)
     os.utime(large, (0, 0))
@@ -126,7 +126,7 @@ def test_last_counts_and_does_not_spell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", [".000000999.tmp-0a0b0c0d", "000000999.tmp", "²²²²²²²²²", "٣٣٣٣٣٣٣٣٣", "latest", "999"]
 )
-def test_what_is_no_checkpoint_is_ignored(tmp_path: Path, name: str) -> None:
+def test_other_entries_are_ignored(tmp_path: Path, name: str) -> None:
     good = put(tmp_path, 64)
     shutil.copytree(good, tmp_path / name)
     (tmp_path / "000000998").write_text("a file")
@@ -135,7 +135,7 @@ def test_what_is_no_checkpoint_is_ignored(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).is_dir()
 
 
-def test_a_writer_that_is_killed_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_save_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = put(tmp_path, 64)
     real, at, killed = os.fsync, 0, True
     while killed:

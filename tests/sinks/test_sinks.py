@@ -1,4 +1,4 @@
-"""What listeners write: metrics.csv, events.jsonl, samples, films and the terminal."""
+"""What listeners write: metrics.csv, events.jsonl, sample grids, animations and the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kantor.errors import DataError
 from kantor.sinks.console import Console, Trend
 from kantor.sinks.events_log import EventsLog
 from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv, read_metrics
-from kantor.sinks.samples import SampleSheets
+from kantor.sinks.samples import SampleGrids
 from kantor.sinks.timing import Pace, Throttle, duration
 from support.run_results import TIME_COLUMNS
 
@@ -86,14 +86,14 @@ class TestMetricsCsv:
             second.on(tick(i * 100))
         assert broken.read_bytes() == straight.read_bytes()
 
-    def test_a_run_killed_before_its_first_save_starts_afresh(self, tmp_path):
+    def test_a_run_killed_before_its_first_checkpoint_starts_anew(self, tmp_path):
         for _ in range(2):
             sink = MetricsCsv(tmp_path / "m.csv")
             sink.on(started())
             sink.on(tick(100))
         assert len((tmp_path / "m.csv").read_text().splitlines()) == 2
 
-    def test_a_checkpoint_that_does_not_know_the_file_keeps_its_rows(self, tmp_path):
+    def test_a_checkpoint_without_an_offset_keeps_all_rows(self, tmp_path):
         sink = MetricsCsv(tmp_path / "m.csv")
         sink.on(started())
         sink.on(tick(100))
@@ -102,7 +102,7 @@ class TestMetricsCsv:
         again.on(tick(200))
         np.testing.assert_array_equal(read_metrics(tmp_path / "m.csv")["images_seen"], [100, 200])
 
-    def test_a_file_shorter_than_the_checkpoint_says(self, tmp_path):
+    def test_a_file_shorter_than_its_offset(self, tmp_path):
         sink = MetricsCsv(tmp_path / "m.csv")
         sink.load({"offset": 10_000})
         sink.on(started(resumed=True, at=100))
@@ -120,7 +120,7 @@ class TestMetricsCsv:
         monkeypatch.setattr(os, "fsync", full)
         assert sink.state()["offset"] == (tmp_path / "m.csv").stat().st_size
 
-    def test_reading_what_is_torn_missing_or_wrong(self, tmp_path):
+    def test_read_torn_missing_or_damaged_files(self, tmp_path):
         path = tmp_path / "m.csv"
         assert read_metrics(path) == {}
         path.write_text("images_seen,x")
@@ -153,12 +153,12 @@ class TestEventsLog:
         assert lines[2]["path"] == "checkpoints/000000100" and lines[3]["reason"] == "done"
         assert str(tmp_path) not in (tmp_path / "events.jsonl").read_text()
 
-    def test_an_endless_budget_is_still_json(self, tmp_path):
+    def test_an_infinite_budget_is_valid_json(self, tmp_path):
         log = EventsLog(tmp_path / "events.jsonl")
         log.on(started(budget_s=float("inf")))
         assert self.read(tmp_path / "events.jsonl")[0]["budget_s"] == "inf"
 
-    def test_resume_cuts_what_lay_past_the_checkpoint(self, tmp_path):
+    def test_resume_cuts_lines_after_the_checkpoint(self, tmp_path):
         path = tmp_path / "events.jsonl"
         log = EventsLog(path)
         log.on(started())
@@ -181,8 +181,8 @@ class TestEventsLog:
 
 
 class TestSampleSheets:
-    def test_writes_sheets_and_films(self, tmp_path):
-        sink = SampleSheets(tmp_path)
+    def test_writes_grids_and_animations(self, tmp_path):
+        sink = SampleGrids(tmp_path)
         sink.on(started())
         for seen in (0, 12_800, 25_600):
             sink.on(sampled(seen))
@@ -190,27 +190,27 @@ class TestSampleSheets:
         names = ["000000000.png", "000012800.png", "000025600.png"]
         for kind in ("fixed", "random"):
             assert sorted(p.name for p in (tmp_path / "samples" / kind).iterdir()) == names
-            with Image.open(tmp_path / f"animation-{kind}.gif") as film:
-                assert film.n_frames == 3
+            with Image.open(tmp_path / f"animation-{kind}.gif") as animation:
+                assert animation.n_frames == 3
         assert Image.open(tmp_path / "samples" / "reals.png").mode == "RGB"
 
-    def test_a_resumed_run_leaves_reals_alone(self, tmp_path):
-        SampleSheets(tmp_path).on(started(resumed=True, at=5))
+    def test_a_resumed_run_keeps_the_grid_of_real_images(self, tmp_path):
+        SampleGrids(tmp_path).on(started(resumed=True, at=5))
         assert not (tmp_path / "samples" / "reals.png").exists()
 
-    def test_sheets_past_the_present_are_not_shown_nor_deleted(self, tmp_path):
-        sink = SampleSheets(tmp_path)
+    def test_later_grids_are_neither_shown_nor_deleted(self, tmp_path):
+        sink = SampleGrids(tmp_path)
         for seen in (100, 200, 300):
             sink.on(sampled(seen))
-        again = SampleSheets(tmp_path)
+        again = SampleGrids(tmp_path)
         (tmp_path / "samples" / "fixed" / "notes.png").write_bytes(b"mine")
         again.on(Saved(200, tmp_path))
-        with Image.open(tmp_path / "animation-fixed.gif") as film:
-            assert film.n_frames == 2
+        with Image.open(tmp_path / "animation-fixed.gif") as animation:
+            assert animation.n_frames == 2
         assert (tmp_path / "samples" / "fixed" / "000000300.png").exists()
 
-    def test_a_sheet_written_again_is_shown_anew(self, tmp_path):
-        sink = SampleSheets(tmp_path, Throttle(math.inf))
+    def test_a_rewritten_grid_is_shown_again(self, tmp_path):
+        sink = SampleGrids(tmp_path, Throttle(math.inf))
         sink.on(sampled(100))
         sink.on(Saved(100, tmp_path))
         before = (tmp_path / "animation-fixed.gif").read_bytes()
@@ -219,21 +219,21 @@ class TestSampleSheets:
         sink.on(Saved(100, tmp_path))
         assert (tmp_path / "animation-fixed.gif").read_bytes() != before
 
-    def test_a_damaged_sheet_is_left_out(self, tmp_path):
-        sink = SampleSheets(tmp_path, Throttle(math.inf))
+    def test_a_damaged_grid_is_skipped(self, tmp_path):
+        sink = SampleGrids(tmp_path, Throttle(math.inf))
         for seen in (100, 200):
             sink.on(sampled(seen))
         (tmp_path / "samples" / "fixed" / "000000100.png").write_bytes(b"no image")
-        SampleSheets(tmp_path, Throttle(math.inf)).on(Saved(200, tmp_path))
-        with Image.open(tmp_path / "animation-fixed.gif") as film:
-            assert film.n_frames == 1
+        SampleGrids(tmp_path, Throttle(math.inf)).on(Saved(200, tmp_path))
+        with Image.open(tmp_path / "animation-fixed.gif") as animation:
+            assert animation.n_frames == 1
 
-    def test_no_samples_no_films(self, tmp_path):
-        SampleSheets(tmp_path, Throttle(math.inf)).on(Finished(0, "signal"))
+    def test_no_animations_without_samples(self, tmp_path):
+        SampleGrids(tmp_path, Throttle(math.inf)).on(Finished(0, "signal"))
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_growing_film_costs_little(self, tmp_path):
-        sink = SampleSheets(tmp_path, Throttle(math.inf))
+    def test_a_growing_animation_is_cheap(self, tmp_path):
+        sink = SampleGrids(tmp_path, Throttle(math.inf))
         for i in range(8):
             sink.on(sampled(i * 100, n=64, size=32))
         sink.on(Saved(700, tmp_path))
@@ -244,7 +244,7 @@ class TestSampleSheets:
 
     def test_a_folder_that_cannot_be_written_does_not_end_a_run(self, tmp_path):
         (tmp_path / "samples").write_text("in the way")
-        bus = Bus({"samples": SampleSheets(tmp_path)})
+        bus = Bus({"samples": SampleGrids(tmp_path)})
         bus.emit(started())
         bus.emit(sampled(100))
         assert bus.failures["samples"] == 2
@@ -306,7 +306,7 @@ class TestConsole:
         last = ["done: 10.0 kimg, 1 min", f"results: {tmp_path}", f"to generate: kantor generate {tmp_path}"]
         assert lines[-3:] == last
 
-    def test_stopped_runs_say_how_to_go_on(self, tmp_path):
+    def test_stopped_runs_say_how_to_resume(self, tmp_path):
         stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
         play(stream, "signal", tmp_path, steps=4)
         assert shown(stream).splitlines()[-1] == f"to resume: kantor train --resume {tmp_path}"
@@ -317,7 +317,7 @@ class TestConsole:
         console.on(Finished(64, "signal"))
         assert stream.getvalue().splitlines()[-1] == f"to resume: .venv/bin/kantor train --resume {tmp_path}"
 
-    def test_a_shell_understands_how_to_go_on(self, tmp_path):
+    def test_the_command_to_resume_is_quoted(self, tmp_path):
         stream = io.StringIO()
         Console(stream, tmp_path / "my runs").on(Finished(64, "signal"))
         words = shlex.split(stream.getvalue().splitlines()[-1].removeprefix("to resume: "))
@@ -342,7 +342,7 @@ class TestConsole:
             assert "5.0 of 10.0 kimg" in text and "critic gap 1, falling" in text
             assert ("━" if encoding == "utf-8" else "#") in text
 
-    def test_a_closed_pipe_is_no_error(self):
+    def test_a_closed_pipe_is_not_an_error(self):
         read, write = os.pipe()
         os.close(read)
         with os.fdopen(write, "w") as stream:
@@ -406,9 +406,9 @@ def test_trend():
     assert not trend.known
 
 
-def test_a_film_leaves_out_sheets_that_cannot_be_read(tmp_path):
+def test_an_animation_skips_unreadable_grids(tmp_path):
     """Also one whose header claims more pixels than Pillow opens, and one whose name is no number."""
-    sink = SampleSheets(tmp_path)
+    sink = SampleGrids(tmp_path)
     for seen in (0, 100):
         sink.on(sampled(seen))
     head = bytearray((tmp_path / "samples/fixed/000000100.png").read_bytes())
@@ -418,11 +418,11 @@ def test_a_film_leaves_out_sheets_that_cannot_be_read(tmp_path):
         (tmp_path / f"samples/fixed/{name}.png").write_bytes(head)
     (tmp_path / "samples/fixed/000000060.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\x05IHDRxxxxxyyyy")
     sink.on(Finished(100, "done"))
-    with Image.open(tmp_path / "animation-fixed.gif") as film:
-        assert film.n_frames == 2
+    with Image.open(tmp_path / "animation-fixed.gif") as animation:
+        assert animation.n_frames == 2
 
 
-def test_costly_work_takes_a_share_of_the_time() -> None:
+def test_throttle_limits_work_to_a_fraction_of_the_time() -> None:
     now_s = [0.0]
     throttle = Throttle(0.01, lambda: now_s[0])
     assert throttle.due()
@@ -438,13 +438,13 @@ def test_costly_work_takes_a_share_of_the_time() -> None:
     assert done_at == [51, 77, 103, 129, 155, 181]
 
 
-def test_films_are_spared_at_saves_and_not_at_the_end(tmp_path):
+def test_animations_are_throttled_at_saves_but_not_at_the_end(tmp_path):
     now_s = [0.0]
-    sink = SampleSheets(tmp_path, Throttle(0.1, lambda: now_s[0]))
-    film = tmp_path / "animation-fixed.gif"
+    sink = SampleGrids(tmp_path, Throttle(0.1, lambda: now_s[0]))
+    path = tmp_path / "animation-fixed.gif"
 
     def frames() -> int:
-        with Image.open(film) as image:
+        with Image.open(path) as image:
             return image.n_frames
 
     def sampled(images_seen: int) -> None:
@@ -452,7 +452,7 @@ def test_films_are_spared_at_saves_and_not_at_the_end(tmp_path):
         sink.on(Sampled(images_seen, 0.0, image, image))
 
     sampled(100)
-    sink._film = lambda kind, seen, film=sink._film: (film(kind, seen), now_s.__setitem__(0, now_s[0] + 1))  # type: ignore[method-assign]
+    sink._animate = lambda kind, seen, animate=sink._animate: (animate(kind, seen), now_s.__setitem__(0, now_s[0] + 1))  # type: ignore[method-assign]
     sink.on(Saved(100, tmp_path))  # takes two seconds
     assert frames() == 1
     sampled(200)

@@ -11,7 +11,7 @@ from kantor.sinks.metrics_csv import read_metrics
 from support.commands import TINY, exit_of
 
 
-def test_what_is_written_is_what_metrics_csv_says(tmp_path: Path) -> None:
+def test_tensorboard_holds_the_numbers_of_metrics_csv(tmp_path: Path) -> None:
     """After a resume too: nothing twice, nothing missing."""
     reader = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="the extra `tensorboard` is not installed"
@@ -30,7 +30,7 @@ def test_what_is_written_is_what_metrics_csv_says(tmp_path: Path) -> None:
     assert found.Images("samples/fixed")[-1].step == 96
 
 
-def test_a_writer_that_cannot_be_opened_ends_nothing(
+def test_training_survives_a_writer_that_cannot_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorboard", reason="the extra `tensorboard` is not installed")
@@ -45,7 +45,7 @@ def test_a_writer_that_cannot_be_opened_ends_nothing(
     assert capsys.readouterr().out.count("tensorboard could not be written") == 1
 
 
-def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_tensorboard_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     assert exit_of("train", "glyphs", "--tensorboard", "--runs", tmp_path / "r") == 5
     assert "pip install 'kantor[tensorboard]'" in capsys.readouterr().err

@@ -32,7 +32,7 @@ from kantor.report.table import epoch_table, loss_table, number_text
 from kantor.runs import directory
 from kantor.sinks.events_log import is_count, read_events
 from kantor.sinks.metrics_csv import read_metrics
-from kantor.sinks.samples import read_sheet, sheets
+from kantor.sinks.samples import grid_paths, read_grid
 from kantor.types import ImageSpec
 
 PAGE = "report.html"
@@ -62,7 +62,7 @@ def _page(run: Path) -> Page:
     metrics, roll_backs = without_abandoned(read_metrics(run / directory.METRICS))
     events = list(read_events(run / directory.EVENTS))
     seen = metrics.get("images_seen", np.zeros(0))
-    fixed = sheets(run, "fixed")
+    fixed = grid_paths(run, "fixed")
     reals = run / directory.SAMPLES / "reals.png"
     over_time = [_image(path, _SMALL_SIDE, "the same seeds") for path in _spaced(fixed)]
     latest = [_image(path, _LARGE_SIDE, "fixed seeds") for path in fixed[-1:]]
@@ -163,10 +163,7 @@ def _curves(config: Config, metrics: Mapping[str, Column], roll_backs: Column) -
             continue
         column = panel.lines[0].column
         values = metrics.get(column, np.zeros(0))
-        if "@" in column:
-            words = scores.curve_words(column, kimg, values)
-        else:
-            words = panel_words(panel.guide, values, guide)
+        words = scores.curve_words(column, kimg, values) if "@" in column else panel_words(panel.guide, values, guide)
         curves.append(Curve(panel.title, words, curve_svg(metrics, panel, roll_backs)))
     return curves
 
@@ -193,7 +190,7 @@ def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str,
 
 
 def _spaced(paths: list[Path]) -> list[Path]:
-    """A few sheets, each about twice as late as the one before."""
+    """A few grids, each about twice as late as the one before."""
     if len(paths) < 3:
         return []
     places = np.unique(np.round(np.geomspace(1, len(paths), _OVER_TIME)).astype(int)) - 1
@@ -201,8 +198,8 @@ def _spaced(paths: list[Path]) -> list[Path]:
 
 
 def _image(path: Path, side: int, caption: str) -> EmbeddedImage | None:
-    """A sheet, at most `side` pixels wide and high, as WebP; None if it is damaged."""
-    image = read_sheet(path)
+    """A grid, at most `side` pixels wide and high, as WebP; None if it is damaged."""
+    image = read_grid(path)
     if image is None:
         return None
     image.thumbnail((side, side), Image.Resampling.LANCZOS)

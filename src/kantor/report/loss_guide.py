@@ -146,23 +146,21 @@ def panel_words(panel: str, values: Column, guide: LossGuide) -> str:
 
 def gap_words(values: Column, guide: LossGuide) -> str:
     """On the critic gap, or the Wasserstein estimate, which is the same difference under a bound."""
-    direction = trend(values)
+    direction, verdict = trend(values), ""
     if direction == "short":
         return f"{guide.gap} Too few rows yet to say more."
-    if direction == "level":
-        return f"{guide.gap} Here: level over the last half of the run."
-    if direction == "falling":
-        hope = "; the images may well improve with more training" if guide.alarming_gap == np.inf else ""
-        return f"{guide.gap} Here: still falling over the last half of the run{hope}."
-    alarming = 0 < guide.alarming_gap <= _late_median(values)
-    verdict = f"from {guide.alarming_gap:g} on the critic wins" if alarming else guide.rising
-    return f"{guide.gap} Here: still rising over the last half of the run; {verdict}."
+    if direction == "falling" and guide.alarming_gap == np.inf:
+        verdict = "; the images may well improve with more training"
+    elif direction == "rising":
+        alarming = 0 < guide.alarming_gap <= _late_median(values)
+        verdict = f"; from {guide.alarming_gap:g} on the critic wins" if alarming else f"; {guide.rising}"
+    still = direction if direction == "level" else f"still {direction}"
+    return f"{guide.gap} Here: {still} over the last half of the run{verdict}."
 
 
 def gradient_words(values: Column, guide: LossGuide) -> str:
     """On the norm of the critic score's gradient, and how far it is from the penalty's target."""
-    median = _late_median(values)
-    verdict = ""
+    median, verdict = _late_median(values), ""
     if guide.penalty_kind in ("two-sided", "one-sided"):
         ratio = median / guide.target
         if ratio > guide.usual_ratio:

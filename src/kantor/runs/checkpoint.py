@@ -7,6 +7,7 @@ links and times are not trusted: a folder whose name disagrees with its manifest
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -72,12 +73,11 @@ def save(folder: Path, images_seen: int, checkpoint: Checkpoint) -> Path:
         "optimizer.safetensors": to_bytes(checkpoint.optimizer),
         "state.json": json.dumps(checkpoint.values, sort_keys=True, indent=1).encode(),
     }
-    tensors = {**_digests("model", checkpoint.model), **_digests("optimizer", checkpoint.optimizer)}
     manifest = {
         "format": FORMAT,
         "images_seen": images_seen,
         "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
-        "tensors": tensors,
+        "tensors": {**_digests("model", checkpoint.model), **_digests("optimizer", checkpoint.optimizer)},
     }
     manifest["sha256"] = _own_digest(manifest)
     with atomic.new_folder(path) as temporary:
@@ -187,18 +187,15 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 def _number(path: Path) -> int | None:
     """images_seen of the manifest; None if that is damaged."""
-    try:
+    with contextlib.suppress(ModelError):
         return int(_manifest(path)["images_seen"])
-    except ModelError:
-        return None
+    return None
 
 
 def _verifies(path: Path) -> bool:
-    try:
-        verified_files(path)
-    except ModelError:
-        return False
-    return True
+    with contextlib.suppress(ModelError):
+        return bool(verified_files(path))
+    return False
 
 
 def _manifest(path: Path) -> dict[str, Any]:

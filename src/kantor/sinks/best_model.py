@@ -34,8 +34,10 @@ class BestScore(Listener):
             return None
         free = may_differ_for(self.name)
         provenance = {key: value for key, value in event.provenance.items() if key not in free} | {"name": self.name}
-        if self.value is not None and provenance == self._provenance and not self._better(value, self.value):
-            return None
+        if self.value is not None and provenance == self._provenance:
+            lower_is_better = BETTER.get(kind(self.name), LOWER) == LOWER
+            if not (value < self.value if lower_is_better else value > self.value):
+                return None
         self._before = self.state()
         self.value, self.images_seen, self._provenance = value, event.images_seen, provenance
         return [Best(event.images_seen, self.name, value), Save()]
@@ -55,7 +57,3 @@ class BestScore(Listener):
         if self.name:  # else the best of an earlier call no longer matters
             self.value, self.images_seen = state["value"], state["images_seen"]
             self._provenance = dict(state["provenance"])
-
-    def _better(self, value: float, than: float) -> bool:
-        lower_is_better = BETTER.get(kind(self.name), LOWER) == LOWER
-        return value < than if lower_is_better else value > than

@@ -15,7 +15,7 @@ from kantor.config.io import read_toml
 from kantor.engine import events
 from kantor.errors import UserError, printable
 from kantor.runs.directory import CONFIG, GENERATOR
-from kantor.sinks.samples import sheet_name
+from kantor.sinks.samples import grid_name
 from kantor.sinks.timing import Pace, duration, throughput
 
 if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
@@ -35,7 +35,7 @@ class Console(events.Listener):
 
     Args:
         stream: where to write; standard output by default. A terminal gets a bar, anything else plain lines.
-        folder: of the run, for the paths shown. Should come after SampleSheets among the listeners.
+        folder: of the run, for the paths shown. Should come after SampleGrids among the listeners.
         clock: seconds from any origin.
         program: how Kantor was called, for the command that resumes.
     """
@@ -79,7 +79,7 @@ class Console(events.Listener):
                 self._redraw(now)
             case events.Sampled() if event.images_seen and not self._showed_images and self._folder:
                 self._showed_images = True
-                path = self._folder / "samples" / "fixed" / sheet_name(event.images_seen)
+                path = self._folder / "samples" / "fixed" / grid_name(event.images_seen)
                 self._say(f"{'new' if self._resumed else 'first'} images: {path}")
             case events.Scored():
                 first, self._scores_s = not self._scores_s, self._scores_s + event.elapsed_s

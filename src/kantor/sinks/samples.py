@@ -25,7 +25,7 @@ MAX_PIXELS = 1 << 26
 _NUMBER = re.compile("[0-9]{1,18}")
 
 
-class SampleSheets(Listener):
+class SampleGrids(Listener):
     """Writes samples/ and the two animations in the folder of a run.
 
     - Started: samples/reals.png.
@@ -48,14 +48,14 @@ class SampleSheets(Listener):
                 if not event.resumed:
                     self._write("reals.png", event.reals, "real images")
             case Sampled():
-                name = sheet_name(event.images_seen)
+                name = grid_name(event.images_seen)
                 caption = f"{event.images_seen:,} images seen · epoch {event.epoch:.1f}"
                 self._write(f"fixed/{name}", event.fixed, caption)
                 self._write(f"random/{name}", event.random, caption)
             case Saved() | Finished() if isinstance(event, Finished) or self._throttle.due():
                 with self._throttle.doing():
                     for kind in KINDS:
-                        self._film(kind, event.images_seen)
+                        self._animate(kind, event.images_seen)
         return None
 
     def _write(self, name: str, images: NDArray[np.uint8], caption: str) -> None:
@@ -64,14 +64,14 @@ class SampleSheets(Listener):
         path = self.folder / "samples" / name
         with resource_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        sheet = grid(images, caption=caption)
-        atomic.write_bytes(path, png_bytes(sheet))
+        image = grid(images, caption=caption)
+        atomic.write_bytes(path, png_bytes(image))
         if path.parent.name in KINDS:  # reading it back later would cost as much again
-            self._frames[path] = gif.indexed(sheet)
+            self._frames[path] = gif.indexed(image)
         self._shown.clear()
 
-    def _film(self, kind: str, images_seen: int) -> None:
-        paths = [p for p in sheets(self.folder, kind) if int(p.stem) <= images_seen]
+    def _animate(self, kind: str, images_seen: int) -> None:
+        paths = [p for p in grid_paths(self.folder, kind) if int(p.stem) <= images_seen]
         chosen = [paths[i] for i in gif.choose(len(paths))]
         path = self.folder / f"animation-{kind}.gif"
         if self._shown.get(kind) == chosen and path.exists():
@@ -87,26 +87,23 @@ class SampleSheets(Listener):
 
     def _frame(self, path: Path) -> Image.Image | None:
         """The grid at `path` in 256 colours; None if it is gone or damaged."""
-        if path not in self._frames:
-            sheet = read_sheet(path)
-            if sheet is None:
-                return None
-            self._frames[path] = gif.indexed(np.asarray(sheet))
-        return self._frames[path]
+        if path not in self._frames and (image := read_grid(path)):
+            self._frames[path] = gif.indexed(np.asarray(image))
+        return self._frames.get(path)
 
 
-def sheet_name(images_seen: int) -> str:
+def grid_name(images_seen: int) -> str:
     """12800 -> "000012800.png"; names sort by number."""
     return f"{images_seen:09d}.png"
 
 
-def sheets(folder: Path, kind: str) -> list[Path]:
+def grid_paths(folder: Path, kind: str) -> list[Path]:
     """The grids in samples/KIND of the run `folder`, in order of images seen."""
     paths = (path for path in (folder / "samples" / kind).glob("*.png") if _NUMBER.fullmatch(path.stem))
     return sorted(paths, key=lambda path: int(path.stem))
 
 
-def read_sheet(path: Path) -> Image.Image | None:
+def read_grid(path: Path) -> Image.Image | None:
     """The image at `path`, as RGB; None if it is gone, damaged, or larger than any grid."""
     try:
         with warnings.catch_warnings():

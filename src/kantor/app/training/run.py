@@ -31,7 +31,7 @@ from kantor.sinks.console import Console
 from kantor.sinks.events_log import EventsLog
 from kantor.sinks.lines import LogFile
 from kantor.sinks.metrics_csv import MetricsCsv
-from kantor.sinks.samples import SampleSheets
+from kantor.sinks.samples import SampleGrids
 from kantor.sinks.tensorboard import FOLDER, TensorBoard
 
 FEW_IMAGES = 1000
@@ -83,7 +83,7 @@ class Run:
             "metrics.csv": MetricsCsv(path / directory.METRICS, scores.names if scores else ()),
             "best score": self._best,
             "events.jsonl": EventsLog(path / directory.EVENTS),
-            "sample sheets": SampleSheets(path),
+            "sample sheets": SampleGrids(path),
             "losses.png": LossPlot(path, loss_guide(self.parts.config.objective)),
             "log.txt": Console(self._log, path),
             "console": self.terminal.console(path),

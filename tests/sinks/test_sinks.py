@@ -180,7 +180,7 @@ class TestEventsLog:
         assert lines[-1]["resumed"] is True
 
 
-class TestSampleSheets:
+class TestSampleGrids:
     def test_writes_grids_and_animations(self, tmp_path):
         sink = SampleGrids(tmp_path)
         sink.on(started())

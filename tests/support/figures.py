@@ -19,7 +19,7 @@ def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         target.write(PIXEL)
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
-    monkeypatch.setattr("kantor.report.plots.losses_png", lambda *_: PIXEL)
+    monkeypatch.setattr("kantor.report.losses_png.losses_png", lambda *_: PIXEL)
     monkeypatch.setattr("kantor.app.report.curve_svg", lambda *_: "<svg></svg>")
 
 

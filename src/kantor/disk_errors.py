@@ -31,7 +31,8 @@ def as_resource_error(error: OSError, path: Path | str, size: int = 0) -> Resour
     what, do = _REMEDIES.get(error.errno or 0, (f"the system reports: {error.strerror}", "check the path and the disk"))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         with contextlib.suppress(OSError):
-            free = shutil.disk_usage(_existing(Path(path))).free
+            folders = (Path(path), *Path(path).absolute().parents)
+            free = shutil.disk_usage(next(folder for folder in folders if folder.exists())).free
             what += f" ({free / 1e6:.1f} MB free" + (f", {size / 1e6:.1f} MB needed" if size else "")
             what += "; it may hold too many files)" if free > max(size, 1 << 20) else ")"
     return ResourceError(path, what, do)
@@ -51,7 +52,3 @@ _REMEDIES = {
     errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n 1024`"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
 }
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path, *path.absolute().parents) if p.exists())

@@ -27,10 +27,10 @@ def locked(folder: Path) -> Iterator[None]:
     """
     descriptor = _open_lock(folder)
     try:
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        holder = f"{os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         with contextlib.suppress(OSError):  # on a full disk the lock still holds, without a name
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()} on {socket.gethostname()} since {since}".encode()[:200])
+            os.write(descriptor, holder.encode()[:200])
         yield
     finally:
         os.close(descriptor)

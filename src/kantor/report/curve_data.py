@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 Column = NDArray[np.float64]
 
-_MAX_IMAGES = 2.0**53
 _PAINTABLE = 1e150
 """Differences and sums of larger numbers overflow."""
 
@@ -23,7 +22,7 @@ def without_abandoned(metrics: Mapping[str, Column]) -> tuple[dict[str, Column],
         [roll-backs].
     """
     seen = metrics.get("images_seen", np.zeros(0))
-    count = (seen >= 0) & (seen <= _MAX_IMAGES)  # NaN is neither
+    count = (seen >= 0) & (seen <= 2.0**53)  # NaN is neither
     seen = seen[count]
     later_least = np.minimum.accumulate(np.append(seen, np.inf)[::-1])[::-1][1:]
     keep = seen < later_least

@@ -80,7 +80,7 @@ def sourced(name: str) -> str:
 
 def title(name: str) -> str:
     """ "Fréchet distance @kantor-small"."""
-    return f"{DEFINITIONS[kind(name)].title if kind(name) in DEFINITIONS else name} @{name.partition('@')[2]}"
+    return f"{_definition(name).title} @{name.partition('@')[2]}"
 
 
 def number(value: float | None) -> str:

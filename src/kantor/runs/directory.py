@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,9 @@ def find(text: str, runs: Path) -> Path:
 
 def names_a_run(text: str, runs: Path) -> bool:
     """Whether `text` names a run in `runs`: `fish` is the run if there is one, `fish/` always the folder."""
-    if text != Path(text).name:
-        return False
-    try:
-        find(text, runs)
-    except ModelError:
-        return False
-    return True
+    with suppress(ModelError):
+        return text == Path(text).name and bool(find(text, runs))
+    return False
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -17,23 +17,10 @@ from kantor.runs.directory import require_file
 from kantor.sinks.lines import LinesListener
 
 COLUMNS = (
-    "attempt",
-    "epoch",
-    "images_seen",
-    "seconds",
-    "critic_loss",
-    "critic_real",
-    "critic_fake",
-    "critic_gap",
-    "wasserstein_estimate",
-    "generator_loss",
-    "penalty",
-    "gradient_norm",
-    "critic_lr",
-    "generator_lr",
-    "skipped_steps",
-    "images_per_second",
-)
+    "attempt", "epoch", "images_seen", "seconds", "critic_loss", "critic_real", "critic_fake", "critic_gap",
+    "wasserstein_estimate", "generator_loss", "penalty", "gradient_norm", "critic_lr", "generator_lr",
+    "skipped_steps", "images_per_second",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][\w@:./-]*")
 
 

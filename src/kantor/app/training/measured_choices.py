@@ -19,7 +19,7 @@ from kantor.app.training.trial import CALIBRATION_S, Trial, memory_errors
 from kantor.config.io import overridden
 from kantor.errors import ConfigError, ResourceError
 from kantor.runs import directory
-from kantor.sinks.eta import duration
+from kantor.sinks.timing import duration
 
 MAX_SEARCH_S = 30.0
 BATCHES = (16, 32, 64, 128, 256, 512, 1024)

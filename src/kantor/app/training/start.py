@@ -45,7 +45,6 @@ from kantor.objectives.objective import name_of
 from kantor.runs import directory
 from kantor.runs.run_state import RunState
 from kantor.sinks.tensorboard import require_tensorboard
-from kantor.sinks.timing import duration
 
 
 def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:

@@ -203,7 +203,7 @@ def test_images_and_settings_are_independent() -> None:
 
 def test_a_feed_changes_images_at_their_packed_size() -> None:
     plain = feed().take(6).images
-    got = feed(augment=SEED, spec=ImageSpec(8, 8, 3)).take(6).images
+    got = Feed(InMemory(), 7, CPU, augment=SEED, spec=ImageSpec(8, 8, 3)).take(6).images
     assert got.shape == (6, 3, 8, 8)
     wanted = shrink(augment(plain, SEED, generator(derive(7, "augment", 0))), 8, 8)
     torch.testing.assert_close(got, wanted)

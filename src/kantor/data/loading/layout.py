@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -74,11 +75,9 @@ def fingerprint(
 
 def is_packed(path: Path) -> bool:
     """Whether `path` is a packed dataset, perhaps a damaged one."""
-    try:
-        with (path / MANIFEST).open("rb") as file:
-            return b'"kantor_pack"' in file.read(1 << 20)
-    except OSError:
-        return False
+    with contextlib.suppress(OSError), (path / MANIFEST).open("rb") as file:
+        return b'"kantor_pack"' in file.read(1 << 20)
+    return False
 
 
 def duplicates(indices: list[NDArray[np.void]]) -> int:

@@ -94,7 +94,7 @@ def pack(
         shard_bytes: the largest size of a file.
         commit_s: a pack that is killed loses about this much work.
     Raises:
-        DataError: too many bad images, no image, or the source changed meanwhile; nothing is at `out`.
+        DataError: too many unreadable images, no image, or the source changed meanwhile; nothing is at `out`.
         ConfigError: `out` exists.
         BusyError: another process packs to the same folder.
         ResourceError: disk full, no permission, or scikit-image is missing for outlines.
@@ -117,11 +117,9 @@ def pack(
         with PartialPack(folder, spec, class_ids, key, shard_bytes, commit_s) as partial:
             resumed_from = partial.journal.rows
             _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
-            settings = DecodeSettings(
-                spec=spec,
-                background=rgb(config.background),
-                **{name: getattr(config, name) for name in ("crop", "fit", "min_size", "pad", "edges", "edges_sigma")},
-            )
+            same = ("crop", "fit", "min_size", "pad", "edges", "edges_sigma")
+            fields = {name: getattr(config, name) for name in same}
+            settings = DecodeSettings(spec=spec, background=rgb(config.background), **fields)
             with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
                 _add_missing(partial, pool, source, config, listing, progress)
             manifest = _manifest(partial, config, spec, class_ids)

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import pickle
-import queue
 import subprocess
 import sys
 import threading
@@ -146,9 +145,7 @@ class Pool:
         self._row_bytes = math.prod(settings.spec) if settings else 1
         setup = pickle.dumps((None if source.local_only else source, settings))
         self._workers = [Worker(setup, self._row_bytes, timeout_s) for _ in range(workers)]
-        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # last used first: small datasets start one
-        for worker in self._workers:
-            self._idle.put(worker)
+        self._idle = list(self._workers)  # the last used is borrowed first, so small datasets start one process
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pack")
         self._stop = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -208,7 +205,7 @@ class Pool:
             if self._stop.is_set():
                 raise RuntimeError("the pool is closed")
             remaining = tasks[len(outcomes) :]
-            worker = self._idle.get()
+            worker = self._idle.pop()  # one for each thread
             try:
                 for outcome in worker.ask(remaining[:1] if one_by_one else remaining):
                     outcomes.append(outcome)  # one at a time: those before a crash count
@@ -217,7 +214,7 @@ class Pool:
                     outcomes.append(Rejected(remaining[0][0].name, Reason("decoder", str(death))))
                 one_by_one = True
             finally:
-                self._idle.put(worker)
+                self._idle.append(worker)
         results = iter(outcomes)
         return [next(results) if isinstance(entry, Item) else entry for entry, _ in chunk]
 

@@ -57,11 +57,8 @@ class Listing:
             if config.labels == "auto":
                 return None
             first = ", ".join(self.first_unlabelled)
-            raise DataError(
-                config.labels,
-                f"{self.unlabelled} images of {source.path} have no label, the first are {first}",
-                "label them, remove them, or use --labels none",
-            )
+            what = f"{self.unlabelled} images of {source.path} have no label, the first are {first}"
+            raise DataError(config.labels, what, "label them, remove them, or use --labels none")
         label_files.require_few_classes(len(self.labels), source.path)
         parts = {name: name.split(" ") if config.stack else [name] for name in self.labels}  # "4 0 7" is 4, 0, 7
         numbers = all(part.isascii() and part.isdecimal() for numerals in parts.values() for part in numerals)

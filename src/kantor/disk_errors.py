@@ -13,11 +13,7 @@ from kantor.errors import ResourceError
 
 @contextlib.contextmanager
 def resource_errors(path: Path, size: int = 0) -> Iterator[None]:
-    """Turns OSErrors about `path` into ResourceErrors.
-
-    Args:
-        size: bytes to be written, for the message; 0 if unknown.
-    """
+    """Turns OSErrors about `path` into ResourceErrors. size: bytes to be written, for the message; 0 if unknown."""
     try:
         yield
     except OSError as error:

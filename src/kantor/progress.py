@@ -31,12 +31,7 @@ def all_silent(_doing: str) -> Progress:
 
 @contextlib.contextmanager
 def show_progress(show: Callable[[str], None], terminal: bool) -> Iterator[ProgressOf]:
-    """Yields a function that takes what is being done ("packing") and returns its Progress.
-
-    Args:
-        show: shows a line.
-        terminal: draw bars on standard output, and no lines.
-    """
+    """Yields progress_of("packing"): bars on standard output if that is a terminal, else lines that `show` shows."""
     with contextlib.ExitStack() as bars:
 
         def bar(doing: str) -> Progress:

@@ -1,7 +1,5 @@
 """The types that all sections of the configuration use."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, Literal
 

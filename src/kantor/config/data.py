@@ -1,7 +1,5 @@
 """[data]: the images, and how they are brought to one size."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field

@@ -115,11 +115,7 @@ def preset_text(name: str) -> str:
 
 
 def read_preset(name: str, where: str = "--preset") -> Tree:
-    """The fields that a preset sets, those of the presets that it extends included.
-
-    Args:
-        where: what names the preset, for errors.
-    """
+    """The fields that a preset sets, those of the presets that it extends included. where: what names it, for errors."""
     trees: dict[str, Tree] = {}
     while name is not None:
         if name in trees:

@@ -1,7 +1,5 @@
 """[generator] and [critic]."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """[objective]: losses, penalties and constraints."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator

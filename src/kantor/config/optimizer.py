@@ -1,7 +1,5 @@
 """[cycle] and [optimizer]: steps, learning rates and optimisers."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

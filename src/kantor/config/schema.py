@@ -5,8 +5,6 @@ distinguished by `kind`; an absent part has `kind = "none"`. Fields that say "au
 printed with the reason and written to its config.toml.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

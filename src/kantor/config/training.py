@@ -1,7 +1,5 @@
 """[ema], [train] and [score]."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

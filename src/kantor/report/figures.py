@@ -52,11 +52,7 @@ def soften(axes: Axes, *hidden: str) -> None:
 
 
 def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> bytes:
-    """A PNG with one outline per kind of distance.
-
-    Args:
-        histograms: distances by "real-real", "fake-fake", "real-fake", in grey levels; infinite ones are skipped.
-    """
+    """A PNG with one outline per kind of distance: by "real-real" ... in grey levels; infinite ones are skipped."""
     distances = {name: values[np.isfinite(values)] for name, values in histograms.items()}
     highest = max((float(values.max()) for values in distances.values() if len(values)), default=1.0) or 1.0
     edges = np.linspace(0, highest * 1.02, BINS + 1)
@@ -87,12 +83,7 @@ def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> 
 
 
 def dataset_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], classes: Mapping[str, int]) -> bytes:
-    """A PNG of the sizes of images, and of how many there are of each kind and class.
-
-    Args:
-        sizes: (height, width) of each image.
-        kinds, classes: number of images of each; `classes` may be empty.
-    """
+    """A PNG of the (height, width) of images, and of how many there are of each kind and class, if they have any."""
     bars = sorted(classes.items(), key=lambda pair: -pair[1])[:MAX_BARS]
     figure = new_figure(10, 4.2 + (0.24 * len(bars) + 0.9 if bars else 0))
     ratios = [4.2, 0.24 * len(bars) + 0.9] if bars else [1]

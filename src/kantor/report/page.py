@@ -6,10 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,11 @@ class Page:
 
 def page_html(page: Page) -> str:
     """The whole page. Equal values give equal text."""
-    return _template().render(page=page)
+    return str(_template().render(page=page))
 
 
 @cache
-def _template() -> Template:
+def _template() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # needed at the end of a run only
 
     environment = Environment(

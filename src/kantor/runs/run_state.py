@@ -128,11 +128,7 @@ class RunState:
 
 
 def tensor_mismatch(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """The first few differences in name and shape between saved tensors and a network's, in one line; "" if none.
-
-    Args:
-        saved, expected: tensors by name: "critic/layers.0.weight".
-    """
+    """The first few differences in name and shape between saved tensors and a network's, in one line; "" if none."""
     differences = []
     for name in sorted({*saved, *expected}):
         if name not in expected:

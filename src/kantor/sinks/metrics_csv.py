@@ -27,8 +27,7 @@ _NAME = re.compile(r"[A-Za-z_][\w@:./-]*")
 class MetricsCsv(LinesListener):
     """Writes a row per tick to `path`. Missing values are empty, numbers have nine digits.
 
-    Args:
-        scores: names of further columns; a row has the scores measured since the row before.
+    The columns `scores` hold what was measured since the row before.
     """
 
     def __init__(self, path: Path, scores: Sequence[str] = ()) -> None:

@@ -28,11 +28,7 @@ def require_tensorboard() -> None:
 
 
 class TensorBoard(Listener):
-    """Writes events into a folder that TensorBoard watches. Steps that a resumed run repeats replace the old ones.
-
-    Args:
-        folder: the first event makes it.
-    """
+    """Writes into a folder that TensorBoard watches. Steps that a resumed run repeats replace the old ones."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -9,11 +9,7 @@ from contextlib import contextmanager
 
 
 class Pace:
-    """Throughput and time left of a run, smoothed over some fifteen seconds.
-
-    Args:
-        budget_s: seconds from `now_s` until the run must stop; 0 for no limit.
-    """
+    """Throughput and time left of a run, smoothed over some 15 s. budget_s: from `now_s` to its end; 0 for no limit."""
 
     def __init__(self, total_images: int = 1, budget_s: float = 0, images_seen: int = 0, now_s: float = 0) -> None:
         self.total_images, self.images_seen = max(1, total_images), images_seen

@@ -59,7 +59,7 @@ def what_else(data: bytes) -> Reason:
             return Reason("not_image", f"not an image but {name}")
     if data[4:8] == b"ftyp":
         still = data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
-        return Reason("format", "HEIC and AVIF images are not read" if still else "a film, not an image")
+        return Reason("format", "HEIC and AVIF images are not read" if still else "a video, not an image")
     if not any(data[:64]):
         return Reason("not_image", "not an image (nothing but zeros)")
     word = re.match(rb"\s*(<?[!-;=?-~]{1,15})", data.removeprefix(b"\xef\xbb\xbf"))

@@ -73,10 +73,9 @@ def read_all(pipe: Connection) -> str:
 
 def doctor_on_a_full_disk() -> None:
     """`kantor doctor`, which finds that all is well, with a standard output that takes nothing."""
-    from kantor.app.doctor import Finding
     from kantor.cli.main import main
 
-    with Path("/dev/full").open("w") as full, mock.patch("kantor.app.doctor.examine", lambda _: [Finding(True, "x")]):
+    with Path("/dev/full").open("w") as full, mock.patch("kantor.app.doctor.examine", lambda _: [(True, "x")]):
         os.dup2(full.fileno(), 1)
         main(["doctor"])
 

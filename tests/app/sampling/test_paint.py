@@ -392,7 +392,7 @@ def test_presets_of_the_pipeline() -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs "lines", "colours", "plain" (colour images of latents) and "large" (lines of another size)."""
     home = tmp_path_factory.mktemp("paint")
-    words = [*TINY, "--set", "data.glyphs.count=60", "--images", 40, "--runs", home / "runs"]
+    words = [*TINY, "--channels", "auto", "--set", "data.glyphs.count=60", "--images", 40, "--runs", home / "runs"]
     assert exit_of("train", *words, "--preset", "painter-lines", "--name", "lines") == 0
     scores = ["--metrics", "fd", "--set", "score.features=random", "--set", "score.count=100"]
     assert exit_of("train", *words, *scores, "--preset", "painter-colours", "--name", "colours") == 0
@@ -550,7 +550,7 @@ def test_from_python(here: Path) -> None:
 
 
 def test_training_refuses(here: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = [*TINY, "--set", "data.glyphs.count=60", "--images", 40, "--runs", "new"]
+    common = [*TINY, "--channels", "auto", "--set", "data.glyphs.count=60", "--images", 40, "--runs", "new"]
     for more, says in (
         (["--set", "data.condition=edges"], "use --set generator.kind=unet"),
         (["--set", "generator.kind=unet"], "add --set data.condition=edges"),

@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # the command line must not load torch to know what an image 
 else:
     Images = Any
 
-
 NORMALISATIONS = ("none", "batch", "layer", "pixel")
 
 
@@ -65,3 +64,12 @@ class Traits:
             raise ConfigError(
                 "Traits", f"normalisation={self.normalisation!r}", nearest(str(self.normalisation), NORMALISATIONS)
             )
+
+
+def traits_of(network: object) -> Traits:
+    """The traits that a network declares."""
+    traits = getattr(network, "traits", None)
+    if not isinstance(traits, Traits):
+        do = "give it an attribute traits = kantor.Traits(mixes_batch, normalisation)"
+        raise ConfigError(type(network).__name__, "the network declares no traits", do)
+    return traits

@@ -18,9 +18,9 @@ from kantor.config.base import parse_size
 from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
 from kantor.config.schema import Config
 from kantor.export.weights import Card, read_generator, write_generator
-from kantor.nets import build_critic, build_generator, traits_of
+from kantor.nets import build_critic, build_generator
 from kantor.sample.latents import latents
-from kantor.types import ImageSpec
+from kantor.types import ImageSpec, traits_of
 from support.commands import exit_of
 from support.engine_fakes import CPU, InMemory
 from support.stacks import COLOUR128, FISH32, FISH64, MNIST28, narrowed

@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import kantor
-from kantor import nets
 from kantor.data.sources import python_object
+from kantor.nets import custom
 from kantor.objectives import objective
 from support.commands import exit_of
 from support.paths import ROOT
@@ -29,7 +29,7 @@ TINY["data.channels"] = "rgb"
 @pytest.fixture(autouse=True)
 def _own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Registrations and runs of a test are its own."""
-    for registry in (objective.OWN, nets.OWN_CRITICS, nets.OWN_GENERATORS, python_object.REGISTERED):
+    for registry in (objective.REGISTERED, *custom.REGISTERED.values(), python_object.REGISTERED):
         for name in list(registry):
             monkeypatch.delitem(registry, name)
     monkeypatch.chdir(tmp_path)
@@ -62,7 +62,7 @@ def test_an_own_objective_trains_and_resumes() -> None:
     run = train(**{"objective.kind": "custom", "objective.name": "exponential", **fields})
     assert run.metrics["penalty"].max() > 0
     assert kantor.train(resume=run.path, images=96, quiet=True, device="cpu").metrics["images_seen"][-1] == 96
-    objective.OWN.clear()
+    objective.REGISTERED.clear()
     with pytest.raises(kantor.ConfigError, match="neither built in nor registered"):
         kantor.train(resume=run.path, images=128, quiet=True, device="cpu")
 
@@ -73,7 +73,7 @@ def test_an_own_critic_trains() -> None:
     run = train(**fields)
     assert run.reason == "done"
     assert "12" in (run.path / "config.toml").read_text()
-    nets.OWN_CRITICS.clear()  # whoever looks at the page need not have the code
+    custom.REGISTERED["critic"].clear()  # whoever looks at the page need not have the code
     assert exit_of("report", run.path) == 0
     assert "rows, user-registered" in (run.path / "report.html").read_text()
 
@@ -162,7 +162,7 @@ def test_an_own_generator_is_saved_and_loaded(capsys: pytest.CaptureFixture[str]
     run = train(**{"generator.kind": "custom", "generator.name": "flat", "generator.latent_dim": 8})
     images = kantor.load(run.path / "generator.safetensors").generate(range(3))
     assert images.shape == (3, 16, 16, 3)
-    del nets.OWN_GENERATORS["flat"]
+    del custom.REGISTERED["generator"]["flat"]
     with pytest.raises(kantor.ModelError, match="flat is neither built in"):
         kantor.load(run.path)
     assert exit_of("generate", run.path) == 4
@@ -191,7 +191,7 @@ GOOD = (lambda real, fake: fake - real, lambda real, fake: -fake)
 def test_losses_that_would_not_do(critic: Any, generator: Any, says: str) -> None:
     with pytest.raises(kantor.ConfigError, match=says):
         kantor.objective("mine", critic, generator)
-    assert not objective.OWN
+    assert not objective.REGISTERED
 
 
 def test_losses_that_do() -> None:

@@ -25,7 +25,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 3), dtype=np.uint8
 
 @pytest.fixture(autouse=True)
 def registry_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "CUSTOM", {})
+    monkeypatch.setattr(extractors, "REGISTERED", {})
 
 
 def means(x: Tensor) -> Tensor:
@@ -246,7 +246,7 @@ def test_invalid_registrations_are_rejected(changes: dict[str, Any], words: str)
     with pytest.raises(ConfigError) as caught:
         register(**{"name": "mine", "network": means, **changes})
     assert words in str(caught.value) and "\n" not in str(caught.value)
-    assert not extractors.CUSTOM
+    assert not extractors.REGISTERED
 
 
 def broken(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.app.report import PAGE, write_report
+from kantor.app.write_report import PAGE, write_report
 from kantor.config.io import resolve
 from kantor.report.curve_data import without_abandoned
 from kantor.report.curves import GAP, Line, Panel, curve_svg

@@ -20,7 +20,7 @@ def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
     monkeypatch.setattr("kantor.report.losses_png.losses_png", lambda *_: PIXEL)
-    monkeypatch.setattr("kantor.app.report.curve_svg", lambda *_: "<svg></svg>")
+    monkeypatch.setattr("kantor.app.write_report.curve_svg", lambda *_: "<svg></svg>")
 
 
 def _pixel() -> bytes:

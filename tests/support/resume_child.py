@@ -59,7 +59,7 @@ def train_until(
     resumed = str(resume) if resume else None
     with (  # painting takes a second each
         mock.patch("kantor.report.losses_png.losses_png", lambda *_: b"a plot"),
-        mock.patch("kantor.app.report.curve_svg", lambda *_: "<svg></svg>"),
+        mock.patch("kantor.app.write_report.curve_svg", lambda *_: "<svg></svg>"),
     ):
         options = TrainOptions(preset=preset, device="cpu", runs=runs, cache=cache, resume=resumed, **more)
         return train(options, terminal)

@@ -22,11 +22,10 @@ from kantor.metrics.extractors import onnx as onnx_extractor
 from kantor.metrics.extractors import register as extractor
 from kantor.metrics.features import Activations
 from kantor.metrics.score import Score, Scores
-from kantor.nets import OWN_CRITICS, OWN_GENERATORS
+from kantor.nets import custom
 from kantor.nets.layers import Dropout
 from kantor.objectives.objective import register as objective
 from kantor.progress import silent
-from kantor.registry import own_name
 from kantor.types import Traits
 
 __all__ = [
@@ -41,7 +40,7 @@ def generator(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     The decorated function or class takes (config, spec, classes) and returns a torch module with `traits`:
     (latents [N, D], labels [N] or None, condition) -> [N, C, H, W] in [-1, 1]. See docs/extend.md.
     """
-    return _own(OWN_GENERATORS, name)
+    return custom.register("generator", name)
 
 
 def critic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -49,17 +48,7 @@ def critic(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     Like `generator`; the module is (images [N, C, H, W], labels [N] or None, condition) -> scores [N].
     """
-    return _own(OWN_CRITICS, name)
-
-
-def _own(registry: dict[str, Callable[..., Any]], name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    own_name(name, "critic" if registry is OWN_CRITICS else "generator")
-
-    def add(build: Callable[..., Any]) -> Callable[..., Any]:
-        registry[name] = build
-        return build
-
-    return add
+    return custom.register("critic", name)
 
 
 def pack(

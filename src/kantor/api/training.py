@@ -16,9 +16,10 @@ from kantor.api.in_memory import DataKeywords, keep
 from kantor.api.model import Model, load
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.options import describe
+from kantor.app.training.interrupt import Interrupt
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.start import train as _train
-from kantor.app.training.terminal import Interrupt, Terminal
+from kantor.app.training.terminal import Terminal
 from kantor.engine.events import Event, Request, Save, Stop
 from kantor.errors import ConfigError, UserError
 from kantor.progress import Progress, ProgressLines, silent

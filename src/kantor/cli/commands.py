@@ -134,7 +134,7 @@ def report(options: ReportOptions) -> None:
 
     The report is one file, report.html in the run directory, and works offline.
     """
-    from kantor.app import report as job
+    from kantor.app import write_report as job
     from kantor.runs import directory
 
     if options.epochs and not options.table:

@@ -1,4 +1,4 @@
-"""Lines and progress on the terminal."""
+"""Prints lines and progress; training gets them as app/training/terminal.py, and Ctrl-C is in its interrupt.py."""
 
 from __future__ import annotations
 

@@ -21,8 +21,9 @@ def train(options: TrainOptions) -> int:
     Images, losses and the trained generator appear in a new folder under runs/.
     Ctrl-C stops it with everything saved.
     """
+    from kantor.app.training.interrupt import EXIT_CODES, Interrupt
     from kantor.app.training.start import train as job
-    from kantor.app.training.terminal import EXIT_CODES, Interrupt, Terminal
+    from kantor.app.training.terminal import Terminal
     from kantor.sinks.console import Console
 
     def console(folder: Path) -> Console:

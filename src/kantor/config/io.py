@@ -1,4 +1,4 @@
-"""Configurations in and out: TOML, presets, overrides, differences."""
+"""Configurations in and out: TOML, presets and what they extend, layers, overrides, differences."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from kantor.errors import ConfigError, did_you_mean
 
 Tree = dict[str, Any]
 MAX_BYTES = 1_000_000
+_PRESETS = resources.files("kantor.config") / "presets"
 
 
 def resolve(preset: str = "default", file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -71,11 +72,7 @@ def layered(config: Config, tree: Tree, where: str) -> Config:
 
 
 def read_toml(path: Path) -> Tree:
-    """The table in a TOML file.
-
-    Raises:
-        ConfigError: not there, not text, too large, or not TOML (with the line).
-    """
+    """The table in a TOML file. Raises ConfigError: not there, not text, too large, or not TOML (with the line)."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(path, "is too large for a configuration (over 1 MB)", "name a TOML file")
@@ -100,7 +97,7 @@ def read_config(path: Path) -> Tree:
 
 def preset_names() -> list[str]:
     """Names of the presets that come with Kantor."""
-    return sorted(entry.name[:-5] for entry in _presets().iterdir() if entry.name.endswith(".toml"))
+    return sorted(entry.name[:-5] for entry in _PRESETS.iterdir() if entry.name.endswith(".toml"))
 
 
 def preset_text(name: str) -> str:
@@ -161,17 +158,13 @@ def leaves(tree: Tree, prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def _presets() -> resources.abc.Traversable:
-    return resources.files("kantor.config") / "presets"
-
-
 def _preset_file(name: object, where: str) -> str:
     """The text of a preset's file. where: what names the preset."""
     names = preset_names()
     if name not in names:
         do = did_you_mean(str(name), names) or "list them with `kantor presets`"
         raise ConfigError(f"{where} {name}", "there is no preset of this name", do)
-    return (_presets() / f"{name}.toml").read_text("utf-8")
+    return _PRESETS.joinpath(f"{name}.toml").read_text("utf-8")
 
 
 def _validated(tree: Tree, where: str) -> Config:

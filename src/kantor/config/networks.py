@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kantor.config.base import Count, Section, Width
-from kantor.registry import OWN_NAME
+from kantor.custom_names import CUSTOM_NAME
 
 Initialiser = Annotated[
     Literal["normal", "truncated-normal", "he", "glorot", "tflib", "own"],
@@ -211,16 +211,16 @@ class UnetGenerator(_GeneratorConfig):
     """Normalisation after each layer except the last."""
 
 
-Own = Annotated[str, Field(pattern=OWN_NAME)]
+CustomName = Annotated[str, Field(pattern=CUSTOM_NAME)]
 Scalar = bool | int | float | str
-Options = Annotated[dict[Own, Scalar | tuple[Scalar, ...]], Field(max_length=64)]
+Options = Annotated[dict[CustomName, Scalar | tuple[Scalar, ...]], Field(max_length=64)]
 
 
 class CustomGenerator(_GeneratorConfig):
     """A custom generator, registered from Python: see docs/extend.md."""
 
     kind: Literal["custom"] = "custom"
-    name: Own = "mine"
+    name: CustomName = "mine"
     """Name that it was registered under."""
     norm: Literal["batch", "pixel", "none"] = "none"
     """Normalisation, for your network to use if it likes."""
@@ -232,7 +232,7 @@ class CustomCritic(_CriticConfig):
     """A custom critic, registered from Python: see docs/extend.md."""
 
     kind: Literal["custom"] = "custom"
-    name: Own = "mine"
+    name: CustomName = "mine"
     """Name that it was registered under."""
     norm: Literal["batch", "layer", "none"] = "none"
     """Normalisation, for your network to use if it likes, as `minibatch_stddev` and `dropout`."""

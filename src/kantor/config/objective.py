@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from kantor.config.base import Absent, Section, Weight
-from kantor.config.networks import Own
+from kantor.config.networks import CustomName
 
 
 class InterpolatesProbe(Section):
@@ -171,7 +171,7 @@ class CustomObjective(_ObjectiveConfig):
     """Custom losses, registered from Python: see docs/extend.md."""
 
     kind: Literal["custom"] = "custom"
-    name: Own = "mine"
+    name: CustomName = "mine"
     """Name that they were registered under."""
 
 

@@ -1,4 +1,4 @@
-"""[ema], [train] and [score]."""
+"""[ema], [train] and [score]; engine/steps.py reads `train.batch`, engine/loop.py the intervals."""
 
 from typing import Annotated, Literal
 

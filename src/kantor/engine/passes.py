@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from kantor.engine import optimizers
 from kantor.engine.precision import autocast
-from kantor.nets import traits_of
 from kantor.objectives.constraints import drift
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import GradientPenalty, gradient_norm, input_gradient
-from kantor.types import Batch
+from kantor.types import Batch, traits_of
 
 Penalties = Mapping[str, GradientPenalty]
 

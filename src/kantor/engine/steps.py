@@ -24,12 +24,12 @@ from kantor.engine.passes import CriticInputs, GenerationInputs, GeneratorInputs
 from kantor.engine.schedule import TrainingProgress, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
-from kantor.nets import fade, traits_of
+from kantor.nets import fade
 from kantor.nets.layers import reseed_dropout
 from kantor.objectives.constraints import clip_gradients, clip_weights
 from kantor.objectives.objective import Objective
 from kantor.objectives.penalties import points
-from kantor.types import Batch
+from kantor.types import Batch, traits_of
 
 MAX_GENERATED_AT_ONCE = 512  # in one pass: more is not faster and takes memory
 

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kantor.custom_names import require_custom_name
 from kantor.errors import ConfigError, ModelError, ResourceError, UserError, nearest, out_of_memory
 from kantor.metrics.features import Activations, Extractor, state_digest
 from kantor.metrics.inception import GET, inception
 from kantor.metrics.random_features import random_features
-from kantor.registry import own_name
 
 BUILT_IN = ("inception:PATH", "kantor-small", "random")
 _MAX_SIDE = 4096
 _SIGNATURE = "it gets float32 [N, C, H, W], and returns a tensor or array [N, D], or kantor's Activations"
 Network = Callable[[Tensor], Any]
 Classes = Mapping[str, tuple[str, ...]]
-CUSTOM: dict[str, Callable[[torch.device], Extractor]] = {}
+REGISTERED: dict[str, Callable[[torch.device], Extractor]] = {}
 """Registered networks: each entry gives the extractor on a device."""
 
 
@@ -41,15 +41,15 @@ def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
         if not path.strip():
             raise ConfigError(text, "its weights are not part of Kantor", GET)
         return inception(path, device)
-    if name not in (*BUILT_IN, *CUSTOM):
-        raise ConfigError(text, "there are no features of this name", nearest(name, [*BUILT_IN, *CUSTOM]))
+    if name not in (*BUILT_IN, *REGISTERED):
+        raise ConfigError(text, "there are no features of this name", nearest(name, [*BUILT_IN, *REGISTERED]))
     if colon:
         raise ConfigError(text, f"{name} takes no file", f"use {name} alone; only inception takes a file")
     if name == "kantor-small":
         from kantor.metrics.small_network import kantor_small
 
         return kantor_small(device)
-    return random_features(device) if name == "random" else CUSTOM[name](device)
+    return random_features(device) if name == "random" else REGISTERED[name](device)
 
 
 def register(
@@ -72,7 +72,7 @@ def register(
     Raises:
         ConfigError: an argument is not valid.
     """
-    own_name(name, "features")
+    require_custom_name(name, "features")
     if name in ("inception", "kantor-small", "random"):
         raise ConfigError(name, "is the name of built-in features", "choose another")
     if isinstance(network, type) or not callable(network):
@@ -81,7 +81,7 @@ def register(
     if channels not in (1, 3):
         raise ConfigError(name, f"channels is {channels!r}", "use 3, or 1 for grey images")
     checked = _size(name, size), channels, _range(name, input_range), _classes(name, classes)
-    CUSTOM[name] = partial(_custom_extractor, name, network, *checked)
+    REGISTERED[name] = partial(_custom_extractor, name, network, *checked)
 
 
 def _size(name: str, size: object) -> tuple[int, int] | None:

@@ -1,21 +1,20 @@
-"""Builds networks by name, for any size and number of channels. Each network declares its traits."""
+"""Builds networks by name, for any size and number of channels; custom.py holds those that users register."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kantor.config.networks import CriticConfig, GeneratorConfig
-from kantor.errors import ConfigError, UserError
+from kantor.errors import ConfigError
 from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
+from kantor.nets.custom import Build, custom_builder
 from kantor.random import derive
-from kantor.types import ImageSpec, Traits
+from kantor.types import ImageSpec, traits_of
 
-Build = Callable[..., nn.Module]
 GENERATORS: dict[str, Build] = {
     "dcgan": dcgan.Generator,
     "upsampling": upsampling.Generator,
@@ -29,8 +28,6 @@ CRITICS: dict[str, Build] = {
     "resnet": resnet.Critic,
     "stack": stack.Critic,
 }
-OWN_GENERATORS: dict[str, Build] = {}
-OWN_CRITICS: dict[str, Build] = {}
 
 
 def build_generator(
@@ -50,7 +47,7 @@ def build_generator(
     if condition and config.kind not in ("unet", "custom"):
         what = "ignores outlines, but data.condition is set"
         raise ConfigError(f"generator.kind = {config.kind}", what, "use --set generator.kind=unet")
-    build = _builder("generator", config, GENERATORS, OWN_GENERATORS)
+    build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
     if config.kind == "unet":
         build = functools.partial(build, condition=condition)
     return _initialised("generator", build, config, spec, classes, seed)
@@ -59,11 +56,8 @@ def build_generator(
 def build_critic(
     config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
 ) -> nn.Module:
-    """A newly initialized critic, on the CPU; arguments as for `build_generator`.
-
-    A critic of any kind sees the condition as further channels of the image.
-    """
-    build = _builder("critic", config, CRITICS, OWN_CRITICS)
+    """A newly initialized critic, as `build_generator`; one of any kind sees the condition as channels of the image."""
+    build = custom_builder("critic", config.name) if config.kind == "custom" else CRITICS[config.kind]
     joined = spec._replace(channels=spec.channels + condition)
     network = _initialised("critic", build, config, joined, classes, seed)
     return Conditioned(network) if condition else network
@@ -92,52 +86,11 @@ class Conditioned(nn.Module):
         return score
 
 
-def _build_custom(part: str, build: Build, config: Any, spec: ImageSpec, classes: int) -> nn.Module:
-    """Builds a user-registered network; errors in its code become ConfigErrors."""
-    where = f"{part}.name = {config.name}"
-    try:
-        network = build(config, spec, classes)
-    except UserError:
-        raise
-    except Exception as error:
-        do = "it is called with (config, spec, classes), see docs/extend.md"
-        raise ConfigError(where, f"its constructor fails with {type(error).__name__}: {error}", do) from error
-    if not isinstance(network, nn.Module):
-        raise ConfigError(where, f"returns {type(network).__name__}, not a torch module", "return the network")
-    if any(isinstance(p, nn.UninitializedParameter) for p in network.parameters()):
-        raise ConfigError(where, "has lazy layers, whose sizes are unknown", "give their sizes")
-    network.train()  # a pretrained part may stay in evaluation mode, and mixes nothing
-    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in network.modules())
-    if normed and traits_of(network).normalisation != "batch":
-        do = 'give it traits = kantor.Traits(mixes_batch=True, normalisation="batch")'
-        raise ConfigError(where, "has batch norm, but its traits do not say so", do)
-    return network
-
-
-def _builder(part: str, config: Any, built_in: dict[str, Build], own: dict[str, Build]) -> Build:
-    """The function that builds the network: built in, or user-registered. A configuration only names it, and runs no code."""
-    if config.kind != "custom":
-        return built_in[config.kind]
-    if config.name not in own:
-        do = f"import the Python module that calls kantor.{part}({config.name!r}) first, and run from Python"
-        raise ConfigError(f"{part}.name", f"{config.name} is neither built in nor registered", do)
-    return functools.partial(_build_custom, part, own[config.name])
-
-
 def fade(network: nn.Module, images_seen: int) -> None:
     """Fades in the grown layers of a network, as far as `images_seen` real images allow."""
     fade_in = getattr(network, "fade_in", None)
     if fade_in is not None:
         fade_in(images_seen)
-
-
-def traits_of(network: nn.Module) -> Traits:
-    """The traits that a network declares."""
-    traits = getattr(network, "traits", None)
-    if not isinstance(traits, Traits):
-        do = "give it an attribute traits = kantor.Traits(mixes_batch, normalisation)"
-        raise ConfigError(type(network).__name__, "the network declares no traits", do)
-    return traits
 
 
 def _initialised(part: str, build: Build, config: Any, spec: ImageSpec, classes: int, seed: int) -> nn.Module:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from kantor.config import objective as options
+from kantor.custom_names import require_custom_name
 from kantor.errors import ConfigError
 from kantor.objectives import losses, penalties
 from kantor.objectives.losses import Loss
 from kantor.objectives.penalties import GradientPenalty
-from kantor.registry import own_name
 from kantor.types import Traits
 
 
@@ -109,7 +109,7 @@ def name_of(config: options.ObjectiveConfig) -> str:
     return config.name if isinstance(config, options.CustomObjective) else config.kind
 
 
-OWN: dict[str, Losses] = {}
+REGISTERED: dict[str, Losses] = {}
 
 
 def register(
@@ -124,7 +124,7 @@ def register(
     Raises:
         ConfigError: a loss cannot be computed, is not one number per sample, or has the wrong sign.
     """
-    own_name(name, "objective")
+    require_custom_name(name, "objective")
     slopes = _slopes(name, "critic", critic)
     falls_with_real, rises_with_fake = min(real for real, _ in slopes) < 0, max(fake for _, fake in slopes) > 0
     if not (falls_with_real and rises_with_fake):
@@ -138,7 +138,7 @@ def register(
     if any(real for real, _ in slopes) and not generator_needs_real:
         do = "register it with generator_needs_real=True"
         raise ConfigError(name, "the generator's loss depends on real scores", do)
-    OWN[name] = Losses(critic, generator, wasserstein, generator_needs_real)
+    REGISTERED[name] = Losses(critic, generator, wasserstein, generator_needs_real)
 
 
 _TRIAL_SCORES = ((0.4, 0.2), (-0.3, -0.6), (1.5, -2.0))  # (real, fake): the targets of a loss may lie anywhere near
@@ -178,10 +178,10 @@ def _evaluated(name: str, part: str, loss: Loss, real: Tensor, fake: Tensor) -> 
 def _losses_of(config: options.ObjectiveConfig) -> Losses:
     if not isinstance(config, options.CustomObjective):
         return _LOSSES[config.kind]
-    if config.name not in OWN:
+    if config.name not in REGISTERED:
         do = f"import the Python module that calls kantor.objective({config.name!r}, ...) first, and run from Python"
         raise ConfigError("objective.name", f"{config.name} is neither built in nor registered", do)
-    return OWN[config.name]
+    return REGISTERED[config.name]
 
 
 def _penalty(config: options.PenaltyConfig) -> GradientPenalty:

@@ -276,7 +276,7 @@ def test_generated_images_score_like_their_generator(home: Path, folders: tuple[
 
 
 def test_custom_features(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(extractors, "CUSTOM", {})
+    monkeypatch.setattr(extractors, "REGISTERED", {})
     kantor.extractor("mean", lambda x: x.mean((2, 3)), size=8, input_range=(0, 1))
     found = kantor.evaluate("plain", features="mean", metrics=["fd"], count=60)
     assert "fd@mean" in found and found.provenance["resize"] == "bicubic, antialiased to 8x8"
@@ -420,7 +420,7 @@ def test_runs_with_and_without_labels_can_be_compared(
 
 
 def test_features_of_each_image_are_extracted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "CUSTOM", {})
+    monkeypatch.setattr(extractors, "REGISTERED", {})
     seen: list[int] = []
     real = image_sets.extract
 

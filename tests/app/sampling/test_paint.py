@@ -30,12 +30,12 @@ from kantor.data.loading.image_set import PairedImages
 from kantor.engine.passes import CriticInputs, GeneratorInputs, critic_pass, generator_pass
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card, read_generator, write_generator
-from kantor.nets import build_critic, build_generator, traits_of
+from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import build_objective
 from kantor.runs.checkpoint import from_bytes, to_bytes
 from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
-from kantor.types import Batch, ImageSpec
+from kantor.types import Batch, ImageSpec, traits_of
 from support.commands import TINY, exit_of
 from support.resume_child import FIELDS, train_until
 from support.run_results import assert_same, results_of

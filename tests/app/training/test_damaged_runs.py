@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import kantor
-from kantor import nets
 from kantor.errors import ConfigError, DataError, ModelError
+from kantor.nets import custom
 from kantor.sinks.metrics_csv import COLUMNS
 from support.commands import exit_of
 from support.resume_child import train_until
@@ -280,10 +280,10 @@ def test_a_line_that_was_deleted_costs_no_other(run: Path, go_on: Callable[..., 
 
 def test_an_own_network_that_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What torch has to say of it is many lines long."""
-    monkeypatch.setitem(nets.OWN_CRITICS, "mine", None)  # so that it is gone afterwards
+    monkeypatch.setitem(custom.REGISTERED["critic"], "mine", None)  # so that it is gone afterwards
 
     def register(hidden: int) -> None:
-        del nets.OWN_CRITICS["mine"]
+        del custom.REGISTERED["critic"]["mine"]
 
         @kantor.critic("mine")
         class Mine(torch.nn.Module):

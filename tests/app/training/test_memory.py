@@ -72,7 +72,7 @@ def test_a_run_may_go_on_in_smaller_parts(tmp_path: Path, capsys: pytest.Capture
 def test_a_loss_that_mixes_a_batch_is_not_taken_in_parts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objective, "OWN", {})
+    monkeypatch.setattr(objective, "REGISTERED", {})
 
     def relative(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.softplus(fake - real.mean())

@@ -42,7 +42,7 @@ class Told:
         )
         with (
             mock.patch("kantor.report.losses_png.losses_png", lambda *_: b"a plot"),
-            mock.patch("kantor.app.report.curve_svg", lambda *_: "<svg></svg>"),
+            mock.patch("kantor.app.write_report.curve_svg", lambda *_: "<svg></svg>"),
         ):
             return train(options, terminal)[0]
 

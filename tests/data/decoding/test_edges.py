@@ -20,8 +20,9 @@ from kantor.config.io import resolve
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.edges import outlines
 from kantor.data.loading.store import Store
+from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.pack import pack
-from kantor.data.packing.scan import cache_key, choose_spec, pixel_settings
+from kantor.data.packing.scan import cache_key, pixel_settings, scan
 from kantor.data.sources import open_source
 from kantor.errors import ConfigError, ResourceError
 from kantor.types import ImageSpec
@@ -134,14 +135,16 @@ def test_settings_name_the_set(tmp_path: Path) -> None:
     keys = set()
     for edges, sigma in (("none", 1.0), ("canny", 1.0), ("canny", 2.0)):
         config = DataConfig(edges=edges, edges_sigma=sigma, channels="gray")
-        keys.add(cache_key(open_source(config), config, ImageSpec(16, 16, 1)))
+        source = open_source(config)
+        keys.add(cache_key(source, config, ImageSpec(16, 16, 1), scan(source, config)))
     assert len(keys) == 3
     assert pixel_settings(DataConfig(edges_sigma=2.0)) == pixel_settings(DataConfig())
 
 
 def test_channels() -> None:
     config = DataConfig(edges="canny", size="16")
-    spec, reasons = choose_spec(open_source(config), config, 16)
+    source = open_source(config)
+    spec, reasons = choose_spec(source, config, 16, scan(source, config))
     assert spec == (16, 16, 1) and reasons == {"channels": "outlines are grey"}
     for channels in ("rgb", "rgba"):
         with pytest.raises(ConfigError, match=f"outlines are grey, but {channels} is requested"):

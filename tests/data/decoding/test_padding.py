@@ -15,7 +15,7 @@ from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.decoding.padding import STEP, STRIP, padded, padded_size
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
-from kantor.data.packing.scan import cache_key, pixel_settings
+from kantor.data.packing.scan import cache_key, pixel_settings, scan
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import open_source
 from kantor.errors import ConfigError
@@ -207,7 +207,7 @@ def test_packs_are_reproducible_and_named_by_their_settings(tmp_path: Path) -> N
     for fit, pad in (("replicate", 0), ("mirror", 0), ("replicate", 64), ("replicate", 65), ("cover", 0)):
         config = DataConfig(source=str(tmp_path / "in"), fit=fit, pad=pad)
         source = open_source(config)
-        keys.add(cache_key(source, config, spec))
+        keys.add(cache_key(source, config, spec, scan(source, config)))
         pair = []
         for number in "ab":
             pack(source, config, spec, tmp_path / f"{fit}{pad}{number}", workers=2 if number == "a" else 1)

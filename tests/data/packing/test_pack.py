@@ -21,9 +21,10 @@ from PIL import Image
 from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
 from kantor.data.packing import journal
+from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.journal import PartialPack
 from kantor.data.packing.pack import pack
-from kantor.data.packing.scan import cache_key, choose_spec, scan
+from kantor.data.packing.scan import cache_key, scan
 from kantor.data.sources import Concatenated, open_source
 from kantor.errors import BusyError, ConfigError, DataError
 from kantor.lock import locked
@@ -64,7 +65,7 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "in" / "readme.txt").write_text("about these")
     config = DataConfig(source=str(tmp_path / "in"))
     source = open_source(config)
-    spec, reasons = choose_spec(source, config, 64)
+    spec, reasons = choose_spec(source, config, 64, scan(source, config))
     assert spec == (16, 16, 3)
     assert set(reasons) == {"size", "channels"}
     report = pack(source, config, spec, tmp_path / "set")
@@ -197,11 +198,14 @@ def test_fingerprint_is_of_images_not_of_places(tmp_path: Path) -> None:
 
 
 def test_cache_key_changes_with_the_listing_and_the_settings(tmp_path: Path) -> None:
-    key = cache_key(Fake(5), DataConfig(), SPEC)
-    assert key == cache_key(Fake(5), DataConfig(max_bad=0.5), SPEC)
+    def key_of(source: Fake, config: DataConfig, spec: ImageSpec) -> str:
+        return cache_key(source, config, spec, scan(source, config))
+
+    key = key_of(Fake(5), DataConfig(), SPEC)
+    assert key == key_of(Fake(5), DataConfig(max_bad=0.5), SPEC)
     others = [(Fake(6), DataConfig(), SPEC), (Fake(5), DataConfig(crop=4), SPEC), (Fake(5), DataConfig(limit=2), SPEC)]
     others += [(Fake(5), DataConfig(), ImageSpec(8, 8, 1)), (Fake(5, path="elsewhere"), DataConfig(), SPEC)]
-    assert len({key, *(cache_key(*other) for other in others)}) == 6
+    assert len({key, *(key_of(*other) for other in others)}) == 6
 
 
 def test_nothing_is_replaced_without_overwrite(tmp_path: Path) -> None:
@@ -345,11 +349,12 @@ def test_choose_spec(
     for i, (height, width) in enumerate(sides):
         Image.new(mode, (width, height)).save(tmp_path / f"{i}.png")
     config = DataConfig(source=str(tmp_path))
-    spec, reasons = choose_spec(open_source(config), config, default)
+    source = open_source(config)
+    spec, reasons = choose_spec(source, config, default, scan(source, config))
     assert spec == expected
     assert all(reasons.values())
     fixed = DataConfig(source=str(tmp_path), size="48x96", channels="rgba")
-    assert choose_spec(open_source(fixed), fixed, default) == (ImageSpec(48, 96, 4), {})
+    assert choose_spec(source, fixed, default, scan(source, fixed)) == (ImageSpec(48, 96, 4), {})
 
 
 def test_arrays_of_two_sizes_keep_neither(tmp_path: Path) -> None:
@@ -357,11 +362,11 @@ def test_arrays_of_two_sizes_keep_neither(tmp_path: Path) -> None:
         np.save(tmp_path / f"{name}.npy", np.zeros(shape, np.uint8))
     paths = [str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
     both = Concatenated("both", [open_source(DataConfig(source=path)) for path in paths], ["a", "b"])
-    spec, reasons = choose_spec(both, DataConfig(), 64)
+    spec, reasons = choose_spec(both, DataConfig(), 64, scan(both, DataConfig()))
     assert spec == (10, 10, 1)
     assert "the images are small (shorter side 10" in reasons["size"]
     same = Concatenated("same", [open_source(DataConfig(source=paths[0]))] * 2, ["a", "b"])
-    assert choose_spec(same, DataConfig(), 64)[0] == (12, 10, 1)
+    assert choose_spec(same, DataConfig(), 64, scan(same, DataConfig()))[0] == (12, 10, 1)
 
 
 def test_scan_samples_items_evenly() -> None:

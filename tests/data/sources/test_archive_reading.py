@@ -20,9 +20,10 @@ from PIL import Image
 from kantor.config.data import DataConfig
 from kantor.data.decoding import tf_examples, tfrecords
 from kantor.data.loading.store import Store
+from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool
-from kantor.data.packing.scan import choose_spec, scan
+from kantor.data.packing.scan import scan
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import Concatenated, Tar, open_source
 from kantor.data.sources.source import Item

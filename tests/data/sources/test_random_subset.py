@@ -18,8 +18,9 @@ from PIL import Image
 
 from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
+from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.pack import pack
-from kantor.data.packing.scan import cache_key, choose_spec, scan
+from kantor.data.packing.scan import cache_key, scan
 from kantor.data.packing.selection import open_images, selected
 from kantor.data.sources import Concatenated, open_source
 from kantor.data.sources.random_subset import RandomSubset, random_rows
@@ -106,7 +107,7 @@ def test_any_kind_of_source(tmp_path: Path, kind: str) -> None:
         if kind == "packed":
             config = config.model_copy(update={"edges": "canny"})
         source = open_images(config)
-        spec, _ = choose_spec(source, config, 8)
+        spec, _ = choose_spec(source, config, 8, scan(source, config))
         pack(source, config, spec, tmp_path / config.choose)
         sets[config.choose] = Store.open(tmp_path / config.choose)
     rows = random_rows(40, 13, 2)
@@ -162,10 +163,12 @@ def test_concatenated_sources() -> None:
 def test_the_choice_is_part_of_the_key() -> None:
     keys = set()
     for config in (DataConfig(limit=10), by_chance(10), by_chance(10, 1), by_chance(11)):
-        keys.add(cache_key(selected(Fake(40), config), config, SPEC))
+        source = selected(Fake(40), config)
+        keys.add(cache_key(source, config, SPEC, scan(source, config)))
     assert len(keys) == 4
     plain = DataConfig(choose="random")  # of all images there is nothing to choose
-    assert cache_key(Fake(40), plain, SPEC) == cache_key(Fake(40), DataConfig(), SPEC)
+    all_images = cache_key(Fake(40), DataConfig(), SPEC, scan(Fake(40), DataConfig()))
+    assert cache_key(Fake(40), plain, SPEC, scan(Fake(40), plain)) == all_images
 
 
 def test_a_stopped_pack_resumes(tmp_path: Path) -> None:

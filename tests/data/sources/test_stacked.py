@@ -19,7 +19,8 @@ from scipy import stats
 import kantor
 from kantor.config.data import DataConfig
 from kantor.data.loading.store import Store
-from kantor.data.packing.scan import cache_key, choose_spec
+from kantor.data.packing.choose_size import choose_spec
+from kantor.data.packing.scan import cache_key, scan
 from kantor.data.packing.selection import open_images, stacked
 from kantor.data.sources import open_source
 from kantor.data.sources.source import Item
@@ -280,7 +281,8 @@ def test_datasets_of_different_counts_differ(tmp_path: Path) -> None:
     for stack in (0, 50, 60):
         config = DataConfig(source=str(path), stack=stack)
         source = open_images(config)
-        keys.add(cache_key(source, config, choose_spec(source, config, 32)[0]))
+        listing = scan(source, config)
+        keys.add(cache_key(source, config, choose_spec(source, config, 32, listing)[0], listing))
         kantor.pack(path, tmp_path / str(stack), stack=stack, limit=50)
         store = Store.open(tmp_path / str(stack))
         prints.add(store.fingerprint)

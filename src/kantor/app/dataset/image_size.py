@@ -1,4 +1,4 @@
-"""Size and channels of images: as text, as seen by networks, and as filled from images or from a packed dataset."""
+"""Size and channels of images in text and configuration; data/packing/choose_size.py chooses them from the images."""
 
 from __future__ import annotations
 

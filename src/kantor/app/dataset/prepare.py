@@ -22,9 +22,10 @@ from kantor.data.decoding.edges import require_edges
 from kantor.data.loading.holdout import split, training_set
 from kantor.data.loading.image_set import ImageSet, PairedImages, Subset
 from kantor.data.loading.store import Store, is_packed
+from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.max_bad import exceeds, too_many_bad
 from kantor.data.packing.pack import pack
-from kantor.data.packing.scan import Listing, cache_key, choose_spec, scan
+from kantor.data.packing.scan import Listing, cache_key, scan
 from kantor.data.packing.selection import open_images, selected
 from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place
 from kantor.data.sources.random_subset import random_rows

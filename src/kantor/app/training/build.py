@@ -6,8 +6,8 @@ import torch
 
 from kantor.app.dataset.image_size import spec_of
 from kantor.app.evaluation.during_training import ScorePlan
-from kantor.app.training.custom_networks import try_custom_networks
 from kantor.app.training.parts import Parts
+from kantor.app.training.try_custom_networks import try_custom_networks
 from kantor.config.data import AugmentConfig
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
@@ -15,18 +15,14 @@ from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
 from kantor.engine.schedule import check_schedules
 from kantor.errors import ConfigError
-from kantor.nets import traits_of
 from kantor.objectives.objective import build_objective
+from kantor.types import traits_of
 
 
 def build(
     config: Config, store: ImageSet, device: torch.device, precision: str, score_plan: ScorePlan | None = None
 ) -> Parts:
-    """Builds the parts of a run.
-
-    Raises:
-        ConfigError: the configuration does not fit the dataset, or has choices that exclude each other.
-    """
+    """Raises ConfigError if the configuration does not fit the dataset, or has choices that exclude each other."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)
     train, data = config.train, config.data
     augmentation = None if data.augment == AugmentConfig() else data.augment

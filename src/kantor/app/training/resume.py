@@ -1,4 +1,4 @@
-"""Resuming a run: when it is offered, the run's configuration and its newest checkpoint that verifies."""
+"""Offers and opens runs to resume, at an intact checkpoint; run.initial_state restores state and data position."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
-from kantor.app.report import write_report
 from kantor.app.training.init_from import Weights, initialize_from
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.sample_sheets import Sampler, first_images
 from kantor.app.training.terminal import Terminal
+from kantor.app.write_report import write_report
 from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Listener, Started
 from kantor.engine.loop import Loop, Plan

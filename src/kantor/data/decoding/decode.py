@@ -1,4 +1,4 @@
-"""Bytes or arrays to images of one size: uint8 [H, W, C].
+"""Bytes or arrays to images of one size, uint8 [H, W, C]: formats.py reads and checks bytes, this fits the image.
 
 The result is an image or `Undecodable`, for any bytes. Each conversion that changes an image is noted, so that `pack`
 can count it. Colour profiles are not applied.

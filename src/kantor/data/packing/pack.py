@@ -1,7 +1,7 @@
 """Packs the images of any source, at one size, into the files that training reads.
 
-Unreadable images are rejected and listed, up to a fraction. A pack that is killed resumes where it was; the target appears only
-when it is complete.
+journal.py writes and counts images and rejected ones, max_bad.py limits these. A pack that is killed resumes where it
+was; the target appears only when it is complete.
 """
 
 from __future__ import annotations

@@ -1,21 +1,17 @@
-"""Lists a source: its number of images, its classes, whether it has changed, and a suitable size."""
+"""Lists a source: number of images, classes, whether it has changed; choose_size.py chooses the size of images."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kantor.config.base import parse_size
 from kantor.config.data import DataConfig
-from kantor.data.decoding.decode import Header
 from kantor.data.loading import layout
-from kantor.data.packing.pool import Pool
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.python_object import PREFIX
@@ -23,11 +19,7 @@ from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 
-_SAMPLED = 64
-_LARGEST_KEPT_SIDE = 128
-_CHANNELS = {"gray": 1, "rgb": 3, "rgba": 4}
-
-
+SAMPLED = 64  # images looked at to choose a size
 ClassIds = dict[str, int] | None  # class name -> label; None for no labels
 
 
@@ -104,7 +96,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             continue
         if not (config.limit and listing.items >= config.limit) and listing.items % step == 0:
             listing.sample.append(entry)
-            if len(listing.sample) > 2 * _SAMPLED:
+            if len(listing.sample) > 2 * SAMPLED:
                 listing.sample, step = listing.sample[::2], 2 * step
         listing.items += 1
         if entry.label is not None:
@@ -145,9 +137,8 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
     }
 
 
-def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing | None = None) -> str:
+def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing) -> str:
     """Returns a SHA-256 of the listing (name, size, time of change), its place, and all settings of a packed dataset."""
-    listing = listing or scan(source, config)
     path = Path(source.path)
     place: list[Any] = [str(path.resolve()) if path.exists() else source.path]
     if path.is_file():  # the items of an array have no time of their own
@@ -160,59 +151,3 @@ def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: List
     if config.choose == "random" and config.limit:
         values.append([config.choose, config.choose_seed])
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def choose_spec(
-    source: Source, config: DataConfig, default_side: int, listing: Listing | None = None
-) -> tuple[ImageSpec, dict[str, str]]:
-    """Fills "auto" in size and channels from up to 64 images; large ones get `default_side`.
-
-    Returns the spec, and a reason for each field that was "auto". Raises DataError if there are no images.
-    """
-    probed: list[Header] = []
-    if "auto" in (config.size, config.channels):
-        listing = listing or scan(source, config)
-        require_images(source, listing)
-        count = min(_SAMPLED, len(listing.sample))
-        items = [listing.sample[i * len(listing.sample) // count] for i in range(count)]
-        with Pool(source, None, workers=1) as pool:
-            probed = pool.probe(items)
-    reasons: dict[str, str] = {}
-    if config.size == "auto":
-        height, width, reasons["size"] = _choose_size(source.exact, config.crop, default_side, probed)
-    else:
-        height, width = parse_size(config.size)
-    channels = _CHANNELS.get(config.channels, 3)
-    if config.channels == "auto" and config.edges != "none":
-        channels, reasons["channels"] = 1, "outlines are grey"
-    elif config.channels == "auto":
-        channels, reasons["channels"] = _choose_channels(probed)
-    return ImageSpec(height, width, channels), reasons
-
-
-def _choose_size(exact: bool, crop: int, default_side: int, probed: list[Header]) -> tuple[int, int, str]:
-    if not probed:
-        return default_side, default_side, "none of the sampled images can be read"
-    height, width, _ = probed[0]
-    same = exact and all(image[:2] == (height, width) for image in probed)
-    if same and not crop and min(height, width) >= 8 and max(height, width) <= _LARGEST_KEPT_SIDE:
-        return height, width, f"all images have this size: {height}x{width}"
-    shorts = [min(height, width, crop or height) for height, width, _ in probed]
-    if (short := statistics.median_low(shorts)) < default_side:
-        side = max(8, short)
-        return side, side, f"the images are small (shorter side {short}, the median of {len(probed)})"
-    longs = [max(height, width) for height, width, _ in probed]
-    sides = f"sides from {min(shorts)} to {max(longs)}"
-    return default_side, default_side, f"the default; {len(probed)} sampled images have {sides}"
-
-
-def _choose_channels(probed: list[Header]) -> tuple[int, str]:
-    if not probed:
-        return 3, "none of the sampled images can be read"
-    kinds = [kind for _, _, kind in probed]
-    if set(kinds) == {"gray"}:
-        return 1, f"all {len(probed)} sampled images are grey"
-    reason = f"{len(probed) - kinds.count('gray')} of {len(probed)} sampled images have colour"
-    if transparent := kinds.count("rgba"):
-        reason += f", {transparent} transparency, which becomes the background colour"
-    return 3, reason

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kantor.custom_names import require_custom_name
 from kantor.data.decoding.array_hints import channels_first
 from kantor.data.reasons import Undecodable, clipped
 from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source
 from kantor.errors import ConfigError, DataError
-from kantor.registry import own_name
 
 PREFIX = "python:"
 _IMAGE_TYPES = bytes | np.ndarray | Image.Image | Path  # and tensors
@@ -46,7 +46,7 @@ def register(name: str, images: ImageSequence) -> None:
     Raises:
         ConfigError: it has no len() or no [i].
     """
-    own_name(name, "source")
+    require_custom_name(name, "source")
     if isinstance(images, type) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
         do = "give an object of it" if isinstance(images, type) else "give it both, or put the images in a list"
         kind = f"the class {images.__name__}" if isinstance(images, type) else type(images).__name__

@@ -1,4 +1,4 @@
-"""Tries custom networks before a run begins."""
+"""Tries custom networks, which nets/custom.py builds, before a run begins."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ _COUNT = 4
 
 
 def try_custom_networks(parts: Parts) -> None:
-    """Tries one pass and the gradients of one step with each custom network, on the CPU.
-
-    Raises:
-        ConfigError: says what the network does, and what it should do.
-    """
+    """Tries a pass and the gradients of a step on the CPU. Raises ConfigError: what a network does, and should do."""
     spec, generator, critic = parts.spec, parts.config.generator, parts.config.critic
     labels = torch.arange(_COUNT) % parts.classes if parts.classes else None
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""The page of a run, out of the files in its directory."""
+"""Writes the page of a run, out of the files in its directory; report/ draws its curves and tables."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from kantor.errors import ConfigError
 def with_presets(monkeypatch: pytest.MonkeyPatch, folder: Path, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         (folder / f"{name}.toml").write_text(text)
-    monkeypatch.setattr(io, "_presets", lambda: folder)
+    monkeypatch.setattr(io, "_PRESETS", folder)
 
 
 def test_a_chain_of_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,14 +85,14 @@ def publish(temporary: Path, path: Path, replace: bool = False) -> None:
     if old:
         path.rename(old)
     elif path.exists():  # rename would silently replace an empty folder
-        raise FileExistsError(errno.EEXIST, "exists already", str(path))
+        raise FileExistsError(errno.EEXIST, "already exists", str(path))
     try:
         temporary.rename(path)
     except OSError as error:
         if old:
             old.rename(path)
         elif error.errno == errno.ENOTEMPTY:  # another process was faster
-            raise FileExistsError(errno.EEXIST, "exists already", str(path)) from error
+            raise FileExistsError(errno.EEXIST, "already exists", str(path)) from error
         raise
     sync_folder(path.parent)
     if old:

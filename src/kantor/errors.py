@@ -77,13 +77,13 @@ def printable(text: str) -> str:
     )
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """`did you mean "x"?` if one of `names` is close, else ""."""
+def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """`did you mean "x"?` if one of `names` is close, else ""; the prefix is shown before it."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else ""
+    return f'did you mean "{prefix}{close[0]}"?' if close else ""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
     """`did_you_mean`, or the list of `names` if none is close."""
     names = sorted(names)
-    return did_you_mean(name, names) or "choose one of: " + ", ".join(names)
+    return did_you_mean(name, names, prefix) or "choose one of: " + ", ".join(names)

@@ -112,9 +112,10 @@ def test_a_messy_folder_trains(kantor: Any, tmp_path: Path) -> None:
     assert "\x1b" not in out
     usable = names["good"] | names["odd"]
     assert f"packed {len(usable)} images, 16x16 RGB" in out
-    rejected = re.search(r"rejected (\d+) files, listed with the reason in rejected.jsonl in the run directory", out)
+    rejected = re.search(r"rejected (\d+) files, listed with the reason in (/.*/rejected\.jsonl)\n", out)
     assert rejected
     lines = [json.loads(line) for line in next(Path("runs").glob("*/rejected.jsonl")).read_text("utf-8").splitlines()]
+    assert lines == [json.loads(line) for line in Path(rejected[2]).read_text("utf-8").splitlines()]
     assert len(lines) == int(rejected[1])
     listed = {Path(line["name"]).name for line in lines}
     assert names["broken"] <= listed
@@ -143,7 +144,7 @@ def test_pack_then_train(kantor: Any, tmp_path: Path) -> None:
     ("words", "parts"),
     [
         (["train", "--preset", "wgangp"], ["--preset wgangp", 'did you mean "wgan-gp"?']),
-        (["train", "--set", "critic.widht=32"], ["critic.widht", 'did you mean "width"?']),
+        (["train", "--set", "critic.widht=32"], ["critic.widht", 'did you mean "critic.width"?']),
         (["train", "--set", "critc.width=32"], ["critc", 'did you mean "critic"?']),
         (["train", "--set", "critic.width"], ["SECTION.FIELD=VALUE"]),
         (["train", "--set", "critic.width=wide"], ["critic.width", "'wide'", "integer"]),
@@ -158,12 +159,19 @@ def test_pack_then_train(kantor: Any, tmp_path: Path) -> None:
         (["train", "--time-budget", "0s"], ["--time-budget 0s", "no time"]),
         (["train", "--images", "lots"], ["--images lots", "200k"]),
         (["train", "--images", "0"], ["--images 0"]),
-        (["train", "--images", "8", "--epochs", "2"], ["--images", "--epochs"]),
-        (["train", "--device", "gpu"], ["--device gpu"]),
-        (["train", "--bacth", "4"], ["--bacth", "--batch"]),
+        (["train", "--images", "8", "--epochs", "2"], ["--images and --epochs: both set the length; give only one"]),
+        (["train", "--kimg", "8", "--epochs", "2"], ["--kimg and --epochs: both set the length; give only one"]),
+        (["train", "--device", "gpu"], ["--device gpu", "choose auto, cpu, cuda, cuda:1, or mps (on a Mac)"]),
+        (["train", "--bacth", "4"], ['--bacth: no such option; did you mean "--batch"?']),
+        (["train", "--zzz"], ["--zzz: no such option; see kantor train --help"]),
+        (["presets", "--hepl"], ['--hepl: no such option; did you mean "--help"?']),
+        (["train", "a", "b"], ['unexpected argument "b"; ', "combine them first: kantor pack A B --out AB"]),
+        (["generate", "a", "9"], ['kantor generate: unexpected argument "9"; write lists without spaces']),
+        (["doctor", "x"], ['kantor doctor: unexpected argument "x"; see kantor doctor --help']),
         (["train", "--gamma=10"], ["--gamma", "r1.weight"]),
         (["train", "--resume", "latest", "--preset", "wgan"], ["--preset"]),
-        (["trian"], ["trian", "train"]),
+        (["trian"], ['trian: no such command; did you mean "train"?']),
+        (["./fish"], ["./fish: no such command; see kantor --help"]),
         (["presets", "wgna"], ["wgna", 'did you mean "wgan"?']),
     ],
 )
@@ -209,7 +217,7 @@ def test_generate(kantor: Any, model: Path) -> None:
     assert len(mean) == 3
     assert all((image == mean[0]).all() for image in mean)
     code, out, _ = kantor("generate", model, "--count", 2, "--raw", "--checkpoint", 8, "--out", "raw")
-    assert (code, "2 images in raw" in out) == (0, True)
+    assert (code, "wrote 2 images to raw" in out) == (0, True)
 
 
 def test_a_sheet_on_paper_of_another_colour(kantor: Any, tmp_path: Path) -> None:
@@ -234,7 +242,7 @@ def test_a_sheet_on_paper_of_another_colour(kantor: Any, tmp_path: Path) -> None
 def test_generate_refuses(kantor: Any, model: Path) -> None:
     assert kantor("generate", model, "--count", 2, "--out", "here")[0] == 0
     before = Path("here/sheet.png").read_bytes()
-    refused(kantor("generate", model, "--count", 2, "--out", "here"), 2, "here", "exists already", "--overwrite")
+    refused(kantor("generate", model, "--count", 2, "--out", "here"), 2, "here", "already exists", "--overwrite")
     assert kantor("generate", model, "--seeds", "5,6", "--out", "here", "--overwrite")[0] == 0
     assert Path("here/sheet.png").read_bytes() != before
     for words, parts in (
@@ -255,9 +263,10 @@ def test_generate_refuses(kantor: Any, model: Path) -> None:
     refused(kantor("generate", "here"), 4, "here", "is a folder of images, not a model")
     refused(kantor("generate", "here/sheet.png"), 4, "here/sheet.png", "is an image, not a model")
     refused(kantor("generate", "99"), 4, "99", "no run of this number in runs", "train one first")
+    refused(kantor("train", "--resume", "nothing"), 4, "--resume nothing: no run of this name in runs; train one first")
     refused(kantor("generate", "99", "--runs", model.parent), 4, "99", f"choose one of: {model.name}")
     refused(kantor("generate", "a" * 300 + ".safetensors"), 4, "name too long", "check the path")
-    refused(kantor("generate", "latest"), 4, "runs", "there is no run in this folder")
+    refused(kantor("generate", "latest"), 4, "latest: no runs in runs; train one with kantor train")
     refused(kantor("generate", "nothing.safetensors"), 4, "nothing.safetensors", "does not exist")
     refused(kantor("generate", model, "--checkpoint", 9, "--out", "none"), 4, "--checkpoint 9", "8")
     good = (model / "generator.safetensors").read_bytes()

@@ -105,7 +105,7 @@ def test_what_appears_meanwhile_stays(
     for module in (packing, inspecting):
         monkeypatch.setattr(module, "require_free", once)
     assert exit_of("pack", "fish", "--out", "out", "--size", "16", *words) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert [p.name for p in Path("out").iterdir()] == ["thesis.txt"]
     assert not [p.name for p in Path().iterdir() if p.name.startswith(".")]
 

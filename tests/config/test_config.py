@@ -188,7 +188,7 @@ def test_error_texts(tmp_path: Path, text: str) -> None:
 def test_override_errors_name_the_flag() -> None:
     with pytest.raises(ConfigError, match=r"^--set critic\.width: 3 cannot be used"):
         resolve(overrides={"critic.width": 3})
-    with pytest.raises(ConfigError, match=r'^--set critic\.with: there is no such field; did you mean "width"'):
+    with pytest.raises(ConfigError, match=r'^--set critic\.with: there is no such field; did you mean "critic\.width"'):
         resolve(overrides={"critic.with": 3})
     for name in (".", "a..b", "train.seed.deeper", ".".join("a" * 9999)):
         with pytest.raises(ConfigError):

@@ -156,7 +156,7 @@ def test_find_missing_runs(tmp_path: Path, text: str, monkeypatch: pytest.Monkey
     what = (
         r"not a run directory \(it has no config\.toml\)"
         if exists
-        else f"there is no run of this {'number' if number else 'name'} in"
+        else f"no run of this {'number' if number else 'name'} in"
     )
     with pytest.raises(ModelError, match=f'{what}.*(choose one of: 00000-|did you mean "birds")') as caught:
         directory.find(text, runs)
@@ -167,7 +167,7 @@ def test_find_missing_runs(tmp_path: Path, text: str, monkeypatch: pytest.Monkey
 
 def test_find_latest_without_runs(tmp_path: Path) -> None:
     for runs in (tmp_path, tmp_path / "none"):
-        with pytest.raises(ModelError, match="there is no run in this folder"):
+        with pytest.raises(ModelError, match="latest: no runs in "):
             directory.find("latest", runs)
 
 

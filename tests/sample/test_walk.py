@@ -194,7 +194,7 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
         (["--seeds", "3", "--out", "a.gif"], 2, "a walk needs two or more seeds"),
         (["--seeds", "3,x", "--out", "a.gif"], 2, '"x" is not a seed'),
         (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png"),
-        (["--seeds", "3,4", "--out", "there.gif"], 2, "exists already"),
+        (["--seeds", "3,4", "--out", "there.gif"], 2, "already exists"),
         (["--seeds", "3,4", "--out", "a.gif", "--frames", "100000"], 2, "100,000 images in all"),
         (["--seeds", "0-9999", "--out", "a.png", "--columns", "64"], 2, "a smaller --columns"),
         (["--seeds", "0-99", "--out", "a.webp", "--frames", "100"], 2, "would take 4 GB of memory"),

@@ -16,7 +16,7 @@ from kantor.app.options import Options, option
 class DeviceOptions(Options):
     """Where to compute."""
 
-    device: str = option("Compute on auto, cpu, cuda, cuda:1 or mps", "NAME", default="auto")
+    device: str = option("Device: auto, cpu, cuda, cuda:1 or mps", "NAME", default="auto")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class DataOptions(Options):
 
     size: str | None = option(
         "Resize images to SIZE: 64, or height x width: 48x96", "SIZE",
-        sets="data.size", parse=units.size, otherwise="auto",
+        sets="data.size", parse=units.size, otherwise="auto: for training, 64 (32 on a CPU) or that of small images",
     )
     crop: int | None = option(
         "Cut an N x N square from the middle first; 0 cuts nothing", "N", sets="data.crop", min=0, otherwise="off",

@@ -25,11 +25,10 @@ def require_free(out: Path, overwrite: bool, ours: str) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:
-        raise ConfigError(out, "exists already", "choose another --out, or add --overwrite")
+        raise ConfigError(out, "already exists", "choose another --out, or add --overwrite")
     if out.is_symlink() or not out.is_dir():
-        raise ConfigError(
-            out, "is not a folder that this command wrote, so it will not be replaced", "choose another --out"
-        )
+        what = "is not a folder that this command wrote, so it will not be replaced"
+        raise ConfigError(out, what, "choose another --out")
     if (name := atomic.stranger(out, ours)) is not None:
         what = f"holds {name}, which this command does not write, so it will not be replaced"
         raise ConfigError(out, what, "choose another --out")
@@ -39,4 +38,4 @@ def require_free_files(files: Iterable[Path], overwrite: bool) -> None:
     """Raises ConfigError if one of the files exists and may not be replaced."""
     taken = None if overwrite else next((path for path in files if path.exists() or path.is_symlink()), None)
     if taken is not None:
-        raise ConfigError(taken, "exists already", "choose another --out, or add --overwrite")
+        raise ConfigError(taken, "already exists", "choose another --out, or add --overwrite")

@@ -41,7 +41,7 @@ def count(value: str | float, where: str) -> int:
 
 def thousands(value: str | float, where: str) -> int:
     """2500: of 2.5 or "2.5"."""
-    return _images(value, where, 1000, "write for example 200 for 200,000 images")
+    return _images(value, where, 1000, "write for example 200, which is 200,000 images")
 
 
 def _images(value: str | float, where: str, unit: int, do: str) -> int:
@@ -50,7 +50,7 @@ def _images(value: str | float, where: str, unit: int, do: str) -> int:
         raise ConfigError(f"{where} {value}", "is not a number", do)
     number = float(match[1]) * _MULTIPLES[match[2]] * unit
     if not 1 <= number <= LARGEST_COUNT:
-        raise ConfigError(f"{where} {value}", "is too small" if number < 1 else "is too large", do)
+        raise ConfigError(f"{where} {value}", "too small" if number < 1 else "too large", do)
     return int(number)
 
 
@@ -80,9 +80,8 @@ def seeds(text: str, where: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", re.sub(r"\s+", "", part), re.ASCII)
         if match is None:
-            raise ConfigError(
-                where, f'"{part.strip()}" is not a seed' if part.strip() else "a seed is missing", example
-            )
+            what = f'"{part.strip()}" is not a seed' if part.strip() else "a seed is missing"
+            raise ConfigError(where, what, example)
         first, last = int(match[1]), int(match[2] or match[1])
         if last > LARGEST_SEED:
             raise ConfigError(where, f"{last} is too large for a seed", f"stay below {LARGEST_SEED + 1}")

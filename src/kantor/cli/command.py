@@ -35,6 +35,8 @@ def _without_types(params: list[Any]) -> list[Any]:
     for param in params:
         if param.metavar is None or param.param_type_name == "argument":
             param.display_type_rich = lambda ctx: ""
+        if param.param_type_name == "argument" and param.required:  # MODEL, not {MODEL}
+            param.get_usage_pieces = lambda ctx, name=param.metavar + "..." * (param.nargs != 1): [name]
     return params
 
 

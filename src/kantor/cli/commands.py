@@ -34,8 +34,8 @@ def pack(options: PackOptions) -> None:
             lines = pack_source(options, progress)
     for line in lines:
         show(line)
-    if not options.inspect:
-        show(f"packed dataset: {options.out}" if options.format == "npy" else f"written to {options.out}")
+    if not options.inspect and options.format == "npy":
+        show(f"wrote the packed dataset to {options.out}")
 
 
 def generate(options: GenerateOptions) -> None:
@@ -46,7 +46,7 @@ def generate(options: GenerateOptions) -> None:
     from kantor.app.sampling import generate as job
 
     sheet, folder, count = job.generate(options)
-    show(f"{counted(count, 'image')} in {folder}")
+    show(f"wrote {counted(count, 'image')} to {folder}")
     show(f"sheet: {sheet}")
 
 
@@ -59,7 +59,7 @@ def walk(options: WalkOptions) -> None:
 
     with show_progress() as progress_of:
         path, count = job.make_walk(options, progress_of("generating"), show)
-    show(f"{count:,} images: {path}")
+    show(f"wrote {count:,} images to {path}")
 
 
 def paint(options: PaintOptions) -> None:
@@ -70,7 +70,7 @@ def paint(options: PaintOptions) -> None:
     from kantor.app.sampling import paint as job
 
     sheet, folder, count = job.paint(options)
-    show(f"{counted(count, 'painting')} in {folder}")
+    show(f"wrote {counted(count, 'painting')} to {folder}")
     show(f"sheet: {sheet}")
 
 
@@ -85,7 +85,7 @@ def sonify(options: SonifyOptions) -> None:
         count, notes = job.make_sounds(options, progress_of("making sounds"))
     for note in notes:
         show(f"note: {note}")
-    show(f"{counted(count, 'sound')} in {options.out}")
+    show(f"wrote {counted(count, 'sound')} to {options.out}")
 
 
 def evaluate(options: EvaluateOptions) -> None:
@@ -115,7 +115,7 @@ def evaluate(options: EvaluateOptions) -> None:
     for line in [*write.about(found), *write.table(found), *compared]:
         tell(line)
     if written:
-        show(f"written: {', '.join(path.name for path in written)} in {folder}")
+        show(f"wrote {', '.join(path.name for path in written)} to {folder}")
     elif found.training is not None:
         show("add --out DIR for the sheet of nearest images and the histograms")
 
@@ -144,7 +144,7 @@ def report(options: ReportOptions) -> None:
         for line in job.table(run, options.epochs):
             tell(line)
         return
-    show(f"page: {job.write_report(run)}")
+    show(f"report: {job.write_report(run)}")
 
 
 @dataclass(frozen=True, kw_only=True)

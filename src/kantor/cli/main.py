@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -18,13 +20,14 @@ from kantor import __version__
 from kantor.cli.command import Group, add_command
 from kantor.cli.commands import doctor, evaluate, generate, pack, paint, presets, report, selftest, sonify, walk
 from kantor.cli.train import train
-from kantor.errors import ConfigError, ResourceError, UserError, out_of_memory, printable
+from kantor.errors import ConfigError, ResourceError, UserError, did_you_mean, out_of_memory, printable
 
 app = typer.Typer(
     name="kantor",
     cls=Group,
     help="Train a Wasserstein GAN on your own pictures, and trust it.",
     no_args_is_help=True,
+    suggest_commands=False,  # _fail_usage does
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -104,16 +107,23 @@ def _check_call(words: Sequence[str]) -> None:
 
 def _fail_usage(error: TyperException, debug: bool) -> None:
     """Ends with exit code 2 after a wrong flag or argument; `kantor` alone has shown its help."""
-    context = getattr(error, "ctx", None)
+    context: Any = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.exit(2)
     where = context.command_path if context else "kantor"
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
-    if "unexpected extra argument" in message:
-        message += "; write lists without spaces: 3,9"
+    message, do = printable(error.format_message()).strip(), f"see {where} --help"
+    if missing := re.fullmatch(r"No such (option|command):? '?(.*?)'?\.?( \(Possible .*)?", message):
+        where, message = missing[2], f"no such {missing[1]}"
+        flags = [flag for param in context.command.get_params(context) for flag in param.opts if flag[:2] == "--"]
+        names, prefix = (flags, "--") if missing[1] == "option" else (context.command.commands, "")
+        do = did_you_mean(where.strip("-"), [name.strip("-") for name in names], prefix) or do
+    elif extra := re.match(r"Got unexpected extra argument\(s\) \((.*)\)", message):
+        message = f'unexpected argument "{extra[1]}"'
         if where == "kantor train":
-            message += ", and combine several folders with kantor pack A B --out AB"
-    _fail(f"{where}: {printable(message).strip().rstrip('.')}; see {where} --help", 2, debug)
+            do = "to train on several folders, combine them first: kantor pack A B --out AB"
+        elif any(param.name == "seeds" for param in context.command.params):
+            do = "write lists without spaces, such as 3,9"
+    _fail(f"{where}: {message.rstrip('.')}; {do}", 2, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

@@ -43,7 +43,7 @@ def fraction(value: Any) -> Any:
             raise ValueError('write a fraction, such as 0.05, or a percentage, such as "5%"')
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if isinstance(value, int | float) and value > 1:
-        raise ValueError('write a fraction below 1, such as 0.05, or a percentage, such as "5%"')
+        raise ValueError("more than 100%; write a fraction up to 1, such as 0.05, or a percentage, such as 5%")
     return value
 
 

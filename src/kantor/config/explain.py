@@ -23,7 +23,9 @@ def explained(error: ValidationError, tree: dict[str, Any], where: str) -> Confi
         case "extra_forbidden":
             if path.split(".")[-3:-2] == ["penalties"]:  # a new penalty has no siblings yet
                 siblings = [*PenaltyConfig.model_fields]
-            return ConfigError(place, "there is no such field", nearest(path.rpartition(".")[2], siblings))
+            section, dot, name = path.rpartition(".")
+            prefix = section + dot if where.startswith("--set") else ""
+            return ConfigError(place, "there is no such field", nearest(name, siblings, prefix))
         case "union_tag_invalid":
             kind = str(context["tag"])
             kinds = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
@@ -36,7 +38,8 @@ def explained(error: ValidationError, tree: dict[str, Any], where: str) -> Confi
     rule = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "it must be")
     rule = rule.partition(", unable")[0]
     auto = ', or "auto"' if any(f["type"] == "literal_error" and "auto" in str(f["msg"]) for f in faults) else ""
-    return ConfigError(place, f"{value} cannot be used", f"{rule}{auto}")
+    what, _, do = rule.rpartition("; ")
+    return ConfigError(place, what or f"{value} cannot be used", f"{do}{auto}")
 
 
 def _shown(value: Any) -> str:

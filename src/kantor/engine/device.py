@@ -22,7 +22,11 @@ def choose_device(name: str) -> torch.device:
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
-        do = nearest(name, ["auto", "cpu", "cuda", "mps"]) if kind != "gpu" else "use auto, cuda, or mps on a Mac"
+        do = (
+            nearest(name, ["auto", "cpu", "cuda", "mps"])
+            if kind != "gpu"
+            else "choose auto, cpu, cuda, cuda:1, or mps (on a Mac)"
+        )
         raise ConfigError(f"--device {name}", "no such device", do)
     if kind == "cuda" and not torch.cuda.is_available():
         raise ResourceError(f"--device {name}", "CUDA is not available", "use --device cpu")

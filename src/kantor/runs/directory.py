@@ -35,7 +35,7 @@ def create(runs: Path, name: str, config_toml: str, environment: dict[str, Any])
             continue
 
 
-def find(text: str, runs: Path) -> Path:
+def find(text: str, runs: Path, flag: str = "") -> Path:
     """Finds a run directory by its path, or in `runs` by name, name without number (the newest), number or "latest".
 
     Raises:
@@ -44,7 +44,8 @@ def find(text: str, runs: Path) -> Path:
     numbered = _numbered(runs) if runs.is_dir() else []
     if text == "latest":
         if not numbered:
-            raise ModelError(runs, "there is no run in this folder", "name a run directory, or its folder with --runs")
+            do = "train one with kantor train, or name the folder of your runs with --runs"
+            raise ModelError(f"{flag}latest", f"no runs in {runs}", do)
         return numbered[-1]
     number = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
     by_name = [e for e in numbered if text in (e.name, e.name.partition("-")[2]) or _number(e) == number]
@@ -58,11 +59,11 @@ def find(text: str, runs: Path) -> Path:
     elif text != path.name:
         what = "does not exist"
     else:
-        what = f"there is no run of this {'name' if number is None else 'number'} in {runs}"
+        what = f"no run of this {'name' if number is None else 'number'} in {runs}"
     do = f"choose one of: {', '.join(e.name for e in numbered[-5:])}" if numbered else "train one first"
     if number is None:
         do = did_you_mean(path.name, (name for e in numbered for name in (e.name, e.name.partition("-")[2]))) or do
-    raise ModelError(text, what, do)
+    raise ModelError(flag + text, what, do)
 
 
 def names_a_run(text: str, runs: Path) -> bool:

@@ -107,7 +107,7 @@ class Console(events.Listener):
         self._epoch_images, self._resumed = max(1, event.epoch_images), event.resumed
         total = f"{event.total_images / 1000:.1f} kimg ({event.total_images / self._epoch_images:.1f} epochs)"
         if event.resumed:
-            self._say(f"resuming at {event.images_seen / 1000:.1f} of {total}")
+            self._say(f"resuming at {event.images_seen / 1000:.1f} kimg; the run's total is {total}")
         else:
             self._say(f"training on {event.epoch_images:,} images, {total}")
         if self._out.isatty():
@@ -127,7 +127,7 @@ class Console(events.Listener):
         self.close()
         elapsed_s, done = self._clock() - self._pace.started_s, event.reason == "done"
         end = f"{event.images_seen / 1000:.1f} kimg, {duration(elapsed_s)}"
-        self._say(f"done: {end}" if done else f"{_REASONS.get(event.reason, event.reason)}: {end}; all saved")
+        self._say(f"done: {end}" if done else f"{_REASONS.get(event.reason, event.reason)}: {end}; everything saved")
         if best := self._best:
             self._say(f"best: {best.name} {best.value:.4g} at {best.images_seen / 1000:.1f} kimg, in {GENERATOR}")
         if self._scores_s:

@@ -93,7 +93,7 @@ def test_nothing_is_replaced_without_overwrite(
     assert exit_of("pack", folder, "--inspect", "--out", out) == 0
     capsys.readouterr()
     assert exit_of("pack", folder, "--inspect", "--out", out) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert exit_of("pack", folder, "--inspect", "--out", out, "--overwrite") == 0
     (out / "my-notes.txt").write_text("mine")
     assert exit_of("pack", folder, "--inspect", "--out", out, "--overwrite") == 2

@@ -305,7 +305,7 @@ def test_metrics_that_cannot_be_measured_are_skipped_or_rejected(
     ("code", "words", "message"),
     [
         (2, ("a",), "does not say which images"),
-        (4, ("nothing-here",), "there is no run of this name in"),
+        (4, ("nothing-here",), "no run of this name in"),
         (3, ("plain", "--against", "nothing-here"), "no such file or folder"),
         (2, ("plain", "--metrics", "fid50k_full"), "use fd"),
         (2, ("plain", "--metrics", ","), "names no metric"),
@@ -322,7 +322,7 @@ def test_metrics_that_cannot_be_measured_are_skipped_or_rejected(
         (2, ("plain", "--held-out", "--against", "glyphs"), "cannot be combined with --against"),
         (3, ("plain", "--compare", "nothing.json"), "cannot be read"),
         (4, ("plain", "--checkpoint", "7"), "no such checkpoint"),
-        (2, ("plain", "--out", "a"), "exists already"),
+        (2, ("plain", "--out", "a"), "already exists"),
     ],
 )
 def test_mistakes_give_one_line_errors(

@@ -415,7 +415,7 @@ def image(path: Path) -> np.ndarray:
 def test_paint(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines are those that `generate` draws; a painting depends on its seed alone; the sheet has both side by side."""
     assert exit_of("paint", "lines", "colours", "--seeds", "0-3,17", "--out", "out", "--gutter", 0) == 0
-    assert "5 paintings in out" in capsys.readouterr().out
+    assert "wrote 5 paintings to out" in capsys.readouterr().out
     seeds = (0, 1, 2, 3, 17)
     names = {f"seed-{seed:08}{end}.png" for seed in seeds for end in ("", "-lines")}
     assert {path.name for path in Path("out").iterdir()} == names | {"sheet.png"}
@@ -538,7 +538,7 @@ def test_existing_files_stay(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     (here / "o" / "seed-00000001.png").write_bytes(b"mine")
     (here / "o" / "sheet.png").unlink()
     assert exit_of("paint", "lines", "colours", "--seeds", 1, "--out", "o") == 2
-    assert "seed-00000001.png: exists already" in capsys.readouterr().err
+    assert "seed-00000001.png: already exists" in capsys.readouterr().err
     assert (here / "o" / "seed-00000001.png").read_bytes() == b"mine"
     assert exit_of("paint", "lines", "colours", "--seeds", 1, "--out", "o", "--overwrite") == 0
     assert image(here / "o" / "seed-00000001.png").shape == (16, 16, 3)

@@ -32,7 +32,7 @@ def test_a_finished_run_is_lengthened_only_when_asked(tmp_path: Path, cache: Pat
 
     with pytest.raises(ConfigError, match="reached its length of 64 images"):
         resumed()
-    with pytest.raises(ConfigError, match="has seen 64 images, more than 10"):
+    with pytest.raises(ConfigError, match="--images 10: the run has already seen 64 images; choose more"):
         resumed(images=10)
     assert resumed(images=72) == "done"
     assert read_toml(run / "config.toml")["train"]["images"] == 72
@@ -41,7 +41,7 @@ def test_a_finished_run_is_lengthened_only_when_asked(tmp_path: Path, cache: Pat
     assert [row.split(",")[2] for row in rows[-6:]] == ["76", "80", "84", "88", "92", "96"]
     with pytest.raises(ConfigError, match=r"train\.batch: 4 -> 8"):
         resumed(images=128, overrides={"train.batch": 8})
-    with pytest.raises(ConfigError, match="give one of them"):
+    with pytest.raises(ConfigError, match="give only one"):
         resumed(images=128, epochs=9)
 
 

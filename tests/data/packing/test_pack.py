@@ -210,7 +210,7 @@ def test_cache_key_changes_with_the_listing_and_the_settings(tmp_path: Path) -> 
 
 def test_nothing_is_replaced_without_overwrite(tmp_path: Path) -> None:
     pack(Fake(4), DataConfig(), SPEC, tmp_path / "set")
-    with pytest.raises(ConfigError, match="exists already; choose another name, or replace it with --overwrite"):
+    with pytest.raises(ConfigError, match="already exists; choose another name, or replace it with --overwrite"):
         pack(Fake(5), DataConfig(), SPEC, tmp_path / "set")
     pack(Fake(5), DataConfig(), SPEC, tmp_path / "set", overwrite=True)
     assert Store.open(tmp_path / "set").count == 5

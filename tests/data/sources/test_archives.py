@@ -554,7 +554,7 @@ def test_pack_writes_them_and_training_reads_them(tmp_path, packed, kind, capsys
     assert exit_of("pack", folder, "--out", tmp_path / "out", *words) == 0
     assert f"wrote 11 images, 12x10 RGB, as {kind}" in capsys.readouterr().out
     assert exit_of("pack", folder, "--out", tmp_path / "out", *words) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert exit_of("pack", tmp_path / "out", "--out", tmp_path / "again", "--size", "12x10") == 0
     again = Store.open(tmp_path / "again")
     np.testing.assert_array_equal(np.sort(again.whole(), axis=0), np.sort(packed.whole(), axis=0))

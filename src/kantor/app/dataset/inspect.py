@@ -87,7 +87,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             require_free(out, overwrite, OURS)  # again: inspecting may have taken long
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return [*_summary(findings.public), f"written to {out_text}: {', '.join(sorted(p.name for p in out.iterdir()))}"]
+    return [*_summary(findings.public), f"wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out_text}"]
 
 
 def _findings(store: Store, probed: list[Header]) -> Findings:

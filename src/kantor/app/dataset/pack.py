@@ -59,4 +59,5 @@ def _convert(config: Config, side: int, options: PackOptions, out: Path, progres
     lines: list[str] = []
     dataset, _, filled = open_set(config, side, DatasetCache(cache_folder(options.cache), progress, lines.append))
     write_shards(options.format, dataset, out, progress, require_free_out)  # again: writing takes long
-    return [*lines, *map(str, filled), f"wrote {dataset.count:,} images, {dataset.spec}, as {options.format}"]
+    written = f"wrote {dataset.count:,} images, {dataset.spec}, as {options.format} to {options.out}"
+    return [*lines, *map(str, filled), written]

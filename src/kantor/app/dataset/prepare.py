@@ -19,6 +19,7 @@ from kantor.config.data import AugmentConfig, DataConfig
 from kantor.config.io import overridden
 from kantor.config.schema import Config
 from kantor.data.decoding.edges import require_edges
+from kantor.data.loading import layout
 from kantor.data.loading.holdout import split, training_set
 from kantor.data.loading.image_set import ImageSet, PairedImages, Subset
 from kantor.data.loading.store import Store, is_packed
@@ -94,8 +95,8 @@ def _trained_on(store: Store, config: Config, note: Note) -> ImageSet:
         too_few = f"{data.source} has {images.count} images, fewer than the batch of {config.train.batch}"
         note(f"{too_few}: each batch shows some of them more than once; expect little variety")
     elif images.count < _FEW:
-        remedy = "" if data.mirror else " (--mirror doubles them)"
-        note(f"{images.count} images are few: after some hundred epochs expect copies of them{remedy}")
+        remedy = "" if data.mirror else " (--mirror doubles the dataset)"
+        note(f"only {images.count} images: expect the generator to memorize them after a few hundred epochs{remedy}")
     return images
 
 
@@ -172,7 +173,7 @@ def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
         if (store := _from_cache(path, data, cache.note)) is not None:  # another process has just finished it
             return store
         raise
-    for line in report.lines("rejected.jsonl in the run directory"):
+    for line in report.lines(str(path / layout.REJECTED)):
         cache.note(line)
     return Store.open(path)
 
@@ -195,5 +196,5 @@ def _from_cache(path: Path, data: DataConfig, note: Note) -> Store | None:
     if exceeds(bad, store.count + bad, data.max_bad):
         raise too_many_bad(data.source, bad, store.count + bad, data.max_bad)
     if rejected:
-        note(f"packed earlier; {rejected:,} files rejected then, listed in rejected.jsonl in the run directory")
+        note(f"packed earlier; {rejected:,} files rejected then, listed with the reason in {path / layout.REJECTED}")
     return store

@@ -61,7 +61,7 @@ def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
     """Writes scores.json into `out`; with nn, neighbours.png and distances.png too.
 
     Raises:
-        ConfigError: `out` exists already.
+        ConfigError: `out` already exists.
     """
     require_free(out, overwrite, OUTPUT_FILES)
     figures = {}

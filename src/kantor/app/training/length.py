@@ -21,10 +21,8 @@ from kantor.sinks.timing import duration
 def total_images(options: TrainOptions, count: int) -> int | None:
     """The length in images that the flags set, of a training set of `count`; None if they set none.
 
-    Raises ConfigError if they set two, or one that is too large.
+    Raises ConfigError if it is too large.
     """
-    if options.images is not None and options.epochs is not None:
-        raise ConfigError("--images", "and --epochs both set the length", "give one of them")
     total = round(options.epochs * count) if options.epochs is not None else options.images
     if total is not None and total > 2**53:
         raise ConfigError(f"--epochs {options.epochs}", f"{total:,} images would never end", "write fewer")
@@ -79,8 +77,8 @@ def resumed_length(options: TrainOptions, config: Config, count: int, seen: int,
     total = total_images(options, count)
     if total is not None:
         if total < seen and total != length:  # equal is fine: a run may overshoot its total by part of a cycle
-            what = f"the run has seen {seen:,} images, more than {total:,}"
-            raise ConfigError("--resume", what, "choose a larger length")
+            flag = f"--epochs {options.epochs:g}" if options.images is None else f"--images {options.images:,}"
+            raise ConfigError(flag, f"the run has already seen {seen:,} images", "choose more")
         return total
     if options.budget_s is not None and (from_budget or seen >= length):
         return None

@@ -46,12 +46,13 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     kimg: int | None = option("Train for N thousand images", "N", parse=units.thousands, hidden=True, cli_only=True)
     budget_s: float | None = option(
         "Stop after this time: 90s, 10m, 1h30m", "TIME",
-        word="time_budget", parse=units.duration_s, otherwise="5m without a length",
+        word="time_budget", parse=units.duration_s, otherwise="5m if no length is given",
     )
     batch: int | Literal["auto"] | None = option(
-        "Show N images in each step; auto measures which is fastest", "N", parse=units.batch, otherwise="the preset's",
+        "Batch size: images in each step; auto measures which is fastest", "N",
+        parse=units.batch, otherwise="the preset's",
     )
-    seed: int | None = option("Seed all random numbers", "N", sets="train.seed", min=0, max=2**63 - 1, otherwise="0")
+    seed: int | None = option("Random seed", "N", sets="train.seed", min=0, max=2**63 - 1, otherwise="0")
     conditional: bool = option("Train with class labels", default=False, sets="train.conditional")
     mirror: bool = option("Flip each image left to right with probability one half", default=False, sets="data.mirror")
     init_from: str | None = option(
@@ -61,20 +62,23 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     resume: str | None = option(
         "Resume a run: its directory, number, name, or latest", "RUN", parse=units.name, complete="runs",
     )
-    compile: bool = option("Compile the steps first (half a minute or more), if measured to be faster", default=False)
+    compile: bool = option(
+        "Compile the training steps (half a minute or more), and use them if they are faster", default=False,
+    )
     dry_run: bool = option(
         "Print the decisions and exit; images are packed, nothing is trained", default=False, cli_only=True,
     )
-    tensorboard: bool = option("Write to tensorboard/ in the run directory too", default=False)
+    tensorboard: bool = option("Also log to TensorBoard, in tensorboard/ in the run directory", default=False)
     metrics: Sequence[str] | None = option(
-        "Measure these while training: fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none", "LIST",
+        "Metrics to measure during training: fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none", "LIST",
         sets="score.metrics", parse=units.names, otherwise="fd,kid,pr",
     )
     started_s: float = field(default_factory=time.monotonic)  # from which the time budget counts
 
     def __post_init__(self) -> None:
-        if self.kimg is not None and self.images is not None:
-            raise ConfigError("--kimg", "and --images both set the length", "give one of them")
+        lengths = [f"--{name}" for name in ("kimg", "images", "epochs") if getattr(self, name) is not None]
+        if len(lengths) > 1:
+            raise ConfigError(" and ".join(lengths[:2]), "both set the length", "give only one")
         object.__setattr__(self, "images", self.images or self.kimg)
         object.__setattr__(self, "kimg", None)
 
@@ -89,11 +93,7 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Dotted fields of the configuration that flags and `overrides` set; the latter win.
-
-        `kantor.config.io.resolve` puts them into the `Config` that training reads: --batch is `config.train.batch`.
-        Batch "auto" is measured by `kantor.app.training.measured_choices.choose_batch`.
-        """
+        """Dotted fields of the configuration that flags and `overrides` set; the latter win."""
         fields = super().fields
         if isinstance(self.batch, int):
             fields["train.batch"] = self.batch

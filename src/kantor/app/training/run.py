@@ -121,7 +121,7 @@ class Run:
             for listener in self._bus.listeners.values():
                 listener.close()
         try:
-            note(f"look at: {write_report(self.path)}")
+            note(f"report: {write_report(self.path)}")
         except (OSError, UserError) as error:  # the run does not depend on it
             note(f"report.html could not be written: {error}")
         images = self.state.counters.images_seen - seen_before

@@ -26,7 +26,7 @@ from kantor.app.training.build import build
 from kantor.app.training.check_options import check_moved_source, check_options, preset_of
 from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
 from kantor.app.training.intervals import intervals_line
-from kantor.app.training.length import choose_length, choose_resumed_length, restart_clock, resumed_length, total_images
+from kantor.app.training.length import choose_length, choose_resumed_length, restart_clock, resumed_length
 from kantor.app.training.measured_choices import choose_batch, choose_compiled, choose_threads
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
@@ -54,7 +54,6 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
         The run directory (in a dry run, the folder of runs), and why training ended: "done", "time-budget", "signal",
         "dry-run" or the reason of a request.
     """
-    total_images(options, 0)  # refuses two lengths before images are packed
     device = choose_device(options.device)
     if options.tensorboard:
         require_tensorboard()
@@ -85,7 +84,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if (resuming := offer_to_resume(decisions.config, store, options, terminal)) is not None:
         return _resume(resuming, device, terminal)
     if store.labelled and not decisions.config.train.conditional:
-        terminal.note(f"{len(store.class_names)} classes found and not used; --conditional trains with them")
+        terminal.note(f"{len(store.class_names)} classes found but not used; --conditional trains with them")
 
     # 3. Decisions: fields that are "auto", each measured with those before it
     from_budget = config.train.images == "auto" and options.images is None and options.epochs is None
@@ -111,7 +110,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
     """Trains a run that was begun earlier."""
     # 1. Options: the run's own, with the changes that are allowed
-    run = directory.find(str(options.resume), options.runs)
+    run = directory.find(str(options.resume), options.runs, "--resume ")
     check_moved_source(options)
     with directory.locked(run):
         env = environment.read(run / directory.ENVIRONMENT)
@@ -133,6 +132,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         decisions.record("resume", run, f"from {seen:,} images", announce=False)
         parts = build(config, store, device, config.train.precision, plan_scores(config, device))
         total = resumed_length(options, config, store.count, seen, from_budget)  # refuses before compiling
+        if total is not None and total <= seen:
+            terminal.note(f"the run has already reached {total:,} images; choose a larger length to train on")
         with explain_out_of_memory(parts):
             options = choose_compiled(decisions, parts, options, terminal.note)
             for line in rounding_changes(decisions.config, saved):

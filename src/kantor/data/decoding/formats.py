@@ -209,7 +209,7 @@ def _check_png(data: bytes) -> None:
         critical = not name[0] & 0x20
         if critical and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             chunk = printable(name.decode("latin-1"))
-            raise Undecodable("damaged", f"damaged between bytes {at} and {end} (checksum of {chunk})")
+            raise Undecodable("damaged", f"CRC error in chunk {chunk} (bytes {at} to {end})")
         if name == b"IEND":
             return
         at = end

@@ -186,7 +186,7 @@ def _require_free(out: Path, overwrite: bool) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:
-        raise ConfigError(out, "exists already", "choose another name, or replace it with --overwrite")
+        raise ConfigError(out, "already exists", "choose another name, or replace it with --overwrite")
     if not layout.is_packed(out) and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(out, "is not a packed dataset, so it will not be replaced", "choose another name")
     if (name := stranger(out, layout.OURS)) is not None:

@@ -21,8 +21,7 @@ def show(line: str) -> None:
 def tell(line: str) -> None:
     """Prints a line that the command exists for, with the characters that the terminal can show.
 
-    Raises:
-        ResourceError: it cannot be written. A closed pipe (`| head`) is not an error.
+    Raises ResourceError if it cannot be written. A closed pipe (`| head`) is not an error.
     """
     encoding = sys.stdout.encoding or "ascii"
     try:

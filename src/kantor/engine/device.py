@@ -15,8 +15,7 @@ from kantor.errors import ConfigError, ResourceError, nearest
 def choose_device(name: str) -> torch.device:
     """The device of this name; "auto" takes a GPU if there is one.
 
-    Raises:
-        ConfigError: unknown name. ResourceError: the device is missing.
+    Raises ConfigError if the name is unknown, ResourceError if the device is missing.
     """
     kind, _, index = name.partition(":")
     if kind == "auto":

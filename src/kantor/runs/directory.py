@@ -38,8 +38,7 @@ def create(runs: Path, name: str, config_toml: str, environment: dict[str, Any])
 def find(text: str, runs: Path, flag: str = "") -> Path:
     """Finds a run directory by its path, or in `runs` by name, name without number (the newest), number or "latest".
 
-    Raises:
-        ModelError: there is no such run.
+    Raises ModelError if there is no such run; its text begins with `flag`.
     """
     numbered = _numbered(runs) if runs.is_dir() else []
     if text == "latest":
@@ -107,8 +106,7 @@ def require_file(path: Path) -> None:
 def locked(run: Path) -> Iterator[None]:
     """Locks a run, so that only one process writes into it; the lock ends with the process.
 
-    Raises:
-        BusyError: another process has locked it; says which.
+    Raises BusyError, which names the process, if another has locked it.
     """
     with lock.locked(run):
         for folder in (run, run / CHECKPOINTS, run / SAMPLES, run / SAMPLES / "fixed", run / SAMPLES / "random"):

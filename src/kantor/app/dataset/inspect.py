@@ -54,9 +54,7 @@ class Findings(NamedTuple):
 def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
     """Looks at every image and writes the folder `out`: see docs/commands.md. Returns a summary, line by line.
 
-    Raises:
-        DataError: there are no images.
-        ConfigError: `out` exists.
+    Raises DataError if there are no images, ConfigError if `out` exists.
     """
     config = resolve(overrides=overrides).data
     path = Path(config.source)

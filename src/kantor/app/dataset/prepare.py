@@ -58,10 +58,8 @@ def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, 
 def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, Config, list[Decision]]:
     """Opens the whole dataset that `config.data` describes; packs it into the cache first if it is not there.
 
-    Returns the dataset, `config` with size and channels filled, and what was filled.
-
-    Args:
-        side: of an image, where neither the user nor the images decide.
+    Returns the dataset, `config` with size and channels filled, and what was filled. side: of an image, where neither
+    the user nor the images decide.
     """
     config = absolute_source(config)
     data = config.data

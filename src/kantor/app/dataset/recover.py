@@ -20,10 +20,8 @@ from kantor.errors import DataError
 def open_again(config: Config, expected: str | None, cache: DatasetCache) -> ImageSet:
     """Opens the images that a run was started with; if its source is gone, their packed copy in the cache.
 
-    Args:
-        expected: fingerprint of the images trained on; None if there is no record of it, before the first checkpoint.
-    Raises:
-        DataError: the images have changed, or are gone.
+    Raises DataError if the images have changed, or are gone. expected: fingerprint of the images trained on; None if
+    there is no record of it, before the first checkpoint.
     """
     source, paired = config.data.source, config.data.condition != "none"
     if copies := copies_in_cache(config, expected, cache, paired):

@@ -60,8 +60,7 @@ def next_folder(run: Path) -> Path:
 def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
     """Writes scores.json into `out`; with nn, neighbours.png and distances.png too.
 
-    Raises:
-        ConfigError: `out` already exists.
+    Raises ConfigError if `out` already exists.
     """
     require_free(out, overwrite, OUTPUT_FILES)
     figures = {}

@@ -109,8 +109,7 @@ def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) 
 
     Returns:
         A line for the generator and for the critic; whether every tensor of the EMA was copied.
-    Raises:
-        ModelError: no layer of the generator fits; `state` is unchanged.
+    Raises ModelError if no layer of the generator fits; `state` is unchanged.
     """
     same_classes = tuple(class_names) == weights.class_names
     grown = _grown({part: n.growth for part, n in state.networks.items() if isinstance(n, Fading)}, weights)

@@ -49,8 +49,7 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
         word="time_budget", parse=units.duration_s, otherwise="5m if no length is given",
     )
     batch: int | Literal["auto"] | None = option(
-        "Batch size: images in each step; auto measures which is fastest", "N",
-        parse=units.batch, otherwise="the preset's",
+        "Batch size: images in each step; auto measures which is fastest", "N", parse=units.batch, otherwise="the preset's",
     )
     seed: int | None = option("Random seed", "N", sets="train.seed", min=0, max=2**63 - 1, otherwise="0")
     conditional: bool = option("Train with class labels", default=False, sets="train.conditional")

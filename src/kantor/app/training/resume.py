@@ -77,8 +77,7 @@ def _newest_checkpoint(config: Config, fingerprint: str, runs: Path) -> Path | N
 def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> Config:
     """The run's configuration with the user's changes; only fields of `MAY_CHANGE` may change.
 
-    Raises:
-        ConfigError: the user changes other fields, or has edited config.toml, which differs from that in `saved`.
+    Raises ConfigError if the user changes others, or has edited config.toml, so that it differs from that in `saved`.
     """
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))

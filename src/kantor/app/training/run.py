@@ -40,8 +40,7 @@ FEW_IMAGES = 1000
 def initial_state(parts: Parts, origin: RunState | Weights | None, terminal: Terminal) -> State:
     """Networks and optimizers: restored from a checkpoint, initialized from another model, or new.
 
-    Raises:
-        ModelError: the tensors of `origin` do not fit.
+    Raises ModelError if the tensors of `origin` do not fit.
     """
     state = parts.state()
     if isinstance(origin, Weights):

@@ -48,11 +48,9 @@ from kantor.sinks.tensorboard import require_tensorboard
 
 
 def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
-    """Trains a new run, or resumes one.
+    """Trains a new run, or resumes one; returns the run directory (in a dry run, the folder of runs) and why it ended.
 
-    Returns:
-        The run directory (in a dry run, the folder of runs), and why training ended: "done", "time-budget", "signal",
-        "dry-run" or the reason of a request.
+    Reasons are "done", "time-budget", "signal", "dry-run" or that of a request.
     """
     device = choose_device(options.device)
     if options.tensorboard:

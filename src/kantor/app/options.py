@@ -95,10 +95,8 @@ class Options:
     def from_words(cls, words: Mapping[str, Any], as_flags: bool = False) -> Self:
         """Options from what a user wrote: keywords with values, of which None stands for the default.
 
-        Args:
-            as_flags: errors name the flag, not the keyword.
-        Raises:
-            ConfigError: a value cannot be used. TypeError: there is no such keyword.
+        Raises ConfigError if a value cannot be used, TypeError if there is no such keyword. as_flags: errors name the
+        flag, not the keyword.
         """
         declared = {o.word: o for o in options_of(cls) if as_flags or not o.cli_only}
         for word in words.keys() - declared.keys():

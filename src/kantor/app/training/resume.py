@@ -117,9 +117,8 @@ def _shown(value: Any) -> str:
 def open_checkpoint(run: Path, note: Callable[[str], None]) -> RunState | None:
     """Loads the newest checkpoint that verifies, noting those skipped; None if the run was killed before its first save.
 
-    Raises:
-        ModelError: all checkpoints are damaged or gone; nothing is overwritten.
-        DataError: new lines would follow damaged ones in a file that the run appends to.
+    Raises ModelError if all checkpoints are damaged or gone, DataError if new lines would follow damaged ones in a file
+    that the run appends to; nothing is overwritten.
     """
     folder = run / directory.CHECKPOINTS
     path, faults = checkpoints.last(folder)

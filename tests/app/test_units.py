@@ -8,6 +8,7 @@ import pytest
 
 from kantor.app import units
 from kantor.errors import ConfigError
+from kantor.metrics.evaluate import MIN_IMAGES
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ from kantor.errors import ConfigError
         (units.names, " fd, kid,", ["fd", "kid"]), (units.names, ["fd"], ["fd"]), (units.names, "none", []),
         (units.settings, ["critic.width=32", "data.fit=contain"], {"critic.width": 32, "data.fit": "contain"}),
         (units.settings, {"critic.width": 32}, {"critic.width": 32}),
-        (units.stops, " Smooth", "smooth"), (units.stops, "3,9", [3, 9]),
+        (units.scored, MIN_IMAGES, MIN_IMAGES), (units.scored, "10k", 10_000), (units.stops, " Smooth", "smooth"), (units.stops, "3,9", [3, 9]),
     ],
 )  # fmt: skip
 def test_what_is_read(parse: Any, value: Any, result: Any) -> None:
@@ -35,6 +36,8 @@ def test_what_is_read(parse: Any, value: Any, result: Any) -> None:
         (units.count, "lots", "--flag lots: is not a number; write for example 200000 or 200k"),
         (units.count, "0", "too small"), (units.count, 0, "too small"), (units.count, -5, "too small"),
         (units.count, float("nan"), "is not a number"), (units.count, 2**54, "too large"), (units.thousands, "0.0001", "too small"),
+        (units.scored, "0", "--flag 0: too small; use at least 12, for example 2000 or 10k"),
+        (units.scored, MIN_IMAGES - 1, "--flag 11: too small; use at least 12, for example 2000 or 10k"),
         (units.duration_s, "soon", "--flag soon: is not a duration; write for example 90s, 10m or 1h30m"),
         (units.duration_s, "0s", "leaves no time"), (units.duration_s, -1, "leaves no time"),
         (units.duration_s, float("nan"), "leaves no time"), (units.duration_s, float("inf"), "more than ten years"),

@@ -78,6 +78,8 @@ def test_training_leaves_a_page_that_needs_nothing_else(run: Path) -> None:
     for heading in ("Generated and real images", "Curves", "Settings", "Repeat, resume, use"):
         assert heading in page.text
     assert "64 images seen" in page.text
+    assert "Completed at 64 images." in page.text
+    assert "No scores were measured during training." in page.text and "evaluations/" not in page.text
     assert "generator.width" in page.text
     assert "kantor train --config" in page.text
 
@@ -91,6 +93,27 @@ def test_names_are_text_and_never_html(run: Path) -> None:
     assert "&lt;script&gt;" in text
     assert "script-src" not in text and "default-src 'none'" in text
     Balance(text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("signal", "Stopped by a signal (such as Ctrl-C) at 64 images."),
+        ("time-budget", "Time budget used up at 64 images."),
+        ("stopped", "Stopped at 64 images."),
+        ("no progress", "Stopped (no progress) at 64 images."),
+    ],
+)
+def test_the_page_says_why_training_ended(run: Path, reason: str, line: str) -> None:
+    events = run / "events.jsonl"
+    events.write_text(events.read_text().replace('"reason": "done"', f'"reason": "{reason}"'))
+    assert line in Balance(write_report(run).read_text("utf-8")).text
+
+
+def test_the_page_names_evaluations(run: Path) -> None:
+    (run / "evaluations" / "00000").mkdir(parents=True)
+    (run / "evaluations" / "00000" / "scores.json").touch()
+    assert "The results of kantor evaluate are in evaluations/." in Balance(write_report(run).read_text("utf-8")).text
 
 
 def test_equal_runs_give_equal_pages(run: Path) -> None:
@@ -280,10 +303,10 @@ def test_every_objective_says_how_to_read_the_scores() -> None:
     assert (
         guide("wgan-gp").critic_scores
         == guide("wgan").critic_scores
-        == "Their distance is the estimate; their height has no meaning."
+        == "Their difference is the estimate; their level has no meaning."
     )
     for preset in "default", "dcgan":
-        assert guide(preset).critic_scores.startswith("Their distance is the gap")
+        assert guide(preset).critic_scores.startswith("Their difference is the gap")
     for kind in "hinge", "lsgan", "dragan":
         assert (
             len(guide("dcgan", **{"objective.kind": kind, "critic.norm": "layer"}).critic_scores) <= 66

@@ -6,6 +6,7 @@ import operator
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from kantor.errors import ConfigError
@@ -34,24 +35,22 @@ def duration_s(value: str | float, where: str) -> float:
     return seconds
 
 
-def count(value: str | float, where: str) -> int:
-    """200000: of a number, or of "200000", "200k" or "0.2M"."""
-    return _images(value, where, 1, "write for example 200000 or 200k")
-
-
-def thousands(value: str | float, where: str) -> int:
-    """2500: of 2.5 or "2.5"."""
-    return _images(value, where, 1000, "write for example 200, which is 200,000 images")
-
-
-def _images(value: str | float, where: str, unit: int, do: str) -> int:
+def _images(value: str | float, where: str, unit: int, do: str, least: int = 1) -> int:
     match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", str(value).lower().replace(",", "").replace("_", ""))
     if match is None:
         raise ConfigError(f"{where} {value}", "is not a number", do)
     number = float(match[1]) * _MULTIPLES[match[2]] * unit
-    if not 1 <= number <= LARGEST_COUNT:
-        raise ConfigError(f"{where} {value}", "too small" if number < 1 else "too large", do)
+    if not least <= number <= LARGEST_COUNT:
+        raise ConfigError(f"{where} {value}", "too small" if number < least else "too large", do)
     return int(number)
+
+
+count = partial(_images, unit=1, do="write for example 200000 or 200k")
+"""200000: of a number, or of "200000", "200k" or "0.2M"."""
+thousands = partial(_images, unit=1000, do="write for example 200, which is 200,000 images")
+"""2500: of 2.5 or "2.5"."""
+scored = partial(_images, unit=1, do="use at least 12, for example 2000 or 10k", least=12)
+"""10000: of "10k"; at least 12, the fewest images that can be scored."""
 
 
 def byte_size(text: str, where: str) -> int:

@@ -28,16 +28,27 @@ from kantor.report.curve_data import Column, without_abandoned
 from kantor.report.curves import SMALL, curve_svg, gap_panel, metric_panels
 from kantor.report.loss_guide import health, loss_guide, panel_words
 from kantor.report.page import Curve, EmbeddedImage, Page, page_html
-from kantor.report.table import epoch_table, loss_table, number_text
+from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
 from kantor.sinks.events_log import is_count, read_events
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.samples import grid_paths, read_grid
+from kantor.sinks.timing import duration
 from kantor.types import ImageSpec
 
 PAGE = "report.html"
 _OVER_TIME = 6
 _LARGE_SIDE, _SMALL_SIDE = 900, 300
+_AT = {
+    "real": "real images",
+    "fake": "generated images",
+    "perturbed": "noisy real images",
+    "interpolates": "interpolates",
+}
+_ENDINGS = {
+    "done": "Completed", "time-budget": "Time budget used up", "stopped": "Stopped",
+    "signal": "Stopped by a signal (such as Ctrl-C)",
+}  # fmt: skip
 
 
 def write_report(run: Path) -> Path:
@@ -83,6 +94,7 @@ def _page(run: Path) -> Page:
         curves=_curves(config, metrics, roll_backs),
         scores=score_rows,
         score_about=score_about,
+        evaluated=any((run / directory.EVALUATIONS).glob("*/scores.json")),
         history=history,
         changed=[(name, _shown(old), _shown(new)) for name, (old, new) in difference(resolve(), config).items()],
         config=to_toml(config),
@@ -120,7 +132,7 @@ def _model(config: Config) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = [("objective", name_of(config.objective))]
     for name, penalty in config.objective.penalties.items():
         every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
-        rows.append((f"penalty {name}", f"{penalty.of} at {penalty.at.kind}, weight {penalty.weight:g}{every}"))
+        rows.append((f"penalty {name}", f"{penalty.of} at {_AT[penalty.at.kind]}, weight {penalty.weight:g}{every}"))
     if config.data.size != "auto" and config.data.channels != "auto":
         channels = {name: count for count, name in CHANNELS.items()}[config.data.channels]
         spec = ImageSpec(*parse_size(config.data.size), channels)
@@ -174,8 +186,7 @@ def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str,
     lines = [f"Resumed at {event['images_seen']:,} images." for event in resumed]
     seconds = metrics.get("seconds", np.zeros(0))
     if len(seconds) and np.isfinite(seconds[-1]):
-        minutes, rest = divmod(round(float(seconds[-1])), 60)
-        lines.append(f"Training time: {number_text(minutes)} min {rest} s.")
+        lines.append(f"Training time: {duration(float(seconds[-1]))}.")
     lines.append(f"Saved {saves} checkpoint{'s' if saves != 1 else ''}.")
     if best := [event for event in events if event.get("event") == "best"]:
         name, value = printable(str(best[-1].get("name")))[:99], best[-1].get("value")
@@ -185,7 +196,7 @@ def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str,
     for event in events:
         if event.get("event") == "finished":
             reason = printable(str(event.get("reason", "done")))[:99]
-            lines.append(f"Ended at {event['images_seen']:,} images: {reason}.")
+            lines.append(f"{_ENDINGS.get(reason, f'Stopped ({reason})')} at {event['images_seen']:,} images.")
     return lines
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kantor.errors import ConfigError, nearest
+from kantor.errors import ConfigError, did_you_mean
 from kantor.metrics import diversity, sliced, transport
 from kantor.metrics.bootstrap import Interval, counts, fraction_interval, interval, mean_interval
 from kantor.metrics.features import ImageFeatures
@@ -221,8 +221,8 @@ METRICS = {
 }
 
 
-def require_metric(name: str, where: str, names: Sequence[str] = tuple(METRICS)) -> None:
-    """Raises ConfigError unless `name` is one of the metrics `names`."""
+def require_metric(name: str, where: str, names: Sequence[str] = tuple(METRICS), also: str = "all") -> None:
+    """Raises ConfigError unless `name` is one of the metrics `names`; `also` is another word that users may write."""
     if name in names:
         return
     if match := _NVIDIA.fullmatch(name):
@@ -230,7 +230,8 @@ def require_metric(name: str, where: str, names: Sequence[str] = tuple(METRICS))
         do = f"use {kantor_name}, with the features inception:FILE and a count of 50000"
         raise ConfigError(where, f'unknown metric "{name}"', do)
     metric = next((metric for metric in names if name in METRICS[metric].scores), None)
-    raise ConfigError(where, f'unknown metric "{name}"', f"use {metric}" if metric else nearest(name, names))
+    do = did_you_mean(name, (*names, also)) or f"choose from: {', '.join(names)}; or {also}"
+    raise ConfigError(where, f'unknown metric "{name}"', f"use {metric}" if metric else do)
 
 
 def score_names(metrics: Sequence[str], extractor: str) -> tuple[str, ...]:

@@ -280,7 +280,6 @@ def epoch_axis(axes: Axes, metrics: Mapping[str, Column]) -> None:
     if len(seen) != len(epoch) or not (good := (seen > 0) & (epoch > 0)).any():
         return
     ratio = float(np.median(epoch[good] / seen[good])) * 1000
-
     top = axes.secondary_xaxis(
         "top", functions=(lambda kimg: np.multiply(kimg, ratio), lambda epochs: np.divide(epochs, ratio))
     )

@@ -71,9 +71,7 @@ def distances_png(histograms: Mapping[str, NDArray[np.float64]], title: str) -> 
         "Generated to real near 0: copies of training images. Generated ones end far left of real ones: low diversity."
     )
     figure.text(0.075, 0.845, words, size=9.5, color=SOFT_INK, va="center")
-    axes.set_xlabel(
-        "distance to the nearest other image: root mean square difference in grey levels", size=9, color=SOFT_INK
-    )
+    axes.set_xlabel("distance to the nearest other image (root mean square, grey levels)", size=9, color=SOFT_INK)
     axes.set_ylabel("fraction of the images", size=9, color=SOFT_INK)
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)

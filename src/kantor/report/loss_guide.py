@@ -36,7 +36,7 @@ class LossGuide:
 
     gap: str = "Healthy: noisy but bounded. Growing without end: the critic wins."
     critic_loss: str = "What the critic minimizes, without its penalty."
-    critic_scores: str = "Their distance is the gap."
+    critic_scores: str = "Their difference is the gap."
     generator_loss: str = "May wander; it does not measure image quality."
     penalty: str = "Includes its weight. Steady is good, later jumps are not."
     gradient_norm: str = "Of the critic score. Steady is good, jumps are not."
@@ -50,7 +50,7 @@ class LossGuide:
 _WASSERSTEIN = LossGuide(
     gap="Healthy: rises quickly at first, then falls slowly as the images improve.",
     critic_loss="Minus the Wasserstein estimate, without the penalty.",
-    critic_scores="Their distance is the estimate; their height has no meaning.",
+    critic_scores="Their difference is the estimate; their level has no meaning.",
     penalty="Includes its weight. Follows the estimate, well below it.",
     rising="the critic still finds differences",
     alarming_gap=float("inf"),
@@ -63,9 +63,9 @@ _CLIPPED = replace(
     rising="usual for long where weights are clipped",
 )
 _RELATIVISTIC = LossGuide(
-    gap="Healthy: wild at first, then small; rises slowly and levels off.",
+    gap="Healthy: erratic at first, then small, rising slowly and levelling off.",
     critic_loss="0.69 is an even match; less is healthy, 0 is not.",
-    critic_scores="Their distance is the gap; their height has no meaning.",
+    critic_scores="Their difference is the gap; their absolute level has no meaning.",
     generator_loss="0.69 is an even match; more is usual.",
     penalty="Includes its weight. Later it follows the gap calmly.",
     rising="healthy if it is slow and the images improve",
@@ -73,7 +73,7 @@ _RELATIVISTIC = LossGuide(
 )
 _NON_SATURATING = LossGuide(
     critic_loss="1.39 is an even match; at 0 the critic has won.",
-    critic_scores="Their distance is the gap. Both at 0: an even match.",
+    critic_scores="Their difference is the gap. Both at 0: an even match.",
     generator_loss="0.69 is an even match; more is usual.",
 )
 _GUIDES = {
@@ -85,7 +85,7 @@ _GUIDES = {
     "dragan": _NON_SATURATING,
     "hinge": LossGuide(
         critic_loss="2 is an even match; at 0 the critic has won.",
-        critic_scores="Their distance is the gap. Beyond 1 and −1 nothing is gained.",
+        critic_scores="Their difference is the gap. Beyond 1 and −1 nothing is gained.",
     ),
     "lsgan": LossGuide(
         critic_loss="0.25 is an even match; at 0 the critic has won.",
@@ -193,6 +193,6 @@ def health(columns: Mapping[str, Column]) -> list[str]:
     if len(speed):
         low, middle, high = np.percentile(speed, [10, 50, 90])
         lines.append(
-            f"Speed: {number_text(middle)} images per second (median; 80% of rows between {number_text(low)} and {number_text(high)})."
+            f"Speed: {number_text(middle)} images per second (median; 80% of measurements between {number_text(low)} and {number_text(high)})."
         )
     return lines

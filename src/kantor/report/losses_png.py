@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,10 +58,18 @@ def losses_png(metrics: Mapping[str, Column], title: str, guide: LossGuide = _AN
 def _head(axes: Axes, panel: Panel, guide: LossGuide, wide: bool = False) -> None:
     """Title and hint, above the axes."""
     above = 33 if wide else 16  # room for the axis of epochs
-    hint = panel.about + getattr(guide, panel.guide, "")
+    hint = textwrap.fill(panel.about + getattr(guide, panel.guide, ""), 140 if wide else 68)
     style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
     size = 12 if wide else 10.5
-    axes.annotate(panel.title, (0, 1), (0, above + 4), size=size, weight="bold", color=panel.colour, **style)
+    axes.annotate(
+        panel.title,
+        (0, 1),
+        (0, above + 4 + 10 * hint.count("\n")),
+        size=size,
+        weight="bold",
+        color=panel.colour,
+        **style,
+    )
     axes.annotate(hint, (0, 1), (0, above - 9), size=9.5 if wide else 8.5, color=SOFT_INK, **style)
 
 

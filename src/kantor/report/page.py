@@ -54,6 +54,7 @@ class Page:
     curves: Sequence[Curve]
     scores: Sequence[tuple[str, str, str, str, str]]
     score_about: str
+    evaluated: bool
     history: Sequence[str]
     changed: Sequence[tuple[str, str, str]]
     config: str

@@ -25,26 +25,26 @@ _PRECISION, _DENSITY = "Kynkäänniemi et al. 2019", "Naeem et al. 2020"
 _SWD, _MSSSIM = "Rabin et al. 2011; Karras et al. 2018", "Wang et al. 2003; Odena et al. 2017"
 _MODES = "Metz et al. 2017"
 _ROWS = [
-    ("fd", "Fréchet distance", "Fréchet distance of features; lower is better", "Heusel et al. 2017"),
-    ("kid", "Kernel distance (KID)", "kernel MMD of features; lower is better", "Bińkowski et al. 2018"),
+    ("fd", "Fréchet distance", "Fréchet distance between features; lower is better", "Heusel et al. 2017"),
+    ("kid", "Kernel distance (KID)", "kernel MMD between features; lower is better", "Bińkowski et al. 2018"),
     ("is", "Inception score", "confident and diverse classes; higher is better", "Salimans et al. 2016"),
     ("precision", "Precision", "fraction of generated images within the real manifold", _PRECISION),
     ("recall", "Recall", "fraction of real images within the generated manifold", _PRECISION),
-    ("density", "Density", "real neighbourhoods a generated image lies in, over k", _DENSITY),
+    ("density", "Density", "mean number of real neighbourhoods that contain a generated image, divided by k", _DENSITY),
     ("coverage", "Coverage", "fraction of real images with a generated neighbour", _DENSITY),
-    ("swd", "Sliced Wasserstein distance", "distance of patches, all scales; lower is better", _SWD),
-    ("swd_", "Sliced Wasserstein distance", "distance of patches, this scale; lower is better", _SWD),
-    ("msssim", "MS-SSIM of pairs", "similarity of pairs; above real images: low diversity", _MSSSIM),
-    ("copied", "Copied", "fraction nearer to a training image than 99 % of real ones", ""),
-    ("copying_z", "Copying, z", "below -3: nearer to training images than real ones", "Meehan et al. 2020"),
+    ("swd", "Sliced Wasserstein distance", "sliced Wasserstein distance between patches, mean over scales; lower is better", _SWD),
+    ("swd_", "Sliced Wasserstein distance", "sliced Wasserstein distance between patches of this scale; lower is better", _SWD),
+    ("msssim", "MS-SSIM of pairs", "mean similarity of pairs; higher than for real images means low diversity", _MSSSIM),
+    ("copied", "Copied", "fraction closer to a training image than 99% of other real images are", ""),
+    ("copying_z", "Copying, z", "below -3, generated images are closer to training images than other real images are", "Meehan et al. 2020"),
     ("modes", "Modes", "modes with at least one generated image", _MODES),
     ("modes_kl", "Mode divergence", "KL divergence from the real mode frequencies; lower is better", _MODES),
-    ("w2", "2-Wasserstein distance", "2-Wasserstein distance of features; lower is better", ""),
-    ("sinkhorn", "Sinkhorn divergence", "entropic transport cost of features; lower is better", "Feydy et al. 2019"),
-    ("critic_t", "Critic's t", "how significantly the critic tells real from generated", "Welch 1947"),
-    ("critic_effect", "Critic's effect", "the same in standard deviations of critic scores", "Cohen 1988"),
+    ("w2", "2-Wasserstein distance", "2-Wasserstein distance between features; lower is better", ""),
+    ("sinkhorn", "Sinkhorn divergence", "entropic transport cost between features; lower is better", "Feydy et al. 2019"),
+    ("critic_t", "Critic's t", "t statistic of the critic's scores, real against generated", "Welch 1947"),
+    ("critic_effect", "Critic's effect", "effect size of the same difference, in standard deviations", "Cohen 1988"),
     ("held_out_gap", "Critic's held-out gap", "training minus held-out critic score; above 0: overfitting", ""),
-]
+]  # fmt: skip
 DEFINITIONS = {name: Definition(title, meaning, source) for name, title, meaning, source in _ROWS}
 
 

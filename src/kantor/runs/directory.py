@@ -15,7 +15,7 @@ from kantor.errors import DataError, ModelError, did_you_mean, printable
 
 CONFIG, ENVIRONMENT = "config.toml", "environment.json"
 METRICS, EVENTS, LOG, GENERATOR = "metrics.csv", "events.jsonl", "log.txt", "generator.safetensors"
-CHECKPOINTS, SAMPLES = "checkpoints", "samples"
+CHECKPOINTS, SAMPLES, EVALUATIONS = "checkpoints", "samples", "evaluations"
 
 
 def create(runs: Path, name: str, config_toml: str, environment: dict[str, Any]) -> Path:

@@ -59,12 +59,12 @@ def plan_scores(config: Config, device: torch.device) -> ScorePlan | None:
     score = config.score
     if not score.metrics:
         return None
-    where, measurable = "score.metrics (--metrics)", [name for name in METRICS if name not in NOT_WHILE_TRAINING]
+    where, measurable = "--metrics", [name for name in METRICS if name not in NOT_WHILE_TRAINING]
     for name in score.metrics:
         if name in NOT_WHILE_TRAINING:
             do = f"leave it out, and measure it afterwards: kantor evaluate RUN --metrics {name}"
             raise ConfigError(where, f"{name} is not measured during training", do)
-        require_metric(name, where, measurable)
+        require_metric(name, where, measurable, "none")
     network = extractor(score.features, device)
     names = score_names(score.metrics, network.name)
     ranked = [name for name in names if kind(name) in BETTER]

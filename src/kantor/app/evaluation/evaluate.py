@@ -79,7 +79,8 @@ def evaluate_subject(
         """Features of each set once."""
         key = images.digest() if isinstance(images, RealImages) else "generated"
         if key not in extracted:
-            extracted[key] = extract_features(images, network, progress_of(f"looking at {what}:"), cache.folder)
+            progress = progress_of(f"extracting features of the {what}:")
+            extracted[key] = extract_features(images, network, progress, cache.folder)
         return extracted[key]
 
     real_features = extract(real, "real images")
@@ -88,14 +89,15 @@ def evaluate_subject(
     origin = provenance(network, real, len(scored), modes, part) | _origin(options, subject)
     if earlier is not None:  # before minutes are spent
         require_comparable(origin, earlier.provenance, may_differ_for())
-    generated = extract(scored, "the images to score")
+    generated = extract(scored, "images to score")
     training = _possible_copies(reference, note) if "nn" in metrics else None
     training_features = held_out_features = None
     if training is not None:
-        training_features = extract(training, "all training images")
+        training_features = extract(training, "training images")
         if held_out is not None:
             held_out_features = extract(choose_images(held_out, options.count, spec), "held-out images")
-    same_classes = _same_classes(subject, real)
+    class_names = subject.card.class_names if subject.card else ()
+    same_classes = bool(class_names) and tuple(real.store.class_names) == class_names
     inputs = MetricInputs(
         extractor=network,
         generated=generated,
@@ -112,7 +114,7 @@ def evaluate_subject(
     )
     if inputs.within_classes:
         origin["pairs"] = "within classes"
-    progress = progress_of("measuring score")
+    progress = progress_of("computing metric")
     scores = Scores(evaluate(inputs, metrics, note if skip_missing else None, progress), origin)
     comparisons = scores.compare(earlier) if earlier is not None else None
     return Evaluation(scores, inputs, subject, scored, training, comparisons)
@@ -128,7 +130,7 @@ def _requested_metrics(requested: Sequence[str] | None) -> tuple[tuple[str, ...]
     if "all" in metrics:
         raise ConfigError("--metrics", "'all' cannot be combined with other metrics", "give 'all' alone")
     if not metrics:
-        raise ConfigError("--metrics", "names no metric", f"choose from: {', '.join(METRICS)}")
+        raise ConfigError("--metrics", "names no metric", f"choose from: {', '.join(METRICS)}; or all")
     for name in metrics:
         require_metric(name, "--metrics")
     return tuple(dict.fromkeys(metrics)), False
@@ -139,12 +141,6 @@ def _possible_copies(reference: Reference, note: Note) -> RealImages:
     if len(training) < reference.training.count:
         note(f"looking for copies of {len(training):,} of {reference.training.count:,} training images")
     return training
-
-
-def _same_classes(subject: Subject, real: RealImages) -> bool:
-    """Whether labels mean the same classes on both sides."""
-    class_names = subject.card.class_names if subject.card else ()
-    return bool(class_names) and tuple(real.store.class_names) == class_names
 
 
 def _origin(options: EvaluateOptions, subject: Subject) -> dict[str, Any]:
@@ -191,9 +187,7 @@ def _score_with_critic(
             parts.append(critic(x, y).float().cpu().numpy())
         return np.concatenate(parts).astype(np.float64)
 
-    training, held_out = (
-        None if part is None else scores(choose_images(part, MAX_CRITIC_IMAGES, reference.spec))
-        for part in (reference.training, reference.held_out)
-    )
-    assert training is not None
+    part = reference.held_out
+    training = scores(choose_images(reference.training, MAX_CRITIC_IMAGES, reference.spec))
+    held_out = None if part is None else scores(choose_images(part, MAX_CRITIC_IMAGES, reference.spec))
     return CriticScores(training, scores(scored), held_out)

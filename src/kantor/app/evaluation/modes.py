@@ -78,8 +78,5 @@ def provenance(
         "reals": len(real),
         "reference": real.digest(),
     }
-    if part:
-        origin["reference_part"] = part
-    if modes is not None:
-        origin["modes"] = modes.kind
-    return origin
+    origin |= {"reference_part": part} if part else {}
+    return origin | ({"modes": modes.kind} if modes is not None else {})

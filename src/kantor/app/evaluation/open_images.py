@@ -128,8 +128,8 @@ def _open_store(options: EvaluateOptions, subject: Subject, cache: DatasetCache)
     if options.against is not None:
         config = config.model_copy(update={"data": _data_config(config, options.against)})
     elif subject.config is None:
-        what = f"{subject.name} does not say which images it is to be compared with"
-        raise ConfigError("--against", what, "name them")
+        what = f"{'a model without its run' if subject.card else 'a set of images'} has no training set to compare with"
+        raise ConfigError(subject.name, what, "name real images with --against")
     if subject.card:
         fields |= _spec_fields(subject.card.spec, fields, config)
     elif not {"data.size", "data.channels"} <= fields.keys():
@@ -161,9 +161,8 @@ def images_to_score(
             truncation=options.truncation,
         )
     fields = {"data.source": subject.name, **_spec_fields(real.spec, {}, Config())}
-    fields |= {
-        name: options.fields[name] for name in ("data.fit", "data.crop", "data.max_bad") if name in options.fields
-    }
+    shared = ("data.fit", "data.crop", "data.max_bad")
+    fields |= {name: options.fields[name] for name in shared if name in options.fields}
     store, _, _ = packed_set(_use_packed_size(overridden(Config(), fields)), real.spec.height, cache)
     return choose_images(store, options.count, real.spec)
 

@@ -33,7 +33,7 @@ class EvaluateOptions(ModelOptions, DataOptions):
         "Extract features with kantor-small, random, or inception:FILE with the weights", "NAME",
         default="kantor-small",
     )
-    count: int = option("Take at most N images of each kind: 2000, 10k", "N", default=DEFAULT_COUNT, parse=units.count)
+    count: int = option("Take at most N images of each kind: 2000, 10k", "N", default=DEFAULT_COUNT, parse=units.scored)
     seed: int = option("Generate other images with another seed", "N", default=0, min=0)
     held_out: bool = option("Compare with the held-out set", default=False)
     compare: Path | None = option("Show what has changed since this scores.json", "FILE", cli_only=True)

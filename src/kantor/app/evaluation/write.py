@@ -14,10 +14,10 @@ from kantor.app.output_paths import require_free
 from kantor.metrics.memorisation import PIXELS, NearestImages
 from kantor.report.figures import distances_png
 from kantor.report.scores import interval_text, row
+from kantor.runs.directory import EVALUATIONS
 from kantor.sample.grid import PAPER, grid, png_bytes
 from kantor.types import Images
 
-FOLDER = "evaluations"
 SCORES, NEIGHBOURS, DISTANCES = "scores.json", "neighbours.png", "distances.png"
 OUTPUT_FILES = r"scores\.json|(neighbours|distances)\.png"
 LIKELIEST_COPIES = 12
@@ -52,9 +52,10 @@ def about(evaluation: Evaluation) -> list[str]:
 
 def next_folder(run: Path) -> Path:
     """RUN/evaluations/00000, or the next free number."""
-    entries = (run / FOLDER).iterdir() if (run / FOLDER).is_dir() else ()
+    folder = run / EVALUATIONS
+    entries = folder.iterdir() if folder.is_dir() else ()
     numbers = [int(path.name) for path in entries if re.fullmatch("[0-9]{5,9}", path.name)]
-    return run / FOLDER / f"{max(numbers, default=-1) + 1:05d}"
+    return folder / f"{max(numbers, default=-1) + 1:05d}"
 
 
 def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
@@ -84,8 +85,7 @@ def _neighbours(evaluation: Evaluation, nearest: NearestImages) -> Images:
     _, first = np.unique(nearest.rows[PIXELS][order, 0], return_index=True)  # one copy of each training image
     likeliest = order[np.sort(first)[:LIKELIEST_COPIES]]
     images = evaluation.scored.images(evaluation.inputs.generated.order[likeliest])
-    blank = np.empty_like(images[:1])
-    blank[:] = {1: PAPER[:1], 3: PAPER, 4: (*PAPER, 255)}[images.shape[3]]
+    blank = np.full_like(images[:1], {1: PAPER[:1], 3: PAPER, 4: (*PAPER, 255)}[images.shape[3]])
     cells = []
     for i, index in enumerate(likeliest):
         cells.append(images[i : i + 1])

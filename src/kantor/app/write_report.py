@@ -39,12 +39,7 @@ from kantor.types import ImageSpec
 PAGE = "report.html"
 _OVER_TIME = 6
 _LARGE_SIDE, _SMALL_SIDE = 900, 300
-_AT = {
-    "real": "real images",
-    "fake": "generated images",
-    "perturbed": "noisy real images",
-    "interpolates": "interpolates",
-}
+_AT = {"real": "real images", "fake": "generated images", "perturbed": "noisy real images"}
 _ENDINGS = {
     "done": "Completed", "time-budget": "Time budget used up", "stopped": "Stopped",
     "signal": "Stopped by a signal (such as Ctrl-C)",
@@ -132,7 +127,8 @@ def _model(config: Config) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = [("objective", name_of(config.objective))]
     for name, penalty in config.objective.penalties.items():
         every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
-        rows.append((f"penalty {name}", f"{penalty.of} at {_AT[penalty.at.kind]}, weight {penalty.weight:g}{every}"))
+        at = _AT.get(penalty.at.kind, penalty.at.kind)
+        rows.append((f"penalty {name}", f"{penalty.of} at {at}, weight {penalty.weight:g}{every}"))
     if config.data.size != "auto" and config.data.channels != "auto":
         channels = {name: count for count, name in CHANNELS.items()}[config.data.channels]
         spec = ImageSpec(*parse_size(config.data.size), channels)

@@ -60,16 +60,8 @@ def _head(axes: Axes, panel: Panel, guide: LossGuide, wide: bool = False) -> Non
     above = 33 if wide else 16  # room for the axis of epochs
     hint = textwrap.fill(panel.about + getattr(guide, panel.guide, ""), 140 if wide else 68)
     style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
-    size = 12 if wide else 10.5
-    axes.annotate(
-        panel.title,
-        (0, 1),
-        (0, above + 4 + 10 * hint.count("\n")),
-        size=size,
-        weight="bold",
-        color=panel.colour,
-        **style,
-    )
+    size, top = 12 if wide else 10.5, above + 4 + 10 * hint.count("\n")
+    axes.annotate(panel.title, (0, 1), (0, top), size=size, weight="bold", color=panel.colour, **style)
     axes.annotate(hint, (0, 1), (0, above - 9), size=9.5 if wide else 8.5, color=SOFT_INK, **style)
 
 

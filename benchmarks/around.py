@@ -4,7 +4,7 @@
 
 start  seconds from nothing to the help text, and to the first row of a run (`import torch` alone for scale)
 feed   seconds to hand out a batch of 64, for sets of 1e3 to 1e6 images of 32x32, read from a memory map (of zeros)
-run    shares of a run's wall time: the feed, the listeners, sheets, scores, checkpoints
+run    shares of a run's wall time: the feed, the listeners, grids, scores, checkpoints
 pack   images a second of `kantor pack` and of a plain loop with Pillow (the same filter), on JPEGs of 256x256 brought to 64x64
 draw   images a second that a trained generator draws
 """

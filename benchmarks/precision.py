@@ -4,7 +4,7 @@
 
 `fd` is the Fréchet distance and `kid` the kernel distance between 10,000 generated and real images in the features of
 kantor-small, of the running average at the end of the run: lower is better. The table at the end has the mean over seeds
-with its standard deviation, and the ratio of bfloat16 to float32 with the 95 % interval of Welch's t on logarithms. A
+with its standard deviation, and the ratio of bfloat16 to float32 with the 95% interval of Welch's t on logarithms. A
 row is written as soon as it is known; rows that are there are not run again.
 """
 
@@ -56,7 +56,7 @@ def measured(recipe: str, name: str, precision: str, seed: int, images: int) -> 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Means over seeds, and how the two precisions compare."""
-    lines = ["| recipe, set | images | n | float32 | bfloat16 | ratio | 95 % |", "|---|---|---|---|---|---|---|"]
+    lines = ["| recipe, set | images | n | float32 | bfloat16 | ratio | 95% |", "|---|---|---|---|---|---|---|"]
     cases = dict.fromkeys((r["recipe"], r["set"], str(r["images"])) for r in rows)
     for case in cases:
         of = {

@@ -75,7 +75,7 @@ def cast(x: Tensor, s: Tensor, other: Tensor, g: torch.Generator) -> Tensor:
 
 
 def blended(x: Tensor, s: Tensor, other: Tensor, g: torch.Generator) -> Tensor:
-    """With 8 to 50 % of another image."""
+    """With 8 to 50% of another image."""
     share = (0.08 + 0.42 * s).view(-1, 1, 1, 1)
     return x + (other - x) * share
 

@@ -36,7 +36,7 @@ def hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def tinted(grey: LabelledImages, g: torch.Generator) -> LabelledImages:
-    """Grey images, 1 channel -> 3: 45 % as they are, 15 % inverted, 40 % between two colours."""
+    """Grey images, 1 channel -> 3: 45% as they are, 15% inverted, 40% between two colours."""
     count = len(grey)
     luma = torch.tensor([0.299, 0.587, 0.114])
     which = uniform(g, count)

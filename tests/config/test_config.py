@@ -267,5 +267,5 @@ def test_sizes_refused() -> None:
 def test_fractions() -> None:
     for value, share in (("1%", 0.01), (" 2.5 % ", 0.025), (0.5, 0.5), (0, 0.0), ("100%", 1.0)):
         assert resolve(overrides={"data.max_bad": value}).data.max_bad == share
-    with pytest.raises(ConfigError, match=r"it may mean 1 % or all of them; write 1% or 100%"):
+    with pytest.raises(ConfigError, match=r"it may mean 1% or all of them; write 1% or 100%"):
         resolve(overrides={"data.max_bad": "1"})

@@ -1,4 +1,4 @@
-"""Contact sheets and animations."""
+"""Grids and animations."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_colours_are_called_right_and_ties_are_shared() -> None:
 
 
 def test_values_are_told_by_level_and_pitch() -> None:
-    """A dot at 50.2 % of the brightest is int(0.498 * 28) = 13 dB below it, at 400 + 440 * 0.502 Hz."""
+    """A dot at 50.2% of the brightest is int(0.498 * 28) = 13 dB below it, at 400 + 440 * 0.502 Hz."""
     image = with_dot(2, 5)
     image[50, 5] = (128, 0, 0)
     alone = sonify(image) - sonify(black())

@@ -39,15 +39,15 @@ def pack(options: PackOptions) -> None:
 
 
 def generate(options: GenerateOptions) -> None:
-    """Generate images from a trained generator: a sheet, and one file per seed.
+    """Generate images from a trained generator: a grid, and one file per seed.
 
     A seed always gives the same image of a model, however many are generated together.
     """
     from kantor.app.sampling import generate as job
 
-    sheet, folder, count = job.generate(options)
+    grid, folder, count = job.generate(options)
     show(f"wrote {counted(count, 'image')} to {folder}")
-    show(f"sheet: {sheet}")
+    show(f"grid: {grid}")
 
 
 def walk(options: WalkOptions) -> None:
@@ -65,13 +65,13 @@ def walk(options: WalkOptions) -> None:
 def paint(options: PaintOptions) -> None:
     """Generate lines with one model and colour them with another; or colour your own lines.
 
-    Writes each painting with its lines, and a sheet of all.
+    Writes each painting with its lines, and a grid of all.
     """
     from kantor.app.sampling import paint as job
 
-    sheet, folder, count = job.paint(options)
+    grid, folder, count = job.paint(options)
     show(f"wrote {counted(count, 'painting')} to {folder}")
-    show(f"sheet: {sheet}")
+    show(f"grid: {grid}")
 
 
 def sonify(options: SonifyOptions) -> None:
@@ -117,7 +117,7 @@ def evaluate(options: EvaluateOptions) -> None:
     if written:
         show(f"wrote {', '.join(path.name for path in written)} to {folder}")
     elif found.training is not None:
-        show("add --out DIR for the sheet of nearest images and the histograms")
+        show("add --out DIR for the grid of nearest images and the histograms")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,11 +34,11 @@ def _size(value: Any) -> Any:
 
 
 def fraction(value: Any) -> Any:
-    """Accepts "1%" and 0.01. A bare "1" on the command line is refused: it could mean 1 % or all."""
+    """Accepts "1%" and 0.01. A bare "1" on the command line is refused: it could mean 1% or all."""
     if isinstance(value, str):
         text = value.replace(" ", "")
         if text in ("1", "1.0"):
-            raise ValueError("it may mean 1 % or all of them; write 1% or 100%")
+            raise ValueError("it may mean 1% or all of them; write 1% or 100%")
         if not re.fullmatch(r"[\d.]+%?", text):
             raise ValueError('write a fraction, such as 0.05, or a percentage, such as "5%"')
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)

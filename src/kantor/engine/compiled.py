@@ -24,7 +24,7 @@ Kernel = Callable[..., Sequence[Tensor]]
 Compile = Callable[[torch.fx.GraphModule], Kernel]
 MAX_REL_ERROR = {"float32": 0.02, "bfloat16": 0.25}
 """Of all gradients together, of each value, and of what buffers change. The first generator pass in bfloat16 differs by
-3 to 9 % from float32, compiled or not: fused kernels only round in other places."""
+3 to 9% from float32, compiled or not: fused kernels only round in other places."""
 MAX_REL_ERROR_PER_TENSOR = 2  # times that of all gradients
 NEGLIGIBLE_NORM = 0.01  # of the norm of all gradients: smaller ones are not compared one by one
 

@@ -61,7 +61,7 @@ _TWO_GIB = 2**31 - 1
 def keep_memory() -> bool:
     """Has glibc keep freed memory (up to 2 GiB at the top of its heap) for the next tensor of that size.
 
-    By default it returns large tensors to the system at once, which then clears the pages of each new one: 3 to 6 % of
+    By default it returns large tensors to the system at once, which then clears the pages of each new one: 3 to 6% of
     a step on a CPU. Returns whether the C library has this setting.
     """
     libc = _glibc()

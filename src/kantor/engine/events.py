@@ -173,7 +173,7 @@ class Listener(ABC):
 class Bus:
     """Hands events to listeners in order, their answers after the event that caused them, and collects requests.
 
-    A listener that raises OSError or UserError is reported once, by a Found event: a full disk under the sample sheets
+    A listener that raises OSError or UserError is reported once, by a Found event: a full disk under the sample grids
     must not end a run.
     """
 

@@ -70,7 +70,7 @@ class Loop:
     """Runs cycles until the end.
 
     Attributes:
-        sample: (EMA of the generator, images_seen) -> (fixed, random) sample sheets.
+        sample: (EMA of the generator, images_seen) -> (fixed, random) sample grids.
         save: writes a checkpoint of state, feed position and listeners; returns its path.
         stop_asked: called after each cycle: "signal" if the user wants the run to end, else "".
         score: (EMA of the generator, images_seen) -> its scores.

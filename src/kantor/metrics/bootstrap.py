@@ -1,4 +1,4 @@
-"""95 % intervals: how far a number would move with other generated images.
+"""95% intervals: how far a number would move with other generated images.
 
 The images are resampled from themselves with replacement (Efron 1979, "Bootstrap methods"), and the number is computed
 again for each resampled set. The copies in such a set bias distances upwards, so the spread is taken around the mean of
@@ -27,7 +27,7 @@ def counts(n: int, seed: int, replicates: int = REPLICATES) -> Floats:
 
 
 def interval(value: float, resampled: Sequence[float] | Floats, low: float = -np.inf) -> Interval:
-    """The 95 % interval around `value`, at least `low`, from the same number of resampled sets."""
+    """The 95% interval around `value`, at least `low`, from the same number of resampled sets."""
     numbers = np.asarray(resampled, np.float64)
     tails = (1 - LEVEL) / 2
     below, above = np.quantile(numbers, [tails, 1 - tails]) - numbers.mean()

@@ -110,7 +110,7 @@ def pairs_of(n: int, seed: int, pairs: int = PAIRS, labels: Integers | None = No
 def pair_similarity(
     images: Images | OrderedImages, seed: int, pairs: int = PAIRS, labels: Integers | None = None
 ) -> tuple[float, Interval]:
-    """Mean `ms_ssim` of random pairs of a set, and its 95 % interval: high if images are much alike.
+    """Mean `ms_ssim` of random pairs of a set, and its 95% interval: high if images are much alike.
 
     Odena, Olah and Shlens 2017, section 4.2: within classes, to be compared with the value of the real images.
 
@@ -142,7 +142,7 @@ def _pairs_error(values: Floats, first: Integers, second: Integers, n: int) -> f
 
 
 def inception_style_score(logits: Tensor, seed: int) -> tuple[float, Interval]:
-    """exp of the mean over images of KL(p(class | image) || p(class)): 1 to K, and its 95 % interval.
+    """exp of the mean over images of KL(p(class | image) || p(class)): 1 to K, and its 95% interval.
 
     The Inception score (Salimans et al. 2016, "Improved techniques for training GANs") with the network that gave the
     logits, and all images in one split. High if each image is surely of one class and the classes are even; it ignores
@@ -165,10 +165,10 @@ class ModeCoverage:
 
     Attributes:
         covered: number of modes with at least one image.
-        covered_interval: 95 %, at most the number of modes; resampled with the probability of all unseen modes set to
+        covered_interval: 95%, at most the number of modes; resampled with the probability of all unseen modes set to
             that of the modes seen once (Good 1953), since the images alone show too little spread.
         kl: KL(generated || expected) in nats.
-        kl_interval: 95 %.
+        kl_interval: 95%.
     """
 
     covered: int

@@ -35,7 +35,7 @@ def moments(features: Tensor) -> Moments:
 
 
 def frechet(generated: Tensor, real: Tensor, seed: int = 0, replicates: int = REPLICATES) -> tuple[float, Interval]:
-    """|m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) of features [n, D] and [m, D], at least 0; and its 95 % interval over
+    """|m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) of features [n, D] and [m, D], at least 0; and its 95% interval over
     the generated images.
 
     With few images the distance is too large by about D / n: compare distances of equal n only. Beyond

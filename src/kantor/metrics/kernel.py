@@ -15,7 +15,7 @@ ROWS = 1024
 
 
 def kid(generated: Tensor, real: Tensor, seed: int = 0, replicates: int = REPLICATES) -> tuple[float, Interval]:
-    """KID of features [n, D] and [m, D], and its 95 % interval over the generated images.
+    """KID of features [n, D] and [m, D], and its 95% interval over the generated images.
 
     Uses all pairs, not random subsets: the estimate of least variance.
     """

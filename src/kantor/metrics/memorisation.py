@@ -29,7 +29,7 @@ class CopyTest(NamedTuple):
     """How near generated images lie to training images, compared with how near real images do.
 
     Attributes:
-        copied: bool [n]: nearer than all but 1 % of the real images.
+        copied: bool [n]: nearer than all but 1% of the real images.
         z: of the Mann-Whitney test of both samples of distances (Meehan et al. 2020, "A non-parametric test to detect
             data-copying in generative models", over the whole space): below -3, generated images lie nearer.
         limit: the distance up to which a generated image counts as copied.

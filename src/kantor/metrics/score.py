@@ -39,7 +39,7 @@ class Score:
     """One score.
 
     Attributes:
-        interval: its 95 % interval over the generated images.
+        interval: its 95% interval over the generated images.
         reals: what real images score in place of generated ones: the best a generator can hope for.
         of: the number of all modes, for a number of modes.
     """
@@ -156,7 +156,7 @@ class Comparison:
     """The difference between two scores: this minus the other.
 
     Attributes:
-        interval: 95 %, from both intervals; None if one is unknown.
+        interval: 95%, from both intervals; None if one is unknown.
         verdict: "better", "worse", "no clear difference", or "" if neither way is better.
     """
 

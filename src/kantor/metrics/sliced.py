@@ -49,7 +49,7 @@ def swd(
 
     As in the code of Karras et al., each set is normalised by its own mean and deviation of each channel, so that a mere
     difference of brightness or contrast is ignored. They take 128 patches of each of 16,384 images and 512 directions.
-    The 95 % intervals resample the generated images: all give equally many patches, so a resampled projection is sorted
+    The 95% intervals resample the generated images: all give equally many patches, so a resampled projection is sorted
     already, each value repeated as often as its image; its new normalisation is applied to the projection, with one
     deviation for all channels, along `RESAMPLED` directions.
 

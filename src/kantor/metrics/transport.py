@@ -82,7 +82,7 @@ def _assign(cost: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
 
 
 def potential_interval(value: float, potential: Floats, seed: int, root: bool = False) -> Interval:
-    """The 95 % interval of a transport cost, from the potential f [n] of the generated images.
+    """The 95% interval of a transport cost, from the potential f [n] of the generated images.
 
     To first order, resampling them moves the cost as it moves the mean of f (del Barrio and Loubes 2019, "Central limit
     theorems for empirical transportation cost in general dimension"), so no further problem is solved.

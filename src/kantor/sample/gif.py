@@ -70,10 +70,10 @@ def _enlarged(frame: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The frame with paper, the colour of its corner, to its right and below it."""
     if frame.size == size:
         return frame
-    sheet = Image.new("P", size, frame.getpixel((0, 0)))
-    sheet.putpalette(frame.getpalette() or [])
-    sheet.paste(frame)
-    return sheet
+    canvas = Image.new("P", size, frame.getpixel((0, 0)))
+    canvas.putpalette(frame.getpalette() or [])
+    canvas.paste(frame)
+    return canvas
 
 
 def _palette(sample: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Grids: many images on one sheet, with a line of text under them."""
+"""Grids: many images in rows and columns, with a line of text under them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAPER: Colour = (236, 235, 231)  # a light warm grey, from which black and white
 INK = (74, 76, 82)
 CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent images
 COMFORTABLE_CELL = 64
-LARGEST_SHEET = 2048
+LARGEST_GRID = 2048
 _RUNS = 3  # zlib's Z_RLE: grids get as small as by a search for matches, in a fifth of the time
 
 
@@ -30,13 +30,13 @@ def grid(
     scale: int | None = None,
     paper: Colour = PAPER,
 ) -> NDArray[np.uint8]:
-    """One sheet of all images, row by row.
+    """All images in one, row by row.
 
     Args:
         images: uint8 [N, H, W, C], N > 0; C is 1 (grey), 3 (RGB) or 4 (RGBA, shown on a checkerboard).
-        columns: images per row; None makes the sheet about square.
+        columns: images per row; None makes the grid about square.
         gutter: pixels between images and around them. 0, with scale=1 and no caption, leaves the bare pixels.
-        caption: a line under the images; a sheet that is too narrow for it grows.
+        caption: a line under the images; a grid that is too narrow for it grows.
         scale: side of the square that each pixel becomes; None enlarges small images to a comfortable size.
         paper: RGB between the images, around them and of empty places, 0 to 255 each.
     Returns:
@@ -49,13 +49,13 @@ def grid(
     rows = -(-count // columns)
     scale = scale or _scale(height, width, rows, columns, gutter)
     height, width = height * scale, width * scale
-    sheet = np.empty((gutter + rows * (height + gutter), gutter + columns * (width + gutter), 3), np.uint8)
-    sheet[:] = paper
+    page = np.empty((gutter + rows * (height + gutter), gutter + columns * (width + gutter), 3), np.uint8)
+    page[:] = paper
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
         top, left = gutter + row * (height + gutter), gutter + column * (width + gutter)
-        sheet[top : top + height, left : left + width] = _on_paper(image.repeat(scale, 0).repeat(scale, 1))
-    return _captioned(sheet, caption, gutter, paper) if caption else sheet
+        page[top : top + height, left : left + width] = _on_paper(image.repeat(scale, 0).repeat(scale, 1))
+    return _captioned(page, caption, gutter, paper) if caption else page
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
@@ -69,7 +69,7 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
 
 
 def _columns(count: int, height: int, width: int) -> int:
-    """Images per row for a sheet that is about square, rather wide than high, with few empty places."""
+    """Images per row for a grid that is about square, rather wide than high, with few empty places."""
 
     def badness(columns: int) -> tuple[float, int]:
         rows = -(-count // columns)
@@ -82,7 +82,7 @@ def _columns(count: int, height: int, width: int) -> int:
 def _scale(height: int, width: int, rows: int, columns: int, gutter: int) -> int:
     comfortable = -(-COMFORTABLE_CELL // max(height, width))
     sides = (columns, width), (rows, height)
-    room = min((LARGEST_SHEET - gutter * (places + 1)) // (places * side) for places, side in sides)
+    room = min((LARGEST_GRID - gutter * (places + 1)) // (places * side) for places, side in sides)
     return max(1, min(comfortable, room))
 
 
@@ -99,9 +99,9 @@ def _on_paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return mixed
 
 
-def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int, paper: Colour) -> NDArray[np.uint8]:
-    """The sheet with a strip of text below, whose letters grow with the sheet."""
-    height, width, _ = sheet.shape
+def _captioned(bare: NDArray[np.uint8], caption: str, gutter: int, paper: Colour) -> NDArray[np.uint8]:
+    """The grid with a strip of text below, whose letters grow with the grid."""
+    height, width, _ = bare.shape
     size = min(max(width / 46, 12), 40)
     margin = max(gutter, round(size * 0.5))
     while size > 9 and _font(size).getlength(caption) + 2 * margin > width:
@@ -110,7 +110,7 @@ def _captioned(sheet: NDArray[np.uint8], caption: str, gutter: int, paper: Colou
     strip = round(size * 1.9)
     full_width = max(width, math.ceil(font.getlength(caption)) + 2 * margin)
     image = Image.new("RGB", (full_width, height + strip), paper)
-    image.paste(Image.fromarray(sheet), ((full_width - width) // 2, 0))
+    image.paste(Image.fromarray(bare), ((full_width - width) // 2, 0))
     middle = height + (strip - gutter) / 2
     ink = INK if sum(paper) > sum(INK) + 255 else PAPER  # light text on dark paper
     ImageDraw.Draw(image).text((margin, middle), caption, fill=ink, font=font, anchor="lm")

@@ -21,7 +21,7 @@ from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.evaluation.image_sets import GeneratedImages, choose_images
 from kantor.app.images import join_pairs
-from kantor.app.training.sample_sheets import Sampler, first_images
+from kantor.app.training.sample_grids import Sampler, first_images
 from kantor.config.io import preset_text, resolve
 from kantor.config.networks import DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
 from kantor.config.schema import Config
@@ -294,7 +294,7 @@ def test_a_packed_set_has_no_outlines(tmp_path: Path) -> None:
         opened(tmp_path / "set", tmp_path / "cache")
 
 
-# --- sheets, scores, model files ------------------------------------------------------------------------------------
+# --- grids, scores, model files -------------------------------------------------------------------------------------
 
 
 def test_sheets_show_condition_and_image(tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def image(path: Path) -> np.ndarray:
 
 
 def test_paint(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines are those that `generate` draws; a painting depends on its seed alone; the sheet has both side by side."""
+    """Lines are those that `generate` draws; a painting depends on its seed alone; the grid has both side by side."""
     assert exit_of("paint", "lines", "colours", "--seeds", "0-3,17", "--out", "out", "--gutter", 0) == 0
     assert "wrote 5 paintings to out" in capsys.readouterr().out
     seeds = (0, 1, 2, 3, 17)

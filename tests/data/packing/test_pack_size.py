@@ -14,7 +14,7 @@ import kantor
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.training.build import build
-from kantor.app.training.sample_sheets import first_images
+from kantor.app.training.sample_grids import first_images
 from kantor.config.io import read_toml, resolve
 from kantor.data.loading.feed import Feed, shrink, to_float
 from kantor.data.loading.store import Store

@@ -35,7 +35,7 @@ from kantor.types import ImageSpec
 
 OURS = r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rejected\.jsonl"
 THUMBNAIL = ImageSpec(64, 64, 3)
-_ON_SHEET, _SUSPECTS = 100, 64
+_ON_GRID, _SUSPECTS = 100, 64
 _KINDS = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
 _THUMBNAIL_NOTES = ("enlarged", "grey to RGB", "shrunk")  # conversions to thumbnails say nothing about the images
 _SIZES = (32, 48, 64, 96, 128, 192, 256, 512)
@@ -117,7 +117,7 @@ def _findings(store: Store, probed: list[Header]) -> Findings:
 
 
 def _write(folder: Path, store: Store, findings: Findings) -> None:
-    spread = np.unique(np.linspace(0, store.count - 1, min(_ON_SHEET, store.count)).astype(np.int64))
+    spread = np.unique(np.linspace(0, store.count - 1, min(_ON_GRID, store.count)).astype(np.int64))
     caption = f"{len(spread)} of {store.count:,} images, spread evenly"
     atomic.write_bytes(folder / "contact-sheet.png", png_bytes(grid(store.images(spread), caption=caption)))
     suspects = {"duplicates.png": findings.copies, "near-constant.png": findings.near_constant}

@@ -23,7 +23,7 @@ _OUTPUT_FILES = re.compile(r"(seed-[0-9]{8,20}|sheet)\.png")
 
 
 def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
-    """Generates images and writes them; returns the sheet, its folder and the number of images."""
+    """Generates images and writes them; returns the grid, its folder and the number of images."""
     if options.seeds is not None and options.count is not None:
         raise ConfigError("--seeds", "cannot be combined with --count", "give one of them")
     default_count = 64 if options.grid is None else math.prod(options.grid)
@@ -33,15 +33,15 @@ def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
     folder = options.out or home / "generated"
     refuse_other_images(folder, _OUTPUT_FILES)
     paths = [folder / f"seed-{seed:08d}.png" for seed in seeds]
-    sheet = folder / "sheet.png"
-    require_free_files([sheet, *paths], options.overwrite)
+    grid_path = folder / "sheet.png"
+    require_free_files([grid_path, *paths], options.overwrite)
     labels = class_numbers(split_classes(options.classes, card), card, len(seeds))
     images = generate_images(network, card.latents(seeds, options.truncation), labels)
     scale = options.scale or 1
     enlarged = (image.repeat(scale, 0).repeat(scale, 1) for image in images)
     page = grid(images, columns, options.gutter, scale=options.scale, paper=options.paper or PAPER)
-    write_images([*paths, sheet], itertools.chain(enlarged, [page]))
-    return sheet, folder, len(seeds)
+    write_images([*paths, grid_path], itertools.chain(enlarged, [page]))
+    return grid_path, folder, len(seeds)
 
 
 def grid_columns(size: tuple[int, int] | None, count: int, noun: str) -> int | None:

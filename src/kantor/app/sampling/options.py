@@ -39,11 +39,11 @@ class GenerateOptions(GeneratorOptions):
     seeds: Sequence[int] | None = option("Generate the images of these seeds: 0-63,99", "LIST", parse=units.seeds)
     out: Path | None = option("Write images to this folder", "DIR", otherwise="generated next to the model")
     grid: tuple[int, int] | None = option(
-        "Arrange the sheet in columns x rows: 16x4", "CxR", parse=units.grid, otherwise="about square",
+        "Arrange the grid in columns x rows: 16x4", "CxR", parse=units.grid, otherwise="about square",
     )
-    gutter: int = option("Leave N pixels between images of the sheet", "N", default=2, min=0, max=256)
+    gutter: int = option("Leave N pixels between images of the grid", "N", default=2, min=0, max=256)
     paper: tuple[int, int, int] | None = option(
-        "Colour the sheet between the images: #rrggbb", "COLOUR", parse=units.colour, otherwise="#ecebe7",
+        "Colour the grid between the images: #rrggbb", "COLOUR", parse=units.colour, otherwise="#ecebe7",
     )
     scale: int | None = option("Enlarge every image N times, its pixels as squares", "N", min=1, max=64)
     overwrite: bool = option("Replace images of the same name", default=False)
@@ -86,9 +86,9 @@ class PaintOptions(SamplingOptions):
         parse=units.seeds, otherwise="0-15; of your own lines 0",
     )
     grid: tuple[int, int] | None = option(
-        "Arrange the sheet in columns x rows of pairs: 4x4", "CxR", parse=units.grid, otherwise="about square",
+        "Arrange the grid in columns x rows of pairs: 4x4", "CxR", parse=units.grid, otherwise="about square",
     )
-    gutter: int = option("Leave N pixels between pairs on the sheet", "N", default=2, min=0, max=256)
+    gutter: int = option("Leave N pixels between pairs of the grid", "N", default=2, min=0, max=256)
     overwrite: bool = option("Replace paintings of the same name", default=False)
 
 

@@ -34,7 +34,7 @@ _FAINTEST = 8  # grey levels: lines fainter than this count as stains
 
 
 def paint(options: PaintOptions) -> tuple[Path, Path, int]:
-    """Generates or reads lines, colours them, and writes both; returns the sheet, its folder and how many there are."""
+    """Generates or reads lines, colours them, and writes both; returns the grid, its folder and how many there are."""
     drawings = _drawings(options.lines, options.runs)
     seeds = list(options.seeds or range(1 if drawings else DEFAULT_COUNT))
     count = len(seeds) * max(1, len(drawings))
@@ -55,17 +55,17 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
         lines = generate_images(line_model.to(device), z, class_numbers((), line_card, len(seeds)))
         stems = [f"seed-{seed:08d}" for seed in seeds]
         line_paths = [options.out / f"{stem}-lines.png" for stem in stems]
-    sheet = options.out / "sheet.png"
+    grid_path = options.out / "sheet.png"
     painting_paths = [options.out / f"{stem}.png" for stem in stems]
-    require_free_files([sheet, *painting_paths, *line_paths], options.overwrite)
+    require_free_files([grid_path, *painting_paths, *line_paths], options.overwrite)
     z = card.latents(seeds * (count // len(seeds)), options.truncation)
     painted = generate_images(colourist.to(device), z, class_numbers((), card, count), lines)
     pairs = join_pairs(lines, painted)
     # a pair is wide even if it is small
     scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None
     write_images(line_paths, lines[: len(line_paths)])
-    write_images([*painting_paths, sheet], [*painted, grid(pairs, columns, options.gutter, scale=scale)])
-    return sheet, options.out, count
+    write_images([*painting_paths, grid_path], [*painted, grid(pairs, columns, options.gutter, scale=scale)])
+    return grid_path, options.out, count
 
 
 def _check_models(options: PaintOptions, colours: Card, lines: Card | None) -> None:

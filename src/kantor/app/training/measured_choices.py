@@ -23,7 +23,7 @@ from kantor.sinks.timing import duration
 
 MAX_SEARCH_S = 30.0
 BATCHES = (16, 32, 64, 128, 256, 512, 1024)
-_NEARLY_AS_FAST = 0.95  # doubling the batch for 5 % more speed only means fewer steps on the same images
+_NEARLY_AS_FAST = 0.95  # doubling the batch for 5% more speed only means fewer steps on the same images
 MIN_COMPILING_S = 120.0  # of what is left of a budget: in less, compiling does not pay
 _WORTH_COMPILING = 1.05
 
@@ -75,7 +75,7 @@ def choose_batch(decisions: Decisions, parts: Parts, options: TrainOptions, note
 def fastest_batch(
     rate_of: Callable[[int], float], largest: int, limit_s: float, clock: Callable[[], float] = time.monotonic
 ) -> tuple[int, str]:
-    """The smallest batch within 5 % of the fastest, and the reason.
+    """The smallest batch within 5% of the fastest, and the reason.
 
     Args:
         rate_of: images per second with a batch of this size; raises MemoryError if it does not fit.

@@ -12,7 +12,7 @@ from kantor.app.evaluation.during_training import Scorer
 from kantor.app.training.init_from import Weights, initialize_from
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
-from kantor.app.training.sample_sheets import Sampler, first_images
+from kantor.app.training.sample_grids import Sampler, first_images
 from kantor.app.training.terminal import Terminal
 from kantor.app.write_report import write_report
 from kantor.engine.device import describe_device

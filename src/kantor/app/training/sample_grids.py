@@ -1,4 +1,4 @@
-"""The images of the sample sheets."""
+"""The images of the sample grids."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.types import Images, ImageSpec
 
-SHEET_PIXELS = 1024 * 1024
+GRID_PIXELS = 1024 * 1024
 
 
 class Sampler:
-    """Generates both sheets: the fixed one from seeds 0, 1, 2 ..., the random one from seeds that depend on images_seen.
+    """Generates both grids: the fixed one from seeds 0, 1, 2 ..., the random one from seeds that depend on images_seen.
 
-    With conditions, a sheet shows each condition next to its generated image. Those of the fixed sheet are spread
+    With conditions, a grid shows each condition next to its generated image. Those of the fixed grid are spread
     evenly over the training set.
 
     Attributes:
-        count: images in a sheet: a square number, 64 for small images, fewer for large ones; half of it for pairs.
+        count: images in a grid: a square number, 64 for small images, fewer for large ones; half of it for pairs.
     """
 
     def __init__(self, config: Config, spec: ImageSpec, classes: int, store: ImageSet) -> None:
         self._config, self._spec, self._classes, self._store = config, spec, classes, store
-        side = int(math.sqrt(SHEET_PIXELS / (spec.height * spec.width)))
+        side = int(math.sqrt(GRID_PIXELS / (spec.height * spec.width)))
         self.count = min(8, max(2, side)) ** 2 // (2 if store.condition_channels else 1)
 
     def __call__(self, generator: nn.Module, images_seen: int) -> tuple[Images, Images]:
         first = derive(self._config.train.seed, "sheet", images_seen) % 2**31
         rows = (first + np.arange(self.count) * 7919) % self._store.count  # a prime: neighbours may be alike
         fixed_rows = np.resize(_spread(self._store, self.count), self.count)
-        return self._sheet(generator, 0, fixed_rows), self._sheet(generator, first, rows)
+        return self._images(generator, 0, fixed_rows), self._images(generator, first, rows)
 
-    def _sheet(self, generator: nn.Module, first: int, rows: NDArray[np.int64]) -> Images:
+    def _images(self, generator: nn.Module, first: int, rows: NDArray[np.int64]) -> Images:
         network = self._config.generator
         z = latents(range(first, first + self.count), network.latent_dim, network.latent)
         labels = [i % self._classes for i in range(self.count)] if self._classes else None

@@ -24,7 +24,7 @@ from kantor.objectives.penalties import GradientPenalty, one_sided, two_sided, z
 from kantor.types import Traits
 
 ALL_KINDS = [kind.model_fields["kind"].default for kind in get_args(get_args(ObjectiveConfig)[0])]
-KINDS = [kind for kind in ALL_KINDS if kind != "custom"]  # which tests/test_extend.py is about
+KINDS = [kind for kind in ALL_KINDS if kind != "custom"]  # tests/docs/test_examples.py covers it
 PLAIN = Traits(mixes_batch=False, normalisation="none")
 BATCH_NORM = Traits(mixes_batch=True, normalisation="batch")
 

@@ -281,10 +281,10 @@ def test_a_folder_with_names_that_clash_and_broken_images(capsys: pytest.Capture
         "A.gif.wav", "a.bmp.wav", "a.png-2.wav", "a.png.wav", "b.wav", "deep/a.wav",
     ]  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("note: skipped")] == [
-        "note: skipped: bomb.png (196000000 pixels are more than the limit of 64 million)",
-        f"note: skipped: c.png (truncated at byte {len(nasty.truncated_png())})",
-        "note: skipped: d.png (not an image (starts with `hello`))",
+    assert [line for line in lines if line.startswith("note: rejected")] == [
+        "note: rejected: bomb.png (196000000 pixels are more than the limit of 64 million)",
+        f"note: rejected: c.png (truncated at byte {len(nasty.truncated_png())})",
+        "note: rejected: d.png (not an image (starts with `hello`))",
     ]
     assert lines[-1] == "6 sounds in heard"
 
@@ -295,8 +295,8 @@ def test_many_broken_images_take_few_lines(capsys: pytest.CaptureFixture[str]) -
         Path(f"in/{i}.png").write_bytes(b"")
     assert exit_of("sonify", "in", "--out", "heard", "--mode", "stacked") == 0
     out = capsys.readouterr().out
-    assert out.count("note: skipped: ") == 5 + 1 and out.count("note: ") == 5 + 1 + 1
-    assert "note: skipped: 7 more" in out
+    assert out.count("note: rejected: ") == 5 + 1 and out.count("note: ") == 5 + 1 + 1
+    assert "note: rejected: 7 more" in out
 
 
 def test_no_more_than_asked_for() -> None:

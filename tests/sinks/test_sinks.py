@@ -109,6 +109,14 @@ class TestMetricsCsv:
         sink.on(tick(200))
         np.testing.assert_array_equal(read_metrics(tmp_path / "m.csv")["images_seen"], [200])
 
+    def test_rows_after_closing_are_appended(self, tmp_path):
+        sink = MetricsCsv(tmp_path / "m.csv")
+        sink.on(started())
+        sink.on(tick(100))
+        sink.close()
+        sink.on(tick(200))
+        np.testing.assert_array_equal(read_metrics(tmp_path / "m.csv")["images_seen"], [100, 200])
+
     def test_a_full_disk_does_not_cost_a_checkpoint(self, tmp_path, monkeypatch):
         sink = MetricsCsv(tmp_path / "m.csv")
         sink.on(started())

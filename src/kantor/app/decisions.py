@@ -22,6 +22,9 @@ class Decision(NamedTuple):
             return str(self.value).lower()
         return f"{self.value:,}" if isinstance(self.value, int) else str(self.value)
 
+    def __str__(self) -> str:
+        return f"{self.field} = {self.value_text}: {self.reason}"
+
 
 class Decisions:
     """A configuration decided field by field. str() is a table of all decisions.
@@ -47,7 +50,7 @@ class Decisions:
         decision = Decision(name, value, reason)
         self.entries = [entry for entry in self.entries if entry.field != name] + [decision]
         if announce and self._announce:
-            self._announce(f"{name} = {decision.value_text}: {reason}")
+            self._announce(str(decision))
 
     def add(self, config: Config, decided: Iterable[Decision]) -> None:
         """Replaces the configuration by one derived from it, and records the decisions that led there."""

@@ -137,18 +137,19 @@ def find_nearest_images(
     """
     generated = generated.first(MAX_COPY_TESTED)
     sample = np.sort(permute(np.arange(min(MAX_COPY_TESTED, len(training))), len(training), seed))
-    training_points = {PIXELS: as_points(training.thumbs), "features": training.features}
-    generated_points = {PIXELS: as_points(generated.thumbs), "features": generated.features}
     rows, distances, copy_tests = {}, {}, {}
-    for space, among in training_points.items():
-        distances[space], rows[space] = nearest_rows(generated_points[space], among, 3)
-        real = among[sample]
-        if held_out is not None:
-            other_real = held_out.first(MAX_COPY_TESTED)
-            real = as_points(other_real.thumbs) if space == PIXELS else other_real.features
+    for space in (PIXELS, "features"):
+        among, queries = _points(training, space), _points(generated, space)
+        distances[space], rows[space] = nearest_rows(queries, among, 3)
+        real = among[sample] if held_out is None else _points(held_out.first(MAX_COPY_TESTED), space)
         real_distances, _ = nearest_rows(real, among, skip_equal=True)
         copy_tests[space] = copy_test(distances[space][:, 0], real_distances[:, 0])
-    real, fake = training_points[PIXELS][sample], generated_points[PIXELS]
-    pairs = {"real-real": (real, real), "fake-fake": (fake, fake), "real-fake": (fake, real)}
+        if space == PIXELS:
+            reals, fakes = among[sample], queries
+    pairs = {"real-real": (reals, reals), "fake-fake": (fakes, fakes), "real-fake": (fakes, reals)}
     histograms = {name: nearest_rows(x, y, skip_self=x is y)[0][:, 0] for name, (x, y) in pairs.items()}
     return NearestImages(rows, distances, copy_tests, histograms)
+
+
+def _points(images: ImageFeatures, space: str) -> Tensor:
+    return as_points(images.thumbs) if space == PIXELS else images.features

@@ -51,6 +51,7 @@ class LinesListener(Listener):
 
     def close(self) -> None:
         if self._file:
+            self._loaded_offset = self._file.offset  # a later line is appended
             self._file.close()
         self._file = None
 

@@ -18,6 +18,8 @@ def test_converting_some_images_of_a_packed_dataset(
     assert exit_of("pack", "glyphs", "--out", tmp_path / "set", *words, "data.glyphs.count=30") == 0
     limit = ["data.limit=10", "--set", f"data.choose={choose}"]
     assert exit_of("pack", tmp_path / "set", "--out", tmp_path / "tar", "--format", "webdataset", *words, *limit) == 0
-    assert "wrote 10 images, 32x32 RGB, as webdataset" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "wrote 10 images, 32x32 RGB, as webdataset" in out
+    assert "data.channels = rgb: 30 of 30 sampled images have colour" in out
     assert exit_of("pack", tmp_path / "tar", "--out", tmp_path / "again", "--cache", tmp_path / "cache") == 0
     assert Store.open(tmp_path / "again").count == 10

@@ -66,8 +66,9 @@ def refuse_other_images(folder: Path, allowed: re.Pattern[str]) -> None:
 
 def write_images(paths: Sequence[Path], images: Iterable[Images]) -> None:
     """Writes images, uint8 [H, W, C], as PNG files into one folder."""
+    for folder in {path.parent for path in paths}:
+        atomic.make_folder(folder)
     for path, image in zip(paths, images, strict=True):
-        atomic.make_folder(path.parent)
         atomic.write_bytes(path, png_bytes(image))
 
 

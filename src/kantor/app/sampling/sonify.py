@@ -70,8 +70,8 @@ def make_sounds(options: SonifyOptions, progress: Progress) -> tuple[int, list[s
             raise DataError(options.source, str(rejected[0].reason), "name an image, a folder of images, or a run")
         raise DataError(options.source, f"none of its images can be read: {examples}{more}", "fix or replace them")
     bad = [file for file in rejected if is_bad(file)]  # the others are readmes and the like
-    notes = [f"skipped: {file.name} ({file.reason})" for file in bad[:_MAX_NOTES]]
-    notes += [f"skipped: {len(bad) - _MAX_NOTES} more"] if len(bad) > _MAX_NOTES else []
+    notes = [f"rejected: {file.name} ({file.reason})" for file in bad[:_MAX_NOTES]]
+    notes += [f"rejected: {len(bad) - _MAX_NOTES} more"] if len(bad) > _MAX_NOTES else []
     return len(paths) - len(rejected), notes + ([voice.note] if voice.note else [])
 
 

@@ -127,7 +127,7 @@ def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) 
         dots = " ..." if len(fresh) > 4 else ""
         tail = f"; fresh: {', '.join(fresh[:4])}{dots}" if fresh else ""
         lines.append(f"{part}: took {len(copied)} of {len(tensors)} tensors from {weights.path}{tail}")
-    return lines[:2], not fresh  # of the EMA, which comes last
+    return lines[:2], copies["average"].keys() == _tensors(state.average).keys()
 
 
 def continue_ema(decisions: Decisions, parts: Parts, weights: Weights, options: TrainOptions) -> None:

@@ -68,7 +68,7 @@ class Worker:
         """Yields the outcome of each task in order. Raises WorkerDied if it crashes or is silent for too long."""
         process = self._process or self._start()
         assert process.stdin is not None and process.stdout is not None
-        self._busy, self._silence_s = True, 0.0
+        self._silence_s, self._busy = 0.0, True  # watch() adds to an idle worker's silence too
         try:
             with contextlib.suppress(OSError):
                 pickle.dump(tasks, process.stdin)
@@ -85,12 +85,13 @@ class Worker:
                 for answer in answers:
                     item, _ = tasks[done]
                     done += 1
-                    if len(answer) == 1:
-                        yield Rejected(item.name, Reason(*answer[0]))
-                    elif len(answer) == 3:
-                        yield answer[0], answer[1], answer[2]
+                    kind, *values = answer
+                    if kind == "rejected":
+                        yield Rejected(item.name, Reason(*values))
+                    elif kind == "header":
+                        yield values[0], values[1], values[2]
                     else:
-                        sha256, crc32, near_constant, notes = answer
+                        sha256, crc32, near_constant, notes = values
                         row = pixels.read(self._row_bytes)
                         yield Row(item, bytes.fromhex(sha256), crc32, near_constant, tuple(notes), row)
         finally:

@@ -99,9 +99,9 @@ def _answer_all(tasks: list[Task], source: Source | None, settings: DecodeSettin
 def _answer(
     task: Task, source: Source | None, settings: DecodeSettings | None, replies: IO[bytes]
 ) -> tuple[list[Any], bytes]:
-    """Returns ([SHA-256, CRC-32, near-constant, notes], pixels), without settings ([height, width, kind], nothing).
+    """Returns (["row", SHA-256, CRC-32, near-constant, notes], pixels), or (["rejected", fields of a Reason], nothing).
 
-    If that fails, returns ([fields of the reason], nothing).
+    Without settings: (["header", height, width, kind], nothing).
     """
     item, data = task
     try:
@@ -114,12 +114,12 @@ def _answer(
             raise Undecodable(*data)
         assert data is not None
         if settings is None:
-            return list(probe(data)), b""
+            return ["header", *probe(data)], b""
         image, notes = decode(data, settings)
         pixels = np.ascontiguousarray(image).tobytes()
-        return [_sha256(data), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
+        return ["row", _sha256(data), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
     except Exception as error:  # a foreign file may provoke anything; it is rejected
-        return [_reason(error)], b""
+        return ["rejected", *_reason(error)], b""
 
 
 def is_near_constant(image: NDArray[np.uint8]) -> bool:

@@ -69,9 +69,7 @@ class Archive(FileSource):
         return members
 
     def _entries(self) -> Iterator[Item | Rejected]:
-        mtime_ns, depth = Path(self.path).stat().st_mtime_ns, None
-        if self.labels == "auto" and not self._table and not self._companions:
-            depth = names.class_depth(member.name for member in self._members if _is_image(member.name))
+        mtime_ns = Path(self.path).stat().st_mtime_ns
         for name, size, place in self._members:
             parts = name.split("/")
             if any(map(names.is_clutter, parts)):
@@ -81,8 +79,14 @@ class Archive(FileSource):
                 if parts[-1] != names.LABEL_FILE and not is_label:
                     yield Rejected(name, reason)
                 continue
-            label = self._companions.get(_key(name)) if self._companions else names.class_of(parts, depth)
+            label = self._companions.get(_key(name)) if self._companions else names.class_of(parts, self._class_depth)
             yield Item(name, place, size, mtime_ns, label)
+
+    @cached_property
+    def _class_depth(self) -> int | None:
+        if self.labels != "auto" or self._table or self._companions:
+            return None
+        return names.class_depth(member.name for member in self._members if _is_image(member.name))
 
     @cached_property
     def _table(self) -> dict[str, str]:

@@ -72,7 +72,7 @@ def register(
     Raises:
         ConfigError: an argument is not valid.
     """
-    require_custom_name(name, "features")
+    require_custom_name(name, "extractor")
     if name in ("inception", "kantor-small", "random"):
         raise ConfigError(name, "is the name of built-in features", "choose another")
     if isinstance(network, type) or not callable(network):

@@ -123,6 +123,7 @@ def test_both_spellings_of_a_mode(mode: str, name: str) -> None:
     ("words", "says"),
     [
         ({"max_bad": "abc"}, "--max-bad abc: cannot be used; write a fraction, such as 0.05, or a percentage"),
+        ({"max_bad": "1..2"}, "--max-bad 1..2: cannot be used; write a fraction, such as 0.05, or a percentage"),
         ({"max_bad": "200%"}, "--max-bad 200%: more than 100%; write a fraction up to 1"),
         ({"fit": "foo"}, "--fit foo: is not one of its values; choose one of: contain, cover, "),
         ({"kimg": "0"}, "--kimg 0: too small; write for example 200, which is 200,000 images"),

@@ -95,3 +95,11 @@ def test_colour():
         with pytest.raises(ConfigError, match="#rrggbb") as caught:
             units.colour(wrong, "--paper")
         assert caught.value.where == "--paper" and caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("value", "number"), [("3.0", 3), (3.0, 3), ("3", 3), (3, 3), (str(2**62 + 1), 2**62 + 1)])
+def test_whole_numbers(value, number):
+    assert units.number(value, "--seed", whole=True, least=0, most=None) == number
+    for wrong in ("3.5", 3.5, "3.x", "", "nan", float("nan"), float("inf"), None):
+        with pytest.raises(ConfigError, match="not a whole number"):
+            units.number(wrong, "--seed", whole=True, least=0, most=None)

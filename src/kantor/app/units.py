@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import re
 import sys
@@ -145,8 +144,13 @@ def number(value: Any, where: str, whole: bool, least: float | None, most: float
     """A number, whole or not, within bounds; None means no bound."""
     try:
         result: float
-        result = _whole(value) if whole or str(value).isdigit() else float(value)
-    except (TypeError, ValueError, OverflowError):
+        if isinstance(value, str):
+            result = int(value.removesuffix(".0")) if whole or value.isdigit() else float(value)
+        elif isinstance(value, float) and value.is_integer():
+            result = int(value) if whole else value
+        else:
+            result = operator.index(value) if whole else float(value)
+    except (TypeError, ValueError):
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{where} {value}", f"is not {kind}", "write for example 8") from None
     low, high = -sys.float_info.max if least is None else least, sys.float_info.max if most is None else most
@@ -155,12 +159,3 @@ def number(value: Any, where: str, whole: bool, least: float | None, most: float
         do = f"choose {finite}" if most is None else f"choose a number from {low:,} to {high:,}"
         raise ConfigError(f"{where} {value}", "is out of range", do)
     return result
-
-
-def _whole(value: Any) -> int:
-    """3 of 3, "3" and 3.0. Raises TypeError or ValueError, or OverflowError for infinity."""
-    with contextlib.suppress(TypeError, ValueError):
-        return int(value) if isinstance(value, str) else operator.index(value)
-    if not (number := float(value)).is_integer():
-        raise ValueError
-    return int(number)

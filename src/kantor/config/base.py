@@ -39,7 +39,7 @@ def fraction(value: Any) -> Any:
         text = value.replace(" ", "")
         if text in ("1", "1.0"):
             raise ValueError("it may mean 1% or all of them; write 1% or 100%")
-        if not re.fullmatch(r"[\d.]+%?", text):
+        if not re.fullmatch(r"(\d+\.?\d*|\.\d+)(e-?\d+)?%?", text.lower()):
             raise ValueError('write a fraction, such as 0.05, or a percentage, such as "5%"')
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if isinstance(value, int | float) and value > 1:

@@ -85,7 +85,7 @@ def test_run_against_its_training_set(capsys: pytest.CaptureFixture[str], home: 
     assert exit_of("evaluate", "plain", *FAST, "--out", "o") == 0
     out = capsys.readouterr().out
     for words in ("00000-plain at 100 images: 60 generated", "fd@random", "precision@random", "held_out_gap@critic",
-                  "copied@pixels", "95% interval", "lower is better", "distances.png in o"):  # fmt: skip
+                  "copied@pixels", "95% interval", "lower is better", "distances.png to o"):  # fmt: skip
         assert words in out
     found = json.loads((tmp_path / "o" / "scores.json").read_text())
     told = found["provenance"]

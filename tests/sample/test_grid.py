@@ -182,6 +182,6 @@ def test_choose(count):
         assert len(set(np.diff(chosen[:-1]))) <= 1
 
 
-def test_the_choice_is_stable_while_a_animation_grows():
+def test_the_choice_is_stable_while_an_animation_grows():
     assert len(set(choose(302)) - set(choose(301))) == 1
     assert gif.MAX_FRAMES == 200

@@ -18,8 +18,8 @@ from kantor.progress import all_silent
 def pack(options: PackOptions) -> None:
     """Resize images once, into a packed dataset that training reads fast.
 
-    Unreadable images are rejected and listed, with the reason, in rejected.jsonl. If interrupted, run it again: it
-    continues.
+    Unreadable images are rejected and listed, with the reason, in rejected.jsonl.
+    If interrupted, run it again: it continues.
     """
     from kantor.app.dataset.inspect import inspect
     from kantor.app.dataset.pack import pack_source

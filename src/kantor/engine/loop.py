@@ -113,11 +113,8 @@ class Loop:
             if plan.sample_due(before, after) or after >= plan.total_images:
                 requests += self._sample()
             reason, late = self._why_stop(requests), []
-            if (
-                reason
-                or crossed(before, after, plan.snapshot_images)
-                or any(isinstance(r, events.Save) for r in requests)
-            ):
+            asked = any(isinstance(request, events.Save) for request in requests)
+            if reason or asked or crossed(before, after, plan.snapshot_images):
                 late = self._save(last=bool(reason))  # requests made now are met after the next cycle
                 saved_at = after
         if saved_at != counters.images_seen:

@@ -21,7 +21,7 @@ from kantor.config.io import resolve
 
 FIELDS = {
     "data.glyphs.count": 2000, "data.size": "32", "train.batch": 32, "critic.width": 32, "generator.width": 16,
-    "train.images": 100_000,
+    "train.images": 100_000, "train.precision": "float32",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         for seed in range(options.seeds):
             config = resolve("wgan-gp", overrides={**FIELDS, "critic.minibatch_stddev": group, "train.seed": seed})
             store, config, _ = open_set(config, 32, DatasetCache(Path(cache)))
-            parts = build(config, store, torch.device("cpu"), "float32")
+            parts = build(config, store, torch.device("cpu"))
             state, feed, steps = parts.state(), parts.feed, parts.steps()
             for _ in range(60):
                 steps.cycle(state, feed)

@@ -91,6 +91,7 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     if spec_of(config).height >= 64:
         config = config.model_copy(update={"generator": narrowed(config.generator), "critic": narrowed(config.critic)})
     fewer: dict[str, Any] = {"train.batch": 2, "cycle.critic_steps": 1, "cycle.generator_steps": 1}
+    fewer |= {"train.precision": "float32"}
     fewer |= {"cycle.generator_batch": 2} if config.cycle.generator_batch else {}
     fewer |= {"cycle.overdose_steps": 1} if config.cycle.kind == "overdose" else {}
     spec = spec_of(config)
@@ -98,7 +99,7 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     packed = spec if config.data.pack_size == "auto" else ImageSpec(*parse_size(config.data.pack_size), spec.channels)
     if config.data.condition != "none":
         pytest.skip("pairs have a second dataset: see test_paint.py")
-    parts = build(config, InMemory(packed, 2, labelled=False), CPU, "float32")
+    parts = build(config, InMemory(packed, 2, labelled=False), CPU)
     state, steps = parts.state(), parts.steps()
     before = {part: value.clone() for part, value in state.model_tensors().items()}
     for _ in range(3):

@@ -138,4 +138,4 @@ def test_clipped_weights_are_not_scaled() -> None:
     config = resolve("wgan", overrides={"critic.equalised": True})
     config = config.model_copy(update={"data": config.data.model_copy(update={"size": "16"})})
     with pytest.raises(ConfigError, match=r"critic\.equalised: scales the weights that clipping has just bounded"):
-        build(config, InMemory(labelled=False), CPU, "float32")
+        build(config, InMemory(labelled=False), CPU)

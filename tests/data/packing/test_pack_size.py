@@ -86,7 +86,7 @@ def test_networks_see_smaller_images_than_are_packed(tmp_path: Path) -> None:
     assert store.spec == ImageSpec(32, 32, 3)
     at_32, _ = opened(tmp_path, size="32")
     np.testing.assert_array_equal(store.whole(), at_32.whole())  # glyphs are drawn large, not enlarged
-    parts = build(config, store, CPU, "float32")
+    parts = build(config, store, CPU)
     assert parts.spec == ImageSpec(16, 16, 3)
     assert parts.feed.take(4).images.shape == (4, 3, 16, 16)
     shown = first_images(store, 9, parts.spec)

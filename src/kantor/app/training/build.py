@@ -19,16 +19,14 @@ from kantor.objectives.objective import build_objective
 from kantor.types import traits_of
 
 
-def build(
-    config: Config, store: ImageSet, device: torch.device, precision: str, score_plan: ScorePlan | None = None
-) -> Parts:
+def build(config: Config, store: ImageSet, device: torch.device, score_plan: ScorePlan | None = None) -> Parts:
     """Raises ConfigError if the configuration does not fit the dataset, or has choices that exclude each other."""
     check_schedules(config.optimizer.generator, config.optimizer.critic)
     train, data = config.train, config.data
     augmentation = None if data.augment == AugmentConfig() else data.augment
     spec = spec_of(config, store)
     feed = Feed(store, train.seed, device, train.conditional, data.mirror, spec, augmentation, data.dequantise)
-    parts = Parts(config, store, device, build_objective(config.objective), precision, feed, score_plan)
+    parts = Parts(config, store, device, build_objective(config.objective), feed, score_plan)
     if train.conditional and not store.labelled:
         in_memory = "give (image, class) for each"
         in_folders = "put every image into a sub-folder, one for each class"

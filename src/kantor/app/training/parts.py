@@ -37,7 +37,6 @@ class Parts:
     store: ImageSet
     device: torch.device
     objective: Objective
-    precision: str
     feed: Feed
     score_plan: ScorePlan | None
     kernels: Kernels = field(default_factory=dict)
@@ -60,13 +59,13 @@ class Parts:
 
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """The steps of a cycle. note: called with a line if they cannot be recorded or compiled."""
-        config, total = self.config, self.config.train.images
+        config, total, precision = self.config, self.config.train.images, self.config.train.precision
         recorder, compiler = Recorder(), Compiler()
         if config.train.record and not self.custom:
             recorder = recorder_for(self.device, note)
         if config.train.compile is True and not self.custom:
-            compiler = Compiler(inductor, self.precision, note, self.kernels)
-        return Steps(config, self.objective, self.precision, total if isinstance(total, int) else 1, recorder, compiler)
+            compiler = Compiler(inductor, precision, note, self.kernels)
+        return Steps(config, self.objective, precision, total if isinstance(total, int) else 1, recorder, compiler)
 
     @property
     def custom(self) -> bool:

@@ -89,7 +89,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     _record_facts(decisions, store, device, options)
     precision, reason = choose_precision(config.train.precision, device)
     decisions.set("train.precision", precision, reason, announce=config.train.precision == "auto")
-    parts = build(decisions.config, store, device, precision, score_plan)
+    parts = build(decisions.config, store, device, score_plan)
     if weights:
         continue_ema(decisions, parts, weights, options)
     with explain_out_of_memory(parts):
@@ -128,7 +128,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         _record_facts(decisions, store, device, options)
         seen, from_budget = saved.images_seen if saved else 0, bool(env.get("length_from_budget"))
         decisions.record("resume", run, f"from {seen:,} images", announce=False)
-        parts = build(config, store, device, config.train.precision, plan_scores(config, device))
+        parts = build(config, store, device, plan_scores(config, device))
         total = resumed_length(options, config, store.count, seen, from_budget)  # refuses before compiling
         if total is not None and total <= seen:
             terminal.note(f"the run has already reached {total:,} images; choose a larger length to train on")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kantor.app.decisions import Decisions
 from kantor.app.load_model import load_model, newest_checkpoint
-from kantor.app.training.check_options import preset_of, user_fields
+from kantor.app.training.check_options import user_fields
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.config.io import resolve
@@ -134,7 +134,7 @@ def continue_ema(decisions: Decisions, parts: Parts, weights: Weights, options: 
     """Switches the warm-up of the EMA off if it continues from another model's, unless the user changed the EMA."""
     _, complete = initialize_from(parts.state(), weights, parts.class_names)  # may raise ModelError
     config = decisions.config.ema
-    changed = "ema.warmup" in user_fields(options) or config != resolve(preset_of(options)).ema
+    changed = "ema.warmup" in user_fields(options) or config != resolve(options.preset).ema
     if complete and config.kind == "half-life" and not changed:
         decisions.set("ema.warmup", 0.0, "the EMA continues from the other model's")
 

@@ -67,6 +67,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     """Trains a new run."""
     # 1. Options: refuse what cannot work before images are packed
     config = resolve(options.preset, options.config_file, options.fields)
+    options = replace(options, preset=preset_of(options))
     if config.train.images == "auto" and (options.epochs, options.images, options.budget_s) == (None, None, None):
         options = replace(options, epochs=config.train.epochs or None)
     check_options(options, config)
@@ -184,7 +185,7 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     env["length_from_budget"] = from_budget
     if weights:
         env["init_from_digest"] = weights.digest
-    run = directory.create(options.runs, options.name or _name(config, preset_of(options)), to_toml(config), env)
+    run = directory.create(options.runs, options.name or _name(config, options.preset), to_toml(config), env)
     rejected = store.path / layout.REJECTED
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays
         atomic.write_bytes(run / layout.REJECTED, data)

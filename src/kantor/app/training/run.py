@@ -110,10 +110,10 @@ class Run:
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         note(line)
         seen_before = self.state.counters.images_seen
-        first = first_images(parts.store, sampler.count, parts.spec)
-        left_s = max(options.started_s + budget_s - time.monotonic(), 0.0) if options.budget_s is not None else 0.0
-        resumed = self.saved is not None
         try:
+            first = first_images(parts.store, sampler.count, parts.spec)
+            left_s = max(options.started_s + budget_s - time.monotonic(), 0.0) if options.budget_s is not None else 0.0
+            resumed = self.saved is not None
             reason = loop.run(Started(seen_before, plan.total_images, parts.store.count, first, resumed, left_s))
         finally:
             self._log.close()

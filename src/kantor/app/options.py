@@ -16,16 +16,16 @@ from kantor.app import units
 from kantor.errors import ConfigError, nearest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Option:
-    """How a user gives a field of an options class.
+    """How a user gives a field of an options class: what `option` declares, completed by `options_of`.
 
     Attributes:
+        name: of the field; type: of its value; default: MISSING if it is required, None if it is made.
+        word: keyword in Python, the name if none is declared.
+        flags: spellings on the command line, one made from the word if none is declared.
         help: what the option does: verb first, one clause.
         metavar: what stands for the value in the help; "" for a switch.
-        name: of the field; type: of its value; default: MISSING if it is required, None if it is made.
-        word: keyword in Python, unless it is the name.
-        flags: spellings on the command line, unless there is one, made from the word.
         sets: dotted field of the configuration that the value goes to.
         parse: (value, where) -> value of the field, from text (command line) or from what Python gives.
         repeat: may be given several times on the command line.
@@ -37,13 +37,13 @@ class Option:
         cli_only: not a keyword in Python.
     """
 
+    name: str
+    type: Any
+    default: Any
+    word: str
+    flags: tuple[str, ...]
     help: str
-    metavar: str = ""
-    name: str = ""
-    type: Any = None
-    default: Any = None
-    word: str = ""
-    flags: tuple[str, ...] = ()
+    metavar: str
     sets: str = ""
     parse: Callable[[Any, str], Any] | None = None
     repeat: bool = False
@@ -80,12 +80,14 @@ class Option:
         return value
 
 
-def option(help: str, metavar: str = "", required: bool = False, default_factory: Any = None, **more: Any) -> Any:
-    """A field of an options class, None by default; `more` are attributes of `Option`."""
-    declared = {"option": Option(help, metavar, **more)}
+def option(
+    help: str, metavar: str = "", required: bool = False, default: Any = None, default_factory: Any = None, **more: Any
+) -> Any:
+    """A field of an options class; `more` are attributes of its `Option`."""
+    declared = {"option": {"help": help, "metavar": metavar, **more}}
     if default_factory is not None:
         return dataclasses.field(default_factory=default_factory, metadata=declared)
-    return dataclasses.field(default=MISSING if required else declared["option"].default, metadata=declared)
+    return dataclasses.field(default=MISSING if required else default, metadata=declared)
 
 
 class Options:
@@ -134,12 +136,10 @@ def options_of(cls: type) -> tuple[Option, ...]:
     options = []
     for name in names:
         if (declared := fields[name].metadata.get("option")) is not None:
-            word = declared.word or name
-            flags = declared.flags or (f"--{word.replace('_', '-')}",)
+            word = declared.get("word", name)
+            spelt = {"word": word, "flags": (f"--{word.replace('_', '-')}",), **declared}
             default = fields[name].default if fields[name].default_factory is MISSING else None
-            options.append(
-                dataclasses.replace(declared, name=name, type=types[name], default=default, word=word, flags=flags)
-            )
+            options.append(Option(name=name, type=types[name], default=default, **spelt))
     return tuple(options)
 
 

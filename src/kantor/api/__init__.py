@@ -71,8 +71,8 @@ def pack(
     if not isinstance(source, str | Path) and not (
         isinstance(source, list | tuple) and source and all(isinstance(path, str | Path) for path in source)
     ):
-        do = f"name files and folders, or train on it: kantor.train({type(source).__name__})"
-        raise ConfigError("source", f"a {type(source).__name__} cannot be packed", do)
+        what = f"images of type {type(source).__name__} cannot be packed"
+        raise ConfigError("source", what, "name files and folders; kantor.train takes images in memory")
     paths = [str(path) for path in ([source] if isinstance(source, str | Path) else source)]
     words = {"sources": paths, "out": out, "format": format, "overwrite": overwrite}
     fields = {f"data.{name}": value for name, value in fields.items()}

@@ -10,11 +10,13 @@ import torch
 from PIL import Image, ImageFilter
 
 from kantor.data.sources.glyphs import HUES, LETTERS, Glyphs, render
+from kantor.metrics import inputs as metric_inputs
 from kantor.metrics.evaluate import METRICS, evaluate
 from kantor.metrics.extractors import extractor
 from kantor.metrics.features import ImageFeatures, extract
 from kantor.metrics.inputs import CriticScores, MetricInputs
 from kantor.metrics.modes import modes_by_classifiers, modes_by_neighbours
+from kantor.metrics.precision_recall import Neighbourhoods, neighbourhoods
 from kantor.metrics.score import Score
 
 N = 500
@@ -187,6 +189,18 @@ def test_modes_by_nearest_real_images() -> None:
     other = Glyphs(N, 1)
     truth = np.asarray([LETTERS.index(other.parameters(int(i)).letter) for i in fresh.order])
     assert np.mean(modes.find(fresh, False) == truth) > 0.7  # of 36
+
+
+def test_precision_recall_density_and_coverage_share_their_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = measured("pr", "fresh") | measured("dc", "fresh")
+    computed: list[Neighbourhoods] = []
+
+    def once(generated: torch.Tensor, real: torch.Tensor) -> Neighbourhoods:
+        computed.append(neighbourhoods(generated, real))
+        return computed[-1]
+
+    monkeypatch.setattr(metric_inputs, "neighbourhoods", once)
+    assert measured("pr,dc", "fresh") == alone and len(computed) == 1
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -19,7 +19,7 @@ from kantor.metrics import diversity, sliced, transport
 from kantor.metrics.bootstrap import Interval, counts, fraction_interval, interval, mean_interval
 from kantor.metrics.features import ImageFeatures
 from kantor.metrics.frechet import frechet
-from kantor.metrics.inputs import MAX_PAIRED_IMAGES, MetricInputs, OrderedImages, ReadImages
+from kantor.metrics.inputs import MAX_NEIGHBOUR_IMAGES, MAX_PAIRED_IMAGES, MetricInputs, OrderedImages, ReadImages
 from kantor.metrics.kernel import kid
 from kantor.metrics.memorisation import PIXELS
 from kantor.metrics.precision_recall import COVERAGE_K, neighbourhoods
@@ -30,8 +30,6 @@ from kantor.random import derive
 MIN_IMAGES = 2 * (COVERAGE_K + 1)
 """Images that each side must have."""
 MAX_TRANSPORT_IMAGES = 500
-MAX_NEIGHBOUR_IMAGES = 20_000
-"""Images of each side that pairwise distances are computed of, at most: time grows with the square."""
 DEFAULT_METRICS = ("fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "critic")
 """Default metrics; those that cannot be computed are skipped."""
 Floats = NDArray[np.float64]
@@ -83,15 +81,12 @@ def _is(inputs: MetricInputs) -> dict[str, Score]:
 
 
 def _neighbourhoods(inputs: MetricInputs, names: Sequence[str]) -> dict[str, Score]:
-    """Of equally many images of each side: recall and coverage depend on both numbers."""
-    count = min(len(inputs.generated), len(inputs.real), MAX_NEIGHBOUR_IMAGES)
-    memberships = neighbourhoods(inputs.generated.first(count).features, inputs.real.first(count).features)
     if not {*names} <= inputs.real_scores.keys():
         a, b = (half.first(MAX_NEIGHBOUR_IMAGES).features for half in inputs.halves)
         inputs.real_scores.update((name, float(v.mean())) for name, v in neighbourhoods(a, b)._asdict().items())
     scores = {}
     for name in names:
-        values = getattr(memberships, name).numpy()
+        values = getattr(inputs.memberships, name).numpy()
         if name == "density":
             ends = mean_interval(values, inputs.seed, inputs.replicates, low=0.0)
         else:

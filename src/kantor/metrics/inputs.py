@@ -13,10 +13,13 @@ from kantor.metrics.bootstrap import REPLICATES
 from kantor.metrics.features import Extractor, ImageFeatures
 from kantor.metrics.memorisation import NearestImages, find_nearest_images
 from kantor.metrics.modes import Modes
+from kantor.metrics.precision_recall import Neighbourhoods, neighbourhoods
 from kantor.types import Images
 
 MAX_PAIRED_IMAGES = 2048
 """Images that swd and msssim take of each side, at most."""
+MAX_NEIGHBOUR_IMAGES = 20_000
+"""Images of each side that pairwise distances are computed of, at most: time grows with the square."""
 ReadImages = Callable[[NDArray[np.int64]], Images]
 
 
@@ -91,6 +94,12 @@ class MetricInputs:
     def nearest_images(self) -> NearestImages:
         assert self.training is not None
         return find_nearest_images(self.generated, self.training, self.held_out, self.seed)
+
+    @cached_property
+    def memberships(self) -> Neighbourhoods:
+        """Of equally many images of each side: recall and coverage depend on both numbers."""
+        count = min(len(self.generated), len(self.real), MAX_NEIGHBOUR_IMAGES)
+        return neighbourhoods(self.generated.first(count).features, self.real.first(count).features)
 
     @cached_property
     def within_classes(self) -> bool:

@@ -166,7 +166,7 @@ def test_tar_with_an_enormous_header(tmp_path):
 
 
 def test_tar_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr("kantor.data.sources.archive.ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr("kantor.data.sources.open_file.ALWAYS_ALLOWED", 1 << 20)
     path = tar(tmp_path / "x.tar.gz", {f"{i}.png": bytes(1 << 19) for i in range(8)}, "w:gz")
     assert "a bomb" in refusal(path)
 

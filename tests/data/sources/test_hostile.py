@@ -159,7 +159,7 @@ def test_a_flipped_bit_in_a_compressed_tar_is_seen(tmp_path, suffix):
 
 
 def test_a_compressed_tar_with_data_after_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("kantor.data.sources.archive.ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr("kantor.data.sources.open_file.ALWAYS_ALLOWED", 1 << 20)
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(header("a.png", data=PNG) + bytes(8 << 20)))
     assert "a bomb" in refusal(path)
@@ -256,16 +256,18 @@ def test_a_record_that_claims_too_much(tmp_path):
     assert "record 0 claims 200 MB" in refusal(tmp_path / "x.tfrecord")
 
 
-@pytest.mark.parametrize("suffix", [".tar.xz", ".tfrecord.gz"])
-def test_endless_entries_with_nothing_in_them(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr("kantor.data.sources.archive.ALWAYS_LISTED", 100)
+@pytest.mark.parametrize(
+    ("suffix", "do"), [(".tar.xz", "make a new archive of the folder"), (".tfrecord.gz", "copy or write it again")]
+)
+def test_endless_entries_with_nothing_in_them(tmp_path, monkeypatch, suffix, do):
+    monkeypatch.setattr("kantor.data.sources.open_file.ALWAYS_LISTED", 100)
     path = tmp_path / f"x{suffix}"
     if suffix == ".tar.xz":
         path.write_bytes(lzma.compress(header("a.png", data=PNG) + header("b") * 50_000, preset=1))
     else:
         first = tfrecords.record(example({"image": PNG}))
         path.write_bytes(gzip.compress(first + tfrecords.record(b"") * 200_000))
-    assert "than bytes: a bomb" in refusal(path)
+    assert f"than bytes: a bomb; {do}" in refusal(path)
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------------

@@ -19,9 +19,6 @@ from kantor.data.sources.source import Item, Rejected, require_images
 from kantor.errors import DataError
 
 MAX_MEMBER = 512 << 20
-MAX_TOTAL_RATIO = 200
-ALWAYS_ALLOWED = 1 << 30  # bytes in total, at any ratio
-ALWAYS_LISTED = 100_000  # entries: each takes memory, even an empty one
 AGAIN = "make a new archive of the folder"
 _MAX_COMPANION_BYTES = 1 << 20
 
@@ -146,18 +143,6 @@ def require_unique(path: str, entries: Iterable[str]) -> None:
     for first, second in pairwise(sorted(entries)):
         if first == second:
             raise DataError(f"{path}: {first}", "two entries have this name", AGAIN)
-
-
-def require_proportion(path: str, total: int, count: int = 0) -> None:
-    """Raises DataError if a file that unpacks to `total` bytes in `count` entries is too small for them."""
-    if total <= ALWAYS_ALLOWED and count <= ALWAYS_LISTED:
-        return
-    size = Path(path).stat().st_size
-    if count > max(size, ALWAYS_LISTED):
-        raise DataError(path, f"it has more entries ({count:,}) than bytes: a bomb", AGAIN)
-    if total > max(MAX_TOTAL_RATIO * size, ALWAYS_ALLOWED):
-        what = f"it would unpack to {total >> 20} MB, more than {MAX_TOTAL_RATIO} times its size: a bomb"
-        raise DataError(path, what, AGAIN)
 
 
 def _key(name: str) -> str:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from kantor.data.decoding import array_hints
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.open_file import FileSource, cannot_open
+from kantor.data.sources.open_file import ZIP_ERRORS, FileSource, cannot_open
 from kantor.data.sources.source import Item, Rejected
-from kantor.data.sources.zip import DAMAGE
 from kantor.errors import DataError
 
 _SAVE = "np.save('new.npy', {})"
@@ -70,7 +69,7 @@ class Npy(FileSource):
         try:
             file.seek(header.offset + item.position * header.image_bytes)
             data = file.read(header.image_bytes)
-        except DAMAGE as error:
+        except ZIP_ERRORS as error:
             raise Undecodable("damaged", "damaged in the file") from error
         if len(data) != header.image_bytes:
             raise Undecodable("damaged", "cut short in the file")

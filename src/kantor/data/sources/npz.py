@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kantor.data.sources import npy
 from kantor.data.sources import zip as zip_source
+from kantor.data.sources.open_file import ZIP_ERRORS
 from kantor.errors import DataError
 
 IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
@@ -79,7 +80,7 @@ class Npz(npy.Npy):
             with zip_source.open_zip(self.path) as opened, opened.open(name + ".npy") as file:
                 data = file.read(size)
                 file.read(1)  # compares the checksum at the end
-        except zip_source.DAMAGE as error:
+        except ZIP_ERRORS as error:
             raise DataError(where, "is damaged", _AGAIN) from error
         if len(data) != size:
             raise DataError(where, "is cut off", _AGAIN)
@@ -111,5 +112,5 @@ def _array_header(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -
         return npy.parse_header(io.BytesIO(start), where, member.file_size, again=_AGAIN)
     except DataError as error:
         return error
-    except zip_source.DAMAGE:
+    except ZIP_ERRORS:
         return DataError(where, "is damaged", _AGAIN)

@@ -8,6 +8,8 @@ import errno
 import gzip
 import lzma
 import os
+import struct
+import zipfile
 import zlib
 from io import BufferedIOBase
 from pathlib import Path
@@ -17,6 +19,10 @@ from kantor.data.sources.source import Source
 from kantor.errors import DataError, ResourceError, UserError
 
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
+ZIP_ERRORS = (*DECOMPRESSION_ERRORS, zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, RuntimeError)
+MAX_TOTAL_RATIO = 200
+ALWAYS_ALLOWED = 1 << 30  # bytes in total, at any ratio
+ALWAYS_LISTED = 100_000  # entries: each takes memory, even an empty one
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 
@@ -78,6 +84,18 @@ def start_of(path: Path) -> bytes:
         while len(start) < 512 and (piece := file.read1(512 - len(start))):
             start += piece
     return start
+
+
+def require_proportion(path: str, total: int, do: str, count: int = 0) -> None:
+    """Raises DataError if a file that unpacks to `total` bytes in `count` entries is too small for them. do: the remedy."""
+    if total <= ALWAYS_ALLOWED and count <= ALWAYS_LISTED:
+        return
+    size = Path(path).stat().st_size
+    if count > max(size, ALWAYS_LISTED):
+        raise DataError(path, f"it has more entries ({count:,}) than bytes: a bomb", do)
+    if total > max(MAX_TOTAL_RATIO * size, ALWAYS_ALLOWED):
+        what = f"it would unpack to {total >> 20} MB, more than {MAX_TOTAL_RATIO} times its size: a bomb"
+        raise DataError(path, what, do)
 
 
 def _opener(path: str) -> Any:

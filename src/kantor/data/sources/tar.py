@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
-from kantor.data.sources.archive import MAX_MEMBER, Archive, Member
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed
+from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive, Member
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, require_proportion
 from kantor.errors import DataError
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -118,11 +118,11 @@ class Tar(Archive):
             end = info.offset_data + info.size
             if length is not None and end > length:
                 raise _Damaged(f"cut short in {name}")
-            archive.require_proportion(self.path, end, len(members))
+            require_proportion(self.path, end, AGAIN, len(members))
             if info.isreg():
                 members.append(Member(name, info.size, info.offset_data))
         while self.local_only and file.read(_BLOCK_BYTES):  # to the checksum behind the last entry
-            archive.require_proportion(self.path, file.tell())
+            require_proportion(self.path, file.tell(), AGAIN)
         archive.require_unique(self.path, (member.name for member in members))
         return members
 

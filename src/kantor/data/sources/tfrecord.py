@@ -18,8 +18,7 @@ from kantor.data.decoding.tf_examples import Values, parse_example
 from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.archive import require_proportion
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed, require_proportion
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 
@@ -75,7 +74,7 @@ class TfRecord(FileSource):
             for offset, length, data in tfrecords.scan(self._file(), with_labels):
                 item = Item(str(len(listing)), offset, length, mtime_ns)
                 listing.append(self._examined(item, data) if with_labels or not listing else item)
-                require_proportion(self.path, offset + length, len(listing))
+                require_proportion(self.path, offset + length, _AGAIN, len(listing))
         except (Malformed, *DECOMPRESSION_ERRORS) as error:
             raise DataError(self.path, f"it is not a whole TFRecord file ({error})", _AGAIN) from error
         if not listing:

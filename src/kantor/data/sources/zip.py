@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import lzma
 import stat
-import struct
 import zipfile
-import zlib
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive, Member
-from kantor.data.sources.open_file import cannot_open
+from kantor.data.sources.open_file import ZIP_ERRORS, cannot_open, require_proportion
 from kantor.errors import DataError
 
 MAX_RATIO = 1100  # beyond what deflate can do
 ANY_RATIO = 64 << 20  # bytes of a member that may be of one colour, which deflate shrinks to a thousandth
-DAMAGE = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
-    EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
-)  # fmt: skip
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -47,7 +40,7 @@ class Zip(Archive):
         try:
             with archive_file.open(member.name) as file:
                 data: bytes = file.read(member.size + 1)
-        except DAMAGE as error:
+        except ZIP_ERRORS as error:
             raise Undecodable("damaged", "damaged in the archive (its checksum is wrong)") from error
         if len(data) != member.size:
             raise Undecodable("damaged", "damaged in the archive (its size is wrong)")
@@ -60,7 +53,7 @@ def open_zip(path: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except OSError as error:
         raise cannot_open(path, error) from error
-    except DAMAGE as error:
+    except ZIP_ERRORS as error:
         what = "it is not a whole zip archive (its table of contents is missing or damaged)"
         raise DataError(path, what, "copy or download it again") from error
 
@@ -77,7 +70,7 @@ def check(members: list[zipfile.ZipInfo], path: str, max_member: int = MAX_MEMBE
             what = f"this entry overlaps with {before}: a zip bomb, or damaged"
             raise DataError(f"{path}: {member.filename}", what, AGAIN)
         end, before = member.header_offset + 30 + member.compress_size, member.filename
-    archive.require_proportion(path, sum(member.file_size for member in members))
+    require_proportion(path, sum(member.file_size for member in members), AGAIN)
 
 
 def _fault(member: zipfile.ZipInfo, max_member: int) -> str | None:

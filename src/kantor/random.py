@@ -80,6 +80,11 @@ def permute(index: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
     return value.astype(np.int64)
 
 
+def random_rows(total: int, count: int, seed: int) -> NDArray[np.int64]:
+    """`count` indices below `total`, all if there are no more, chosen at random: int64, ascending."""
+    return np.sort(permute(np.arange(min(count, total)), total, seed))
+
+
 def _mix(x: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
     """A 64-bit hash of x under key (the finaliser of MurmurHash3)."""
     with np.errstate(over="ignore"):

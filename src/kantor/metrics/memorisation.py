@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kantor.metrics.features import ImageFeatures
-from kantor.random import permute
+from kantor.random import random_rows
 
 ROWS = 512
 COPY_QUANTILE = 0.01
@@ -136,7 +136,7 @@ def find_nearest_images(
     Real images for comparison are the held-out ones, or else a random sample of training images.
     """
     generated = generated.first(MAX_COPY_TESTED)
-    sample = np.sort(permute(np.arange(min(MAX_COPY_TESTED, len(training))), len(training), seed))
+    sample = random_rows(len(training), MAX_COPY_TESTED, seed)
     rows, distances, copy_tests = {}, {}, {}
     for space in (PIXELS, "features"):
         among, queries = _points(training, space), _points(generated, space)

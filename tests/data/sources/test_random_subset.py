@@ -23,10 +23,10 @@ from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, scan
 from kantor.data.packing.selection import open_images, selected
 from kantor.data.sources import Concatenated, open_source
-from kantor.data.sources.random_subset import RandomSubset, random_rows
+from kantor.data.sources.random_subset import RandomSubset
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
-from kantor.random import permute
+from kantor.random import permute, random_rows
 from kantor.types import ImageSpec
 from support.commands import exit_of
 from support.pack_fakes import Fake, image

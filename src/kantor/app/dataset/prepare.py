@@ -29,8 +29,8 @@ from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import Listing, cache_key, scan
 from kantor.data.packing.selection import open_images, selected
 from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place
-from kantor.data.sources.random_subset import random_rows
 from kantor.errors import ConfigError, DataError
+from kantor.random import random_rows
 from kantor.types import ImageSpec
 
 _FEW = 500

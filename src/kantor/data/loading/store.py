@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kantor.data.loading import layout
 from kantor.data.loading.layout import HEADER_BYTES, is_packed, shard_file
 from kantor.errors import DataError
-from kantor.random import permute
+from kantor.random import random_rows
 from kantor.types import ImageSpec
 
 __all__ = ["Store", "is_packed"]
@@ -105,7 +105,7 @@ class Store:
             raise DataError(self.path, f"is damaged ({files})", _AGAIN)
         rows = np.arange(self.count)
         if self.count * np.prod(self.spec) > limit_bytes:
-            rows = np.sort(permute(np.arange(min(_SAMPLE, self.count)), self.count, seed=0))
+            rows = random_rows(self.count, _SAMPLE, seed=0)
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
         for row, number in zip((rows - self._starts[numbers]).tolist(), numbers.tolist(), strict=True):
             if zlib.crc32(self._images[number][row].data) != self._index[number][row]["crc32"]:

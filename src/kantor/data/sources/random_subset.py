@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kantor.data.sources.source import Item, Loaded, Rejected, Source
-from kantor.random import permute
+from kantor.random import random_rows
 
 
 class RandomSubset(Source):
@@ -38,8 +35,3 @@ class RandomSubset(Source):
     def load(self, item: Item) -> Loaded:
         """As the inner source loads it."""
         return self.inner.load(item)
-
-
-def random_rows(total: int, count: int, seed: int) -> NDArray[np.int64]:
-    """The `count` chosen indices below `total`: int64, ascending."""
-    return np.sort(permute(np.arange(min(count, total)), total, seed))

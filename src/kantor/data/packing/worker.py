@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import pickle
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from kantor.data.decoding.decode import DecodeSettings, decode, probe
 from kantor.data.reasons import Reason, Undecodable, clipped
-from kantor.data.sources.source import MAX_BYTES, Item, Source
+from kantor.data.sources.source import MAX_BYTES, Item, Source, sha256
 from kantor.errors import UserError
 
 MEMORY_BYTES = 4 << 30
@@ -117,7 +116,7 @@ def _answer(
             return ["header", *probe(data)], b""
         image, notes = decode(data, settings)
         pixels = np.ascontiguousarray(image).tobytes()
-        return ["row", _sha256(data), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
+        return ["row", sha256(data).hex(), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
     except Exception as error:  # a foreign file may provoke anything; it is rejected
         return ["rejected", *_reason(error)], b""
 
@@ -125,13 +124,6 @@ def _answer(
 def is_near_constant(image: NDArray[np.uint8]) -> bool:
     """Whether an image [H, W, C] is nearly one colour: no channel's standard deviation reaches 2 of 255."""
     return all(image[:, :, channel].std() < 2 for channel in range(image.shape[2]))
-
-
-def _sha256(data: bytes | NDArray[Any]) -> str:
-    if isinstance(data, np.ndarray):
-        kind = f"{data.dtype.str}{data.shape}".encode()
-        return hashlib.sha256(kind + np.ascontiguousarray(data).tobytes()).hexdigest()
-    return hashlib.sha256(data).hexdigest()
 
 
 _REASONS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import operator
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from PIL import Image
 from kantor.custom_names import require_custom_name
 from kantor.data.decoding.array_hints import channels_first
 from kantor.data.reasons import Undecodable, clipped
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source
+from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, sha256
 from kantor.errors import ConfigError, DataError
 
 PREFIX = "python:"
@@ -176,6 +175,4 @@ def _array_of(tensor: Any) -> NDArray[Any]:
 
 def _hash(data: bytes | NDArray[Any]) -> int:
     """63 bits of the SHA-256 of an image's type, shape and data."""
-    if isinstance(data, np.ndarray):
-        data = f"{data.dtype.str}{data.shape}".encode() + np.ascontiguousarray(data).tobytes()
-    return int.from_bytes(hashlib.sha256(data).digest()[:8]) >> 1
+    return int.from_bytes(sha256(data)[:8]) >> 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,6 +38,13 @@ class Rejected:
 
     name: str
     reason: Reason
+
+
+def sha256(data: Loaded) -> bytes:
+    """SHA-256 of a file's bytes, or of an array's type, shape and numbers."""
+    if isinstance(data, np.ndarray):
+        data = f"{data.dtype.str}{data.shape}".encode() + np.ascontiguousarray(data).tobytes()
+    return hashlib.sha256(data).digest()
 
 
 def require_images(entries: Iterable[Item | Rejected], where: str) -> Iterator[Item | Rejected]:

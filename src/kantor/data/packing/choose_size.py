@@ -8,7 +8,7 @@ from kantor.config.base import parse_size
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import Header
 from kantor.data.packing.pool import Pool
-from kantor.data.packing.scan import SAMPLED, Listing, require_images
+from kantor.data.packing.scan import Listing, require_images, sampled
 from kantor.data.sources.source import Source
 from kantor.types import ImageSpec
 
@@ -24,10 +24,8 @@ def choose_spec(source: Source, config: DataConfig, side: int, listing: Listing)
     probed: list[Header] = []
     if "auto" in (config.size, config.channels):
         require_images(source, listing)
-        count = min(SAMPLED, len(listing.sample))
-        items = [listing.sample[i * len(listing.sample) // count] for i in range(count)]
         with Pool(source, None, workers=1) as pool:
-            probed = pool.probe(items)
+            probed = pool.probe(sampled(listing.sample))
     reasons: dict[str, str] = {}
     if config.size == "auto":
         height, width, reasons["size"] = _choose_size(source.exact, config.crop, side, probed)

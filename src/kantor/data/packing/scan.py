@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 
-SAMPLED = 64  # images looked at to choose a size
+_SAMPLED = 64
 ClassIds = dict[str, int] | None  # class name -> label; None for no labels
 
 
@@ -96,7 +96,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             continue
         if not (config.limit and listing.items >= config.limit) and listing.items % step == 0:
             listing.sample.append(entry)
-            if len(listing.sample) > 2 * SAMPLED:
+            if len(listing.sample) > 2 * _SAMPLED:
                 listing.sample, step = listing.sample[::2], 2 * step
         listing.items += 1
         if entry.label is not None:
@@ -107,6 +107,12 @@ def scan(source: Source, config: DataConfig) -> Listing:
                 listing.first_unlabelled.append(entry.name)
     listing.digest = digest.hexdigest()
     return listing
+
+
+def sampled(items: Sequence[Item]) -> list[Item]:
+    """At most 64 items, spread evenly: those that are looked at to choose a size."""
+    count = min(_SAMPLED, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def require_images(source: Source, listing: Listing) -> None:

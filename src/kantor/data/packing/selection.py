@@ -8,6 +8,7 @@ from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import probe
 from kantor.data.decoding.formats import Colour, rgb
 from kantor.data.packing.pool import Pool
+from kantor.data.packing.scan import sampled
 from kantor.data.packing.worker import load_here
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import open_source
@@ -19,7 +20,6 @@ from kantor.data.sources.stacked import PACK_TO_ONE_SIZE, WHITE, Grey, Stacked, 
 from kantor.errors import DataError
 
 MAX_GREY_BYTES = 4 << 30  # of images in memory, if the source cannot be read in any order
-_PROBED = 64
 _PACK_FIRST = "pack it first (kantor pack), and stack that dataset"
 Size = tuple[int, int]
 
@@ -68,12 +68,11 @@ def stacked(source: Source, count: int, *, seed: int = 0, background: Colour = W
 
 def _probed(source: Source, items: Sequence[Item]) -> tuple[Size, bool]:
     """(height, width) of the images, and whether some have colour, from some of them."""
-    count = min(_PROBED, len(items))
-    some = [items[i * len(items) // count] for i in range(count)]
+    some = sampled(items)
     with Pool(source, None, workers=1) as pool:
         probed = [(item, header) for item in some for header in pool.probe([item])]
     if not probed:
-        what = f"none of the {count} images looked at can be read"
+        what = f"none of the {len(some)} images looked at can be read"
         raise DataError(source.path, what, "run kantor pack --inspect to see what is wrong with each")
     first, (height, width, _) = probed[0]
     for item, header in probed:

@@ -54,9 +54,7 @@ class GlyphParameters:
     hue: str  # of the letter, a name of HUES
     background: str  # one of BACKGROUNDS
     rotation: float  # degrees, counter-clockwise, -15 to 15
-    size: (
-        float  # height of the upright letter as a fraction of the image's, 0.7 to 0.9; less if it would leave the image
-    )
+    size: float  # height of the upright letter, 0.7 to 0.9 of the image's; less if it would leave the image
     offset: tuple[float, float]  # of the letter's centre to the right and down, as fractions of the sides
     ink: Colour  # of the letter, RGB in [0, 1]
     paper: Paper  # both colours are equal if it is plain

@@ -133,16 +133,16 @@ def name_fault(name: str) -> str | None:
     return "leads out of the archive" if ".." in name.split("/") else None
 
 
-def refused(path: str, entry: str, fault: str) -> DataError:
+def refused(path: str, entry: str, fault: str, do: str = AGAIN) -> DataError:
     """The error for an archive with such an entry: no honest tool writes one."""
-    return DataError(f"{path}: {entry}", f"the archive is refused, since this entry {fault}", AGAIN)
+    return DataError(f"{path}: {entry}", f"the archive is refused, since this entry {fault}", do)
 
 
-def require_unique(path: str, entries: Iterable[str]) -> None:
+def require_unique(path: str, entries: Iterable[str], do: str = AGAIN) -> None:
     """Raises DataError if two entries have the same name."""
     for first, second in pairwise(sorted(entries)):
         if first == second:
-            raise DataError(f"{path}: {first}", "two entries have this name", AGAIN)
+            raise DataError(f"{path}: {first}", "two entries have this name", do)
 
 
 def _key(name: str) -> str:

@@ -96,7 +96,7 @@ class Npz(npy.Npy):
 def _array_headers(path: str) -> dict[str, npy.Header | DataError]:
     """Header of each array by name, or what is wrong with it, in the order of the file."""
     with zip_source.open_zip(path) as opened:
-        zip_source.check(opened.infolist(), path, _MAX_BYTES)
+        zip_source.check(opened.infolist(), path, _MAX_BYTES, _AGAIN)
         arrays = [member for member in opened.infolist() if member.filename.endswith(".npy")]
         headers = {member.filename.removesuffix(".npy"): _array_header(opened, member, path) for member in arrays}
     if not headers:

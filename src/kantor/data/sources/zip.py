@@ -58,19 +58,19 @@ def open_zip(path: str) -> zipfile.ZipFile:
         raise DataError(path, what, "copy or download it again") from error
 
 
-def check(members: list[zipfile.ZipInfo], path: str, max_member: int = MAX_MEMBER) -> None:
-    """Raises DataError, naming the entry, if this is not a plain archive of files."""
+def check(members: list[zipfile.ZipInfo], path: str, max_member: int = MAX_MEMBER, do: str = AGAIN) -> None:
+    """Raises DataError, naming the entry, if this is not a plain archive of files. do: the remedy."""
     for member in members:
         if fault := _fault(member, max_member):
-            raise archive.refused(path, member.orig_filename, fault)
-    archive.require_unique(path, (member.filename for member in members))
+            raise archive.refused(path, member.orig_filename, fault, do)
+    archive.require_unique(path, (member.filename for member in members), do)
     end, before = 0, ""
     for member in sorted(members, key=lambda m: m.header_offset):
         if member.header_offset < end:
             what = f"this entry overlaps with {before}: a zip bomb, or damaged"
-            raise DataError(f"{path}: {member.filename}", what, AGAIN)
+            raise DataError(f"{path}: {member.filename}", what, do)
         end, before = member.header_offset + 30 + member.compress_size, member.filename
-    require_proportion(path, sum(member.file_size for member in members), AGAIN)
+    require_proportion(path, sum(member.file_size for member in members), do)
 
 
 def _fault(member: zipfile.ZipInfo, max_member: int) -> str | None:

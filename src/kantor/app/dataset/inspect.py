@@ -37,7 +37,7 @@ OURS = r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rej
 THUMBNAIL = ImageSpec(64, 64, 3)
 _ON_GRID, _SUSPECTS = 100, 64
 _KINDS = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
-_THUMBNAIL_NOTES = ("enlarged", "grey to RGB", "shrunk")  # conversions to thumbnails say nothing about the images
+_THUMBNAIL_NOTES = ("enlarged", "grey to RGB")  # conversions to thumbnails say nothing about the images
 _SIZES = (32, 48, 64, 96, 128, 192, 256, 512)
 
 

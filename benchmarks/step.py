@@ -7,6 +7,8 @@ Same networks (DCGAN at 64x64, batch norm in the generator, none in the critic),
 the generator; "compiled" is what --compile makes of ours. All contestants run in turn, a cycle each a round, after two to
 warm up; the ratio is the median over rounds of (their time / ours). A FOLDER holds the peer's source, as it comes from its repository or package.
 
+bfloat16 is left out where the processor would emulate it, which takes hours (--bfloat16 measures it all the same).
+
 `limit` is the time that the convolutions of one of our cycles take when each is run by itself, in the faster of both memory
 layouts, over the time of the cycle: the rest is everything else.
 """
@@ -34,6 +36,7 @@ from kantor.data.loading.feed import Feed
 from kantor.engine.compiled import Compiler, inductor
 from kantor.engine.cuda_graphs import recorder_for
 from kantor.engine.device import choose_device, describe_device, keep_memory
+from kantor.engine.precision import choose_precision
 from kantor.engine.schedule import steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
@@ -145,7 +148,7 @@ def against_others(options: argparse.Namespace, device: torch.device) -> list[di
     real = torch.rand(options.batch, 3, 64, 64, device=device) * 2 - 1
     contestants: dict[tuple[str, str], Callable[[], object]] = {}
     engines = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in options.precisions:
         engines[precision] = Ours(config, 64, precision, device)
         contestants["kantor", precision] = engines[precision].cycle
         contestants["kantor compiled", precision] = Ours(config, 64, precision, device, compile=True).cycle
@@ -174,13 +177,13 @@ def against_others(options: argparse.Namespace, device: torch.device) -> list[di
     return rows
 
 
-def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
-    """Cost against size and batch: both recipes in bfloat16 at size 32, 64, 128, and batch 16 to 512 at 32. Some minutes a round."""
-    rows = []
+def growth(device: torch.device, rounds: int, precisions: list[str]) -> list[dict[str, Any]]:
+    """Cost against size and batch: both recipes at size 32, 64, 128, and batch 16 to 512 at 32. Some minutes a round."""
+    rows, precision = [], precisions[-1]
     for preset in ("default", "wgan-gp"):
         for size, batch in [(32, 16), (32, 32), (32, 64), (32, 128), (32, 256), (32, 512), (64, 32), (128, 32)]:
             fields = {"train.batch": batch, "generator.width": 32, "critic.width": 32}
-            ours = Ours(resolve(preset, overrides=fields), size, "bfloat16", device)
+            ours = Ours(resolve(preset, overrides=fields), size, precision, device)
             every = ours.steps.objective.round_of_penalties
 
             def cycles(ours: Ours = ours, every: int = every) -> None:
@@ -191,12 +194,13 @@ def growth(device: torch.device, rounds: int) -> list[dict[str, Any]]:
             before = ours.state.counters.images_seen
             spent_s = statistics.median(seconds(cycles, device) for _ in range(rounds))
             shown = (ours.state.counters.images_seen - before) / rounds
-            rows.append({"preset": preset, "size": size, "batch": batch, "images_per_second": round(shown / spent_s)})
+            row = {"preset": preset, "size": size, "batch": batch, "precision": precision}
+            rows.append({**row, "images_per_second": round(shown / spent_s)})
             print(rows[-1], flush=True)
     return rows
 
 
-def compiled(device: torch.device, rounds: int) -> list[dict[str, Any]]:
+def compiled(device: torch.device, rounds: int, precisions: list[str]) -> list[dict[str, Any]]:
     """What --compile gains, for both recipes unchanged: seconds to the first cycle, and the ratio of throughputs."""
     rows = []
     for preset, size, batch, precision in [
@@ -206,6 +210,8 @@ def compiled(device: torch.device, rounds: int) -> list[dict[str, Any]]:
         ("wgan-gp", 32, 64, "bfloat16"),
         ("wgan-gp", 64, 64, "bfloat16"),
     ]:
+        if precision not in precisions:
+            continue
         config = resolve(preset, overrides={"train.batch": batch})
         both = {kind: Ours(config, size, precision, device, compile=kind) for kind in (False, True)}
         every = both[True].steps.objective.round_of_penalties
@@ -230,6 +236,15 @@ def compiled(device: torch.device, rounds: int) -> list[dict[str, Any]]:
         rows.append(row)
         print(row, flush=True)
     return rows
+
+
+def precisions(device: torch.device, emulated: bool) -> list[str]:
+    """What to measure: bfloat16 too if the device computes in it, or `emulated` is asked for."""
+    precision, reason = choose_precision("auto", device)
+    if precision == "bfloat16" or emulated:
+        return ["float32", "bfloat16"]
+    print(f"bfloat16 is left out: {reason}, and would be emulated; --bfloat16 measures it all the same")
+    return ["float32"]
 
 
 def spread(ratios: list[float]) -> str:
@@ -258,6 +273,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--bfloat16", action="store_true", help="measure bfloat16 where it is emulated, too")
     parser.add_argument("--growth", action="store_true", help="cost against size and batch instead of the table")
     parser.add_argument("--compiled", action="store_true", help="what --compile gains instead of the table")
     parser.add_argument("--out", type=Path)
@@ -270,8 +286,9 @@ def main() -> None:
     device = choose_device(options.device)
     keep_memory()
     print(f"{describe_device(device)}, torch {torch.__version__}, n = {options.rounds} rounds")
+    options.precisions = precisions(device, options.bfloat16)
     if options.growth or options.compiled:
-        rows = (growth if options.growth else compiled)(device, options.rounds)
+        rows = (growth if options.growth else compiled)(device, options.rounds, options.precisions)
     else:
         rows = against_others(options, device)
     print(table(rows))

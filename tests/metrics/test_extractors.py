@@ -109,7 +109,7 @@ def test_built_in_names(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("kantor-smal", 'there are no features of this name; did you mean "kantor-small"?'),
         ("incepton:w.pth", 'did you mean "inception:PATH"?'),
-        ("", "choose one of: inception:PATH, kantor-small, mine, random"),
+        ("", "choose one of: inception:PATH, kantor-small, lite0@96, lite1@96, mine, random"),
         ("mime", 'did you mean "mine"?'),
         ("kantor-small:w.pth", "kantor-small takes no file; use kantor-small alone; only inception takes a file"),
         ("random:", "random takes no file"),

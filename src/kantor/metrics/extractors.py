@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from kantor.custom_names import require_custom_name
 from kantor.errors import ConfigError, ModelError, ResourceError, UserError, nearest, out_of_memory
+from kantor.metrics.efficientnet_lite import VARIANTS, efficientnet_lite
 from kantor.metrics.features import Activations, Extractor, state_digest
 from kantor.metrics.inception import GET, inception
 from kantor.metrics.random_features import random_features
 
-BUILT_IN = ("inception:PATH", "kantor-small", "random")
+BUILT_IN = ("inception:PATH", "kantor-small", "lite0@96", "lite1@96", "random")
 _MAX_SIDE = 4096
 _SIGNATURE = "it gets float32 [N, C, H, W], and returns a tensor or array [N, D], or kantor's Activations"
 Network = Callable[[Tensor], Any]
@@ -29,11 +30,11 @@ REGISTERED: dict[str, Callable[[torch.device], Extractor]] = {}
 
 
 def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
-    """The extractor that `text` names: "kantor-small", "random", "inception:PATH", or a registered one.
+    """The extractor that `text` names: "kantor-small", "random", "inception:PATH", "lite0@SIDE", or a registered one.
 
     Raises:
         ConfigError: unknown name, or a path where none is possible.
-        ModelError: its weights cannot be used.
+        ModelError: its weights cannot be used. ResourceError: they are not installed.
     """
     device = torch.device(device)
     name, colon, path = text.partition(":")
@@ -41,6 +42,8 @@ def extractor(text: str, device: torch.device | str = "cpu") -> Extractor:
         if not path.strip():
             raise ConfigError(text, "its weights are not part of Kantor", GET)
         return inception(path, device)
+    if text.partition("@")[0] in VARIANTS and text not in REGISTERED:
+        return efficientnet_lite(text, device)
     if name not in (*BUILT_IN, *REGISTERED):
         raise ConfigError(text, "there are no features of this name", nearest(name, [*BUILT_IN, *REGISTERED]))
     if colon:

@@ -30,7 +30,7 @@ class EvaluateOptions(ModelOptions, DataOptions):
         "LIST", parse=units.names, otherwise="the usual ones",
     )
     features: str = option(
-        "Extract features with kantor-small, random, or inception:FILE with the weights", "NAME",
+        "Extract features with kantor-small, lite0@96, random, or inception:FILE with the weights", "NAME",
         default="kantor-small",
     )
     count: int = option("Take at most N images of each kind: 2000, 10k", "N", default=DEFAULT_COUNT, parse=units.scored)

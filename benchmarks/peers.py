@@ -19,43 +19,65 @@ LATENT, CRITIC_STEPS, WEIGHT = 100, 5, 10.0
 Cycle = Callable[[Tensor], None]
 
 
-def generator(width: int) -> nn.Module:
-    """DCGAN at 64x64, of torch's own layers."""
+def generator(width: int, size: int = 64, channels: int = 3) -> nn.Module:
+    """DCGAN at `size` x `size`, a power of two, of torch's own layers."""
     layers: list[nn.Module] = [nn.Unflatten(1, (LATENT, 1, 1))]
-    sizes = [LATENT, 8 * width, 4 * width, 2 * width, width]
-    for i in range(4):
+    widths = [LATENT, *reversed(_widths(width, size))]
+    for i in range(len(widths) - 1):
         stride, padding = (1, 0) if i == 0 else (2, 1)
         layers += [
-            nn.ConvTranspose2d(sizes[i], sizes[i + 1], 4, stride, padding),
-            nn.BatchNorm2d(sizes[i + 1]),
+            nn.ConvTranspose2d(widths[i], widths[i + 1], 4, stride, padding),
+            nn.BatchNorm2d(widths[i + 1]),
             nn.ReLU(),
         ]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(width, 3, 4, 2, 1), nn.Tanh())
+    return nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
 
 
-def critic(width: int) -> nn.Module:
+def critic(width: int, size: int = 64, channels: int = 3) -> nn.Module:
     layers: list[nn.Module] = []
-    sizes = [3, width, 2 * width, 4 * width, 8 * width]
-    for i in range(4):
-        layers += [nn.Conv2d(sizes[i], sizes[i + 1], 4, 2, 1), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4), nn.Flatten(0))
+    widths = [channels, *_widths(width, size)]
+    for i in range(len(widths) - 1):
+        layers += [nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4), nn.Flatten(0))
 
 
-def adam(network: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.Adam(network.parameters(), 1e-4, (0.0, 0.9))
+def _widths(width: int, size: int) -> list[int]:
+    """Channels of the critic's layers, the last of which is 4x4."""
+    return [width << i for i in range(size.bit_length() - 3)]
+
+
+def adam(network: nn.Module, lr: float = 1e-4, betas: tuple[float, float] = (0.0, 0.9)) -> torch.optim.Optimizer:
+    return torch.optim.Adam(network.parameters(), lr, betas)
 
 
 def plain(width: int, device: torch.device, precision: str) -> Cycle:
-    """Algorithm 1 of Gulrajani et al. 2017 written down as it stands, under autocast for bfloat16."""
+    """The loop on these networks, which shows one batch to all critic steps of a cycle."""
     g, d = generator(width).to(device), critic(width).to(device)
-    g_adam, d_adam = adam(g), adam(d)
+    loop = wgan_gp(g, d, adam(g), adam(d), device, precision)
+    return lambda real: loop(lambda: real)
+
+
+def wgan_gp(
+    g: nn.Module,
+    d: nn.Module,
+    g_adam: torch.optim.Optimizer,
+    d_adam: torch.optim.Optimizer,
+    device: torch.device,
+    precision: str,
+    critic_steps: int = CRITIC_STEPS,
+) -> Callable[[Callable[[], Tensor]], None]:
+    """Algorithm 1 of Gulrajani et al. 2017 written down as it stands, under autocast for bfloat16.
+
+    Returns a cycle, which takes a function that gives the next real images.
+    """
 
     def autocast() -> Any:
         return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
-    def cycle(real: Tensor) -> None:
-        count = len(real)
-        for _ in range(CRITIC_STEPS):
+    def cycle(next_real: Callable[[], Tensor]) -> None:
+        for _ in range(critic_steps):
+            real = next_real()
+            count = len(real)
             d_adam.zero_grad()
             with autocast():
                 with torch.no_grad():

@@ -66,7 +66,7 @@ if [[ " ${*:2} " = *" clipart "* ]] && [ ! -d "$to/clipart" ]; then
     cd unpacked/usr/share/openclipart/png
     rm -rf shapes special buttons computer/buttons unsorted  # thousands alike: stars, gradients, buttons
     find . -type l -delete  # copies under another name
-    find . -type f ! -name '*.png' -delete
+    find . -type f \( ! -name '*.png' -o -size +1000k \) -delete  # the largest have 100 million pixels and more
     find . -type f -exec sha256sum {} + | sort -k 1,1 -k 2 | awk 'seen[$1]++ { print substr($0, 67) }' | xargs -d '\n' -r rm
     find . -type d -empty -delete
     mv "$PWD" "$to/clipart"

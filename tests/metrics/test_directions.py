@@ -86,16 +86,16 @@ def value(metrics: str, name: str, kind: str, *more: object) -> float:
     return measured(metrics, kind, *more)[name].value
 
 
-@pytest.mark.parametrize("metric", ["fd", "kid", "w2", "sinkhorn"])
+@pytest.mark.parametrize("metric", ["fd", "mind", "kid", "w2", "sinkhorn"])
 def test_distances_grow_with_damage(metric: str) -> None:
     fresh = value(metric, metric, "fresh")
     for kind, strengths in (("blurred", (0.7, 1.5, 3.0)), ("noisy", (20, 40, 70)), ("lacking", (30, 18, 6))):
         found = [value(metric, metric, kind, strength) for strength in strengths]
         assert fresh < found[0] < found[1] < found[2], (kind, fresh, found)
-    assert value(metric, metric, "one") > (10 if metric in ("fd", "kid") else 1.4) * max(fresh, 0)
+    assert value(metric, metric, "one") > (10 if metric in ("fd", "mind", "kid") else 1.4) * max(fresh, 0)
 
 
-@pytest.mark.parametrize("metric", ["fd", "kid", "w2", "sinkhorn", "swd"])
+@pytest.mark.parametrize("metric", ["fd", "mind", "kid", "w2", "sinkhorn", "swd"])
 def test_fresh_images_score_like_real_images(metric: str) -> None:
     found = measured(metric, "fresh")[metric]
     other = measured(metric, "collapsed")[metric]
@@ -113,8 +113,8 @@ def test_score_of_real_images_is_that_of_a_perfect_generator(fakes: int, reals: 
         extractor("kantor-small"), fresh.first(fakes), other.first(reals), lambda i: images[i], lambda i: theirs[i],
         modes=modes_by_classifiers(extractor("kantor-small"), ("letter", "hue"), ""), replicates=2,
     )  # fmt: skip
-    found = evaluate(inputs, ["fd", "is", "modes"])
-    for name, tolerance in (("fd", 0.2), ("is", 0.2), ("modes", 0.15)):
+    found = evaluate(inputs, ["fd", "mind", "is", "modes"])
+    for name, tolerance in (("fd", 0.2), ("mind", 0.25), ("is", 0.2), ("modes", 0.15)):
         score = found[f"{name}@kantor-small"]
         assert score.value == pytest.approx(score.reals, rel=tolerance), name
 
@@ -138,7 +138,8 @@ def test_held_out_gap_has_the_interval_of_two_means() -> None:
 
 
 def test_distance_of_a_set_to_itself_is_zero() -> None:
-    found = measured("fd,kid", "reals")
+    found = measured("fd,mind,kid", "reals")
+    assert found["mind"].value == pytest.approx(0, abs=1e-9)
     assert found["fd"].value == pytest.approx(0, abs=1e-4)
     assert found["kid"].value < 0  # unbiased: less than chance would give
 
@@ -161,6 +162,15 @@ def test_collapse_lowers_recall_and_noise_lowers_precision() -> None:
         noise["precision"].value < 0.5 * fresh["precision"].value
         and noise["density"].value < 0.5 * fresh["density"].value
     )
+
+
+def test_clipped_density_and_coverage_fall_apart() -> None:
+    fresh, collapsed, noise = (measured("cdc", *kind) for kind in (("fresh",), ("collapsed",), ("noisy", 60)))
+    for name in ("clipped_density", "clipped_coverage"):
+        assert fresh[name].value > 0.9 and fresh[name].value == pytest.approx(fresh[name].reals, abs=0.1)
+        assert 0 <= fresh[name].interval[0] <= fresh[name].value <= fresh[name].interval[1] <= 1
+        assert noise[name].value < 0.4
+    assert collapsed["clipped_density"].value > 0.8 and collapsed["clipped_coverage"].value < 0.2
 
 
 def test_msssim_rises_with_collapse() -> None:
@@ -192,7 +202,7 @@ def test_modes_by_nearest_real_images() -> None:
 
 
 def test_precision_recall_density_and_coverage_share_their_distances(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = measured("pr", "fresh") | measured("dc", "fresh")
+    alone = measured("pr", "fresh") | measured("dc", "fresh") | measured("cdc", "fresh")
     computed: list[Neighbourhoods] = []
 
     def once(generated: torch.Tensor, real: torch.Tensor) -> Neighbourhoods:
@@ -200,7 +210,7 @@ def test_precision_recall_density_and_coverage_share_their_distances(monkeypatch
         return computed[-1]
 
     monkeypatch.setattr(metric_inputs, "neighbourhoods", once)
-    assert measured("pr,dc", "fresh") == alone and len(computed) == 1
+    assert measured("pr,dc,cdc", "fresh") == alone and len(computed) == 1
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -213,7 +223,20 @@ def test_copies_are_found(held: bool) -> None:
 
 
 def test_every_metric_is_tested_here() -> None:
-    assert {*METRICS} - {"is", "critic"} == {"fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "w2", "sinkhorn"}
+    assert {*METRICS} - {"is", "critic"} == {
+        "fd",
+        "mind",
+        "cdc",
+        "kid",
+        "pr",
+        "dc",
+        "swd",
+        "msssim",
+        "nn",
+        "modes",
+        "w2",
+        "sinkhorn",
+    }
 
 
 def test_confident_and_diverse_classes_score_high() -> None:

@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 
 from kantor.metrics import memorisation
-from kantor.metrics.evaluate import t_test
+from kantor.metrics.critic_scores import t_test
 from kantor.metrics.features import ImageFeatures
 from kantor.metrics.memorisation import as_points, copy_test, mann_whitney, nearest_rows
 from kantor.metrics.modes import modes_by_neighbours

@@ -23,6 +23,7 @@ from kantor.metrics.extractors import extractor
 from kantor.metrics.features import resized
 from kantor.metrics.frechet import frechet
 from kantor.metrics.kernel import kid
+from kantor.metrics.mind import mind
 from kantor.metrics.precision_recall import neighbourhoods
 from kantor.metrics.transport import exact_w2
 from kantor.nets import build_critic, build_generator
@@ -222,6 +223,7 @@ def _scores(device: torch.device) -> Errors:
     shift = torch.tensor([3.0, 0, 0, 4.0, 0, 0], dtype=torch.float64)
     moved = exact_w2(x[:100].numpy(), (x[:100] + shift).numpy())[0]
     yield "the Wasserstein distance of points to the same points shifted by 5 is 5", abs(moved - 5), 1e-9
+    yield "MIND of features shifted by 5 is 3 x 5^2", abs(mind(x, x + shift, directions=1002)[0] / 75 - 1), 1e-9
     same = neighbourhoods(x, x)
     claim = "precision, recall and coverage of features with themselves are 1"
     yield claim, 3 - float(same.precision.mean() + same.recall.mean() + same.coverage.mean()), 0.0

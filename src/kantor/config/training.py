@@ -66,7 +66,7 @@ class ScoreConfig(Section):
     """Metrics computed during training, every `train.score_images` images: see docs/scores.md."""
 
     metrics: list[Annotated[str, Field(max_length=32)]] = ["fd", "kid", "pr"]
-    """Any of fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; an empty list computes nothing."""
+    """Any of fd, mind, cdc, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; an empty list computes nothing."""
     features: Annotated[str, Field(max_length=4096)] = "kantor-small"
     """Feature extractor: kantor-small, lite0@96, random, inception:PATH, or a custom one."""
     count: Annotated[int, Field(ge=100, le=1_000_000)] | Auto = "auto"

@@ -5,7 +5,6 @@ A score comes with what real images score in place of the generated ones.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,23 +15,23 @@ from torch import Tensor
 
 from kantor.errors import ConfigError, did_you_mean
 from kantor.metrics import diversity, sliced, transport
-from kantor.metrics.bootstrap import Interval, counts, fraction_interval, interval, mean_interval
+from kantor.metrics.bootstrap import Interval, fraction_interval, mean_interval
+from kantor.metrics.critic_scores import critic_scores
 from kantor.metrics.features import ImageFeatures
 from kantor.metrics.frechet import frechet
 from kantor.metrics.inputs import MAX_NEIGHBOUR_IMAGES, MAX_PAIRED_IMAGES, MetricInputs, OrderedImages, ReadImages
 from kantor.metrics.kernel import kid
 from kantor.metrics.memorisation import PIXELS
-from kantor.metrics.precision_recall import COVERAGE_K, neighbourhoods
+from kantor.metrics.mind import mind
+from kantor.metrics.precision_recall import COVERAGE_K, calibrated_coverage, neighbourhoods
 from kantor.metrics.score import Score
 from kantor.progress import Progress, silent
-from kantor.random import derive
 
 MIN_IMAGES = 2 * (COVERAGE_K + 1)
 """Images that each side must have."""
 MAX_TRANSPORT_IMAGES = 500
-DEFAULT_METRICS = ("fd", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "critic")
+DEFAULT_METRICS = ("fd", "mind", "cdc", "kid", "pr", "dc", "swd", "msssim", "nn", "modes", "critic")
 """Default metrics; those that cannot be computed are skipped."""
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _NVIDIA = re.compile(r"(fid|kid|pr|is)\d+k\d?(_full)?")
 
@@ -52,14 +51,8 @@ class Metric(NamedTuple):
 
 
 def _fd(inputs: MetricInputs) -> dict[str, Score]:
-    """The distance of two halves is all bias, which is proportional to 1/n + 1/m: it is scaled to n and m."""
     value, ends = frechet(inputs.generated.features, inputs.real.features, inputs.seed, inputs.replicates)
-    a, b = (half.features for half in inputs.halves)
-    if "fd" not in inputs.real_scores:
-        inputs.real_scores["fd"] = frechet(a, b, replicates=1)[0]
-    n, m = len(inputs.generated), len(inputs.real)
-    of_real = inputs.real_scores["fd"] * (1 / n + 1 / m) / (1 / len(a) + 1 / len(b))
-    return {f"fd@{inputs.extractor.name}": Score(value, ends, of_real)}
+    return {f"fd@{inputs.extractor.name}": Score(value, ends, _real_bias(inputs, "fd", frechet))}
 
 
 def _kid(inputs: MetricInputs) -> dict[str, Score]:
@@ -80,10 +73,24 @@ def _is(inputs: MetricInputs) -> dict[str, Score]:
     return {f"is@{inputs.extractor.name}": Score(value, ends, of_real)}
 
 
+def _mind(inputs: MetricInputs) -> dict[str, Score]:
+    value, ends = mind(inputs.generated.features, inputs.real.features, inputs.seed, inputs.replicates)
+    return {f"mind@{inputs.extractor.name}": Score(value, ends, _real_bias(inputs, "mind", mind))}
+
+
+def _real_bias(inputs: MetricInputs, name: str, distance: Callable[..., tuple[float, Interval]]) -> float:
+    """The distance of one half of the real images from the other, which is about proportional to 1/n + 1/m, scaled to the
+    numbers of images that are compared.
+    """
+    a, b = (half.features for half in inputs.halves)
+    if name not in inputs.real_scores:
+        inputs.real_scores[name] = distance(a, b, replicates=1)[0]
+    n, m = len(inputs.generated), len(inputs.real)
+    return inputs.real_scores[name] * (1 / n + 1 / m) / (1 / len(a) + 1 / len(b))
+
+
 def _neighbourhoods(inputs: MetricInputs, names: Sequence[str]) -> dict[str, Score]:
-    if not {*names} <= inputs.real_scores.keys():
-        a, b = (half.first(MAX_NEIGHBOUR_IMAGES).features for half in inputs.halves)
-        inputs.real_scores.update((name, float(v.mean())) for name, v in neighbourhoods(a, b)._asdict().items())
+    _measure_halves(inputs)
     scores = {}
     for name in names:
         values = getattr(inputs.memberships, name).numpy()
@@ -93,6 +100,34 @@ def _neighbourhoods(inputs: MetricInputs, names: Sequence[str]) -> dict[str, Sco
             ends = fraction_interval(values)
         scores[f"{name}@{inputs.extractor.name}"] = Score(float(values.mean()), ends, inputs.real_scores[name])
     return scores
+
+
+def _clipped(inputs: MetricInputs) -> dict[str, Score]:
+    """Both lie in [0, 1]. The interval of the coverage is that of the mean share of full balls, calibrated."""
+    _measure_halves(inputs)
+    found, name, real = inputs.memberships, inputs.extractor.name, inputs.real_scores
+    density = found.clipped_density.numpy()
+    low, high = mean_interval(density, inputs.seed, inputs.replicates, low=0.0)
+    influence = found.coverage_influence.numpy()
+    below, above = mean_interval(influence - influence.mean(), inputs.seed, inputs.replicates)
+    share, n, m = float(found.coverage_share.mean()), len(density), len(found.coverage_share)
+    covered = calibrated_coverage(np.array([share, share + below, share + above]), n, m).tolist()
+    return {
+        f"clipped_density@{name}": Score(
+            min(float(density.mean()), 1.0), (min(low, 1.0), min(high, 1.0)), real["clipped_density"]
+        ),
+        f"clipped_coverage@{name}": Score(covered[0], (covered[1], covered[2]), real["clipped_coverage"]),
+    }
+
+
+def _measure_halves(inputs: MetricInputs) -> None:
+    """Writes what one half of the real images scores against the other into `inputs.real_scores`."""
+    if "clipped_coverage" in inputs.real_scores:
+        return
+    a, b = (half.first(MAX_NEIGHBOUR_IMAGES).features for half in inputs.halves)
+    means = {name: float(values.mean()) for name, values in neighbourhoods(a, b)._asdict().items()}
+    coverage = float(calibrated_coverage(means.pop("coverage_share"), len(a), len(b)))
+    inputs.real_scores.update(means, clipped_density=min(means["clipped_density"], 1.0), clipped_coverage=coverage)
 
 
 def _swd(inputs: MetricInputs) -> dict[str, Score]:
@@ -157,39 +192,6 @@ def _transport_features(inputs: MetricInputs) -> tuple[Tensor, Tensor, Tensor]:
     return inputs.generated.features[:count], real[:count], real[count : 2 * count]
 
 
-def _critic(inputs: MetricInputs) -> dict[str, Score]:
-    assert inputs.critic is not None
-    training, held_out = inputs.critic.training, inputs.critic.held_out
-    t, effect = t_test(training, inputs.critic.generated)
-    real_t, real_effect = t_test(training[::2], training[1::2])
-    scores = {"critic_t@critic": Score(t, reals=real_t), "critic_effect@critic": Score(effect, reals=real_effect)}
-    if held_out is not None and len(held_out) > 1:
-        gap = float(training.mean() - held_out.mean())
-        training_means, held_out_means = (
-            counts(len(side), derive(inputs.seed, purpose)) @ side / len(side)
-            for purpose, side in (("learnt", training), ("held", held_out))
-        )
-        scores["held_out_gap@critic"] = Score(gap, interval(gap, training_means - held_out_means), 0.0)
-    return scores
-
-
-def t_test(real: Floats, generated: Floats) -> tuple[float, float]:
-    """Test of critic scores of real [n] and generated [m] images, n and m at least 2: positive if real ones are higher.
-
-    Returns:
-        t of Welch 1947, the difference of the means by its standard error, which grows with the root of the number of
-        images; and Cohen's d, the difference by the pooled standard deviation, which does not.
-    """
-    n, m = len(real), len(generated)
-    a, b = float(real.var(ddof=1)), float(generated.var(ddof=1))
-    squared_error = a / n + b / m
-    difference = float(real.mean() - generated.mean())
-    if squared_error == 0:
-        return math.copysign(math.inf, difference) if difference else 0.0, 0.0
-    pooled = ((n - 1) * a + (m - 1) * b) / (n + m - 2)
-    return difference / math.sqrt(squared_error), difference / math.sqrt(pooled)
-
-
 def _memorisation(inputs: MetricInputs) -> dict[str, Score]:
     scores = {}
     for space, test in inputs.nearest_images.copy_tests.items():
@@ -202,6 +204,8 @@ def _memorisation(inputs: MetricInputs) -> dict[str, Score]:
 
 METRICS = {
     "fd": Metric(_fd, ("fd",)),
+    "mind": Metric(_mind, ("mind",)),
+    "cdc": Metric(_clipped, ("clipped_density", "clipped_coverage")),
     "kid": Metric(_kid, ("kid",)),
     "is": Metric(_is, ("is",)),
     "pr": Metric(lambda inputs: _neighbourhoods(inputs, ("precision", "recall")), ("precision", "recall")),
@@ -211,7 +215,7 @@ METRICS = {
     "modes": Metric(_modes, ("modes", "modes_kl")),
     "w2": Metric(_w2, ("w2",)),
     "sinkhorn": Metric(_sinkhorn, ("sinkhorn",)),
-    "critic": Metric(_critic, ("critic_t", "critic_effect"), "critic"),
+    "critic": Metric(critic_scores, ("critic_t", "critic_effect"), "critic"),
     "nn": Metric(_memorisation, ("copied", "copying_z")),
 }
 

@@ -16,8 +16,10 @@ from kantor.metrics.bootstrap import Interval
 T = TypeVar("T")
 LOWER, HIGHER = "lower", "higher"
 BETTER = {
-    **dict.fromkeys(("fd", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "held_out_gap"), LOWER),
-    **dict.fromkeys(("is", "precision", "recall", "density", "coverage", "modes"), HIGHER),
+    **dict.fromkeys(("fd", "mind", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "held_out_gap"), LOWER),
+    **dict.fromkeys(
+        ("is", "precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage", "modes"), HIGHER
+    ),
 }
 """Which way is better. Other scores are only compared with those of real images."""
 MAY_DIFFER = ("model", "images_seen", "seed", "truncation", "reference_part")

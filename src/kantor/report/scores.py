@@ -22,10 +22,14 @@ class Definition(NamedTuple):
 
 
 _PRECISION, _DENSITY = "Kynkäänniemi et al. 2019", "Naeem et al. 2020"
+_CLIPPED = "Salvy et al. 2026"
 _SWD, _MSSSIM = "Rabin et al. 2011; Karras et al. 2018", "Wang et al. 2003; Odena et al. 2017"
 _MODES = "Metz et al. 2017"
 _ROWS = [
     ("fd", "Fréchet distance", "Fréchet distance between features; lower is better", "Heusel et al. 2017"),
+    ("mind", "Monge Inception distance", "mean transport cost of features along lines; lower is better", "Berthet et al. 2026"),
+    ("clipped_density", "Clipped density", "fraction of generated images that look real, in effect", _CLIPPED),
+    ("clipped_coverage", "Clipped coverage", "fraction of good images that would cover the real ones as well", _CLIPPED),
     ("kid", "Kernel distance (KID)", "kernel MMD between features; lower is better", "Bińkowski et al. 2018"),
     ("is", "Inception score", "confident and diverse classes; higher is better", "Salimans et al. 2016"),
     ("precision", "Precision", "fraction of generated images within the real manifold", _PRECISION),

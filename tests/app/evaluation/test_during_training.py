@@ -124,7 +124,7 @@ def test_metrics_flag_chooses_the_scores(metrics: str, columns: tuple[str, ...],
         ({"score.metrics": ["kidd"]}, 'did you mean "kid"'),
         (
             {"score.metrics": ["x"]},
-            '^--metrics: unknown metric "x"; choose from: fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none$',
+            '^--metrics: unknown metric "x"; choose from: fd, mind, cdc, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none$',
         ),
         ({"score.metrics": ["nn"]}, "not measured during training"),
         ({"score.features": "kantor-smal"}, 'did you mean "kantor-small"'),

@@ -102,7 +102,7 @@ def test_all_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     found = evaluated(capsys, "plain", "--count", 60, "--metrics", "all", "--out", "all")["metrics"]
     kinds = {name.partition("@")[0] for name in found}
     assert kinds == {
-        "fd", "kid", "is", "precision", "recall", "density", "coverage", "swd", "msssim", "copied", "copying_z",
+        "fd", "mind", "clipped_density", "clipped_coverage", "kid", "is", "precision", "recall", "density", "coverage", "swd", "msssim", "copied", "copying_z",
         "modes", "modes_kl", "w2", "sinkhorn", "critic_t", "critic_effect", "held_out_gap",
     }  # fmt: skip
     assert found["modes@kantor-small"]["of"] == 432

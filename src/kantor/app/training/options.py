@@ -69,7 +69,7 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     )
     tensorboard: bool = option("Also log to TensorBoard, in tensorboard/ in the run directory", default=False)
     metrics: Sequence[str] | None = option(
-        "Metrics to measure during training: fd, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none", "LIST",
+        "Metrics to measure during training: fd, mind, cdc, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; or none", "LIST",
         sets="score.metrics", parse=units.names, otherwise="fd,kid,pr",
     )
     started_s: float = field(default_factory=time.monotonic)  # from which the time budget counts

@@ -30,6 +30,8 @@ from pathlib import Path
 from quality.plan import DATASETS, KANTOR, Contestant, Dataset, Machine, Trial
 from quality.race import ROOT, Peer, race
 
+from kantor.errors import UserError
+
 MARKS = (5, 10, 15, 30, 60, 100, 150, 200, 300)
 
 
@@ -154,7 +156,10 @@ def main() -> int:
     failing.add_argument("--recall", type=float, default=0.01, help="so is a recall below this (default: 0.01)")
     failing.set_defaults(run=failures)
     options = parser.parse_args()
-    return int(options.run(options))
+    try:
+        return int(options.run(options))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def _numbers(text: str) -> list[float]:

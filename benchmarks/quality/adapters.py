@@ -39,7 +39,9 @@ class Batches:
             images = images.repeat(3, 3)
         if colour and images.shape[3] != 3:
             raise SystemExit("this peer has networks for three channels only")
-        self.images = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255).mul(1 - low).add(low).contiguous()
+        n, height, width, channels = images.shape
+        self.images = torch.empty(n, channels, height, width)  # contiguous() keeps the order of one-channel images
+        self.images.copy_(torch.from_numpy(images).permute(0, 3, 1, 2)).div_(255).mul_(1 - low).add_(low)
         self.size, self.channels, self.batch = self.images.shape[2], self.images.shape[1], batch
         self._rows = torch.empty(0, dtype=torch.int64)
 

@@ -42,6 +42,10 @@ def race(trials: Sequence[Trial], work: Path, peers: Mapping[str, Peer]) -> int:
     for core in sorted(os.sched_getaffinity(0))[:2] if paired else [None]:
         cores.put(core)
     with _checkouts({t.contestant.commit for t in missing if t.contestant.commit}) as checkouts:
+        for commit, name in sorted(
+            {(t.contestant.commit, t.dataset.name) for t in missing if t.contestant.name == KANTOR}
+        ):
+            _pack(checkouts.get(commit, ROOT), data[name], work)
 
         def run(trial: Trial) -> bool:
             core = cores.get()
@@ -78,8 +82,7 @@ def run_trial(trial: Trial, work: Path, data: Path, peer: Peer | None, checkout:
     command = [peer.python if peer else sys.executable, "-m", module, str(folder / "spec.json")]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
-    path = [str(checkout / "src"), str(BENCHMARKS), *os.environ.get("PEER_PATH", "").split(os.pathsep)]
-    environment = {**os.environ, **trial.machine.environment(work), "PYTHONPATH": os.pathsep.join(filter(None, path))}
+    environment = _environment(checkout, work) | trial.machine.environment(work)
     label = f"{trial.dataset.name}, {trial.machine.folder}, {contestant.text}, seed {trial.seed}"
     began_s = time.monotonic()
     with (folder / "log.txt").open("w") as log:
@@ -95,6 +98,20 @@ def run_trial(trial: Trial, work: Path, data: Path, peer: Peer | None, checkout:
         trained = f"{last['images']:,} images in {last['seconds']:.1f} s"
         print(f"{label}: {trained} ({time.monotonic() - began_s:.0f} s in all)", flush=True)
     return not code
+
+
+def _pack(checkout: Path, data: Path, work: Path) -> None:
+    """Lets Kantor pack the array into its cache, so that no trial is the first to do so: trains a moment."""
+    with tempfile.TemporaryDirectory() as runs:
+        command = [sys.executable, "-m", "kantor", "train", str(data), "--images", "64", "--batch", "32", "--runs", runs]
+        done = subprocess.run(command, env=_environment(checkout, work), capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: {checkout}: {done.stderr.strip()}")
+
+
+def _environment(checkout: Path, work: Path) -> dict[str, str]:
+    path = [str(checkout / "src"), str(BENCHMARKS), *os.environ.get("PEER_PATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "KANTOR_CACHE": str(work / "cache")}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@
         --peer torch-mimicry=FOLDER --peer keras=FOLDER:PYTHON [--isa avx2] [--pairs]
     python benchmarks/time_to_quality.py score --features kantor-small,random
     python benchmarks/time_to_quality.py report --of kantor
+    python benchmarks/time_to_quality.py sheets
 
 `train` lets contestants train in turn, on the same arrays, and keeps the images that they generate after some seconds of
 training. `score` adds their Fréchet distances to a CSV. `report` makes tables and plots of it. All three can be interrupted and called
@@ -85,25 +86,40 @@ def report(options: argparse.Namespace) -> int:
     rows = Table(options.out).rows
     text = []
     for group, members in reports.grouped(rows).items():
-        curves = reports.Curves(members, options.start_up)
+        heading, curves = reports.title(group), reports.Curves(members, options.start_up)
+        if any(row["modes"] for row in members):
+            text += [f"### {heading}: modes", "", reports.modes_table(members), ""]
         if not curves.marks:
             continue
         racers = [name for name in curves.contestants if not options.of or name in options.of]
-        text += [
-            f"### {reports.title(group)}",
-            "",
-            reports.scores_table(curves),
-            "",
-            reports.sooner_table(curves, racers),
-            "",
-        ]
-        name = "-".join(part for part in (*group[:6], group[7]) if part).replace("/", "-").replace("@", "-")
-        plot = options.plots / f"{name}.png"
-        reports.plot(curves, reports.title(group), plot)
-        text += [f"![{reports.title(group)}]({os.path.relpath(plot, options.out.parent)})", ""]
+        tables = (reports.scores_table(curves), reports.sooner_table(curves, racers))
+        plot = options.plots / f"{'-'.join((*group[:6], group[7]))}.png"
+        reports.plot(curves, heading, plot)
+        image = f"![{heading}]({os.path.relpath(plot, options.out.parent)})"
+        text += [part for block in (f"### {heading}: FD", *tables, image) for part in (block, "")]
     text += [f"- {line}" for line in reports.disagreements(rows, options.of)]
     print("\n".join(text))
     options.out.with_suffix(".md").write_text("\n".join(text) + "\n")
+    return 0
+
+
+def sheets(options: argparse.Namespace) -> int:
+    """Writes a grid of the first images that each trial ended with."""
+    import numpy as np
+    from quality.scores import trials
+
+    from kantor.sample.grid import grid, png_bytes
+
+    folder = options.work / "sheets"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, spec, run in trials(options.work):
+        ends = [moment for moment in run["moments"] if moment["which"] == "weights"]
+        if not ends or spec["seed"] not in options.seeds:
+            continue
+        images = np.load(path / ends[-1]["file"], mmap_mode="r")[: options.columns * options.rows]
+        name = "-".join(path.relative_to(options.work / "trials").parts)
+        (folder / f"{name}.png").write_bytes(png_bytes(grid(np.asarray(images), options.columns)))
+    print(f"Results: {folder}")
     return 0
 
 
@@ -151,6 +167,11 @@ def main() -> int:
     reporting.add_argument("--start-up", action="store_true", help="count start-up and calibration as training")
     reporting.add_argument("--plots", type=Path, default=ROOT / "docs" / "images" / "time-to-quality")
     reporting.set_defaults(run=report)
+    showing = commands.add_parser("sheets", parents=[common], help="a grid of what each trial ended with, as a PNG")
+    showing.add_argument("--seeds", type=seeds_of, default=[0])
+    showing.add_argument("--columns", type=int, default=16)
+    showing.add_argument("--rows", type=int, default=6)
+    showing.set_defaults(run=sheets)
     failing = commands.add_parser("failures", parents=[common], help="how many runs failed, with an interval")
     failing.add_argument("--above", type=float, required=True, help="an FD above this at the end is a failure")
     failing.add_argument("--recall", type=float, default=0.01, help="so is a recall below this (default: 0.01)")

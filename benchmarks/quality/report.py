@@ -65,8 +65,11 @@ class Curves:
     def __init__(self, rows: Iterable[Row], start_up: bool = False) -> None:
         points: dict[str, dict[str, dict[float, Point]]] = defaultdict(lambda: defaultdict(dict))
         self._last: dict[str, dict[str, Row]] = defaultdict(dict)
+        self._files: dict[str, list[float]] = defaultdict(list)
         for row in rows:
-            if row["which"] == "weights" and row["fd"]:
+            if row["which"] == "file":
+                self._files[row["contestant"]].append(float(row["fd"]))
+            elif row["fd"]:
                 seconds = float(row["seconds"]) + (float(row["start_up_s"]) if start_up else 0.0)
                 points[row["contestant"]][row["seed"]][float(row["mark_s"])] = Point(seconds, float(row["fd"]))
                 self._last[row["contestant"]][row["seed"]] = row
@@ -93,6 +96,11 @@ class Curves:
         values = [float(row[name]) for row in self._last[contestant].values()]
         return sum(values) / len(values)
 
+    def files(self, contestant: str) -> float | None:
+        """The mean over seeds of the score of what a run has saved: of Kantor, the weights with the best score."""
+        found = self._files.get(contestant)
+        return sum(found) / len(found) if found else None
+
     def mean(self, contestant: str) -> list[Point]:
         """The mean curve, at marks that all its seeds have."""
         curves = self.points[contestant].values()
@@ -114,15 +122,25 @@ def grouped(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
 def title(group: tuple[str, ...]) -> str:
     dataset, processor, threads, paired, budget, feature, _, generated = group
     cores = f"{threads} thread{'s' * (threads != '1')}{', two runs at a time' * (paired == '1')}"
-    return f"{dataset}, {processor}, {cores}, {budget} s: FD in {feature}, {generated} images"
+    return f"{dataset}, {processor}, {cores}, {budget} s, {feature}, {generated} images"
 
 
 def scores_table(curves: Curves) -> str:
     """Distances at each mark, the mean over seeds and the range; then means of what the run took."""
-    names = ["contestant", "seeds", *(f"{mark:g} s" for mark in curves.marks), "images", "start-up s", "peak MB"]
+    names = [
+        "contestant",
+        "seeds",
+        *(f"{mark:g} s" for mark in curves.marks),
+        "saved model",
+        "images",
+        "start-up s",
+        "peak MB",
+    ]
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for name in curves.contestants:
         cells = [name, str(len(curves.points[name])), *(_cell(curves.at(name, mark)) for mark in curves.marks)]
+        saved = curves.files(name)
+        cells.append("" if saved is None else f"{saved:.3g}")
         cells += [f"{curves.fact(name, fact):,.0f}" for fact in ("images", "start_up_s", "peak_mb")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -151,6 +169,18 @@ def sooner_table(curves: Curves, racers: Sequence[str]) -> str:
             lines.append(
                 f"| {racer} | {other} | {end[0]:.3g} | {reached} | {seeds} | {ratio} | {own[0] / end[0]:.2f} |"
             )
+    return "\n".join(lines)
+
+
+def modes_table(rows: Iterable[Row]) -> str:
+    """Modes at each mark: of each seed, with the divergence of their frequencies."""
+    found: dict[str, dict[float, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row["modes"] and row["which"] == "weights":
+            found[row["contestant"]][float(row["mark_s"])].append(f"{row['modes']} (KL {float(row['modes_kl']):.2f})")
+    marks = sorted({mark for by_mark in found.values() for mark in by_mark})
+    lines = ["| contestant | " + " | ".join(f"{mark:g} s" for mark in marks) + " |", "|---" * (len(marks) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(", ".join(found[name][m]) for m in marks) + " |" for name in sorted(found)]
     return "\n".join(lines)
 
 
@@ -220,7 +250,7 @@ def failures(rows: Iterable[Row], above: float, recall_below: float) -> list[str
     ends: dict[tuple[str, ...], dict[tuple[str, str], Row]] = defaultdict(dict)
     for group, members in grouped(rows).items():
         for row in members:
-            if row["which"] == "weights" and row["mark_s"] == row["budget_s"]:
+            if row["which"] == "weights" and row["mark_s"] == row["budget_s"] and (row["fd"] or row["error"]):
                 ends[group][row["contestant"], row["seed"]] = row
     lines = []
     for group, by_run in ends.items():

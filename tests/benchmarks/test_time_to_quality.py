@@ -23,6 +23,7 @@ from quality.report import (
     disagreements,
     failures,
     first_below,
+    modes_table,
     scores_table,
     sooner_table,
     wilson,
@@ -83,13 +84,20 @@ def rows_of(fast: float, slow: float, **more: Any) -> list[dict[str, str]]:
 
 def test_times_sooner_is_the_last_mark_over_the_time_of_the_mean() -> None:
     """slow ends with 20; fast has that after 25 of 100 seconds."""
-    curves = Curves(rows_of(500, 2000))
+    curves = Curves([*rows_of(500, 2000), *(row("fast", seed, 100, fd, which="file") for seed, fd in ((0, 6), (1, 8)))])
     table = sooner_table(curves, ["fast"])
     line = "| fast | slow | 20 | 25 (measured 100) | 22.5 (measured 100), 27.5 (measured 100) | 4.0 | 0.25 |"
     assert table.splitlines()[2:] == [line]
-    assert "| fast | 2 | 50 (45 to 55) | 25 (22.5 to 27.5) | 5 (4.5 to 5.5) | 1,000 | 10 | 500 |" in scores_table(
+    assert "| fast | 2 | 50 (45 to 55) | 25 (22.5 to 27.5) | 5 (4.5 to 5.5) | 7 | 1,000 | 10 | 500 |" in scores_table(
         curves
     )
+
+
+def test_modes_are_shown_by_seed_and_are_no_distances() -> None:
+    rows = [row("kantor", seed, 100, "", feature="digits", modes=990 + seed, modes_kl=0.1 * seed) for seed in (0, 1)]
+    assert modes_table(rows).splitlines()[2:] == ["| kantor | 990 (KL 0.00), 991 (KL 0.10) |"]
+    assert Curves(rows).marks == []
+    assert failures(rows, above=1, recall_below=0) == []
 
 
 def test_start_up_can_be_counted() -> None:

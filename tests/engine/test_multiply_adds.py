@@ -11,7 +11,7 @@ from torch import nn
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
 from kantor.engine.steps import Steps
-from kantor.nets import double_backward, ops
+from kantor.nets import double_backward, ops, pixel_norm
 from kantor.types import Batch
 from support.dispatch import MultiplyAdds
 from support.engine_fakes import BATCH, large
@@ -19,7 +19,8 @@ from support.engine_fakes import BATCH, large
 
 @pytest.fixture(autouse=True)
 def no_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts are exact without them: a block at the edge of an image reaches over it."""
+    """Counts are exact without them (a block at the edge of an image reaches over it), and without means by products."""
+    monkeypatch.setattr(pixel_norm, "_FEW_CHANNELS", 0)
     for module in (ops, double_backward):
         monkeypatch.setattr(module, "better_as_blocks", lambda *_: False)
 

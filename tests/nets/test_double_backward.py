@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from kantor.nets import double_backward, ops
+from kantor.nets import double_backward, layers, ops
+from support.dispatch import MultiplyAdds
 
 GEOMETRIES: list[dict[str, Any]] = [
     {"kernel_size": 3, "padding": 1},
@@ -110,12 +111,67 @@ def test_pooling_equals_torch() -> None:
         assert_same(derivatives(pooled, [], x), derivatives(lambda t: nn.functional.avg_pool2d(t, (2, 1)), [], x))
 
 
-@pytest.mark.parametrize("activation", [ops.relu, ops.leaky_relu, pooled])
+@pytest.mark.parametrize("activation", [ops.relu, ops.leaky_relu, ops.pixel_norm, pooled])
 def test_gradcheck_of_activations(activation: Callable[[Tensor], Tensor]) -> None:
     x = image(2, 3, 4, 4)
     x = (x + x.sign() * 0.1).requires_grad_()  # away from the kink
     assert torch.autograd.gradcheck(activation, (x,))
     assert torch.autograd.gradgradcheck(activation, (x,))
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
+@pytest.mark.parametrize("sides", [(4, 4), (3, 5), (1, 1)])
+def test_upsampling_and_convolving_at_once_equals_one_after_the_other(sides: tuple[int, int], last: bool) -> None:
+    layer = ops.conv3x3(4, 6).to(torch.float64)
+    if last:
+        layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x, size = image(3, 4, *sides, last=last), (2 * sides[0], 2 * sides[1])
+    at_once = derivatives(lambda x: layers.upsample_and_convolve(x, layer, size), list(layer.parameters()), x)
+    stock = derivatives(lambda x: layer(layers.upsample(x, size)), list(layer.parameters()), x)
+    assert_same(at_once, stock)
+    with torch.no_grad():
+        torch.testing.assert_close(layers.upsample_and_convolve(x, layer, size), stock[0])
+
+
+def test_upsampling_and_convolving_at_once_takes_four_ninths_of_the_work() -> None:
+    layer, x = ops.conv3x3(8, 6), image(2, 8, 4, 4, dtype=torch.float32).requires_grad_()
+
+    def work(call: Callable[[Tensor, nn.Conv2d, tuple[int, int]], Tensor]) -> int:
+        with MultiplyAdds() as counted:
+            torch.autograd.grad(call(x, layer, (8, 8)).sum(), [x, layer.weight])
+        return counted.total
+
+    assert 9 * work(layers.upsample_and_convolve) == 4 * work(lambda x, layer, size: layer(layers.upsample(x, size)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (ops.conv3x3(4, 6), (7, 8)),  # cropped: the kernel must not see what is beyond
+        (ops.conv3x3(4, 6), (8, 4)),
+        (ops.Conv2d(4, 6, 3, padding=1, stride=2), (8, 8)),
+        (ops.Conv2d(4, 6, 3, padding=1, groups=2), (8, 8)),
+        (ops.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (8, 8)),
+        (ops.Conv2d(4, 6, 3, padding="same"), (8, 8)),
+        (ops.Conv2d(4, 6, 5, padding=2), (8, 8)),
+    ],
+)
+def test_other_layers_and_sizes_are_upsampled_first(layer: ops.Conv2d, size: tuple[int, int]) -> None:
+    layer, x = layer.to(torch.float64), image(2, 4, 4, 4)
+    assert torch.equal(layers.upsample_and_convolve(x, layer, size), layer(layers.upsample(x, size)))
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
+@pytest.mark.parametrize("channels", [5, 80], ids=["a matrix product", "a mean"])
+def test_pixel_norm_has_the_derivatives_of_its_formula(channels: int, last: bool) -> None:
+    x = image(3, channels, 4, 5, last=last)
+
+    def formula(x: Tensor) -> Tensor:
+        return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+    assert_same(derivatives(ops.pixel_norm, [], x), derivatives(formula, [], x))
+    with torch.no_grad():
+        torch.testing.assert_close(ops.pixel_norm(x), formula(x))
 
 
 def test_activations_equal_torch_at_zero_and_nan() -> None:

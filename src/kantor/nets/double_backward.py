@@ -101,6 +101,10 @@ class ConvolutionInput(Function):
         ctx.how = how
         if not how.transposed and better_as_blocks(grad, weight.shape[1], weight.shape[2:], how):
             return _transposed_by_blocks(grad, weight, how, like[0])
+        if how.transposed and like[0][2:] == _sizes(
+            grad, weight, how
+        ):  # a plain convolution: faster in bfloat16 on CPUs
+            return cast(Tensor, _convolution(grad, weight, None, *how[:3], False, (0, 0), how.groups))
         x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only shape and strides are used
         return cast(Tensor, _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0])
 
@@ -199,6 +203,12 @@ def _transposed_by_blocks(x: Tensor, weight: Tensor, how: Geometry, like: torch.
     if below or beyond:
         image = torch.nn.functional.pad(image, (0, beyond, 0, below))
     return image[:, :, top : top + sides[0], left : left + sides[1]]
+
+
+def _sizes(x: Tensor, weight: Tensor, how: Geometry) -> tuple[int, ...]:
+    """(height, width) of a convolution's output."""
+    sides = zip(x.shape[2:], weight.shape[2:], how.stride, how.padding, how.dilation, strict=True)
+    return tuple((n + 2 * pad - gap * (k - 1) - 1) // step + 1 for n, k, step, pad, gap in sides)
 
 
 def _layout(tensor: Tensor) -> Layout:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
+from kantor.nets.pixel_norm import PixelNorm, inverse_norm
 
 
 class Conv2d(nn.Conv2d):
@@ -39,6 +40,29 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         return super().forward(x) if y is None else y
 
 
+def keeps_size(layer: nn.Conv2d) -> bool:
+    """Whether a convolution has a 3x3 kernel, reaches every pixel, and keeps the size of its input."""
+    plain = (layer.stride, layer.dilation, layer.groups) == ((1, 1), (1, 1), 1)
+    return plain and (layer.kernel_size, layer.padding, layer.padding_mode) == ((3, 3), (1, 1), "zeros")
+
+
+def doubled(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """layer(x with each pixel repeated 2x2), [N, C, H, W] -> [N, K, 2H, 2W], for a layer that `keeps_size`.
+
+    Of the nine pixels that the kernel covers at most four differ: the sums of its weights for each make a transposed
+    convolution of stride 2 with a 4x4 kernel, which is the kernel convolved with 2x2 ones and turned by 180 degrees.
+    """
+    pad = nn.functional.pad
+    kernel = layer.weight.flip(2, 3)
+    rows = pad(kernel, (0, 0, 0, 1)) + pad(kernel, (0, 0, 1, 0))
+    weight = (pad(rows, (0, 1, 0, 0)) + pad(rows, (1, 0, 0, 0))).transpose(0, 1)
+    if layer.weight.is_contiguous(memory_format=torch.channels_last):
+        weight = weight.contiguous(memory_format=torch.channels_last)
+    tensors = _cast(x, weight, layer.bias)
+    how = Geometry((2, 2), (1, 1), (1, 1), True, (0, 0), 1)
+    return run(Convolution, *tensors, how)
+
+
 def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) -> Tensor | None:
     """The layer's output with the derivatives of `nets.double_backward`; None if PyTorch's operator has to be used."""
     if x.ndim != 4 or torch.compiler.is_compiling():
@@ -47,13 +71,17 @@ def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) 
     # check the parameters, not `layer.weight`, which may be scaled from them
     if not blocks and not _differentiated(x, *layer.parameters()):
         return None
-    tensors = [x, layer.weight, layer.bias]
+    return run(Convolution, *_cast(x, layer.weight, layer.bias), how)
+
+
+def _cast(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
+    """x and parameters in the precision of autocast, if it is enabled, and none of them a leaf."""
+    tensors = [x, *parameters]
     if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
         # cast once for this pass and its derivatives: gradients of several passes add up in the precision of the weights
         dtype = torch.get_autocast_dtype(x.device.type)
         tensors = [None if t is None else t.to(dtype) for t in tensors]
-    cast = [None if t is None else _not_a_leaf(t) for t in tensors]
-    return run(Convolution, *cast, how)
+    return [None if t is None else _not_a_leaf(t) for t in tensors]
 
 
 def _differentiated(*tensors: Tensor) -> bool:
@@ -88,6 +116,11 @@ def leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     return leaky_relu(x, 0.0)
+
+
+def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """x / sqrt(mean over channels of x^2 + eps), [N, C, H, W] -> the same (Karras et al. 2018, section 4.2)."""
+    return run(PixelNorm, x, eps) if _differentiated(x) else x * inverse_norm(x, eps)
 
 
 @torch.no_grad()

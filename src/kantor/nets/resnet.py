@@ -90,7 +90,7 @@ class UpBlock(nn.Module):
         self.shortcut = ops.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(layers.upsample(ops.relu(self.norm1(x)), self.size))
+        y = layers.upsample_and_convolve(ops.relu(self.norm1(x)), self.conv1, self.size)
         y = self.conv2(ops.relu(self.norm2(y)))
         # a 1x1 convolution commutes with upsampling: before it, it costs a quarter
         total: Tensor = y + layers.upsample(self.shortcut(x), self.size)

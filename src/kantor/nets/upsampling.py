@@ -35,9 +35,10 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.sizes[0]))
+        x = x.contiguous(memory_format=torch.channels_last)  # else the layers up to the first convolution are not
         x = ops.leaky_relu(self.norms[0](x))
         for size, layer, norm in zip(self.sizes[1:], self.layers, self.norms[1:], strict=True):
-            x = ops.leaky_relu(norm(layer(layers.upsample(x, size))))
+            x = ops.leaky_relu(norm(layers.upsample_and_convolve(x, layer, size)))
         return torch.tanh(self.picture(x))
 
 

@@ -14,7 +14,7 @@ from kantor.engine.steps import Steps
 from kantor.nets import double_backward, ops, pixel_norm
 from kantor.types import Batch
 from support.dispatch import MultiplyAdds
-from support.engine_fakes import BATCH, large
+from support.engine_fakes import BATCH, LARGE, feed, large
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +108,15 @@ def test_a_generator_step_computes_no_unused_gradients(preset: str) -> None:
         3 * generator - base + 2 * critic + needs_real * critic
     )  # no gradient of latents, none of critic's weights
     assert counted(steps.generator_step, state, real, random, 0, BATCH) == expected
+
+
+def test_a_cycle_on_shared_images_saves_a_pass_of_each_network() -> None:
+    def work(shared: bool) -> tuple[int, int]:
+        state, steps, real, random = large("default", cycle__shared_images=shared, generator__kind="upsampling")
+        z = random.latents("generator-latents", 0, BATCH, steps.config.generator)
+        passes = counted(state.generator, z) + counted(state.critic, real.images)
+        stream = feed(LARGE)
+        return counted(steps.cycle, state, stream), passes
+
+    (fewer, passes), (more, _) = work(True), work(False)
+    assert more - fewer == passes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from kantor.engine.compiled import Compiler
 from kantor.engine.step_random import StepRandom
 from support.dispatch import HostWaits
 from support.engine_fakes import CPU, feed, parts
@@ -27,6 +29,7 @@ def plain_step(network: nn.Module, loss: Tensor, fields: dict[str, Any]) -> None
         optimizer = torch.optim.Adam(parameters, 0.01, (0.5, 0.9), 1e-3, foreach=False)
     loss.backward(inputs=parameters)
     optimizer.step()
+    optimizer.zero_grad()
 
 
 def assert_close(mine: nn.Module, plain: nn.Module, before: nn.Module) -> None:
@@ -136,6 +139,53 @@ def test_one_pass_unless_the_critic_mixes_the_batch(preset: str, passes: list[in
         assert state.tally.read()[name][0] == pytest.approx(critic(images).mean().item(), rel=1e-4, abs=1e-6)
 
 
+SHARED = {"cycle.shared_images": True}
+
+
+@pytest.mark.parametrize("critic_steps", [1, 2])
+def test_a_cycle_on_shared_images_by_hand(critic_steps: int) -> None:
+    """The generator's step is on the images and real scores of the last critic step, and through the critic after it."""
+    fields = {"cycle.critic_steps": critic_steps, "critic.init": "he", **SHARED, **SGD}
+    state, steps = parts("default", fields, {"objective.penalties.r1.every": 1, "objective.penalties.r2.weight": 0.0})
+    generator, critic, old_generator, old_critic = (
+        copy.deepcopy(n) for n in (state.generator, state.critic, state.generator, state.critic)
+    )
+    random, stream = StepRandom(0, 0, 0, CPU), feed()
+    reals = [stream.take(4).images for _ in range(critic_steps)]
+    steps.cycle(state, feed())
+    for step, real in enumerate(reals):
+        made = generator(latents(random, "critic-latents", step))
+        scores = critic(real).detach()
+        loss = softplus(critic(made.detach()) - critic(real)).mean() + 0.5 * slopes(critic, real).mean()
+        plain_step(critic, loss, SGD)
+    plain_step(generator, softplus(scores - critic(made)).mean(), SGD)
+    assert_close(state.critic, critic, old_critic)
+    assert_close(state.generator, generator, old_generator)
+    counters = state.counters
+    assert (counters.cycle, counters.critic_steps, counters.generator_steps) == (1, critic_steps, 1)
+    assert counters.images_seen == 4 * critic_steps
+
+
+@pytest.mark.parametrize("separate", ["micro_batch", "compiled"])
+@pytest.mark.parametrize("preset", ["default", "wgan-gp", "dragan"])
+def test_shared_images_in_passes_by_themselves_take_the_same_steps(preset: str, separate: str) -> None:
+    fields = {"generator.norm": "pixel", "critic.norm": "none", "cycle.critic_steps": 2, **SHARED, **SGD}
+    if preset == "dragan":
+        preset, fields = "wgan-gp", fields | {"objective.kind": "dragan"}
+    at_once, steps = parts(preset, fields)
+    apart, separate_steps = parts(preset, fields, {"train.micro_batch": 4} if separate == "micro_batch" else {})
+    if separate == "compiled":
+        separate_steps = replace(separate_steps, compiler=Compiler(lambda graph: graph))
+    for state, taken in ((at_once, steps), (apart, separate_steps)):
+        stream = feed()
+        for _ in range(2):
+            taken.cycle(state, stream)
+    for name, value in at_once.model_tensors().items():
+        torch.testing.assert_close(apart.model_tensors()[name], value, rtol=1e-4, atol=1e-6)
+    assert apart.counters == at_once.counters
+    assert {n: c for n, (_, c) in apart.tally.read().items()} == {n: c for n, (_, c) in at_once.tally.read().items()}
+
+
 def test_counters_of_a_cycle() -> None:
     state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "cycle.generator_steps": 2})
     stream, counters = feed(), state.counters
@@ -162,6 +212,7 @@ def test_counters_of_a_cycle() -> None:
         ("wgan-gp", {"generator.kind": "resnet", "critic.kind": "resnet", "optimizer.critic.kind": "sgd"}),
         ("wgan", {"cycle.split_updates": True, "objective.constraint.when": "before", "cycle.generator_batch": 6}),
         ("wgan", {"objective.constraint.kind": "gradient-clipping", "cycle.reuse": "everything"}),
+        ("default", {"cycle.shared_images": True, "objective.kind": "dragan"}),
         (
             "wgan-gp",
             {"objective.penalties.gradient.at.alpha": "normal", "objective.penalties.gradient.over": "columns"},

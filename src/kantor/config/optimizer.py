@@ -18,6 +18,9 @@ class _Cycle(Section):
     reuse: Literal["none", "images", "everything"] = "none"
     """What the critic steps of a cycle share: nothing. Quirks of published code: the real images, or everything, real images and
     latents, which the generator step has too (docs/quirks.md)."""
+    shared_images: bool = False
+    """Train the generator on the generated images of the last critic step, with its scores of real images: one pass of the
+    generator and one of the critic less."""
     split_updates: bool = False
     """Split each critic step in two, on real and on generated images: a quirk of published code (docs/quirks.md)."""
 

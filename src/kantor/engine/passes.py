@@ -35,10 +35,15 @@ class CriticInputs(NamedTuple):
 
 
 class GeneratorInputs(NamedTuple):
-    """What the generator is trained on: latents [N, D], and as many real images, whose labels and condition it is given."""
+    """What the generator is trained on: latents [N, D], and as many real images, whose labels and condition it is given.
+
+    Attributes:
+        real_scores: of the real images, float32 [N], where they are known; else None.
+    """
 
     latents: Tensor
     real: Batch
+    real_scores: Tensor | None = None
 
 
 class GenerationInputs(NamedTuple):
@@ -107,18 +112,43 @@ def generator_pass(
     generator: nn.Module, critic: nn.Module, objective: Objective, precision: str, inputs: GeneratorInputs
 ) -> Outcome:
     """The generator's loss and its gradient."""
-    latents, real = inputs
-    with autocast(latents.device, precision):
-        fake = generator(latents, *conditioning(real))
+    fake = generated(generator, precision, inputs)
+    return generator_pass_on(fake, generator, critic, objective, precision, inputs.real, inputs.real_scores)
+
+
+def generated(generator: nn.Module, precision: str, inputs: GeneratorInputs) -> Tensor:
+    """Images [N, C, H, W] of the latents, to be differentiated through."""
+    with autocast(inputs.latents.device, precision):
+        images: Tensor = generator(inputs.latents, *conditioning(inputs.real))
+    return images
+
+
+def generator_pass_on(
+    fake: Tensor,
+    generator: nn.Module,
+    critic: nn.Module,
+    objective: Objective,
+    precision: str,
+    real: Batch,
+    real_scores: Tensor | None,
+) -> Outcome:
+    """The generator's loss on images `fake` that it has `generated`, and its gradient."""
+    with autocast(fake.device, precision):
         fake_scores = critic(fake, *conditioning(real)).to(torch.float32)
-        real_scores = fake_scores.detach()  # most objectives do not look at it
-        if objective.generator_needs_real:
-            with torch.no_grad():  # they do not depend on the generator
-                real_scores = critic(real.images, *conditioning(real)).to(torch.float32)
+        if not objective.generator_needs_real:
+            real_scores = fake_scores.detach()  # which the loss does not look at
+        elif real_scores is None:
+            real_scores = score_pass(critic, precision, real).values["scores"]
     losses = objective.generator(real_scores, fake_scores)
     if objective.l1:
         losses = losses + objective.l1 * (fake.to(torch.float32) - real.images).abs().mean(dim=(1, 2, 3))
     return _outcome(losses.mean(), generator, {"generator_loss": losses})
+
+
+def score_pass(critic: nn.Module, precision: str, batch: Batch) -> Outcome:
+    """The "scores" of images, float32 [N]; nothing is differentiated through them."""
+    with torch.no_grad(), autocast(batch.images.device, precision):
+        return Outcome([], {"scores": critic(batch.images, *conditioning(batch)).to(torch.float32)})
 
 
 def generation_pass(generator: nn.Module, precision: str, inputs: GenerationInputs) -> Outcome:

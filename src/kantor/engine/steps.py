@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +35,14 @@ from kantor.types import Batch, traits_of
 MAX_GENERATED_AT_ONCE = 512  # in one pass: more is not faster and takes memory
 
 Names = tuple[str, ...]  # of the values that a step has added to the tally
+Numbers = dict[str, tuple[Tensor, Tensor | None]]  # what the points of penalties are made from, by penalty
+
+
+class SharedInputs(NamedTuple):
+    """What a critic step and a generator step on the same images need."""
+
+    generator: GeneratorInputs
+    numbers: Numbers
 
 
 @dataclass
@@ -72,15 +81,21 @@ class Steps:
         reused = feed.take(train.batch) if how.reuse != "none" else None
         at_once = self._critic_steps_at_once(state)
         seen = counters.images_seen
-        for first in range(0, critic_steps, at_once):
-            reals = [reused or feed.take(train.batch) for _ in range(min(at_once, critic_steps - first))]
+        apart = critic_steps - how.shared_images
+        for first in range(0, apart, at_once):
+            reals = [reused or feed.take(train.batch) for _ in range(min(at_once, apart - first))]
             fakes = self.fakes(state, reals, random, first)
             for step, (real, fake) in enumerate(zip(reals, fakes, strict=True), first):
                 self.critic_step(state, real, fake, random, step)
                 counters.images_seen = seen + train.batch * (1 if reused else step + 1)
-        real = _repeated(real, how.generator_batch)
-        for step in range(generator_steps):
-            self.generator_step(state, real, random, step, (counters.images_seen - seen) / generator_steps)
+        if how.shared_images:
+            real = reused or feed.take(train.batch)
+            counters.images_seen = seen + train.batch * (1 if reused else critic_steps)
+            self.shared_step(state, real, random, apart, counters.images_seen - seen)
+        else:
+            real = _repeated(real, how.generator_batch)
+            for step in range(generator_steps):
+                self.generator_step(state, real, random, step, (counters.images_seen - seen) / generator_steps)
         counters.cycle += 1
 
     def fakes(self, state: State, reals: Sequence[Batch], random: StepRandom, first: int) -> tuple[Tensor, ...]:
@@ -99,14 +114,10 @@ class Steps:
 
     def critic_step(self, state: State, real: Batch, fake: Tensor, random: StepRandom, step: int) -> None:
         """Lowers the critic's loss on `real` and as many generated images."""
-        due = {name: p for name, p in self.objective.penalties.items() if p.due(state.counters.critic_steps)}
+        due = self._due(state)
         reseed_dropout(state.critic, random.derived("critic-dropout", step))
-        inputs = CriticInputs(real, fake, {})
-        for name, penalty in due.items():
-            if penalty.batch is None:
-                uniform = random.uniform("interpolation", step, (len(fake),))
-                noise = random.uniform("noise", step, fake.shape) if penalty.at.kind == "perturbed" else None
-                inputs.points[name] = points(penalty.at, real.images, fake, uniform, noise)
+        numbers = _numbers(due, random, step, real.images)
+        inputs = CriticInputs(real, fake, _points(due, numbers, real, fake))
         take = self._take_split_critic_step if self.config.cycle.split_updates else self._take_critic_step
         names = self.recorder(Work(("critic", *due), partial(take, state, due), state), inputs)
         state.tally.count(names)
@@ -118,12 +129,42 @@ class Steps:
         Args:
             images: images seen for each generator step, in which the half-life of the EMA counts.
         """
+        purpose = ("critic-latents", 0) if self.config.cycle.reuse == "everything" else ("generator-latents", step)
+        latents = random.latents(*purpose, len(real.images), self.config.generator)
+        self._generator_step(state, GeneratorInputs(latents, real), random, step, images)
+
+    def shared_step(self, state: State, real: Batch, random: StepRandom, step: int, images: int) -> None:
+        """A critic step, then a generator step on its generated images and its scores of real ones.
+
+        Args:
+            images: images seen since the last generator step.
+        """
+        reused = self.config.cycle.reuse == "everything"
+        latents = random.latents("critic-latents", 0 if reused else step, len(real.images), self.config.generator)
+        if state.has_dropout or self.compilable(state) or self.config.train.micro_batch:  # passes by themselves
+            (fake,) = self.fakes(state, [real], random, step)
+            score = partial(passes.score_pass, state.critic, self.precision)
+            scores = self._compute(Work("scores", score, state, (state.critic,)), real).values["scores"]
+            self.critic_step(state, real, fake, random, step)
+            self._generator_step(state, GeneratorInputs(latents, real, scores), random, 0, images)
+            return
+        due = self._due(state)
+        inputs = SharedInputs(GeneratorInputs(latents, real), _numbers(due, random, step, real.images))
+        names = self.recorder(Work(("shared", *due), partial(self._take_shared_step, state, due), state), inputs)
+        state.tally.count(names)
+        state.counters.critic_steps += 1
+        self._count_generator_step(state, images)
+
+    def _generator_step(
+        self, state: State, inputs: GeneratorInputs, random: StepRandom, step: int, images: float
+    ) -> None:
         reseed_dropout(state.critic, random.derived("generator-dropout", step))
         reseed_dropout(state.generator, random.derived("pictures-dropout", step))
-        purpose = ("critic-latents", 0) if self.config.cycle.reuse == "everything" else ("generator-latents", step)
-        inputs = GeneratorInputs(random.latents(*purpose, len(real.images), self.config.generator), real)
         names = self.recorder(Work("generator", partial(self._take_generator_step, state), state), inputs)
         state.tally.count(names)
+        self._count_generator_step(state, images)
+
+    def _count_generator_step(self, state: State, images: float) -> None:
         state.counters.generator_steps += 1
         ema.update(state.average, state.generator, ema.decay(self.config.ema, images, state.counters.images_seen))
 
@@ -161,6 +202,22 @@ class Steps:
         work = Work("generator", lower, state, (state.generator, state.critic))
         return _apply(state, "generator", state.generator_optimizer, self._compute(work, inputs))
 
+    def _take_shared_step(self, state: State, due: Penalties, inputs: SharedInputs) -> Names:
+        real = inputs.generator.real
+        images = passes.generated(state.generator, self.precision, inputs.generator)
+        fake = images.detach().to(torch.float32)
+        self._constrain(state, "before")
+        points = _points(due, inputs.numbers, real, fake)
+        outcome = passes.critic_pass(
+            state.critic, self.objective, due, self.precision, CriticInputs(real, fake, points)
+        )
+        names = self._apply_to_critic(state, outcome)
+        scores = outcome.values["critic_real"]
+        outcome = passes.generator_pass_on(
+            images, state.generator, state.critic, self.objective, self.precision, real, scores
+        )
+        return names + _apply(state, "generator", state.generator_optimizer, outcome)
+
     def _apply_to_critic(self, state: State, outcome: Outcome) -> Names:
         if self.objective.gradient_clipping is not None:
             clip_gradients(self.objective.gradient_clipping, outcome.gradients)
@@ -174,6 +231,9 @@ class Steps:
             clip_weights(constraint, optimizers.trained(state.critic))
 
     # --- what a cycle consists of -----------------------------------------------------------------------------------
+
+    def _due(self, state: State) -> Penalties:
+        return {name: p for name, p in self.objective.penalties.items() if p.due(state.counters.critic_steps)}
 
     def _steps_to_do(self, state: State, feed: Feed) -> tuple[int, int]:
         """(critic steps, generator steps) of the cycle that begins, which is counted in its epoch."""
@@ -209,6 +269,20 @@ def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome
         state.tally.sum(name, value)
     state.tally.sum(skipped, optimizers.apply(optimizer, outcome.gradients))
     return (*outcome.values, skipped)
+
+
+def _numbers(due: Penalties, random: StepRandom, step: int, like: Tensor) -> Numbers:
+    """Uniform numbers for the penalties that are not on a batch itself, and noise [N, C, H, W] for perturbed points."""
+    numbers = {}
+    for name, penalty in due.items():
+        if penalty.batch is None:
+            noise = random.uniform("noise", step, like.shape) if penalty.at.kind == "perturbed" else None
+            numbers[name] = (random.uniform("interpolation", step, (len(like),)), noise)
+    return numbers
+
+
+def _points(due: Penalties, numbers: Numbers, real: Batch, fake: Tensor) -> dict[str, Tensor]:
+    return {name: points(due[name].at, real.images, fake, *drawn) for name, drawn in numbers.items()}
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

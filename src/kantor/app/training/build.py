@@ -74,6 +74,11 @@ def _check_objective(parts: Parts) -> None:
     if cycle.split_updates and (objective.penalties or objective.generator_needs_real or objective.drift):
         what = "splits a critic step into two halves, and penalties, drift and relativistic losses need both at once"
         raise ConfigError("cycle.split_updates", what, "leave it out, or use a loss with weight clipping")
+    if cycle.shared_images and (cycle.generator_steps > 1 or cycle.generator_batch not in (0, config.train.batch)):
+        what = "shares the images of one critic step, but the generator takes more steps or other batches"
+        raise ConfigError("cycle.shared_images", what, "leave cycle.generator_steps and cycle.generator_batch out")
+    if cycle.shared_images and cycle.split_updates:
+        raise ConfigError("cycle.shared_images", "cannot be combined with cycle.split_updates", "leave one of them out")
     if cycle.reuse == "everything" and cycle.generator_batch not in (0, config.train.batch):
         what = '"everything" gives the generator the critic\'s latents, one for each image of a batch'
         raise ConfigError("cycle.reuse", what, "leave cycle.generator_batch out")

@@ -47,6 +47,48 @@ def test_unambiguous_short_names() -> None:
         found["nothing"]
 
 
+def judged(own: tuple[float, float], mind: float = 1.0, half: float = 0.1, **more: object) -> Scores:
+    """Scores with two networks of features; `more` belongs to the second."""
+    values = {"fd@small": own[0], "fd@large@96": own[1], "mind@small": 1.0, "mind@large@96": mind}
+    ends = {name: Score(value, (value - half, value + half)) for name, value in values.items()}
+    return Scores(ends, {**ALIKE, "more_features": {"large@96": {"drawn": 20, **more}}})
+
+
+def test_short_names_are_those_of_the_first_network() -> None:
+    found = judged((1.0, 2.0))
+    assert found["fd"].value == 1 and found["fd@large@96"].value == 2 and "fd" in found
+    assert found.compare(judged((3.0, 5.0)))["fd"].difference == -2
+
+
+def test_each_network_is_compared_for_itself() -> None:
+    both, alone = judged((1.0, 2.0)), scores(2.0)
+    assert list(both.compare(alone)) == ["fd@small"] and list(alone.compare(both)) == ["fd@small"]
+    second = Scores({"fd@large@96": Score(4.0, (3.9, 4.1))}, {**ALIKE, "extractor": "large@96", "drawn": 20})
+    assert both.compare(second)["fd"].verdict == second.compare(judged((0.0, 5.0)))["fd"].verdict == "better"
+    with pytest.raises(ConfigError, match=r"drawn: 20 and 30"):
+        both.compare(judged((1.0, 2.0), drawn=30))
+
+
+@pytest.mark.parametrize(
+    ("own", "mind", "words"),
+    [
+        ((0.5, 3.0), 1.0, "features disagree: fd@small got better, fd@large@96 got worse; look"),
+        ((2.0, 1.0), 1.0, "features disagree: fd@large@96 got better, fd@small got worse; look"),
+        ((0.5, 1.0), 3.0, ""),  # both better
+        ((0.5, 2.05), 1.0, ""),  # no clear difference in one
+    ],
+)
+def test_features_that_disagree_in_direction(own: tuple[float, float], mind: float, words: str) -> None:
+    line = judged(own, mind).compare(judged((1.0, 2.0))).disagreement
+    assert line.startswith(words) and bool(line) == bool(words)
+
+
+def test_mind_can_disagree_too() -> None:
+    mine, other = judged((1.0, 2.0), 9.0), judged((1.0, 2.0), 1.0)
+    mine = Scores({**mine, "mind@small": Score(0.5, (0.4, 0.6))}, mine.provenance)
+    assert mine.compare(other).disagreement.startswith("features disagree: mind@small got better, mind@large@96")
+
+
 def test_json_round_trip() -> None:
     before = Scores({"fd@a": Score(1.5, (1.0, 2.0), 0.2), "modes@a": Score(3, of=10), "t@c": Score(math.inf)}, ALIKE)
     data = before.as_json()

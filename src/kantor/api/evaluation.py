@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -20,7 +21,7 @@ from kantor.progress import all_silent
 class EvaluateKeywords(DataKeywords, total=False):
     """Keywords of `evaluate` and their types; `EvaluateOptions` declares what they mean."""
 
-    features: str
+    features: str | Sequence[str]
     count: int | str
     seed: int
     held_out: bool
@@ -44,7 +45,8 @@ def evaluate(
         against: the real images, in any of these forms; by default the run's training set.
         {options}
     Returns:
-        The scores by name: scores["fd"].value, .interval, .reals; scores.provenance; scores.compare(others).
+        The scores by name: scores["fd"].value, .interval, .reals; scores.provenance; scores.compare(others) and its
+        .disagreement.
     Raises:
         ConfigError, DataError, ModelError, ResourceError: as on the command line.
     """

@@ -109,6 +109,7 @@ def evaluate(options: EvaluateOptions) -> None:
         result = found.scores.as_json()
         if found.comparisons is not None:
             result["comparison"] = {name: comparison.as_json() for name, comparison in found.comparisons.items()}
+            result["disagreement"] = found.comparisons.disagreement or None
         tell(json.dumps(result, allow_nan=False))
         return
     compared = [] if options.compare is None else ["", *write.comparison(found, options.compare)]

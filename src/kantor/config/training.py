@@ -68,7 +68,7 @@ class ScoreConfig(Section):
     metrics: list[Annotated[str, Field(max_length=32)]] = ["fd", "kid", "pr"]
     """Any of fd, mind, cdc, kid, is, pr, dc, swd, msssim, modes, w2, sinkhorn; an empty list computes nothing."""
     features: Annotated[str, Field(max_length=4096)] = "kantor-small"
-    """Feature extractor: kantor-small, lite0@96, random, inception:PATH, or a custom one."""
+    """Feature extractor: kantor-small, lite0@96, random, inception:PATH, or a custom one; or several, with commas between them."""
     count: Annotated[int, Field(ge=100, le=1_000_000)] | Auto = "auto"
     """Generated images per score, compared with as many real ones."""
     best: Annotated[str, Field(max_length=32)] = "auto"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,10 +80,16 @@ class Score:
 
 
 class ByName(dict[str, T]):
-    """A dictionary in which [] takes a name without its @part, if that is unambiguous."""
+    """A dictionary in which [] takes a name without its @part, if that is unambiguous apart from `more_features`."""
+
+    def __init__(self, values: Mapping[str, T], more_features: Collection[str] = ()) -> None:
+        super().__init__(values)
+        self._more_features = more_features
 
     def __missing__(self, name: str) -> T:
         matches = [key for key in self if key.partition("@")[0] == name]
+        main = [key for key in matches if key.partition("@")[2] not in self._more_features]
+        matches = main if len(main) == 1 else matches
         if len(matches) != 1:
             several = f"is measured with several: {', '.join(matches)}"
             raise KeyError(f"{name!r} {several if matches else f'was not measured; {nearest(str(name), self)}'}")
@@ -94,17 +100,19 @@ class ByName(dict[str, T]):
 class Scores(Mapping[str, Score]):
     """Scores by name, "fd@kantor-small", with everything they depend on.
 
-    A name without its @part is enough if it is unambiguous: scores["fd"].
+    A name without its @part is enough if it is unambiguous: scores["fd"]. Where several networks gave features, it is
+    that of the first.
 
     Attributes:
-        provenance: extractor, its digest, resize, numbers of images, reference, seed ... as JSON values.
+        provenance: extractor, its digest, resize, numbers of images, reference, seed ... as JSON values. "more_features"
+            has, by name of each further extractor, the keys that differ for it.
     """
 
     scores: Mapping[str, Score]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Score:
-        return ByName(self.scores)[name]
+        return ByName(self.scores, self.provenance.get("more_features", ()))[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)
@@ -139,7 +147,7 @@ class Scores(Mapping[str, Score]):
         scores = {str(name): Score.from_json(score) for name, score in data["metrics"].items()}
         return Scores(scores, dict(data["provenance"]))
 
-    def compare(self, other: Scores) -> ByName[Comparison]:
+    def compare(self, other: Scores) -> Comparisons:
         """Differences from the scores of `other`, for each name that both have.
 
         Raises:
@@ -149,8 +157,11 @@ class Scores(Mapping[str, Score]):
         if not shared:
             what = f"no score was measured in both: {', '.join(self.scores)}; and {', '.join(other.scores)}"
             raise ConfigError("scores", what, "give both the same --metrics")
-        require_comparable(self.provenance, other.provenance, may_differ_for(*shared))
-        return ByName({name: _compared(name, self.scores[name], other.scores[name]) for name in shared})
+        for name in shared:
+            mine, theirs = (provenance_of(name, scores.provenance) for scores in (self, other))
+            require_comparable(mine, theirs, may_differ_for(name))
+        compared = {name: _compared(name, self.scores[name], other.scores[name]) for name in shared}
+        return Comparisons(compared, self.provenance.get("more_features", ()))
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,32 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         ends = None if self.interval is None else [_finite(end) for end in self.interval]
         return {"difference": _finite(self.difference), "interval": ends, "verdict": self.verdict}
+
+
+class Comparisons(ByName[Comparison]):
+    """Comparisons by name; [] takes a name without its @part, as `Scores` does."""
+
+    @property
+    def disagreement(self) -> str:
+        """One line if features disagree: a distance is clearly better with some of them, clearly worse with others."""
+        for metric in ("fd", "mind"):
+            found = {name: c.verdict for name, c in self.items() if kind(name) == metric}
+            better, worse = ([name for name in found if found[name] == verdict] for verdict in ("better", "worse"))
+            if better and worse:
+                return (
+                    f"features disagree: {', '.join(better)} got better, {', '.join(worse)} got worse; "
+                    "look at both sets of images before you choose"
+                )
+        return ""
+
+
+def provenance_of(name: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Of one score: with the keys of its own extractor, or without those if it does not depend on features."""
+    space, more = name.partition("@")[2], provenance.get("more_features", {})
+    common = {key: value for key, value in provenance.items() if key != "more_features"}
+    if space in ("pixels", "critic"):
+        return {key: value for key, value in common.items() if key not in ("extractor", "extractor_sha256", "resize")}
+    return common | ({"extractor": space, **more[space]} if space in more else {})
 
 
 def may_differ_for(*names: str) -> set[str]:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from kantor.engine.events import Best, Event, Listener, Request, Save, Scored
-from kantor.metrics.score import BETTER, LOWER, kind, may_differ_for
+from kantor.engine.events import Best, Event, Found, Listener, Request, Save, Scored
+from kantor.metrics.score import BETTER, LOWER, Score, Scores, kind, may_differ_for
 
 
 class BestScore(Listener):
@@ -27,6 +27,7 @@ class BestScore(Listener):
         self.value: float | None = None
         self.images_seen: int | None = None
         self._provenance: dict[str, Any] = {}
+        self._details: dict[str, Any] = {}
         self._before = self.state()
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
@@ -38,9 +39,23 @@ class BestScore(Listener):
             lower_is_better = BETTER.get(kind(self.name), LOWER) == LOWER
             if not (value < self.value if lower_is_better else value > self.value):
                 return None
+        disagreement = self._disagreement(event) if provenance == self._provenance else ""
         self._before = self.state()
         self.value, self.images_seen, self._provenance = value, event.images_seen, provenance
-        return [Best(event.images_seen, self.name, value), Save()]
+        self._details = {name: dict(score) for name, score in event.details.items()}
+        best = Best(event.images_seen, self.name, value)
+        return [best, *([Found(event.images_seen, "features-disagree", disagreement)] if disagreement else []), Save()]
+
+    def _disagreement(self, event: Scored) -> str:
+        """Whether the distances of this best generator and of the one before differ in direction between features."""
+        if not event.provenance.get("more_features") or not self._details:
+            return ""
+        now, before = (
+            Scores({name: Score.from_json(score) for name, score in details.items()})
+            for details in (event.details, self._details)
+        )
+        line = now.compare(before).disagreement
+        return f"the new best checkpoint by {self.name}: {line}" if line else ""
 
     def lost(self) -> None:
         """Goes back to the best score before, whose generator is still there: the new one could not be written."""
@@ -51,9 +66,10 @@ class BestScore(Listener):
         return self.images_seen in (None, images_seen)
 
     def state(self) -> dict[str, Any]:
-        return {"value": self.value, "images_seen": self.images_seen, "provenance": self._provenance}
+        found = {"value": self.value, "images_seen": self.images_seen, "provenance": self._provenance}
+        return {**found, "details": self._details} if "more_features" in self._provenance else found
 
     def load(self, state: dict[str, Any]) -> None:
         if self.name:  # else the best of an earlier call no longer matters
             self.value, self.images_seen = state["value"], state["images_seen"]
-            self._provenance = dict(state["provenance"])
+            self._provenance, self._details = dict(state["provenance"]), dict(state.get("details", {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from kantor.app.evaluation.during_training import plan_scores
 from kantor.app.load_model import load_model
 from kantor.app.training.intervals import with_intervals
 from kantor.config.io import overridden, read_toml, resolve
-from kantor.engine.events import Best, Event, Progressed, Save, Scored, Stop, Tick
+from kantor.engine.events import Best, Event, Found, Progressed, Save, Scored, Stop, Tick
 from kantor.errors import ConfigError
+from kantor.metrics import extractors
+from kantor.metrics.extractors import extractor
 from kantor.runs import checkpoint as checkpoints
 from kantor.sinks.best_model import BestScore
 from kantor.sinks.metrics_csv import COLUMNS, MetricsCsv, read_metrics
@@ -128,6 +131,8 @@ def test_metrics_flag_chooses_the_scores(metrics: str, columns: tuple[str, ...],
         ),
         ({"score.metrics": ["nn"]}, "not measured during training"),
         ({"score.features": "kantor-smal"}, 'did you mean "kantor-small"'),
+        ({"score.features": ","}, "score.features: names no network"),
+        ({"score.features": "random,lite0"}, "lacks the side"),
         ({"score.features": "inception"}, "weights are not part"),
         ({"score.best": "swd"}, "choose one of: fd, kid, precision, recall, none"),
         ({"score.metrics": ["msssim"], "score.best": "msssim"}, "cannot tell what is better"),
@@ -189,6 +194,50 @@ def test_scores_of_different_provenance_start_anew() -> None:
     again.load(json.loads(json.dumps(best.state())))
     assert again.on(scored(2, 2.0)) is None
     assert again.on(scored(3, 2.0, n=2)) and again.images_seen == 3
+
+
+def test_a_best_score_that_other_features_contradict_is_noted() -> None:
+    def both(seen: int, own: float, other: float) -> Scored:
+        values = {"fd@x": own, "fd@y@96": other}
+        details = {name: {"value": v, "interval": [v - 0.1, v + 0.1]} for name, v in values.items()}
+        return Scored(seen, values, details, {"more_features": {"y@96": {"drawn": 5}}}, 0.0)
+
+    best = BestScore("fd@x")
+    assert len(list(best.on(both(1, 5.0, 5.0)) or ())) == 2
+    again = BestScore("fd@x")
+    again.load(json.loads(json.dumps(best.state())))
+    assert len(list(again.on(both(2, 4.0, 4.0)) or ())) == 2  # both agree
+    told, note, save = again.on(both(3, 3.0, 6.0)) or ()
+    assert isinstance(told, Best) and isinstance(note, Found) and isinstance(save, Save)
+    assert note.name == "features-disagree" and "fd@x got better, fd@y@96 got worse" in note.message
+
+
+def test_two_networks_score_during_training(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one's name holds an @, as lite0@96 does: columns, events, the report and the best checkpoint know it."""
+    twin = lambda device: replace(extractor("random", device), name="twin@32")  # noqa: E731
+    monkeypatch.setitem(extractors.REGISTERED, "twin@32", twin)
+    words = [
+        *SCORED,
+        "--set",
+        "score.features=random,twin@32",
+        "--metrics",
+        "fd,mind,cdc,swd",
+        "--set",
+        "score.best=mind@twin@32",
+    ]
+    assert exit_of("train", *words, "--images", 200, "--runs", tmp_path, "--cache", cache, "--name", "two") == 0
+    run = tmp_path / "00000-two"
+    names = ["fd", "mind", "clipped_density", "clipped_coverage"]
+    columns = [*(f"{n}@random" for n in names), "swd@pixels", *(f"{n}@twin@32" for n in names)]
+    assert tuple(read_metrics(run / "metrics.csv")) == (*COLUMNS, *columns)
+    last = events(run, "scored")[-1]
+    assert {*columns} - {*last["scores"]} == set()
+    for name in names:
+        assert last["scores"][f"{name}@random"] == last["scores"][f"{name}@twin@32"]
+    assert last["provenance"]["more_features"]["twin@32"]["drawn"] == 100
+    assert {event["name"] for event in events(run, "best")} == {"mind@twin@32"}
+    page = (run / "report.html").read_text()
+    assert "Fréchet distance @twin@32" in page and "Best mind@twin@32" in page and "Clipped coverage @random" in page
 
 
 def test_without_a_name_the_newest_generator_is_kept() -> None:

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 import kantor
-from kantor.app.evaluation import image_sets
+from kantor.app.evaluation import features, image_sets
 from kantor.app.evaluation.image_sets import RealImages, choose_images, extract_features, sample_labels
+from kantor.app.evaluation.options import feature_names
 from kantor.data.loading.store import Store
 from kantor.data.sources.glyphs import Glyphs, render
 from kantor.metrics import extractors
@@ -110,6 +111,74 @@ def test_all_metrics(capsys: pytest.CaptureFixture[str]) -> None:
         assert one["value"] is not None, name
         if "interval" in one:
             assert one["interval"][0] <= one["interval"][1], name
+
+
+def test_several_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plain", "--count", 60, "--metrics", "fd,mind,cdc,swd,nn"]
+    both = evaluated(capsys, *words, "--features", "random,kantor-small", "--out", "both")
+    alone = [evaluated(capsys, *words, "--features", name, "--out", name) for name in ("random", "kantor-small")]
+    assert both["metrics"] == {**alone[0]["metrics"], **alone[1]["metrics"]}
+    more = both["provenance"].pop("more_features")
+    assert both["provenance"] == alone[0]["provenance"]
+    assert {**both["provenance"], "extractor": "kantor-small", **more["kantor-small"]} == alone[1]["provenance"]
+    for name in ("random", "kantor-small"):  # what both have is compared
+        found = evaluated(capsys, *words, "--features", "kantor-small,random", "--compare", "both/scores.json")
+        assert found["disagreement"] is None and found["comparison"][f"fd@{name}"]["difference"] == 0
+    assert exit_of("evaluate", *words, "--features", "random,kantor-small", "--compare", "random/scores.json") == 0
+    out = capsys.readouterr().out
+    assert "features: kantor-small (bicubic, antialiased to 32x32) of 60 and 60 images" in out
+    assert out.index("fd@random") < out.index("fd@kantor-small") < out.index("mind@random")
+    scores = kantor.evaluate("plain", features=["random", "kantor-small"], metrics=["fd"], count=60)
+    assert scores["fd"] == scores["fd@random"] != scores["fd@kantor-small"]
+
+
+def test_features_that_disagree_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["plain", "--count", 60, "--metrics", "fd", "--features", "random,kantor-small"]
+    evaluated(capsys, *words, "--out", "now")
+    data = json.loads((tmp_path / "now" / "scores.json").read_text())
+    for name, factor in (("fd@random", 9), ("fd@kantor-small", 0.1)):
+        score = data["metrics"][name]
+        score.update(value=score["value"] * factor, interval=[end * factor for end in score["interval"]])
+    (tmp_path / "before.json").write_text(json.dumps(data))
+    line = "features disagree: fd@random got better, fd@kantor-small got worse"
+    assert evaluated(capsys, *words, "--compare", "before.json")["disagreement"].startswith(line)
+    assert exit_of("evaluate", *words, "--compare", "before.json") == 0
+    assert f"\n{line}" in capsys.readouterr().out
+
+
+def test_second_opinion_where_it_is_installed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "available", lambda name: True)
+    monkeypatch.setattr(features, "SECOND", "random")
+    monkeypatch.setattr(features, "SECOND_COUNT", 40)
+    found = evaluated(capsys, "plain", "--count", 60, "--metrics", "fd,cdc,pr")
+    fewer = evaluated(capsys, "plain", "--count", 40, "--metrics", "fd,cdc", "--features", "random")
+    assert {name for name in found["metrics"] if name.endswith("@random")} == {*fewer["metrics"]}
+    assert found["metrics"]["fd@random"] == fewer["metrics"]["fd@random"]
+    told = found["provenance"]
+    assert told["drawn"] == 60 and told["extractor"] == "kantor-small"
+    assert told["more_features"]["random"]["drawn"] == told["more_features"]["random"]["reals"] == 40
+    assert "more_features" not in evaluated(capsys, "plain", "--count", 60, "--metrics", "pr")["provenance"]
+
+
+def test_where_the_second_opinion_is_missing_one_line_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "available", lambda name: False)
+    for words, notes in ((["--metrics", "fd,mind"], 1), (["--metrics", "pr"], 0), ([*FAST[:2], "--metrics", "fd"], 0)):
+        assert exit_of("evaluate", "plain", "--count", 60, *words) == 0
+        assert capsys.readouterr().out.count("for a second opinion: pip install 'kantor[imagenet]'") == notes
+
+
+def test_lists_of_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert feature_names("random, kantor-small,random") == ["random", "kantor-small"]
+    assert feature_names(["lite0@96"]) == ["lite0@96"]
+    (tmp_path / "a,b.pth").touch()
+    assert feature_names(f"inception:{tmp_path}/a,b.pth") == [f"inception:{tmp_path}/a,b.pth"]
+    assert feature_names("inception:/no/a.pth,random") == ["inception:/no/a.pth", "random"]
+    assert "names no network; write for example" in refused(capsys, 2, "plain", "--features", ",")
+    assert 'did you mean "random"' in refused(capsys, 2, "plain", "--features", "kantor-small,randon")
 
 
 def test_held_out_set_as_reference(capsys: pytest.CaptureFixture[str]) -> None:

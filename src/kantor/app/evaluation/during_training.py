@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from kantor.app.evaluation.features import interleaved, merged_provenance
 from kantor.app.evaluation.image_sets import (
     FIRST_TRAINING_SEED,
     GeneratedImages,
@@ -18,6 +19,7 @@ from kantor.app.evaluation.image_sets import (
     sample_labels,
 )
 from kantor.app.evaluation.modes import find_modes, provenance, with_mode_classifiers
+from kantor.app.evaluation.options import feature_names
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.engine.events import Scored
@@ -45,7 +47,7 @@ class ScorePlan(NamedTuple):
     """
 
     metrics: tuple[str, ...]
-    network: Extractor
+    networks: tuple[Extractor, ...]
     names: tuple[str, ...]
     best: str
 
@@ -65,15 +67,17 @@ def plan_scores(config: Config, device: torch.device) -> ScorePlan | None:
             do = f"leave it out, and measure it afterwards: kantor evaluate RUN --metrics {name}"
             raise ConfigError(where, f"{name} is not measured during training", do)
         require_metric(name, where, measurable, "none")
-    network = extractor(score.features, device)
-    names = score_names(score.metrics, network.name)
+    networks = tuple(extractor(name, device) for name in feature_names(score.features))
+    if not networks:
+        raise ConfigError("score.features", "names no network", "write for example kantor-small")
+    names = tuple(dict.fromkeys(name for network in networks for name in score_names(score.metrics, network.name)))
     ranked = [name for name in names if kind(name) in BETTER]
     choices = {"none": "", "auto": next(iter(ranked), "")}
     choices |= {name: name for name in ranked} | {kind(name): name for name in reversed(ranked)}
     if score.best not in choices:
         what = f"{score.best} is not measured, or cannot tell what is better"
-        raise ConfigError("score.best", what, f"choose one of: {', '.join(map(kind, ranked))}, none")
-    return ScorePlan(tuple(score.metrics), network, names, choices[score.best])
+        raise ConfigError("score.best", what, f"choose one of: {', '.join(dict.fromkeys(map(kind, ranked)))}, none")
+    return ScorePlan(tuple(score.metrics), networks, names, choices[score.best])
 
 
 class Scorer:
@@ -92,35 +96,41 @@ class Scorer:
         self._plan, self._config, self._cache, self._count = plan, config, cache, config.score.count
         self._real = choose_images(store, self._count, spec)
         self._labels = sample_labels(self._real, class_names, self._count, 0)
-        self._real_scores: dict[str, float] = {}
+        self._real_scores: list[dict[str, float]] = [{} for _ in plan.networks]
 
     def __call__(self, generator: nn.Module, images_seen: int) -> Scored:
-        """Generates the images of the same seeds each time, and measures them."""
+        """Generates the images of the same seeds each time, and measures them with each network."""
         started_s = time.monotonic()
-        network, real_features, modes = self._reference
         generated = GeneratedImages(
             generator, self._config.generator, self._count, FIRST_TRAINING_SEED, self._labels, conditions=self._real
         )
-        inputs = MetricInputs(
-            extractor=network,
-            generated=extract_features(generated, network),
-            real=real_features,
-            read_generated=generated.images,
-            read_real=self._real.images,
-            modes=modes,
-            replicates=REPLICATES,
-            real_scores=self._real_scores,
-        )
-        scores = evaluate(inputs, self._plan.metrics, note=lambda _: None)
-        origin = provenance(network, self._real, len(generated), modes)
+        parts, origins = [], []
+        for i, (network, real_features, modes) in enumerate(self._references):
+            inputs = MetricInputs(
+                extractor=network,
+                generated=extract_features(generated, network),
+                real=real_features,
+                read_generated=generated.images,
+                read_real=self._real.images,
+                modes=modes,
+                replicates=REPLICATES,
+                real_scores=self._real_scores[i],
+            )
+            metrics = [name for name in self._plan.metrics if i == 0 or not METRICS[name].space]
+            parts.append(evaluate(inputs, metrics, note=lambda _: None))
+            origins.append(provenance(network, self._real, len(generated), modes))
+        scores = interleaved(parts)
         values = {name: scores[name].value for name in self._plan.names if name in scores}
         details = {name: score.as_json() for name, score in scores.items()}
-        return Scored(images_seen, values, details, origin, time.monotonic() - started_s)
+        return Scored(images_seen, values, details, merged_provenance(origins), time.monotonic() - started_s)
 
     @cached_property
-    def _reference(self) -> tuple[Extractor, ImageFeatures, Modes | None]:
-        """The extractor, features of the real images, and their modes, if those are measured."""
-        network, data = self._plan.network, self._config.data
+    def _references(self) -> list[tuple[Extractor, ImageFeatures, Modes | None]]:
+        """Each extractor, its features of the real images, and their modes, if those are measured."""
+        return [self._reference(network) for network in self._plan.networks]
+
+    def _reference(self, network: Extractor) -> tuple[Extractor, ImageFeatures, Modes | None]:
+        data = self._config.data
         if "modes" not in self._plan.metrics:
             return network, extract_features(self._real, network, cache=self._cache), None
         network = with_mode_classifiers(network, self._real, data)

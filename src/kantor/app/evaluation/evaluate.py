@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from kantor.app.dataset.cache import DatasetCache, Note, cache_folder
-from kantor.app.evaluation.image_sets import GeneratedImages, RealImages, choose_images, extract_features
+from kantor.app.evaluation.features import DEFAULT, FeaturePlan, interleaved, merged_provenance, plan_features
+from kantor.app.evaluation.image_sets import (
+    GeneratedImages,
+    RealImages,
+    choose_images,
+    extract_features,
+    first_images,
+)
 from kantor.app.evaluation.modes import find_modes, provenance, with_mode_classifiers
 from kantor.app.evaluation.open_images import Reference, Subject, find_subject, images_to_score, open_reference
 from kantor.app.evaluation.options import EvaluateOptions
@@ -20,10 +28,9 @@ from kantor.data.loading.feed import to_float
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, ModelError
 from kantor.metrics.evaluate import DEFAULT_METRICS, METRICS, evaluate, require_metric
-from kantor.metrics.extractors import extractor
 from kantor.metrics.features import ImageFeatures
 from kantor.metrics.inputs import CriticScores, MetricInputs
-from kantor.metrics.score import Comparison, Scores, may_differ_for, require_comparable
+from kantor.metrics.score import Comparisons, Scores, may_differ_for, provenance_of, require_comparable
 from kantor.nets import build_critic
 from kantor.progress import ProgressOf
 from kantor.random import permute
@@ -39,6 +46,7 @@ class Evaluation:
     """Scores of the images `scored`.
 
     Attributes:
+        inputs: of the metrics, for the first extractor.
         training: the images that may have been copied; None if nn was not measured.
         comparisons: with earlier scores, if the user named some.
     """
@@ -48,7 +56,7 @@ class Evaluation:
     subject: Subject
     scored: RealImages | GeneratedImages
     training: RealImages | None
-    comparisons: dict[str, Comparison] | None
+    comparisons: Comparisons | None
 
 
 def evaluate_subject(
@@ -60,64 +68,108 @@ def evaluate_subject(
         note: shows a line.
         progress_of: of packing, extracting features and measuring.
     """
-    # long: one step after another, which share most of their names
     metrics, skip_missing = _requested_metrics(options.metrics)
     earlier = Scores.read(options.compare) if options.compare else None
     device = choose_device(options.device)
     cache = DatasetCache(cache_folder(options.cache), progress_of("packing"), note)
-    network = extractor(options.features, device)
+    plans = plan_features(options, metrics, device, note)
     subject = subject or find_subject(options)
     reference = open_reference(options, subject, cache)
-    spec, held_out = reference.spec, reference.held_out
-    real = choose_images(reference.compared, options.count, spec)
-    if "modes" in metrics:
-        network = with_mode_classifiers(network, real, reference.data)
+    real = choose_images(reference.compared, options.count, reference.spec)
     scored = images_to_score(options, subject, real, device, cache)
-    extracted: dict[str, ImageFeatures] = {}
-
-    def extract(images: RealImages | GeneratedImages, what: str) -> ImageFeatures:
-        """Features of each set once."""
-        key = images.digest() if isinstance(images, RealImages) else "generated"
-        if key not in extracted:
-            progress = progress_of(f"extracting features of the {what}:")
-            extracted[key] = extract_features(images, network, progress, cache.folder)
-        return extracted[key]
-
-    real_features = extract(real, "real images")
-    modes = find_modes(network, real, real_features, reference.data) if "modes" in metrics else None
-    part = "" if held_out is None else "held out" if options.held_out else "training"
-    origin = provenance(network, real, len(scored), modes, part) | _origin(options, subject)
+    extractions = [_Extraction(plan, scored, real, reference, options, progress_of, cache.folder) for plan in plans]
+    origin = merged_provenance([part.provenance() for part in extractions]) | _origin(options, subject)
     if earlier is not None:  # before minutes are spent
-        require_comparable(origin, earlier.provenance, may_differ_for())
-    generated = extract(scored, "images to score")
+        _require_comparable(origin, earlier.provenance)
     training = _possible_copies(reference, note) if "nn" in metrics else None
-    training_features = held_out_features = None
-    if training is not None:
-        training_features = extract(training, "training images")
-        if held_out is not None:
-            held_out_features = extract(choose_images(held_out, options.count, spec), "held-out images")
-    class_names = subject.card.class_names if subject.card else ()
-    same_classes = bool(class_names) and tuple(real.store.class_names) == class_names
-    inputs = MetricInputs(
-        extractor=network,
-        generated=generated,
-        real=real_features,
-        read_generated=scored.images,
-        read_real=real.images,
-        generated_labels=scored.labels(generated.order) if same_classes else None,
-        real_labels=real.labels(real_features.order) if same_classes else None,
-        training=training_features,
-        held_out=held_out_features,
-        modes=modes,
-        critic=_score_with_critic(subject, scored, reference, device) if "critic" in metrics else None,
-        seed=options.seed,
-    )
-    if inputs.within_classes:
+    critic = _score_with_critic(subject, scored, reference, device) if "critic" in metrics else None
+    inputs = [part.inputs(subject, training, critic) for part in extractions]
+    if inputs[0].within_classes:
         origin["pairs"] = "within classes"
-    progress = progress_of("computing metric")
-    scores = Scores(evaluate(inputs, metrics, note if skip_missing else None, progress), origin)
+    measured = [
+        evaluate(
+            part_inputs,
+            part.plan.metrics,
+            note if skip_missing else None,
+            progress_of(f"computing metric{part.suffix}"),
+        )
+        for part, part_inputs in zip(extractions, inputs, strict=True)
+    ]
+    scores = Scores(interleaved(measured), origin)
     comparisons = scores.compare(earlier) if earlier is not None else None
-    return Evaluation(scores, inputs, subject, scored, training, comparisons)
+    return Evaluation(scores, inputs[0], subject, scored, training, comparisons)
+
+
+class _Extraction:
+    """Features of all images by one network, at most as many images as it is planned for."""
+
+    def __init__(
+        self,
+        plan: FeaturePlan,
+        scored: RealImages | GeneratedImages,
+        real: RealImages,
+        reference: Reference,
+        options: EvaluateOptions,
+        progress_of: ProgressOf,
+        cache: Path,
+    ) -> None:
+        self.plan, self._reference, self._options = plan, reference, options
+        self._progress_of, self._cache = progress_of, cache
+        self._scored, self._real = first_images(scored, plan.count), first_images(real, plan.count)
+        wants_modes = "modes" in plan.metrics
+        self.network = with_mode_classifiers(plan.network, real, reference.data) if wants_modes else plan.network
+        self.suffix = "" if plan.network.name == DEFAULT else f" ({plan.network.name})"
+        self._extracted: dict[str, ImageFeatures] = {}
+        self._real_features = self._features(self._real, "real images")
+        self._modes = find_modes(self.network, real, self._real_features, reference.data) if wants_modes else None
+
+    def provenance(self) -> dict[str, Any]:
+        held_out = self._reference.held_out
+        part = "" if held_out is None else "held out" if self._options.held_out else "training"
+        return provenance(self.network, self._real, len(self._scored), self._modes, part)
+
+    def inputs(self, subject: Subject, training: RealImages | None, critic: CriticScores | None) -> MetricInputs:
+        """What the metrics of the plan are computed from."""
+        generated, real = self._features(self._scored, "images to score"), self._real_features
+        training_features = held_out_features = None
+        if training is not None and "nn" in self.plan.metrics:
+            training_features = self._features(training, "training images")
+            if (held_out := self._reference.held_out) is not None:
+                chosen = choose_images(held_out, self._options.count, self._reference.spec)
+                held_out_features = self._features(chosen, "held-out images")
+        class_names = subject.card.class_names if subject.card else ()
+        same_classes = bool(class_names) and tuple(self._real.store.class_names) == class_names
+        return MetricInputs(
+            extractor=self.network,
+            generated=generated,
+            real=real,
+            read_generated=self._scored.images,
+            read_real=self._real.images,
+            generated_labels=self._scored.labels(generated.order) if same_classes else None,
+            real_labels=self._real.labels(real.order) if same_classes else None,
+            training=training_features,
+            held_out=held_out_features,
+            modes=self._modes,
+            critic=critic,
+            seed=self._options.seed,
+        )
+
+    def _features(self, images: RealImages | GeneratedImages, what: str) -> ImageFeatures:
+        """Of each set once."""
+        key = images.digest() if isinstance(images, RealImages) else "generated"
+        if key not in self._extracted:
+            progress = self._progress_of(f"extracting features of the {what}{self.suffix}:")
+            self._extracted[key] = extract_features(images, self.network, progress, self._cache)
+        return self._extracted[key]
+
+
+def _require_comparable(origin: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
+    """Raises ConfigError if scores of the same extractor were measured differently, or of none."""
+    ours, theirs = ([p.get("extractor"), *p.get("more_features", {})] for p in (origin, earlier))
+    shared = [name for name in ours if name in theirs] or [ours[0]]
+    for name in shared:
+        score = f"fd@{name}" if name in theirs else "fd"
+        require_comparable(provenance_of(score, origin), provenance_of(score, earlier), may_differ_for())
 
 
 def _requested_metrics(requested: Sequence[str] | None) -> tuple[tuple[str, ...], bool]:

@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,12 +100,24 @@ class GeneratedImages:
         return None if self.classes is None else self.classes[indices]
 
 
+ImagesT = TypeVar("ImagesT", RealImages, GeneratedImages, RealImages | GeneratedImages)
+
+
 def choose_images(store: ImageSet, count: int, spec: ImageSpec) -> RealImages:
     """At most `count` images of a dataset, chosen by the digests of their sources: the same whatever their order."""
     if count >= store.count:
         return RealImages(store, np.arange(store.count), spec)
     rank = np.ascontiguousarray(store.digests()[:, 8:16]).view(">u8")[:, 0]  # not the bytes that `split` holds out by
     return RealImages(store, np.sort(np.argsort(rank, kind="stable")[:count]), spec)
+
+
+def first_images(images: ImagesT, count: int) -> ImagesT:
+    """At most `count` of them: the same ones in every evaluation."""
+    if count >= len(images):
+        return images
+    if isinstance(images, RealImages):
+        return choose_images(images.store, count, images.spec)
+    return replace(images, count=count, classes=None if images.classes is None else images.classes[:count])
 
 
 def sample_labels(real: RealImages, class_names: tuple[str, ...], count: int, seed: int) -> NDArray[np.int64] | None:

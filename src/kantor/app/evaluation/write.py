@@ -35,11 +35,12 @@ def comparison(evaluation: Evaluation, earlier: Path) -> list[str]:
     rows = [("", f"minus {earlier.name}", "95% interval", "")]
     for name, difference in (evaluation.comparisons or {}).items():
         rows.append((name, f"{difference.difference:+.4g}", interval_text(difference.interval), difference.verdict))
-    return _aligned(rows)
+    disagreement = evaluation.comparisons.disagreement if evaluation.comparisons else ""
+    return [*_aligned(rows), *([disagreement] if disagreement else [])]
 
 
 def about(evaluation: Evaluation) -> list[str]:
-    """What was measured, in two lines."""
+    """What was measured: a line on the images, and one on each network of features."""
     origin = evaluation.scores.provenance
     seen = f" at {origin['images_seen']:,} images" if "images_seen" in origin else ""
     part = f" ({origin['reference_part']})" if "reference_part" in origin else ""
@@ -47,6 +48,10 @@ def about(evaluation: Evaluation) -> list[str]:
     return [
         f"{evaluation.subject.name}{seen}: {scored}, {origin['reals']:,} real images{part}, {origin['pictures']}",
         f"features: {origin['extractor']} ({origin['resize']})",
+        *(
+            f"features: {name} ({more['resize']}) of {more['drawn']:,} and {more['reals']:,} images"
+            for name, more in origin.get("more_features", {}).items()
+        ),
     ]
 
 

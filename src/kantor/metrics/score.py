@@ -145,7 +145,9 @@ class Scores(Mapping[str, Score]):
     def from_json(data: Mapping[str, Any]) -> Scores:
         """Inverse of `as_json`. Raises KeyError, TypeError, AttributeError or ValueError if `data` has no scores."""
         scores = {str(name): Score.from_json(score) for name, score in data["metrics"].items()}
-        return Scores(scores, dict(data["provenance"]))
+        provenance = dict(data["provenance"])
+        more = {str(name): dict(keys) for name, keys in dict(provenance.get("more_features", {})).items()}
+        return Scores(scores, {**provenance, **({"more_features": more} if more else {})})
 
     def compare(self, other: Scores) -> Comparisons:
         """Differences from the scores of `other`, for each name that both have.

@@ -409,7 +409,16 @@ def test_too_few_images(folders: tuple[Path, Path], capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "[]", "nonsense", '{"metrics": {"fd@x": 3}, "provenance": {}}', '{"metrics": 3}']
+    "text",
+    [
+        "{}",
+        "[]",
+        "nonsense",
+        '{"metrics": {"fd@x": 3}, "provenance": {}}',
+        '{"metrics": 3}',
+        '{"metrics": {}, "provenance": {"more_features": 3}}',
+        '{"metrics": {}, "provenance": {"more_features": {"lite0@96": 3}}}',
+    ],
 )
 def test_compare_with_a_file_without_scores(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.json").write_text(text)

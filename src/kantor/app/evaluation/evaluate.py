@@ -117,11 +117,11 @@ class _Extraction:
         self._progress_of, self._cache = progress_of, cache
         self._scored, self._real = first_images(scored, plan.count), first_images(real, plan.count)
         wants_modes = "modes" in plan.metrics
-        self.network = with_mode_classifiers(plan.network, real, reference.data) if wants_modes else plan.network
+        self.network = with_mode_classifiers(plan.network, self._real, reference.data) if wants_modes else plan.network
         self.suffix = "" if plan.network.name == DEFAULT else f" ({plan.network.name})"
         self._extracted: dict[str, ImageFeatures] = {}
         self._real_features = self._features(self._real, "real images")
-        self._modes = find_modes(self.network, real, self._real_features, reference.data) if wants_modes else None
+        self._modes = find_modes(self.network, self._real, self._real_features, reference.data) if wants_modes else None
 
     def provenance(self) -> dict[str, Any]:
         held_out = self._reference.held_out

@@ -16,11 +16,9 @@ layouts, over the time of the cycle: the rest is everything else.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,13 +26,14 @@ from unittest import mock
 import numpy as np
 import peers
 import torch
+from timing import in_turn, seconds, spread, table, write
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
 from kantor.engine.compiled import Compiler, inductor
-from kantor.engine.cuda_graphs import recorder_for
+from kantor.engine.cuda_graphs import Recorder, recorder_for
 from kantor.engine.device import choose_device, describe_device, keep_memory
 from kantor.engine.precision import choose_precision
 from kantor.engine.schedule import steps_in_cycle
@@ -59,13 +58,22 @@ class Images:
 
 
 class Ours:
-    """A run of the engine without its loop."""
+    """A run of the engine without its loop, on a dataset of `images`."""
 
-    def __init__(self, config: Config, size: int, precision: str, device: torch.device, compile: bool = False) -> None:
-        store = Images(size)
+    def __init__(
+        self,
+        config: Config,
+        size: int,
+        precision: str,
+        device: torch.device,
+        compile: bool = False,
+        record: bool = True,
+        images: int = 2048,
+    ) -> None:
+        store = Images(size, images)
         self.state, self.feed = State(config, store.spec, 0, device), Feed(store, 0, device)  # type: ignore[arg-type]
         compiler = Compiler(inductor if compile else None, precision, print)
-        objective, recorder = build_objective(config.objective), recorder_for(device, print)
+        objective, recorder = build_objective(config.objective), recorder_for(device, print) if record else Recorder()
         self.steps = Steps(config, objective, precision, 10**9, recorder, compiler)
 
     def cycle(self) -> None:
@@ -75,19 +83,6 @@ class Ours:
 def wgan_gp(width: int, batch: int) -> Config:
     fields = {"generator.width": width, "critic.width": width, "critic.norm": "none", "train.batch": batch}
     return resolve("wgan-gp", overrides=fields)
-
-
-def seconds(call: Callable[[], object], device: torch.device) -> float:
-    wait(device)
-    began_s = time.perf_counter()
-    call()
-    wait(device)
-    return time.perf_counter() - began_s
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 class Convolutions(TorchDispatchMode):
@@ -158,12 +153,7 @@ def against_others(options: argparse.Namespace, device: torch.device) -> list[di
         name, _, folder = text.partition("=")
         theirs = peers.PEERS[name](Path(folder), options.width, device)
         contestants[name, "float32"] = lambda theirs=theirs: theirs(real)
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in contestants}
-    for n in range(-2 if device.type == "cpu" else -6, options.rounds):
-        for key, call in contestants.items():
-            spent_s = seconds(call, device)
-            if n >= 0:
-                times[key].append(spent_s)
+    times = in_turn(contestants, device, options.rounds)
     rows = []
     for (name, precision), spent in times.items():
         row = {"contestant": name, "precision": precision}
@@ -200,16 +190,21 @@ def growth(device: torch.device, rounds: int, precisions: list[str]) -> list[dic
     return rows
 
 
-def compiled(device: torch.device, rounds: int, precisions: list[str]) -> list[dict[str, Any]]:
-    """What --compile gains, for both recipes unchanged: seconds to the first cycle, and the ratio of throughputs."""
+COMPILED = [
+    ("default", 32, 32, "bfloat16"),
+    ("default", 32, 32, "float32"),
+    ("default", 64, 32, "bfloat16"),
+    ("wgan-gp", 32, 64, "bfloat16"),
+    ("wgan-gp", 64, 64, "bfloat16"),
+]
+
+
+def compiled(
+    device: torch.device, rounds: int, precisions: list[str], cases: Sequence[tuple[str, int, int, str]] = COMPILED
+) -> list[dict[str, Any]]:
+    """What --compile gains, for recipes unchanged: seconds to the first cycle, and the ratio of throughputs."""
     rows = []
-    for preset, size, batch, precision in [
-        ("default", 32, 32, "bfloat16"),
-        ("default", 32, 32, "float32"),
-        ("default", 64, 32, "bfloat16"),
-        ("wgan-gp", 32, 64, "bfloat16"),
-        ("wgan-gp", 64, 64, "bfloat16"),
-    ]:
+    for preset, size, batch, precision in cases:
         if precision not in precisions:
             continue
         config = resolve(preset, overrides={"train.batch": batch})
@@ -245,25 +240,6 @@ def precisions(device: torch.device, emulated: bool) -> list[str]:
         return ["float32", "bfloat16"]
     print(f"bfloat16 is left out: {reason}, and would be emulated; --bfloat16 measures it all the same")
     return ["float32"]
-
-
-def spread(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(str(row.get(name, "")) for name in names) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def main() -> None:

@@ -32,6 +32,8 @@ class TrainConfig(Section):
 
     images: Positive | Auto = "auto"
     """Length of the run in real images shown to the critic (1 kimg = 1000 images)."""
+    horizon_images: Positive | Auto = "auto"
+    """Images at which schedules end; a longer run holds their last values. "auto" is the length of the run at its start."""
     batch: Annotated[int, Field(ge=2, le=65536)] = 64  # --batch; kantor.engine.steps takes them from the feed
     """Real images in one critic step."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

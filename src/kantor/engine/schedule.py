@@ -17,7 +17,7 @@ class TrainingProgress:
         cycle: cycles done.
         attempt: roll-backs so far.
         epoch: images seen / images in the training set.
-        share: images seen / images in the whole run, in [0, 1].
+        share: images seen / images at which schedules end, in [0, 1].
         seed: the run's.
     """
 
@@ -60,6 +60,11 @@ def learning_rate(config: OptimizerConfig, progress: TrainingProgress, name: str
             if _uniform(progress, f"{name}/jump" if schedule.low else name) < schedule.probability:
                 return schedule.rate
             return _between(lr, schedule.low, progress, name) if schedule.low else lr
+
+
+def rate_after(config: OptimizerConfig) -> float | None:
+    """The learning rate held after the horizon; None if it does not depend on the horizon."""
+    return config.lr * config.schedule.final if config.schedule.kind == "linear" else None
 
 
 def check_schedules(*configs: OptimizerConfig) -> None:

@@ -50,6 +50,7 @@ class Steps:
     """What a cycle needs besides the state and the feed.
 
     Attributes:
+        horizon_images: images seen at which schedules end.
         recorder: replays steps where the device can.
         compiler: compiles their passes where that is asked for.
         rates: critic_lr and generator_lr of the last cycle.
@@ -58,7 +59,7 @@ class Steps:
     config: Config
     objective: Objective
     precision: str
-    total_images: int
+    horizon_images: int
     recorder: Recorder = field(default_factory=Recorder)
     compiler: Compiler = field(default_factory=Compiler)
     rates: dict[str, float] = field(default_factory=dict)
@@ -252,7 +253,7 @@ class Steps:
 
     def _set_rates(self, state: State, feed: Feed) -> None:
         counters, optimizer = state.counters, self.config.optimizer
-        epoch, share = counters.images_seen / feed.dataset.count, min(1.0, counters.images_seen / self.total_images)
+        epoch, share = counters.images_seen / feed.dataset.count, min(1.0, counters.images_seen / self.horizon_images)
         progress = TrainingProgress(counters.cycle, counters.attempt, epoch, share, self.config.train.seed)
         self.rates = {
             "critic_lr": learning_rate(optimizer.critic, progress, "critic"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from support.processes import Forked
 from support.resume_child import FIELDS, IMAGES, train_in_child, train_twice_with_two_threads, train_until
 from support.run_results import assert_same, results_of
 
+SCHEDULE = {"kind": "linear", "final": 0.5}
 PRESETS = ["default", "wgan-gp", "dcgan", "wgan"]
 
 
@@ -75,6 +77,20 @@ def test_stopped_and_resumed(
     assert reason == "done"
     assert_same(run, unbroken(preset, precision))
     assert not list(run.rglob(".*tmp*"))
+
+
+def test_a_longer_run_holds_the_last_learning_rate(cache: Path, tmp_path: Path) -> None:
+    """The horizon of a schedule is fixed at the start, and a line says what is held after it."""
+    falling = {f"optimizer.{n}": {"kind": "adam", "lr": 1e-3, "schedule": SCHEDULE} for n in ("critic", "generator")}
+    fields = FIELDS | {"train.precision": "float32", **falling}
+    run, _ = train_until(None, "default", "float32", tmp_path, cache, images=40, overrides=fields)
+    notes: list[str] = []
+    train_until(None, "default", "float32", tmp_path, cache, run, notes, images=IMAGES)
+    held = "train.horizon_images = 40: learning rate 0.0005 is held from there on; --init-from starts a schedule anew"
+    assert held in notes
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    expected = {24: 1e-3 * (1 - 20 / 40 / 2), 48: 5e-4, 60: 5e-4}  # in the last cycle of a tick, 4 images before it
+    assert {n: float(row["generator_lr"]) for row in rows if (n := int(row["images_seen"])) in expected} == expected
 
 
 def test_a_finished_run_goes_on_to_a_larger_total(unbroken: Any, cache: Path, tmp_path: Path) -> None:

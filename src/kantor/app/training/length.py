@@ -14,6 +14,7 @@ from kantor.app.training.parts import Parts
 from kantor.app.training.trial import Trial
 from kantor.config.io import difference
 from kantor.config.schema import Config
+from kantor.engine.schedule import rate_after
 from kantor.errors import ConfigError
 from kantor.sinks.timing import duration
 
@@ -63,6 +64,8 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> 
         decisions.set("train.images", images, f"fills {duration(planned_s)} at {rate:,.0f} images a second")
     else:
         decisions.record("train.images", config.train.images, "as configured", announce=False)
+    if _rates_after_horizon(config) and config.train.horizon_images in ("auto", config.train.images):
+        decisions.set("train.horizon_images", decisions.config.train.images, "the length of the run", announce=False)
     _choose_intervals(decisions, "score.metrics" in options.fields, planned_s, parts.store.count)
 
 
@@ -105,6 +108,15 @@ def choose_resumed_length(
         decisions.set("train.images", total, "the new length of the run")
     else:
         decisions.record("train.images", total, "as before", announce=False)
+    if rates := _rates_after_horizon(config):
+        horizon = config.train.horizon_images
+        if horizon == "auto":  # of a run begun before this field was
+            horizon = earlier
+            decisions.set("train.horizon_images", horizon, "the length so far", announce=False)
+        if total > horizon:
+            held = " and ".join(f"{rate:g}" for rate in rates)
+            reason = f"learning rate {held} is held from there on; --init-from starts a schedule anew"
+            decisions.record("train.horizon_images", horizon, reason)
     was_short = earlier < MIN_SCORED_IMAGES <= total
     scored = "score.metrics" in options.fields
     unscored = config.train.score_images == 0 and "train.score_images" not in options.fields
@@ -112,6 +124,12 @@ def choose_resumed_length(
         for field in sorted({"train.score_images", "score.count"} - options.fields.keys()):
             decisions.set(field, "auto", "", announce=False)
     _choose_intervals(decisions, scored, math.inf, parts.store.count)
+
+
+def _rates_after_horizon(config: Config) -> list[float]:
+    """Learning rates that are held after the horizon, each once; empty if no schedule depends on it."""
+    rates = (rate_after(c) for c in (config.optimizer.critic, config.optimizer.generator))
+    return list(dict.fromkeys(rate for rate in rates if rate is not None))
 
 
 def _choose_intervals(decisions: Decisions, scored: bool, planned_s: float, count: int) -> None:

@@ -59,13 +59,16 @@ class Parts:
 
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """The steps of a cycle. note: called with a line if they cannot be recorded or compiled."""
-        config, total, precision = self.config, self.config.train.images, self.config.train.precision
+        config, horizon, precision = self.config, self.config.train.horizon_images, self.config.train.precision
         recorder, compiler = Recorder(), Compiler()
         if config.train.record and not self.custom:
             recorder = recorder_for(self.device, note)
         if config.train.compile is True and not self.custom:
             compiler = Compiler(inductor, precision, note, self.kernels)
-        return Steps(config, self.objective, precision, total if isinstance(total, int) else 1, recorder, compiler)
+        horizon = (
+            horizon if isinstance(horizon, int) else 1
+        )  # of a trial before the length is chosen, or without schedules
+        return Steps(config, self.objective, precision, horizon, recorder, compiler)
 
     @property
     def custom(self) -> bool:

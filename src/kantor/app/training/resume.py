@@ -30,8 +30,12 @@ MAY_CHANGE = (
     "train.micro_batch", "train.record", "train.compile",  # the same steps, except for rounding and masks of dropout
     "data.source", "data.labels",  # paths: the fingerprint says whether the images are the same
 )  # fmt: skip
-_MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint has
-_LENGTHS = ("train.images", "train.epochs")
+_MAY_BE_EDITED = (
+    *MAY_CHANGE,
+    "train.images",
+    "train.horizon_images",
+)  # config.toml has a new length before the next checkpoint has
+_LENGTHS = ("train.images", "train.horizon_images", "train.epochs")
 _MAY_DIFFER = {*MAY_CHANGE, *_LENGTHS, "ema.warmup"}  # which is decided later, with init_from
 _DECIDED_AT_THE_START = ("train.images", "train.precision", "data.size", "data.channels")
 _MAX_LISTED = 5

@@ -111,7 +111,9 @@ def main() -> None:
     seeds = range(FIRST_SEED, FIRST_SEED + spec["count"])
     file = np.asarray(kantor.load(run).generate(seeds=seeds))
     config = timed.loop.steps.config.train
-    timed.recorder.write(timed.generate, {"file": file}, precision=config.precision, horizon_images=config.images)
+    horizon = getattr(config, "horizon_images", "auto")
+    horizon = config.images if horizon == "auto" else horizon
+    timed.recorder.write(timed.generate, {"file": file}, precision=config.precision, horizon_images=horizon)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ def test_a_config_with_old_values(tmp_path: Path) -> None:
     config = resolve(file=file)
     fields = {"data.size": "48x96", "objective.penalties.r1.at.kind": "real"}
     assert config == resolve("fish32-as-coded", overrides=fields)
+    assert not config.cycle.shared_images, "which the default preset has, and this run did not know"
     assert (config.cycle.reuse, config.objective.penalties["r1"].over) == ("images", "image")
     assert layered(Config(), tree, "the checkpoint") == config, "as a run is resumed"
     (tmp_path / "new.toml").write_text(to_toml(config))

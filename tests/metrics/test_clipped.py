@@ -40,6 +40,13 @@ def plain_loops(x: Floats, y: Floats) -> tuple[float, float]:
     return float(density / np.mean(of_real)), float(share)
 
 
+def test_copies_of_an_image_lie_in_each_others_balls() -> None:
+    """Fifteen copies of each: a set against itself scores 1, not the many balls that each copy lies in."""
+    y = np.repeat(normal(20), 15, axis=0)
+    density, _ = plain_loops(y[::5], y)
+    assert float(neighbourhoods(torch.from_numpy(y[::5]), torch.from_numpy(y)).clipped_density.mean()) == density == 1
+
+
 @pytest.mark.parametrize(("n", "m", "scale"), [(40, 51, 1.3), (51, 40, 0.7), (60, 60, 1.0)])
 def test_both_agree_with_plain_loops(monkeypatch: pytest.MonkeyPatch, n: int, m: int, scale: float) -> None:
     monkeypatch.setattr("kantor.metrics.precision_recall.ROWS", 11)

@@ -18,6 +18,9 @@ def migrated(tree: dict[str, Any]) -> dict[str, Any]:
     """A copy of `tree`, a configuration or a part of one, in the words of this version."""
     for path, new_values in _RENAMED_VALUES.items():
         tree = _renamed(tree, path, new_values)
+    cycle = tree.get("cycle")
+    if isinstance(cycle, dict) and "split_updates" in cycle:  # in every config.toml, also of before `shared_images`
+        tree = tree | {"cycle": {"shared_images": False} | cycle}
     return tree
 
 

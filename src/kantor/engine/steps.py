@@ -22,6 +22,7 @@ from kantor.engine.compiled import Compiler
 from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.execution import Compute, Work, micro_batched, rows_of
 from kantor.engine.passes import CriticInputs, GenerationInputs, GeneratorInputs, Outcome, Penalties
+from kantor.engine.penalty_points import PointNumbers, numbers_for_points, penalty_points
 from kantor.engine.schedule import TrainingProgress, learning_rate, steps_in_cycle
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
@@ -29,20 +30,18 @@ from kantor.nets import fade
 from kantor.nets.layers import reseed_dropout
 from kantor.objectives.constraints import clip_gradients, clip_weights
 from kantor.objectives.objective import Objective
-from kantor.objectives.penalties import points
 from kantor.types import Batch, traits_of
 
 MAX_GENERATED_AT_ONCE = 512  # in one pass: more is not faster and takes memory
 
 Names = tuple[str, ...]  # of the values that a step has added to the tally
-Numbers = dict[str, tuple[Tensor, Tensor | None]]  # what the points of penalties are made from, by penalty
 
 
 class SharedInputs(NamedTuple):
     """What a critic step and a generator step on the same images need."""
 
     generator: GeneratorInputs
-    numbers: Numbers
+    numbers: PointNumbers
 
 
 @dataclass
@@ -82,9 +81,9 @@ class Steps:
         reused = feed.take(train.batch) if how.reuse != "none" else None
         at_once = self._critic_steps_at_once(state)
         seen = counters.images_seen
-        apart = critic_steps - how.shared_images
-        for first in range(0, apart, at_once):
-            reals = [reused or feed.take(train.batch) for _ in range(min(at_once, apart - first))]
+        own_images = critic_steps - how.shared_images  # critic steps on images of their own
+        for first in range(0, own_images, at_once):
+            reals = [reused or feed.take(train.batch) for _ in range(min(at_once, own_images - first))]
             fakes = self.fakes(state, reals, random, first)
             for step, (real, fake) in enumerate(zip(reals, fakes, strict=True), first):
                 self.critic_step(state, real, fake, random, step)
@@ -92,7 +91,7 @@ class Steps:
         if how.shared_images:
             real = reused or feed.take(train.batch)
             counters.images_seen = seen + train.batch * (1 if reused else critic_steps)
-            self.shared_step(state, real, random, apart, counters.images_seen - seen)
+            self.shared_step(state, real, random, own_images, counters.images_seen - seen)
         else:
             real = _repeated(real, how.generator_batch)
             for step in range(generator_steps):
@@ -117,8 +116,8 @@ class Steps:
         """Lowers the critic's loss on `real` and as many generated images."""
         due = self._due(state)
         reseed_dropout(state.critic, random.derived("critic-dropout", step))
-        numbers = _numbers(due, random, step, real.images)
-        inputs = CriticInputs(real, fake, _points(due, numbers, real, fake))
+        numbers = numbers_for_points(due, random, step, real.images)
+        inputs = CriticInputs(real, fake, penalty_points(due, numbers, real, fake))
         take = self._take_split_critic_step if self.config.cycle.split_updates else self._take_critic_step
         names = self.recorder(Work(("critic", *due), partial(take, state, due), state), inputs)
         state.tally.count(names)
@@ -142,19 +141,32 @@ class Steps:
         """
         reused = self.config.cycle.reuse == "everything"
         latents = random.latents("critic-latents", 0 if reused else step, len(real.images), self.config.generator)
-        if state.has_dropout or self.compilable(state) or self.config.train.micro_batch:  # passes by themselves
+        if self._separate_passes(state):
             (fake,) = self.fakes(state, [real], random, step)
-            score = partial(passes.score_pass, state.critic, self.precision)
-            scores = self._compute(Work("scores", score, state, (state.critic,)), real).values["scores"]
+            self._constrain(state, "before")
+            scores = self._scores(state, real, random, step) if self.objective.generator_needs_real else None
             self.critic_step(state, real, fake, random, step)
             self._generator_step(state, GeneratorInputs(latents, real, scores), random, 0, images)
             return
         due = self._due(state)
-        inputs = SharedInputs(GeneratorInputs(latents, real), _numbers(due, random, step, real.images))
+        inputs = SharedInputs(GeneratorInputs(latents, real), numbers_for_points(due, random, step, real.images))
         names = self.recorder(Work(("shared", *due), partial(self._take_shared_step, state, due), state), inputs)
         state.tally.count(names)
         state.counters.critic_steps += 1
         self._count_generator_step(state, images)
+
+    def _separate_passes(self, state: State) -> bool:
+        """Whether a step on shared images runs passes that can be compiled, split or reseeded one by one.
+
+        Batch norm counts each pass in its statistics: then there is one of each network, eager.
+        """
+        mixes = any(traits_of(network).mixes_batch for network in (state.generator, state.critic))
+        return state.has_dropout or bool(not mixes and (self.compilable(state) or self.config.train.micro_batch))
+
+    def _scores(self, state: State, real: Batch, random: StepRandom, step: int) -> Tensor:
+        reseed_dropout(state.critic, random.derived("critic-dropout", step))
+        score = partial(passes.score_pass, state.critic, self.precision)
+        return self._compute(Work("scores", score, state, (state.critic,)), real).values["scores"]
 
     def _generator_step(
         self, state: State, inputs: GeneratorInputs, random: StepRandom, step: int, images: float
@@ -208,7 +220,7 @@ class Steps:
         images = passes.generated(state.generator, self.precision, inputs.generator)
         fake = images.detach().to(torch.float32)
         self._constrain(state, "before")
-        points = _points(due, inputs.numbers, real, fake)
+        points = penalty_points(due, inputs.numbers, real, fake)
         outcome = passes.critic_pass(
             state.critic, self.objective, due, self.precision, CriticInputs(real, fake, points)
         )
@@ -270,20 +282,6 @@ def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome
         state.tally.sum(name, value)
     state.tally.sum(skipped, optimizers.apply(optimizer, outcome.gradients))
     return (*outcome.values, skipped)
-
-
-def _numbers(due: Penalties, random: StepRandom, step: int, like: Tensor) -> Numbers:
-    """Uniform numbers for the penalties that are not on a batch itself, and noise [N, C, H, W] for perturbed points."""
-    numbers = {}
-    for name, penalty in due.items():
-        if penalty.batch is None:
-            noise = random.uniform("noise", step, like.shape) if penalty.at.kind == "perturbed" else None
-            numbers[name] = (random.uniform("interpolation", step, (len(like),)), noise)
-    return numbers
-
-
-def _points(due: Penalties, numbers: Numbers, real: Batch, fake: Tensor) -> dict[str, Tensor]:
-    return {name: points(due[name].at, real.images, fake, *drawn) for name, drawn in numbers.items()}
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

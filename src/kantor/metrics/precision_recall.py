@@ -53,12 +53,11 @@ def neighbourhoods(generated: Tensor, real: Tensor) -> Neighbourhoods:
     centre = real.double().mean(0)
     x, y = generated.double() - centre, real.double() - centre
     n, m, k = len(x), len(y), COVERAGE_K
-    nearest, neighbours = nearest_others(y, max(PRECISION_K, k))
+    nearest = nearest_others(y, max(PRECISION_K, k))
     precision_radii, real_radii = nearest[:, PRECISION_K - 1], nearest[:, k - 1]
-    generated_radii = nearest_others(x, PRECISION_K)[0][:, -1]
+    generated_radii = nearest_others(x, PRECISION_K)[:, -1]
     clipped_radii = real_radii.clamp(max=_median_square(real_radii))
-    inside_clipped = (nearest[:, :k] <= clipped_radii[:, None]).flatten()
-    of_real = neighbours[:, :k].flatten()[inside_clipped].bincount(minlength=m).clamp(max=k).double().mean() / k
+    of_real = _others_around(y, clipped_radii).clamp(max=k).mean() / k
     precise, balls, clipped_balls = torch.zeros(n, dtype=torch.bool), torch.zeros(n), torch.zeros(n)
     influence, members, recall = torch.zeros(n, dtype=torch.float64), torch.zeros(m), torch.zeros(m, dtype=torch.bool)
     for rows, squares in squared_distances(y, x):
@@ -107,15 +106,28 @@ def calibrated_coverage(share: float | NDArray[np.float64], n: int, m: int) -> N
     return np.asarray(np.interp(share, expected, good / n))
 
 
-def nearest_others(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest other rows of each row of float64 [n, D]: squared distances, ascending, and rows: [n, k] each."""
+def nearest_others(x: Tensor, k: int) -> Tensor:
+    """Squared distances from each row of float64 [n, D] to its k nearest other rows, ascending: [n, k]."""
     distances = torch.empty(len(x), k, dtype=torch.float64)
-    neighbours = torch.empty(len(x), k, dtype=torch.long)
+    for rows, squares in _to_others(x):
+        distances[rows] = squares.topk(k, largest=False).values
+    return distances
+
+
+def _others_around(x: Tensor, radii: Tensor) -> Tensor:
+    """How many balls of squared `radii` [n] around the other rows of x [n, D] each row lies in: float64 [n]."""
+    counts = torch.zeros(len(x), dtype=torch.float64)
+    for rows, squares in _to_others(x):
+        counts += (squares <= radii[rows, None]).sum(0)
+    return counts
+
+
+def _to_others(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """`squared_distances(x, x)`, infinite from a row to itself."""
     for rows, squares in squared_distances(x, x):
         itself = torch.arange(len(squares))
         squares[itself, itself + rows.start] = torch.inf
-        distances[rows], neighbours[rows] = squares.topk(k, largest=False)
-    return distances, neighbours
+        yield rows, squares
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:

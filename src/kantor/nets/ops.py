@@ -53,10 +53,11 @@ def doubled(x: Tensor, layer: nn.Conv2d) -> Tensor:
     convolution of stride 2 with a 4x4 kernel, which is the kernel convolved with 2x2 ones and turned by 180 degrees.
     """
     pad = nn.functional.pad
-    kernel = layer.weight.flip(2, 3)
+    weights = layer.weight  # which may be scaled, in each reading
+    kernel = weights.flip(2, 3)
     rows = pad(kernel, (0, 0, 0, 1)) + pad(kernel, (0, 0, 1, 0))
     weight = (pad(rows, (0, 1, 0, 0)) + pad(rows, (1, 0, 0, 0))).transpose(0, 1)
-    if layer.weight.is_contiguous(memory_format=torch.channels_last):
+    if weights.is_contiguous(memory_format=torch.channels_last):
         weight = weight.contiguous(memory_format=torch.channels_last)
     tensors = _cast(x, weight, layer.bias)
     how = Geometry((2, 2), (1, 1), (1, 1), True, (0, 0), 1)

@@ -40,7 +40,9 @@ def inverse_norm(x: Tensor, eps: float) -> Tensor:
 def _mean(x: Tensor) -> Tensor:
     """Mean over channels, [N, C, H, W] -> [N, C or 1, H, W]."""
     channels = x.shape[1]
-    if x.device.type != "cpu" or channels > _FEW_CHANNELS:
+    power_of_two = channels & (channels - 1) == 0  # 1 / channels is exact in bfloat16
+    narrowed = torch.is_autocast_enabled(x.device.type) and x.dtype == torch.float32  # by a product, not by a mean
+    if x.device.type != "cpu" or channels > _FEW_CHANNELS or not power_of_two or narrowed:
         return x.mean(dim=1, keepdim=True)
     share = torch.full((channels, channels), 1 / channels, dtype=x.dtype)
     pixels = x.permute(0, 2, 3, 1)

@@ -23,7 +23,7 @@ from support.processes import Forked
 from support.resume_child import FIELDS, IMAGES, train_in_child, train_twice_with_two_threads, train_until
 from support.run_results import assert_same, results_of
 
-SCHEDULE = {"kind": "linear", "final": 0.5}
+SCHEDULE = {"kind": "linear", "hold": 0.0, "final": 0.5}
 PRESETS = ["default", "wgan-gp", "dcgan", "wgan"]
 
 
@@ -94,11 +94,11 @@ def test_a_longer_run_holds_the_last_learning_rate(cache: Path, tmp_path: Path) 
 
 
 def test_a_finished_run_goes_on_to_a_larger_total(unbroken: Any, cache: Path, tmp_path: Path) -> None:
-    run, _ = train_until(None, "default", "float32", tmp_path, cache, images=40)
+    run, _ = train_until(None, "wgan-gp", "float32", tmp_path, cache, images=40)
     assert results_of(run)["state"]["counters"]["images_seen"] == 40
-    run, reason = train_until(None, "default", "float32", tmp_path, cache, run, images=IMAGES)
+    run, reason = train_until(None, "wgan-gp", "float32", tmp_path, cache, run, images=IMAGES)
     assert reason == "done"
-    assert_same(run, unbroken("default"))
+    assert_same(run, unbroken("wgan-gp"))
 
 
 # --- processes ------------------------------------------------------------------------------------------------------

@@ -76,9 +76,11 @@ def _check_objective(parts: Parts) -> None:
         raise ConfigError("cycle.split_updates", what, "leave it out, or use a loss with weight clipping")
     if cycle.shared_images and (cycle.generator_steps > 1 or cycle.generator_batch not in (0, config.train.batch)):
         what = "shares the images of one critic step, but the generator takes more steps or other batches"
-        raise ConfigError("cycle.shared_images", what, "leave cycle.generator_steps and cycle.generator_batch out")
+        raise ConfigError("cycle.shared_images", what, "add --set cycle.shared_images=false")
     if cycle.shared_images and cycle.split_updates:
-        raise ConfigError("cycle.shared_images", "cannot be combined with cycle.split_updates", "leave one of them out")
+        raise ConfigError(
+            "cycle.shared_images", "cannot be combined with cycle.split_updates", "set one of them to false"
+        )
     if cycle.reuse == "everything" and cycle.generator_batch not in (0, config.train.batch):
         what = '"everything" gives the generator the critic\'s latents, one for each image of a batch'
         raise ConfigError("cycle.reuse", what, "leave cycle.generator_batch out")

@@ -66,6 +66,7 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> 
         decisions.record("train.images", config.train.images, "as configured", announce=False)
     if _rates_after_horizon(config) and config.train.horizon_images in ("auto", config.train.images):
         decisions.set("train.horizon_images", decisions.config.train.images, "the length of the run", announce=False)
+    _say_where_schedules_end(decisions)
     _choose_intervals(decisions, "score.metrics" in options.fields, planned_s, parts.store.count)
 
 
@@ -108,15 +109,9 @@ def choose_resumed_length(
         decisions.set("train.images", total, "the new length of the run")
     else:
         decisions.record("train.images", total, "as before", announce=False)
-    if rates := _rates_after_horizon(config):
-        horizon = config.train.horizon_images
-        if horizon == "auto":  # of a run begun before this field was
-            horizon = earlier
-            decisions.set("train.horizon_images", horizon, "the length so far", announce=False)
-        if total > horizon:
-            held = " and ".join(f"{rate:g}" for rate in rates)
-            reason = f"learning rate {held} is held from there on; --init-from starts a schedule anew"
-            decisions.record("train.horizon_images", horizon, reason)
+    if _rates_after_horizon(config) and config.train.horizon_images == "auto":  # of a run begun before this field was
+        decisions.set("train.horizon_images", earlier, "the length so far", announce=False)
+    _say_where_schedules_end(decisions)
     was_short = earlier < MIN_SCORED_IMAGES <= total
     scored = "score.metrics" in options.fields
     unscored = config.train.score_images == 0 and "train.score_images" not in options.fields
@@ -124,6 +119,19 @@ def choose_resumed_length(
         for field in sorted({"train.score_images", "score.count"} - options.fields.keys()):
             decisions.set(field, "auto", "", announce=False)
     _choose_intervals(decisions, scored, math.inf, parts.store.count)
+
+
+def _say_where_schedules_end(decisions: Decisions) -> None:
+    """Announces schedules that end before the run, or after it."""
+    rates, train = _rates_after_horizon(decisions.config), decisions.config.train
+    if not rates or train.images == train.horizon_images:
+        return
+    assert isinstance(train.images, int) and isinstance(train.horizon_images, int)
+    held = " and ".join(f"{rate:g}" for rate in rates)
+    reason = f"learning rate {held} is held from there on; --init-from starts a schedule anew"
+    if train.images < train.horizon_images:
+        reason = "the run ends before its learning rate has fallen to the last one"
+    decisions.record("train.horizon_images", train.horizon_images, reason)
 
 
 def _rates_after_horizon(config: Config) -> list[float]:

@@ -99,7 +99,7 @@ def interpolation(check: Check) -> str:
     at, fixed = ours.steps.objective.penalties["gradient"].at, random.uniform("interpolation", 0, (len(batch),))
 
     def without() -> None:
-        unchanged = mock.patch("kantor.engine.steps.points", lambda at, real, fake, *_: fake)
+        unchanged = mock.patch("kantor.engine.penalty_points.points", lambda at, real, fake, *_: fake)
         with unchanged, mock.patch.object(StepRandom, "uniform", lambda *_: fixed):
             ours.cycle()
 

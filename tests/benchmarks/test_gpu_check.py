@@ -37,13 +37,14 @@ def checked(out: Path, parts: str) -> tuple[int, dict[tuple[str, ...], dict[str,
 def test_recorded_and_compiled_steps_are_compared(tmp_path: Path) -> None:
     code, rows = checked(tmp_path, "recorded,compiled")
     assert code == 0, (tmp_path / "summary.txt").read_text()
-    for preset, penalties in (("default", "r1+r2"), ("wgan-gp", "gradient")):
+    kinds = {"default": ("shared", "shared+r1+r2"), "wgan-gp": ("fakes", "critic+gradient", "generator")}
+    for preset in kinds:
         for precision in ("float32", "bfloat16"):
-            for kind in ("fakes", f"critic+{penalties}", "generator"):
+            for kind in kinds[preset]:
                 row = rows["recorded", f"{preset}: {kind}", precision, "recorded step against eager"]
                 assert (row["value"], row["limit"], row["equal"]) == ("0", "0.05", "yes")  # it is the eager step
             assert rows["recorded", preset, precision, "kinds of step that are not recorded"]["equal"] == "yes"
-    for kind in ("fakes", "critic", "critic+r1+r2", "generator"):
+    for kind in ("fakes", "scores", "critic", "critic+r1+r2", "generator"):
         row = rows["compiled", f"default: {kind}", "float32", "compiled pass against eager"]
         assert (row["limit"], row["equal"]) == ("0.02", "yes")
 

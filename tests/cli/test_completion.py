@@ -29,7 +29,7 @@ def offered(words: str, folder: Path, shell: str = "bash") -> list[str]:
     [
         ("kantor wa", ["walk"]),
         ("kantor walk --ea", ["--easing"]),
-        ("kantor train --preset wgan", ["wgan", "wgan-gp"]),
+        ("kantor train --preset wgan", ["wgan", "wgan-gp", "wgan-gp-tuned"]),
         ("kantor presets dc", ["dcgan"]),
         ("kantor report runs/00003", ["runs/00003-fish"]),
         ("kantor generate la", ["latest"]),

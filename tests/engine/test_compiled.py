@@ -247,7 +247,11 @@ ON = {
 }
 
 
-@pytest.mark.parametrize("own", [{}, {"generator.norm": "batch", "generator.kind": "dcgan"}], ids=["", "batch norm"])
+@pytest.mark.parametrize(
+    "own",
+    [{}, {"generator.norm": "batch", "generator.kind": "dcgan", "cycle.shared_images": False}],
+    ids=["", "batch norm"],
+)
 def test_a_resumed_run_repeats_the_bits_of_compiled_steps(
     own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

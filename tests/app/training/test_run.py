@@ -74,7 +74,7 @@ def test_the_average_counts_images_seen(monkeypatch: pytest.MonkeyPatch) -> None
     """Three critic steps of 4 images for each of 2 generator steps: 6 images a step of the average."""
     counted: list[tuple[float, int]] = []
     monkeypatch.setattr(ema, "decay", lambda config, images, seen: counted.append((images, seen)) or 0.5)
-    state, steps = parts("default", {"cycle.critic_steps": 3, "cycle.generator_steps": 2})
+    state, steps = parts("wgan-gp", {"cycle.critic_steps": 3, "cycle.generator_steps": 2})
     steps.cycle(state, feed())
     assert counted == [(6.0, 12), (6.0, 12)]
 

@@ -301,6 +301,9 @@ def test_per_step_ema() -> None:
     [
         ("wgan-gp", {"cycle.split_updates": True}, "cycle.split_updates"),
         ("wgan", {"objective.l1": 10.0}, "objective.l1"),
+        ("default", {"cycle.generator_steps": 2}, "add --set cycle.shared_images=false"),
+        ("default", {"cycle.generator_batch": 99}, "add --set cycle.shared_images=false"),
+        ("wgan", {"cycle.split_updates": True, "cycle.shared_images": True}, "set one of them to false"),
         ("fish32-as-coded", {"train.micro_batch": 8, "critic.minibatch_stddev": "none"}, "half-sum-real"),
     ],
 )

@@ -126,6 +126,7 @@ def test_the_only_checkpoint_is_renamed(run: Path, go_on: Callable[..., Any]) ->
         ("lr = 0.0015", "lr = 0.004", r"optimizer.critic.lr: 0.0015 -> 0.004, optimizer.generator.lr: 0.0015 -> 0.004"),
         ('size = "16"', 'size = "24"', "data.size: 16 -> 24"),
         ("latent_dim = 4", "latent_dim = 5", "generator.latent_dim: 4 -> 5"),
+        ("horizon_images = 64", "horizon_images = 99", "train.horizon_images: 64 -> 99"),
         ("width = 4", "width = 8", "critic.width: 4 -> 8, generator.width: 4 -> 8"),
         ("count = 40", "count = 41", "data.glyphs.count: 40 -> 41"),
         ('precision = "float32"', 'precision = "auto"', "train.precision: float32 -> auto"),

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from kantor.errors import BusyError, ConfigError, DataError, ModelError, ResourceError
 from kantor.lock import locked
+from kantor.runs.run_state import RunState
 from support.nasty import encode, photo
 from support.processes import Forked
 from support.resume_child import FIELDS, IMAGES, train_in_child, train_twice_with_two_threads, train_until
@@ -91,6 +93,22 @@ def test_a_longer_run_holds_the_last_learning_rate(cache: Path, tmp_path: Path) 
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     expected = {24: 1e-3 * (1 - 20 / 40 / 2), 48: 5e-4, 60: 5e-4}  # in the last cycle of a tick, 4 images before it
     assert {n: float(row["generator_lr"]) for row in rows if (n := int(row["images_seen"])) in expected} == expected
+
+
+def test_a_run_begun_before_horizons_were_keeps_its_length_as_one(unbroken: Any, cache: Path, tmp_path: Path) -> None:
+    run, _ = train_until(8, "default", "float32", tmp_path, cache)
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace(f"horizon_images = {IMAGES}", 'horizon_images = "auto"'))
+    saved = RunState.load(sorted((run / "checkpoints").iterdir())[-1])
+    fields = json.loads(
+        json.dumps(saved.config_fields).replace(f'"horizon_images": {IMAGES}', '"horizon_images": "auto"')
+    )
+    assert fields != saved.config_fields
+    shutil.rmtree(run / "checkpoints")
+    replace(saved, config_fields=fields).save(run / "checkpoints")
+    train_until(None, "default", "float32", tmp_path, cache, run)
+    assert f"horizon_images = {IMAGES}" in config.read_text()
+    assert_same(run, unbroken("default"))
 
 
 def test_a_finished_run_goes_on_to_a_larger_total(unbroken: Any, cache: Path, tmp_path: Path) -> None:

@@ -30,11 +30,7 @@ MAY_CHANGE = (
     "train.micro_batch", "train.record", "train.compile",  # the same steps, except for rounding and masks of dropout
     "data.source", "data.labels",  # paths: the fingerprint says whether the images are the same
 )  # fmt: skip
-_MAY_BE_EDITED = (
-    *MAY_CHANGE,
-    "train.images",
-    "train.horizon_images",
-)  # config.toml has a new length before the next checkpoint has
+_MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint has
 _LENGTHS = ("train.images", "train.horizon_images", "train.epochs")
 _MAY_DIFFER = {*MAY_CHANGE, *_LENGTHS, "ema.warmup"}  # which is decided later, with init_from
 _DECIDED_AT_THE_START = ("train.images", "train.precision", "data.size", "data.channels")
@@ -86,7 +82,11 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> 
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))
     original = saved.config() if saved else None
-    if original and (edits := _listed(original, config, _MAY_BE_EDITED)):
+    chosen_late = (
+        original is not None and original.train.horizon_images == "auto"
+    )  # of a run begun before this field was
+    may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late else _MAY_BE_EDITED
+    if original and (edits := _listed(original, config, may_be_edited)):
         what = f"was edited, but a run keeps its configuration: {edits}"
         raise ConfigError(path, what, "undo the edits, or start a new run with --config")
     for name in _DECIDED_AT_THE_START:

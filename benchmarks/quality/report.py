@@ -154,7 +154,7 @@ def _cell(at: tuple[float, float, float, int] | None) -> str:
 
 
 def sooner_table(curves: Curves, racers: Sequence[str]) -> str:
-    """When each racer first has what each other contestant has at the last mark; that mark over this time is "times sooner"."""
+    """When each racer first has what each other contestant ends with, and how many times as long the other has trained."""
     lines = ["| contestant | reaches the end of | FD | seconds | each seed | times sooner | FD at the end / theirs |"]
     lines += ["|---|---|---|---|---|---|---|"]
     last = curves.marks[-1]
@@ -165,7 +165,12 @@ def sooner_table(curves: Curves, racers: Sequence[str]) -> str:
                 continue
             reached = first_below(curves.mean(racer), end[0])
             seeds = ", ".join(str(first_below(curve, end[0])) for curve in curves.seeds(racer).values())
-            ratio = "" if reached.between_s is None else f"{'> ' * reached.bound}{last / reached.between_s:.1f}"
+            # a run of a budget trains for less than that: start-up and calibration count
+            ratio = (
+                ""
+                if reached.between_s is None
+                else f"{'> ' * reached.bound}{curves.mean(other)[-1].seconds / reached.between_s:.1f}"
+            )
             lines.append(
                 f"| {racer} | {other} | {end[0]:.3g} | {reached} | {seeds} | {ratio} | {own[0] / end[0]:.2f} |"
             )

@@ -101,9 +101,8 @@ class ConvolutionInput(Function):
         ctx.how = how
         if not how.transposed and better_as_blocks(grad, weight.shape[1], weight.shape[2:], how):
             return _transposed_by_blocks(grad, weight, how, like[0])
-        if how.transposed and like[0][2:] == _sizes(
-            grad, weight, how
-        ):  # a plain convolution: faster in bfloat16 on CPUs
+        # the same as a plain convolution, which is faster in bfloat16 on CPUs
+        if how.transposed and like[0][2:] == _sizes(grad, weight, how):
             return cast(Tensor, _convolution(grad, weight, None, *how[:3], False, (0, 0), how.groups))
         x = torch.empty_strided(*like, dtype=grad.dtype, device=grad.device)  # only shape and strides are used
         return cast(Tensor, _convolution_backward(grad, x, weight, None, *how, (True, False, False))[0])

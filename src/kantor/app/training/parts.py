@@ -65,9 +65,8 @@ class Parts:
             recorder = recorder_for(self.device, note)
         if config.train.compile is True and not self.custom:
             compiler = Compiler(inductor, precision, note, self.kernels)
-        horizon = (
-            horizon if isinstance(horizon, int) else 1
-        )  # of a trial before the length is chosen, or without schedules
+        if not isinstance(horizon, int):  # in a trial before the length is chosen, or without schedules
+            horizon = 1
         return Steps(config, self.objective, precision, horizon, recorder, compiler)
 
     @property

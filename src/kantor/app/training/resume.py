@@ -82,9 +82,8 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> 
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))
     original = saved.config() if saved else None
-    chosen_late = (
-        original is not None and original.train.horizon_images == "auto"
-    )  # of a run begun before this field was
+    # a run begun before this field was gets its horizon when it resumes, maybe before the next checkpoint
+    chosen_late = original is not None and original.train.horizon_images == "auto"
     may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late else _MAY_BE_EDITED
     if original and (edits := _listed(original, config, may_be_edited)):
         what = f"was edited, but a run keeps its configuration: {edits}"

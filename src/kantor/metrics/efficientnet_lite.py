@@ -170,7 +170,7 @@ def efficientnet_lite(name: str, device: torch.device | str = "cpu") -> Extracto
     side = int(digits) if re.fullmatch(r"[1-9]\d{1,3}", digits, re.ASCII) else 0
     if not SMALLEST <= side <= LARGEST:
         what = (
-            f"{digits} is no side from {SMALLEST} to {LARGEST}"
+            f"the side must be from {SMALLEST} to {LARGEST} pixels, not {digits}"
             if digits
             else "lacks the side that images are resized to"
         )

@@ -174,6 +174,26 @@ def test_pixel_norm_has_the_derivatives_of_its_formula(channels: int, last: bool
         torch.testing.assert_close(ops.pixel_norm(x), formula(x))
 
 
+@pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
+@pytest.mark.parametrize("channels", [4, 5, 128])
+def test_modulated_pixel_norm_has_the_derivatives_of_its_formula(channels: int, last: bool) -> None:
+    x, scale, shift = image(3, channels, 4, 5, last=last), *image(2, 3, channels, 1, last=False)[..., 0]
+    parameters = [part.clone().requires_grad_() for part in (scale, shift)]
+
+    def ours(x: Tensor) -> Tensor:
+        return ops.modulated_pixel_norm(x, *parameters)
+
+    def formula(x: Tensor) -> Tensor:
+        factor, addend = (part[:, :, None, None] for part in parameters)
+        return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt() * factor + addend
+
+    assert_same(derivatives(ours, parameters, x), derivatives(formula, parameters, x))
+    frozen = [(f(x), *torch.autograd.grad(f(x).square().sum(), parameters)) for f in (ours, formula)]
+    assert_same(*map(list, frozen))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), formula(x))
+
+
 def test_activations_equal_torch_at_zero_and_nan() -> None:
     x = torch.tensor([-2.0, -0.0, 0.0, 3.0, float("inf"), float("nan")], requires_grad=True)
     for ours, stock in ((ops.relu, torch.relu), (ops.leaky_relu, lambda t: nn.functional.leaky_relu(t, 0.2))):

@@ -282,6 +282,29 @@ def test_upsampling_changes_size_without_kernels_of_even_side() -> None:
     assert not any(isinstance(m, nn.ConvTranspose2d) for m in network.modules())
 
 
+@pytest.mark.parametrize("norm", ["batch", "pixel", "none"])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_modulation_step_by_step(norm: str, classes: int) -> None:
+    case = ("upsampling", ImageSpec(16, 16, 3), norm, classes)
+    network = generator(case, init="he", modulation=True)
+    z, labels = numbers(3, LATENT), LABELS if classes else None
+    latent = network.latent(z, labels)
+    numbers_of_layers = network.modulation.linear(latent)
+    x, first = network.base(latent).view(3, -1, *network.sizes[0]), 0
+    for rung in range(len(network.sizes)):
+        if rung:
+            grown = nn.functional.interpolate(x, scale_factor=2)
+            x = network.layers[rung - 1](grown)
+        count = x.shape[1]
+        scale, shift = numbers_of_layers[:, first : first + 2 * count, None, None].split(count, dim=1)
+        x = nn.functional.leaky_relu(network.norms[rung](x) * (1 + scale) + shift, 0.2)
+        first += 2 * count
+    assert first == numbers_of_layers.shape[1]
+    torch.testing.assert_close(network(z, labels), torch.tanh(network.picture(x)), rtol=1e-4, atol=1e-5)
+    check_registry_rules(lambda seed: generator(case, seed, init="he", modulation=True), z, labels)
+    assert others_change(network, z, labels) == (norm == "batch")
+
+
 def test_upsampling_doubles_pixels() -> None:
     """With kernels that copy their middle, a generator is nothing but nearest-neighbour upsampling."""
     network = build_generator(

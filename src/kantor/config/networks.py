@@ -77,6 +77,8 @@ class UpsamplingGenerator(_GeneratorConfig):
     latent_dim: LatentDim = 64
     norm: Literal["batch", "pixel", "none"] = "pixel"
     """Normalisation after each layer except the last."""
+    modulation: bool = False
+    """After each normalisation scale and shift each channel by linear functions of the latent (Chen et al. 2019)."""
 
 
 class ResnetGenerator(_GeneratorConfig):

@@ -121,6 +121,16 @@ class AdamConfig(_OptimizerConfig):
     eps: Eps = 1e-8
 
 
+class MuonConfig(_OptimizerConfig):
+    """Muon (Jordan et al. 2024): steps along orthogonalised gradients, and Adam's for biases, embeddings and narrow layers."""
+
+    kind: Literal["muon"] = "muon"
+    betas: tuple[Beta, Beta] = (0.0, 0.9)
+    """Decay rates of the mean of gradients, and of the second moment where steps are Adam's."""
+    eps: Eps = 1e-8
+    """Of Adam."""
+
+
 class RmspropConfig(_OptimizerConfig):
     """RMSProp (Tieleman and Hinton 2012)."""
 
@@ -138,7 +148,7 @@ class SgdConfig(_OptimizerConfig):
     """Momentum factor."""
 
 
-OptimizerConfig = Annotated[AdamConfig | RmspropConfig | SgdConfig, Field(discriminator="kind")]
+OptimizerConfig = Annotated[AdamConfig | MuonConfig | RmspropConfig | SgdConfig, Field(discriminator="kind")]
 
 
 class OptimizersConfig(Section):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.optimizer import OptimizerConfig
+from kantor.engine.muon import Muon
 
 
 class RMSprop(torch.optim.Optimizer):
@@ -41,10 +42,12 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
     """The optimizer of the trained parameters of `network`, on their device."""
     parameters = trained(network)
     lr = torch.tensor(config.lr, dtype=torch.float32, device=parameters[0].device)
+    on_gpu = lr.device.type == "cuda"  # a step may be recorded there
     match config.kind:
         case "adam":
-            on_gpu = lr.device.type == "cuda"  # a step may be recorded there
             return torch.optim.Adam(parameters, lr, config.betas, config.eps, fused=True, capturable=on_gpu)
+        case "muon":
+            return Muon(network, lr, config.betas, config.eps, capturable=on_gpu)
         case "rmsprop":
             return RMSprop(parameters, lr, config.alpha, config.eps)
         case "sgd":
@@ -79,7 +82,7 @@ def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tens
     if skipped.device.type == "mps":  # its fused kernels ignore found_inf: a step along zeros harms least
         for parameter in parameters:
             parameter.grad = torch.where(skipped > 0, 0.0, parameter.grad)
-    cast(Any, optimizer).found_inf = skipped  # which fused optimizers look for, and RMSprop above
+    cast(Any, optimizer).found_inf = skipped  # which fused optimizers look for, and ours
     optimizer.step()
     for parameter in parameters:
         parameter.grad = None

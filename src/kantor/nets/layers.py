@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -18,6 +19,37 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.pixel_norm(x)
+
+
+class Modulation(nn.Module):
+    """Factors and shifts of each layer's channels, linear in the latent (self-modulation, Chen et al. 2019, without its hidden layer).
+
+    z: [N, D] -> a pair of [N, C] for each layer; the factors are 1 plus the linear function.
+
+    Args:
+        dim: D.
+        channels: C of each layer.
+    """
+
+    def __init__(self, dim: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.channels = [count for count in channels for _ in ("scale", "shift")]
+        self.linear = nn.Linear(dim, sum(self.channels))
+
+    def forward(self, z: Tensor) -> list[tuple[Tensor, Tensor]]:
+        parts = self.linear(z).split(self.channels, dim=1)
+        return [(1 + scale, shift) for scale, shift in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def normalised(x: Tensor, norm: nn.Module, modulation: tuple[Tensor, Tensor] | None) -> Tensor:
+    """norm(x) [N, C, H, W], then times scale plus shift, [N, C] each, unless `modulation` is None."""
+    if modulation is None:
+        y: Tensor = norm(x)
+        return y
+    if isinstance(norm, PixelNorm):
+        return ops.modulated_pixel_norm(x, *modulation)
+    scale, shift = (part[:, :, None, None].to(x.dtype) for part in modulation)
+    return torch.addcmul(shift, norm(x), scale)
 
 
 class LayerNorm(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
-from kantor.nets.pixel_norm import PixelNorm, inverse_norm
+from kantor.nets.pixel_norm import ModulatedPixelNorm, PixelNorm, inverse_norm
 
 
 class Conv2d(nn.Conv2d):
@@ -122,6 +122,14 @@ def relu(x: Tensor) -> Tensor:
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     """x / sqrt(mean over channels of x^2 + eps), [N, C, H, W] -> the same (Karras et al. 2018, section 4.2)."""
     return run(PixelNorm, x, eps) if _differentiated(x) else x * inverse_norm(x, eps)
+
+
+def modulated_pixel_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-8) -> Tensor:
+    """pixel_norm(x) * scale + shift, [N, C, H, W] and two [N, C] -> [N, C, H, W]."""
+    scale, shift = scale.to(x.dtype), shift.to(x.dtype)
+    if _differentiated(x):
+        return run(ModulatedPixelNorm, x, scale, shift, eps)
+    return torch.addcmul(shift[:, :, None, None], x * inverse_norm(x, eps), scale[:, :, None, None])
 
 
 @torch.no_grad()

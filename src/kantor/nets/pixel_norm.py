@@ -32,6 +32,43 @@ class PixelNorm(Function):
         return inverse * (grad - y * _mean(grad * y)), None
 
 
+class ModulatedPixelNorm(Function):
+    """y = n scale + shift with n = x r as in PixelNorm, scale and shift [N, C] for each image and channel.
+
+    With p = gy n, the gradients are sums over pixels of p and gy, and r (gy scale - n mean of p scale).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+        inverse = inverse_norm(x, eps)
+        normal = x * inverse
+        ctx.save_for_backward(x, scale)
+        ctx.inverse, ctx.normal, ctx.eps = inverse, normal, eps
+        return torch.addcmul(_spread(shift), normal, _spread(scale))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, scale = ctx.saved_tensors
+        inverse, normal = ctx.inverse, ctx.normal
+        if torch.is_grad_enabled():  # in a graph of its own they have to be seen to depend on x
+            inverse = inverse_norm(x, ctx.eps)
+            normal = x * inverse
+        scaled = grad * _spread(scale)
+        grad_x = inverse * (scaled - normal * _mean(scaled * normal))
+        return grad_x, _sum_over_pixels(grad * normal), _sum_over_pixels(grad), None
+
+
+def _spread(x: Tensor) -> Tensor:
+    """[N, C] -> [N, C, 1, 1]."""
+    return x[:, :, None, None]
+
+
+def _sum_over_pixels(x: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C], as a matrix product, whose sums are float32: five times as fast as a sum on a CPU."""
+    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+    return (pixels.new_ones(1, pixels.shape[1]).expand(len(x), 1, -1) @ pixels).squeeze(1)
+
+
 def inverse_norm(x: Tensor, eps: float) -> Tensor:
     """1 / sqrt(mean over channels of x^2 + eps): [N, C, H, W] -> [N, C or 1, H, W]."""
     return torch.rsqrt(_mean(x * x) + eps)

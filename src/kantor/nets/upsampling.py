@@ -31,14 +31,20 @@ class Generator(nn.Module):
         self.norms = nn.ModuleList(
             layers.normalisation(config.norm, w, config.batch_norm) for w in [widths[0], *widths]
         )
+        self.modulation = layers.Modulation(self.latent.dim, inputs) if config.modulation else None
         self.picture = ops.conv3x3(widths[-1], spec.channels)
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        x = self.base(self.latent(z, labels)).unflatten(1, (-1, *self.sizes[0]))
+        latent = self.latent(z, labels)
+        modulations = self.modulation(latent) if self.modulation else [None] * len(self.norms)
+        x = self.base(latent).unflatten(1, (-1, *self.sizes[0]))
         x = x.contiguous(memory_format=torch.channels_last)  # else the layers up to the first convolution are not
-        x = ops.leaky_relu(self.norms[0](x))
-        for size, layer, norm in zip(self.sizes[1:], self.layers, self.norms[1:], strict=True):
-            x = ops.leaky_relu(norm(layers.upsample_and_convolve(x, layer, size)))
+        x = ops.leaky_relu(layers.normalised(x, self.norms[0], modulations[0]))
+        for size, layer, norm, modulation in zip(
+            self.sizes[1:], self.layers, self.norms[1:], modulations[1:], strict=True
+        ):
+            x = layers.normalised(layers.upsample_and_convolve(x, layer, size), norm, modulation)
+            x = ops.leaky_relu(x)
         return torch.tanh(self.picture(x))
 
 

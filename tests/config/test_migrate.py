@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from kantor.config.io import layered, read_toml, resolve, to_toml
@@ -24,6 +25,14 @@ def test_a_config_with_old_values(tmp_path: Path) -> None:
     assert layered(Config(), tree, "the checkpoint") == config, "as a run is resumed"
     (tmp_path / "new.toml").write_text(to_toml(config))
     assert resolve(file=tmp_path / "new.toml") == config
+
+
+def test_a_run_that_did_not_know_modulation_has_none() -> None:
+    tree = tomllib.loads(to_toml(resolve()))
+    assert layered(resolve(), tree, "the checkpoint").generator.modulation
+    del tree["generator"]["modulation"]
+    assert not layered(resolve(), tree, "the checkpoint").generator.modulation
+    assert layered(resolve(), {"generator": {"kind": "upsampling", "width": 8}}, "a file").generator.modulation
 
 
 def test_old_values_with_set() -> None:

@@ -99,7 +99,9 @@ def test_a_single_penalty_differentiates_its_own_images_only() -> None:
 
 @pytest.mark.parametrize("preset", ["wgan-gp", "default"])
 def test_a_generator_step_computes_no_unused_gradients(preset: str) -> None:
-    state, steps, real, random = large(preset, generator__kind="upsampling", generator__norm="pixel")
+    state, steps, real, random = large(
+        preset, generator__kind="upsampling", generator__norm="pixel", generator__modulation=False
+    )
     z = random.latents("generator-latents", 0, BATCH, steps.config.generator)
     generator, critic = counted(state.generator, z), counted(state.critic, real.images)
     base = BATCH * state.generator.base.weight.numel()  # type: ignore[operator, union-attr]

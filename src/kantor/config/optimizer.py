@@ -121,16 +121,6 @@ class AdamConfig(_OptimizerConfig):
     eps: Eps = 1e-8
 
 
-class MuonConfig(_OptimizerConfig):
-    """Muon (Jordan et al. 2024): steps along orthogonalised gradients, and Adam's for biases, embeddings and narrow layers."""
-
-    kind: Literal["muon"] = "muon"
-    betas: tuple[Beta, Beta] = (0.0, 0.9)
-    """Decay rates of the mean of gradients, and of the second moment where steps are Adam's."""
-    eps: Eps = 1e-8
-    """Of Adam."""
-
-
 class RmspropConfig(_OptimizerConfig):
     """RMSProp (Tieleman and Hinton 2012)."""
 
@@ -138,6 +128,16 @@ class RmspropConfig(_OptimizerConfig):
     alpha: Beta = 0.99
     """Decay of the mean of squares."""
     eps: Eps = 1e-8
+
+
+class ShampooConfig(_OptimizerConfig):
+    """One-sided Shampoo (Gupta et al. 2018, An et al. 2025): Adam with the covariance of a layer's outputs in place of variances."""
+
+    kind: Literal["shampoo"] = "shampoo"
+    betas: tuple[Beta, Beta] = (0.0, 0.9)
+    """Decay rates of the mean of gradients, and of their covariance. With 0 for the second it is Muon (Jordan et al. 2024)."""
+    eps: Eps = 1e-8
+    """Of Adam, which changes biases, embeddings and layers next to images and scores."""
 
 
 class SgdConfig(_OptimizerConfig):
@@ -148,7 +148,7 @@ class SgdConfig(_OptimizerConfig):
     """Momentum factor."""
 
 
-OptimizerConfig = Annotated[AdamConfig | MuonConfig | RmspropConfig | SgdConfig, Field(discriminator="kind")]
+OptimizerConfig = Annotated[AdamConfig | RmspropConfig | ShampooConfig | SgdConfig, Field(discriminator="kind")]
 
 
 class OptimizersConfig(Section):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.optimizer import OptimizerConfig
-from kantor.engine.muon import Muon
+from kantor.engine.shampoo import Shampoo
 
 
 class RMSprop(torch.optim.Optimizer):
@@ -46,10 +46,10 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
     match config.kind:
         case "adam":
             return torch.optim.Adam(parameters, lr, config.betas, config.eps, fused=True, capturable=on_gpu)
-        case "muon":
-            return Muon(network, lr, config.betas, config.eps, capturable=on_gpu)
         case "rmsprop":
             return RMSprop(parameters, lr, config.alpha, config.eps)
+        case "shampoo":
+            return Shampoo(network, lr, config.betas, config.eps, capturable=on_gpu)
         case "sgd":
             sgd = torch.optim.SGD(parameters, lr, config.momentum, fused=True)
             if config.momentum:  # torch leaves it uninitialized if the first step is skipped
@@ -110,6 +110,8 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, ten
 
 def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
     """`value` on the parameter's device, with its strides."""
+    if value.shape != parameter.shape:  # a covariance
+        return value.to(parameter.device, copy=True)
     # fused optimizers ignore strides: a contiguous gradient, which double backward returns, or a moment out of a file
     # would be applied to the wrong weights of a channels-last parameter
     if value.device == parameter.device and value.stride() == parameter.stride():

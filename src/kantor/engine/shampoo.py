@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,32 +52,40 @@ class Shampoo(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         (group,) = self.param_groups
-        lr, (momentum, decay) = group["lr"], group["betas"]
-        for parameter in self._matrices:
-            gradient, state = as_matrix(torch.where(self.found_inf > 0, 0.0, parameter.grad)), self.state[parameter]
-            if not state:
-                side = min(gradient.shape)
-                state["step"] = torch.zeros_like(lr)
-                state["covariance"] = gradient.new_zeros(side, side)
-                if momentum:
-                    state["mean"] = torch.zeros_like(parameter)
-            step, taken = state["step"], 1 - self.found_inf  # 0 in a step that changes nothing
-            step += taken
-            if momentum:
-                mean = as_matrix(state["mean"])
-                mean.lerp_(gradient, (1 - momentum) * taken)
-                direction = mean / (1 - momentum**step).clamp(min=1e-30)
-            else:
-                direction = gradient
-            tall = len(gradient) > gradient.shape[1]
-            covariance = gradient.T @ gradient if tall else gradient @ gradient.T
-            state["covariance"].lerp_(covariance, (1 - decay) * taken)
-            root = inverse_root(state["covariance"] / (1 - decay**step).clamp(min=1e-30))
-            change = direction @ root if tall else root @ direction
-            as_matrix(parameter).addcmul_(change, -lr * taken * math.sqrt(max(gradient.shape)))
+        if self._matrices:
+            self._step_matrices(group["lr"], *group["betas"])
         if self._adam is not None:
             self._adam.found_inf = self.found_inf
             self._adam.step()
+
+    def _step_matrices(self, lr: Tensor, momentum: float, decay: float) -> None:
+        steps, taken = self._steps(), 1 - self.found_inf  # 0 in a step that changes nothing
+        steps += taken
+        steps_or_one = steps.clamp(min=1)
+        share = taken * (1 - decay) / (1 - decay**steps_or_one)  # of the new one in a mean that needs no correction
+        share_of_gradient = taken * (1 - momentum) / (1 - momentum**steps_or_one)
+        rate = -lr * taken
+        for parameter in self._matrices:
+            state = self.state[parameter]
+            gradient = direction = as_matrix(torch.where(self.found_inf > 0, 0.0, parameter.grad))
+            if momentum:
+                direction = as_matrix(state["mean"]).lerp_(gradient, share_of_gradient)
+            tall = len(gradient) > gradient.shape[1]
+            covariance = state["covariance"].lerp_(gradient.T @ gradient if tall else gradient @ gradient.T, share)
+            root = inverse_root(covariance).mul_(rate * math.sqrt(max(gradient.shape)))
+            as_matrix(parameter).addmm_(*((direction, root) if tall else (root, direction)))
+
+    def _steps(self) -> Tensor:
+        """Number of steps taken, float32 []; the first matrix keeps it, and all get their state in the first step."""
+        first = self.state[self._matrices[0]]
+        if not first:
+            for parameter in self._matrices:
+                side = min(as_matrix(parameter).shape)
+                self.state[parameter]["covariance"] = parameter.new_zeros(side, side)
+                if self.param_groups[0]["betas"][0]:
+                    self.state[parameter]["mean"] = torch.zeros_like(parameter)
+            first["step"] = parameter.new_zeros(())
+        return cast(Tensor, first["step"])
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -98,13 +106,13 @@ def inverse_root(covariance: Tensor) -> Tensor:
         A matrix R with the eigenvectors of C. R C R has eigenvalues of 0.45 to 1.45 where those of C are above 1e-5 of its Frobenius
         norm; below, R does not exceed 500 over the root of the norm.
     """
-    norm = torch.linalg.matrix_norm(covariance).clamp(min=1e-30)
+    norm = torch.linalg.vector_norm(covariance).clamp(min=1e-30)
     gram = covariance / norm
     a, b, c = _QUINTIC
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    root = identity
+    root = gram
     for done in range(1, _ROUNDS + 1):
-        polynomial = torch.addmm(a * identity + b * gram, gram, gram, alpha=c)
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal().add_(a)
         root = polynomial @ root if done > 1 else polynomial
         if done < _ROUNDS:
             gram = polynomial @ gram @ polynomial

@@ -33,7 +33,7 @@ def test_precedence(tmp_path: Path) -> None:
     """Schema 64 and 1e-4, preset 16 and 1e-3, file 48, override 40: each wins over those before it."""
     assert Config().generator.width == 64
     assert Config().train.seed == resolve().train.seed == 0
-    assert (resolve().generator.width, resolve().optimizer.critic.lr) == (16, 1.7e-3)
+    assert (resolve().generator.width, resolve().optimizer.critic.lr) == (16, 2.4e-3)
     text = "[generator]\nwidth = 48\n[train]\nseed = 5"
     config = from_text(tmp_path, text)
     assert (config.generator.width, config.train.seed, config.critic.width) == (48, 5, 32)

@@ -84,7 +84,7 @@ class Shampoo(torch.optim.Optimizer):
                 self.state[parameter]["covariance"] = parameter.new_zeros(side, side)
                 if self.param_groups[0]["betas"][0]:
                     self.state[parameter]["mean"] = torch.zeros_like(parameter)
-            first["step"] = parameter.new_zeros(())
+            first["step"] = self._matrices[0].new_zeros(())
         return cast(Tensor, first["step"])
 
 

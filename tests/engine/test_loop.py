@@ -69,7 +69,7 @@ def test_events_in_order() -> None:
     for tick in ticks:
         values = tick.values
         assert values["critic_gap"] == values["critic_real"] - values["critic_fake"] != 0
-        assert values["critic_lr"] == values["generator_lr"] == pytest.approx(1.5e-3)
+        assert values["critic_lr"] == values["generator_lr"] == pytest.approx(2.4e-3)
         assert "wasserstein_estimate" not in values
         assert values["skipped_steps"] == 0
 

@@ -38,8 +38,8 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     penalty, *_ = config.objective.penalties.values()
     assert penalty.over == "image"  # "picture" then
     values = config.model_dump(mode="json")
-    added = (values["cycle"].pop("shared_images"), values["train"].pop("horizon_images"))  # since then
-    assert added == (False, "auto")
+    since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation")]
+    assert [values[section].pop(name) for section, name in since_then] == [False, "auto", False]
     fields_then = json.dumps(GOLDEN["config"], sort_keys=True).replace('"picture"', '"image"')
     assert json.dumps(values, sort_keys=True) == fields_then
     weights = state.weights("critic")

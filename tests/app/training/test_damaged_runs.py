@@ -123,7 +123,7 @@ def test_the_only_checkpoint_is_renamed(run: Path, go_on: Callable[..., Any]) ->
     ("old", "new", "named"),
     [
         ("batch = 4\nseed = 0", "batch = 8\nseed = 3", "train.batch: 4 -> 8, train.seed: 0 -> 3"),
-        ("lr = 0.0015", "lr = 0.004", r"optimizer.critic.lr: 0.0015 -> 0.004, optimizer.generator.lr: 0.0015 -> 0.004"),
+        ("lr = 0.0024", "lr = 0.004", r"optimizer.critic.lr: 0.0024 -> 0.004, optimizer.generator.lr: 0.0024 -> 0.004"),
         ('size = "16"', 'size = "24"', "data.size: 16 -> 24"),
         ("latent_dim = 4", "latent_dim = 5", "generator.latent_dim: 4 -> 5"),
         ("horizon_images = 64", "horizon_images = 99", "train.horizon_images: 64 -> 99"),

@@ -55,7 +55,7 @@ class Shampoo(torch.optim.Optimizer):
         if self._matrices:
             self._step_matrices(group["lr"], *group["betas"])
         if self._adam is not None:
-            self._adam.found_inf = self.found_inf
+            cast(Any, self._adam).found_inf = self.found_inf
             self._adam.step()
 
     def _step_matrices(self, lr: Tensor, momentum: float, decay: float) -> None:
@@ -67,7 +67,7 @@ class Shampoo(torch.optim.Optimizer):
         rate = -lr * taken
         for parameter in self._matrices:
             state = self.state[parameter]
-            gradient = direction = as_matrix(torch.where(self.found_inf > 0, 0.0, parameter.grad))
+            gradient = direction = as_matrix(torch.where(self.found_inf > 0, 0.0, cast(Tensor, parameter.grad)))
             if momentum:
                 direction = as_matrix(state["mean"]).lerp_(gradient, share_of_gradient)
             tall = len(gradient) > gradient.shape[1]
@@ -109,11 +109,12 @@ def inverse_root(covariance: Tensor) -> Tensor:
     norm = torch.linalg.vector_norm(covariance).clamp(min=1e-30)
     gram = covariance / norm
     a, b, c = _QUINTIC
-    root = gram
+    root: Tensor = gram
     for done in range(1, _ROUNDS + 1):
         polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         polynomial.diagonal().add_(a)
         root = polynomial @ root if done > 1 else polynomial
         if done < _ROUNDS:
             gram = polynomial @ gram @ polynomial
-    return root * norm.rsqrt()
+    scaled: Tensor = root * norm.rsqrt()
+    return scaled

@@ -37,6 +37,8 @@ from kantor.sample.latents import latents
 WGAN_GP = [
     "objective.kind=wgan-gp",
     "cycle.critic_steps=5",
+    "optimizer.critic.kind=adam",
+    "optimizer.generator.kind=adam",
     "optimizer.critic.betas=[0.0,0.9]",
     "optimizer.generator.betas=[0.0,0.9]",
 ]

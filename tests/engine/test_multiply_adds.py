@@ -99,16 +99,20 @@ def test_a_single_penalty_differentiates_its_own_images_only() -> None:
 
 @pytest.mark.parametrize("preset", ["wgan-gp", "default"])
 def test_a_generator_step_computes_no_unused_gradients(preset: str) -> None:
-    state, steps, real, random = large(
-        preset, generator__kind="upsampling", generator__norm="pixel", generator__modulation=False
-    )
+    state, steps, real, random = large(preset, generator__kind="upsampling", generator__norm="pixel")
     z = random.latents("generator-latents", 0, BATCH, steps.config.generator)
     generator, critic = counted(state.generator, z), counted(state.critic, real.images)
     base = BATCH * state.generator.base.weight.numel()  # type: ignore[operator, union-attr]
     needs_real = steps.objective.generator_needs_real
-    expected = (
-        3 * generator - base + 2 * critic + needs_real * critic
-    )  # no gradient of latents, none of critic's weights
+    modulation = getattr(state.generator, "modulation", None)
+    linear = 0 if modulation is None else BATCH * modulation.linear.weight.numel()  # type: ignore[union-attr, operator]
+    sums = (
+        0
+        if modulation is None
+        else BATCH * sum(h * w * c for (h, w), c in zip(state.generator.sizes, modulation.channels[::2], strict=True))
+    )  # type: ignore[union-attr, operator, arg-type, call-overload]
+    # no gradient of latents, none of critic's weights; those of factors and shifts are sums as products
+    expected = 3 * generator - base - linear + 2 * sums + 2 * critic + needs_real * critic
     assert counted(steps.generator_step, state, real, random, 0, BATCH) == expected
 
 

@@ -46,8 +46,33 @@ def test_inverse_root_by_eigenvectors(side: int, condition: float) -> None:
     assert torch.linalg.eigvalsh(root).max() < 500 / values.norm().sqrt()
 
 
-def test_inverse_root_of_zeros_is_finite() -> None:
-    assert torch.isfinite(inverse_root(torch.zeros(8, 8))).all()
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-23, 1e-16, 1e15])
+def test_inverse_root_of_tiny_and_large_covariances_is_finite(size: float) -> None:
+    root = inverse_root(size * covariance_of(16, 100).float())
+    assert torch.isfinite(root).all()
+    assert root.norm() <= 500 * 4 / 1e-8
+
+
+def test_weights_stay_finite_where_no_gradient_comes() -> None:
+    layer = nn.Linear(12, 16)
+    optimizer = optimizers.build_optimizer(ShampooConfig(lr=0.01), layer)
+    optimizers.apply(optimizer, gradients_for(layer, 0))
+    kept = layer.weight.detach().clone()
+    for _ in range(1000):
+        optimizers.apply(optimizer, [torch.zeros_like(p) for p in layer.parameters()])
+    assert torch.equal(layer.weight, kept)
+    optimizers.apply(optimizer, [1e-14 * g for g in gradients_for(layer, 1)])
+    assert torch.isfinite(layer.weight).all()
+
+
+def test_a_float64_network() -> None:
+    layers = nn.Linear(12, 16), nn.Linear(12, 16).double()
+    layers[1].load_state_dict(layers[0].state_dict())
+    for layer in layers:
+        optimizer = optimizers.build_optimizer(ShampooConfig(lr=0.01, betas=(0.5, 0.9)), layer)
+        for step in range(5):
+            optimizers.apply(optimizer, [g.to(layer.weight.dtype) for g in gradients_for(layers[0], step)])
+    torch.testing.assert_close(layers[0].weight.double(), layers[1].weight, rtol=1e-4, atol=1e-5)
 
 
 class Mixed(nn.Module):

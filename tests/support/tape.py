@@ -21,6 +21,13 @@ FIELDS: list[dict[str, Any]] = [
         "cycle.generator_batch": 6,
     },
     {"objective.kind": "wgan", "objective.constraint.kind": "gradient-clipping", "cycle.reuse": "everything"},
+    {
+        "generator.kind": "upsampling",
+        "generator.norm": "pixel",
+        "generator.modulation": True,
+        "optimizer.generator": {"kind": "shampoo", "betas": (0.5, 0.9)},
+        "optimizer.critic.kind": "shampoo",
+    },
 ]
 
 

@@ -131,13 +131,14 @@ class RmspropConfig(_OptimizerConfig):
 
 
 class ShampooConfig(_OptimizerConfig):
-    """One-sided Shampoo (Gupta et al. 2018, An et al. 2025): Adam with the covariance of a layer's outputs in place of variances."""
+    """One-sided Shampoo (Gupta et al. 2018, An et al. 2025): divides by the root of a covariance of a layer's rows or columns, whichever
+    are fewer. Biases, embeddings and weights with fewer than 8 of either take Adam's steps."""
 
     kind: Literal["shampoo"] = "shampoo"
     betas: tuple[Beta, Beta] = (0.0, 0.9)
-    """Decay rates of the mean of gradients, and of their covariance. With 0 for the second it is Muon (Jordan et al. 2024)."""
+    """Decay rates of the means of gradients and of their covariance. [0, 0] is Muon (Jordan et al. 2024) without momentum; a first
+    rate above the second can make steps many times larger than `lr`."""
     eps: Eps = 1e-8
-    """Of Adam, which changes biases, embeddings and layers next to images and scores."""
 
 
 class SgdConfig(_OptimizerConfig):

@@ -49,7 +49,8 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
         case "rmsprop":
             return RMSprop(parameters, lr, config.alpha, config.eps)
         case "shampoo":
-            return Shampoo(network, lr, config.betas, config.eps, capturable=on_gpu)
+            embeddings = [layer.weight for layer in network.modules() if isinstance(layer, nn.Embedding)]
+            return Shampoo(parameters, embeddings, lr, config.betas, config.eps, capturable=on_gpu)
         case "sgd":
             sgd = torch.optim.SGD(parameters, lr, config.momentum, fused=True)
             if config.momentum:  # torch leaves it uninitialized if the first step is skipped
@@ -104,14 +105,13 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, ten
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
         parameter = parameters[name]
-        value = _laid_out_like(value, parameter) if value.ndim else value.to(parameter.device, copy=True)
+        alike = value.shape == parameter.shape
+        value = _laid_out_like(value, parameter) if alike else value.to(parameter.device, copy=True)
         optimizer.state[parameter][moment] = value
 
 
 def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
     """`value` on the parameter's device, with its strides."""
-    if value.shape != parameter.shape:  # a covariance
-        return value.to(parameter.device, copy=True)
     # fused optimizers ignore strides: a contiguous gradient, which double backward returns, or a moment out of a file
     # would be applied to the wrong weights of a channels-last parameter
     if value.device == parameter.device and value.stride() == parameter.stride():

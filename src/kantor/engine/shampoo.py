@@ -1,4 +1,4 @@
-"""One-sided Shampoo: Adam with a covariance between the rows of a layer's weights in place of a variance for each weight."""
+"""One-sided Shampoo: an Adam that knows how the rows, or columns, of a layer's weights move together."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-MIN_SIDE = 8  # rows and columns of a matrix: layers next to images and scores have fewer
-# Eigenvalues s^2 of a covariance: s becomes a s + b s^3 + c s^5, five times; those above 0.003 of its norm end between 0.7 and 1.2
+MIN_SIDE = 8  # rows and columns of a matrix that has a covariance
+# Of eigenvalues s^2 of a covariance, s becomes a s + b s^3 + c s^5, five times: those above 0.003 of the norm end between 0.7 and 1.2
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 
@@ -17,75 +17,77 @@ _ROUNDS = 5
 class Shampoo(torch.optim.Optimizer):
     """Divides the gradient of each matrix by the square root of a running mean of its covariance.
 
-    Shampoo (Gupta et al. 2018) with a preconditioner on the smaller side alone and the root -1/2, as in ASGO (An et al. 2025): a step is
-    about C^(-1/2) G with C the mean of G G'. With betas[1] = 0 it is Muon (Jordan et al. 2024), with a diagonal C it
-    would be Adam. The root is that of Muon's quintic iteration, on the covariance.
+    Shampoo (Gupta et al. 2018) with a preconditioner on one side alone and the root -1/2, as in ASGO (An et al. 2025): the step along a
+    gradient G is about C^(-1/2) G, where C is the mean of G G' (or, where columns are fewer than rows, G C^(-1/2) and G' G).
+    With betas = (0, 0) it is Muon (Jordan et al. 2024) without momentum. The root is that of Muon's quintic iteration, on C.
 
-    Weights of a layer, [outputs, inputs, ...], are a matrix of `outputs` rows. Steps have a root mean square of about `lr`, as Adam's.
-    Embeddings, biases and matrices with fewer than 8 rows or columns, such as those of layers next to images and scores,
-    take Adam's steps. As with RMSprop and fused optimizers, a step with found_inf = 1 changes nothing.
+    The weights of a layer, [A, B, ...], are a matrix of A rows. Without momentum, steps have a root mean square of about `lr`, as Adam's.
+    Embeddings, biases and weights with fewer than 8 rows or columns take Adam's steps. As with RMSprop and fused
+    optimizers, a step with found_inf = 1 changes nothing.
 
     Args:
-        network: whose trained parameters to change.
+        parameters: to change.
+        embeddings: those of them that take Adam's steps whatever their shape.
         lr: float32 [].
         betas: decay of the means of gradients and of their covariances, and of Adam's moments.
-        eps: of Adam.
+        eps: of Adam; its square is the least norm that a covariance is divided by.
         capturable: whether steps may be recorded in a CUDA graph.
     """
 
     found_inf: Tensor
 
     def __init__(
-        self, network: nn.Module, lr: Tensor, betas: tuple[float, float], eps: float, capturable: bool = False
+        self,
+        parameters: list[nn.Parameter],
+        embeddings: list[nn.Parameter],
+        lr: Tensor,
+        betas: tuple[float, float],
+        eps: float,
+        capturable: bool = False,
     ) -> None:
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        super().__init__(parameters, {"lr": lr, "betas": betas})
-        embeddings = {id(layer.weight) for layer in network.modules() if isinstance(layer, nn.Embedding)}
-        ours = {id(p) for p in parameters if is_matrix(p)} - embeddings
-        self._matrices = [p for p in parameters if id(p) in ours]
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
+        excluded = {id(p) for p in embeddings}
+        self._matrices = [p for p in parameters if is_matrix(p) and id(p) not in excluded]
+        ours = {id(p) for p in self._matrices}
         others = [p for p in parameters if id(p) not in ours]
+        for parameter in self._matrices:
+            side = min(as_matrix(parameter).shape)
+            state = self.state[parameter]
+            state["covariance"] = parameter.new_zeros(side, side)
+            state["step"] = torch.zeros_like(lr)
+            if betas[0]:
+                state["mean"] = torch.zeros_like(parameter)
         self._adam: torch.optim.Adam | None = None
         if others:
             self._adam = torch.optim.Adam(others, lr, betas, eps, fused=True, capturable=capturable)
-            self._adam.state = self.state  # which is stored and restored as one
+            self._adam.state = self.state  # one state to store; `load_state_dict` would part them
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         (group,) = self.param_groups
         if self._matrices:
-            self._step_matrices(group["lr"], *group["betas"])
+            self._step_matrices(group["lr"], *group["betas"], group["eps"])
         if self._adam is not None:
             cast(Any, self._adam).found_inf = self.found_inf
             self._adam.step()
 
-    def _step_matrices(self, lr: Tensor, momentum: float, decay: float) -> None:
-        steps, taken = self._steps(), 1 - self.found_inf  # 0 in a step that changes nothing
-        steps += taken
-        steps_or_one = steps.clamp(min=1)
-        share = taken * (1 - decay) / (1 - decay**steps_or_one)  # of the new one in a mean that needs no correction
-        share_of_gradient = taken * (1 - momentum) / (1 - momentum**steps_or_one)
-        rate = -lr * taken
+    def _step_matrices(self, lr: Tensor, momentum: float, decay: float, eps: float) -> None:
+        taken = 1 - self.found_inf  # 0 in a step that changes nothing
+        steps = [self.state[p]["step"] for p in self._matrices]
+        torch._foreach_add_(steps, taken)
+        count = steps[0].clamp(min=1)  # of all
+        share = taken * (1 - decay) / (1 - decay**count)  # of the new one in a mean that needs no correction
+        share_of_gradient = taken * (1 - momentum) / (1 - momentum**count)
         for parameter in self._matrices:
-            state = self.state[parameter]
+            state, dtype = self.state[parameter], parameter.dtype
             gradient = direction = as_matrix(torch.where(self.found_inf > 0, 0.0, cast(Tensor, parameter.grad)))
             if momentum:
-                direction = as_matrix(state["mean"]).lerp_(gradient, share_of_gradient)
+                direction = as_matrix(state["mean"]).lerp_(gradient, share_of_gradient.to(dtype))
             tall = len(gradient) > gradient.shape[1]
-            covariance = state["covariance"].lerp_(gradient.T @ gradient if tall else gradient @ gradient.T, share)
-            root = inverse_root(covariance).mul_(rate * math.sqrt(max(gradient.shape)))
+            new = gradient.T @ gradient if tall else gradient @ gradient.T
+            covariance = state["covariance"].lerp_(new, share.to(dtype))
+            root = inverse_root(covariance, eps).mul_(-lr * taken * math.sqrt(max(gradient.shape)))
             as_matrix(parameter).addmm_(*((direction, root) if tall else (root, direction)))
-
-    def _steps(self) -> Tensor:
-        """Number of steps taken, float32 []; the first matrix keeps it, and all get their state in the first step."""
-        first = self.state[self._matrices[0]]
-        if not first:
-            for parameter in self._matrices:
-                side = min(as_matrix(parameter).shape)
-                self.state[parameter]["covariance"] = parameter.new_zeros(side, side)
-                if self.param_groups[0]["betas"][0]:
-                    self.state[parameter]["mean"] = torch.zeros_like(parameter)
-            first["step"] = self._matrices[0].new_zeros(())
-        return cast(Tensor, first["step"])
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -99,14 +101,17 @@ def as_matrix(weights: Tensor) -> Tensor:
     return weights.permute(0, *by_stride).view(len(weights), -1)
 
 
-def inverse_root(covariance: Tensor) -> Tensor:
+def inverse_root(covariance: Tensor, eps: float = 1e-8) -> Tensor:
     """About C^(-1/2) of a symmetric matrix [M, M] without negative eigenvalues, by Muon's quintic iteration on Gram matrices.
+
+    Args:
+        eps: C is divided by its Frobenius norm, or by eps^2 if that is larger.
 
     Returns:
         A matrix R with the eigenvectors of C. R C R has eigenvalues of 0.45 to 1.45 where those of C are above 1e-5 of its Frobenius
         norm; below, R does not exceed 500 over the root of the norm.
     """
-    norm = torch.linalg.vector_norm(covariance).clamp(min=1e-30)
+    norm = torch.linalg.vector_norm(covariance).clamp(min=eps**2)
     gram = covariance / norm
     a, b, c = _QUINTIC
     root: Tensor = gram

@@ -34,7 +34,7 @@ class Modulation(nn.Module):
     def __init__(self, dim: int, channels: Sequence[int]) -> None:
         super().__init__()
         self.channels = [count for count in channels for _ in ("scale", "shift")]
-        self.linear = nn.Linear(dim, sum(self.channels))
+        self.linear = ops.NarrowLinear(dim, sum(self.channels))
 
     def forward(self, z: Tensor) -> list[tuple[Tensor, Tensor]]:
         parts = self.linear(z).split(self.channels, dim=1)

@@ -132,9 +132,16 @@ def modulated_pixel_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float = 1
     return torch.addcmul(shift[:, :, None, None], x * inverse_norm(x, eps), scale[:, :, None, None])
 
 
+class NarrowLinear(nn.Linear):
+    """A linear layer that starts near zero, whatever initializes the others."""
+
+    std = 0.02
+
+
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> None:
-    """Initializes all weights; biases become zero, embeddings normal with their own `std`.
+    """Initializes all weights; biases become zero, embeddings and narrow layers normal with
+    their own `std`.
 
     Args:
         init: "normal": deviation `std` (DCGAN: 0.02); "truncated-normal": the same, truncated at two deviations, as in
@@ -145,9 +152,10 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            match init:
+            own_std = module.std if isinstance(module, NarrowLinear) else None
+            match "normal" if own_std else init:
                 case "normal":
-                    module.weight.normal_(0.0, std, generator=rng)
+                    module.weight.normal_(0.0, own_std or std, generator=rng)
                 case "truncated-normal":
                     nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std, generator=rng)
                 case "he":
@@ -213,4 +221,5 @@ def equalise(network: nn.Module) -> None:
     The stored weights, which the optimiser, the EMA and clipping see, stay unscaled.
     """
     for layer in [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]:
-        register_parametrization(layer, "weight", _Scaled(math.sqrt(2.0 / fan_in(layer))))
+        if not isinstance(layer, NarrowLinear):
+            register_parametrization(layer, "weight", _Scaled(math.sqrt(2.0 / fan_in(layer))))

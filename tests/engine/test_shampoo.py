@@ -65,6 +65,17 @@ def test_weights_stay_finite_where_no_gradient_comes() -> None:
     assert torch.isfinite(layer.weight).all()
 
 
+def test_a_gradient_of_low_rank_gives_a_step_of_low_rank() -> None:
+    """In bfloat16, as torch.optim.Muon iterates, most of the step would be rounding (findings/torch_muon_low_rank.sh)."""
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 64, bias=False)
+    before = layer.weight.detach().clone()
+    optimizer = optimizers.build_optimizer(ShampooConfig(lr=0.01), layer)
+    optimizers.apply(optimizer, [torch.randn(64, 2) @ torch.randn(2, 256)])
+    energy = torch.linalg.svdvals(layer.weight.detach() - before).square()
+    assert energy[2:].sum() < 1e-4 * energy.sum()
+
+
 def test_a_float64_network() -> None:
     layers = nn.Linear(12, 16), nn.Linear(12, 16).double()
     layers[1].load_state_dict(layers[0].state_dict())

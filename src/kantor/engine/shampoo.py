@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 MIN_SIDE = 8  # rows and columns of a matrix that has a covariance
 # Of eigenvalues s^2 of a covariance, s becomes a s + b s^3 + c s^5, five times: those above 0.003 of the norm end between 0.7 and 1.2
@@ -38,8 +39,8 @@ class Shampoo(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: list[nn.Parameter],
-        embeddings: list[nn.Parameter],
+        parameters: Sequence[Tensor],
+        embeddings: Sequence[Tensor],
         lr: Tensor,
         betas: tuple[float, float],
         eps: float,
@@ -66,7 +67,8 @@ class Shampoo(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> Any:
         (group,) = self.param_groups
         if self._matrices:
-            self._step_matrices(group["lr"], *group["betas"], group["eps"])
+            momentum, decay = group["betas"]
+            self._step_matrices(group["lr"], momentum, decay, group["eps"])
         if self._adam is not None:
             cast(Any, self._adam).found_inf = self.found_inf
             self._adam.step()

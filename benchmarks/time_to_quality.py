@@ -93,10 +93,12 @@ def report(options: argparse.Namespace) -> int:
             continue
         racers = [name for name in curves.contestants if not options.of or name in options.of]
         tables = (reports.scores_table(curves), reports.sooner_table(curves, racers))
-        plot = options.plots / f"{'-'.join((*group[:6], group[7]))}.png"
-        reports.plot(curves, heading, plot)
-        image = f"![{heading}]({os.path.relpath(plot, options.out.parent)})"
-        text += [part for block in (f"### {heading}: FD", *tables, image) for part in (block, "")]
+        blocks = [f"### {heading}: FD", *tables]
+        if len(curves.marks) > 1:
+            plot = options.plots / f"{'-'.join((*group[:6], group[7]))}.png"
+            reports.plot(curves, heading, plot)
+            blocks.append(f"![{heading}]({os.path.relpath(plot, options.out.parent)})")
+        text += [part for block in blocks for part in (block, "")]
     text += [f"- {line}" for line in reports.disagreements(rows, options.of)]
     print("\n".join(text))
     options.out.with_suffix(".md").write_text("\n".join(text) + "\n")

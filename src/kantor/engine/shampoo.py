@@ -76,7 +76,7 @@ class Shampoo(torch.optim.Optimizer):
     def _step_matrices(self, lr: Tensor, momentum: float, decay: float, eps: float) -> None:
         taken = 1 - self.found_inf  # 0 in a step that changes nothing
         steps = [self.state[p]["step"] for p in self._matrices]
-        torch._foreach_add_(steps, taken)
+        torch._foreach_add_(steps, [taken] * len(steps))  # a lone tensor would be read by the host
         count = steps[0].clamp(min=1)  # of all
         share = taken * (1 - decay) / (1 - decay**count)  # of the new one in a mean that needs no correction
         share_of_gradient = taken * (1 - momentum) / (1 - momentum**count)

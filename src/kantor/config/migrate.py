@@ -21,9 +21,10 @@ def migrated(tree: dict[str, Any]) -> dict[str, Any]:
     cycle = tree.get("cycle")
     if isinstance(cycle, dict) and "split_updates" in cycle:  # in every config.toml, also of before `shared_images`
         tree = tree | {"cycle": {"shared_images": False} | cycle}
-    generator, always = tree.get("generator"), {"max_width", "latent", "latent_dim", "norm"}  # in every config.toml
-    if isinstance(generator, dict) and generator.get("kind") == "upsampling" and always <= generator.keys():
-        tree = tree | {"generator": {"modulation": False} | generator}  # also of before it
+    generator = tree.get("generator")
+    in_every_config = {"max_width", "latent", "latent_dim", "norm"}  # also of before `modulation`
+    if isinstance(generator, dict) and generator.get("kind") == "upsampling" and in_every_config <= generator.keys():
+        tree = tree | {"generator": {"modulation": False} | generator}
     return tree
 
 

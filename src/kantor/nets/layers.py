@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kantor.config.networks import BatchNormConfig
 from kantor.nets import ops
+from kantor.nets.pixel_norm import modulated
 from kantor.random import derive
 from kantor.types import Traits
 
@@ -46,10 +47,10 @@ def normalised(x: Tensor, norm: nn.Module, modulation: tuple[Tensor, Tensor] | N
     if modulation is None:
         y: Tensor = norm(x)
         return y
+    scale, shift = (part.to(x.dtype) for part in modulation)
     if isinstance(norm, PixelNorm):
-        return ops.modulated_pixel_norm(x, *modulation)
-    scale, shift = (part[:, :, None, None].to(x.dtype) for part in modulation)
-    return torch.addcmul(shift, norm(x), scale)
+        return ops.modulated_pixel_norm(x, scale, shift)
+    return modulated(norm(x), scale, shift)
 
 
 class LayerNorm(nn.Module):

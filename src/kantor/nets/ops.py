@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
-from kantor.nets.pixel_norm import ModulatedPixelNorm, PixelNorm, inverse_norm
+from kantor.nets.pixel_norm import ModulatedPixelNorm, PixelNorm, inverse_norm, modulated
 
 
 class Conv2d(nn.Conv2d):
@@ -126,10 +126,9 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
 
 def modulated_pixel_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-8) -> Tensor:
     """pixel_norm(x) * scale + shift, [N, C, H, W] and two [N, C] -> [N, C, H, W]."""
-    scale, shift = scale.to(x.dtype), shift.to(x.dtype)
     if _differentiated(x):
         return run(ModulatedPixelNorm, x, scale, shift, eps)
-    return torch.addcmul(shift[:, :, None, None], x * inverse_norm(x, eps), scale[:, :, None, None])
+    return modulated(x * inverse_norm(x, eps), scale, shift)
 
 
 class NarrowLinear(nn.Linear):
@@ -140,8 +139,7 @@ class NarrowLinear(nn.Linear):
 
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> None:
-    """Initializes all weights; biases become zero, embeddings and narrow layers normal with
-    their own `std`.
+    """Initializes all weights; biases become zero, embeddings and narrow layers normal with their `std`.
 
     Args:
         init: "normal": deviation `std` (DCGAN: 0.02); "truncated-normal": the same, truncated at two deviations, as in
@@ -152,10 +150,10 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            own_std = module.std if isinstance(module, NarrowLinear) else None
-            match "normal" if own_std else init:
+            how, deviation = ("normal", module.std) if isinstance(module, NarrowLinear) else (init, std)
+            match how:
                 case "normal":
-                    module.weight.normal_(0.0, own_std or std, generator=rng)
+                    module.weight.normal_(0.0, deviation, generator=rng)
                 case "truncated-normal":
                     nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std, generator=rng)
                 case "he":

@@ -44,7 +44,7 @@ class ModulatedPixelNorm(Function):
         normal = x * inverse
         ctx.save_for_backward(x, scale)
         ctx.inverse, ctx.normal, ctx.eps = inverse, normal, eps
-        return torch.addcmul(_spread(shift), normal, _spread(scale))
+        return modulated(normal, scale, shift)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
@@ -55,18 +55,17 @@ class ModulatedPixelNorm(Function):
             normal = x * inverse
         scaled = grad * _spread(scale)
         grad_x = inverse * (scaled - normal * _mean(scaled * normal))
-        return grad_x, _sum_over_pixels(grad * normal), _sum_over_pixels(grad), None
+        return grad_x, (grad * normal).sum((2, 3)), grad.sum((2, 3)), None
+
+
+def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """x * scale + shift, [N, C, H, W] and two [N, C] -> [N, C, H, W]."""
+    return torch.addcmul(_spread(shift), x, _spread(scale))
 
 
 def _spread(x: Tensor) -> Tensor:
     """[N, C] -> [N, C, 1, 1]."""
     return x[:, :, None, None]
-
-
-def _sum_over_pixels(x: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C], as a matrix product, whose sums are float32: five times as fast as a sum on a CPU."""
-    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-    return (pixels.new_ones(1, pixels.shape[1]).expand(len(x), 1, -1) @ pixels).squeeze(1)
 
 
 def inverse_norm(x: Tensor, eps: float) -> Tensor:

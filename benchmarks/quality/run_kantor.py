@@ -32,6 +32,8 @@ def arguments(spec: dict[str, Any]) -> list[str]:
     """The command line: options with a dot are fields, others but `budget` are flags."""
     words = ["train", spec["data"], "--time-budget", f"{budget_s(spec):g}s", "--seed", str(spec["seed"])]
     words += ["--runs", str(Path(spec["folder"]) / "runs"), "--name", "run"]
+    if np.load(spec["data"], mmap_mode="r").shape[-1] == 4:  # which it would otherwise lay on white
+        words += ["--set", "data.channels=rgba"]
     for name, value in spec["options"].items():
         if name == "budget":
             continue
@@ -110,6 +112,8 @@ def main() -> None:
     (run,) = (Path(spec["folder"]) / "runs").glob("*-run")
     seeds = range(FIRST_SEED, FIRST_SEED + spec["count"])
     file = np.asarray(kantor.load(run).generate(seeds=seeds))
+    if file.shape[1:] != (shape := np.load(spec["data"], mmap_mode="r").shape[1:]):
+        sys.exit(f"{spec['data']}: images are {shape}, but generated ones {file.shape[1:]}")
     config = timed.loop.steps.config.train
     horizon = getattr(config, "horizon_images", "auto")
     horizon = config.images if horizon == "auto" else horizon

@@ -92,12 +92,15 @@ def test_a_wgan_gp_step_by_hand(fields: dict[str, Any]) -> None:
         assert torch.equal(state.average.state_dict()[name], mine)  # this preset has no running average
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
 @pytest.mark.parametrize("only", ["both", "r1", "r2"])
 @pytest.mark.parametrize("fields", [SGD, ADAM], ids=["sgd", "adam"])
-def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
-    """R1 and R2 every fourth step at four times the weight; joint passes against separate ones."""
+def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str, share: float) -> None:
+    """R1 and R2 every fourth step at four times the weight, on the whole batch or its first half; joint passes against separate ones."""
     weights = {name: 0.3 if only in ("both", name) else 0.0 for name in ("r1", "r2")}
-    penalties = {f"objective.penalties.{n}.{k}": v for n in weights for k, v in (("weight", weights[n]), ("every", 4))}
+    settings = {name: {"weight": weight, "every": 4, "share": share} for name, weight in weights.items()}
+    penalties = {f"objective.penalties.{name}.{key}": v for name in settings for key, v in settings[name].items()}
+    penalised = round(4 * share)
     state, steps = parts("default", fields, penalties, {"critic.init": "he"})
     random, stream = StepRandom(0, 0, 0, CPU), feed()
     for step in range(5):
@@ -108,8 +111,8 @@ def test_a_relativistic_step_by_hand(fields: dict[str, Any], only: str) -> None:
         fake = generator(latents(random, "critic-latents", step)).detach()
         loss = softplus(critic(fake) - critic(real.images)).mean()
         if step % 4 == 0:
-            loss = loss + 4 * weights["r1"] * slopes(critic, real.images).mean()
-            loss = loss + 4 * weights["r2"] * slopes(critic, fake).mean()
+            loss = loss + 4 * weights["r1"] * slopes(critic, real.images[:penalised]).mean()
+            loss = loss + 4 * weights["r2"] * slopes(critic, fake[:penalised]).mean()
         plain_step(critic, loss, fields)
         assert_close(state.critic, critic, before)
     counts = {name: count for name, (_, count) in state.tally.read().items() if name.startswith("penalty/")}
@@ -176,11 +179,12 @@ CLIPPED = {"objective.constraint": {"kind": "weight-clipping", "bound": 0.05, "w
         ("default", {}),
         ("default", CLIPPED),
         ("default", {"cycle.reuse": "everything"}),
+        ("default", {"train.augment": 1.0}),
         ("wgan-gp", {}),
         ("wgan-gp", {"objective.kind": "dragan"}),
         ("wgan-gp", {"generator.norm": "batch"}),
     ],
-    ids=["default", "clipped before", "reuse", "wgan-gp", "dragan", "batch norm"],
+    ids=["default", "clipped before", "reuse", "augment", "wgan-gp", "dragan", "batch norm"],
 )
 def test_shared_images_in_separate_passes_take_the_same_steps(preset: str, more: dict[str, Any], separate: str) -> None:
     fields = {"generator.norm": "pixel", "critic.norm": "none", "cycle.critic_steps": 2, **SHARED, **SGD, **more}
@@ -233,6 +237,7 @@ def test_counters_of_a_cycle() -> None:
     "preset, fields",
     [
         ("default", {}),
+        ("default", {"train.augment": 0.5}),
         ("wgan", {}),
         ("wgan-gp", {}),
         ("dcgan", {}),
@@ -338,3 +343,30 @@ def test_micro_batches_take_the_same_step(preset: str, micro_batch: int) -> None
     for name, (total, count) in split.tally.read().items():
         assert count == tally[name][1]
         assert total == pytest.approx(tally[name][0], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("critic", [{}, {"critic.minibatch_stddev": "batch"}], ids=["one pass", "a pass for each"])
+def test_penalties_on_shares_of_a_batch(critic: dict[str, Any]) -> None:
+    """Interpolates on half of the images and R1 on a quarter, each against its formula."""
+    penalties = {
+        "gradient": {"share": 0.5},
+        "r1": {"at": {"kind": "real"}, "of": "zero-centred", "weight": 0.5, "share": 0.25},
+    }
+    state, steps = parts(
+        "wgan-gp", {"critic.norm": "none", "critic.init": "he", "objective.penalties": penalties, **critic}
+    )
+    rows = []
+    state.critic.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    real, random = feed().take(8), StepRandom(0, 0, 0, CPU)
+    plain = copy.deepcopy(state.critic)
+    (fake,) = steps.fakes(state, [real], random, 0)
+    steps.critic_step(state, real, fake, random, 0)
+    u = random.uniform("interpolation", 0, (8,)).view(8, 1, 1, 1)
+    found = {name: total for name, (total, _) in state.tally.read().items()}
+    if critic:
+        assert rows == [8, 8, 4, 2]
+        return
+    assert rows == [16, 6]
+    norms = slopes(plain, (u * real.images + (1 - u) * fake)[:4]).sqrt()
+    assert found["penalty/gradient"] == pytest.approx(10 * (norms - 1).square().mean().item(), rel=1e-4)
+    assert found["penalty/r1"] == pytest.approx(0.5 * slopes(plain, real.images[:2]).mean().item(), rel=1e-4)

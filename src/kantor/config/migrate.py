@@ -25,6 +25,8 @@ def migrated(tree: dict[str, Any]) -> dict[str, Any]:
     in_every_config = {"max_width", "latent", "latent_dim", "norm"}  # also of before `modulation`
     if isinstance(generator, dict) and generator.get("kind") == "upsampling" and in_every_config <= generator.keys():
         tree = tree | {"generator": {"modulation": False} | generator}
+    if isinstance(generator, dict) and {"max_width", "latent", "latent_dim"} <= generator.keys():  # likewise of `alpha`
+        tree = tree | {"generator": {"alpha": "straight"} | tree["generator"]}
     return tree
 
 

@@ -48,6 +48,8 @@ class _GeneratorConfig(NetworkConfig):
     latent_dim: LatentDim = 100
     latent: Literal["normal", "uniform", "unit"] = "normal"
     """Distribution of the latents: standard normal, uniform in [-1, 1], or uniform in [0, 1]."""
+    alpha: Literal["premultiplied", "straight"] = "premultiplied"
+    """Colours of RGBA images that the networks see and generate: scaled by alpha around mid-grey, or as they are stored."""
 
 
 class _CriticConfig(NetworkConfig):

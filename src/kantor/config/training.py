@@ -36,6 +36,13 @@ class TrainConfig(Section):
     """Images at which schedules end; a longer run holds their last values. "auto" is the length of the run at its start."""
     batch: Annotated[int, Field(ge=2, le=65536)] = 64  # --batch; kantor.engine.steps takes them from the feed
     """Real images in one critic step."""
+    augment: Annotated[float, Field(ge=0, le=1)] | Auto = 0.0
+    """Differentiable augmentation: probability with which the critic sees an image, real or generated, shifted, and with a part blanked
+    (Zhao et al. 2020). "auto" takes 1 for small datasets, else 0. `data.augment` changes real images alone, so that generated ones follow."""
+    augment_shift: Annotated[float, Field(ge=0, le=1)] = 0.125
+    """Largest shift by `augment`, as a fraction of a side."""
+    augment_cutout: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Sides of the part blanked by `augment`, as a fraction of those of the image."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of all random numbers."""
     conditional: bool = False

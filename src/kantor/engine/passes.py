@@ -5,13 +5,14 @@ Pure functions: none touches an optimizer, waits for the device or changes an in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from kantor.engine import optimizers
+from kantor.engine.augment import Changes, as_seen, changed
 from kantor.engine.precision import autocast
 from kantor.objectives.constraints import drift
 from kantor.objectives.objective import Objective
@@ -38,12 +39,14 @@ class GeneratorInputs(NamedTuple):
     """What the generator is trained on: latents [N, D], and as many real images, whose labels and condition it is given.
 
     Attributes:
-        real_scores: of the real images, float32 [N], where they are known; else None.
+        real_scores: of the real images as the critic sees them, float32 [N], where they are known; else None.
+        changes: with which the critic sees real and generated images; None if there are none.
     """
 
     latents: Tensor
     real: Batch
     real_scores: Tensor | None = None
+    changes: Changes | None = None
 
 
 class GenerationInputs(NamedTuple):
@@ -70,16 +73,11 @@ def critic_pass(
     critic: nn.Module, objective: Objective, due: Penalties, precision: str, inputs: CriticInputs
 ) -> Outcome:
     """The critic's loss with the penalties that are due, and its gradient."""
-    real, fake, points = inputs
+    real, fake, _ = inputs
     with autocast(fake.device, precision):
-        scores = _Scores(critic, real, fake, watched={p.batch for p in due.values() if p.batch})
-        slopes = {}
-        for name, penalty in due.items():
-            if penalty.batch is not None:
-                slopes[name] = scores.input_gradient(penalty.batch)
-            else:
-                at = points[name].detach().requires_grad_()
-                slopes[name] = input_gradient(critic(at, *conditioning(real)).to(torch.float32), at)
+        scores = _Scores(critic, real, fake, watched={str(p.batch) for p in due.values() if p.reuses_scores})
+        slopes = {name: scores.input_gradient(str(p.batch)) for name, p in due.items() if p.reuses_scores}
+        slopes |= _slopes(critic, _points_apart(due, inputs))
     losses = objective.critic(scores.real, scores.fake)
     values = {"critic_loss": losses, "critic_real": scores.real, "critic_fake": scores.fake}
     loss = losses.mean()
@@ -90,6 +88,36 @@ def critic_pass(
     if objective.drift is not None:
         loss = loss + drift(objective.drift, scores.real, scores.fake).mean()
     return _outcome(loss, critic, values)
+
+
+def _points_apart(due: Penalties, inputs: CriticInputs) -> dict[str, Batch]:
+    """Points that have to be scored by themselves, by penalty."""
+    real, fake, points = inputs
+    batches = {}
+    for name, penalty in due.items():
+        if not penalty.reuses_scores:
+            images = points[name] if penalty.batch is None else real.images if penalty.batch == "real" else fake
+            first = slice(penalty.images(len(images)))
+            labels, condition = (None if part is None else part[first] for part in real[1:])
+            batches[name] = Batch(images[first], labels, condition)
+    return batches
+
+
+def _slopes(critic: nn.Module, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
+    """Gradients of the scores of several batches with respect to their images, float32 [N, C, H, W] each, with a graph.
+
+    All share one pass, unless the critic mixes the batch.
+    """
+    if len(batches) > 1 and traits_of(critic).mixes_batch:
+        return {name: slope for name in batches for slope in _slopes(critic, {name: batches[name]}).values()}
+    if not batches:
+        return {}
+    images, labels, condition = (joined(parts) for parts in zip(*batches.values(), strict=True))
+    assert images is not None
+    at = images.detach().requires_grad_()
+    scores = critic(at, *conditioning(Batch(at, labels, condition))).to(torch.float32)
+    counts = [len(batch.images) for batch in batches.values()]
+    return dict(zip(batches, torch.split(input_gradient(scores, at), counts), strict=True))
 
 
 def half_pass(critic: nn.Module, objective: Objective, precision: str, inputs: tuple[Batch, Tensor | None]) -> Outcome:
@@ -113,7 +141,7 @@ def generator_pass(
 ) -> Outcome:
     """The generator's loss and its gradient."""
     fake = generated(generator, precision, inputs)
-    return generator_pass_on(fake, generator, critic, objective, precision, inputs.real, inputs.real_scores)
+    return generator_pass_on(fake, generator, critic, objective, precision, inputs)
 
 
 def generated(generator: nn.Module, precision: str, inputs: GeneratorInputs) -> Tensor:
@@ -129,10 +157,12 @@ def generator_pass_on(
     critic: nn.Module,
     objective: Objective,
     precision: str,
-    real: Batch,
-    real_scores: Tensor | None,
+    inputs: GeneratorInputs,
 ) -> Outcome:
-    """The generator's loss on images `fake` that it has `generated`, and its gradient."""
+    """The generator's loss on images `fake` that it has `generated` from `inputs`, and its gradient."""
+    real, real_scores = as_seen(inputs.real, inputs.changes), inputs.real_scores
+    if inputs.changes is not None:
+        fake = changed(fake, inputs.changes)
     with autocast(fake.device, precision):
         fake_scores = critic(fake, *conditioning(real)).to(torch.float32)
         if not objective.generator_needs_real:
@@ -168,8 +198,10 @@ def _outcome(loss: Tensor, network: nn.Module, values: dict[str, Tensor]) -> Out
     return Outcome(list(gradients), {name: value.detach() for name, value in values.items()})
 
 
-def _twice(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else torch.cat([tensor, tensor])
+def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Several batches as one; None where they have none."""
+    tensors = [part for part in parts if part is not None]
+    return torch.cat(tensors) if len(tensors) > 1 else next(iter(tensors), None)
 
 
 class _Scores:
@@ -189,7 +221,7 @@ class _Scores:
             self.fake = critic(self._inputs["fake"], *conditioning(real)).to(torch.float32)
             return
         images = torch.cat([real.images, fake])
-        both = Batch(images, _twice(real.labels), _twice(real.condition))
+        both = Batch(images, joined([real.labels] * 2), joined([real.condition] * 2))
         self._inputs = {"both": images.requires_grad_() if watched else images}
         self._all = critic(images, *conditioning(both)).to(torch.float32)
         self.real, self.fake = self._all[:count], self._all[count:]

@@ -18,6 +18,7 @@ from torch import Tensor
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
 from kantor.engine import ema, optimizers, passes
+from kantor.engine.augment import as_seen, changed, sample_changes
 from kantor.engine.compiled import Compiler
 from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.execution import Compute, Work, micro_batched, rows_of
@@ -107,7 +108,10 @@ class Steps:
         latents = [
             random.latents("critic-latents", first + i, count, self.config.generator) for i, count in enumerate(counts)
         ]
-        labels, condition = _joined([real.labels for real in reals]), _joined([real.condition for real in reals])
+        labels, condition = (
+            passes.joined([real.labels for real in reals]),
+            passes.joined([real.condition for real in reals]),
+        )
         inputs = GenerationInputs(torch.cat(latents), labels, condition)
         images = self.recorder(Work("fakes", partial(self._generate, state), state), inputs)
         return torch.split(images, counts)
@@ -116,6 +120,8 @@ class Steps:
         """Lowers the critic's loss on `real` and as many generated images."""
         due = self._due(state)
         reseed_dropout(state.critic, random.derived("critic-dropout", step))
+        if (changes := sample_changes(self.config.train, random, "augment", step, fake)) is not None:
+            real, fake = as_seen(real, changes), changed(fake, changes)
         numbers = numbers_for_points(due, random, step, real.images)
         inputs = CriticInputs(real, fake, penalty_points(due, numbers, real, fake))
         take = self._take_split_critic_step if self.config.cycle.split_updates else self._take_critic_step
@@ -131,7 +137,8 @@ class Steps:
         """
         purpose = ("critic-latents", 0) if self.config.cycle.reuse == "everything" else ("generator-latents", step)
         latents = random.latents(*purpose, len(real.images), self.config.generator)
-        self._generator_step(state, GeneratorInputs(latents, real), random, step, images)
+        changes = sample_changes(self.config.train, random, "augment-generator", step, real.images)
+        self._generator_step(state, GeneratorInputs(latents, real, changes=changes), random, step, images)
 
     def shared_step(self, state: State, real: Batch, random: StepRandom, step: int, images: int) -> None:
         """A critic step, then a generator step on its generated images and its scores of real ones.
@@ -141,15 +148,18 @@ class Steps:
         """
         reused = self.config.cycle.reuse == "everything"
         latents = random.latents("critic-latents", 0 if reused else step, len(real.images), self.config.generator)
+        changes = sample_changes(self.config.train, random, "augment", step, real.images)
         if self._separate_passes(state):
             (fake,) = self.fakes(state, [real], random, step)
             self._constrain(state, "before")
-            scores = self._scores(state, real, random, step) if self.objective.generator_needs_real else None
+            seen = as_seen(real, changes)
+            scores = self._scores(state, seen, random, step) if self.objective.generator_needs_real else None
             self.critic_step(state, real, fake, random, step)
-            self._generator_step(state, GeneratorInputs(latents, real, scores), random, 0, images)
+            self._generator_step(state, GeneratorInputs(latents, real, scores, changes), random, 0, images)
             return
         due = self._due(state)
-        inputs = SharedInputs(GeneratorInputs(latents, real), numbers_for_points(due, random, step, real.images))
+        numbers = numbers_for_points(due, random, step, real.images)
+        inputs = SharedInputs(GeneratorInputs(latents, real, changes=changes), numbers)
         names = self.recorder(Work(("shared", *due), partial(self._take_shared_step, state, due), state), inputs)
         state.tally.count(names)
         state.counters.critic_steps += 1
@@ -216,18 +226,19 @@ class Steps:
         return _apply(state, "generator", state.generator_optimizer, self._compute(work, inputs))
 
     def _take_shared_step(self, state: State, due: Penalties, inputs: SharedInputs) -> Names:
-        real = inputs.generator.real
+        changes = inputs.generator.changes
         images = passes.generated(state.generator, self.precision, inputs.generator)
-        fake = images.detach().to(torch.float32)
+        real, fake = as_seen(inputs.generator.real, changes), images.detach().to(torch.float32)
+        fake = fake if changes is None else changed(fake, changes)
         self._constrain(state, "before")
         points = penalty_points(due, inputs.numbers, real, fake)
         outcome = passes.critic_pass(
             state.critic, self.objective, due, self.precision, CriticInputs(real, fake, points)
         )
         names = self._apply_to_critic(state, outcome)
-        scores = outcome.values["critic_real"]
+        shared = inputs.generator._replace(real_scores=outcome.values["critic_real"])
         outcome = passes.generator_pass_on(
-            images, state.generator, state.critic, self.objective, self.precision, real, scores
+            images, state.generator, state.critic, self.objective, self.precision, shared
         )
         return names + _apply(state, "generator", state.generator_optimizer, outcome)
 
@@ -282,12 +293,6 @@ def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome
         state.tally.sum(name, value)
     state.tally.sum(skipped, optimizers.apply(optimizer, outcome.gradients))
     return (*outcome.values, skipped)
-
-
-def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """Labels or conditions of several batches as one; None where they have none."""
-    tensors = [part for part in parts if part is not None]
-    return torch.cat(tensors) if tensors else None
 
 
 def _repeated(batch: Batch, count: int) -> Batch:

@@ -50,7 +50,14 @@ def build_generator(
     build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
     if config.kind == "unet":
         build = functools.partial(build, condition=condition)
-    return _initialised("generator", build, config, spec, classes, seed)
+    network = _initialised("generator", build, config, spec, classes, seed)
+    network.premultiplied = premultiplies(config, spec)  # type: ignore[assignment]
+    return network
+
+
+def premultiplies(config: GeneratorConfig, spec: ImageSpec) -> bool:
+    """Whether networks see and generate premultiplied colours."""
+    return spec.channels == 4 and config.alpha == "premultiplied"
 
 
 def build_critic(

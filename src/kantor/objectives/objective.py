@@ -193,4 +193,4 @@ def _penalty(config: options.PenaltyConfig) -> GradientPenalty:
         of = partial(of, target=config.target)
     if config.over == "columns":
         of = partial(penalties.by_columns, of=of)
-    return GradientPenalty(config.at, of, config.weight, config.every)
+    return GradientPenalty(config.at, of, config.weight, config.every, config.share)

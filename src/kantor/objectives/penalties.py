@@ -124,17 +124,28 @@ class GradientPenalty:
         of: input gradients [N, C, H, W] -> penalty [N].
         weight: weight of the penalty's mean in the loss, averaged over steps.
         every: applied lazily, at every k-th critic step at k times the weight (Karras et al. 2020, sec. 3.1).
+        share: of a batch on whose first images the penalty is computed: its mean is that of the whole batch, noisier and cheaper.
     """
 
     at: Probe
     of: Callable[[Tensor], Tensor]
     weight: float
     every: int = 1
+    share: float = 1.0
 
     @property
     def batch(self) -> Literal["real", "fake"] | None:
-        """The batch that the points are, whose scores are reused without a further pass; else None."""
+        """The batch that the points are; None for points of their own."""
         return self.at.kind if isinstance(self.at, RealProbe | FakeProbe) else None
+
+    @property
+    def reuses_scores(self) -> bool:
+        """Whether the points are a whole batch, which is scored anyway."""
+        return self.batch is not None and self.share == 1
+
+    def images(self, count: int) -> int:
+        """How many of a batch of `count` images the penalty is computed on."""
+        return max(1, round(self.share * count))
 
     def due(self, critic_step: int) -> bool:
         """Whether the penalty is applied at this critic step, counted from 0; at step 0 it is."""

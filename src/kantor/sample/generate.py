@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kantor.alpha import straight
 from kantor.progress import Progress, silent
 
 BATCH = 32
@@ -49,7 +50,10 @@ def generate_images(
         )
         if condition is not None:  # as in training
             condition = condition.permute(0, 3, 1, 2).to(torch.float32).mul_(1 / 127.5).sub_(1)
-        batches.append(to_uint8(generator(part, some_classes, condition))[: len(z) - start])
+        images = generator(part, some_classes, condition).to(torch.float32)
+        if getattr(generator, "premultiplied", False):
+            images = straight(images)
+        batches.append(to_uint8(images)[: len(z) - start])
     return np.concatenate(batches)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kantor.alpha import premultiplied
 from kantor.app.dataset.cache import DatasetCache, Note, cache_folder
 from kantor.app.evaluation.features import DEFAULT, FeaturePlan, interleaved, merged_provenance, plan_features
 from kantor.app.evaluation.image_sets import (
@@ -31,7 +32,7 @@ from kantor.metrics.evaluate import DEFAULT_METRICS, METRICS, evaluate, require_
 from kantor.metrics.features import ImageFeatures
 from kantor.metrics.inputs import CriticScores, MetricInputs
 from kantor.metrics.score import Comparisons, Scores, may_differ_for, provenance_of, require_comparable
-from kantor.nets import build_critic
+from kantor.nets import build_critic, premultiplies
 from kantor.progress import ProgressOf
 from kantor.random import permute
 from kantor.runs.run_state import RunState
@@ -235,6 +236,8 @@ def _score_with_critic(
             indices = shuffled[start : min(start + batch, count)]
             labels = images.labels(indices) if class_names else None
             x = to_float(torch.from_numpy(images.images(indices)).to(device))
+            if premultiplies(config.generator, reference.spec):
+                x = premultiplied(x)
             y = None if labels is None else torch.from_numpy(labels).to(device)
             parts.append(critic(x, y).float().cpu().numpy())
         return np.concatenate(parts).astype(np.float64)

@@ -15,6 +15,7 @@ from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
 from kantor.engine.schedule import check_schedules
 from kantor.errors import ConfigError
+from kantor.nets import premultiplies
 from kantor.objectives.objective import build_objective
 from kantor.types import traits_of
 
@@ -25,7 +26,10 @@ def build(config: Config, store: ImageSet, device: torch.device, score_plan: Sco
     train, data = config.train, config.data
     augmentation = None if data.augment == AugmentConfig() else data.augment
     spec = spec_of(config, store)
-    feed = Feed(store, train.seed, device, train.conditional, data.mirror, spec, augmentation, data.dequantise)
+    feed = Feed(
+        store, train.seed, device, train.conditional, data.mirror, spec, augmentation, data.dequantise,
+        premultiplies(config.generator, spec),
+    )  # fmt: skip
     parts = Parts(config, store, device, build_objective(config.objective), feed, score_plan)
     if train.conditional and not store.labelled:
         in_memory = "give (image, class) for each"

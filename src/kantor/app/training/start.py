@@ -39,6 +39,7 @@ from kantor.config.schema import Config
 from kantor.data.loading import layout
 from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
+from kantor.engine.augment import choose_augmentation
 from kantor.engine.device import choose_device, describe_device, keep_memory, return_memory
 from kantor.engine.precision import choose_precision
 from kantor.objectives.objective import name_of
@@ -90,6 +91,8 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     _record_facts(decisions, store, device, options)
     precision, reason = choose_precision(config.train.precision, device)
     decisions.set("train.precision", precision, reason, announce=config.train.precision == "auto")
+    if config.train.augment == "auto":
+        decisions.set("train.augment", *choose_augmentation(store.count))
     parts = build(decisions.config, store, device, score_plan)
     if weights:
         continue_ema(decisions, parts, weights, options)

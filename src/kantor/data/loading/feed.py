@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kantor.alpha import premultiplied
 from kantor.data.loading.augment import augment
 from kantor.data.loading.order import Order
 from kantor.random import derive
@@ -60,6 +61,7 @@ class Feed:
         spec: size of the images in a batch, if smaller than those of the dataset.
         augment: random changes to each image, made at the size of the dataset.
         dequantise: make a continuous range of the 256 levels.
+        premultiply: scale the colours of RGBA images by alpha, see `kantor.alpha`.
 
     Attributes:
         position: number of images returned so far.
@@ -75,12 +77,13 @@ class Feed:
         spec: ImageSpec | None = None,
         augment: AugmentConfig | None = None,
         dequantise: bool = False,
+        premultiply: bool = False,
     ) -> None:
         self.dataset, self.device, self.position = dataset, device, 0
         self._spec = spec or dataset.spec
         self._order = Order(dataset.count, seed)
         self._labels, self._mirror, self._seed = labels, mirror, seed
-        self._augment, self._dequantise = augment, dequantise
+        self._augment, self._dequantise, self._premultiply = augment, dequantise, premultiply
         self._ahead_from, self._ahead = 0, np.empty(0, np.int64)
         self._resident: tuple[Tensor, Tensor | None] | None = None  # images and conditions on the device
         if device.type == "cuda":
@@ -99,8 +102,10 @@ class Feed:
         images = dequantised(pixels, self._rng("dequantise")) if self._dequantise else to_float(pixels)
         if self._augment is not None:
             images = augment(images, self._augment, self._rng("augment"))
+        if self._premultiply:
+            images = premultiplied(images)
         images = shrink(images, self._spec.height, self._spec.width)
-        if self._augment is not None:  # grid_sample puts channels first in memory
+        if self._augment is not None or self._premultiply:  # which may put channels first in memory
             images = images.contiguous(memory_format=torch.channels_last)
         condition = None
         if conditions is not None:

@@ -1,0 +1,101 @@
+"""Premultiplied alpha: there and back, in the feed, in training and in model files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kantor.alpha import premultiplied, straight
+from kantor.config.io import resolve
+from kantor.config.networks import UpsamplingGenerator
+from kantor.data.loading.feed import Feed
+from kantor.export.weights import Card, read_generator, write_generator
+from kantor.nets import build_generator
+from kantor.sample.generate import generate_images
+from kantor.sample.latents import latents
+from kantor.types import ImageSpec
+from support.engine_fakes import CPU, InMemory
+
+SPEC = ImageSpec(16, 16, 4)
+
+
+def pixels(count: int = 8) -> np.ndarray:
+    images = np.random.default_rng(1).integers(0, 256, (count, *SPEC), np.uint8)
+    images[..., 3][np.random.default_rng(2).random((count, 16, 16)) < 0.3] = 0
+    return images
+
+
+def as_float(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def test_premultiplied_colours_are_those_over_mid_grey() -> None:
+    images = pixels()
+    x, opacity = as_float(images), as_float(images[..., 3:]) / 2 + 0.5
+    new = premultiplied(x)
+    torch.testing.assert_close(new[:, :3], opacity * x[:, :3] + (1 - opacity) * 0.0)
+    assert torch.equal(new[:, 3:], x[:, 3:])
+    assert (new[:, :3][(opacity == 0).expand(-1, 3, -1, -1)] == 0).all()
+
+
+def test_straight_is_the_inverse() -> None:
+    images = pixels()
+    back = straight(premultiplied(as_float(images)))
+    visible = torch.from_numpy(images[..., 3] > 0)
+    torch.testing.assert_close(back.permute(0, 2, 3, 1)[visible], as_float(images).permute(0, 2, 3, 1)[visible])
+    assert (back.permute(0, 2, 3, 1)[~visible][:, :3] == 1).all()  # white, as transparent pixels of a dataset
+
+
+def test_straight_colours_stay_in_range() -> None:
+    x = torch.randn(64, 4, 5, 7) * 2
+    assert straight(x)[:, :3].abs().max() <= 1
+
+
+def test_a_feed_averages_premultiplied_colours() -> None:
+    """Of a red pixel and three transparent white ones becomes red, a quarter opaque, and nothing pink."""
+    store = InMemory(ImageSpec(16, 16, 4), 2)
+    store.pixels[:] = (255, 255, 255, 0)
+    store.pixels[:, ::2, ::2] = (255, 0, 0, 255)
+    feed = Feed(store, 0, CPU, spec=ImageSpec(8, 8, 4), premultiply=True)
+    batch = feed.take(2).images
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    colours = straight(batch)[0, :, 0, 0]
+    torch.testing.assert_close(colours, torch.tensor([1.0, -1.0, -1.0, -0.5]))
+
+
+@pytest.mark.parametrize("alpha", ["premultiplied", "straight"])
+def test_generated_images_are_straight_and_a_model_file_knows(tmp_path: Path, alpha: str) -> None:
+    config = UpsamplingGenerator(width=4, latent_dim=4, alpha=alpha)  # type: ignore[arg-type]
+    network = build_generator(config, SPEC).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.3)
+    z = latents(range(3), 4, "normal")
+    with torch.no_grad():
+        raw = network(torch.from_numpy(z))
+    expected = straight(raw) if alpha == "premultiplied" else raw
+    images = generate_images(network, z)
+    assert np.abs(as_float(images).numpy() - expected.numpy()).max() <= 1 / 127.5
+    assert (np.abs(as_float(images).numpy() - raw.numpy()).max() > 0.1) == (alpha == "premultiplied")
+    path = tmp_path / "generator.safetensors"
+    write_generator(path, network, Card(SPEC, config, "relativistic", (), 0))
+    again, card = read_generator(path)
+    assert card.generator.alpha == alpha
+    assert np.array_equal(generate_images(again, z), images)
+
+
+def test_older_runs_and_models_keep_straight_colours() -> None:
+    config = resolve("default")
+    old = config.model_dump(mode="json")
+    del old["generator"]["alpha"]
+    assert config.generator.alpha == "premultiplied"
+    assert resolve(None, overrides=old).generator.alpha == "straight"
+
+
+def test_images_without_alpha_are_left_alone() -> None:
+    network = build_generator(UpsamplingGenerator(width=4, latent_dim=4), ImageSpec(16, 16, 3)).eval()
+    assert network.premultiplied is False

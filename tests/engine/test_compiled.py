@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -234,8 +235,10 @@ def test_the_faster_steps_are_used_and_written_to_the_configuration(
     monkeypatch.setattr(Trial, "images_per_second", rate)
     run = kantor.train(**TRAIN, compile=True, runs=tmp_path)
     assert run.reason == "done"
-    said = f"train.compile = {str(decided).lower()}: measured {rates[0]:.0f} images a second compiled and 100 otherwise"
-    assert said in "".join(capsys.readouterr())
+    said = (
+        rf"train\.compile +{str(decided).lower()} +measured {rates[0]:.0f} images a second compiled and 100 otherwise"
+    )
+    assert re.search(said, "".join(capsys.readouterr()))
     assert f"compile = {str(decided).lower()}" in (run.path / "config.toml").read_text()
     assert len(traced.graphs) == 5  # what was compiled to be measured serves the run
 
@@ -289,7 +292,7 @@ def test_a_compiler_that_fails_is_called_once_and_a_line_says_so(
     run = kantor.train(**ON, runs=tmp_path)
     said = "".join(capsys.readouterr())
     assert len(asked) == 1 and said.count("no C++ compiler was found") == 1
-    assert "train.compile = false: not possible here" in said
+    assert re.search(r"train\.compile +false +not possible here", said)
     assert "compile = false" in (run.path / "config.toml").read_text()
 
 
@@ -316,7 +319,7 @@ def test_a_line_says_why_nothing_is_compiled(
     for asked in (True, "auto"):
         options = {**TRAIN, "overrides": {**TRAIN["overrides"], **fields, "train.compile": asked}, "size": 16}
         kantor.train(**options, runs=tmp_path)  # of images of 8x8 the critic would have no layer with dropout
-        assert f"train.compile = false: {reason}" in "".join(capsys.readouterr())
+        assert re.search(rf"train\.compile +false +{reason}", "".join(capsys.readouterr()))
     assert traced.graphs == []
 
 
@@ -328,7 +331,7 @@ def test_nothing_is_compiled_if_little_time_is_left(traced: Traced) -> None:
     decisions = Decisions(steps.config)
     choose_compiled(decisions, few, TrainOptions(budget_s=60.0), lambda line: None)  # type: ignore[arg-type]
     assert decisions.config.train.compile is False
-    assert "less than two minutes are left, too few to gain" in str(decisions)
+    assert "less than two minutes are left, too few to gain" in "".join(decisions.table())
     assert traced.graphs == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from kantor.config.io import overridden
@@ -10,16 +10,23 @@ from kantor.config.schema import Config
 
 
 class Decision(NamedTuple):
-    """A field of the configuration, or a fact about the run, with its value and the reason for it."""
+    """A field of the configuration, or a fact about the run, with its value and the reason for it.
+
+    Attributes:
+        announced: whether the user should read it before the run.
+    """
 
     field: str
     value: Any
     reason: str
+    announced: bool = True
 
     @property
     def value_text(self) -> str:
         if isinstance(self.value, bool):
             return str(self.value).lower()
+        if isinstance(self.value, float):
+            return f"{self.value:g}"
         return f"{self.value:,}" if isinstance(self.value, int) else str(self.value)
 
     def __str__(self) -> str:
@@ -27,17 +34,14 @@ class Decision(NamedTuple):
 
 
 class Decisions:
-    """A configuration decided field by field. str() is a table of all decisions.
-
-    Args:
-        announce: called with a line for each decision that the user should read as it is made.
+    """A configuration decided field by field.
 
     Attributes:
         config: with the decisions made so far; other fields may be "auto".
     """
 
-    def __init__(self, config: Config, announce: Callable[[str], None] | None = None) -> None:
-        self.config, self._announce = config, announce
+    def __init__(self, config: Config) -> None:
+        self.config = config
         self.entries: list[Decision] = []
 
     def set(self, field: str, value: Any, reason: str, announce: bool = True) -> None:
@@ -47,10 +51,8 @@ class Decisions:
 
     def record(self, name: str, value: Any, reason: str, announce: bool = True) -> None:
         """Records a fact that has no field in the configuration, such as "threads"."""
-        decision = Decision(name, value, reason)
-        self.entries = [entry for entry in self.entries if entry.field != name] + [decision]
-        if announce and self._announce:
-            self._announce(str(decision))
+        self.entries = [entry for entry in self.entries if entry.field != name]
+        self.entries.append(Decision(name, value, reason, announce))
 
     def add(self, config: Config, decided: Iterable[Decision]) -> None:
         """Replaces the configuration by one derived from it, and records the decisions that led there."""
@@ -58,7 +60,8 @@ class Decisions:
         for decision in decided:
             self.record(*decision)
 
-    def __str__(self) -> str:
-        rows = [(entry.field, entry.value_text, entry.reason) for entry in self.entries]
+    def table(self, all_of_them: bool = False) -> list[str]:
+        """Lines of field, value and reason, of what is announced or of all."""
+        rows = [(e.field, e.value_text, e.reason) for e in self.entries if e.announced or all_of_them]
         name_width, value_width = (max((len(row[i]) for row in rows), default=0) for i in (0, 1))
-        return "\n".join(f"{name:<{name_width}}  {value:<{value_width}}  {why}".rstrip() for name, value, why in rows)
+        return [f"{name:<{name_width}}  {value:<{value_width}}  {why}".rstrip() for name, value, why in rows]

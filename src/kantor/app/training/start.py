@@ -73,7 +73,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         options = replace(options, epochs=config.train.epochs or None)
     check_options(options, config)
     score_plan = plan_scores(config, device)
-    decisions = Decisions(config, None if options.dry_run else terminal.note)  # a dry run prints all at its end
+    decisions = Decisions(config)
     weights = choose_weights(decisions, options, terminal.note)
 
     # 2. Dataset: pack it, or find it packed
@@ -120,7 +120,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         saved = open_checkpoint(run, terminal.note)
         config = resumed_config(run, options, saved)
-        decisions = Decisions(config, None if options.dry_run else terminal.note)
+        decisions = Decisions(config)
 
         # 2. Dataset: the images that the run began with
         expected = saved.fingerprint if saved else env.get("data_fingerprint")
@@ -159,10 +159,12 @@ def _build_and_run(
     """Takes the steps that new and resumed runs share. origin: a checkpoint to restore, or weights to initialize from."""
     # 4. Build: networks and optimizers
     state = initial_state(parts, origin, terminal)
+    if table := decisions.table(all_of_them=options.dry_run):
+        terminal.note("chosen for this run; --set FIELD=VALUE changes a field:")
+        for line in table:
+            terminal.note(line)
     terminal.note(intervals_line(parts.config))
     if options.dry_run:
-        for line in str(decisions).splitlines():
-            terminal.note(line)
         return options.runs, "dry-run"
 
     # 5. Directory: from here on nothing is refused

@@ -111,7 +111,7 @@ def convolution_seconds(calls: Counter[Any], device: torch.device, repeats: int 
     for (func, *described), count in calls.items():
         best = float("inf")
         for order in (torch.channels_last, torch.contiguous_format):
-            args = [_made(d, order, device) for d in described]
+            args = [made(d, order, device) for d in described]
 
             def call(func: Any = func, args: Any = args) -> None:
                 func(*args)
@@ -122,7 +122,7 @@ def convolution_seconds(calls: Counter[Any], device: torch.device, repeats: int 
     return total
 
 
-def _made(described: Any, order: torch.memory_format, device: torch.device) -> Any:
+def made(described: Any, order: torch.memory_format, device: torch.device) -> Any:
     if not (isinstance(described, tuple) and described[:1] == ("tensor",)):
         return list(described) if isinstance(described, tuple) else described
     tensor = torch.randn(described[1], device=device).to(described[2])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import kantor
 from kantor.alpha import premultiplied, straight
+from kantor.app.images import at_size
+from kantor.config.data import AugmentConfig
 from kantor.config.io import resolve
 from kantor.config.networks import UpsamplingGenerator
 from kantor.data.loading.feed import Feed
@@ -99,3 +103,62 @@ def test_older_runs_and_models_keep_straight_colours() -> None:
 def test_images_without_alpha_are_left_alone() -> None:
     network = build_generator(UpsamplingGenerator(width=4, latent_dim=4), ImageSpec(16, 16, 3)).eval()
     assert network.premultiplied is False
+
+
+def test_scores_and_grids_see_real_images_as_the_feed_does() -> None:
+    store = InMemory(ImageSpec(32, 32, 4), 6)
+    store.pixels[np.random.default_rng(3).random((6, 32, 32)) < 0.5] = (255, 255, 255, 0)
+    feed = Feed(store, 0, CPU, spec=SPEC, premultiply=True)
+    rows = [int((store.pixels == image).all((1, 2, 3)).argmax()) for image in store.pixels]
+    seen = {
+        int(row): image
+        for row, image in zip(feed._rows(6), Feed(store, 0, CPU, spec=SPEC, premultiply=True).take(6)[0], strict=True)
+    }
+    for row in rows:
+        expected = straight(seen[row][None]).permute(0, 2, 3, 1).numpy()
+        difference = np.abs(
+            as_float(at_size(store.images(np.array([row])), SPEC)).permute(0, 2, 3, 1).numpy() - expected
+        )
+        assert difference.max() <= 1.01 / 255
+
+
+def test_an_augmented_edge_shows_no_hidden_colour() -> None:
+    """A black disc on transparent white, turned: nothing visible is paler than the disc."""
+    y, x = np.mgrid[:32, :32] - 15.5
+    disc = np.where((x**2 + y**2 < 100)[..., None], (0, 0, 0, 255), (255, 255, 255, 0)).astype(np.uint8)
+    store = InMemory(ImageSpec(32, 32, 4), 4)
+    store.pixels[:] = disc
+    turned = Feed(store, 0, CPU, augment=AugmentConfig(rotation=40.0), premultiply=True).take(4).images
+    colours = straight(turned)
+    visible = (turned[:, 3] > -0.95)[:, None].expand(-1, 3, -1, -1)
+    assert visible.any() and float(colours[:, :3][visible].max()) < -0.99
+    untouched = Feed(store, 0, CPU, augment=AugmentConfig(brightness=(1.0, 1.0)), premultiply=True).take(4).images
+    torch.testing.assert_close(untouched, premultiplied(as_float(store.pixels)))
+
+
+def test_a_model_file_of_before_has_straight_colours(tmp_path: Path) -> None:
+    class Before(UpsamplingGenerator):
+        def model_dump(self, **how: Any) -> dict[str, Any]:
+            fields = super().model_dump(**how)
+            del fields["alpha"]
+            return fields
+
+    config = Before(width=4, latent_dim=4, alpha="straight")
+    path = tmp_path / "generator.safetensors"
+    write_generator(path, build_generator(config, SPEC), Card(SPEC, config, "relativistic", (), 0))
+    network, card = read_generator(path)
+    assert card.generator.alpha == "straight" and network.premultiplied is False
+
+
+def test_a_critic_scores_real_images_as_it_was_trained_on_them(tmp_path: Path) -> None:
+    """An image is worth as much as its copy with other hidden colours."""
+    np.save(tmp_path / "images.npy", pixels(32))
+    tiny = {"generator.width": 4, "critic.width": 4, "train.precision": "float32", "data.holdout": 0.0}
+    run = kantor.train(
+        tmp_path / "images.npy", images=64, batch=8, size=16, channels="rgba", runs=tmp_path / "runs", device="cpu",
+        quiet=True, overrides=tiny,
+    )  # fmt: skip
+    assert resolve(file=run.path / "config.toml").train.augment == 1.0
+    assert kantor.load(run).network.premultiplied
+    scores = kantor.evaluate(run, metrics=["critic"], count=32)
+    assert np.isfinite(scores["critic_t"].value)

@@ -60,6 +60,9 @@ class Timed:
         Loop.run = timed  # type: ignore[method-assign]
 
     def _wrap(self, loop: Any) -> None:
+        wanted, found = np.load(self._spec["data"], mmap_mode="r").shape[1:], tuple(loop.feed.dataset.spec)
+        if wanted != found:
+            sys.exit(f"{self._spec['data']}: images are {wanted}, but Kantor trains on {found}")
         recorder: Recorder[dict[str, Any]] = Recorder(self._spec, self._take)
         cycle, stop_asked = loop.steps.cycle, loop.stop_asked
 
@@ -112,8 +115,6 @@ def main() -> None:
     (run,) = (Path(spec["folder"]) / "runs").glob("*-run")
     seeds = range(FIRST_SEED, FIRST_SEED + spec["count"])
     file = np.asarray(kantor.load(run).generate(seeds=seeds))
-    if file.shape[1:] != (shape := np.load(spec["data"], mmap_mode="r").shape[1:]):
-        sys.exit(f"{spec['data']}: images are {shape}, but generated ones {file.shape[1:]}")
     config = timed.loop.steps.config.train
     horizon = getattr(config, "horizon_images", "auto")
     horizon = config.images if horizon == "auto" else horizon

@@ -253,9 +253,10 @@ def test_a_limited_processor_has_kernels_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kantor_trains_under_the_clock(tmp_path: Path) -> None:
-    """The command itself runs; at its end the clock has the weights that the run has written."""
-    np.save(tmp_path / "data.npy", np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), np.uint8))
+@pytest.mark.parametrize("channels", [3, 4])
+def test_kantor_trains_under_the_clock(channels: int, tmp_path: Path) -> None:
+    """The command itself runs, with alpha where images have it; at its end the clock has the weights that the run has written."""
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).integers(0, 256, (64, 16, 16, channels), np.uint8))
     options = {"generator.width": "8", "critic.width": "8", "train.batch": "8"}
     spec = {"options": options, "seed": 1, "marks": [0.2, 2], "count": 6, "folder": str(tmp_path / "trial"),
             "data": str(tmp_path / "data.npy"), "started_s": 0}  # fmt: skip
@@ -270,5 +271,5 @@ def test_kantor_trains_under_the_clock(tmp_path: Path) -> None:
     assert first["images"] <= last["images"] <= run["horizon_images"] + 8
     assert first["seconds"] <= last["seconds"] < last["wall_s"]
     images = {m["which"]: np.load(tmp_path / "trial" / m["file"]) for m in (last, file)}
-    assert images["weights"].shape == (6, 16, 16, 3)
+    assert images["weights"].shape == (6, 16, 16, channels)
     assert np.array_equal(images["weights"], images["file"])

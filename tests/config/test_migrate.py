@@ -19,8 +19,10 @@ def test_a_config_with_old_values(tmp_path: Path) -> None:
     assert (tree["cycle"]["reuse"], tree["objective"]["penalties"]["r1"]["over"]) == ("pictures", "picture")
     config = resolve(file=file)
     fields = {"data.size": "48x96", "objective.penalties.r1.at.kind": "real"}
-    assert config == resolve("fish32-as-coded", overrides=fields)
-    assert not config.cycle.shared_images, "which the default preset has, and this run did not know"
+    assert config == resolve("fish32-as-coded", overrides=fields | {"generator.alpha": "straight"})
+    assert not config.cycle.shared_images and not config.train.augment, (
+        "which the default preset has, and this run did not know"
+    )
     assert (config.cycle.reuse, config.objective.penalties["r1"].over) == ("images", "image")
     assert layered(Config(), tree, "the checkpoint") == config, "as a run is resumed"
     (tmp_path / "new.toml").write_text(to_toml(config))
@@ -33,6 +35,14 @@ def test_a_run_that_did_not_know_modulation_has_none() -> None:
     del tree["generator"]["modulation"]
     assert not layered(resolve(), tree, "the checkpoint").generator.modulation
     assert layered(resolve(), {"generator": {"kind": "upsampling", "width": 8}}, "a file").generator.modulation
+
+
+def test_a_run_that_did_not_know_augmentation_has_none() -> None:
+    tree = tomllib.loads(to_toml(resolve()))
+    assert layered(resolve(), tree, "the checkpoint").train.augment == "auto"
+    del tree["train"]["augment"]
+    assert layered(resolve(), tree, "the checkpoint").train.augment == 0
+    assert layered(resolve(), {"train": {"batch": 8}}, "a file").train.augment == "auto"
 
 
 def test_old_values_with_set() -> None:

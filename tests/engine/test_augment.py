@@ -11,7 +11,8 @@ import torch
 from torch.nn.functional import softplus
 
 from kantor.config.training import TrainConfig
-from kantor.engine.augment import as_seen, changed, sample_changes
+from kantor.engine import passes
+from kantor.engine.augment import as_seen, changed, choose_augmentation, sample_changes
 from kantor.engine.step_random import StepRandom
 from kantor.types import Batch
 from support.engine_fakes import CPU, feed, parts
@@ -56,6 +57,39 @@ def test_a_part_of_each_image_is_blanked() -> None:
         sizes.append((int(rows.sum()), int(columns.sum())))
     assert max(sizes) == (3, 5) and min(sizes)[0] < 3  # centred on any pixel, so that a part may lie outside
     assert (new[:, 0] == 0).any(0).all()  # anywhere
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_both_ends_are_blanked_equally_often(length: int) -> None:
+    changes = changes_of(20_000, height=8, width=8, augment_shift=0.0, augment_cutout=length / 8)
+    hidden = (changes.visible[:, 0] == 0).any(2).double().mean(0)
+    assert float((hidden - hidden.flip(0)).abs().max()) < 0.015
+    assert float(hidden.min()) > 0
+
+
+def test_few_images_are_augmented() -> None:
+    assert choose_augmentation(200)[0] == choose_augmentation(3_999)[0] == 1.0
+    assert choose_augmentation(4_000) == (0.0, "4,000 images, 4,000 or more: enough for the critic without")
+
+
+def test_l1_is_of_the_unchanged_images() -> None:
+    fields = {
+        "objective.l1": 3.0,
+        "critic.init": "he",
+        "objective.penalties.r1.weight": 0.0,
+        "cycle.shared_images": False,
+    }
+    state, steps = parts("default", fields, {"objective.penalties.r2.weight": 0.0, "train.augment": 1.0})
+    real, random = feed().take(4), StepRandom(0, 0, 0, CPU)
+    z = random.latents("generator-latents", 0, 4, steps.config.generator)
+    changes = sample_changes(steps.config.train, random, "augment-generator", 0, real.images)
+    assert changes is not None
+    inputs = passes.GeneratorInputs(z, real, changes=changes)
+    outcome = passes.generator_pass(state.generator, state.critic, steps.objective, "float32", inputs)
+    made = state.generator(z)
+    difference = state.critic(changed(real.images, changes)) - state.critic(changed(made, changes))
+    expected = softplus(difference) + 3.0 * (made - real.images).abs().mean((1, 2, 3))
+    torch.testing.assert_close(outcome.values["generator_loss"], expected.detach())
 
 
 def test_images_are_changed_with_the_probability_given() -> None:

@@ -36,6 +36,7 @@ class Model:
 
     Attributes:
         network: the module, which `to` moves: (latents [N, D], labels [N] or None) -> float32 [N, C, H, W] in [-1, 1].
+            If `network.premultiplied`, colours are scaled by alpha around 0: `kantor.alpha.straight` undoes it.
         spec: size of its images.
         class_names: classes of a conditional model, in the order of its labels; () of any other.
         images_seen: real images shown to its critic in training.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from kantor.alpha import premultiplied, straight
 from kantor.data.loading.feed import shrink, to_float
 from kantor.sample.generate import to_uint8
 from kantor.types import Images, ImageSpec
@@ -18,7 +19,10 @@ def join_pairs(conditions: Images, images: Images) -> Images:
 
 
 def at_size(images: Images, spec: ImageSpec) -> Images:
-    """Resizes uint8 [N, H, W, C] to `spec` as the feed does."""
+    """Resizes uint8 [N, H, W, C] to `spec` as the feed does; colours are averaged premultiplied by alpha."""
     if images.shape[1:3] == spec[:2]:
         return images
-    return to_uint8(shrink(to_float(torch.from_numpy(images)), spec.height, spec.width))
+    x = to_float(torch.from_numpy(images))
+    if images.shape[3] == 4:
+        return to_uint8(straight(shrink(premultiplied(x), spec.height, spec.width)))
+    return to_uint8(shrink(x, spec.height, spec.width))

@@ -120,6 +120,8 @@ def _data(config: Config, env: Mapping[str, Any], events: list[dict[str, Any]]) 
     count = next((event["epoch_images"] for event in events if is_count(event.get("epoch_images"))), None)
     rows += [("images", f"{count:,}")] if is_count(count) else []
     rows += [("mirrored", "at random, half of the time")] if data.mirror else []
+    if config.train.augment != "auto" and config.train.augment:
+        rows.append(("augmented", f"what the critic sees, with probability {config.train.augment:g}"))
     return [*rows, ("fingerprint", str(env.get("data_fingerprint", "unknown"))[:16])]
 
 
@@ -127,6 +129,7 @@ def _model(config: Config) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = [("objective", name_of(config.objective))]
     for name, penalty in config.objective.penalties.items():
         every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
+        every += f", on {penalty.share:.3g} of each batch" if penalty.share < 1 else ""
         at = _AT.get(penalty.at.kind, penalty.at.kind)
         rows.append((f"penalty {name}", f"{penalty.of} at {at}, weight {penalty.weight:g}{every}"))
     if config.data.size != "auto" and config.data.channels != "auto":

@@ -27,6 +27,9 @@ def migrated(tree: dict[str, Any]) -> dict[str, Any]:
         tree = tree | {"generator": {"modulation": False} | generator}
     if isinstance(generator, dict) and {"max_width", "latent", "latent_dim"} <= generator.keys():  # likewise of `alpha`
         tree = tree | {"generator": {"alpha": "straight"} | tree["generator"]}
+    train = tree.get("train")
+    if isinstance(train, dict) and {"batch", "seed", "tick_images"} <= train.keys():  # likewise of `augment`
+        tree = tree | {"train": {"augment": 0.0} | train}
     return tree
 
 

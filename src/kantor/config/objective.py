@@ -56,7 +56,7 @@ class PenaltyConfig(Section):
     every: Annotated[int, Field(ge=1, le=1000)] = 1
     """Apply lazily: at every k-th critic step, at k times the weight."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of each batch on which the penalty is computed, at least one image; its expectation is that of whole batches."""
+    """Share of each batch on which the penalty is computed, at least one image: unbiased, but noisier. Excludes `train.micro_batch`."""
 
 
 class SquaredDrift(Section):

@@ -37,8 +37,8 @@ class TrainConfig(Section):
     batch: Annotated[int, Field(ge=2, le=65536)] = 64  # --batch; kantor.engine.steps takes them from the feed
     """Real images in one critic step."""
     augment: Annotated[float, Field(ge=0, le=1)] | Auto = 0.0
-    """Differentiable augmentation: probability with which the critic sees an image, real or generated, shifted, and with a part blanked
-    (Zhao et al. 2020). "auto" takes 1 for small datasets, else 0. `data.augment` changes real images alone, so that generated ones follow."""
+    """Differentiable augmentation (Zhao et al. 2020): probability with which the critic sees an image, real or generated, shifted, and
+    with which, independently, a part is blanked. "auto" takes 1 below 4,000 images, else 0. `data.augment` changes real images alone."""
     augment_shift: Annotated[float, Field(ge=0, le=1)] = 0.125
     """Largest shift by `augment`, as a fraction of a side."""
     augment_cutout: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -20,7 +20,7 @@ FEW_IMAGES = 4_000
 
 
 class Changes(NamedTuple):
-    """Linear maps of N images, that the same changes can be made to others: exact, differentiable and deterministic on any device.
+    """Linear maps, so that the same changes can be made to other images: exact, differentiable and deterministic on any device.
 
     Attributes:
         rows, columns: float32 [N, H, H] and [N, W, W], 1 where a new row, or column, shows an old one.
@@ -62,7 +62,7 @@ def sample_changes(train: TrainConfig, random: StepRandom, purpose: str, step: i
     inside = []
     for at, u, side in zip(pixels, uniform[2:4], sides, strict=True):
         length = round(side * train.augment_cutout)
-        first = (u * (side + 1)).floor() - length // 2
+        first = (u * (side + 1 - length % 2)).floor() - length // 2
         inside.append((at >= first) & (at < first + length))
     hidden = (inside[0] & blanked)[:, None, :, None] & inside[1][:, None, None, :]
     return Changes(rows, columns, (~hidden).to(torch.float32))
@@ -74,7 +74,7 @@ def _whole(uniform: Tensor, most: int) -> Tensor:
 
 
 def changed(images: Tensor, changes: Changes) -> Tensor:
-    """Float32 [N, C, H, W]; what comes in from outside, and what is blanked, is mid-grey (0)."""
+    """Float32 [N, C, H, W]; what comes in from outside, and what is blanked, is 0: mid-grey, and of RGBA half transparent."""
     moved = changes.rows[:, None] @ images.to(torch.float32) @ changes.columns[:, None].mT
     return (moved * changes.visible).contiguous(memory_format=torch.channels_last)
 

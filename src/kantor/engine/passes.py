@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.engine import optimizers
-from kantor.engine.augment import Changes, as_seen, changed
+from kantor.engine.augment import Changes, as_seen
 from kantor.engine.precision import autocast
 from kantor.objectives.constraints import drift
 from kantor.objectives.objective import Objective
@@ -160,15 +160,14 @@ def generator_pass_on(
     inputs: GeneratorInputs,
 ) -> Outcome:
     """The generator's loss on images `fake` that it has `generated` from `inputs`, and its gradient."""
-    real, real_scores = as_seen(inputs.real, inputs.changes), inputs.real_scores
-    if inputs.changes is not None:
-        fake = changed(fake, inputs.changes)
+    real, real_scores, changes = inputs.real, inputs.real_scores, inputs.changes
+    seen = as_seen(real._replace(images=fake), changes)
     with autocast(fake.device, precision):
-        fake_scores = critic(fake, *conditioning(real)).to(torch.float32)
+        fake_scores = critic(seen.images, *conditioning(seen)).to(torch.float32)
         if not objective.generator_needs_real:
             real_scores = fake_scores.detach()  # which the loss does not look at
         elif real_scores is None:
-            real_scores = score_pass(critic, precision, real).values["scores"]
+            real_scores = score_pass(critic, precision, as_seen(real, changes)).values["scores"]
     losses = objective.generator(real_scores, fake_scores)
     if objective.l1:
         losses = losses + objective.l1 * (fake.to(torch.float32) - real.images).abs().mean(dim=(1, 2, 3))

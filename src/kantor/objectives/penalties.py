@@ -124,7 +124,7 @@ class GradientPenalty:
         of: input gradients [N, C, H, W] -> penalty [N].
         weight: weight of the penalty's mean in the loss, averaged over steps.
         every: applied lazily, at every k-th critic step at k times the weight (Karras et al. 2020, sec. 3.1).
-        share: of a batch on whose first images the penalty is computed: its mean is that of the whole batch, noisier and cheaper.
+        share: of each batch, on whose first images the penalty is computed: unbiased, noisier and cheaper.
     """
 
     at: Probe

@@ -53,10 +53,16 @@ def test_where_a_network_mixes_the_batch_a_smaller_one_is_named(
 ) -> None:
     shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--set", "critic.minibatch_stddev=2"]
     assert exit_of(*shared, "--batch", "64") == 5
-    assert "use --batch 8, which fits (tried); the networks mix a batch" in capsys.readouterr().err
+    assert "use --batch 8, which fits (tried); a step is on a whole batch, so this changes the run" in capsys.readouterr().err
     assert exit_of(*shared, "--set", "train.micro_batch=8") == 2
     err = capsys.readouterr().err
     assert "train.micro_batch: the critic mixes the images of a batch (minibatch stddev)" in err
+
+
+def test_a_share_of_a_batch_is_none_of_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--set", "objective.penalties.r1.share=0.5"]
+    assert exit_of(*shared, "--set", "train.micro_batch=8") == 2
+    assert "objective.penalties.r1.share: is a share of a whole batch" in capsys.readouterr().err
 
 
 def test_a_run_may_go_on_in_smaller_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,8 @@ from support.resume_child import FIELDS, Quiet
 class Told:
     """A terminal that keeps what it is told and gives one answer to everything."""
 
-    def __init__(self, answer: bool = False) -> None:
+    def __init__(self, answer: bool = False, preset: str = "wgan-gp") -> None:
+        self.preset = preset
         self.notes: list[str] = []
         self.asked: list[str] = []
         self.answer = answer
@@ -34,7 +35,7 @@ class Told:
         terminal = Terminal(self.notes.append, lambda *_: None, lambda _: Quiet(), lambda: "", self._ask)  # type: ignore[arg-type,return-value]
         overrides = FIELDS | {"train.precision": "float32"} | (fields or {})
         options = TrainOptions(
-            preset="wgan-gp",
+            preset=self.preset,
             overrides=overrides,
             device="cpu",
             runs=tmp_path / "runs",
@@ -77,6 +78,16 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     assert going_on.train(tmp_path, images=80) == other  # the newest
     assert read_toml(other / "config.toml")["train"]["images"] == 80
     assert any("resum" in line or "goes on" in line for line in going_on.notes)
+
+
+def test_a_run_with_decided_fields_is_recognised(tmp_path: Path) -> None:
+    """Its config.toml has the decisions, the new configuration "auto"."""
+    first, again = Told(preset="default"), Told(preset="default")
+    run = first.train(tmp_path, {"train.precision": "auto"}, images=40)
+    train = read_toml(run / "config.toml")["train"]
+    assert train["augment"] == 1.0 and train["precision"] != "auto"
+    again.train(tmp_path, {"train.precision": "auto"}, images=60)
+    assert again.asked == [f"resume {run} (y), or start a new run (N)?"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ SEED_BLOCK = 1_000_000
 """Latent seeds reserved for each --seed, so that --seed 1 generates other images than --seed 0."""
 FIRST_TRAINING_SEED = 1 << 62
 """First latent seed of scores during training. `kantor evaluate` never uses these: the best checkpoint was chosen by them."""
-_VERSION = 1  # of cached features
+_VERSION = 2  # of cached features
 
 
 @dataclass(frozen=True)

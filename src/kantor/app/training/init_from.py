@@ -36,11 +36,13 @@ class Weights:
         path: of their checkpoint or model file.
         parts: "generator", "critic", "average" -> tensors by name; a model file has no critic.
         class_names: of a conditional model, in the order of its embeddings.
+        alpha: `generator.alpha`, which its networks know.
     """
 
     path: Path
     parts: Mapping[str, Mapping[str, Tensor]]
     class_names: tuple[str, ...]
+    alpha: str
 
     @property
     def digest(self) -> str:
@@ -61,12 +63,14 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
     if path.is_file() or path.suffix == ".safetensors":
         network, card, _ = load_model(text, runs)
         tensors = network.state_dict()
-        return Weights(path.resolve(), {"generator": tensors, "average": tensors}, card.class_names)
+        return Weights(
+            path.resolve(), {"generator": tensors, "average": tensors}, card.class_names, card.generator.alpha
+        )
     if not directory.is_checkpoint(path):
         path = newest_checkpoint(directory.find(text, runs), note)
     saved = RunState.load(path)
     parts = {part: saved.weights(part) for part in ("generator", "critic", "average")}
-    return Weights(path.resolve(), parts, saved.class_names)
+    return Weights(path.resolve(), parts, saved.class_names, saved.config().generator.alpha)
 
 
 def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[str], None]) -> Weights | None:
@@ -79,6 +83,8 @@ def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[
         return None
     weights = read_weights(config.train.init_from, options.runs, note)
     decisions.set("train.init_from", str(weights.path), "as requested", announce=False)
+    if weights.alpha != config.generator.alpha and "generator.alpha" not in user_fields(options):
+        decisions.set("generator.alpha", weights.alpha, "as the other model knows it", announce=False)
     sections = {"generator": config.generator, "critic": config.critic}
     stacks = {part: s for part, s in sections.items() if isinstance(s, StackGenerator | StackCritic)}
     grown = _grown({part: growth_of(stack) for part, stack in stacks.items()}, weights)

@@ -33,7 +33,7 @@ MAY_CHANGE = (
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint has
 _LENGTHS = ("train.images", "train.horizon_images", "train.epochs")
 _MAY_DIFFER = {*MAY_CHANGE, *_LENGTHS, "ema.warmup"}  # which is decided later, with init_from
-_DECIDED_AT_THE_START = ("train.images", "train.precision", "data.size", "data.channels")
+_DECIDED_AT_THE_START = ("train.images", "train.precision", "train.augment", "data.size", "data.channels")
 _MAX_LISTED = 5
 
 
@@ -92,7 +92,7 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> 
         section, _, field = name.partition(".")
         if getattr(getattr(config, section), field) == "auto":
             value = getattr(getattr(original, section), field) if original else None
-            do = f"write {field} = {value}" if value else "write its value, or start a new run"
+            do = f"write {field} = {value}" if value is not None else "write its value, or start a new run"
             raise ConfigError(path, f'{name} is "auto", and resuming needs its value', do)
     changed = config
     if options.config_file is not None:

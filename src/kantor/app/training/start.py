@@ -81,6 +81,10 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     store, config, entries = open_set(decisions.config, default_side(device.type), cache)
     decisions.add(config, entries)
     options = restart_clock(options, "packing", terminal.note)
+    precision, reason = choose_precision(config.train.precision, device)
+    decisions.set("train.precision", precision, reason, announce=config.train.precision == "auto")
+    if config.train.augment == "auto":
+        decisions.set("train.augment", *choose_augmentation(store.count))
     if (resuming := offer_to_resume(decisions.config, store, options, terminal)) is not None:
         return _resume(resuming, device, terminal)
     if store.labelled and not decisions.config.train.conditional:
@@ -89,10 +93,6 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     # 3. Decisions: fields that are "auto", each measured with those before it
     from_budget = config.train.images == "auto" and options.images is None and options.epochs is None
     _record_facts(decisions, store, device, options)
-    precision, reason = choose_precision(config.train.precision, device)
-    decisions.set("train.precision", precision, reason, announce=config.train.precision == "auto")
-    if config.train.augment == "auto":
-        decisions.set("train.augment", *choose_augmentation(store.count))
     parts = build(decisions.config, store, device, score_plan)
     if weights:
         continue_ema(decisions, parts, weights, options)
@@ -160,7 +160,7 @@ def _build_and_run(
     # 4. Build: networks and optimizers
     state = initial_state(parts, origin, terminal)
     if table := decisions.table(all_of_them=options.dry_run):
-        terminal.note("chosen for this run; --set FIELD=VALUE changes a field:")
+        terminal.note("chosen for this run:")
         for line in table:
             terminal.note(line)
     terminal.note(intervals_line(parts.config))

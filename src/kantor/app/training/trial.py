@@ -113,12 +113,12 @@ def explain_out_of_memory(parts: Parts) -> Iterator[None]:
 
 def _what_fits(parts: Parts, count: int) -> str:
     """Names the largest of `count`, its half, quarter ... that fits in memory."""
-    mixes = bool(mixing(parts))
+    mixes = bool(mixing(parts)) or any(penalty.share < 1 for penalty in parts.objective.penalties.values())
     field = "train.batch" if mixes else "train.micro_batch"
     while count >= (2 if mixes else 1):
         if fits_in_memory(parts.with_config(overridden(parts.config, {field: count, "train.compile": False}))):
             if mixes:
-                return f"use --batch {count}, which fits (tried); the networks mix a batch, so this changes the run"
+                return f"use --batch {count}, which fits (tried); a step is on a whole batch, so this changes the run"
             return f"add --set train.micro_batch={count}, which fits (tried): the same steps, to rounding"
         count //= 2
     return "use a smaller --size or width"

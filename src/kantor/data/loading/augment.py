@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kantor.alpha import premultiplied
+
 if TYPE_CHECKING:
     from kantor.config.data import AugmentConfig
 
@@ -19,23 +21,26 @@ _MAP_NUMBERS = 6  # rotation, shear, zoom across and down, shift across and down
 _UNCHANGED = (1.0, 1.0)
 
 
-def augment(images: Tensor, config: AugmentConfig, rng: torch.Generator) -> Tensor:
+def augment(images: Tensor, config: AugmentConfig, rng: torch.Generator, premultiply: bool = False) -> Tensor:
     """Changes each image in its own way; what `config` leaves out costs nothing.
 
     Args:
         images: float [N, C, H, W] in [-1, 1]; of four channels the last is transparency, moved but not recoloured.
         rng: on the device of the images. A setting takes the same random numbers whatever the others are.
+        premultiply: return `kantor.alpha.premultiplied` images, so that what moves at an edge is not mixed with hidden colours.
     Returns:
         The same shape and range.
     """
     moves = config.rotation or config.shear or config.shift_x or config.shift_y or config.zoom != _UNCHANGED
     recolours = config.brightness != _UNCHANGED or config.colour != _UNCHANGED
     if not (moves or recolours):
-        return images
+        return premultiplied(images) if premultiply else images
     numbers = random_numbers(images, rng)
+    if premultiply:
+        images = premultiplied(recolour(images, numbers, config) if recolours else images)
     if moves:
         images = warp(images, maps(numbers, config, *images.shape[2:]))
-    return recolour(images, numbers, config) if recolours else images
+    return recolour(images, numbers, config) if recolours and not premultiply else images
 
 
 def random_numbers(images: Tensor, rng: torch.Generator) -> Tensor:

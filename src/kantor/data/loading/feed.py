@@ -101,8 +101,8 @@ class Feed:
         pixels, conditions = self._pixels(rows)
         images = dequantised(pixels, self._rng("dequantise")) if self._dequantise else to_float(pixels)
         if self._augment is not None:
-            images = augment(images, self._augment, self._rng("augment"))
-        if self._premultiply:
+            images = augment(images, self._augment, self._rng("augment"), self._premultiply)
+        elif self._premultiply:
             images = premultiplied(images)
         images = shrink(images, self._spec.height, self._spec.width)
         if self._augment is not None or self._premultiply:  # which may put channels first in memory

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.engine.events import Bus, Finished, Found, Progressed, Sampled, Saved, Started, Tick
+from kantor.engine.events import Bus, Finished, Found, Progressed, Replanned, Sampled, Saved, Started, Tick
 from kantor.errors import DataError
 from kantor.sinks.console import Console, Trend
 from kantor.sinks.events_log import EventsLog
@@ -313,6 +313,19 @@ class TestConsole:
         assert sum("% " in line for line in lines) == 7  # every 12 s of 80
         last = ["done: 10.0 kimg, 1 min", f"results: {tmp_path}", f"to generate: kantor generate {tmp_path}"]
         assert lines[-3:] == last
+
+    def test_another_length_is_said_and_counts(self):
+        stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
+        console = Console(stream, None, Clock())
+        console.on(started())
+        console.on(Replanned(1000, 20_000))
+        console.on(tick(5000, critic_gap=1))
+        stream.flush()
+        lines = shown(stream).splitlines()
+        assert (
+            lines[1] == "the run's total is now 20.0 kimg (10.0 epochs), which fills the time budget at the rate so far"
+        )
+        assert lines[2].startswith("25% 5.0 kimg")
 
     def test_stopped_runs_say_how_to_resume(self, tmp_path):
         stream = io.TextIOWrapper(io.BytesIO(), "utf-8")

@@ -44,6 +44,13 @@ class Started(Event):
 
 
 @dataclass(frozen=True)
+class Replanned(Event):
+    """The run ends elsewhere than it was planned to, since it is faster or slower. total_images: where it will end."""
+
+    total_images: int
+
+
+@dataclass(frozen=True)
 class Progressed(Event):
     """A cycle is done. Frequent: do little."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +50,19 @@ class Plan:
         return crossed(before, after, self.sample_images)
 
 
+@dataclass(frozen=True)
+class Replan:
+    """A second look at the length of a run, once.
+
+    Attributes:
+        at_images: when, in images seen.
+        total_images: images seen -> where the run, and its schedules, will end.
+    """
+
+    at_images: int
+    total_images: Callable[[int], int]
+
+
 def crossed(before: int, after: int, every: int) -> bool:
     """Whether a multiple of `every` lies in (before, after]."""
     return after // every > before // every
@@ -74,6 +88,7 @@ class Loop:
         save: writes a checkpoint of state, feed position and listeners; returns its path.
         stop_asked: called after each cycle: "signal" if the user wants the run to end, else "".
         score: (EMA of the generator, images_seen) -> its scores.
+        replan: None to keep to the plan.
     """
 
     state: State
@@ -85,6 +100,7 @@ class Loop:
     save: Callable[[], Path]
     stop_asked: Callable[[], str]
     score: Callable[[torch.nn.Module, int], events.Scored] | None = None
+    replan: Replan | None = None
 
     def run(self, started: events.Started) -> str:
         """Trains until the end, the budget or a request.
@@ -92,7 +108,7 @@ class Loop:
         Returns:
             Why training ended: "done", "time-budget", "signal" or the reason of a request.
         """
-        counters, plan = self.state.counters, self.plan
+        counters = self.state.counters
         self._began_s = time.monotonic() - counters.elapsed_s
         requests = self.bus.emit(started)
         if counters.images_seen == 0:
@@ -106,6 +122,9 @@ class Loop:
             self.steps.cycle(self.state, self.feed)
             after = counters.images_seen
             requests = late + self.bus.emit(events.Progressed(after))
+            if self.replan is not None and after >= self.replan.at_images:
+                requests += self._replan(self.replan)
+            plan = self.plan
             if scored := self._score(before, after):
                 requests += self.bus.emit(scored)
             if scored or crossed(before, after, plan.tick_images):
@@ -121,6 +140,14 @@ class Loop:
             self._save(last=True)
         self.bus.emit(events.Finished(counters.images_seen, reason))
         return reason
+
+    def _replan(self, replan: Replan) -> list[events.Request]:
+        seen, self.replan = self.state.counters.images_seen, None
+        total = replan.total_images(seen)
+        if total == self.plan.total_images:
+            return []
+        self.plan, self.steps.horizon_images = dataclasses.replace(self.plan, total_images=total), total
+        return self.bus.emit(events.Replanned(seen, total))
 
     def _why_stop(self, requests: Iterable[events.Request]) -> str:
         for request in requests:

@@ -69,6 +69,10 @@ class Console(events.Listener):
         match event:
             case events.Started():
                 self._start(event, now)
+            case events.Replanned():
+                self._pace.total_images = event.total_images
+                total = f"{event.total_images / 1000:.1f} kimg ({event.total_images / self._epoch_images:.1f} epochs)"
+                self._say(f"the run's total is now {total}, which fills the time budget at the rate so far")
             case events.Progressed():
                 self._redraw(now)
             case events.Tick():

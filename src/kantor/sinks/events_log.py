@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kantor.engine.events import Best, Event, Finished, Found, Request, Saved, Scored, Started
+from kantor.engine.events import Best, Event, Finished, Found, Replanned, Request, Saved, Scored, Started
 from kantor.runs.directory import require_file
 from kantor.sinks.lines import LinesListener
 
@@ -41,6 +41,8 @@ class EventsLog(LinesListener):
             case Started():
                 names = ("resumed", "total_images", "epoch_images", "budget_s")
                 return {name: _number(getattr(event, name)) for name in names}
+            case Replanned():
+                return {"total_images": event.total_images}
             case Found():
                 evidence = {name: _number(value) for name, value in event.evidence.items()}
                 return {"name": event.name, "message": self._relative(event.message), "evidence": evidence}

@@ -53,7 +53,10 @@ def test_where_a_network_mixes_the_batch_a_smaller_one_is_named(
 ) -> None:
     shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--set", "critic.minibatch_stddev=2"]
     assert exit_of(*shared, "--batch", "64") == 5
-    assert "use --batch 8, which fits (tried); a step is on a whole batch, so this changes the run" in capsys.readouterr().err
+    assert (
+        "use --batch 8, which fits (tried); a step is on a whole batch, so this changes the run"
+        in capsys.readouterr().err
+    )
     assert exit_of(*shared, "--set", "train.micro_batch=8") == 2
     err = capsys.readouterr().err
     assert "train.micro_batch: the critic mixes the images of a batch (minibatch stddev)" in err

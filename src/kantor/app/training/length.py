@@ -70,6 +70,29 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> 
     _choose_intervals(decisions, "score.metrics" in options.fields, planned_s, parts.store.count)
 
 
+def replan_at(config: Config) -> int:
+    """Images seen at which a length from a time budget is reconsidered; 0 for never.
+
+    It is half of the images for which learning rates are held, so that no rate has depended on the length: the run remains the one
+    that its final config.toml describes. `length_anew` keeps to that.
+    """
+    schedules = [c.schedule for c in (config.optimizer.critic, config.optimizer.generator)]
+    holds = [schedule.hold for schedule in schedules if schedule.kind == "linear"]
+    total = config.train.images
+    if not holds or total != config.train.horizon_images:
+        return 0
+    assert isinstance(total, int)
+    return int(min(holds) * total / 2)
+
+
+def length_anew(total: int, seen: int, elapsed_s: float, left_s: float, batch: int) -> int:
+    """The length that fills the time left at the rate so far; `total` if it is within a twentieth, and at least half of it."""
+    new = max(seen + length_in_images(seen / elapsed_s, left_s, batch), -(-total // 2))
+    unit = 10 ** max(0, int(math.log10(new)) - 2)
+    new = -(-new // unit) * unit
+    return total if abs(new - total) <= total / 20 else new
+
+
 def resumed_length(options: TrainOptions, config: Config, count: int, seen: int, from_budget: bool) -> int | None:
     """The total length of a run that has seen `seen` images of a training set of `count`; None if a budget decides.
 

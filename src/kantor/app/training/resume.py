@@ -84,7 +84,9 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> 
     original = saved.config() if saved else None
     # a run begun before this field was gets its horizon when it resumes, maybe before the next checkpoint
     chosen_late = original is not None and original.train.horizon_images == "auto"
-    may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late else _MAY_BE_EDITED
+    # a run may get another length, of itself and its schedules, before the next checkpoint
+    replanned = original is not None and all(c.train.images == c.train.horizon_images for c in (original, config))
+    may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late or replanned else _MAY_BE_EDITED
     if original and (edits := _listed(original, config, may_be_edited)):
         what = f"was edited, but a run keeps its configuration: {edits}"
         raise ConfigError(path, what, "undo the edits, or start a new run with --config")

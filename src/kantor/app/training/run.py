@@ -7,17 +7,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from kantor import atomic
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
 from kantor.app.training.init_from import Weights, initialize_from
+from kantor.app.training.length import left_s, length_anew, replan_at
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.sample_grids import Sampler, first_images
 from kantor.app.training.terminal import Terminal
 from kantor.app.write_report import write_report
+from kantor.config.io import overridden, to_toml
 from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Listener, Started
-from kantor.engine.loop import Loop, Plan
+from kantor.engine.loop import Loop, Plan, Replan
 from kantor.engine.state import State
 from kantor.errors import ModelError, UserError
 from kantor.export.weights import Card, write_generator
@@ -66,6 +69,7 @@ class Run:
     Attributes:
         parts: with the final configuration.
         saved: the checkpoint that `state` was restored from; None for a new run.
+        from_budget: whether the length of a new run follows from its time budget.
     """
 
     path: Path
@@ -74,6 +78,7 @@ class Run:
     options: TrainOptions
     terminal: Terminal
     saved: RunState | None
+    from_budget: bool = False
 
     def __post_init__(self) -> None:
         scores, path = self.parts.score_plan, self.path
@@ -105,11 +110,14 @@ class Run:
             scorer = Scorer(parts.score_plan, parts.config, parts.store, parts.spec, parts.class_names, cache)
         sampler = Sampler(parts.config, parts.spec, parts.classes, parts.store)
         stop_asked, steps = self.terminal.stop_asked, parts.steps(note)
-        loop = Loop(self.state, parts.feed, steps, plan, self._bus, sampler, self._save, stop_asked, scorer)
+        replan = None
+        if self.from_budget and (at_images := replan_at(parts.config)):
+            replan = Replan(at_images, self._length_anew)
+        loop = Loop(self.state, parts.feed, steps, plan, self._bus, sampler, self._save, stop_asked, scorer, replan)
         line = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         note(line)
-        seen_before = self.state.counters.images_seen
+        seen_before, self._began_s = self.state.counters.images_seen, time.monotonic()
         try:
             first = first_images(parts.store, sampler.count, parts.spec)
             left_s = max(options.started_s + budget_s - time.monotonic(), 0.0) if options.budget_s is not None else 0.0
@@ -127,6 +135,17 @@ class Run:
         if reason == "time-budget" and images < FEW_IMAGES:
             note(f"the time budget was enough for {images:,} images only; give a longer one")
         return reason
+
+    def _length_anew(self, seen: int) -> int:
+        """The length that fills the time budget at the rate of this run so far, written to config.toml if it is another one."""
+        train = self.parts.config.train
+        assert isinstance(train.images, int)
+        total = length_anew(train.images, seen, time.monotonic() - self._began_s, left_s(self.options), train.batch)
+        if total != train.images:
+            config = overridden(self.parts.config, {"train.images": total, "train.horizon_images": total})
+            self.parts = self.parts.with_config(config)
+            atomic.write_text(self.path / directory.CONFIG, to_toml(config))
+        return total
 
     def _save(self) -> Path:
         """Writes a checkpoint, and the model file if its score is the best so far; returns the checkpoint's path."""

@@ -106,7 +106,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     parts = parts.with_config(decisions.config)
     run_directory = _new_directory(options, parts, weights, from_budget)
     with explain_out_of_memory(parts):
-        return _build_and_run(decisions, parts, options, terminal, weights, run_directory)
+        return _build_and_run(decisions, parts, options, terminal, weights, run_directory, from_budget)
 
 
 def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
@@ -155,6 +155,7 @@ def _build_and_run(
     terminal: Terminal,
     origin: RunState | Weights | None,
     run_directory: contextlib.AbstractContextManager[Path],
+    from_budget: bool = False,
 ) -> tuple[Path, str]:
     """Takes the steps that new and resumed runs share. origin: a checkpoint to restore, or weights to initialize from."""
     # 4. Build: networks and optimizers
@@ -171,7 +172,7 @@ def _build_and_run(
     with run_directory as path:
         # 6. Run
         saved = origin if isinstance(origin, RunState) else None
-        return path, Run(path, parts, state, options, terminal, saved).train()
+        return path, Run(path, parts, state, options, terminal, saved, from_budget).train()
 
 
 def _record_facts(decisions: Decisions, store: ImageSet, device: torch.device, options: TrainOptions) -> None:

@@ -1,0 +1,87 @@
+"""A length from a time budget is reconsidered once, before any learning rate has depended on it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import kantor
+from kantor.app.training import length
+from kantor.app.training.length import length_anew, replan_at
+from kantor.config.io import read_toml, resolve
+
+TINY: dict[str, Any] = {
+    "overrides": {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60, "train.precision": "float32"},
+    "batch": 8, "quiet": True, "device": "cpu", "size": 16, "channels": "rgb",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_fills_its_budget_and_is_the_one_that_its_configuration_describes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planned for a rate of 40 images a second, far too few, and repeated from its config.toml."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(length, "_measured_rate", lambda _: 40.0)
+    began_s = time.monotonic()
+    run = kantor.train("glyphs", time_budget="20s", runs=tmp_path / "first", **TINY)
+    took_s = time.monotonic() - began_s
+    config = read_toml(run.path / "config.toml")["train"]
+    assert run.reason in ("done", "time-budget") and took_s > 10
+    assert config["images"] == config["horizon_images"] > 2 * 40 * 20
+    events = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
+    (replanned,) = [event for event in events if event["event"] == "replanned"]
+    assert replanned["total_images"] == config["images"]
+    rows = list(csv.DictReader((run.path / "metrics.csv").open()))
+    rates = {int(row["images_seen"]): float(row["generator_lr"]) for row in rows}
+    assert all(rate == 2.4e-3 for seen, rate in rates.items() if seen <= 0.3 * config["images"])
+    if run.reason == "done":
+        assert rates[max(rates)] == pytest.approx(2.4e-3 / 20, rel=0.3)
+        again = kantor.train(config=run.path / "config.toml", runs=tmp_path / "again", quiet=True, device="cpu")
+        first, second = ((r.path / "generator.safetensors").read_bytes() for r in (run, again))
+        assert first == second
+
+
+def test_a_run_killed_between_the_new_length_and_the_next_checkpoint_resumes(tmp_path: Path) -> None:
+    run = kantor.train("glyphs", images=160, runs=tmp_path, **TINY).path
+    text = (run / "config.toml").read_text()
+    assert text.count("images = 160") == 2
+    (run / "config.toml").write_text(text.replace("images = 160", "images = 240"))
+    resumed = kantor.train(resume=run, runs=tmp_path, quiet=True, device="cpu")
+    assert read_toml(run / "config.toml")["train"]["horizon_images"] == 240
+    rows = list(csv.DictReader((resumed.path / "metrics.csv").open()))
+    assert int(rows[-1]["images_seen"]) == 240
+
+
+def test_when() -> None:
+    length_of = {"train.images": 1000, "train.horizon_images": 1000}
+    assert replan_at(resolve(overrides=length_of)) == 150
+    assert replan_at(resolve(overrides=length_of | {"train.images": 2000})) == 0, "a resumed run keeps its horizon"
+    early = {"optimizer.critic.schedule": {"kind": "linear", "hold": 0.0, "final": 0.1}}
+    assert replan_at(resolve(overrides=length_of | early)) == 0, "rates fall from the start"
+    assert replan_at(resolve("wgan-gp", overrides={"train.images": 1000})) == 0, "no schedule depends on it"
+
+
+@pytest.mark.parametrize(
+    ("rate", "left_s", "expected"),
+    [
+        (100.0, 100.0, 10_000),  # 600 + 9,500 images: within a twentieth
+        (150.0, 100.0, 14_800),
+        (50.0, 100.0, 5_350),
+        (10.0, 100.0, 5_000),  # at least half, since rates are held up to then
+    ],
+)
+def test_the_new_length(rate: float, left_s: float, expected: int) -> None:
+    assert length_anew(10_000, 600, 600 / rate, left_s, 8) == expected
+
+
+def test_a_length_that_was_asked_for_stays(tmp_path: Path) -> None:
+    with mock.patch("kantor.app.training.run.length_anew") as asked:
+        kantor.train("glyphs", images=160, runs=tmp_path, **TINY)
+    assert not asked.called

@@ -5,13 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kantor.engine.events import Bus, Event, Finished, Found, Progressed, Sampled, Save, Saved, Started, Stop, Tick
-from kantor.engine.loop import Loop, Plan, _penalties_together
+from kantor.engine.events import (
+    Bus,
+    Event,
+    Finished,
+    Found,
+    Progressed,
+    Replanned,
+    Sampled,
+    Save,
+    Saved,
+    Started,
+    Stop,
+    Tick,
+)  # fmt: skip
+from kantor.engine.loop import Loop, Plan, Replan, _penalties_together
 from kantor.errors import DivergedError, ResourceError
 from kantor.types import Batch
 from support.engine_fakes import copies, feed, parts, same
@@ -45,6 +59,33 @@ def run(listener: FakeListener, save: Callable[[], Path] = Path, stop: Callable[
         state, stream, steps, plan, Bus({"listener": listener}), lambda *_: (SHEETS, SHEETS), save, stop
     )  # type: ignore[dict-item]
     return listener.loop.run(Started(0, 24, 10, SHEETS))
+
+
+def test_the_length_is_reconsidered_once_at_the_rate_of_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cycles of 4 images take 0.1 s, the first ones 1 s; samples, ticks, saves and scores 5 s each."""
+    now_s, asked = 0.0, list[tuple[int, float]]()
+    monkeypatch.setattr("kantor.engine.loop.time", SimpleNamespace(monotonic=lambda: now_s))
+
+    def total_images(seen: int, images_per_second: float) -> int:
+        asked.append((seen, images_per_second))
+        return 40
+
+    def answer(event: Event) -> None:
+        nonlocal now_s
+        if isinstance(event, Progressed):
+            now_s += 0.1 if event.images_seen > 8 else 1.0
+        elif isinstance(event, Tick | Sampled | Saved):
+            now_s += 5.0
+
+    state, steps = parts("default", {"train.augment": 0.0})
+    listener = FakeListener(answer)
+    plan = Plan(total_images=24, tick_images=4, sample_images=8, snapshot_images=8, started_s=0.0)
+    grids, replan = (lambda *_: (SHEETS, SHEETS)), Replan(20, 8, total_images)
+    loop = Loop(state, feed(), steps, plan, Bus({"x": listener}), grids, Path, str, None, replan)  # type: ignore[dict-item]
+    assert loop.run(Started(0, 24, 10, SHEETS)) == "done"
+    assert asked == [(20, pytest.approx(40.0))]
+    assert state.counters.images_seen == steps.horizon_images == 40
+    assert [e for e in listener.events if isinstance(e, Replanned)] == [Replanned(20, 40)]
 
 
 def test_lazy_penalties_are_summed_as_the_loss_weighs_them() -> None:

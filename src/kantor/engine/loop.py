@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +57,13 @@ class Replan:
 
     Attributes:
         at_images: when, in images seen.
-        total_images: images seen -> where the run, and its schedules, will end.
+        from_images: of images seen from here on the throughput is measured, samples, scores and saves not counted.
+        total_images: (images seen, images a second) -> where the run, and its schedules, will end.
     """
 
     at_images: int
-    total_images: Callable[[int], int]
+    from_images: int
+    total_images: Callable[[int, float], int]
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -109,7 +112,8 @@ class Loop:
             Why training ended: "done", "time-budget", "signal" or the reason of a request.
         """
         counters = self.state.counters
-        self._began_s = time.monotonic() - counters.elapsed_s
+        self._began_s, self._aside_s = time.monotonic() - counters.elapsed_s, 0.0
+        self._measured_from: tuple[int, float] | None = None  # images seen, seconds of training
         requests = self.bus.emit(started)
         if counters.images_seen == 0:
             requests += self._sample()
@@ -122,8 +126,8 @@ class Loop:
             self.steps.cycle(self.state, self.feed)
             after = counters.images_seen
             requests = late + self.bus.emit(events.Progressed(after))
-            if self.replan is not None and after >= self.replan.at_images:
-                requests += self._replan(self.replan)
+            if self.replan is not None:
+                requests += self._replan(self.replan, after)
             plan = self.plan
             if scored := self._score(before, after):
                 requests += self.bus.emit(scored)
@@ -141,13 +145,34 @@ class Loop:
         self.bus.emit(events.Finished(counters.images_seen, reason))
         return reason
 
-    def _replan(self, replan: Replan) -> list[events.Request]:
-        seen, self.replan = self.state.counters.images_seen, None
-        total = replan.total_images(seen)
+    def _replan(self, replan: Replan, seen: int) -> list[events.Request]:
+        if self._measured_from is None and seen >= replan.from_images:
+            self._measured_from = seen, self._training_s()
+        if self._measured_from is None or seen < max(replan.at_images, self._measured_from[0] + 1):
+            return []
+        self.replan = None
+        images, seconds = self._measured_from
+        total = replan.total_images(seen, (seen - images) / max(self._training_s() - seconds, 1e-9))
         if total == self.plan.total_images:
             return []
         self.plan, self.steps.horizon_images = dataclasses.replace(self.plan, total_images=total), total
         return self.bus.emit(events.Replanned(seen, total))
+
+    def _training_s(self) -> float:
+        """Seconds since training began, without those set aside."""
+        self.state.tally.read()  # waits for the device
+        return time.monotonic() - self._began_s - self._aside_s
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Sets the time aside that is not spent on training."""
+        if self.replan is not None:
+            self.state.tally.read()
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._aside_s += time.monotonic() - began_s
 
     def _why_stop(self, requests: Iterable[events.Request]) -> str:
         for request in requests:
@@ -176,11 +201,12 @@ class Loop:
         span_s = max(counters.elapsed_s - counters.tick_elapsed_s, 1e-9)
         images_per_second = (counters.images_seen - counters.tick_images) / span_s
         counters.tick_elapsed_s, counters.tick_images = counters.elapsed_s, counters.images_seen
-        requests = self.bus.emit(
-            events.Tick(
-                counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, images_per_second, values
+        with self._aside():
+            requests = self.bus.emit(
+                events.Tick(
+                    counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, images_per_second, values
+                )
             )
-        )
         return requests + self._judge(skipped)
 
     def _judge(self, skipped: Mapping[str, tuple[float, int]]) -> list[events.Request]:
@@ -205,8 +231,9 @@ class Loop:
 
     def _sample(self) -> list[events.Request]:
         images_seen = self.state.counters.images_seen
-        fixed, random = self.sample(self.state.average, images_seen)
-        return self.bus.emit(events.Sampled(images_seen, self._epoch(), fixed, random))
+        with self._aside():
+            fixed, random = self.sample(self.state.average, images_seen)
+            return self.bus.emit(events.Sampled(images_seen, self._epoch(), fixed, random))
 
     def _score(self, before: int, after: int) -> events.Scored | events.Found | None:
         """Scores if they are due. A failure, of custom features for example, costs nothing but the scores."""
@@ -214,7 +241,8 @@ class Loop:
         if self.score is None or not every or not (last or crossed(before, after, every)):
             return None
         try:
-            return self.score(self.state.average, after)
+            with self._aside():
+                return self.score(self.state.average, after)
         except Exception as error:
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             message = f"no score was measured: {kind}{printable(str(error))}; training continues"
@@ -225,13 +253,15 @@ class Loop:
         images_seen = self.state.counters.images_seen
         self.state.counters.elapsed_s = time.monotonic() - self._began_s
         try:
-            path = self.save()
+            with self._aside():
+                path = self.save()
         except UserError as error:
             if last:
                 raise
             message = f"no checkpoint was written: {error}; training continues"
             return self.bus.emit(events.Found(images_seen, "save-failed", message))
-        return self.bus.emit(events.Saved(images_seen, path))
+        with self._aside():
+            return self.bus.emit(events.Saved(images_seen, path))
 
     def _epoch(self) -> float:
         return self.state.counters.images_seen / self.feed.dataset.count

@@ -78,7 +78,7 @@ def test_when() -> None:
     ],
 )
 def test_the_new_length(rate: float, left_s: float, expected: int) -> None:
-    assert length_anew(10_000, 600, 600 / rate, left_s, 8) == expected
+    assert length_anew(10_000, 600, rate, left_s, 8) == expected
 
 
 def test_a_length_that_was_asked_for_stays(tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def replan_at(config: Config) -> int:
     return int(min(holds) * total / 2)
 
 
-def length_anew(total: int, seen: int, elapsed_s: float, left_s: float, batch: int) -> int:
-    """The length that fills the time left at the rate so far; `total` if it is within a twentieth, and at least half of it."""
-    new = max(seen + length_in_images(seen / elapsed_s, left_s, batch), -(-total // 2))
+def length_anew(total: int, seen: int, rate: float, left_s: float, batch: int) -> int:
+    """The length that fills the time left at `rate` images a second; `total` if it is within a twentieth, and at least half of it."""
+    new = max(seen + length_in_images(rate, left_s, batch), -(-total // 2))
     unit = 10 ** max(0, int(math.log10(new)) - 2)
     new = -(-new // unit) * unit
     return total if abs(new - total) <= total / 20 else new

@@ -112,12 +112,12 @@ class Run:
         stop_asked, steps = self.terminal.stop_asked, parts.steps(note)
         replan = None
         if self.from_budget and (at_images := replan_at(parts.config)):
-            replan = Replan(at_images, self._length_anew)
+            replan = Replan(at_images, at_images // 3, self._length_anew)
         loop = Loop(self.state, parts.feed, steps, plan, self._bus, sampler, self._save, stop_asked, scorer, replan)
         line = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         note(line)
-        seen_before, self._began_s = self.state.counters.images_seen, time.monotonic()
+        seen_before = self.state.counters.images_seen
         try:
             first = first_images(parts.store, sampler.count, parts.spec)
             left_s = max(options.started_s + budget_s - time.monotonic(), 0.0) if options.budget_s is not None else 0.0
@@ -136,11 +136,11 @@ class Run:
             note(f"the time budget was enough for {images:,} images only; give a longer one")
         return reason
 
-    def _length_anew(self, seen: int) -> int:
-        """The length that fills the time budget at the rate of this run so far, written to config.toml if it is another one."""
+    def _length_anew(self, seen: int, images_per_second: float) -> int:
+        """The length that fills what is left of the time budget at this rate, written to config.toml if it is another one."""
         train = self.parts.config.train
         assert isinstance(train.images, int)
-        total = length_anew(train.images, seen, time.monotonic() - self._began_s, left_s(self.options), train.batch)
+        total = length_anew(train.images, seen, images_per_second, left_s(self.options), train.batch)
         if total != train.images:
             config = overridden(self.parts.config, {"train.images": total, "train.horizon_images": total})
             self.parts = self.parts.with_config(config)

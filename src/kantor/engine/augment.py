@@ -35,7 +35,7 @@ class Changes(NamedTuple):
 def choose_augmentation(count: int) -> tuple[float, str]:
     """Returns (probability, reason) for a dataset of `count` images; docs/recipe.md says what was measured."""
     if count < FEW_IMAGES:
-        return 1.0, f"{count:,} images, fewer than {FEW_IMAGES:,}: the critic would learn them by heart"
+        return 1.0, f"{count:,} images, fewer than {FEW_IMAGES:,}: the critic would learn them by heart without"
     return 0.0, f"{count:,} images, {FEW_IMAGES:,} or more: enough for the critic without"
 
 

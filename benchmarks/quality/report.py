@@ -67,9 +67,11 @@ class Curves:
         self._last: dict[str, dict[str, Row]] = defaultdict(dict)
         self._files: dict[str, list[float]] = defaultdict(list)
         for row in rows:
+            if not row["fd"]:  # a run that failed, or modes
+                continue
             if row["which"] == "file":
                 self._files[row["contestant"]].append(float(row["fd"]))
-            elif row["fd"]:
+            else:
                 seconds = float(row["seconds"]) + (float(row["start_up_s"]) if start_up else 0.0)
                 points[row["contestant"]][row["seed"]][float(row["mark_s"])] = Point(seconds, float(row["fd"]))
                 self._last[row["contestant"]][row["seed"]] = row

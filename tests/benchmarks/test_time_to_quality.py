@@ -100,7 +100,7 @@ def test_times_sooner_is_the_training_time_of_the_other_over_the_time_of_the_mea
 def test_modes_are_shown_by_seed_and_are_no_distances() -> None:
     rows = [row("kantor", seed, 100, "", feature="digits", modes=990 + seed, modes_kl=0.1 * seed) for seed in (0, 1)]
     assert modes_table(rows).splitlines()[2:] == ["| kantor | 990 (KL 0.00), 991 (KL 0.10) |"]
-    assert Curves(rows).marks == []
+    assert Curves(rows).marks == [] and Curves([{**each, "which": "file"} for each in rows]).files("kantor") is None
     assert failures(rows, above=1, recall_below=0) == []
 
 

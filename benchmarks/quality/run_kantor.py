@@ -116,8 +116,7 @@ def main() -> None:
     seeds = range(FIRST_SEED, FIRST_SEED + spec["count"])
     file = np.asarray(kantor.load(run).generate(seeds=seeds))
     config = timed.loop.steps.config.train
-    horizon = getattr(config, "horizon_images", "auto")
-    horizon = config.images if horizon == "auto" else horizon
+    horizon = getattr(timed.loop.steps, "horizon_images", config.images)  # which may have changed in the run
     timed.recorder.write(timed.generate, {"file": file}, precision=config.precision, horizon_images=horizon)
 
 

@@ -38,8 +38,18 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     penalty, *_ = config.objective.penalties.values()
     assert penalty.over == "image"  # "picture" then
     values = config.model_dump(mode="json")
-    since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation")]
-    assert [values[section].pop(name) for section, name in since_then] == [False, "auto", False]
+    since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation"), ("generator", "alpha"),
+                  ("train", "augment"), ("train", "augment_shift"), ("train", "augment_cutout")]  # fmt: skip
+    assert [values[section].pop(name) for section, name in since_then] == [
+        False,
+        "auto",
+        False,
+        "straight",
+        0.0,
+        0.125,
+        0.5,
+    ]
+    assert [penalty.pop("share") for penalty in values["objective"]["penalties"].values()] == [1.0, 1.0]
     fields_then = json.dumps(GOLDEN["config"], sort_keys=True).replace('"picture"', '"image"')
     assert json.dumps(values, sort_keys=True) == fields_then
     weights = state.weights("critic")

@@ -36,6 +36,10 @@ class TrainConfig(Section):
     """Images at which schedules end; a longer run holds their last values. "auto" is the length of the run at its start."""
     batch: Annotated[int, Field(ge=2, le=65536)] = 64  # --batch; kantor.engine.steps takes them from the feed
     """Real images in one critic step."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of all random numbers."""
+    conditional: bool = False
+    """Train with class labels."""
     augment: Annotated[float, Field(ge=0, le=1)] | Auto = 0.0
     """Differentiable augmentation (Zhao et al. 2020): probability with which the critic sees an image, real or generated, shifted, and
     with which, independently, a part is blanked. "auto" takes 1 below 4,000 images, else 0. `data.augment` changes real images alone."""
@@ -43,10 +47,6 @@ class TrainConfig(Section):
     """Largest shift by `augment`, as a fraction of a side."""
     augment_cutout: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Sides of the part blanked by `augment`, as a fraction of those of the image."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of all random numbers."""
-    conditional: bool = False
-    """Train with class labels."""
     init_from: Annotated[str, Field(max_length=4096)] = ""
     """Run, checkpoint or generator.safetensors whose weights to start from; empty starts from random weights."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # see kantor.engine.precision

@@ -90,7 +90,7 @@ def test_a_run_with_it_is_the_run_with_that_number(
     shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r"]
     assert exit_of(*shared, "--batch", "auto") == 0
     out = capsys.readouterr().out
-    batch = re.search(r"train\.batch = (\d+): measured", out)
+    batch = re.search(r"^train\.batch +(\d+) +measured", out, re.MULTILINE)
     assert batch
     assert f"batch = {batch[1]}\n" in next((tmp_path / "r").glob("00000-*/config.toml")).read_text()
     assert exit_of(*shared, "--batch", batch[1]) == 0

@@ -70,7 +70,9 @@ def refused(folder: Path, data: bytes) -> str:
     started_s = time.perf_counter()
     with pytest.raises(ModelError) as caught:
         read_generator(path)
-    assert time.perf_counter() - started_s < 1
+    assert (
+        time.perf_counter() - started_s < 20
+    )  # torch imports a lot for its first tensor without memory, on a busy machine for seconds
     error = caught.value
     assert error.exit_code == 4 and error.where == str(path) and str(error).isprintable() and len(error.what) < 300
     return error.what

@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -14,7 +15,10 @@ import pytest
 import kantor
 from kantor.app.training import length
 from kantor.app.training.length import length_anew, replan_at
+from kantor.app.training.options import TrainOptions
+from kantor.app.training.run import Run
 from kantor.config.io import read_toml, resolve
+from kantor.errors import ResourceError
 
 TINY: dict[str, Any] = {
     "overrides": {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60, "train.precision": "float32"},
@@ -79,6 +83,25 @@ def test_when() -> None:
 )
 def test_the_new_length(rate: float, left_s: float, expected: int) -> None:
     assert length_anew(10_000, 600, rate, left_s, 8) == expected
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_length_that_cannot_be_written_down_is_not_taken(
+    full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_text(path: Path, text: str) -> None:
+        if full:
+            raise ResourceError(path, "no space is left", "free some")
+        path.write_text(text)
+
+    monkeypatch.setattr("kantor.app.training.run.atomic.write_text", write_text)
+    config = resolve(overrides={"train.images": 10_000, "train.horizon_images": 10_000})
+    parts = SimpleNamespace(config=config)
+    parts.with_config = lambda config: SimpleNamespace(config=config)
+    run = SimpleNamespace(parts=parts, path=tmp_path, options=TrainOptions(budget_s=100.0, started_s=time.monotonic()))
+    total = Run._length_anew(run, 600, 300.0)  # type: ignore[arg-type]
+    assert run.parts.config.train.images == run.parts.config.train.horizon_images == total
+    assert (total == 10_000) == full == (not (tmp_path / "config.toml").exists())
 
 
 def test_a_length_that_was_asked_for_stays(tmp_path: Path) -> None:

@@ -137,14 +137,20 @@ class Run:
         return reason
 
     def _length_anew(self, seen: int, images_per_second: float) -> int:
-        """The length that fills what is left of the time budget at this rate, written to config.toml if it is another one."""
+        """The length that fills what is left of the time budget at this rate, written to config.toml if it is another one.
+
+        The old one if config.toml cannot be written, on a full disk for example: it has to describe the run.
+        """
         train = self.parts.config.train
         assert isinstance(train.images, int)
         total = length_anew(train.images, seen, images_per_second, left_s(self.options), train.batch)
         if total != train.images:
             config = overridden(self.parts.config, {"train.images": total, "train.horizon_images": total})
+            try:
+                atomic.write_text(self.path / directory.CONFIG, to_toml(config))
+            except UserError:
+                return train.images
             self.parts = self.parts.with_config(config)
-            atomic.write_text(self.path / directory.CONFIG, to_toml(config))
         return total
 
     def _save(self) -> Path:

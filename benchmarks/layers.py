@@ -79,21 +79,18 @@ def layers(config: Config, size: int, precision: str, device: torch.device) -> l
             "x".join(map(str, each[1])) for each in described if isinstance(each, tuple) and each[:1] == ("tensor",)
         ]
         rows.append((count * best_s, {
-            "operator": func._overloadpacket.__name__ + _wanted(described), "tensors": ", ".join(shapes),
+            "operator": _named(func._overloadpacket.__name__, described), "tensors": ", ".join(shapes),
             "a round": count, "ms": f"{1000 * best_s:.2f}", "GFLOP/s": f"{flops / best_s / 1e9:.0f}",
         }))  # fmt: skip
     return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
 
 
-def _wanted(described: list[Any]) -> str:
-    """Which gradients convolution_backward computes."""
-    masks = [
-        each for each in described if isinstance(each, tuple) and len(each) == 3 and all(type(e) is bool for e in each)
-    ]
-    return (
-        "".join(f", {name}" for name, asked in zip(("inputs", "weights", "bias"), *masks, strict=True) if asked)
-        if masks
-        else ""
+def _named(operator: str, described: list[Any]) -> str:
+    """The operator, with the gradients that convolution_backward computes: the flags that it is given last."""
+    if operator != "convolution_backward":
+        return operator
+    return ", ".join(
+        [operator, *(name for name, asked in zip(("inputs", "weights", "bias"), described[-1], strict=True) if asked)]
     )
 
 

@@ -73,15 +73,18 @@ def _whole(uniform: Tensor, most: int) -> Tensor:
     return (uniform * (2 * most + 1)).floor() - most
 
 
-def changed(images: Tensor, changes: Changes) -> Tensor:
-    """Float32 [N, C, H, W]; what comes in from outside, and what is blanked, is 0: mid-grey, and of RGBA half transparent."""
+def changed(images: Tensor, changes: Changes | None) -> Tensor:
+    """Float32 [N, C, H, W]; what comes in from outside, and what is blanked, is 0: mid-grey, and of RGBA half transparent.
+
+    The images themselves if there are no changes.
+    """
+    if changes is None:
+        return images
     moved = changes.rows[:, None] @ images.to(torch.float32) @ changes.columns[:, None].mT
     return (moved * changes.visible).contiguous(memory_format=torch.channels_last)
 
 
 def as_seen(batch: Batch, changes: Changes | None) -> Batch:
     """The batch with its images, and its conditions if there are any, changed for the critic."""
-    if changes is None:
-        return batch
     condition = None if batch.condition is None else changed(batch.condition, changes)
     return Batch(changed(batch.images, changes), batch.labels, condition)

@@ -120,8 +120,8 @@ class Steps:
         """Lowers the critic's loss on `real` and as many generated images."""
         due = self._due(state)
         reseed_dropout(state.critic, random.derived("critic-dropout", step))
-        if (changes := sample_changes(self.config.train, random, "augment", step, fake)) is not None:
-            real, fake = as_seen(real, changes), changed(fake, changes)
+        changes = sample_changes(self.config.train, random, "augment", step, fake)
+        real, fake = as_seen(real, changes), changed(fake, changes)
         numbers = numbers_for_points(due, random, step, real.images)
         inputs = CriticInputs(real, fake, penalty_points(due, numbers, real, fake))
         take = self._take_split_critic_step if self.config.cycle.split_updates else self._take_critic_step
@@ -228,8 +228,8 @@ class Steps:
     def _take_shared_step(self, state: State, due: Penalties, inputs: SharedInputs) -> Names:
         changes = inputs.generator.changes
         images = passes.generated(state.generator, self.precision, inputs.generator)
-        real, fake = as_seen(inputs.generator.real, changes), images.detach().to(torch.float32)
-        fake = fake if changes is None else changed(fake, changes)
+        real = as_seen(inputs.generator.real, changes)
+        fake = changed(images.detach().to(torch.float32), changes)
         self._constrain(state, "before")
         points = penalty_points(due, inputs.numbers, real, fake)
         outcome = passes.critic_pass(

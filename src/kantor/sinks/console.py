@@ -71,7 +71,7 @@ class Console(events.Listener):
                 self._start(event, now)
             case events.Replanned():
                 self._pace.total_images = event.total_images
-                total = f"{event.total_images / 1000:.1f} kimg ({event.total_images / self._epoch_images:.1f} epochs)"
+                total = self._length(event.total_images)
                 self._say(f"the run's total is now {total}, which fills the time budget at the rate so far")
             case events.Progressed():
                 self._redraw(now)
@@ -109,7 +109,7 @@ class Console(events.Listener):
     def _start(self, event: events.Started, now: float) -> None:
         self._pace = Pace(event.total_images, event.budget_s, event.images_seen, now)
         self._epoch_images, self._resumed = max(1, event.epoch_images), event.resumed
-        total = f"{event.total_images / 1000:.1f} kimg ({event.total_images / self._epoch_images:.1f} epochs)"
+        total = self._length(event.total_images)
         if event.resumed:
             self._say(f"resuming at {event.images_seen / 1000:.1f} kimg; the run's total is {total}")
         else:
@@ -126,6 +126,9 @@ class Console(events.Listener):
                 redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop",
             )  # fmt: skip
             self._live.start()
+
+    def _length(self, images: int) -> str:
+        return f"{images / 1000:.1f} kimg ({images / self._epoch_images:.1f} epochs)"
 
     def _finish(self, event: events.Finished) -> None:
         self.close()

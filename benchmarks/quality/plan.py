@@ -19,10 +19,11 @@ DATASETS = {
     "clipart": "data/clipart,size=32,channels=rgb,fit=contain",
     "clipart64": "data/clipart,size=64,channels=rgb,fit=contain",
     "sprites": "data/emoji,size=32,channels=rgba",
+    "units": "data/units,size=32,channels=rgba",
     "food": "data/clipart/food,size=32,channels=rgb,fit=contain,limit=200,choose=random",
     "stacked": "data/digits,size=32,stack=60000",
 }
-"""Known datasets; `bash scripts/data.sh data clipart emoji` downloads what they need."""
+"""Known datasets; `bash scripts/data.sh data clipart emoji units` downloads what they need."""
 
 
 def options_of(text: str) -> dict[str, str]:

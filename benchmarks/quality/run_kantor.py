@@ -60,7 +60,8 @@ class Timed:
         Loop.run = timed  # type: ignore[method-assign]
 
     def _wrap(self, loop: Any) -> None:
-        wanted, found = np.load(self._spec["data"], mmap_mode="r").shape[1:], tuple(loop.feed.dataset.spec)
+        packed = loop.feed.dataset if hasattr(loop.feed, "dataset") else loop.feed.store  # until 0.1
+        wanted, found = np.load(self._spec["data"], mmap_mode="r").shape[1:], tuple(packed.spec)
         if wanted != found:
             sys.exit(f"{self._spec['data']}: images are {wanted}, but Kantor trains on {found}")
         recorder: Recorder[dict[str, Any]] = Recorder(self._spec, self._take)

@@ -12,6 +12,7 @@ from torch import nn
 
 import kantor
 from kantor.alpha import premultiplied, straight
+from kantor.app.evaluation.image_sets import GeneratedImages, RealImages
 from kantor.app.images import at_size
 from kantor.config.data import AugmentConfig
 from kantor.config.io import resolve
@@ -120,6 +121,24 @@ def test_scores_and_grids_see_real_images_as_the_feed_does() -> None:
             as_float(at_size(store.images(np.array([row])), SPEC)).permute(0, 2, 3, 1).numpy() - expected
         )
         assert difference.max() <= 1.01 / 255
+
+
+def test_scores_see_no_colours_behind_transparency() -> None:
+    """A black `data.background` must not tell real images from generated ones, which have white there."""
+    store, rows = InMemory(ImageSpec(16, 16, 4), 6), np.arange(6)
+    transparent = np.random.default_rng(3).random((6, 16, 16)) < 0.5
+    store.pixels[..., 3] = np.where(transparent, 0, 200)
+    store.pixels[transparent, :3] = 0
+    real = RealImages(store, rows, SPEC).images(rows)
+    assert (real[transparent] == (255, 255, 255, 0)).all()
+    assert np.array_equal(real[~transparent], store.pixels[~transparent])
+
+    class Black(nn.Linear):  # a network with straight alpha
+        def forward(self, z: torch.Tensor, *_: None) -> torch.Tensor:
+            return torch.full((len(z), 4, 16, 16), -1.0)
+
+    generated = GeneratedImages(Black(1, 1), UpsamplingGenerator(latent_dim=4), 6).images(rows)
+    assert (generated == (255, 255, 255, 0)).all()
 
 
 def test_an_augmented_edge_shows_no_hidden_colour() -> None:

@@ -1,4 +1,7 @@
-"""Images that are compared: real ones of a packed dataset, and those that a generator makes."""
+"""Images that are compared: real ones of a packed dataset, and those that a generator makes.
+
+Both have white behind fully transparent pixels: what no one sees must not count as a difference.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app.dataset import cache as caching
-from kantor.app.images import at_size
+from kantor.app.images import at_size, hide_colours
 from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError, ResourceError
 from kantor.metrics.features import BATCH, Extractor, ImageFeatures, extract
@@ -31,7 +34,7 @@ SEED_BLOCK = 1_000_000
 """Latent seeds reserved for each --seed, so that --seed 1 generates other images than --seed 0."""
 FIRST_TRAINING_SEED = 1 << 62
 """First latent seed of scores during training. `kantor evaluate` never uses these: the best checkpoint was chosen by them."""
-_VERSION = 2  # of cached features
+_VERSION = 3  # of cached features
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class RealImages:
 
     def images(self, indices: NDArray[np.int64]) -> Images:
         """uint8 [n, H, W, C]; indices count these images, not rows of the dataset."""
-        return at_size(self.store.images(self.rows[indices]), self.spec)
+        return hide_colours(at_size(self.store.images(self.rows[indices]), self.spec))
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.store.labels(self.rows[indices])
@@ -94,7 +97,7 @@ class GeneratedImages:
         z = latents(seeds, self.config.latent_dim, self.config.latent, self.truncation)
         labels = None if self.classes is None else self.classes[indices].tolist()
         conditions = None if self.conditions is None else self.conditions.conditions(indices % len(self.conditions))
-        return generate_images(self.network, z, labels, conditions)
+        return hide_colours(generate_images(self.network, z, labels, conditions))
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return None if self.classes is None else self.classes[indices]

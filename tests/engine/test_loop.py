@@ -62,13 +62,13 @@ def run(listener: FakeListener, save: Callable[[], Path] = Path, stop: Callable[
 
 
 def test_the_length_is_reconsidered_once_at_the_rate_of_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cycles of 4 images take 0.1 s, the first ones 1 s; samples, ticks, saves and scores 5 s each."""
+    """Cycles of 4 images take 0.1 s, the first ones 1 s; samples, ticks, saves and scores 5 s each. It can wait once."""
     now_s, asked = 0.0, list[tuple[int, float]]()
     monkeypatch.setattr("kantor.engine.loop.time", SimpleNamespace(monotonic=lambda: now_s))
 
-    def total_images(seen: int, images_per_second: float) -> int:
+    def total_images(seen: int, images_per_second: float) -> int | None:
         asked.append((seen, images_per_second))
-        return 40
+        return 40 if seen == 24 else None
 
     def answer(event: Event) -> None:
         nonlocal now_s
@@ -79,13 +79,13 @@ def test_the_length_is_reconsidered_once_at_the_rate_of_training_alone(monkeypat
 
     state, steps = parts("default", {"train.augment": 0.0})
     listener = FakeListener(answer)
-    plan = Plan(total_images=24, tick_images=4, sample_images=8, snapshot_images=8, started_s=0.0)
-    grids, replan = (lambda *_: (SHEETS, SHEETS)), Replan(20, 8, total_images)
+    plan = Plan(total_images=28, tick_images=4, sample_images=8, snapshot_images=8, started_s=0.0)
+    grids, replan = (lambda *_: (SHEETS, SHEETS)), Replan(8, total_images)
     loop = Loop(state, feed(), steps, plan, Bus({"x": listener}), grids, Path, str, None, replan)  # type: ignore[dict-item]
-    assert loop.run(Started(0, 24, 10, SHEETS)) == "done"
-    assert asked == [(20, pytest.approx(40.0))]
+    assert loop.run(Started(0, 28, 10, SHEETS)) == "done"
+    assert asked == [(16, pytest.approx(40.0)), (24, pytest.approx(40.0))]
     assert state.counters.images_seen == steps.horizon_images == 40
-    assert [e for e in listener.events if isinstance(e, Replanned)] == [Replanned(20, 40)]
+    assert [e for e in listener.events if isinstance(e, Replanned)] == [Replanned(24, 40)]
 
 
 def test_lazy_penalties_are_summed_as_the_loss_weighs_them() -> None:

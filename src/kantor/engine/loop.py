@@ -56,14 +56,13 @@ class Replan:
     """A second look at the length of a run, once.
 
     Attributes:
-        at_images: when, in images seen.
-        from_images: of images seen from here on the throughput is measured, samples, scores and saves not counted.
-        total_images: (images seen, images a second) -> where the run, and its schedules, will end.
+        every_images: how often to ask.
+        total_images: (images seen, images a second) -> where the run, and its schedules, will end; None to be asked again. The
+            throughput is measured from the first time on that it could be asked, samples, scores and saves not counted.
     """
 
-    at_images: int
-    from_images: int
-    total_images: Callable[[int, float], int]
+    every_images: int
+    total_images: Callable[[int, float], int | None]
 
 
 def crossed(before: int, after: int, every: int) -> bool:
@@ -127,7 +126,7 @@ class Loop:
             after = counters.images_seen
             requests = late + self.bus.emit(events.Progressed(after))
             if self.replan is not None:
-                requests += self._replan(self.replan, after)
+                requests += self._replan(self.replan, before, after)
             plan = self.plan
             if scored := self._score(before, after):
                 requests += self.bus.emit(scored)
@@ -145,14 +144,18 @@ class Loop:
         self.bus.emit(events.Finished(counters.images_seen, reason))
         return reason
 
-    def _replan(self, replan: Replan, seen: int) -> list[events.Request]:
-        if self._measured_from is None and seen >= replan.from_images:
-            self._measured_from = seen, self._training_s()
-        if self._measured_from is None or seen < max(replan.at_images, self._measured_from[0] + 1):
+    def _replan(self, replan: Replan, before: int, seen: int) -> list[events.Request]:
+        if not crossed(before, seen, replan.every_images):
+            return []
+        seconds = self._training_s()
+        if self._measured_from is None:
+            self._measured_from = seen, seconds
+            return []
+        images_before, seconds_before = self._measured_from
+        total = replan.total_images(seen, (seen - images_before) / max(seconds - seconds_before, 1e-9))
+        if total is None:
             return []
         self.replan = None
-        images, seconds = self._measured_from
-        total = replan.total_images(seen, (seen - images) / max(self._training_s() - seconds, 1e-9))
         if total == self.plan.total_images:
             return []
         self.plan, self.steps.horizon_images = dataclasses.replace(self.plan, total_images=total), total

@@ -14,7 +14,7 @@ import pytest
 
 import kantor
 from kantor.app.training import length
-from kantor.app.training.length import length_anew, replan_at
+from kantor.app.training.length import Lengths, held_share
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.run import Run
 from kantor.config.io import read_toml, resolve
@@ -64,25 +64,47 @@ def test_a_run_killed_between_the_new_length_and_the_next_checkpoint_resumes(tmp
 
 
 def test_when() -> None:
-    length_of = {"train.images": 1000, "train.horizon_images": 1000}
-    assert replan_at(resolve(overrides=length_of)) == 150
-    assert replan_at(resolve(overrides=length_of | {"train.images": 2000})) == 0, "a resumed run keeps its horizon"
+    length_of = {"train.images": 10_000, "train.horizon_images": 10_000}
+    assert held_share(resolve(overrides=length_of)) == 0.3
+    assert Lengths.of(resolve(overrides=length_of | {"train.batch": 8})) == Lengths(10_000, 0.3, 60)
+    assert Lengths.of(resolve(overrides=length_of)) == Lengths(10_000, 0.3, 64)
+    assert Lengths.of(resolve(overrides={"train.images": 1000, "train.horizon_images": 1000})) is None, "4 cycles"
+    assert held_share(resolve(overrides=length_of | {"train.images": 20_000})) == 0, "a resumed run keeps its horizon"
     early = {"optimizer.critic.schedule": {"kind": "linear", "hold": 0.0, "final": 0.1}}
-    assert replan_at(resolve(overrides=length_of | early)) == 0, "rates fall from the start"
-    assert replan_at(resolve("wgan-gp", overrides={"train.images": 1000})) == 0, "no schedule depends on it"
+    assert held_share(resolve(overrides=length_of | early)) == 0, "rates fall from the start"
+    assert held_share(resolve("wgan-gp", overrides={"train.images": 10_000})) == 0, "no schedule depends on it"
 
 
 @pytest.mark.parametrize(
-    ("rate", "left_s", "expected"),
+    ("seen", "rate", "left_s", "expected"),
     [
-        (100.0, 100.0, 10_000),  # 600 + 9,500 images: within a twentieth
-        (150.0, 100.0, 14_800),
-        (50.0, 100.0, 5_350),
-        (10.0, 100.0, 5_000),  # at least half, since rates are held up to then
+        (600, 100.0, 100.0, None),
+        (2_850, 100.0, 100.0, None),
+        (2_900, 75.0, 100.0, 10_000),  # 2,900 + 7,120: within a twentieth
+        (2_900, 100.0, 100.0, 12_400),
+        (2_900, 1000.0, 100.0, 97_900),
+        (1_500, 50.0, 100.0, None),  # 6,250 images, of which 1,875 at the first rate
+        (1_800, 45.0, 100.0, 6_070),  # 1,800 + 4,270
+        (900, 1.0, 100.0, 3_000),  # 995 images fill the time, but 900 were trained at the first rate: 30% of 3,000
+        (3_001, 1000.0, 100.0, 10_000),  # too late
     ],
 )
-def test_the_new_length(rate: float, left_s: float, expected: int) -> None:
-    assert length_anew(10_000, 600, rate, left_s, 8) == expected
+def test_the_new_length(seen: int, rate: float, left_s: float, expected: int | None) -> None:
+    """It is chosen when 30% of the planned run are seen, or of the one that fills the time."""
+    assert Lengths(10_000, 0.3, 60).anew(seen, rate, left_s, 8) == expected
+
+
+def test_the_choice_is_made_in_time() -> None:
+    """At whatever constant rate, 30% of the chosen run are not yet over, and a slow run is shortened by its rate."""
+    lengths, batch = Lengths(10_000, 0.3, 60), 8
+    for rate in (5.0, 20.0, 33.0, 80.0, 99.0, 101.0, 300.0, 4000.0):  # of a budget of 100 s
+        seen, anew = 60, None
+        while anew is None:
+            seen += 60
+            anew = lengths.anew(seen, rate, 100.0 - seen / rate, batch)
+        assert seen <= 0.3 * anew and seen <= 3_000
+        if rate > 20:
+            assert anew == pytest.approx(95 * rate, rel=0.07)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -99,12 +121,12 @@ def test_a_length_that_cannot_be_written_down_is_not_taken(
     parts = SimpleNamespace(config=config)
     parts.with_config = lambda config: SimpleNamespace(config=config)
     run = SimpleNamespace(parts=parts, path=tmp_path, options=TrainOptions(budget_s=100.0, started_s=time.monotonic()))
-    total = Run._length_anew(run, 600, 300.0)  # type: ignore[arg-type]
+    total = Run._length_anew(run, Lengths(10_000, 0.3, 60), 2_900, 300.0)  # type: ignore[arg-type]
     assert run.parts.config.train.images == run.parts.config.train.horizon_images == total
     assert (total == 10_000) == full == (not (tmp_path / "config.toml").exists())
 
 
 def test_a_length_that_was_asked_for_stays(tmp_path: Path) -> None:
-    with mock.patch("kantor.app.training.run.length_anew") as asked:
+    with mock.patch("kantor.app.training.run.Lengths.anew") as asked:
         kantor.train("glyphs", images=160, runs=tmp_path, **TINY)
     assert not asked.called

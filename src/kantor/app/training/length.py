@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from kantor.app.decisions import Decisions
 from kantor.app.training.intervals import DEFAULT_BUDGET_S, MIN_SCORED_IMAGES, length_in_images, with_intervals
@@ -70,27 +71,51 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> 
     _choose_intervals(decisions, "score.metrics" in options.fields, planned_s, parts.store.count)
 
 
-def replan_at(config: Config) -> int:
-    """Images seen at which a length from a time budget is reconsidered; 0 for never.
-
-    It is half of the images for which learning rates are held, so that no rate has depended on the length: the run remains the one
-    that its final config.toml describes. `length_anew` keeps to that.
-    """
+def held_share(config: Config) -> float:
+    """Share of a run for which its learning rates are held; 0 if no schedule falls towards the end of the run."""
     schedules = [c.schedule for c in (config.optimizer.critic, config.optimizer.generator)]
     holds = [schedule.hold for schedule in schedules if schedule.kind == "linear"]
-    total = config.train.images
-    if not holds or total != config.train.horizon_images:
-        return 0
-    assert isinstance(total, int)
-    return int(min(holds) * total / 2)
+    return min(holds) if holds and config.train.images == config.train.horizon_images else 0.0
 
 
-def length_anew(total: int, seen: int, rate: float, left_s: float, batch: int) -> int:
-    """The length that fills the time left at `rate` images a second; `total` if it is within a twentieth, and at least half of it."""
-    new = max(seen + length_in_images(rate, left_s, batch), -(-total // 2))
-    unit = 10 ** max(0, int(math.log10(new)) - 2)
-    new = -(-new // unit) * unit
-    return total if abs(new - total) <= total / 20 else new
+class Lengths(NamedTuple):
+    """How to choose another length for a run with a time budget, once: as late as possible, by the rate of training so far.
+
+    It has to be done before any learning rate depends on it, so that the run remains the one that its final config.toml describes:
+    when as many images are seen as would be held in the planned run, or in one that fills the time left.
+
+    Attributes:
+        total: the planned length.
+        hold: share of the run for which its learning rates are held.
+        every_images: how often one asks.
+    """
+
+    total: int
+    hold: float
+    every_images: int
+
+    @classmethod
+    def of(cls, config: Config) -> Lengths | None:
+        """None if a run of this configuration is to keep its length."""
+        total, hold = config.train.images, held_share(config)
+        assert isinstance(total, int)
+        every = max(int(hold * total / 50), config.train.batch)
+        return cls(total, hold, every) if every <= hold * total / 5 else None
+
+    def anew(self, seen: int, rate: float, left_s: float, batch: int) -> int | None:
+        """The length that fills the time left at `rate` images a second, or the planned one if it is within a twentieth.
+
+        None as long as the choice can wait.
+        """
+        if seen > self.hold * self.total:  # too late, in a short run of long cycles
+            return self.total
+        new = seen + length_in_images(rate, left_s, batch)
+        if seen + 2 * self.every_images <= self.hold * min(self.total, new):
+            return None
+        new = max(new, math.ceil(seen / self.hold))
+        unit = 10 ** max(0, int(math.log10(new)) - 2)
+        new = -(-new // unit) * unit
+        return self.total if abs(new - self.total) <= self.total / 20 else new
 
 
 def resumed_length(options: TrainOptions, config: Config, count: int, seen: int, from_budget: bool) -> int | None:

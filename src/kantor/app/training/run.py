@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kantor import atomic
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
 from kantor.app.training.init_from import Weights, initialize_from
-from kantor.app.training.length import left_s, length_anew, replan_at
+from kantor.app.training.length import Lengths, left_s
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.sample_grids import Sampler, first_images
@@ -101,18 +102,17 @@ class Run:
     def train(self) -> str:
         """Trains to the end, the budget or a request; returns which: "done", "time-budget", "signal", ..."""
         parts, options, note, train = self.parts, self.options, self.terminal.note, self.parts.config.train
-        lengths = (train.images, train.tick_images, train.sample_images, train.snapshot_images)
+        planned = (train.images, train.tick_images, train.sample_images, train.snapshot_images)
         budget_s = math.inf if options.budget_s is None else options.budget_s
-        plan = Plan(*lengths, options.started_s, budget_s, train.score_images)  # type: ignore[arg-type]
+        plan = Plan(*planned, options.started_s, budget_s, train.score_images)  # type: ignore[arg-type]
         scorer = None
         if parts.score_plan is not None and train.score_images:
             cache = cache_folder(options.cache)
             scorer = Scorer(parts.score_plan, parts.config, parts.store, parts.spec, parts.class_names, cache)
         sampler = Sampler(parts.config, parts.spec, parts.classes, parts.store)
         stop_asked, steps = self.terminal.stop_asked, parts.steps(note)
-        replan = None
-        if self.from_budget and (at_images := replan_at(parts.config)):
-            replan = Replan(at_images, at_images // 3, self._length_anew)
+        lengths = Lengths.of(parts.config) if self.from_budget else None
+        replan = Replan(lengths.every_images, partial(self._length_anew, lengths)) if lengths else None
         loop = Loop(self.state, parts.feed, steps, plan, self._bus, sampler, self._save, stop_asked, scorer, replan)
         line = f"training on {describe_device(parts.device)} in {train.precision}; results go to {self.path}"
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
@@ -136,15 +136,15 @@ class Run:
             note(f"the time budget was enough for {images:,} images only; give a longer one")
         return reason
 
-    def _length_anew(self, seen: int, images_per_second: float) -> int:
+    def _length_anew(self, lengths: Lengths, seen: int, images_per_second: float) -> int | None:
         """The length that fills what is left of the time budget at this rate, written to config.toml if it is another one.
 
-        The old one if config.toml cannot be written, on a full disk for example: it has to describe the run.
+        None as long as the choice can wait; the old one if config.toml cannot be written, on a full disk for example: it has to describe the run.
         """
         train = self.parts.config.train
         assert isinstance(train.images, int)
-        total = length_anew(train.images, seen, images_per_second, left_s(self.options), train.batch)
-        if total != train.images:
+        total = lengths.anew(seen, images_per_second, left_s(self.options), train.batch)
+        if total is not None and total != train.images:
             config = overridden(self.parts.config, {"train.images": total, "train.horizon_images": total})
             try:
                 atomic.write_text(self.path / directory.CONFIG, to_toml(config))

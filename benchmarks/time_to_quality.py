@@ -84,7 +84,7 @@ def report(options: argparse.Namespace) -> int:
     from quality.scores import Table
 
     rows = Table(options.out).rows
-    text = []
+    text = [reports.INTRODUCTION]
     for group, members in reports.grouped(rows).items():
         heading, curves = reports.title(group), reports.Curves(members, options.start_up)
         if any(row["modes"] for row in members):
@@ -92,8 +92,7 @@ def report(options: argparse.Namespace) -> int:
         if not curves.marks:
             continue
         racers = [name for name in curves.contestants if not options.of or name in options.of]
-        tables = (reports.scores_table(curves), reports.sooner_table(curves, racers))
-        blocks = [f"### {heading}: FD", *tables]
+        blocks = [f"### {heading}: FD", reports.scores_table(curves), *reports.speed_up_table(curves, racers)]
         if len(curves.marks) > 1:
             plot = options.plots / f"{'-'.join((*group[:6], group[7]))}.png"
             reports.plot(curves, heading, plot)

@@ -11,6 +11,13 @@ from typing import NamedTuple
 
 Row = Mapping[str, str]
 GROUP = ("dataset", "processor", "threads", "paired", "budget_s", "feature", "weights", "generated")
+INTRODUCTION = """# Time to quality
+
+Fréchet distance (FD, lower is better) of generated images after so many seconds of training: the mean over seeds, and their range.
+`kantor` is preset `default`, `kantor@COMMIT` an earlier one, `plain` WGAN-GP as in Gulrajani et al. 2017; all others run their own code.
+"saved model" is `generator.safetensors`, the checkpoint with the best score. The speed-up compares the time at which a contestant
+reaches the baseline's last score with the time that the baseline has trained. [How it is measured](speed.md#time-to-quality).
+"""
 
 
 class Point(NamedTuple):
@@ -155,9 +162,14 @@ def _cell(at: tuple[float, float, float, int] | None) -> str:
     return f"{mean:.3g}" + (f" ({low:.3g} to {high:.3g})" if seeds > 1 else "")
 
 
-def sooner_table(curves: Curves, racers: Sequence[str]) -> str:
-    """When each racer first has what each other contestant ends with, and how many times as long the other has trained."""
-    lines = ["| contestant | reaches the end of | FD | seconds | each seed | times sooner | FD at the end / theirs |"]
+def speed_up_table(curves: Curves, racers: Sequence[str]) -> list[str]:
+    """When each racer first has what each other contestant ends with, and how many times as long the other has trained.
+
+    Empty if there is no other.
+    """
+    lines = [
+        "| contestant | baseline | its FD at the end | reached after, s | each seed | speed-up | FD at the end / baseline's |"
+    ]
     lines += ["|---|---|---|---|---|---|---|"]
     last = curves.marks[-1]
     for racer in racers:
@@ -176,7 +188,7 @@ def sooner_table(curves: Curves, racers: Sequence[str]) -> str:
             lines.append(
                 f"| {racer} | {other} | {end[0]:.3g} | {reached} | {seeds} | {ratio} | {own[0] / end[0]:.2f} |"
             )
-    return "\n".join(lines)
+    return ["\n".join(lines)] if len(lines) > 2 else []
 
 
 def modes_table(rows: Iterable[Row]) -> str:

@@ -25,7 +25,7 @@ from quality.report import (
     first_below,
     modes_table,
     scores_table,
-    sooner_table,
+    speed_up_table,
     wilson,
 )
 from quality.scores import FIELDS, Table, score
@@ -85,11 +85,11 @@ def rows_of(fast: float, slow: float, **more: Any) -> list[dict[str, str]]:
 def test_times_sooner_is_the_training_time_of_the_other_over_the_time_of_the_mean() -> None:
     """slow ends with 20; fast has that after 25 of 100 seconds."""
     curves = Curves([*rows_of(500, 2000), *(row("fast", seed, 100, fd, which="file") for seed, fd in ((0, 6), (1, 8)))])
-    table = sooner_table(curves, ["fast"])
+    (table,) = speed_up_table(curves, ["fast"])
     shorter = [
         r | {"seconds": "90"} if (r["contestant"], r["mark_s"]) == ("slow", "100") else r for r in rows_of(500, 2000)
     ]
-    assert "| 3.6 |" in sooner_table(Curves(shorter), ["fast"]), "its budget of 100 s left 90 for training"
+    assert "| 3.6 |" in speed_up_table(Curves(shorter), ["fast"])[0], "its budget of 100 s left 90 for training"
     line = "| fast | slow | 20 | 25 (measured 100) | 22.5 (measured 100), 27.5 (measured 100) | 4.0 | 0.25 |"
     assert table.splitlines()[2:] == [line]
     assert "| fast | 2 | 50 (45 to 55) | 25 (22.5 to 27.5) | 5 (4.5 to 5.5) | 7 | 1,000 | 10 | 500 |" in scores_table(

@@ -63,5 +63,5 @@ def _choose_channels(probed: list[Header]) -> tuple[int, str]:
         return 1, f"all {len(probed)} sampled images are grey"
     reason = f"{len(probed) - kinds.count('gray')} of {len(probed)} sampled images have colour"
     if transparent := kinds.count("rgba"):
-        reason += f", {transparent} transparency, which becomes the background colour"
+        reason += f", {transparent} transparency, which becomes the background colour unless you add --channels rgba"
     return 3, reason

@@ -12,13 +12,16 @@ from torch import nn
 
 import kantor
 from kantor.alpha import premultiplied, straight
-from kantor.app.evaluation.image_sets import GeneratedImages, RealImages
 from kantor.app.images import at_size
 from kantor.config.data import AugmentConfig
-from kantor.config.io import resolve
+from kantor.config.io import layered, resolve
 from kantor.config.networks import UpsamplingGenerator
+from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
 from kantor.export.weights import Card, read_generator, write_generator
+from kantor.metrics.diversity import ms_ssim
+from kantor.metrics.features import thumbnails, to_float
+from kantor.metrics.sliced import swd
 from kantor.nets import build_generator
 from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
@@ -98,7 +101,7 @@ def test_older_runs_and_models_keep_straight_colours() -> None:
     old = config.model_dump(mode="json")
     del old["generator"]["alpha"]
     assert config.generator.alpha == "premultiplied"
-    assert resolve(None, overrides=old).generator.alpha == "straight"
+    assert layered(Config(), old, "the checkpoint").generator.alpha == "straight"
 
 
 def test_images_without_alpha_are_left_alone() -> None:
@@ -123,22 +126,21 @@ def test_scores_and_grids_see_real_images_as_the_feed_does() -> None:
         assert difference.max() <= 1.01 / 255
 
 
-def test_scores_see_no_colours_behind_transparency() -> None:
-    """A black `data.background` must not tell real images from generated ones, which have white there."""
-    store, rows = InMemory(ImageSpec(16, 16, 4), 6), np.arange(6)
-    transparent = np.random.default_rng(3).random((6, 16, 16)) < 0.5
-    store.pixels[..., 3] = np.where(transparent, 0, 200)
-    store.pixels[transparent, :3] = 0
-    real = RealImages(store, rows, SPEC).images(rows)
-    assert (real[transparent] == (255, 255, 255, 0)).all()
-    assert np.array_equal(real[~transparent], store.pixels[~transparent])
-
-    class Black(nn.Linear):  # a network with straight alpha
-        def forward(self, z: torch.Tensor, *_: None) -> torch.Tensor:
-            return torch.full((len(z), 4, 16, 16), -1.0)
-
-    generated = GeneratedImages(Black(1, 1), UpsamplingGenerator(latent_dim=4), 6).images(rows)
-    assert (generated == (255, 255, 255, 0)).all()
+def test_scores_count_colours_by_their_alpha() -> None:
+    """What is behind transparency, or nearly, must not tell real images from generated ones."""
+    images = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 4), np.uint8)
+    transparent = np.random.default_rng(3).random((6, 32, 32)) < 0.5
+    images[transparent] = (0, 0, 0, 0)
+    others, faint = images.copy(), images.copy()
+    others[transparent] = (255, 255, 255, 0)
+    faint[transparent] = (255, 0, 255, 1)
+    assert np.array_equal(thumbnails(images), thumbnails(others))
+    assert np.abs(thumbnails(images).astype(int) - thumbnails(faint)).max() <= 1
+    assert swd(others, images, 0).mean == 0 < swd(faint, images, 0).mean < 10
+    a, b, c = (to_float(torch.from_numpy(x)) for x in (images, others, faint))
+    assert torch.equal(ms_ssim(a, b), torch.ones(6, dtype=torch.float64)) and ms_ssim(a, c).min() > 0.999
+    white = to_float(torch.tensor([255, 255, 255, 255], dtype=torch.uint8).view(1, 1, 1, 4))
+    assert white.flatten().tolist() == [255.0] * 4
 
 
 def test_an_augmented_edge_shows_no_hidden_colour() -> None:

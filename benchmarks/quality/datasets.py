@@ -43,6 +43,11 @@ def prepared(dataset: Dataset, work: Path, root: Path) -> Path:
     return path
 
 
+def channels(path: Path) -> list[str]:
+    """The flag with which `kantor train` keeps the alpha of an array, which it would otherwise lay on white."""
+    return ["--set", "data.channels=rgba"] if np.load(path, mmap_mode="r").shape[-1] == 4 else []
+
+
 def digits_of(path: Path) -> Path:
     """The file of the digits that the images of a stacked dataset show."""
     return path.with_name(f"{path.stem}-digits.npy")

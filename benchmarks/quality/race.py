@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from quality.datasets import prepared
+from quality.datasets import channels, prepared
 from quality.plan import KANTOR, Trial
 
 BENCHMARKS = Path(__file__).parents[1]
@@ -103,7 +103,7 @@ def run_trial(trial: Trial, work: Path, data: Path, peer: Peer | None, checkout:
 def _pack(checkout: Path, data: Path, work: Path) -> None:
     """Lets Kantor pack the array into its cache, so that no trial is the first to do so: trains a moment."""
     with tempfile.TemporaryDirectory() as runs:
-        words = ["train", str(data), "--images", "64", "--batch", "32", "--runs", runs]
+        words = ["train", str(data), "--images", "64", "--batch", "32", "--runs", runs, *channels(data)]
         command = [sys.executable, "-m", "kantor", *words]
         done = subprocess.run(command, env=_environment(checkout, work), capture_output=True, text=True, check=False)
     if done.returncode:

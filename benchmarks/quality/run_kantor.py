@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from quality.datasets import channels
 from quality.recorder import Recorder
 
 FIRST_SEED = 5_000_000
@@ -32,8 +33,7 @@ def arguments(spec: dict[str, Any]) -> list[str]:
     """The command line: options with a dot are fields, others but `budget` are flags."""
     words = ["train", spec["data"], "--time-budget", f"{budget_s(spec):g}s", "--seed", str(spec["seed"])]
     words += ["--runs", str(Path(spec["folder"]) / "runs"), "--name", "run"]
-    if np.load(spec["data"], mmap_mode="r").shape[-1] == 4:  # which it would otherwise lay on white
-        words += ["--set", "data.channels=rgba"]
+    words += channels(Path(spec["data"]))
     for name, value in spec["options"].items():
         if name == "budget":
             continue

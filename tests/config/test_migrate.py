@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from kantor.config.io import layered, read_toml, resolve, to_toml
 from kantor.config.migrate import migrated
@@ -43,6 +44,18 @@ def test_a_run_that_did_not_know_augmentation_has_none() -> None:
     del tree["train"]["augment"]
     assert layered(resolve(), tree, "the checkpoint").train.augment == 0
     assert layered(resolve(), {"train": {"batch": 8}}, "a file").train.augment == "auto"
+
+
+def test_a_part_of_a_configuration_is_not_an_old_one() -> None:
+    parts: list[dict[str, Any]] = [
+        {"train": {"batch": 16, "seed": 1, "tick_images": 100}},
+        {"generator": {"kind": "upsampling", "max_width": 64, "latent": "normal", "latent_dim": 8, "norm": "pixel"}},
+        {"cycle": {"split_updates": False}},
+    ]
+    for part in parts:
+        config = layered(resolve(), part, "a file")
+        assert config.train.augment == "auto" and config.cycle.shared_images
+        assert config.generator.alpha == "premultiplied" and config.generator.modulation  # type: ignore[union-attr]
 
 
 def test_old_values_with_set() -> None:

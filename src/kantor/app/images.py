@@ -1,4 +1,4 @@
-"""Pairs of condition and image, resizing, and colours that no one sees."""
+"""Pairs of condition and image, and resizing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,3 @@ def at_size(images: Images, spec: ImageSpec) -> Images:
     if images.shape[3] == 4:
         return to_uint8(straight(shrink(premultiplied(x), spec.height, spec.width)))
     return to_uint8(shrink(x, spec.height, spec.width))
-
-
-def hide_colours(images: Images) -> Images:
-    """uint8 [N, H, W, C] with white behind fully transparent pixels, as `kantor.alpha.straight` paints it."""
-    if images.shape[3] != 4:
-        return images
-    white = np.array([255, 255, 255, 0], np.uint8)
-    return np.where(images[..., 3:] == 0, white, images)

@@ -14,23 +14,34 @@ _RENAMED_VALUES: dict[tuple[str, ...], dict[str, str]] = {  # path, "*" for any 
 }
 
 
+_EVERYWHERE = {"data", "generator", "critic", "objective", "cycle", "optimizer", "ema", "train"}
+
+
 def migrated(tree: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `tree`, a configuration or a part of one, in the words of this version."""
+    """A copy of `tree`, a configuration or a part of one, in the words of this version.
+
+    A whole one, as config.toml and checkpoints hold it, is known by its sections; it keeps the meaning of what it does not name.
+    """
     for path, new_values in _RENAMED_VALUES.items():
         tree = _renamed(tree, path, new_values)
-    cycle = tree.get("cycle")
-    if isinstance(cycle, dict) and "split_updates" in cycle:  # in every config.toml, also of before `shared_images`
-        tree = tree | {"cycle": {"shared_images": False} | cycle}
-    generator = tree.get("generator")
-    in_every_config = {"max_width", "latent", "latent_dim", "norm"}  # also of before `modulation`
-    if isinstance(generator, dict) and generator.get("kind") == "upsampling" and in_every_config <= generator.keys():
-        tree = tree | {"generator": {"modulation": False} | generator}
-    if isinstance(generator, dict) and {"max_width", "latent", "latent_dim"} <= generator.keys():  # likewise of `alpha`
-        tree = tree | {"generator": {"alpha": "straight"} | tree["generator"]}
-    train = tree.get("train")
-    if isinstance(train, dict) and {"batch", "seed", "tick_images"} <= train.keys():  # likewise of `augment`
-        tree = tree | {"train": {"augment": 0.0} | train}
-    return tree
+    if not all(isinstance(tree.get(section), dict) for section in _EVERYWHERE):
+        return tree
+    changed = {"generator": migrated_generator(tree["generator"])}
+    if "split_updates" in tree["cycle"]:
+        changed["cycle"] = {"shared_images": False} | tree["cycle"]
+    if {"batch", "seed", "tick_images"} <= tree["train"].keys():
+        changed["train"] = {"augment": 0.0} | tree["train"]
+    return tree | changed
+
+
+def migrated_generator(section: dict[str, Any]) -> dict[str, Any]:
+    """A whole section "generator" in the words of this version; also that of a model file."""
+    if not {"max_width", "latent", "latent_dim"} <= section.keys():
+        return section
+    older = {"alpha": "straight"}
+    if section.get("kind") == "upsampling":
+        older["modulation"] = False
+    return older | section
 
 
 def _renamed(value: Any, path: tuple[str, ...], new_values: dict[str, str]) -> Any:

@@ -107,13 +107,13 @@ def inverse_root(covariance: Tensor, eps: float = 1e-8) -> Tensor:
     """About C^(-1/2) of a symmetric matrix [M, M] without negative eigenvalues, by Muon's quintic iteration on Gram matrices.
 
     Args:
-        eps: C is divided by its Frobenius norm, or by eps^2 if that is larger.
+        eps: C is divided by its Frobenius norm, or by eps^2 if that is larger; at least by the least normal number.
 
     Returns:
         A matrix R with the eigenvectors of C. R C R has eigenvalues of 0.45 to 1.45 where those of C are above 1e-5 of its Frobenius
         norm; below, R does not exceed 500 over the root of the norm.
     """
-    norm = torch.linalg.vector_norm(covariance).clamp(min=eps**2)
+    norm = torch.linalg.vector_norm(covariance).clamp(min=max(eps**2, torch.finfo(covariance.dtype).tiny))
     gram = covariance / norm
     a, b, c = _QUINTIC
     root: Tensor = gram

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from kantor import atomic
-from kantor.config.migrate import migrated
+from kantor.config.migrate import migrated_generator
 from kantor.config.networks import GeneratorConfig
 from kantor.errors import ConfigError, ModelError
 from kantor.nets import build_generator
@@ -90,7 +90,7 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
     try:
         if text.format > FORMAT:
             raise ModelError(path, "was written by a newer Kantor", "install the newest version")
-        config = TypeAdapter(GeneratorConfig).validate_python(migrated({"generator": text.generator})["generator"])
+        config = TypeAdapter(GeneratorConfig).validate_python(migrated_generator(text.generator))
     except ValidationError as error:
         raise ModelError(path, "describes a generator that this version does not know", "check the file") from error
     card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen, text.condition)

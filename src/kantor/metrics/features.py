@@ -91,7 +91,7 @@ class ImageFeatures:
 
     Attributes:
         features: float32 [N, D].
-        thumbs: uint8 [N, h, w, C], the images themselves if they are small.
+        thumbs: uint8 [N, h, w, C], from `thumbnails`.
         order: int64 [N], the index of each row in the stream of images.
         logits: of each classifier of the extractor: float32 [N, K].
     """
@@ -125,17 +125,23 @@ class ImageFeatures:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [0, 255]."""
-    return images.permute(0, 3, 1, 2).to(torch.float32)
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [0, 255], the colours of RGBA images laid on mid-grey.
+
+    So a colour counts as much as one sees of it, and not at all behind a transparent pixel.
+    """
+    x = images.permute(0, 3, 1, 2).to(torch.float32)
+    if x.shape[1] != 4:
+        return x
+    return torch.cat([127.5 + (x[:, :3] - 127.5) * (x[:, 3:] / 255), x[:, 3:]], dim=1)
 
 
 def with_channels(x: Tensor, channels: int) -> Tensor:
-    """float [N, C, H, W] in [0, 255] with 1 or 3 `channels`.
+    """float [N, C, H, W] in [0, 255] with 1 or 3 `channels`, without alpha.
 
-    Grey is repeated three times; colours become grey by the weights of ITU-R 601; transparent pixels show mid-grey.
+    Grey is repeated three times; colours become grey by the weights of ITU-R 601.
     """
     if x.shape[1] == 4:
-        x = 127.5 + (x[:, :3] - 127.5) * (x[:, 3:] / 255)
+        x = x[:, :3]
     if x.shape[1] == channels:
         return x
     if channels == 3:
@@ -179,11 +185,11 @@ def _joined(parts: Sequence[Activations]) -> Activations:
 
 
 def thumbnails(images: Images) -> Images:
-    """uint8 [N, H, W, C], shrunk to `THUMBNAIL` pixels of the longer side; smaller images stay as they are."""
-    longer = max(images.shape[1:3])
-    if longer <= THUMBNAIL:
+    """uint8 [N, H, W, C], shrunk to `THUMBNAIL` pixels of the longer side; smaller images stay, but for what `to_float` does."""
+    shrink = min(1.0, THUMBNAIL / max(images.shape[1:3]))
+    if shrink == 1 and images.shape[3] != 4:
         return images
-    height, width = (max(1, round(side * THUMBNAIL / longer)) for side in images.shape[1:3])
+    height, width = (max(1, round(side * shrink)) for side in images.shape[1:3])
     small = resized(to_float(torch.from_numpy(images)), height, width)
     return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 

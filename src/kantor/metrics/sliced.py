@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kantor.metrics.bootstrap import Interval, counts, interval
+from kantor.metrics.features import to_float
 from kantor.metrics.inputs import OrderedImages
 from kantor.random import derive, philox
 from kantor.types import Images
@@ -86,7 +87,7 @@ def laplacian_pyramid(images: Images) -> list[Tensor]:
     1983). Filters are 5 x 5 binomial with mirrored borders; h and w are halved, rounded up, while both stay at least
     `SMALLEST`.
     """
-    levels = [torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()]
+    levels = [to_float(torch.from_numpy(np.array(images)))]
     while min(-(-side // 2) for side in levels[-1].shape[2:]) >= SMALLEST:
         small = _binomial(levels[-1])[:, :, ::2, ::2]
         enlarged = torch.zeros_like(levels[-1])

@@ -90,6 +90,16 @@ def test_a_run_with_decided_fields_is_recognised(tmp_path: Path) -> None:
     assert again.asked == [f"resume {run} (y), or start a new run (N)?"]
 
 
+def test_a_run_with_decided_fields_is_resumed(tmp_path: Path) -> None:
+    """What the user wrote, "auto" or another name of the same weights, is not a change of what was decided."""
+    words = {"train.precision": "auto", "train.augment": "auto"}
+    weights = Told().train(tmp_path, {"train.seed": 9}, images=40)
+    first, going_on = Told(), Told(answer=True)
+    run = first.train(tmp_path, words, images=40, init_from=str(weights), channels="auto")
+    assert going_on.train(tmp_path, words, images=60, init_from=weights.name, channels="auto") == run
+    assert read_toml(run / "config.toml")["train"]["images"] == 60
+
+
 @pytest.mark.parametrize(
     ("more", "seen"),
     [

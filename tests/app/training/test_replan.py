@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from kantor.app.training.length import Lengths, held_share
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.run import Run
 from kantor.config.io import read_toml, resolve
-from kantor.errors import ResourceError
+from kantor.errors import ConfigError, ResourceError
 
 TINY: dict[str, Any] = {
     "overrides": {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60, "train.precision": "float32"},
@@ -52,15 +53,35 @@ def test_a_run_fills_its_budget_and_is_the_one_that_its_configuration_describes(
         assert first == second
 
 
-def test_a_run_killed_between_the_new_length_and_the_next_checkpoint_resumes(tmp_path: Path) -> None:
-    run = kantor.train("glyphs", images=160, runs=tmp_path, **TINY).path
+@pytest.mark.parametrize(("from_budget", "seen", "resumes"), [(True, 40, True), (False, 40, False), (True, 160, False)])
+def test_a_run_killed_between_the_new_length_and_the_next_checkpoint_resumes(
+    from_budget: bool, seen: int, resumes: bool, tmp_path: Path
+) -> None:
+    """Also if it is killed again after it was resumed with a length of its own; but no schedule that has begun to fall is changed."""
+    overrides = TINY["overrides"] | {"train.snapshot_images": 40}
+    run = kantor.train("glyphs", images=160, runs=tmp_path, **TINY | {"overrides": overrides}).path
+    for checkpoint in (run / "checkpoints").iterdir():
+        if int(checkpoint.name) > seen:
+            shutil.rmtree(checkpoint)
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(environment | {"length_from_budget": from_budget}))
     text = (run / "config.toml").read_text()
     assert text.count("images = 160") == 2
     (run / "config.toml").write_text(text.replace("images = 160", "images = 240"))
-    resumed = kantor.train(resume=run, runs=tmp_path, quiet=True, device="cpu")
-    assert read_toml(run / "config.toml")["train"]["horizon_images"] == 240
+    resume: dict[str, Any] = {"resume": run, "runs": tmp_path, "quiet": True, "device": "cpu"}
+    if not resumes:
+        with pytest.raises(ConfigError, match=r"train.horizon_images: 160 -> 240"):
+            kantor.train(**resume)
+        return
+    shutil.copytree(run, tmp_path / "killed")
+    resumed = kantor.train(**resume, images=320)
+    train = read_toml(run / "config.toml")["train"]
+    assert train["images"] == 320 and train["horizon_images"] == 240
     rows = list(csv.DictReader((resumed.path / "metrics.csv").open()))
-    assert int(rows[-1]["images_seen"]) == 240
+    assert int(rows[-1]["images_seen"]) == 320
+    shutil.copy(run / "config.toml", tmp_path / "killed")  # killed again before the next checkpoint
+    again = kantor.train(**resume | {"resume": tmp_path / "killed"})
+    assert (again.path / "generator.safetensors").read_bytes() == (run / "generator.safetensors").read_bytes()
 
 
 def test_when() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from kantor.app.dataset.cache import Note
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, ModelError, ResourceError
 from kantor.metrics.efficientnet_lite import available
 from kantor.metrics.evaluate import METRICS
 from kantor.metrics.extractors import extractor
@@ -56,7 +56,10 @@ def plan_features(
     plans = [FeaturePlan(extractor(DEFAULT, device), tuple(metrics), options.count)]
     if second := tuple(name for name in SECOND_METRICS if name in metrics):
         if available(SECOND.partition("@")[0]):
-            plans.append(FeaturePlan(extractor(SECOND, device), second, min(options.count, SECOND_COUNT)))
+            try:
+                plans.append(FeaturePlan(extractor(SECOND, device), second, min(options.count, SECOND_COUNT)))
+            except (ModelError, ResourceError) as error:
+                note(f"{error}; one network alone judges these images")
         else:
             note("one network alone judges these images; for a second opinion: pip install 'kantor[imagenet]'")
     return plans

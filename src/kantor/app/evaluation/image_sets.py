@@ -1,7 +1,4 @@
-"""Images that are compared: real ones of a packed dataset, and those that a generator makes.
-
-Both have white behind fully transparent pixels: what no one sees must not count as a difference.
-"""
+"""Images that are compared: real ones of a packed dataset, and those that a generator makes."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app.dataset import cache as caching
-from kantor.app.images import at_size, hide_colours
+from kantor.app.images import at_size
 from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError, ResourceError
 from kantor.metrics.features import BATCH, Extractor, ImageFeatures, extract
@@ -54,7 +51,7 @@ class RealImages:
 
     def images(self, indices: NDArray[np.int64]) -> Images:
         """uint8 [n, H, W, C]; indices count these images, not rows of the dataset."""
-        return hide_colours(at_size(self.store.images(self.rows[indices]), self.spec))
+        return at_size(self.store.images(self.rows[indices]), self.spec)
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.store.labels(self.rows[indices])
@@ -97,7 +94,7 @@ class GeneratedImages:
         z = latents(seeds, self.config.latent_dim, self.config.latent, self.truncation)
         labels = None if self.classes is None else self.classes[indices].tolist()
         conditions = None if self.conditions is None else self.conditions.conditions(indices % len(self.conditions))
-        return hide_colours(generate_images(self.network, z, labels, conditions))
+        return generate_images(self.network, z, labels, conditions)
 
     def labels(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return None if self.classes is None else self.classes[indices]

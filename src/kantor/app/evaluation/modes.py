@@ -79,4 +79,5 @@ def provenance(
         "reference": real.digest(),
     }
     origin |= {"reference_part": part} if part else {}
+    origin |= {"transparency": "on mid-grey"} if real.spec.channels == 4 else {}
     return origin | ({"modes": modes.kind} if modes is not None else {})

@@ -36,7 +36,7 @@ def build(config: Config, store: ImageSet, device: torch.device, score_plan: Sco
         in_folders = "put every image into a sub-folder, one for each class"
         do = in_memory if data.source.startswith(PREFIX) else in_folders
         raise ConfigError("--conditional", f"{data.source} has no classes", do)
-    _check_objective(parts)
+    check_objective(parts)
     try_custom_networks(parts)
     if train.micro_batch and (mixes := mixing(parts)):
         what = f"{mixes}, so a part of a batch is not a part of the step"
@@ -63,7 +63,7 @@ def mixing_layer(parts: Parts) -> str:
     return ""
 
 
-def _check_objective(parts: Parts) -> None:
+def check_objective(parts: Parts) -> None:
     """Raises ConfigError if the objective excludes the critic, a quirk or the data."""
     config, cycle, objective = parts.config, parts.config.cycle, parts.objective
     if refusal := objective.refuses(traits_of(parts.critic())):

@@ -9,8 +9,9 @@ from typing import Any
 
 from kantor.app import environment
 from kantor.app.dataset.prepare import absolute_source
+from kantor.app.options import options_of
 from kantor.app.training.intervals import DEFAULT_BUDGET_S
-from kantor.app.training.length import total_images
+from kantor.app.training.length import held_share, total_images
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.terminal import Terminal
 from kantor.config.io import difference, layered, overridden, read_config, read_toml
@@ -53,8 +54,12 @@ def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, term
     if not terminal.ask(f"resume {run} (y), or start a new run (N)?"):
         return None
     budget_s = DEFAULT_BUDGET_S if total is None and options.budget_s is None else options.budget_s
-    overrides = {name: value for name, value in options.overrides.items() if name not in _LENGTHS}
-    return replace(options, resume=str(run), overrides=overrides, config_file=None, budget_s=budget_s)
+    # all else is as in the run, though maybe in other words ("auto")
+    unset = {o.name: o.default for o in options_of(TrainOptions) if o.sets and o.sets not in MAY_CHANGE}
+    overrides = {name: value for name, value in options.overrides.items() if name in MAY_CHANGE}
+    return replace(
+        options, **unset, resume=str(run), overrides=overrides, batch=None, config_file=None, budget_s=budget_s
+    )
 
 
 def _newest_checkpoint(config: Config, fingerprint: str, runs: Path) -> Path | None:
@@ -74,19 +79,22 @@ def _newest_checkpoint(config: Config, fingerprint: str, runs: Path) -> Path | N
     return None
 
 
-def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> Config:
+def resumed_config(run: Path, options: TrainOptions, saved: RunState | None, from_budget: bool) -> Config:
     """The run's configuration with the user's changes; only fields of `MAY_CHANGE` may change.
 
     Raises ConfigError if the user changes others, or has edited config.toml, so that it differs from that in `saved`.
+
+    Args:
+        from_budget: the run's length came from a time budget.
     """
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))
     original = saved.config() if saved else None
     # a run begun before this field was gets its horizon when it resumes, maybe before the next checkpoint
     chosen_late = original is not None and original.train.horizon_images == "auto"
-    # a run may get another length, of itself and its schedules, before the next checkpoint
-    replanned = original is not None and all(c.train.images == c.train.horizon_images for c in (original, config))
-    may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late or replanned else _MAY_BE_EDITED
+    may_be_edited = _MAY_BE_EDITED
+    if chosen_late or (from_budget and saved and _rates_are_held(saved)):  # it may have got another length since
+        may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images")
     if original and (edits := _listed(original, config, may_be_edited)):
         what = f"was edited, but a run keeps its configuration: {edits}"
         raise ConfigError(path, what, "undo the edits, or start a new run with --config")
@@ -104,6 +112,13 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None) -> 
         what = f"a run keeps its configuration, and this differs: {changes}"
         raise ConfigError("--resume", what, "leave that out, or start a new run")
     return changed
+
+
+def _rates_are_held(saved: RunState) -> bool:
+    """Whether no learning rate has depended on the length of the run yet."""
+    config = saved.config()
+    assert isinstance(config.train.images, int)
+    return saved.images_seen <= held_share(config) * config.train.images
 
 
 def _listed(old: Config, new: Config, allowed: tuple[str, ...]) -> str:

@@ -22,7 +22,7 @@ from kantor.app.dataset.prepare import open_set
 from kantor.app.dataset.recover import open_again
 from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
-from kantor.app.training.build import build
+from kantor.app.training.build import build, check_objective
 from kantor.app.training.check_options import check_moved_source, check_options, preset_of
 from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
 from kantor.app.training.intervals import intervals_line
@@ -56,11 +56,13 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
     device = choose_device(options.device)
     if options.tensorboard:
         require_tensorboard()
+    threads = torch.get_num_threads()  # which a run may change
     if device.type == "cpu":
         keep_memory()
     try:
         return (_start if options.resume is None else _resume)(options, device, terminal)
     finally:
+        torch.set_num_threads(threads)
         return_memory()
 
 
@@ -100,6 +102,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         choose_threads(decisions, parts, options.config_file)
     if options.batch == "auto":
         choose_batch(decisions, parts, options, terminal.note)
+        check_objective(parts.with_config(decisions.config))
     with explain_out_of_memory(parts.with_config(decisions.config)):
         options = choose_compiled(decisions, parts, options, terminal.note)
         choose_length(decisions, parts, options)
@@ -119,7 +122,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         if device.type == "cpu" and env.get("device_type") == "cpu" and "threads" in env:
             torch.set_num_threads(min(env["threads"], os.cpu_count() or 1))
         saved = open_checkpoint(run, terminal.note)
-        config = resumed_config(run, options, saved)
+        from_budget = bool(env.get("length_from_budget"))
+        config = resumed_config(run, options, saved, from_budget)
         decisions = Decisions(config)
 
         # 2. Dataset: the images that the run began with
@@ -130,7 +134,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
 
         # 3. Decisions: length, intervals and compiled steps; all others stay
         _record_facts(decisions, store, device, options)
-        seen, from_budget = saved.images_seen if saved else 0, bool(env.get("length_from_budget"))
+        seen = saved.images_seen if saved else 0
         decisions.record("resume", run, f"from {seen:,} images", announce=False)
         parts = build(config, store, device, plan_scores(config, device))
         total = resumed_length(options, config, store.count, seen, from_budget)  # refuses before compiling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 
@@ -373,3 +374,14 @@ def test_initial_weights(kind: str, init: str) -> None:
                 # of the latent, and of the score
                 expected = 1.0 if module in list(networks[0].modules()) else 0.02
                 assert abs(module.weight.std().item() / expected - 1) < 5 / math.sqrt(2 * module.weight.numel())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_generators_can_be_traced_and_saved(kind: str) -> None:
+    network = build_generator(CONFIGS[kind][0](width=4, latent_dim=LATENT), ImageSpec(16, 16, 3)).eval()
+    network.requires_grad_(False)
+    z, saved = torch.randn(3, LATENT), io.BytesIO()
+    torch.jit.save(torch.jit.trace(network, z), saved)
+    saved.seek(0)
+    torch.testing.assert_close(torch.jit.load(saved)(z), network(z))

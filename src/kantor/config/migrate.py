@@ -38,10 +38,8 @@ def migrated_generator(section: dict[str, Any]) -> dict[str, Any]:
     """A whole section "generator" in the words of this version; also that of a model file."""
     if not {"max_width", "latent", "latent_dim"} <= section.keys():
         return section
-    older = {"alpha": "straight"}
-    if section.get("kind") == "upsampling":
-        older["modulation"] = False
-    return older | section
+    modulation = {"modulation": False} if section.get("kind") == "upsampling" else {}
+    return {"alpha": "straight"} | modulation | section
 
 
 def _renamed(value: Any, path: tuple[str, ...], new_values: dict[str, str]) -> Any:

@@ -67,6 +67,14 @@ def _needed(ctx: Any, argument: int) -> bool:
 # --- convolution ----------------------------------------------------------------------------------------------------
 
 
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: Geometry) -> Tensor:
+    """C(x, w) + b, in PyTorch's operators."""
+    if how.transposed and better_as_blocks(x, weight.shape[1], weight.shape[2:], how):
+        y = _transposed_by_blocks(x, weight, how)
+        return y if bias is None else y + bias.view(1, -1, 1, 1)
+    return cast(Tensor, _convolution(x, weight, bias, *how))
+
+
 class Convolution(Function):
     """y = C(x, w) + b."""
 
@@ -75,10 +83,7 @@ class Convolution(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         ctx.how = how
-        if how.transposed and better_as_blocks(x, weight.shape[1], weight.shape[2:], how):
-            y = _transposed_by_blocks(x, weight, how)
-            return y if bias is None else y + bias.view(1, -1, 1, 1)
-        return cast(Tensor, _convolution(x, weight, bias, *how))
+        return convolved(x, weight, bias, how)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, run
+from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, convolved, run
 from kantor.nets.pixel_norm import ModulatedPixelNorm, PixelNorm, inverse_norm, modulated
 
 
@@ -59,9 +59,7 @@ def doubled(x: Tensor, layer: nn.Conv2d) -> Tensor:
     weight = (pad(rows, (0, 1, 0, 0)) + pad(rows, (1, 0, 0, 0))).transpose(0, 1)
     if weights.is_contiguous(memory_format=torch.channels_last):
         weight = weight.contiguous(memory_format=torch.channels_last)
-    tensors = _cast(x, weight, layer.bias)
-    how = Geometry((2, 2), (1, 1), (1, 1), True, (0, 0), 1)
-    return run(Convolution, *tensors, how)
+    return _applied(_cast(x, weight, layer.bias), Geometry((2, 2), (1, 1), (1, 1), True, (0, 0), 1))
 
 
 def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) -> Tensor | None:
@@ -72,7 +70,16 @@ def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) 
     # check the parameters, not `layer.weight`, which may be scaled from them
     if not blocks and not _differentiated(x, *layer.parameters()):
         return None
-    return run(Convolution, *_cast(x, layer.weight, layer.bias), how)
+    return _applied(_cast(x, layer.weight, layer.bias), how)
+
+
+def _applied(tensors: list[Tensor | None], how: Geometry) -> Tensor:
+    """The convolution of x, weight and bias; in PyTorch's operators alone, which can be traced, if nothing is differentiated."""
+    x, weight, bias = tensors
+    assert x is not None and weight is not None
+    if _differentiated(x, weight, *(() if bias is None else (bias,))):
+        return run(Convolution, x, weight, bias, how)
+    return convolved(x, weight, bias, how)
 
 
 def _cast(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:

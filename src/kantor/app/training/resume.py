@@ -92,9 +92,8 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None, fro
     original = saved.config() if saved else None
     # a run begun before this field was gets its horizon when it resumes, maybe before the next checkpoint
     chosen_late = original is not None and original.train.horizon_images == "auto"
-    may_be_edited = _MAY_BE_EDITED
-    if chosen_late or (from_budget and saved and _rates_are_held(saved)):  # it may have got another length since
-        may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images")
+    lengthened = from_budget and saved is not None and _rates_are_held(saved)  # it may have got another length since
+    may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late or lengthened else _MAY_BE_EDITED
     if original and (edits := _listed(original, config, may_be_edited)):
         what = f"was edited, but a run keeps its configuration: {edits}"
         raise ConfigError(path, what, "undo the edits, or start a new run with --config")

@@ -48,7 +48,7 @@ fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix src tests scripts benchmarks docs/examples
 	$(BIN)/ruff format src tests scripts benchmarks docs/examples
 
-data:  ## real datasets for tests, unpacked into data/: Fashion-MNIST and digits; WITH="clipart emoji" adds two in colour
+data:  ## real datasets for tests, unpacked into data/: Fashion-MNIST and digits; WITH="clipart emoji units" adds three in colour
 	bash scripts/data.sh data $(WITH)
 
 features: $(INSTALLED)  ## train kantor-small, the network that scores are measured with (needs `make data`; a quarter of an hour)

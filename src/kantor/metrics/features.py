@@ -190,7 +190,7 @@ def thumbnails(images: Images) -> Images:
     if shrink == 1 and images.shape[3] != 4:
         return images
     height, width = (max(1, round(side * shrink)) for side in images.shape[1:3])
-    small = resized(to_float(torch.from_numpy(images)), height, width)
+    small = resized(to_float(torch.from_numpy(np.array(images))), height, width)
     return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 

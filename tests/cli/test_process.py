@@ -43,6 +43,18 @@ def test_help_is_light() -> None:
     assert "train" in done.stdout
 
 
+def test_training_and_generating_leave_the_compiler_alone() -> None:
+    """torch.optim and `normal_` on the meta device import it: 70 MB and some seconds in every process."""
+    small = "'--set', 'generator.width=4', '--set', 'critic.width=4', '--set', 'data.glyphs.count=60', '--size', '16'"
+    train = f"'train', 'glyphs', '--images', '64', '--batch', '8', '--conditional', '--device', 'cpu', {small}"
+    code = "import sys\nfrom kantor.cli.main import main\n"
+    for words in (train, "'generate', 'latest', '--count', '4'"):
+        code += f"try: main([{words}])\nexcept SystemExit as e: assert not e.code\n"
+    code += "print('heavy:', [m for m in ('torch._dynamo', 'torch._inductor', 'sympy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heavy: []" in done.stdout
+
+
 def test_nobody_reads_what_we_say() -> None:
     process = subprocess.Popen([*KANTOR, "presets", "default"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout and process.stderr

@@ -36,6 +36,7 @@ from kantor.config.schema import Config
 from kantor.config.training import EmaConfig
 from kantor.data.loading.order import Order
 from kantor.engine import ema, optimizers
+from kantor.engine.elementwise import SGD, Adam, Optimizer
 from kantor.engine.loop import Plan, crossed
 from kantor.engine.schedule import TrainingProgress, check_schedules, learning_rate, steps_in_cycle
 from kantor.engine.tally import Tally
@@ -176,7 +177,7 @@ def test_feed() -> None:
 # --- optimisers and state -------------------------------------------------------------------------------------------
 
 
-def tensors_of(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
+def tensors_of(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:
     return copies(network.state_dict() | dict(optimizers.state_tensors(optimizer, network)))
 
 
@@ -219,6 +220,34 @@ def test_optimizers_equal_those_of_torch(config: Any) -> None:
         theirs.step()
     for a, b in zip(network.parameters(), parameters, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32,), (torch.float32, torch.float64)])
+@pytest.mark.parametrize("momentum", [None, 0.0, 0.9])
+def test_fused_steps_equal_those_of_torch_to_the_bit(momentum: float | None, dtypes: tuple[torch.dtype, ...]) -> None:
+    """momentum: of SGD; None for Adam."""
+    rng, lr = torch.Generator().manual_seed(3), torch.tensor(0.01)
+    starts = [torch.randn(5, 7, generator=rng).to(dtype) for dtype in dtypes for _ in range(3)]
+    ours, theirs = ([nn.Parameter(start.clone()) for start in starts] for _ in range(2))
+    oracle: torch.optim.Optimizer = torch.optim.Adam(theirs, lr, (0.5, 0.9), 1e-7, fused=True)
+    mine: Optimizer = Adam(ours, lr, (0.5, 0.9), 1e-7)
+    if momentum is not None:
+        oracle, mine = torch.optim.SGD(theirs, lr, momentum, fused=True), SGD(ours, lr, momentum)
+    for skipped in (0.0, 0.0, 1.0, 0.0):
+        mine.found_inf = torch.tensor(skipped)
+        oracle.found_inf = mine.found_inf  # type: ignore[attr-defined]
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(5, 7, generator=rng).to(a.dtype)
+            b.grad = a.grad.clone()
+        mine.step()
+        oracle.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert all(
+        torch.equal(mine.state[a][k], v)
+        for a, b in zip(ours, theirs, strict=True)
+        for k, v in oracle.state[b].items()
+        if v is not None
+    )
 
 
 @pytest.mark.parametrize("before", [0, 3])

@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from kantor.config.optimizer import OptimizerConfig
+from kantor.engine.elementwise import SGD, Adam, Optimizer, RMSprop
 from kantor.engine.shampoo import Shampoo
 
 
-class RMSprop(torch.optim.Optimizer):
-    """RMSProp as in torch.optim, which can be skipped as fused optimizers can: a step with found_inf = 1 changes nothing."""
-
-    found_inf: Tensor
-
-    def __init__(self, parameters: Iterable[Tensor], lr: Tensor, alpha: float, eps: float) -> None:
-        super().__init__(parameters, {"lr": lr, "alpha": alpha, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        for group in self.param_groups:
-            alpha, eps = group["alpha"], group["eps"]
-            for parameter in group["params"]:
-                if not self.state[parameter]:
-                    self.state[parameter]["square_avg"] = torch.zeros_like(parameter)
-            squares = [self.state[p]["square_avg"] for p in group["params"]]
-            grads = [torch.where(self.found_inf > 0, 0.0, p.grad) for p in group["params"]]
-            torch._foreach_mul_(squares, alpha + (1 - alpha) * self.found_inf)
-            torch._foreach_addcmul_(squares, grads, grads, 1 - alpha)
-            roots = torch._foreach_sqrt(squares)
-            torch._foreach_add_(roots, eps)
-            updates = torch._foreach_div(grads, roots)
-            torch._foreach_mul_(updates, -group["lr"])
-            torch._foreach_add_(group["params"], updates)
-
-
-def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(config: OptimizerConfig, network: nn.Module) -> Optimizer:
     """The optimizer of the trained parameters of `network`, on their device."""
     parameters = trained(network)
     lr = torch.tensor(config.lr, dtype=torch.float32, device=parameters[0].device)
-    on_gpu = lr.device.type == "cuda"  # a step may be recorded there
     match config.kind:
         case "adam":
-            return torch.optim.Adam(parameters, lr, config.betas, config.eps, fused=True, capturable=on_gpu)
+            return Adam(parameters, lr, config.betas, config.eps)
         case "rmsprop":
             return RMSprop(parameters, lr, config.alpha, config.eps)
         case "shampoo":
             embeddings = [layer.weight for layer in network.modules() if isinstance(layer, nn.Embedding)]
-            return Shampoo(parameters, embeddings, lr, config.betas, config.eps, capturable=on_gpu)
+            return Shampoo(parameters, embeddings, lr, config.betas, config.eps)
         case "sgd":
-            sgd = torch.optim.SGD(parameters, lr, config.momentum, fused=True)
-            if config.momentum:  # torch leaves it uninitialized if the first step is skipped
-                for parameter in parameters:
-                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            return sgd
+            return SGD(parameters, lr, config.momentum)
 
 
 def trained(network: nn.Module) -> list[nn.Parameter]:
@@ -64,12 +33,12 @@ def trained(network: nn.Module) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.requires_grad]
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"].fill_(rate)
 
 
-def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tensor:
+def apply(optimizer: Optimizer, gradients: Sequence[Tensor]) -> Tensor:
     """Takes one step along `gradients`; if any is not finite nothing changes, which the device decides.
 
     Returns:
@@ -83,14 +52,14 @@ def apply(optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor]) -> Tens
     if skipped.device.type == "mps":  # its fused kernels ignore found_inf: a step along zeros harms least
         for parameter in parameters:
             parameter.grad = torch.where(skipped > 0, 0.0, parameter.grad)
-    cast(Any, optimizer).found_inf = skipped  # which fused optimizers look for, and ours
+    optimizer.found_inf = skipped
     optimizer.step()
     for parameter in parameters:
         parameter.grad = None
     return skipped
 
 
-def state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def state_tensors(optimizer: Optimizer, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """The optimizer's tensors as "parameter/moment"."""
     for name, parameter in network.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
@@ -98,7 +67,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> Itera
                 yield f"{name}/{moment}", value
 
 
-def load_state_tensors(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Restores what `state_tensors` returned."""
     parameters = dict(network.named_parameters())
     optimizer.state.clear()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
 
 import torch
 from torch import Tensor
+
+from kantor.engine.elementwise import Adam, Optimizer, gradient_of
 
 MIN_SIDE = 8  # rows and columns of a matrix that has a covariance
 # Of eigenvalues s^2 of a covariance, s becomes a s + b s^3 + c s^5, five times: those above 0.003 of the norm end between 0.7 and 1.2
@@ -15,7 +16,7 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 
 
-class Shampoo(torch.optim.Optimizer):
+class Shampoo(Optimizer):
     """Divides the gradient of each matrix by the square root of a running mean of its covariance.
 
     Shampoo (Gupta et al. 2018) with a preconditioner on one side alone and the root -1/2, as in ASGO (An et al. 2025): the step along a
@@ -32,10 +33,7 @@ class Shampoo(torch.optim.Optimizer):
         lr: float32 [].
         betas: decay of the means of gradients and of their covariances, and of Adam's moments.
         eps: of Adam; its square is the least norm that a covariance is divided by.
-        capturable: whether steps may be recorded in a CUDA graph.
     """
-
-    found_inf: Tensor
 
     def __init__(
         self,
@@ -44,9 +42,8 @@ class Shampoo(torch.optim.Optimizer):
         lr: Tensor,
         betas: tuple[float, float],
         eps: float,
-        capturable: bool = False,
     ) -> None:
-        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps)
         excluded = {id(p) for p in embeddings}
         self._matrices = [p for p in parameters if is_matrix(p) and id(p) not in excluded]
         ours = {id(p) for p in self._matrices}
@@ -58,19 +55,18 @@ class Shampoo(torch.optim.Optimizer):
             state["step"] = torch.zeros_like(lr)
             if betas[0]:
                 state["mean"] = torch.zeros_like(parameter)
-        self._adam: torch.optim.Adam | None = None
-        if others:
-            self._adam = torch.optim.Adam(others, lr, betas, eps, fused=True, capturable=capturable)
-            self._adam.state = self.state  # one state to store; `load_state_dict` would part them
+        self._adam = Adam(others, lr, betas, eps) if others else None
+        if self._adam is not None:
+            self._adam.state = self.state  # one state to store
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self) -> None:
         (group,) = self.param_groups
         if self._matrices:
             momentum, decay = group["betas"]
             self._step_matrices(group["lr"], momentum, decay, group["eps"])
         if self._adam is not None:
-            cast(Any, self._adam).found_inf = self.found_inf
+            self._adam.found_inf = self.found_inf
             self._adam.step()
 
     def _step_matrices(self, lr: Tensor, momentum: float, decay: float, eps: float) -> None:
@@ -82,7 +78,7 @@ class Shampoo(torch.optim.Optimizer):
         share_of_gradient = taken * (1 - momentum) / (1 - momentum**count)
         for parameter in self._matrices:
             state, dtype = self.state[parameter], parameter.dtype
-            gradient = direction = as_matrix(torch.where(self.found_inf > 0, 0.0, cast(Tensor, parameter.grad)))
+            gradient = direction = as_matrix(torch.where(self.found_inf > 0, 0.0, gradient_of(parameter)))
             if momentum:
                 direction = as_matrix(state["mean"]).lerp_(gradient, share_of_gradient.to(dtype))
             tall = len(gradient) > gradient.shape[1]

@@ -21,6 +21,7 @@ from kantor.engine import ema, optimizers, passes
 from kantor.engine.augment import as_seen, changed, sample_changes
 from kantor.engine.compiled import Compiler
 from kantor.engine.cuda_graphs import Recorder
+from kantor.engine.elementwise import Optimizer
 from kantor.engine.execution import Compute, Work, micro_batched, rows_of
 from kantor.engine.passes import CriticInputs, GenerationInputs, GeneratorInputs, Outcome, Penalties
 from kantor.engine.penalty_points import PointNumbers, numbers_for_points, penalty_points
@@ -286,7 +287,7 @@ class Steps:
         optimizers.set_rate(state.generator_optimizer, self.rates["generator_lr"])
 
 
-def _apply(state: State, network: str, optimizer: torch.optim.Optimizer, outcome: Outcome) -> Names:
+def _apply(state: State, network: str, optimizer: Optimizer, outcome: Outcome) -> Names:
     """Updates the network and adds the values to the tally's sums; returns their names, which are still to be counted."""
     skipped = f"skipped_{network}"
     for name, value in outcome.values.items():

@@ -220,6 +220,10 @@ class LabelEmbedding(nn.Embedding):
         super().__init__(classes, dim)
         self.std = std
 
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:  # where `normal_` imports torch's compiler
+            super().reset_parameters()
+
     def forward(self, labels: Tensor) -> Tensor:
         """labels: int64 [N], or class weights, float [N, classes], to interpolate between classes -> [N, dim]."""
         return labels.to(self.weight.dtype) @ self.weight if labels.is_floating_point() else super().forward(labels)

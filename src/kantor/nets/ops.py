@@ -148,6 +148,8 @@ class NarrowLinear(nn.Linear):
 def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> None:
     """Initializes all weights; biases become zero, embeddings and narrow layers normal with their `std`.
 
+    Weights without memory, on the meta device, stay as they are: `normal_` there imports torch's compiler, which takes seconds.
+
     Args:
         init: "normal": deviation `std` (DCGAN: 0.02); "truncated-normal": the same, truncated at two deviations, as in
             TensorFlow; "he": normal, deviation sqrt(2 / inputs) (He et al. 2015, equation 10); "glorot": uniform in
@@ -156,7 +158,11 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
     """
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        if not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding) or module.weight.is_meta:
+            continue
+        if isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, float(getattr(module, "std", 1.0)), generator=rng)
+        else:
             how, deviation = ("normal", module.std) if isinstance(module, NarrowLinear) else (init, std)
             match how:
                 case "normal":
@@ -176,8 +182,6 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
                     raise ValueError(f"unknown initializer {init!r}")
             if module.bias is not None:
                 module.bias.zero_()
-        elif isinstance(module, nn.Embedding):
-            module.weight.normal_(0.0, float(getattr(module, "std", 1.0)), generator=rng)
 
 
 def fan_in(module: nn.Module) -> float:

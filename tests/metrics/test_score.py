@@ -151,10 +151,11 @@ def test_channels() -> None:
     assert torch.equal(with_channels(grey, 3), grey.expand(-1, 3, -1, -1))
     colour = torch.rand(2, 3, 4, 4) * 255
     assert with_channels(colour, 1).shape == (2, 1, 4, 4)
-    clear = torch.cat([colour, torch.zeros(2, 1, 4, 4)], 1)
+    pixels = colour.to(torch.uint8).permute(0, 2, 3, 1)
+    clear = to_float(torch.cat([pixels, torch.zeros_like(pixels[..., :1])], 3))
     assert torch.allclose(with_channels(clear, 3), torch.full((2, 3, 4, 4), 127.5))
-    opaque = torch.cat([colour, torch.full((2, 1, 4, 4), 255.0)], 1)
-    torch.testing.assert_close(with_channels(opaque, 3), colour)
+    opaque = to_float(torch.cat([pixels, torch.full_like(pixels[..., :1], 255)], 3))
+    torch.testing.assert_close(with_channels(opaque, 3), to_float(pixels))
 
 
 def test_features_do_not_depend_on_batches_or_order() -> None:

@@ -36,14 +36,14 @@ class Optimizer:
         """Changes the parameters by their gradients, all of which are there."""
         raise NotImplementedError
 
-    def moments(self, *names: str) -> None:
+    def start_moments(self, *names: str) -> None:
         """Starts the state of parameters that have none: zeros of their shape by each of the names."""
         for parameter in self.parameters:
             for name in names:
                 if name not in self.state[parameter]:
                     self.state[parameter][name] = torch.zeros_like(parameter)
 
-    def stepped(self, *names: str) -> Iterable[list[list[Tensor]]]:
+    def by_dtype(self, *names: str) -> Iterable[list[list[Tensor]]]:
         """Parameters of each type, their gradients, and their state by each of the names."""
         for dtype in dict.fromkeys(p.dtype for p in self.parameters):
             some = [p for p in self.parameters if p.dtype == dtype]
@@ -68,8 +68,8 @@ class Adam(Optimizer):
         for parameter in self.parameters:
             if "step" not in self.state[parameter]:
                 self.state[parameter]["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-        self.moments("exp_avg", "exp_avg_sq")
-        for parameters, gradients, means, squares, steps in self.stepped("exp_avg", "exp_avg_sq", "step"):
+        self.start_moments("exp_avg", "exp_avg_sq")
+        for parameters, gradients, means, squares, steps in self.by_dtype("exp_avg", "exp_avg_sq", "step"):
             torch._foreach_add_(steps, 1)
             torch._fused_adam_(
                 parameters, gradients, means, squares, [], steps, lr=group["lr"], beta1=beta1, beta2=beta2,
@@ -84,12 +84,12 @@ class SGD(Optimizer):
     def __init__(self, parameters: Iterable[Tensor], lr: Tensor, momentum: float) -> None:
         super().__init__(parameters, lr=lr, momentum=momentum)
         if momentum:
-            self.moments("momentum_buffer")
+            self.start_moments("momentum_buffer")
 
     @torch.no_grad()
     def step(self) -> None:
         (group,) = self.param_groups
-        for parameters, gradients, *buffers in self.stepped(*(["momentum_buffer"] if group["momentum"] else [])):
+        for parameters, gradients, *buffers in self.by_dtype(*(["momentum_buffer"] if group["momentum"] else [])):
             torch._fused_sgd_(
                 parameters, gradients, buffers[0] if buffers else [], lr=group["lr"], momentum=group["momentum"],
                 weight_decay=0.0, dampening=0.0, nesterov=False, maximize=False, is_first_step=False, grad_scale=None,
@@ -106,8 +106,8 @@ class RMSprop(Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         (group,) = self.param_groups
-        self.moments("square_avg")
-        for parameters, gradients, squares in self.stepped("square_avg"):
+        self.start_moments("square_avg")
+        for parameters, gradients, squares in self.by_dtype("square_avg"):
             gradients = [torch.where(self.found_inf > 0, 0.0, gradient) for gradient in gradients]
             torch._foreach_mul_(squares, group["alpha"] + (1 - group["alpha"]) * self.found_inf)
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["alpha"])

@@ -133,7 +133,8 @@ class Console(events.Listener):
     def _finish(self, event: events.Finished) -> None:
         self.close()
         elapsed_s, done = self._clock() - self._pace.started_s, event.reason == "done"
-        end = f"{event.images_seen / 1000:.1f} kimg, {duration(elapsed_s)}"
+        of_total = "" if done else f" of {self._pace.total_images / 1000:.1f}"
+        end = f"{event.images_seen / 1000:.1f}{of_total} kimg, {duration(elapsed_s)}"
         self._say(f"done: {end}" if done else f"{_REASONS.get(event.reason, event.reason)}: {end}; everything saved")
         if best := self._best:
             self._say(f"best: {best.name} {best.value:.4g} at {best.images_seen / 1000:.1f} kimg, in {GENERATOR}")

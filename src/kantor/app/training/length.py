@@ -44,7 +44,7 @@ def left_s(options: TrainOptions) -> float:
 
 
 def restart_clock(options: TrainOptions, after: str, note: Callable[[str], None]) -> TrainOptions:
-    """`options` whose time budget starts now if `after` ("packing") took more than a quarter of it."""
+    """`options` whose time budget starts now if `after` ("starting and packing") took more than a quarter of it."""
     elapsed_s = time.monotonic() - options.started_s
     if elapsed_s < budget_s(options) / 4:
         return options

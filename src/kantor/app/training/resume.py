@@ -44,16 +44,18 @@ def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, term
     if newest is None:
         return None
     run, images_seen = newest.parents[1], int(newest.name)
-    line = f"{run} has the same configuration and has seen {images_seen:,} images"
-    terminal.note(f"{line}; --resume {int(run.name.partition('-')[0])} resumes it")
     if isinstance(config.train.images, int) and options.epochs is None and options.images is None:
         options = replace(options, images=config.train.images)
     total = total_images(options, store.count)
-    if options.dry_run or (total is not None and total <= images_seen):  # it is as long already
-        return None
-    if not terminal.ask(f"resume {run} (y), or start a new run (N)?"):
-        return None
     budget_s = DEFAULT_BUDGET_S if total is None and options.budget_s is None else options.budget_s
+    line = f"{run} has the same configuration and has seen {images_seen:,} images"
+    if total is not None and total <= images_seen:
+        terminal.note(f"{line}: as many as asked for")
+        return None
+    length = f"--time-budget {budget_s:g}s" if total is None else f"--images {total}"
+    terminal.note(f"{line}; --resume {int(run.name.partition('-')[0])} {length} continues it")
+    if options.dry_run or not terminal.ask(f"resume {run} (y), or start a new run (N)?"):
+        return None
     # all else is as in the run, though maybe in other words ("auto")
     unset = {o.name: o.default for o in options_of(TrainOptions) if o.sets and o.sets not in MAY_CHANGE}
     overrides = {name: value for name, value in options.overrides.items() if name in MAY_CHANGE}

@@ -82,7 +82,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
     store, config, entries = open_set(decisions.config, default_side(device.type), cache)
     decisions.add(config, entries)
-    options = restart_clock(options, "packing", terminal.note)
+    options = restart_clock(options, "starting and packing", terminal.note)
     precision, reason = choose_precision(config.train.precision, device)
     decisions.set("train.precision", precision, reason, announce=config.train.precision == "auto")
     if config.train.augment == "auto":

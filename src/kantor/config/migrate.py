@@ -1,4 +1,4 @@
-"""Reads configurations of older versions: values that have been renamed since.
+"""Reads configurations of older versions: values that have been renamed since, and fields that they did not know.
 
 `layered` in `config.io` passes every tree through `migrated`, so the old words of a file, a checkpoint, `--set` or
 `overrides=` keep their meaning for ever. A renamed field belongs here too.
@@ -12,9 +12,7 @@ _RENAMED_VALUES: dict[tuple[str, ...], dict[str, str]] = {  # path, "*" for any 
     ("cycle", "reuse"): {"pictures": "images"},
     ("objective", "penalties", "*", "over"): {"picture": "image"},
 }
-
-
-_EVERYWHERE = {"data", "generator", "critic", "objective", "cycle", "optimizer", "ema", "train"}
+_SECTIONS = {"data", "generator", "critic", "objective", "cycle", "optimizer", "ema", "train"}  # of every config.toml
 
 
 def migrated(tree: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +22,7 @@ def migrated(tree: dict[str, Any]) -> dict[str, Any]:
     """
     for path, new_values in _RENAMED_VALUES.items():
         tree = _renamed(tree, path, new_values)
-    if not all(isinstance(tree.get(section), dict) for section in _EVERYWHERE):
+    if not all(isinstance(tree.get(section), dict) for section in _SECTIONS):
         return tree
     changed = {"generator": migrated_generator(tree["generator"])}
     if "split_updates" in tree["cycle"]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.optimizer import OptimizerConfig
-from kantor.engine.elementwise import SGD, Adam, Optimizer, RMSprop
+from kantor.engine.elementwise import SGD, Adam, Optimizer, RMSprop, gradient_of
 from kantor.engine.shampoo import Shampoo
 
 
@@ -34,8 +34,7 @@ def trained(network: nn.Module) -> list[nn.Parameter]:
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"].fill_(rate)
+    optimizer.lr.fill_(rate)
 
 
 def apply(optimizer: Optimizer, gradients: Sequence[Tensor]) -> Tensor:
@@ -44,14 +43,14 @@ def apply(optimizer: Optimizer, gradients: Sequence[Tensor]) -> Tensor:
     Returns:
         1.0 if the step was skipped, else 0.0.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = optimizer.parameters
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = _laid_out_like(gradient, parameter)
     norm = torch.nn.utils.get_total_norm(gradients)
     skipped = (~torch.isfinite(norm)).to(torch.float32)
     if skipped.device.type == "mps":  # its fused kernels ignore found_inf: a step along zeros harms least
         for parameter in parameters:
-            parameter.grad = torch.where(skipped > 0, 0.0, parameter.grad)
+            parameter.grad = torch.where(skipped > 0, 0.0, gradient_of(parameter))
     optimizer.found_inf = skipped
     optimizer.step()
     for parameter in parameters:

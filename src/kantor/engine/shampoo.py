@@ -43,7 +43,8 @@ class Shampoo(Optimizer):
         betas: tuple[float, float],
         eps: float,
     ) -> None:
-        super().__init__(parameters, lr=lr, betas=betas, eps=eps)
+        super().__init__(parameters, lr)
+        self.betas, self.eps = betas, eps
         excluded = {id(p) for p in embeddings}
         self._matrices = [p for p in parameters if is_matrix(p) and id(p) not in excluded]
         ours = {id(p) for p in self._matrices}
@@ -61,15 +62,14 @@ class Shampoo(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        (group,) = self.param_groups
         if self._matrices:
-            momentum, decay = group["betas"]
-            self._step_matrices(group["lr"], momentum, decay, group["eps"])
+            self._step_matrices()
         if self._adam is not None:
             self._adam.found_inf = self.found_inf
             self._adam.step()
 
-    def _step_matrices(self, lr: Tensor, momentum: float, decay: float, eps: float) -> None:
+    def _step_matrices(self) -> None:
+        momentum, decay = self.betas
         taken = 1 - self.found_inf  # 0 in a step that changes nothing
         steps = [self.state[p]["step"] for p in self._matrices]
         torch._foreach_add_(steps, [taken] * len(steps))  # a lone tensor would be read by the host
@@ -84,7 +84,7 @@ class Shampoo(Optimizer):
             tall = len(gradient) > gradient.shape[1]
             new = gradient.T @ gradient if tall else gradient @ gradient.T
             covariance = state["covariance"].lerp_(new, share.to(dtype))
-            root = inverse_root(covariance, eps).mul_(-lr * taken * math.sqrt(max(gradient.shape)))
+            root = inverse_root(covariance, self.eps).mul_(-self.lr * taken * math.sqrt(max(gradient.shape)))
             as_matrix(parameter).addmm_(*((direction, root) if tall else (root, direction)))
 
 

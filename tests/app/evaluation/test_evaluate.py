@@ -171,6 +171,17 @@ def test_where_the_second_opinion_is_missing_one_line_says_how_to_get_it(
         assert capsys.readouterr().out.count("for a second opinion: pip install 'kantor[imagenet]'") == notes
 
 
+def test_a_second_opinion_that_cannot_be_read_is_a_note(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "available", lambda name: True)
+    monkeypatch.setattr(features, "SECOND", "inception:/no/a.pth")
+    assert exit_of("evaluate", "plain", "--count", 60, "--metrics", "fd") == 0
+    out = capsys.readouterr().out
+    assert "/no/a.pth" in out and "; one network alone judges these images" in out and "fd@kantor-small" in out
+    assert exit_of("evaluate", "plain", "--count", 60, "--metrics", "fd", "--features", "inception:/no/a.pth") != 0
+
+
 def test_lists_of_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert feature_names("random, kantor-small,random") == ["random", "kantor-small"]
     assert feature_names(["lite0@96"]) == ["lite0@96"]

@@ -82,6 +82,17 @@ def test_out_of_memory_ends_the_search_and_not_the_run(
     assert measured == [16, 32]
 
 
+def test_a_batch_that_the_cycle_excludes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run with shared images and another batch of the generator could not be resumed."""
+    monkeypatch.setattr(Trial, "images_per_second", lambda trial, seconds: 100.0)
+    shared = [*GLYPHS, *SMALL, "--runs", tmp_path / "r", "--set", "cycle.generator_batch=64"]
+    assert exit_of(*shared, "--batch", "auto") == 2
+    assert "add --set cycle.shared_images=false" in capsys.readouterr().err
+    assert not list((tmp_path / "r").glob("*"))
+
+
 def test_a_run_with_it_is_the_run_with_that_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

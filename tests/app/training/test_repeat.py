@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 
 from kantor.app.decisions import Decisions
 from kantor.app.training.intervals import with_intervals
@@ -62,6 +63,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(trained: Path, tmp_path: Path) -> Path:
     """The same among the runs of a test."""
     return Path(shutil.copytree(trained, tmp_path / "runs" / trained.name))
+
+
+def test_a_run_gives_its_threads_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with mock.patch("kantor.app.training.start.choose_threads", lambda *_: torch.set_num_threads(1)):
+            Told().train(tmp_path, images=40)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:

@@ -17,8 +17,13 @@ TRAINING_SHARE = 0.95  # of the budget; the rest is for grids, plots and checkpo
 def length_in_images(rate: float, budget_s: float, batch: int) -> int:
     """How many images a budget allows at `rate` images per second, rounded down to three figures."""
     images = max(rate * budget_s * TRAINING_SHARE, 10 * batch)
-    unit = 10 ** max(0, int(math.log10(images)) - 2)
+    unit = third_figure(images)
     return int(images // unit * unit)
+
+
+def third_figure(number: float) -> int:
+    """What the third figure of a number counts: 100 for 12,345; at least 1."""
+    return int(10 ** max(0, int(math.log10(number)) - 2))
 
 
 def with_intervals(config: Config, scored: bool = False, budget_s: float = math.inf, images: int = 1) -> Config:

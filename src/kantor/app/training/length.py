@@ -9,7 +9,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from kantor.app.decisions import Decisions
-from kantor.app.training.intervals import DEFAULT_BUDGET_S, MIN_SCORED_IMAGES, length_in_images, with_intervals
+from kantor.app.training.intervals import (
+    DEFAULT_BUDGET_S,
+    MIN_SCORED_IMAGES,
+    length_in_images,
+    third_figure,
+    with_intervals,
+)
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.trial import Trial
@@ -113,7 +119,7 @@ class Lengths(NamedTuple):
         if seen + 2 * self.every_images <= self.hold * min(self.total, new):
             return None
         new = max(new, math.ceil(seen / self.hold))
-        unit = 10 ** max(0, int(math.log10(new)) - 2)
+        unit = third_figure(new)
         new = -(-new // unit) * unit
         return self.total if abs(new - self.total) <= self.total / 20 else new
 

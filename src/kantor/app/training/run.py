@@ -141,15 +141,13 @@ class Run:
 
         None as long as the choice can wait; the old one if config.toml cannot be written, on a full disk for example: it has to describe the run.
         """
-        train = self.parts.config.train
-        assert isinstance(train.images, int)
-        total = lengths.anew(seen, images_per_second, left_s(self.options), train.batch)
-        if total is not None and total != train.images:
+        total = lengths.anew(seen, images_per_second, left_s(self.options), self.parts.config.train.batch)
+        if total is not None and total != lengths.total:
             config = overridden(self.parts.config, {"train.images": total, "train.horizon_images": total})
             try:
                 atomic.write_text(self.path / directory.CONFIG, to_toml(config))
             except UserError:
-                return train.images
+                return lengths.total
             self.parts = self.parts.with_config(config)
         return total
 

@@ -14,6 +14,8 @@ GROUP = ("dataset", "processor", "threads", "paired", "budget_s", "feature", "we
 INTRODUCTION = """# Time to quality
 
 Fréchet distance (FD, lower is better) of generated images after so many seconds of training: the mean over seeds, and their range.
+`glyphs` are the built-in letters, `fashion` Fashion-MNIST, `sprites` emoji with transparency, `units` game sprites with transparency, and
+`stacked` three digits in the channels of an image.
 `kantor` is preset `default`, `kantor@COMMIT` an earlier one, `plain` WGAN-GP as in Gulrajani et al. 2017; all others run their own code.
 "saved model" is `generator.safetensors`, the checkpoint with the best score. The speed-up compares the time at which a contestant
 reaches the baseline's last score with the time that the baseline has trained. [How it is measured](speed.md#time-to-quality).

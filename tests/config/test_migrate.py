@@ -46,6 +46,14 @@ def test_a_run_that_did_not_know_augmentation_has_none() -> None:
     assert layered(resolve(), {"train": {"batch": 8}}, "a file").train.augment == "auto"
 
 
+def test_a_run_that_did_not_know_rules_of_packing_keeps_the_first() -> None:
+    tree = tomllib.loads(to_toml(resolve()))
+    assert layered(resolve(), tree, "the checkpoint").data.rules == 2
+    del tree["data"]["rules"]
+    assert layered(resolve(), tree, "the checkpoint").data.rules == 1
+    assert layered(resolve(), {"data": {"size": "64", "min_size": 8}}, "a file").data.rules == 2
+
+
 def test_a_part_of_a_configuration_is_not_an_old_one() -> None:
     parts: list[dict[str, Any]] = [
         {"train": {"batch": 16, "seed": 1, "tick_images": 100}},

@@ -1,6 +1,7 @@
 """[data]: the images, and how they are brought to one size."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -48,6 +49,25 @@ class AugmentConfig(Section):
     """Lowest and highest factor of each channel, sampled separately, most often near the middle (triangular)."""
 
 
+def _range(value: Any) -> Any:
+    """Accepts [0, 4095], "0..4095" and "-1024, 3071"."""
+    if isinstance(value, str) and value not in ("auto", "type"):
+        value = re.split(r"\s*(?:\.\.|,)\s*", value.strip(" []"))
+    return value
+
+
+def _darkest_first(value: Any) -> Any:
+    if isinstance(value, tuple) and not value[0] < value[1]:
+        raise ValueError("the second number, which becomes white, must be larger than the first, which becomes black")
+    return value
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Values = Annotated[
+    Literal["auto", "type"] | tuple[Number, Number], BeforeValidator(_range), AfterValidator(_darkest_first)
+]
+
+
 class DataConfig(Section):
     """The images, and how they are brought to one size."""
 
@@ -67,6 +87,12 @@ class DataConfig(Section):
     with the mirrored border, jittered and fading."""
     channels: Literal["auto", "gray", "rgb", "rgba"] = "auto"
     """Colour channels; "auto" detects them."""
+    range: Values = "auto"
+    """Values that become black and white: "auto" finds them in all images of each number type, "type" takes the limits of the
+    type, else two numbers: "0..4095"."""
+    nodata: Literal["reject", "fill"] | Number = "reject"
+    """Pixels without a value (NaN, or a file's own no-data value): "reject" leaves such images out, "fill" puts `background` there;
+    a number is one more value that means none, and is filled."""
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
     """Colour behind transparent images and around padded ones, as #rrggbb."""
     labels: str = "auto"
@@ -97,5 +123,8 @@ class DataConfig(Section):
     """Shortest side of an image, in pixels; smaller images are rejected."""
     max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(fraction)] = 0.01
     """Fraction of unreadable images above which packing stops with an error."""
+    rules: Literal[1, 2] = 2
+    """Version of the rules by which images are found, labelled and converted; 1 are those of the runs whose configuration does not
+    name it."""
     glyphs: GlyphsConfig = GlyphsConfig()
     """The built-in dataset, if it is the source."""

@@ -25,6 +25,8 @@ def migrated(tree: dict[str, Any]) -> dict[str, Any]:
     if not all(isinstance(tree.get(section), dict) for section in _SECTIONS):
         return tree
     changed = {"generator": migrated_generator(tree["generator"])}
+    if {"min_size", "max_bad", "choose_seed"} <= tree["data"].keys():
+        changed["data"] = {"rules": 1} | tree["data"]
     if "split_updates" in tree["cycle"]:
         changed["cycle"] = {"shared_images": False} | tree["cycle"]
     if {"batch", "seed", "tick_images"} <= tree["train"].keys():

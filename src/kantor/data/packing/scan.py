@@ -137,6 +137,9 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
         "background": config.background.lower(),
         "min_size": config.min_size,
         # only where set, so that fingerprints of datasets packed without them stay
+        **({"rules": config.rules} if config.rules > 1 else {}),
+        **({"range": config.range} if config.range != "auto" else {}),
+        **({"nodata": config.nodata} if config.nodata != "reject" else {}),
         **({"stack": config.stack} if config.stack else {}),
         **({"pad": config.pad} if config.pad else {}),
         **({"edges": [config.edges, config.edges_sigma]} if config.edges != "none" else {}),

@@ -83,10 +83,10 @@ def open_source(config: DataConfig) -> Source:
     if (config.stack or config.edges != "none") and is_packed(path):
         return Packed(str(path), labels, config.stack > 0)
     if stat.S_ISDIR(mode):
-        return _folder(name, path, labels)
+        return _folder(name, path, labels, config.rules)
     if not stat.S_ISREG(mode):
         raise DataError(name, "neither a folder nor a regular file", _ACCEPTED)
-    return _file(str(path), labels)
+    return _file(str(path), labels, config.rules)
 
 
 def _check(config: DataConfig) -> None:
@@ -122,21 +122,21 @@ def _glyphs(config: DataConfig) -> Glyphs:
     return Glyphs(config.glyphs.count, config.glyphs.seed, height, width, labelled=config.labels == "auto")
 
 
-def _folder(name: str, path: Path, labels: str) -> Source:
+def _folder(name: str, path: Path, labels: str, rules: int) -> Source:
     try:
         files = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
     except OSError as error:
         raise cannot_open(name, error) from error
     if images := idx.choose(files, name):
-        return Idx(name, labels, str(path / images))
+        return Idx(name, labels, str(path / images), rules)
     parts, note = _shards(files)
     if not parts:
-        return Folder(str(path), labels)
+        return Folder(str(path), labels, rules)
     if len(parts) == 1:
-        source = _file(str(path / parts[0]), labels)
+        source = _file(str(path / parts[0]), labels, rules)
     else:
         part_labels = "auto" if labels == "auto" else "none"
-        source = Concatenated(str(path), [_file(str(path / part), part_labels) for part in parts], parts, labels)
+        source = Concatenated(str(path), [_file(str(path / part), part_labels, rules) for part in parts], parts, labels)
     source.note = "; ".join(text for text in (note, source.note) if text)
     return source
 
@@ -162,7 +162,7 @@ def _shards(files: list[str]) -> tuple[list[str], str]:
     return used, note + "; to use others, move them into a folder of their own"
 
 
-def _file(name: str, labels: str) -> Source:
+def _file(name: str, labels: str, rules: int) -> Source:
     path = Path(name)
     try:
         with path.open("rb") as file:
@@ -176,18 +176,18 @@ def _file(name: str, labels: str) -> Source:
         kind, do = _UNSUPPORTED[extension]
         raise DataError(name, f"{kind} files are not read", do)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension in (".zip", ".npz"):
-        return Npz(name, labels) if extension == ".npz" else Zip(name, labels)
+        return Npz(name, labels, rules) if extension == ".npz" else Zip(name, labels, rules)
     if start.startswith(b"PAR1") or extension == ".parquet":
-        return Parquet(name, labels)
+        return Parquet(name, labels, rules)
     if start.startswith(b"\x93NUMPY") or extension == ".npy":
-        return Npy(name, labels)
+        return Npy(name, labels, rules)
     inflated = start_of(path)
     if idx.is_idx(inflated):
-        return Idx(name, labels)
+        return Idx(name, labels, rules=rules)
     if inflated[257:262] == b"ustar" or _TAR.search(path.name.lower()):
-        return Tar(name, labels)
+        return Tar(name, labels, rules)
     if is_record_head(inflated[:12]) or _TFRECORD.search(path.name.lower()):
-        return TfRecord(name, labels)
+        return TfRecord(name, labels, rules)
     if is_encoded_image(start):
         raise DataError(name, "one image, but training needs many", "name its folder")
     raise DataError(name, "unsupported file format", _ACCEPTED)

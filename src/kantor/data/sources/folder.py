@@ -14,7 +14,7 @@ from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, require_images
+from kantor.data.sources.source import MAX_BYTES, RULES, Item, Rejected, Source, require_images
 from kantor.errors import DataError
 
 _GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
@@ -39,8 +39,8 @@ class Folder(Source):
             a CSV or JSON file.
     """
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        self.path, self.labels = path, labels
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
+        self.path, self.labels, self.rules = path, labels, rules
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the path."""

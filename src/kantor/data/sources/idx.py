@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kantor.data.sources.npy import check_labels, indexed_items
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, open_inflated, start_of
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.source import RULES, Item, Rejected, Source
 from kantor.errors import DataError
 
 MAX_BYTES = 16 << 30
@@ -35,8 +35,8 @@ class Idx(Source):
     exact = True
     local_only = True
 
-    def __init__(self, path: str, labels: str = "auto", chosen: str = "") -> None:
-        self.path, self.labels, self.file = path, labels, Path(chosen or path)
+    def __init__(self, path: str, labels: str = "auto", chosen: str = "", rules: int = RULES) -> None:
+        self.path, self.labels, self.file, self.rules = path, labels, Path(chosen or path), rules
         self.note = f"of this folder {self.file.name} is used; name another file to use that" if chosen else ""
 
     def items(self) -> Iterator[Item | Rejected]:

@@ -19,7 +19,7 @@ from kantor.data.decoding import array_hints
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.open_file import ZIP_ERRORS, FileSource, cannot_open
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError
 
 _SAVE = "np.save('new.npy', {})"
@@ -53,8 +53,8 @@ class Npy(FileSource):
 
     exact = True
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels)
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
+        super().__init__(path, labels, rules)
         self._header = self._read_header()
 
     def items(self) -> Iterator[Item | Rejected]:

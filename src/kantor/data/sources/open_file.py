@@ -15,7 +15,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
-from kantor.data.sources.source import Source
+from kantor.data.sources.source import RULES, Source
 from kantor.errors import DataError, ResourceError, UserError
 
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -34,8 +34,8 @@ class FileSource(Source):
     All of them open the same file: one that has been replaced or written since is an error.
     """
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        self.path, self.labels = path, labels
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
+        self.path, self.labels, self.rules = path, labels, rules
         self._listed_state = _state(path)
         self._opened: tuple[int, Any] | None = None  # process id, file
 

@@ -13,7 +13,7 @@ from typing import Any
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.open_file import FileSource, cannot_open
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError, ResourceError
 
 IMAGES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
@@ -38,8 +38,8 @@ class Parquet(FileSource):
 
     local_only = True
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels)
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
+        super().__init__(path, labels, rules)
         self._damaged_from: dict[int, int] = {}  # by number of the row group, the first row that cannot be read
         self._group, self._first = -1, 0  # row group, and the row in it at which the batch starts
         self._batch: Any = ()  # of the column of images, in Arrow's memory

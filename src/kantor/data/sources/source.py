@@ -18,7 +18,8 @@ from kantor.data.sources.names import extension
 from kantor.errors import DataError
 
 MAX_BYTES = 512 << 20  # of one image; larger ones are rejected
-Loaded = bytes | NDArray[np.uint8] | NDArray[np.uint16]
+RULES = 2  # the newest version of data.rules
+Loaded = bytes | NDArray[Any]  # encoded, or numbers [H, W] or [H, W, C] of any type; by rules 1 uint8 or uint16
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Source(ABC):
         local_only: it can be read in order only, or by this process and thread only: `load` is called by the process
             that called `pack`, in the order of `items`, without a time limit; workers receive the loaded data.
         parts: the sources that it is made of.
+        rules: version of data.rules by which it finds images and classes.
     """
 
     path: str
@@ -79,6 +81,7 @@ class Source(ABC):
     exact: bool = False
     local_only: bool = False
     parts: Sequence[Source] = ()
+    rules: int = RULES
 
     @abstractmethod
     def items(self) -> Iterator[Item | Rejected]:

@@ -10,6 +10,7 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive, Member
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, require_proportion
+from kantor.data.sources.source import RULES
 from kantor.errors import DataError
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -78,8 +79,8 @@ class Tar(Archive):
         path: the archive; compressed by gzip, bzip2 or xz, or not.
     """
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels)
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
+        super().__init__(path, labels, rules)
         self.local_only = is_compressed(path)
 
     def _read(self, member: Member) -> bytes:

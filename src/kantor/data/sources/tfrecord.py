@@ -19,7 +19,7 @@ from kantor.data.decoding.tfrecords import Malformed
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, FileSource, is_compressed, require_proportion
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError
 
 IMAGES = ("image/encoded", "image", "image_raw", "encoded", "image/data", "jpeg", "png", "jpg", "picture")
@@ -47,8 +47,8 @@ class TfRecord(FileSource):
         labels: "auto", "none", or a CSV or JSON file, in which the names are record numbers.
     """
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
-        super().__init__(path, labels)
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
+        super().__init__(path, labels, rules)
         self.local_only = is_compressed(path)
         self._verified = False
 

@@ -20,7 +20,7 @@ def test_a_config_with_old_values(tmp_path: Path) -> None:
     assert (tree["cycle"]["reuse"], tree["objective"]["penalties"]["r1"]["over"]) == ("pictures", "picture")
     config = resolve(file=file)
     fields = {"data.size": "48x96", "objective.penalties.r1.at.kind": "real"}
-    assert config == resolve("fish32-as-coded", overrides=fields | {"generator.alpha": "straight"})
+    assert config == resolve("fish32-as-coded", overrides=fields | {"generator.alpha": "straight", "data.rules": 1})
     assert not config.cycle.shared_images and not config.train.augment, (
         "which the default preset has, and this run did not know"
     )

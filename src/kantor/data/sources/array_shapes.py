@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kantor.errors import DataError
 
-Order = Literal["last", "first", "planes", "pixels"]
+Order = Literal["last", "first", "planes", "pixels", "turned"]
 
 SAVE = "np.save('new.npy', {})"
 SAMPLE = 32  # rows that tell planes from pixels
@@ -30,7 +30,8 @@ class Layout:
     Attributes:
         count: number of images.
         shape: of an image: [H, W] or [H, W, C].
-        order: where the channels are: "last", "first", or in a row of numbers by "planes" or by "pixels".
+        order: where the channels are: "last", "first", in a row of numbers by "planes" or by "pixels"; "turned" for
+            [C, W, H] and [W, H], as MATLAB's arrays look from C.
         note: what was decided, for the user; "" if there was nothing to decide.
     """
 
@@ -44,6 +45,8 @@ class Layout:
         if self.order in ("first", "planes"):
             height, width, channels = self.shape
             element = element.reshape(channels, height, width).transpose(1, 2, 0)
+        elif self.order == "turned":
+            element = element.T
         image = np.ascontiguousarray(element.reshape(self.shape))
         return image.astype(image.dtype.newbyteorder("="), copy=False)
 
@@ -51,7 +54,7 @@ class Layout:
         """The layout after a look at some rows of numbers [n, 3*k*k]: by planes, unless it is smoother by pixels."""
         if self.order != "planes" or not _smoother_by_pixels(rows, self.shape[0]):
             return self
-        return replace(self, order="pixels", note=_row_note(self.shape[0], "pixels"))
+        return replace(self, order="pixels", note=row_note(self.shape[0], "pixels"))
 
 
 def layout(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> Layout:
@@ -146,10 +149,11 @@ def _of_rows(shape: tuple[int, ...], where: str) -> Layout:
         do = _CONVERT + SAVE.format(f"x.reshape(-1, {sides})") + " for many, or x[None] for one"
         raise DataError(where, f"its shape {_text(shape)} could be one image, or {count} in rows of {length}", do)
     order: Order = "planes" if len(image) == 3 else "last"
-    return Layout(count, image, order, _row_note(image[0], order))
+    return Layout(count, image, order, row_note(image[0], order))
 
 
-def _row_note(side: int, order: Order) -> str:
+def row_note(side: int, order: Order) -> str:
+    """What a row of numbers is, for the user."""
     if order == "last":
         return f"each row of {side * side:,} numbers is an image of {side}x{side}"
     how = "all red, then all green, then all blue" if order == "planes" else "pixel by pixel"

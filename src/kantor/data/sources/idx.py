@@ -27,7 +27,9 @@ NAME = re.compile(r"(.*)(images|labels)([-.])idx(\d)-(ubyte|byte|short|int|float
 _TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _WORDS = ("ubyte", "byte", "short", "int", "float", "double")
 _PACKED = ("", ".gz", ".bz2", ".xz")
-_TEXT = re.compile(r"(\.(txt|md|html?|pdf|csv|tsv|json|rst)(\.(gz|bz2|xz))?|^(readme|licen[cs]e|copying))$", re.IGNORECASE)
+_TEXT = re.compile(
+    r"(\.(txt|md|html?|pdf|csv|tsv|json|rst)(\.(gz|bz2|xz))?|^(readme|licen[cs]e|copying))$", re.IGNORECASE
+)
 _MAPPING_BYTES = 1 << 20
 _TRANSPOSED = "EMNIST's images are stored transposed: --set data.transpose=true turns them upright"
 
@@ -52,13 +54,13 @@ class Idx(Source):
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the index."""
-        images, names = self._images, None
+        images, names, count = self._images, None, self._layout.count
         path = labels_next_to(self.file, self.rules) if self.labels == "auto" else Path(self.labels)
         if self.labels != "none" and path is not None and is_idx(start_of(path)):
-            names = read_labels(path, len(images))
+            names = read_labels(path, count)
             if self.labels == "auto" and self.rules >= 2:
                 names = _characters(self.file, names) or names
-        return indexed_items(self.file, len(images), images[0].nbytes, self.labels, names)
+        return indexed_items(self.file, count, images[0].nbytes, self.labels, names)
 
     def load(self, item: Item) -> NDArray[Any]:
         """[H, W] or [H, W, C]."""

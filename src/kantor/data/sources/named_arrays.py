@@ -49,13 +49,15 @@ class Kind(NamedTuple):
 
     @property
     def is_stack(self) -> bool:
+        """Whether it can hold images."""
         if self.encoded:
             return len(self.shape) == 1 and self.shape[0] > 0
         return array_shapes.is_stack(self.shape, self.dtype)
 
     @property
     def is_text(self) -> bool:
-        return self.dtype.kind in "US" and len(self.shape) == 1
+        """Whether it is a row of texts."""
+        return self.dtype.kind in "US" and len(self.shape) == 1 and not self.encoded
 
     def __str__(self) -> str:
         kind = "encoded" if self.encoded else "text" if self.dtype.kind in "US" else self.dtype
@@ -78,8 +80,43 @@ def choose_images(kinds: Mapping[str, Kind]) -> str | None:
     return next((some[0] for some in (sided, rows) if len(some) == 1), None) if len(sided) < 2 else None
 
 
-def is_usual(name: str) -> bool:
-    """Whether an array of images is often called so."""
+def require_images(kinds: Mapping[str, Kind], faults: Mapping[str, DataError], where: str, do: str) -> str:
+    """The name of the array of images, or of the one that was meant for them.
+
+    Args:
+        faults: what is wrong with the arrays that cannot be read at all.
+        do: the remedy where it is not clear; the name of an array follows.
+
+    Raises:
+        DataError: it is not clear, or cannot be read.
+    """
+    name = choose_images(kinds)
+    if name is None or not _is_usual(name):
+        name = _meant(kinds, faults, name)
+    if name in faults:
+        raise faults[name]
+    if name is not None:
+        return name
+    shown = {**kinds, **dict.fromkeys(faults, "unusable")}
+    stacks = [name for name in kinds if kinds[name].is_stack]
+    if not stacks:
+        found = listing(shown) or "nothing"
+        raise DataError(where, f"there is no array of images in it (found: {found})", do + "ARRAY")
+    what = f"which of its arrays holds the images is not clear (found: {listing(shown)})"
+    raise DataError(where, what, do + stacks[0])
+
+
+def _meant(kinds: Mapping[str, Kind], faults: Mapping[str, DataError], chosen: str | None) -> str | None:
+    """The array that was meant for images, by its name or as the only one, but cannot be; else the chosen one."""
+    names = [*kinds, *faults]
+    usual = (name for base in IMAGES for name in names if name.rpartition("/")[2] == base)
+    meant = next(usual, names[0] if len(names) == 1 else None)
+    if meant and (meant in faults or (chosen is None and not kinds[meant].is_stack)):
+        return meant
+    return chosen
+
+
+def _is_usual(name: str) -> bool:
     base = name.rpartition("/")[2]
     return base in IMAGES or base.lower() in _MORE_IMAGES
 

@@ -45,8 +45,10 @@ class Npz(npy.Npy):
 
     def _read_header(self) -> tuple[npy.Header, str]:
         self._headers = _array_headers(self.path)
-        self._kinds = {name: _kind(header) for name, header in self._headers.items()}
-        self.name = self._find_images()
+        self._faults = {name: header for name, header in self._headers.items() if isinstance(header, DataError)}
+        usable = {name: header for name, header in self._headers.items() if isinstance(header, npy.Header)}
+        self._kinds = {name: Kind(header.shape, header.dtype) for name, header in usable.items()}
+        self.name = self._find_images(usable)
         others = ", ".join(name for name in self._headers if name != self.name)
         self.note = f"images are the array {self.name} of {self.path}" + (f"; {others} also there" if others else "")
         return self._usable(self.name), f"{self.path}: {self.name}"
@@ -57,26 +59,14 @@ class Npz(npy.Npy):
             raise header
         return header
 
-    def _find_images(self) -> str:
+    def _find_images(self, usable: dict[str, npy.Header]) -> str:
         """The name of the array of images."""
-        if self.name:
-            if self.name in self._headers:
-                return self.name
-            do = f"choose one: {named_arrays.listing(self._kinds)}"
+        if self.name and self.name not in self._headers:
+            do = f"choose one of them: {', '.join(self._headers)}"
             raise DataError(self.path, f"there is no array {self.name} in it", do)
-        first = _first_choice(self._headers) if self.rules < 2 else None
-        name = first or named_arrays.choose_images(self._kinds)
-        if not (name and named_arrays.is_usual(name)):
-            name = _misfit(self._headers, name)
-        if name:
-            return name
-        arrays = ", ".join(
-            f"{name} {'unusable' if isinstance(header, DataError) else list(header.shape)}"
-            for name, header in self._headers.items()
-        )
-        what = f"which of its arrays holds the images is not clear (found: {arrays})"
-        do = f"name it images and save the file again with np.savez, or name one: {self.path}:ARRAY"
-        raise DataError(self.path, what, do)
+        do = f"name it images and save the file again with np.savez, or name one: {self.path}:"
+        first = _first_choice(usable, self._faults) if self.rules < 2 else None
+        return self.name or first or named_arrays.require_images(self._kinds, self._faults, self.path, do)
 
     def _label_names(self, count: int) -> list[str] | None:
         called = next((name for name in LABELS if name in self._headers and name != self.name), UNNAMED)
@@ -99,26 +89,14 @@ class Npz(npy.Npy):
         return header.array(data[header.offset :])
 
 
-def _kind(header: npy.Header | DataError) -> Kind:
-    return Kind((), np.dtype(object)) if isinstance(header, DataError) else Kind(header.shape, header.dtype)
-
-
-def _first_choice(headers: dict[str, npy.Header | DataError]) -> str | None:
+def _first_choice(usable: dict[str, npy.Header], faults: dict[str, DataError]) -> str | None:
     """The array of images by rules 1, None if these refuse the file."""
-    usable = {name: h for name, h in headers.items() if isinstance(h, npy.Header) and not h.by_columns}
-    shaped = [name for name, header in usable.items() if len(header.shape) in (3, 4)]
-    name = next((name for name in IMAGES if name in headers), shaped[0] if len(shaped) == 1 else None)
-    if name not in usable or usable[name].dtype not in (np.uint8, np.uint16, np.dtype(">u2")):
+    shaped = [name for name, header in usable.items() if len(header.shape) in (3, 4) and not header.by_columns]
+    named = (name for name in IMAGES if name in usable or name in faults)
+    name = next(named, shaped[0] if len(shaped) == 1 else None)
+    if name not in shaped or usable[name].dtype not in (np.uint8, np.uint16, np.dtype(">u2")):
         return None
     return name if Kind(usable[name].shape, usable[name].dtype).is_stack else None
-
-
-def _misfit(headers: dict[str, npy.Header | DataError], chosen: str | None) -> str | None:
-    """The array that was meant for images, and cannot be: using it says what is wrong with it. Else the chosen one."""
-    meant = next((name for name in IMAGES if name in headers), None)
-    if meant and (chosen is None or isinstance(headers[meant], DataError)):
-        return meant
-    return chosen or (next(iter(headers)) if len(headers) == 1 else None)
 
 
 def _array_headers(path: str) -> dict[str, npy.Header | DataError]:

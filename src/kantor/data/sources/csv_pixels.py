@@ -29,6 +29,7 @@ _USAGE = ("usage", "split", "set", "subset", "dataset")
 _TRAINING = re.compile(rb"^train(ing)?$", re.IGNORECASE)
 _MAX_LABEL_BYTES = 1000
 _SMALLEST = 49  # pixels of an image
+_MOST = {"uint8": 255, "uint16": 65_535}
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,10 @@ class CsvPixels(FileSource):
             raise Undecodable("damaged", "damaged in the file") from error
         if row is None:
             raise Undecodable("content", f"the row does not hold {self._columns.pixels:,} numbers")
-        if self._type != np.float64 and not _fits(row, self._type):
-            what = f"the row holds {_odd(row, self._type):g}, others whole numbers from 0 to {np.iinfo(self._type).max}"
+        if not _fits(row, self._type):
+            most = _MOST[self._type]
+            odd = row[~_whole_up_to(row, most)][0]
+            what = f"the row holds {odd:g}, others whole numbers from 0 to {most}"
             raise Undecodable("content", what, "correct it")
         return self._layout.image(row.astype(self._type))
 
@@ -193,7 +196,7 @@ def _start(path: str) -> tuple[bytes, list[bytes]]:
                 size += len(line)
                 if line.strip():
                     lines.append(line)
-        if not is_compressed(path) and size >= MAX_LINE_BYTES // 64:
+        if not is_compressed(path):
             lines += _spread(path)
     except DECOMPRESSION_ERRORS as error:
         raise DataError(path, f"cannot be read ({error})", "check it, or download it again") from error
@@ -316,20 +319,14 @@ def _is_whole(cell: bytes) -> bool:
     return _is_number(text) and float(text).is_integer() and float(text) >= 0
 
 
-def _type_of(rows: list[NDArray[np.float64]]) -> type[np.generic]:
+def _type_of(rows: list[NDArray[np.float64]]) -> str:
     """The smallest type that holds all numbers of some rows as they are."""
-    for dtype in (np.uint8, np.uint16):
-        if all(_fits(row, dtype) for row in rows):
-            return dtype
-    return np.float64
+    return next(dtype for dtype in ("uint8", "uint16", "float64") if all(_fits(row, dtype) for row in rows))
 
 
-def _fits(row: NDArray[np.float64], dtype: type[np.generic]) -> bool:
-    most = np.iinfo(dtype).max  # type: ignore[type-var]
-    return bool(((row >= 0) & (row <= most) & (row == np.floor(row))).all())
+def _fits(row: NDArray[np.float64], dtype: str) -> bool:
+    return dtype not in _MOST or bool(_whole_up_to(row, _MOST[dtype]).all())
 
 
-def _odd(row: NDArray[np.float64], dtype: type[np.generic]) -> float:
-    """The first number that does not fit."""
-    most = np.iinfo(dtype).max  # type: ignore[type-var]
-    return float(row[~((row >= 0) & (row <= most) & (row == np.floor(row)))][0])
+def _whole_up_to(row: NDArray[np.float64], most: int) -> NDArray[np.bool_]:
+    return (row >= 0) & (row <= most) & (row == np.floor(row))

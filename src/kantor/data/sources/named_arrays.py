@@ -93,9 +93,9 @@ def require_images(kinds: Mapping[str, Kind], faults: Mapping[str, DataError], w
     name = choose_images(kinds)
     if name is None or not _is_usual(name):
         name = _meant(kinds, faults, name)
-    if name in faults:
-        raise faults[name]
     if name is not None:
+        if name in faults:
+            raise faults[name]
         return name
     shown = {**kinds, **dict.fromkeys(faults, "unusable")}
     stacks = [name for name in kinds if kinds[name].is_stack]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import array_shapes, label_arrays
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.array_shapes import SAMPLE, SAVE, Layout
+from kantor.data.sources.array_shapes import SAMPLE, SAVE
 from kantor.data.sources.open_file import ZIP_ERRORS, FileSource, cannot_open
 from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError

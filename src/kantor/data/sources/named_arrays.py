@@ -110,6 +110,7 @@ def _meant(kinds: Mapping[str, Kind], faults: Mapping[str, DataError], chosen: s
     """The array that was meant for images, by its name or as the only one, but cannot be; else the chosen one."""
     names = [*kinds, *faults]
     usual = (name for base in IMAGES for name in names if name.rpartition("/")[2] == base)
+    names = [name for name in names if name in faults or not kinds[name].is_text]
     meant = next(usual, names[0] if len(names) == 1 else None)
     if meant and (meant in faults or (chosen is None and not kinds[meant].is_stack)):
         return meant
@@ -184,7 +185,7 @@ def _label_arrays(kinds: Mapping[str, Kind], images: str, count: int, rules: int
         if name := next((name for name in LABELS if name in kinds and _fits(kinds[name], name, images, count)), None):
             yield name, True
         return
-    fitting = {name for name in kinds if name != images and kinds[name].shape[:1] == (count,)}
+    fitting = {name for name in kinds if name != images and count in (*kinds[name].shape[:1], _of_one_row(kinds[name]))}
     tried = set[str]()
     for name in _paired(images):
         if name in fitting and name not in tried:
@@ -215,7 +216,12 @@ def _fits(kind: Kind, base: str, images: str, count: int, name: str = "") -> boo
 
 def _one_each(kind: Kind) -> bool:
     """Whether it has one value for each image: columns of several factors are no classes."""
-    return all(side == 1 for side in kind.shape[1:])
+    return all(side == 1 for side in kind.shape[1:]) or _of_one_row(kind) > 0
+
+
+def _of_one_row(kind: Kind) -> int:
+    """The values of an array [1, count], 0 for others."""
+    return kind.shape[1] if len(kind.shape) == 2 and kind.shape[0] == 1 else 0
 
 
 def _paired(images: str) -> list[str]:

@@ -52,7 +52,7 @@ class Zarr(StoredArrays):
             try:
                 store, top = _store(self.path)
                 node = zarr.open(store=store, path=top, mode="r")
-                arrays = dict(_arrays(node, self.path))
+                arrays = dict(sorted(_arrays(node, self.path), key=lambda named: named[0]))
             except (DataError, ResourceError):
                 raise
             except Exception as error:  # a codec or type of another package may raise anything
@@ -125,7 +125,7 @@ def _store(path: str) -> tuple[Any, str]:
 
 
 def _arrays(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The arrays of a store by name."""
+    """The arrays of a store by name, in no order."""
     if not hasattr(node, "members"):
         yield _WHOLE, node
         return

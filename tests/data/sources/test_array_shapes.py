@@ -81,7 +81,9 @@ def test_shapes_that_are_refused(shape, words):
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", ["?", "u1", "i1", "<u2", ">u2", ">i2", "<u4", ">i4", "<i8", "<f2", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize(
+    "dtype", ["?", "u1", "i1", "<u2", ">u2", ">i2", "<u4", ">i4", "<i8", "<f2", ">f4", "<f8", ">f8"]
+)
 def test_number_types_keep_their_values_and_become_native(tmp_path, dtype):
     array = np.random.default_rng(0).integers(0, 100, (5, 9, 8, 3)).astype(dtype)
     np.save(tmp_path / "x.npy", array)

@@ -31,7 +31,9 @@ def images_of(source) -> np.ndarray:
     return np.stack([source.load(item) for item in source.items()])
 
 
-def table(path: Path, images: np.ndarray, header: str = "", labels="first", delimiter: str = ",", end: str = "\n") -> Path:
+def table(
+    path: Path, images: np.ndarray, header: str = "", labels="first", delimiter: str = ",", end: str = "\n"
+) -> Path:
     lines = [header] if header else []
     for image, label in zip(images, CLASSES, strict=False):
         cells = list(map(str, image.ravel().tolist()))
@@ -79,6 +81,9 @@ def test_without_labels(tmp_path):
         np.testing.assert_array_equal(images_of(source), GREY)
     path = table(tmp_path / "x.csv", GREY, ",".join(["label", *names("pixel{}", 784)]))
     assert set(labels_of(opened(path, labels="none"))) == {None}
+    path.write_bytes(b"\xef\xbb\xbf" + table(tmp_path / "y.csv", GREY).read_bytes())
+    assert labels_of(opened(path)) == [str(n) for n in CLASSES]
+    np.testing.assert_array_equal(images_of(opened(path)), GREY)
     (tmp_path / "own.csv").write_text("".join(f"{i},c{i % 2}\n" for i in range(12)))
     assert labels_of(opened(path, labels=str(tmp_path / "own.csv")))[3] == "c1"
 
@@ -99,7 +104,10 @@ def test_faces_in_one_cell(tmp_path, quote):
     """FER2013: emotion, pixels, Usage."""
     faces = np.random.default_rng(1).integers(0, 256, (6, 48, 48)).astype("u1")
     usage = ["Training", "Training", "PublicTest", "Training", "PrivateTest", "Training"]
-    rows = [f"{i},{quote}{' '.join(map(str, face.ravel()))}{quote},{part}" for i, (face, part) in enumerate(zip(faces, usage, strict=True))]
+    rows = [
+        f"{i},{quote}{' '.join(map(str, face.ravel()))}{quote},{part}"
+        for i, (face, part) in enumerate(zip(faces, usage, strict=True))
+    ]
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "\n".join(rows) + "\n")
     source = opened(tmp_path / "fer2013.csv")
     assert labels_of(source) == ["0", "1", "3", "5"] and [item.name for item in source.items()] == ["0", "1", "3", "5"]
@@ -109,7 +117,11 @@ def test_faces_in_one_cell(tmp_path, quote):
 
 def test_numbers_of_other_types(tmp_path):
     header = ",".join(["label", *names("pixel{}", 784)])
-    for images, dtype in ((GREY.astype("u2") * 16, np.uint16), (GREY / 255, np.float64), (GREY.astype("i2") - 9, np.float64)):
+    for images, dtype in (
+        (GREY.astype("u2") * 16, np.uint16),
+        (GREY / 255, np.float64),
+        (GREY.astype("i2") - 9, np.float64),
+    ):
         source = opened(table(tmp_path / "x.csv", images, header))
         assert images_of(source).dtype == dtype
         np.testing.assert_array_equal(images_of(source), images)

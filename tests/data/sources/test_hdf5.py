@@ -102,15 +102,34 @@ def test_axes(file):
 def test_names_of_classes(file):
     file["train_set_x"], file["train_set_y"] = STACK, CLASSES[None]
     file["list_classes"] = np.array([b"non-cat", b"cat", b"eel"])
-    assert labels_of(opened(path := closed(file))) == [("non-cat", "cat", "eel")[n] for n in CLASSES]
+    path = closed(file)
+    assert labels_of(opened(path)) == [("non-cat", "cat", "eel")[n] for n in CLASSES]
     with h5py.File(path := path.with_name("y.h5"), "w") as again:
         again["images"], again["labels"] = STACK, [("ä", "b", "c")[n] for n in CLASSES]
     assert labels_of(opened(path))[0] == "ä"
 
 
+def test_labels_in_a_file_of_their_own(tmp_path):
+    """PatchCamelyon: ..._train_x.h5 and ..._train_y.h5, [count, 1, 1, 1]."""
+    for name, array in (("x", STACK), ("y", CLASSES[:, None, None, None])):
+        with h5py.File(tmp_path / f"split_train_{name}.h5", "w") as file:
+            file[name] = array
+    source = opened(tmp_path / "split_train_x.h5")
+    np.testing.assert_array_equal(images_of(source), STACK)
+    assert labels_of(source) == [str(n) for n in CLASSES]
+
+
+def test_one_array_for_each_image(file):
+    for i in range(20):
+        file[f"faces/{i:03d}"] = STACK[i]
+    message = refusal(closed(file))
+    assert "found: faces/000 [12, 10, 3] uint8" in message and "and 8 more" in message and "as one array" in message
+
+
 def test_several_arrays(file):
     file["a/photos"], file["b/photos"] = STACK, STACK[:, ::-1]
-    message = refusal(path := closed(file))
+    path = closed(file)
+    message = refusal(path)
     assert "a/photos [30, 12, 10, 3] uint8, b/photos [30, 12, 10, 3] uint8" in message
     assert message.endswith(f"name one: {path}:/a/photos")
     for name in (f"{path}:/b/photos", f"{path}:b/photos"):
@@ -131,7 +150,9 @@ def test_levels_of_a_pyramid(file):
     for side in (4, 8, 16, 32):
         file[f"data{side}x{side}"] = np.full((6, 3, side, side), side, np.uint8)
     source = opened(closed(file))
-    assert images_of(source).shape == (6, 32, 32, 3) and "data32x32" in source.note and "data16x16, data4x4" in source.note
+    assert (
+        images_of(source).shape == (6, 32, 32, 3) and "data32x32" in source.note and "data16x16, data4x4" in source.note
+    )
 
 
 def test_encoded_images(file):
@@ -154,7 +175,8 @@ def test_encoded_images(file):
 def test_nothing_to_read(file):
     file["meta/names"] = ["a", "b"]
     file["meta/size"] = 7
-    message = refusal(path := closed(file))
+    path = closed(file)
+    message = refusal(path)
     assert "there is no array of images in it (found: meta/names [2] text)" in message
     h5py.File(path, "w").close()
     assert "there is no array in it" in refusal(path)
@@ -170,7 +192,8 @@ def test_other_files_are_not_read(tmp_path, file):
         other["images"] = STACK
     (tmp_path / "raw").write_bytes(STACK.tobytes())
     file["images"] = h5py.ExternalLink("other.h5", "/images")
-    assert "images: is a link to another file" in refusal(path := closed(file))
+    path = closed(file)
+    assert "images: is a link to another file" in refusal(path)
     with h5py.File(path, "w") as again:
         again.create_dataset("images", STACK.shape, "u1", external=[(str(tmp_path / "raw"), 0, STACK.nbytes)])
     assert "keeps its numbers in another file" in refusal(path)
@@ -188,7 +211,8 @@ def test_other_files_are_not_read(tmp_path, file):
 
 def test_claims_beyond_the_file(file):
     file.create_dataset("images", (10_000_000, 64, 64, 3), "u1", chunks=(1, 64, 64, 3), compression="gzip")
-    assert "would unpack to" in refusal(path := closed(file))
+    path = closed(file)
+    assert "would unpack to" in refusal(path)
     with h5py.File(path, "w") as again:
         again.create_dataset("images", (9000, 600, 600), "u1", chunks=(9000, 600, 600), compression="gzip")
     assert "chunks take more than" in refusal(path)

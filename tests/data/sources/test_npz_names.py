@@ -43,7 +43,9 @@ def test_usual_names(tmp_path, images, labels):
 def test_digits_of_scikit_learn(tmp_path):
     """images [N, 8, 8] and data [N, 64] are the same floats."""
     images = np.random.default_rng(0).integers(0, 17, (12, 8, 8)).astype(np.float64)
-    path = saved(tmp_path, data=images.reshape(12, 64), target=CLASSES, images=images, target_names=np.array(["a", "b", "c"]))
+    path = saved(
+        tmp_path, data=images.reshape(12, 64), target=CLASSES, images=images, target_names=np.array(["a", "b", "c"])
+    )
     source = opened(path)
     assert labels_of(source) == [("a", "b", "c")[n] for n in CLASSES]
     assert source.load(next(iter(source.items()))).shape == (8, 8)

@@ -37,13 +37,13 @@ if TYPE_CHECKING:  # worker processes import this room, and need not load pydant
     from kantor.config.data import DataConfig
 
 __all__ = [
-    "Concatenated", "Folder", "Glyphs", "Idx", "Item", "Npy", "Npz", "Packed", "Parquet", "PythonObject", "Source", "Tar",
-    "TfRecord", "Zip", "open_source",
+    "Cifar", "Concatenated", "CsvPixels", "Folder", "Glyphs", "Hdf5", "Idx", "Item", "Npy", "Npz", "Packed", "Parquet",
+    "PythonObject", "Source", "Tar", "TfRecord", "Zarr", "Zip", "open_source",
 ]  # fmt: skip
 
 GLYPHS = "glyphs"
 _GLYPHS_SIDE = 32
-_ACCEPTED = "name a folder of images, a zip or tar of them, a .npy, .npz, IDX, TFRecord or Parquet file, or glyphs"
+_ACCEPTED = "name a folder of images, a zip or tar of them, a .npy, .npz, HDF5, Zarr, CSV, IDX, TFRecord or Parquet file, or glyphs"
 _UNPACK = "unpack it into a folder, or make a zip of that"
 _SAVE = "save its images as uint8 with numpy.savez('new.npz', images=x)"
 _UNSUPPORTED = {

@@ -14,7 +14,8 @@ from kantor.errors import DataError
 Order = Literal["last", "first", "planes", "pixels", "turned"]
 
 SAVE = "np.save('new.npy', {})"
-SAMPLE = 32  # rows that tell planes from pixels
+SAMPLE = 32  # rows that are looked at
+_SAMPLE_BYTES = 8 << 20
 _LAST = (1, 3, 4)  # channels that an array [N, H, W, C] has by itself
 _CHANNELS = (1, 2, 3, 4)
 _SMALLEST_SIDE = 5  # of an image stored as a row of numbers
@@ -49,6 +50,10 @@ class Layout:
             element = element.T
         image = np.ascontiguousarray(element.reshape(self.shape))
         return image.astype(image.dtype.newbyteorder("="), copy=False)
+
+    def sample(self, row_bytes: int) -> int:
+        """How many rows of so many bytes tell planes from pixels."""
+        return max(1, min(SAMPLE, self.count, _SAMPLE_BYTES // max(1, row_bytes)))
 
     def looked_at(self, rows: NDArray[Any]) -> Layout:
         """The layout after a look at some rows of numbers [n, 3*k*k]: by planes, unless it is smoother by pixels."""

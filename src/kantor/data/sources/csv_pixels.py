@@ -28,6 +28,7 @@ _LABELS = ("label", "labels", "class", "target", "emotion", "y", "digit", "categ
 _USAGE = ("usage", "split", "set", "subset", "dataset")
 _TRAINING = re.compile(rb"^train(ing)?$", re.IGNORECASE)
 _MAX_LABEL_BYTES = 1000
+_MARK = b"\xef\xbb\xbf"  # of UTF-8
 _SMALLEST = 49  # pixels of an image
 _MOST = {"uint8": 255, "uint16": 65_535}
 
@@ -140,16 +141,16 @@ class CsvPixels(FileSource):
         """The pixels of a row, None if they are not numbers, or not as many as others have."""
         file, columns = self._file(), self._columns
         file.seek(self._starts[position])
-        cells = _cells(file.readline(MAX_LINE_BYTES), columns)
-        pixels = (
-            cells[columns.first].split() if columns.single and len(cells) > columns.first else cells[columns.first :]
+        cells = file.readline(MAX_LINE_BYTES).replace(b'"', b"").split(columns.delimiter)
+        if len(cells) != columns.count:
+            return None
+        cells = (
+            cells[columns.first].split() if columns.single else cells[columns.first : columns.first + columns.pixels]
         )
-        if not columns.single:
-            pixels = pixels[: columns.pixels] if len(cells) == columns.count else []
-        if len(pixels) != columns.pixels:
+        if len(cells) != columns.pixels:
             return None
         try:
-            return np.array([float(cell) for cell in pixels])
+            return np.array(list(map(float, cells)))
         except ValueError:
             return None
 
@@ -200,7 +201,7 @@ def _start(path: str) -> tuple[bytes, list[bytes]]:
             lines += _spread(path)
     except DECOMPRESSION_ERRORS as error:
         raise DataError(path, f"cannot be read ({error})", "check it, or download it again") from error
-    return (lines[0].removeprefix(b"\xef\xbb\xbf"), lines[1:]) if lines else (b"", [])
+    return (lines[0].removeprefix(_MARK), lines[1:]) if lines else (b"", [])
 
 
 def _spread(path: str) -> list[bytes]:
@@ -265,7 +266,9 @@ def _lines(path: str, header: bool) -> Iterator[tuple[int, bytes]]:
     """Where each row starts, and the row; blank ones are skipped."""
     try:
         with open_inflated(path) as file:
-            start, named = 0, header
+            named = header
+            start = len(_MARK) if file.read(len(_MARK)) == _MARK else 0
+            file.seek(start)
             while line := file.readline(MAX_LINE_BYTES):
                 if not line.endswith(b"\n") and len(line) == MAX_LINE_BYTES:
                     raise DataError(path, f"a row is longer than {MAX_LINE_BYTES >> 20} MB", "name a table of pixels")
@@ -283,10 +286,6 @@ def _lines(path: str, header: bool) -> Iterator[tuple[int, bytes]]:
 def _split(line: bytes, delimiter: bytes) -> list[bytes]:
     """The cells of a row without blanks and quotes around them."""
     return [cell.strip(b' \t"\r\n') if delimiter != b"\t" else cell.strip(b' "\r\n') for cell in line.split(delimiter)]
-
-
-def _cells(line: bytes, columns: _Columns) -> list[bytes]:
-    return _split(line.removeprefix(b"\xef\xbb\xbf"), columns.delimiter)
 
 
 def _cell(line: bytes, place: int, columns: _Columns) -> bytes:
@@ -329,4 +328,4 @@ def _fits(row: NDArray[np.float64], dtype: str) -> bool:
 
 
 def _whole_up_to(row: NDArray[np.float64], most: int) -> NDArray[np.bool_]:
-    return (row >= 0) & (row <= most) & (row == np.floor(row))
+    return np.asarray((row >= 0) & (row <= most) & (row == np.floor(row)))

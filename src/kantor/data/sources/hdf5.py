@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.sources import stored_arrays
+from kantor.data.sources import label_arrays, stored_arrays
 from kantor.data.sources.array_shapes import Layout, is_stack
 from kantor.data.sources.named_arrays import Kind
 from kantor.data.sources.open_file import cannot_open
@@ -31,17 +31,7 @@ class Hdf5(StoredArrays):
     """
 
     def _open(self) -> Any:
-        try:
-            import h5py
-        except ImportError as error:
-            what = "HDF5 files need one more package (h5py)"
-            raise ResourceError(self.path, what, "pip install 'kantor[formats]'") from error
-        try:
-            return h5py.File(self.path, "r", locking="best-effort")
-        except (OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise cannot_open(self.path, error) from error
-            raise DataError(self.path, "it is not a whole HDF5 file", AGAIN) from error
+        return _open(self.path)
 
     def _list(self) -> None:
         with Path(self.path).open("rb") as file:
@@ -74,6 +64,24 @@ class Hdf5(StoredArrays):
             code = f"import h5py, numpy; numpy.savez('new.npz', images=h5py.File('{self.path}')['{self.name}'][()].T)"
             raise DataError(f"{self.path}: {self.name}", what, f'convert it: python -c "{code}"')
         return replace(layout, order="turned", note="MATLAB's arrays are turned: the last axis counts the images")
+
+    def _labels_beside(self, count: int) -> list[str] | None:
+        """The labels in NAME_y.h5 next to NAME_x.h5, as PatchCamelyon has them."""
+        import h5py
+
+        path = Path(self.path)
+        beside = path.with_name(path.stem[:-1] + "y" + path.suffix)
+        if not path.stem.endswith("_x") or not beside.is_file():
+            return None
+        with _open(str(beside)) as file:
+            if not isinstance(file.get("y", getlink=True), h5py.HardLink) or not isinstance(file["y"], h5py.Dataset):
+                return None
+            dataset = file["y"]
+            if _fault(dataset) or dataset.shape is None:
+                return None
+            where = f"{beside}: y"
+            label_arrays.require_label_array(dataset.shape, dataset.dtype, where, count)
+            return label_arrays.label_names(np.asarray(dataset[()]), where, count)
 
     def _add(self, group: Any, prefix: str, depth: int, seen: set[Any]) -> None:
         """Lists the arrays of a group and of those in it."""
@@ -125,6 +133,20 @@ def refuse_old_matlab(name: str, start: bytes) -> None:
         kind = "a MATLAB file of version 5" if start.startswith(_OLD_MATLAB) else "an old MATLAB file, or damaged"
         do = f'convert it: python -c "{load}; {save}" for X [height, width, channels, count] and labels y, as in SVHN'
         raise DataError(name, f"{kind}, which is not read", do)
+
+
+def _open(path: str) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        what = "HDF5 files need one more package (h5py)"
+        raise ResourceError(path, what, "pip install 'kantor[formats]'") from error
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise cannot_open(path, error) from error
+        raise DataError(path, "it is not a whole HDF5 file", AGAIN) from error
 
 
 def _kind(dataset: Any, shape: tuple[int, ...]) -> Kind:

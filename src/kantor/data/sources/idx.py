@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kantor.data.sources import array_shapes, label_arrays, named_arrays
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.array_shapes import SAMPLE, Layout
+from kantor.data.sources.array_shapes import Layout
 from kantor.data.sources.npy import indexed_items
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, open_inflated, start_of
 from kantor.data.sources.source import RULES, Item, Rejected, Source
@@ -71,7 +71,8 @@ class Idx(Source):
         images = self._images
         if images.ndim in (3, 4) and 0 not in images.shape and (images.ndim == 3 or images.shape[3] in (1, 3, 4)):
             return Layout(len(images), images.shape[1:])
-        layout = array_shapes.layout(images.shape, images.dtype, str(self.file)).looked_at(images[:SAMPLE])
+        layout = array_shapes.layout(images.shape, images.dtype, str(self.file))
+        layout = layout.looked_at(images[: layout.sample(images[0].nbytes)])
         self.note = "; ".join(text for text in (self.note, layout.note) if text)
         return layout
 

@@ -36,6 +36,7 @@ _PAIRS = (
 _TRAINING = re.compile(r"(?<![a-z])train(ing)?(?![a-z])")
 _EVALUATION = re.compile(r"(?<![a-z])(test(ing)?|val(id(ation)?)?|dev|eval)(?![a-z])")
 _RESOLUTION = re.compile(r"(\d+)x\1$")
+_ONE_ARRAY = "save its images as one array [count, height, width] or [count, height, width, channels]"
 _SHOWN = 12
 _MAX_NAME_BYTES = 4096
 
@@ -101,7 +102,7 @@ def require_images(kinds: Mapping[str, Kind], faults: Mapping[str, DataError], w
     stacks = [name for name in kinds if kinds[name].is_stack]
     if not stacks:
         found = listing(shown) or "nothing"
-        raise DataError(where, f"there is no array of images in it (found: {found})", do + "ARRAY")
+        raise DataError(where, f"there is no array of images in it (found: {found})", _ONE_ARRAY)
     what = f"which of its arrays holds the images is not clear (found: {listing(shown)})"
     raise DataError(where, what, do + stacks[0])
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import array_shapes, label_arrays
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.array_shapes import SAMPLE, SAVE
+from kantor.data.sources.array_shapes import SAVE
 from kantor.data.sources.open_file import ZIP_ERRORS, FileSource, cannot_open
 from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError
@@ -71,7 +71,7 @@ class Npy(FileSource):
             if self._header.size > MAX_WHOLE:
                 raise DataError(where, _BY_COLUMNS, "convert it: " + SAVE.format("np.ascontiguousarray(x)"))
         if self.layout.order == "planes":
-            self.layout = self.layout.looked_at(self._first(min(SAMPLE, self.layout.count)))
+            self.layout = self.layout.looked_at(self._first(self.layout.sample(self._header.image_bytes)))
         self._add_note(self.layout.note)
 
     def items(self) -> Iterator[Item | Rejected]:

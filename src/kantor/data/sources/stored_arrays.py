@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import array_shapes, named_arrays
-from kantor.data.sources.array_shapes import SAMPLE, Layout
+from kantor.data.sources.array_shapes import Layout
 from kantor.data.sources.named_arrays import Kind
 from kantor.data.sources.npy import indexed_items
 from kantor.data.sources.open_file import ALWAYS_ALLOWED, MAX_TOTAL_RATIO, FileSource
@@ -54,7 +54,7 @@ class StoredArrays(FileSource):
             self.layout = self._layout()
             self._rows = self._batch_rows()
             if self.layout.order == "planes":
-                self.layout = self.layout.looked_at(self._read(self.name, 0, min(SAMPLE, self.layout.count)))
+                self.layout = self.layout.looked_at(self._read(self.name, 0, self.layout.sample(self._image_bytes)))
         except READ_ERRORS as error:
             raise DataError(path, f"it is damaged ({_first_line(error)})", AGAIN) from error
         finally:
@@ -80,11 +80,16 @@ class StoredArrays(FileSource):
     def _stored_bytes(self) -> int:
         """What the arrays take on disk."""
 
+    def _labels_beside(self, count: int) -> list[str] | None:
+        """The labels of `count` images in another file."""
+        return None
+
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the index."""
         count, labels = self.layout.count, None
         if self.labels == "auto":
-            labels = named_arrays.find_labels(self._kinds, self.name, count, self.path, self._whole, self.rules).names
+            found = named_arrays.find_labels(self._kinds, self.name, count, self.path, self._whole, self.rules)
+            labels = found.names or self._labels_beside(count)
         size = 0 if self._kind.encoded else self._image_bytes
         return indexed_items(Path(self.path), count, size, self.labels, labels)
 

@@ -71,7 +71,7 @@ class Archive(FileSource):
             parts = name.split("/")
             if any(map(names.is_clutter, parts)):
                 continue
-            if reason := names.not_image(name):
+            if reason := names.not_image(name, self.rules):
                 is_label = self._companions and name.endswith((".cls", ".json", ".txt"))
                 if parts[-1] != names.LABEL_FILE and not is_label:
                     yield Rejected(name, reason)
@@ -83,7 +83,7 @@ class Archive(FileSource):
     def _class_depth(self) -> int | None:
         if self.labels != "auto" or self._table or self._companions:
             return None
-        return names.class_depth(member.name for member in self._members if _is_image(member.name))
+        return names.class_depth(member.name for member in self._members if _is_image(member.name, self.rules))
 
     @cached_property
     def _table(self) -> dict[str, str]:
@@ -106,7 +106,7 @@ class Archive(FileSource):
         """Label by key: the text of KEY.cls, or "class", "class_name" or "label" of KEY.json, if it has one."""
         if self.labels != "auto" or self._table:
             return {}
-        images = {_key(member.name) for member in self._members if _is_image(member.name)}
+        images = {_key(member.name) for member in self._members if _is_image(member.name, self.rules)}
         labels: dict[str, dict[str, str]] = {".cls": {}, ".json": {}}
         for member in self._members:  # each once, in their order: a compressed archive is read from its start
             suffix, key = names.extension(member.name), _key(member.name)
@@ -160,5 +160,5 @@ def _label_in(data: bytes, suffix: str) -> str | None:
     return next((str(label) for label in candidates if isinstance(label, str | int) and str(label)), None)
 
 
-def _is_image(name: str) -> bool:
-    return names.extension(name) in names.IMAGES and not any(map(names.is_clutter, name.split("/")))
+def _is_image(name: str, rules: int) -> bool:
+    return names.extension(name) in names.images(rules) and not any(map(names.is_clutter, name.split("/")))

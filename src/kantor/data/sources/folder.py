@@ -81,7 +81,7 @@ class Folder(Source):
                 yield path
                 continue
             name = os.fsdecode(path)
-            status = _examine(root, path, name)
+            status = _examine(root, path, name, self.rules)
             parts = name.split("/")
             if isinstance(status, Reason):
                 if name != names.LABEL_FILE:
@@ -140,7 +140,7 @@ def _listing(folder: bytes) -> list[bytes]:
 def _is_image(path: bytes) -> bool:
     """Whether a file is an image by its extension or, if it has none, by its first bytes."""
     if suffix := names.extension(os.fsdecode(path)):
-        return suffix in names.IMAGES
+        return suffix in names.images(1)
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return False
@@ -150,7 +150,7 @@ def _is_image(path: bytes) -> bool:
         return False
 
 
-def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Reason:
+def _examine(root: bytes, path: bytes, name: str, rules: int) -> os.stat_result | Reason:
     """A file's status, or why it is rejected; nothing is opened."""
     full = root + b"/" + path
     try:
@@ -164,7 +164,7 @@ def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Reason:
                 return Reason("access", "link to a folder")
         if not stat.S_ISREG(status.st_mode):
             return Reason("access", "not a regular file")
-        reason = names.not_image(name)
+        reason = names.not_image(name, rules)
         if reason is None and not os.access(full, os.R_OK):
             reason = Reason("access", "permission denied")
         return reason or status

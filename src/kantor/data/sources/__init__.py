@@ -12,12 +12,12 @@ from kantor.data.decoding.formats import PADDING_FITS
 from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
-from kantor.data.sources import idx, names
+from kantor.data.sources import container_files, idx, names
 from kantor.data.sources.concatenated import Concatenated
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
-from kantor.data.sources.npy import Npy
+from kantor.data.sources.npy import Npy, read_header
 from kantor.data.sources.npz import Npz
 from kantor.data.sources.open_file import cannot_open, start_of
 from kantor.data.sources.packed import Packed
@@ -83,7 +83,7 @@ def open_source(config: DataConfig) -> Source:
     if (config.stack or config.edges != "none") and is_packed(path):
         return Packed(str(path), labels, config.stack > 0)
     if stat.S_ISDIR(mode):
-        return _folder(name, path, labels, config.rules)
+        return (_folder if config.rules >= 2 else _folder_by_old_rules)(name, path, config)
     if not stat.S_ISREG(mode):
         raise DataError(name, "neither a folder nor a regular file", _ACCEPTED)
     return _file(str(path), labels, config.rules)
@@ -122,7 +122,36 @@ def _glyphs(config: DataConfig) -> Glyphs:
     return Glyphs(config.glyphs.count, config.glyphs.seed, height, width, labelled=config.labels == "auto")
 
 
-def _folder(name: str, path: Path, labels: str, rules: int) -> Source:
+def _folder(name: str, path: Path, config: DataConfig) -> Source:
+    """A folder of images, or of files that hold many."""
+    labels, rules = config.labels, config.rules
+    try:
+        files = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
+    except OSError as error:
+        raise cannot_open(name, error) from error
+    if images := idx.choose(files, name):
+        return Idx(name, labels, str(path / images), rules)
+    found = container_files.find(path, config.split)
+    if found is None or (found.kind == "npy" and _holds_one_image(path / found.paths[0])):
+        return Folder(str(path), labels, rules, config.split, config.links, arrays=found is not None)
+    if len(found.paths) == 1:
+        source = _file(str(path / found.paths[0]), labels, rules)
+    else:
+        part_labels = "auto" if labels == "auto" else "none"
+        parts = [_file(str(path / part), part_labels, rules) for part in found.paths]
+        source = Concatenated(str(path), parts, found.paths, labels, found.classes if labels == "auto" else None)
+    source.note = "; ".join(text for text in (found.note, source.note) if text)
+    return source
+
+
+def _holds_one_image(path: Path) -> bool:
+    """Whether a .npy file holds one image rather than a stack of them."""
+    shape = read_header(path).shape
+    return len(shape) == 2 and max(shape) <= 4 * min(shape) or len(shape) == 3 and shape[2] in (1, 3, 4)
+
+
+def _folder_by_old_rules(name: str, path: Path, config: DataConfig) -> Source:
+    labels, rules = config.labels, config.rules
     try:
         files = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
     except OSError as error:

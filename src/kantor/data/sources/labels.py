@@ -15,6 +15,7 @@ from kantor.errors import DataError
 
 MAX_CLASSES = 65_536
 MAX_TABLE_BYTES = 64 << 20  # of a dataset.json, which takes ten times as much memory when parsed
+METADATA = ("metadata.csv", "metadata.jsonl")  # of Hugging Face's ImageFolder
 _NAME_HEADERS = ("name", "file", "filename", "file_name", "path", "image", "picture", "image_id", "id")
 _LABEL_HEADERS = ("label", "class", "category", "target", "label_name", "class_name")
 

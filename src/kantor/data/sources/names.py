@@ -26,6 +26,24 @@ LABEL_FILE = "dataset.json"
 SHEET = Reason("sheet", "a grid of the images next to it")  # written by `kantor generate`
 
 
+_LEFT_OUT = {
+    "@eadir": "thumbnails of a NAS", "#recycle": "a bin", "$recycle.bin": "a bin", "@recycle": "a bin", "recycler": "a bin",
+    "lost+found": "files that a disk check found", "system volume information": "files of the system", "thumbs": "thumbnails",
+    "thumbnails": "thumbnails", "_thumbs": "thumbnails", "@recently-snapshot": "snapshots of a NAS", "#snapshot": "snapshots of a NAS",
+}  # fmt: skip
+ICLOUD = ".icloud"  # .NAME.icloud stands for NAME, which is not on this disk
+
+
+def left_out(part: str) -> str | None:
+    """Why all files in a folder of this name are left out, None if they are not (by the rules from 2 on)."""
+    return _LEFT_OUT.get(part.lower())
+
+
+def is_placeholder(part: str) -> bool:
+    """Whether a file of this name stands for one that is in iCloud."""
+    return part.startswith(".") and part.endswith(ICLOUD) and len(part) > len(ICLOUD) + 1
+
+
 def is_clutter(part: str) -> bool:
     """Whether a file or folder of this name is skipped in silence: hidden, or left by the file manager."""
     return part.startswith(".") or part in _CLUTTER

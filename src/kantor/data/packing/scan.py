@@ -155,8 +155,9 @@ def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: List
         place += [path.stat().st_size, path.stat().st_mtime_ns]
     glyphs = config.glyphs.model_dump() if config.source == "glyphs" else None
     labels = config.labels
-    if labels not in ("auto", "none") and Path(labels).is_file():
-        labels = hashlib.sha256(Path(labels).read_bytes()).hexdigest()
+    file, column = label_files.split_column(labels)
+    if labels not in ("auto", "none") and Path(file).is_file():
+        labels = hashlib.sha256(Path(file).read_bytes()).hexdigest() + (f":{column}" if column is not None else "")
     values = [layout.VERSION, listing.digest, place, list(spec), pixel_settings(config), labels, config.limit, glyphs]
     if config.choose == "random" and config.limit:
         values.append([config.choose, config.choose_seed])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.source import Item, Loaded, Rejected, Source
+from kantor.data.sources.source import RULES, Item, Loaded, Rejected, Source
 
 _PART_SHIFT = 44  # bits of a position that belong to the part
 
@@ -35,11 +35,12 @@ class Concatenated(Source):
         self.exact = all(part.exact for part in parts)
         self.local_only = any(part.local_only for part in parts)
         self.note = "; ".join(dict.fromkeys(part.note for part in parts if part.note))
+        self.rules = min((part.rules for part in parts), default=RULES)
         self._loading: int | None = None
 
     def items(self) -> Iterator[Item | Rejected]:
         """Those of the first source, then those of the second ..., each in its own order."""
-        return label_files.attach_file(self._entries(), self.labels)
+        return label_files.attach_file(self._entries(), self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> Loaded:
         """As its source loads it."""

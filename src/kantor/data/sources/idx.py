@@ -45,7 +45,8 @@ class Idx(Source):
         path = labels_next_to(self.file) if self.labels == "auto" else Path(self.labels)
         if self.labels != "none" and path is not None and is_idx(start_of(path)):
             numbers = check_labels(read(path), str(path), len(images))
-        return indexed_items(self.file, len(images), images[0].nbytes, self.labels, numbers)
+        notes = self.listing_notes
+        return indexed_items(self.file, len(images), images[0].nbytes, self.labels, numbers, self.rules, notes)
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """[H, W] or [H, W, C]."""

@@ -61,7 +61,9 @@ class Npy(FileSource):
         """In order of the index."""
         count = self._header.shape[0]
         numbers = self._numbers(count) if self.labels == "auto" else None
-        return indexed_items(Path(self.path), count, self._header.image_bytes, self.labels, numbers)
+        return indexed_items(
+            Path(self.path), count, self._header.image_bytes, self.labels, numbers, self.rules, self.listing_notes
+        )
 
     def load(self, item: Item) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """uint8 or uint16 [H, W] or [H, W, C]."""
@@ -94,14 +96,20 @@ class Npy(FileSource):
 
 
 def indexed_items(
-    file: Path, count: int, size: int, labels: str, numbers: NDArray[Any] | None
+    file: Path,
+    count: int,
+    size: int,
+    labels: str,
+    numbers: NDArray[Any] | None,
+    rules: int,
+    notes: list[str],
 ) -> Iterator[Item | Rejected]:
     """Items of `size` bytes named by their index. numbers: the classes [count], if they are known."""
-    if Path(labels).suffix == ".npy":
+    if rules < 2 and Path(labels).suffix == ".npy":
         numbers = read_labels(Path(labels), count)
     mtime_ns = file.stat().st_mtime_ns
     items = (Item(str(i), i, size, mtime_ns, None if numbers is None else str(numbers[i])) for i in range(count))
-    return items if numbers is not None else label_files.attach_file(items, labels)
+    return items if numbers is not None else label_files.attach_file(items, labels, rules, notes)
 
 
 def read_header(path: Path) -> Header:

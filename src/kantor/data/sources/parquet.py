@@ -56,7 +56,7 @@ class Parquet(FileSource):
 
     def items(self) -> Iterator[Item | Rejected]:
         """In the order of the rows."""
-        return label_files.attach_file(self._items(), self.labels)
+        return label_files.attach_file(self._items(), self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> bytes:
         """The encoded image."""

@@ -54,7 +54,7 @@ class TfRecord(FileSource):
 
     def items(self) -> Iterator[Item | Rejected]:
         """In the order of the file."""
-        return label_files.attach_file(iter(self._listing), self.labels)
+        return label_files.attach_file(iter(self._listing), self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8]:
         """The file's bytes, or the image itself as uint8 [H, W] or [H, W, C]."""

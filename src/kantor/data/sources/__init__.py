@@ -12,10 +12,13 @@ from kantor.data.decoding.formats import PADDING_FITS
 from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
-from kantor.data.sources import container_files, idx, names
+from kantor.data.sources import cifar, container_files, csv_pixels, idx, names, stored_arrays
+from kantor.data.sources.cifar import Cifar
 from kantor.data.sources.concatenated import Concatenated
+from kantor.data.sources.csv_pixels import CsvPixels
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
+from kantor.data.sources.hdf5 import Hdf5, is_hdf5, refuse_old_matlab
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.npy import Npy, read_header
 from kantor.data.sources.npz import Npz
@@ -26,6 +29,7 @@ from kantor.data.sources.python_object import PREFIX, PythonObject
 from kantor.data.sources.source import Item, Source
 from kantor.data.sources.tar import Tar
 from kantor.data.sources.tfrecord import TfRecord
+from kantor.data.sources.zarr import Zarr, is_zarr_zip
 from kantor.data.sources.zip import Zip
 from kantor.errors import ConfigError, DataError
 
@@ -45,7 +49,6 @@ _SAVE = "save its images as uint8 with numpy.savez('new.npz', images=x)"
 _UNSUPPORTED = {
     ".7z": ("7z", _UNPACK), ".rar": ("rar", _UNPACK), ".zst": ("Zstandard", _UNPACK),
     ".pt": ("PyTorch", _SAVE), ".pth": ("PyTorch", _SAVE), ".pkl": ("pickle", _SAVE), ".pickle": ("pickle", _SAVE),
-    ".h5": ("HDF5", _SAVE), ".hdf5": ("HDF5", _SAVE), ".mat": ("MATLAB", _SAVE),
 }  # fmt: skip
 _TAR = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$")
 _TFRECORD = re.compile(r"\.tfrecords?([.-]\S*)?$|-of-\d{5}$")
@@ -76,6 +79,8 @@ def open_source(config: DataConfig) -> Source:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
+        if member := stored_arrays.split_name(name):
+            return _file(member[0], labels, config.rules, member[1])
         nearest = next((str(parent) for parent in path.absolute().parents if parent.exists()), "/")
         raise DataError(name, f"no such file or folder ({nearest} exists)", "check the spelling") from None
     except (OSError, ValueError) as error:
@@ -147,7 +152,7 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
 def _holds_one_image(path: Path) -> bool:
     """Whether a .npy file holds one image rather than a stack of them."""
     shape = read_header(path).shape
-    return len(shape) == 2 and max(shape) <= 4 * min(shape) or len(shape) == 3 and shape[2] in (1, 3, 4)
+    return (len(shape) == 2 and max(shape) <= 4 * min(shape)) or (len(shape) == 3 and shape[2] in (1, 3, 4))
 
 
 def _folder_by_old_rules(name: str, path: Path, config: DataConfig) -> Source:
@@ -191,7 +196,8 @@ def _shards(files: list[str]) -> tuple[list[str], str]:
     return used, note + "; to use others, move them into a folder of their own"
 
 
-def _file(name: str, labels: str, rules: int) -> Source:
+def _file(name: str, labels: str, rules: int, array: str = "") -> Source:
+    """The source in a file. array: the name of the array of images in it, "" if it is to be found."""
     path = Path(name)
     try:
         with path.open("rb") as file:
@@ -205,7 +211,15 @@ def _file(name: str, labels: str, rules: int) -> Source:
         kind, do = _UNSUPPORTED[extension]
         raise DataError(name, f"{kind} files are not read", do)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension in (".zip", ".npz"):
-        return Npz(name, labels, rules) if extension == ".npz" else Zip(name, labels, rules)
+        if extension == ".npz":
+            return Npz(name, labels, rules, array)
+        return Zarr(name, labels, rules, array) if is_zarr_zip(name) else Zip(name, labels, rules)
+    if is_hdf5(start) or extension in (".h5", ".hdf5"):
+        return Hdf5(name, labels, rules, array)
+    if array:
+        raise DataError(name, f"there are no arrays with names in it, such as {array}", "name the file alone")
+    if extension == ".mat":
+        refuse_old_matlab(name, start)
     if start.startswith(b"PAR1") or extension == ".parquet":
         return Parquet(name, labels, rules)
     if start.startswith(b"\x93NUMPY") or extension == ".npy":
@@ -217,6 +231,10 @@ def _file(name: str, labels: str, rules: int) -> Source:
         return Tar(name, labels, rules)
     if is_record_head(inflated[:12]) or _TFRECORD.search(path.name.lower()):
         return TfRecord(name, labels, rules)
+    if cifar.is_cifar({path.name: path.stat().st_size}, path.parent):
+        return Cifar(name, labels, rules)
+    if csv_pixels.is_table(path.name):
+        return CsvPixels(name, labels, rules)
     if is_encoded_image(start):
         raise DataError(name, "one image, but training needs many", "name its folder")
     raise DataError(name, "unsupported file format", _ACCEPTED)

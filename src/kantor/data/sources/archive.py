@@ -15,7 +15,6 @@ from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.archive_by_first_rules import FirstRules, label_in
 from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders
-from kantor.data.sources.folder import metadata_labels
 from kantor.data.sources.open_file import FileSource
 from kantor.data.sources.samples import Samples, kind_of
 from kantor.data.sources.source import RULES, Item, Rejected, require_images
@@ -41,7 +40,6 @@ class Archive(FileSource):
     def __init__(self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO) -> None:
         super().__init__(path, labels, rules)
         self.split = split
-        self._notes: list[str] = []
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the members. Labels are read once, however often they are listed."""
@@ -53,12 +51,8 @@ class Archive(FileSource):
             return label_files.attach_file(entries, self.labels, self.rules)
         entries = require_images(self._entries(), self.path)
         if self._tables:
-            return label_files.attach(entries, self._tables, self.path, self.rules, self._notes)
-        return label_files.attach_file(entries, self.labels, self.rules, self._notes)
-
-    def listed_notes(self) -> list[str]:
-        """How folders and label files were understood."""
-        return self._notes
+            return label_files.attach(entries, self._tables, self.path, self.rules, self.listing_notes)
+        return label_files.attach_file(entries, self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> bytes:
         """The member's bytes."""
@@ -115,7 +109,9 @@ class Archive(FileSource):
             try:
                 return member._replace(role="label", text=label_in(self._read(member), suffix))
             except (Undecodable, ValueError, RecursionError) as error:
-                raise DataError(where, f"this label cannot be read ({error})", "fix it, or use --labels none") from error
+                raise DataError(
+                    where, f"this label cannot be read ({error})", "fix it, or use --labels none"
+                ) from error
         if not suffix and member.size and not _is_hidden(member.name.split("/")):
             start = self._read_start(member)
             if start is None or is_encoded_image(start, self.rules):
@@ -151,7 +147,7 @@ class Archive(FileSource):
         chosen = AUTO if self.split in self._samples.kinds else self.split
         by_folder = self.labels == "auto" and not self._samples.has_labels and not self._tables
         arrangement = folders.arranged(chosen, with_classes=by_folder)
-        self._notes += [note for note in arrangement.notes if note not in self._notes]
+        self.listing_notes += [note for note in arrangement.notes if note not in self.listing_notes]
         return arrangement
 
     @cached_property
@@ -161,7 +157,9 @@ class Archive(FileSource):
             return {}
         known = (names.LABEL_FILE, *label_files.METADATA)
         tables = [m for m in self._members if m.name.rpartition("/")[2] in known and not _is_hidden(m.name.split("/"))]
-        for table in sorted(tables, key=lambda member: (known.index(member.name.rpartition("/")[2]), member.name.count("/"))):
+        for table in sorted(
+            tables, key=lambda member: (known.index(member.name.rpartition("/")[2]), member.name.count("/"))
+        ):
             where, (folder, _, base) = f"{self.path}: {table.name}", table.name.rpartition("/")
             label_files.require_small(table.size, where)
             try:
@@ -169,9 +167,9 @@ class Archive(FileSource):
             except Undecodable as error:
                 raise DataError(where, str(error), AGAIN) from error
             if base == names.LABEL_FILE:
-                labels = label_files.parse_dataset_json(data, where, self.rules, self._notes)
+                labels = label_files.parse_dataset_json(data, where, self.rules, self.listing_notes)
             else:
-                labels = metadata_labels(data, where, self._names_in(folder), self._notes)
+                labels = label_files.metadata_labels(data, where, self._names_in(folder), self.listing_notes)
             if labels:
                 return {f"{folder}/{name}" if folder else name: label for name, label in labels.items()}
         return {}
@@ -180,7 +178,9 @@ class Archive(FileSource):
         """The names of images in a folder and below it, relative to it."""
         prefix = f"{folder}/" if folder else ""
         images = (member.name for member in self._members if member.role == "image")
-        return [name.removeprefix(prefix) for name in images if name.startswith(prefix) and not _is_hidden(name.split("/"))]
+        return [
+            name.removeprefix(prefix) for name in images if name.startswith(prefix) and not _is_hidden(name.split("/"))
+        ]
 
     @cached_property
     def _by_first_rules(self) -> FirstRules:

@@ -45,7 +45,9 @@ class FirstRules:
                 if parts[-1] != names.LABEL_FILE and not is_label:
                     yield Rejected(name, reason)
                 continue
-            label = self._companions.get(first_key(name)) if self._companions else names.class_of(parts, self._class_depth)
+            label = (
+                self._companions.get(first_key(name)) if self._companions else names.class_of(parts, self._class_depth)
+            )
             yield Item(name, place, size, mtime_ns, label)
 
     @cached_property

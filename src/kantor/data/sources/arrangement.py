@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from kantor.errors import DataError
@@ -109,7 +110,9 @@ class _Levels:
                 depth += 1
             elif self._is_sharded(counts, depth):
                 shown = ", ".join(sorted(counts)[:3])
-                self._notes.append(f"folders {shown}{' ...' if len(counts) > 3 else ''} only divide the images: no classes")
+                self._notes.append(
+                    f"folders {shown}{' ...' if len(counts) > 3 else ''} only divide the images: no classes"
+                )
                 depth += 1
             else:
                 class_depth = depth
@@ -187,7 +190,7 @@ class _Levels:
             return False
         spans = {name: list(_within(folders, depth, name)) for name in names}
         ends = [(min(f.first for f in spans[name]), max(f.last for f in spans[name])) for name in names]
-        continued = all(last < first for (_, last), (first, _) in zip(ends, ends[1:], strict=False))
+        continued = all(last < first for (_, last), (first, _) in pairwise(ends))
         own = all(folder.prefixed for name in names for folder in spans[name])
         return continued and not own and len({counts[name] for name in names[:-1]}) == 1
 

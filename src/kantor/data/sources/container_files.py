@@ -54,7 +54,7 @@ def find(folder: Path, split: str) -> Files | None:
     kind: Kind | None = None
     for path in _files(folder):
         own = _kind_of(path)
-        if own is None and names.extension(path) in _TEXTS or own == "npy" and _LABELS.search(path.lower()):
+        if (own is None and names.extension(path) in _TEXTS) or (own == "npy" and _LABELS.search(path.lower())):
             continue
         if own is None or kind not in (None, own) or len(found) == _MOST:
             return None
@@ -63,7 +63,7 @@ def find(folder: Path, split: str) -> Files | None:
     if kind is None:
         return None
     used, note = _of_split(found, split, str(folder))
-    classes = _classes(used) if kind in NAMED_BY_CLASS else [None] * len(used)
+    classes: list[str | None] = _classes(used) if kind in NAMED_BY_CLASS else [None] * len(used)
     return Files(kind, used, classes, note)
 
 
@@ -95,7 +95,9 @@ def _of_split(paths: Sequence[str], split: str, where: str) -> tuple[list[str], 
     else:
         used = [path for path in paths if split in (parts[path], Path(path).stem, *Path(path).parts)]
         if not used:
-            raise DataError(where, f"there is no part {split} in it (files: {', '.join(paths[:3])})", "leave data.split out")
+            raise DataError(
+                where, f"there is no part {split} in it (files: {', '.join(paths[:3])})", "leave data.split out"
+            )
     if len(used) == len(paths):
         return used, ""
     others = [path for path in paths if path not in used]
@@ -109,7 +111,7 @@ def _classes(paths: Sequence[str]) -> list[str | None]:
     if len(set(folders)) > 1:
         return [folder.rpartition("/")[2] or None for folder in folders]
     stems = [_decoded(Path(path).name) for path in paths]
-    prefix = os.path.commonprefix(stems)
+    prefix = os.path.commonprefix(stems)  # noqa: RUF071 - of texts
     prefix = prefix[: len(prefix) - len(re.split(r"[ _-]", prefix)[-1])]
     own = [stem.removeprefix(prefix) for stem in stems]
     if len(own) < 2 or all(_SHARD.fullmatch(name.replace("-", "").replace("_", "")) for name in own):

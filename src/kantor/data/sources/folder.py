@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
@@ -17,7 +18,8 @@ from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.arrangement import AUTO, Arrangement, Folders
-from kantor.data.sources.source import MAX_BYTES, RULES, Item, Rejected, Source, require_images
+from kantor.data.sources.npy import parse_header
+from kantor.data.sources.source import MAX_BYTES, RULES, Item, Loaded, Rejected, Source, require_images
 from kantor.errors import DataError
 
 _GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
@@ -58,7 +60,6 @@ class Folder(Source):
     ) -> None:
         self.path, self.labels, self.rules, self.split, self.links = path, labels, rules, split, links
         self.arrays = arrays
-        self._notes: list[str] = []
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the path."""
@@ -67,32 +68,47 @@ class Folder(Source):
             with contextlib.suppress(OSError):  # if the whole folder is unreadable, walking it says so
                 if table.is_file():
                     label_files.require_small(table.stat().st_size, str(table))
-                    labels = label_files.parse_dataset_json(table.read_bytes(), str(table))
+                    labels = label_files.parse_dataset_json(
+                        table.read_bytes(), str(table), self.rules, self.listing_notes
+                    )
         if self.rules < 2:
             depth = self._class_depth() if self.labels == "auto" and not labels else None
             entries = require_images(self._entries(Arrangement(depth)), self.path)
         else:
+            if self.labels == "auto" and not labels:
+                labels = self._metadata_labels
             entries = self._arranged_entries(with_classes=not labels)
         if labels:
-            return label_files.attach(entries, labels, str(table))
-        return label_files.attach_file(entries, self.labels)
-
-    def listed_notes(self) -> list[str]:
-        """How folders were understood, and what was left out."""
-        return self._notes
+            return label_files.attach(entries, labels, str(table), self.rules, self.listing_notes)
+        return label_files.attach_file(entries, self.labels, self.rules, self.listing_notes)
 
     def _arranged_entries(self, with_classes: bool) -> Iterator[Item | Rejected]:
         """As the folders are arranged, by the rules from 2 on."""
-        arrangement, left_out, without, tables = self._arrangement
-        self._notes = list(arrangement.notes)
+        arrangement, left_out, without, _ = self._arrangement
+        notes = list(arrangement.notes)
         if left_out:
             shown = ", ".join(f"{name} ({names.left_out(name)})" for name in sorted(left_out)[:3])
-            self._notes.append(f"left out: {shown}{', ...' if len(left_out) > 3 else ''}")
+            notes.append(f"left out: {shown}{', ...' if len(left_out) > 3 else ''}")
         if self.labels != "auto" or not with_classes:
-            return require_images(self._entries(replace(arrangement, class_depth=None)), self.path)
-        if without and arrangement.class_depth is not None:
-            self._notes.append(f"no image in {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}: not a class")
+            arrangement = replace(arrangement, class_depth=None)
+        elif without:
+            notes.append(f"no image in {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}: not a class")
+        self.listing_notes += [note for note in notes if note not in self.listing_notes]
         return require_images(self._entries(arrangement), self.path)
+
+    @cached_property
+    def _metadata_labels(self) -> dict[str, str]:
+        """Labels by name, from the metadata files of Hugging Face's ImageFolder."""
+        arrangement, _, _, tables = self._arrangement
+        labels: dict[str, str] = {}
+        for name in (table for table in tables if arrangement.uses(table.split("/"))):
+            path, prefix = Path(self.path) / name, name[: len(name) - len(name.rpartition("/")[2])]
+            label_files.require_small(path.stat().st_size, str(path))
+            entries = self._entries(replace(arrangement, class_depth=None))
+            images = [e.name.removeprefix(prefix) for e in entries if isinstance(e, Item) and e.name.startswith(prefix)]
+            found = label_files.metadata_labels(path.read_bytes(), str(path), images, self.listing_notes)
+            labels |= {prefix + image: label for image, label in found.items()}
+        return labels
 
     @cached_property
     def _arrangement(self) -> tuple[Arrangement, frozenset[str], list[str], list[str]]:
@@ -120,9 +136,7 @@ class Folder(Source):
         if not self._is_array(item.name):
             return data
         header = parse_header(io.BytesIO(data), item.name, len(data), "save it again with np.save")
-        order: Literal["C", "F"] = "F" if header.by_columns else "C"
-        flat = np.frombuffer(data, header.dtype, math.prod(header.shape), header.offset)
-        return flat.reshape(header.shape, order=order)
+        return header.array(data[header.offset : header.offset + header.size])
 
     def _is_array(self, name: str) -> bool:
         return self.arrays and names.extension(name) == ".npy"
@@ -164,7 +178,9 @@ class Folder(Source):
             else:
                 if _GENERATED.fullmatch(parts[-1]):
                     grid = "/".join([*parts[:-1], "sheet.png"])  # comes after these
-                yield Item(name, position, status.st_size, status.st_mtime_ns, names.class_of(parts, arrangement.class_depth))
+                yield Item(
+                    name, position, status.st_size, status.st_mtime_ns, names.class_of(parts, arrangement.class_depth)
+                )
                 position += 1
 
     def _class_depth(self) -> int | None:
@@ -279,9 +295,7 @@ def _is_image(path: bytes, rules: int) -> bool:
         return False
 
 
-def _examine(
-    root: bytes, path: bytes, name: str, rules: int, follow: bool, is_array: bool
-) -> os.stat_result | Reason:
+def _examine(root: bytes, path: bytes, name: str, rules: int, follow: bool, is_array: bool) -> os.stat_result | Reason:
     """A file's status, or why it is rejected; nothing is opened."""
     full = root + b"/" + path
     try:

@@ -63,7 +63,9 @@ class Samples:
         self.kinds = dict(kinds) if same and samples > 1 and _are_kinds(kinds) else {}
         if strays and unlabelled:
             self._labels = _by_key(member for member in members if member.role == "label")
-            self.has_labels = self.has_labels or any(first_key(m.name) in self._labels for m in members if m.role == "image")
+            self.has_labels = self.has_labels or any(
+                first_key(m.name) in self._labels for m in members if m.role == "image"
+            )
 
     def __iter__(self) -> Iterator[tuple[Member, str | None]]:
         """Each member with its label, None if it has none."""

@@ -104,10 +104,6 @@ class Source(ABC):
             Undecodable: the image is damaged, gone, or not the one that was listed.
         """
 
-    def listed_notes(self) -> list[str]:
-        """What was decided while listing it, for the user; after `items`."""
-        return list(dict.fromkeys(note for part in self.parts for note in part.listed_notes()))
-
     def prepare(self) -> None:
         """Does slow work before the first `load`; each worker calls it once, without a time limit."""
         for part in self.parts:

@@ -19,6 +19,11 @@ _FIXED_BYTES = {1: 8, 5: 4}  # by wire type
 Values = list[memoryview] | list[int] | list[float]
 
 
+def fields(data: bytes) -> Iterator[tuple[int, int | memoryview]]:
+    """(number, value) of every field of a protobuf message: an integer for wire type 0, else bytes. Raises Malformed."""
+    return _Reader().fields(memoryview(data))
+
+
 def parse_example(data: bytes) -> dict[str, Values]:
     """The features of a tf.train.Example by name: at most MAX_VALUES values each. Raises Malformed if it is not one."""
     reader = _Reader()
@@ -47,13 +52,13 @@ class _Reader:
 
     def parts(self, data: memoryview, *numbers: int) -> Iterator[tuple[int, memoryview]]:
         """The fields of a message that hold bytes and have one of these numbers."""
-        for number, value in self._fields(data):
+        for number, value in self.fields(data):
             if number in numbers and isinstance(value, memoryview):
                 yield number, value
 
     def _values(self, data: memoryview, kind: int) -> Iterator[Any]:
         """The values of a list, some of which may be packed together."""
-        for number, value in self._fields(data):
+        for number, value in self.fields(data):
             if number != 1:
                 continue
             if kind == 3:
@@ -66,7 +71,7 @@ class _Reader:
                     raise Malformed("a list of numbers is cut short")
                 yield from (float32 for (float32,) in struct.iter_unpack("<f", value))
 
-    def _fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    def fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         """(number, value) of every field: an integer for wire type 0, else bytes."""
         at = 0
         while at < len(data):

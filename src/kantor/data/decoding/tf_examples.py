@@ -24,8 +24,11 @@ def fields(data: bytes) -> Iterator[tuple[int, int | memoryview]]:
     return _Reader().fields(memoryview(data))
 
 
-def parse_example(data: bytes) -> dict[str, Values]:
-    """The features of a tf.train.Example by name: at most MAX_VALUES values each. Raises Malformed if it is not one."""
+def parse_example(data: bytes, long: Mapping[str, int] | None = None) -> dict[str, Values]:
+    """The features of a tf.train.Example by name: at most MAX_VALUES values each, of those in `long` as many as it says.
+
+    Raises Malformed if it is not one.
+    """
     reader = _Reader()
     features: dict[str, Values] = {}
     for _, message in reader.parts(memoryview(data), 1):
@@ -35,8 +38,18 @@ def parse_example(data: bytes) -> dict[str, Values]:
                 name = bytes(pair[1]).decode("utf-8")
             except UnicodeDecodeError as error:
                 raise Malformed("the name of a feature is not text") from error
-            features[name] = reader.feature(pair[2])
+            features[name] = reader.feature(pair[2], (long or {}).get(name, MAX_VALUES))
     return features
+
+
+def sequences(data: bytes) -> list[str]:
+    """The names of the lists in a tf.train.SequenceExample, [] if `data` are none. Raises Malformed as `parse_example`."""
+    reader = _Reader()
+    names = []
+    for _, message in reader.parts(memoryview(data), 2):
+        for _, entry in reader.parts(message, 1):
+            names += [bytes(name).decode("utf-8", "replace") for _, name in reader.parts(entry, 1)]
+    return names
 
 
 class _Reader:
@@ -45,10 +58,10 @@ class _Reader:
     def __init__(self) -> None:
         self._fields_left = MAX_FIELDS
 
-    def feature(self, data: memoryview) -> Values:
+    def feature(self, data: memoryview, most: int = MAX_VALUES) -> Values:
         """The values of its BytesList (field 1), FloatList (2) or Int64List (3)."""
         kind, content = next(self.parts(data, 1, 2, 3), (1, memoryview(b"")))
-        return list(islice(self._values(content, kind), MAX_VALUES))
+        return list(islice(self._values(content, kind), most))
 
     def parts(self, data: memoryview, *numbers: int) -> Iterator[tuple[int, memoryview]]:
         """The fields of a message that hold bytes and have one of these numbers."""

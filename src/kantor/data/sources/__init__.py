@@ -13,10 +13,14 @@ from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import idx, names
+from kantor.data.sources.arrow import Arrow
+from kantor.data.sources.arrow_file import is_arrow
+from kantor.data.sources.columns import split_column
 from kantor.data.sources.concatenated import Concatenated
 from kantor.data.sources.folder import Folder
 from kantor.data.sources.glyphs import Glyphs
 from kantor.data.sources.idx import Idx
+from kantor.data.sources.lmdb import Lmdb, is_lmdb
 from kantor.data.sources.npy import Npy
 from kantor.data.sources.npz import Npz
 from kantor.data.sources.open_file import cannot_open, start_of
@@ -33,8 +37,8 @@ if TYPE_CHECKING:  # worker processes import this room, and need not load pydant
     from kantor.config.data import DataConfig
 
 __all__ = [
-    "Concatenated", "Folder", "Glyphs", "Idx", "Item", "Npy", "Npz", "Packed", "Parquet", "PythonObject", "Source", "Tar",
-    "TfRecord", "Zip", "open_source",
+    "Arrow", "Concatenated", "Folder", "Glyphs", "Idx", "Item", "Lmdb", "Npy", "Npz", "Packed", "Parquet", "PythonObject",
+    "Source", "Tar", "TfRecord", "Zip", "open_source",
 ]  # fmt: skip
 
 GLYPHS = "glyphs"
@@ -72,7 +76,8 @@ def open_source(config: DataConfig) -> Source:
         return PythonObject(name, labels)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         raise DataError(name, "a web address", "download it first, then name the file or folder")
-    path = place(name)
+    file, column = split_column(name)
+    path = place(file)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -86,7 +91,7 @@ def open_source(config: DataConfig) -> Source:
         return _folder(name, path, labels, config.rules)
     if not stat.S_ISREG(mode):
         raise DataError(name, "neither a folder nor a regular file", _ACCEPTED)
-    return _file(str(path), labels, config.rules)
+    return _file(f"{path}:{column}" if column else str(path), labels, config.rules)
 
 
 def _check(config: DataConfig) -> None:
@@ -163,6 +168,8 @@ def _shards(files: list[str]) -> tuple[list[str], str]:
 
 
 def _file(name: str, labels: str, rules: int) -> Source:
+    """The source of one file, or of a column in it: "x.parquet:photo"."""
+    name, column = split_column(name)
     path = Path(name)
     try:
         with path.open("rb") as file:
@@ -178,7 +185,13 @@ def _file(name: str, labels: str, rules: int) -> Source:
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension in (".zip", ".npz"):
         return Npz(name, labels, rules) if extension == ".npz" else Zip(name, labels, rules)
     if start.startswith(b"PAR1") or extension == ".parquet":
-        return Parquet(name, labels, rules)
+        return Parquet(name, labels, rules, column)
+    if is_arrow(start):
+        return Arrow(name, labels, rules, column)
+    if column:
+        raise DataError(f"{name}:{column}", "only Parquet and Arrow files have columns", f"name {path.name} alone")
+    if is_lmdb(path):
+        return Lmdb(name, labels, rules)
     if start.startswith(b"\x93NUMPY") or extension == ".npy":
         return Npy(name, labels, rules)
     inflated = start_of(path)
@@ -188,6 +201,8 @@ def _file(name: str, labels: str, rules: int) -> Source:
         return Tar(name, labels, rules)
     if is_record_head(inflated[:12]) or _TFRECORD.search(path.name.lower()):
         return TfRecord(name, labels, rules)
+    if extension in (".arrow", ".feather"):
+        return Arrow(name, labels, rules, column)
     if is_encoded_image(start):
         raise DataError(name, "one image, but training needs many", "name its folder")
     raise DataError(name, "unsupported file format", _ACCEPTED)

@@ -162,7 +162,9 @@ def _files(folder: Path, name: str) -> tuple[list[str], str]:
     files = _shards(folder)
     splits = _json(folder / "dataset_info.json").get("splits")
     known = [str(split) for split in splits] if isinstance(splits, dict) else []
-    by_split = {split: [f for f in files if re.search(rf"-{re.escape(split)}(-\d+-of-\d+)?\.arrow$", f)] for split in known}
+    by_split = {
+        split: [f for f in files if re.search(rf"-{re.escape(split)}(-\d+-of-\d+)?\.arrow$", f)] for split in known
+    }
     by_split = {split: some for split, some in by_split.items() if some}
     if len(by_split) < 2:
         return files, ""

@@ -27,7 +27,9 @@ _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _META = struct.Struct("<8x2xH4x II 8x8x I44x 32xQ8x QQ")  # flags, magic, version, page size, entries, last page, change
 _META_FLAG = 0x08
 _AGAIN = "copy or write it again"
-_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from kantor.data.sources.lmdb_values import main; main()"
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from kantor.data.sources.lmdb_values import main; main()"
+)
 _LEVEL = re.compile(r"(\d+)-\d{5,}")  # size and number of an image, as StyleGAN2's in PyTorch writes
 _NUMBERED = re.compile(r"image-(\d+)")
 _COUNTS = ("length", "num-samples", "nSamples", "__len__", "__keys__")
@@ -157,7 +159,7 @@ def _no_images(path: str, values: list[_Value]) -> DataError:
         do = "where you trust it, convert it: for key, value in old.cursor(): new.put(key, png(pickle.loads(value)))"
         return DataError(path, "its values are pickles, which could run code", do)
     kinds = Counter("pickles" if v.kind == PICKLE else "texts" if v.kind == TEXT else str(v.detail) for v in values)
-    found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(4))
+    found = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(4))
     return DataError(path, f"its values are not images (found: {found})", "store encoded images, such as PNG files")
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decoding.signatures import is_encoded_image, what_else
+from kantor.data.decoding.signatures import is_encoded_image, is_whole_file, what_else
 from kantor.data.decoding.tf_examples import fields
 from kantor.data.decoding.tfrecords import Malformed
 
@@ -67,9 +67,10 @@ def parse_datum(data: bytes) -> Datum | None:
 def examined(key: bytes, value: memoryview) -> tuple[str, str | None]:
     """The kind of a value, and its label, its text, or its first bytes in words."""
     head = bytes(value[:_HEAD_BYTES])
-    if is_encoded_image(head):
+    is_label = _LABEL.fullmatch(key) and len(value) <= _MAX_TEXT_BYTES
+    if is_encoded_image(head) and not (is_label and not is_whole_file(bytes(value))):  # "BMW" begins like a BMP
         return IMAGE, None
-    if _LABEL.fullmatch(key) and len(value) <= _MAX_TEXT_BYTES:
+    if is_label:
         return TEXT, bytes(value).decode("utf-8", "replace")
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5") and bytes(value[-1:]) == b".":
         return PICKLE, None

@@ -99,7 +99,7 @@ class Parquet(Table):
 
 def _rows_at_once(group: Any) -> int:
     """How many images of a row group are read at a time."""
-    mean_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
+    mean_bytes = max(1, int(group.total_byte_size) // max(1, int(group.num_rows)))
     return max(1, min(IMAGE_ROWS, _BATCH_BYTES // mean_bytes))
 
 

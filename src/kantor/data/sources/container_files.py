@@ -13,7 +13,7 @@ from kantor.data.sources import names
 from kantor.data.sources.arrangement import ALL, AUTO, part_of
 from kantor.errors import DataError
 
-Kind = Literal["tar", "tfrecord", "parquet", "arrow", "npy", "npz", "zip", "hdf5"]
+Kind = Literal["tar", "tfrecord", "parquet", "arrow", "npy", "npz", "zip", "hdf5", "csv"]
 
 KINDS: dict[Kind, re.Pattern[str]] = {
     "tar": re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$"),

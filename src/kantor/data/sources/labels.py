@@ -9,13 +9,13 @@ from pathlib import Path
 from kantor.data.sources import first_label_rules, label_limits, label_tables
 from kantor.data.sources.label_arrays import label_names, read_array
 from kantor.data.sources.label_columns import NotClasses, choose_labels, has_headers, labels_by_name, metadata_columns
-from kantor.data.sources.label_limits import require_few_classes, require_small
+from kantor.data.sources.label_limits import MAX_CLASSES, require_few_classes, require_small
 from kantor.data.sources.label_tables import Table
 from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError
 
 __all__ = [
-    "METADATA", "Table", "attach", "attach_file", "choose_labels", "metadata_labels", "parse_dataset_json", "parse_metadata",
+    "MAX_CLASSES", "METADATA", "Table", "attach", "attach_file", "choose_labels", "metadata_labels", "parse_dataset_json", "parse_metadata",
     "require_few_classes", "require_small", "split_column",
 ]  # fmt: skip
 

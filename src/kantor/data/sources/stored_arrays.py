@@ -178,17 +178,6 @@ def texts(values: NDArray[Any]) -> NDArray[np.str_]:
     return np.array(decoded, dtype=np.str_).reshape(values.shape)
 
 
-def split_name(name: str) -> tuple[str, str] | None:
-    """`FILE:/group/array` as the file and the array in it, None if no file has such a name."""
-    path, colon, array = name.rpartition(":")
-    while colon:
-        if array.strip("/") and path and Path(path).expanduser().is_file():
-            return str(Path(path).expanduser()), array.strip("/")
-        path, colon, more = path.rpartition(":")
-        array = f"{more}:{array}"
-    return None
-
-
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     size = dtype.itemsize
     for side in shape:

@@ -206,7 +206,7 @@ def test_too_many_labels_in_an_npz_are_not_read(tmp_path):
 
 
 def test_a_large_table_of_labels(tmp_path, monkeypatch):
-    monkeypatch.setattr("kantor.data.sources.labels.MAX_TABLE_BYTES", 1000)
+    monkeypatch.setattr("kantor.data.sources.label_limits.MAX_TABLE_BYTES", 1000)
     table = json.dumps({"labels": [["a.png", 1]], "more": "x" * 1000})
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a.png", PNG)
@@ -313,7 +313,7 @@ def test_a_footer_that_claims_too_many_rows(tmp_path):
 
 
 def test_too_many_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr("kantor.data.sources.labels.MAX_CLASSES", 8)
+    monkeypatch.setattr("kantor.data.sources.label_limits.MAX_CLASSES", 8)
     data = b"".join(tfrecords.record(example({"image": PNG, "label": i})) for i in range(9))
     (tmp_path / "x.tfrecord").write_bytes(data)
     config = DataConfig(source=str(tmp_path / "x.tfrecord"))

@@ -29,6 +29,7 @@ from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import Listing, cache_key, scan
 from kantor.data.packing.selection import open_images, selected
 from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place
+from kantor.data.sources.labels import split_column
 from kantor.errors import ConfigError, DataError
 from kantor.random import random_rows
 from kantor.types import ImageSpec
@@ -38,10 +39,14 @@ _FEW = 500
 
 def absolute_source(config: Config) -> Config:
     """Makes paths in data.source and data.labels absolute, so that a run can be resumed from any folder."""
-    paths = {} if config.data.labels in ("auto", "none") else {"data.labels": config.data.labels}
+    paths: dict[str, tuple[str, str]] = {}  # the path, and what follows it
+    if config.data.labels not in ("auto", "none"):
+        file, column = split_column(config.data.labels)
+        paths["data.labels"] = file, "" if column is None else f":{column}"
     if config.data.source != GLYPHS:  # the built-in dataset, even if there is a folder of that name
-        paths["data.source"] = config.data.source
-    return overridden(config, {name: str(place(p).resolve()) for name, p in paths.items() if place(p).exists()})
+        paths["data.source"] = config.data.source, ""
+    absolute = {name: f"{place(p).resolve()}{more}" for name, (p, more) in paths.items() if place(p).exists()}
+    return overridden(config, absolute)
 
 
 def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, Config, list[Decision]]:
@@ -137,11 +142,18 @@ def plan_pack(config: Config, side: int, note: Note, more: Sequence[str] = ()) -
     if source.note:
         note(source.note)
     listing = scan(source, config.data)
+    for line in dict.fromkeys(_listing_notes(source)):
+        note(line)
     spec, reasons = choose_spec(source, config.data, side, listing)
     config, filled = fill_from_images(config, spec, reasons)
     if config.data.source == GLYPHS:
         source = _opened(config, more)  # glyphs are drawn at their size, which is known only now
     return PackPlan(config, packed_spec(config, spec), source, listing, filled)
+
+
+def _listing_notes(source: Source) -> list[str]:
+    """What a source and those that it is made of decided while they were listed."""
+    return [*source.listing_notes, *(line for part in source.parts for line in _listing_notes(part))]
 
 
 def _opened(config: Config, more: Sequence[str]) -> Source:

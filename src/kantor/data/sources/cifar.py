@@ -76,7 +76,7 @@ class Cifar(FileSource):
         labels = self._labels() if self.labels == "auto" else None
         size = 3 * self._kind.side**2
         items = (Item(str(i), i, size, mtime_ns, labels[i] if labels else None) for i in range(self._count))
-        return label_files.attach_file(items, self.labels)
+        return label_files.attach_file(items, self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> NDArray[np.uint8]:
         """[H, W, C]."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.source import Item, Loaded, Rejected, Source
+from kantor.data.sources.source import RULES, Item, Loaded, Rejected, Source
 
 _PART_SHIFT = 44  # bits of a position that belong to the part
 
@@ -19,18 +19,28 @@ class Concatenated(Source):
     Args:
         prefixes: of the names, one for each part, all different.
         labels: a CSV or JSON file, in which the names have the prefixes; "none" if the parts bring their labels.
+        classes: of the images of each part that have none of their own.
     """
 
-    def __init__(self, path: str, parts: Sequence[Source], prefixes: Sequence[str], labels: str = "none") -> None:
+    def __init__(
+        self,
+        path: str,
+        parts: Sequence[Source],
+        prefixes: Sequence[str],
+        labels: str = "none",
+        classes: Sequence[str | None] | None = None,
+    ) -> None:
+        self.classes = list(classes) if classes is not None else [None] * len(parts)
         self.path, self.parts, self.prefixes, self.labels = path, list(parts), list(prefixes), labels
         self.exact = all(part.exact for part in parts)
         self.local_only = any(part.local_only for part in parts)
         self.note = "; ".join(dict.fromkeys(part.note for part in parts if part.note))
+        self.rules = min((part.rules for part in parts), default=RULES)
         self._loading: int | None = None
 
     def items(self) -> Iterator[Item | Rejected]:
         """Those of the first source, then those of the second ..., each in its own order."""
-        return label_files.attach_file(self._entries(), self.labels)
+        return label_files.attach_file(self._entries(), self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> Loaded:
         """As its source loads it."""
@@ -56,6 +66,7 @@ class Concatenated(Source):
                     continue
                 if entry.position >> _PART_SHIFT:  # it would be read as one of another part
                     raise OverflowError(f"{part.path}: {entry.name} is at {entry.position}")
-                yield replace(entry, name=name, position=number << _PART_SHIFT | entry.position)
+                label = self.classes[number] if entry.label is None else entry.label
+                yield replace(entry, name=name, position=number << _PART_SHIFT | entry.position, label=label)
             if number != self._loading:  # a part that is being loaded from stays open
                 part.release()

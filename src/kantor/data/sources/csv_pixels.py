@@ -85,7 +85,7 @@ class CsvPixels(FileSource):
         items = (
             Item(str(row), i, size, mtime_ns, self._labels[i] if labelled else None) for i, row in enumerate(self._used)
         )
-        return label_files.attach_file(items, self.labels)
+        return label_files.attach_file(items, self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> NDArray[Any]:
         """[H, W] or [H, W, 3]: uint8 or uint16 if all numbers looked at fit, else float64."""

@@ -60,7 +60,7 @@ class Idx(Source):
             names = read_labels(path, count)
             if self.labels == "auto" and self.rules >= 2:
                 names = _characters(self.file, names) or names
-        return indexed_items(self.file, count, images[0].nbytes, self.labels, names)
+        return indexed_items(self.file, count, images[0].nbytes, self.labels, names, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> NDArray[Any]:
         """[H, W] or [H, W, C]."""

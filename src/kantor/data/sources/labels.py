@@ -1,158 +1,157 @@
-"""Files of labels: CSV and JSON."""
+"""Labels from files: tables (CSV, JSON) and arrays, and the items that they belong to."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources import first_label_rules, label_limits, label_tables
+from kantor.data.sources.label_arrays import label_names, read_array
+from kantor.data.sources.label_columns import NotClasses, choose_labels, has_headers, labels_by_name, metadata_columns
+from kantor.data.sources.label_limits import MAX_CLASSES, require_few_classes, require_small
+from kantor.data.sources.label_tables import Table
+from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError
 
-MAX_CLASSES = 65_536
-MAX_TABLE_BYTES = 64 << 20  # of a dataset.json, which takes ten times as much memory when parsed
-_NAME_HEADERS = ("name", "file", "filename", "file_name", "path", "image", "picture", "image_id", "id")
-_LABEL_HEADERS = ("label", "class", "category", "target", "label_name", "class_name")
+__all__ = [
+    "MAX_CLASSES", "METADATA", "Table", "attach", "attach_file", "choose_labels", "metadata_labels", "parse_dataset_json", "parse_metadata",
+    "require_few_classes", "require_small", "split_column",
+]  # fmt: skip
+
+METADATA = ("metadata.csv", "metadata.jsonl")  # of a Hugging Face ImageFolder, in the folder of the images
+_ARRAYS = (b"\x93NUMPY", b"PK\x03\x04")
 
 
-def read_file(path: str) -> dict[str, str]:
-    """Labels by name from a CSV or JSON file. Raises DataError if it is unreadable, malformed or empty."""
+def split_column(labels: str) -> tuple[str, str | None]:
+    """The file and the column that FILE or FILE:COLUMN names. A file of the whole name comes first."""
+    path, colon, column = labels.rpartition(":")
+    if not colon or not column or _exists(labels):
+        return labels, None
+    while ":" in path and not _exists(path):  # a column with ":" in its name
+        shorter, _, more = path.rpartition(":")
+        if not _exists(shorter):
+            break
+        path, column = shorter, f"{more}:{column}"
+    is_drive = len(path) == 1 and path.isalpha() and column.startswith(("\\", "/"))
+    return (labels, None) if is_drive else (path, column)
+
+
+def attach_file(
+    entries: Iterator[Item | Rejected], labels: str, rules: int = RULES, notes: list[str] | None = None
+) -> Iterator[Item | Rejected]:
+    """The items with the labels of a file, as --labels names it; as they are if `labels` is "auto" or "none".
+
+    notes: gets a line for the user on what was decided, when the first item is asked for.
+    """
+    if labels in ("auto", "none"):
+        return entries
+    if rules < 2:
+        return first_label_rules.attach_file(entries, labels)
+    path, column = split_column(labels)
     try:
-        data = Path(path).read_bytes()
+        with _place(path).open("rb") as file:
+            start = file.read(6)
+            if start.startswith(_ARRAYS):
+                return _with_array(entries, str(_place(path)), column)
+            data = start + file.read(label_limits.MAX_TABLE_BYTES + 1)
     except OSError as error:
-        raise DataError(path, f"the labels cannot be read ({error.strerror})", "name a CSV or JSON file") from error
-    labels = parse(data, path)
-    if not labels:
-        raise DataError(path, "there are no labels in it", 'write lines "name,label", or use --labels auto')
-    return labels
+        do = "name a CSV, JSON, .npy or .npz file, or FILE:COLUMN"
+        raise DataError(path, f"the labels cannot be read ({error.strerror})", do) from error
+    return attach(entries, label_tables.parse(data, path), path, rules, notes, column)
 
 
-def require_small(size: int, where: str) -> None:
-    """Raises DataError if a dataset.json next to the images is larger than millions of them need."""
-    if size > MAX_TABLE_BYTES:
-        what = f"it is larger than {MAX_TABLE_BYTES >> 20} MB"
-        raise DataError(where, what, "remove it, use --labels none, or name a file of labels")
-
-
-def parse_dataset_json(data: bytes, where: str) -> dict[str, str]:
-    """Labels from a dataset.json next to the images; none if it is another program's file."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return parse(data, where)
-    return _from_json(value, where) if isinstance(value, dict) and isinstance(value.get("labels"), list) else {}
-
-
-def parse(data: bytes, where: str) -> dict[str, str]:
-    """Labels by name from the bytes of a CSV or JSON file; NVIDIA's dataset.json without labels gives none."""
-    text = data.decode("utf-8-sig", "surrogateescape")
-    if text.lstrip()[:1] not in ("{", "["):
-        return _from_csv(text, where)
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", "nested too deeply")
-        raise DataError(f"{where}, line {line}", f"not JSON ({reason})", "correct it") from error
-    return _from_json(value, where)
-
-
-def require_few_classes(classes: int, where: str) -> None:
-    """Raises DataError above MAX_CLASSES."""
-    if classes > MAX_CLASSES:
-        what = f"{classes:,} different labels, at most {MAX_CLASSES:,} are possible"
-        raise DataError(where, what, "give one class name an image, not a number of its own, or use --labels none")
-
-
-def attach_file(entries: Iterator[Item | Rejected], labels: str) -> Iterator[Item | Rejected]:
-    """The items with the labels of a CSV or JSON file; as they are if `labels` is "auto" or "none"."""
-    return entries if labels in ("auto", "none") else attach(entries, read_file(labels), labels)
-
-
-def attach(entries: Iterable[Item | Rejected], labels: dict[str, str], where: str) -> Iterator[Item | Rejected]:
-    """The items with their labels. Raises DataError, before the first one, if a label or an image is missing."""
-    require_few_classes(len(set(labels.values())), where)
+def attach(
+    entries: Iterable[Item | Rejected],
+    labels: Mapping[str, str] | Table,
+    where: str,
+    rules: int = RULES,
+    notes: list[str] | None = None,
+    column: str | None = None,
+) -> Iterator[Item | Rejected]:
+    """The items with their labels. Raises DataError, before the first one, if an image has none or it is not clear."""
+    if rules < 2 and not isinstance(labels, Table):
+        yield from first_label_rules.attach(entries, dict(labels), where)
+        return
+    table = labels if isinstance(labels, Table) else label_tables.of_mapping(labels)
+    if table.is_null:
+        _add(notes, [f"{where} says that there are no labels"])
+        yield from entries
+        return
     listing = list(entries)
-    missing = [entry.name for entry in listing if isinstance(entry, Item) and entry.name not in labels]
-    if missing:
-        have = "has" if len(missing) == 1 else "have"
-        raise DataError(where, f"{_some(missing)} {have} no label", "add them, or use --labels none")
-    if unknown := sorted(labels.keys() - {entry.name for entry in listing}):
-        raise DataError(where, f"it labels {_some(unknown)}, not among the images", "correct or remove the names")
+    images = [entry.name for entry in listing if isinstance(entry, Item)]
+    others = [entry.name for entry in listing if isinstance(entry, Rejected)]
+    found, lines = choose_labels(table, images, column, where, others)
+    require_few_classes(len(set(found.values())), where)
+    _add(notes, lines)
     for entry in listing:
-        yield replace(entry, label=labels[entry.name]) if isinstance(entry, Item) else entry
+        yield replace(entry, label=found[entry.name]) if isinstance(entry, Item) else entry
 
 
-def _some(names: list[str]) -> str:
-    """`7 images (a, b, c ...)`."""
-    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return f"{len(names)} image{'s' * (len(names) != 1)} ({shown})"
+def parse_dataset_json(data: bytes, where: str, rules: int = RULES, notes: list[str] | None = None) -> dict[str, str]:
+    """Labels by name from a dataset.json next to the images.
 
-
-def _from_csv(text: str, where: str) -> dict[str, str]:
-    first = text.split("\n", 1)[0]
-    delimiter = next((d for d in (",", "\t", ";") if d in first), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    labels: dict[str, str] = {}
-    name_at, label_at = 0, 1
+    None if it is another program's file, or by newer rules if its labels are vectors, with a note.
+    """
+    if rules < 2:
+        return first_label_rules.parse_dataset_json(data, where)
+    table = label_tables.parse_dataset_json(data, where)
+    if table is None or not table.rows:
+        return {}
     try:
-        for row in reader:
-            spot = f"{where}, line {reader.line_num}"
-            if not any(cell.strip() for cell in row):
-                continue
-            if not labels and (columns := _header_columns(row)):
-                name_at, label_at = columns
-                continue
-            if len(row) <= max(name_at, label_at):
-                raise DataError(spot, f"one column found, {delimiter.join(row)[:60]}", 'write "name,label"')
-            if len(row) > 2 and (name_at, label_at) == (0, 1) and not labels and reader.line_num == 1:
-                what = f"{len(row)} columns, and no line above names them"
-                raise DataError(spot, what, 'begin with a line such as "name,label"')
-            _add(labels, row[name_at], row[label_at].strip(), spot)
-    except csv.Error as error:
-        raise DataError(f"{where}, line {reader.line_num}", f"not CSV ({error})", 'write "name,label"') from error
-    return labels
+        return labels_by_name(table, where)
+    except NotClasses as error:
+        _add(notes, [f"{where}: {error.what}; none are used"])
+        return {}
 
 
-def _header_columns(row: list[str]) -> tuple[int, int] | None:
-    """The columns of names and labels, None if these are not the names of columns."""
-    names = [i for i, cell in enumerate(row) if cell.strip().lower() in _NAME_HEADERS]
-    labels = [i for i, cell in enumerate(row) if cell.strip().lower() in _LABEL_HEADERS]
-    return (names[0], labels[0]) if names and labels else None
+def parse_metadata(data: bytes, where: str, column: str | None = None) -> Table | None:
+    """The table in a file of a name in METADATA, with names relative to its folder.
+
+    None if it has no column `file_name`, or none that can be labels: captions only. With `column`, that is for
+    `choose_labels` to find.
+    """
+    table = label_tables.parse(data, where)
+    if not has_headers(table, ("file_name",)):
+        return None
+    table = table if table.header is not None else table.with_header()
+    return table if column is not None else metadata_columns(table)
 
 
-def _from_json(value: Any, where: str) -> dict[str, str]:
-    """Labels from a parsed JSON file: a mapping, or pairs, or {"labels": either}."""
-    if isinstance(value, dict) and isinstance(value.get("labels"), list | None) and "labels" in value:
-        value = value["labels"] or []
-    if isinstance(value, dict):
-        entries: Iterable[Any] = value.items()
-    else:
-        entries = value if isinstance(value, list) else [value]
-    labels: dict[str, str] = {}
-    for number, entry in enumerate(entries):
-        spot = f"{where}, entry {number}"
-        if not isinstance(entry, list | tuple) or len(entry) != 2 or not isinstance(entry[0], str):
-            raise DataError(spot, f"{json.dumps(entry)[:60]} found", 'write ["name", label]')
-        _add(labels, entry[0], _label(entry[1], f"{spot} ({entry[0]})"), spot)
-    return labels
+def metadata_labels(data: bytes, where: str, images: list[str], notes: list[str]) -> dict[str, str]:
+    """Labels of images, named relative to the folder of a file of a name in METADATA; {} if it has none."""
+    table = parse_metadata(data, where)
+    if table is None or not images:
+        return {}
+    found, lines = choose_labels(table, images, None, where, [])
+    _add(notes, lines)
+    return found
 
 
-def _label(value: Any, spot: str) -> str:
-    """A label from JSON: text, or a whole number that is not negative."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return str(value)
-    raise DataError(spot, f"the label is {json.dumps(value)[:60]}", "give one text or one whole number from 0")
+def _with_array(entries: Iterator[Item | Rejected], path: str, array: str | None) -> Iterator[Item | Rejected]:
+    """The items with the labels of a .npy or .npz file, in the order of both."""
+    listing = list(entries)
+    count = sum(isinstance(entry, Item) for entry in listing)
+    labels = label_names(read_array(path, array), path, count)
+    require_few_classes(len(set(labels)), path)
+    following = iter(labels)
+    for entry in listing:
+        yield replace(entry, label=next(following)) if isinstance(entry, Item) else entry
 
 
-def _add(labels: dict[str, str], name: str, label: str, spot: str) -> None:
-    name = name.strip().replace("\\", "/").removeprefix("./")
-    if not name or not label or label.lower() == "nan":
-        raise DataError(spot, f"the {'label' if name else 'name'} is empty", "fill it in, or remove the line")
-    if labels.setdefault(name, label) != label:
-        raise DataError(spot, f"{name} is {label} here and {labels[name]} above", "keep one of them")
+def _add(notes: list[str] | None, lines: list[str]) -> None:
+    """Adds lines that are not there yet: a source is listed several times."""
+    if notes is not None:
+        notes += [line for line in lines if line not in notes]
+
+
+def _place(path: str) -> Path:
+    """A path as the user wrote it; "~" is the home folder, unless a file here has that name."""
+    return Path(path) if Path(path).exists() else Path(path).expanduser()
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and _place(path).exists()
+    except (OSError, ValueError, RuntimeError):  # a name that is too long; no such user
+        return False

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.sources import array_shapes, label_arrays
+from kantor.data.sources import array_shapes, label_arrays, label_limits
 from kantor.data.sources import labels as label_files
 from kantor.errors import DataError
 
@@ -248,7 +248,7 @@ def _class_names(
 
 def _may_name_classes(kind: Kind, numbers: Sequence[str]) -> bool:
     """Whether an array has texts, and not one for each image."""
-    if not kind.is_text or kind.shape[0] > label_files.MAX_CLASSES or kind.dtype.itemsize > _MAX_NAME_BYTES:
+    if not kind.is_text or kind.shape[0] > label_limits.MAX_CLASSES or kind.dtype.itemsize > _MAX_NAME_BYTES:
         return False
     return kind.shape[0] != len(numbers) or len(set(numbers)) == len(numbers)
 

@@ -78,7 +78,9 @@ class Npy(FileSource):
         """In order of the index."""
         count = self.layout.count
         names = self._label_names(count) if self.labels == "auto" else None
-        return indexed_items(Path(self.path), count, self._header.image_bytes, self.labels, names)
+        return indexed_items(
+            Path(self.path), count, self._header.image_bytes, self.labels, names, self.rules, self.listing_notes
+        )
 
     def load(self, item: Item) -> NDArray[Any]:
         """[H, W] or [H, W, C]."""
@@ -140,14 +142,20 @@ class Npy(FileSource):
 
 
 def indexed_items(
-    file: Path, count: int, size: int, labels: str, names: Sequence[str] | None
+    file: Path,
+    count: int,
+    size: int,
+    labels: str,
+    names: Sequence[str] | None,
+    rules: int = RULES,
+    notes: list[str] | None = None,
 ) -> Iterator[Item | Rejected]:
     """Items of `size` bytes named by their index. names: the classes of all, if they are known."""
-    if Path(labels).suffix == ".npy":
+    if rules < 2 and Path(labels).suffix == ".npy":
         names = read_labels(Path(labels), count)
     mtime_ns = file.stat().st_mtime_ns
     items = (Item(str(i), i, size, mtime_ns, None if names is None else names[i]) for i in range(count))
-    return items if names is not None else label_files.attach_file(items, labels)
+    return items if names is not None else label_files.attach_file(items, labels, rules, notes)
 
 
 def read_header(path: Path) -> Header:

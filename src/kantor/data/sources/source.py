@@ -83,6 +83,11 @@ class Source(ABC):
     parts: Sequence[Source] = ()
     rules: int = RULES
 
+    @cached_property
+    def listing_notes(self) -> list[str]:
+        """What `items` decided, for the user: a line each."""
+        return []
+
     @abstractmethod
     def items(self) -> Iterator[Item | Rejected]:
         """Its images in a stable order (by the bytes of the name), and the files that are not images.

@@ -91,7 +91,7 @@ class StoredArrays(FileSource):
             found = named_arrays.find_labels(self._kinds, self.name, count, self.path, self._whole, self.rules)
             labels = found.names or self._labels_beside(count)
         size = 0 if self._kind.encoded else self._image_bytes
-        return indexed_items(Path(self.path), count, size, self.labels, labels)
+        return indexed_items(Path(self.path), count, size, self.labels, labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> Loaded:
         """The encoded image, or [H, W] or [H, W, C]."""
@@ -181,17 +181,6 @@ def texts(values: NDArray[Any]) -> NDArray[np.str_]:
         v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else str(v) for v in values.ravel().tolist()
     ]
     return np.array(decoded, dtype=np.str_).reshape(values.shape)
-
-
-def split_name(name: str) -> tuple[str, str] | None:
-    """`FILE:/group/array` as the file and the array in it, None if no file has such a name."""
-    path, colon, array = name.rpartition(":")
-    while colon:
-        if array.strip("/") and path and Path(path).expanduser().is_file():
-            return str(Path(path).expanduser()), array.strip("/")
-        path, colon, more = path.rpartition(":")
-        array = f"{more}:{array}"
-    return None
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -65,7 +65,7 @@ class Table(FileSource):
             raise DataError(self.path, "the name of a column is not text", DAMAGED) from error
         self.exact = self.columns.form == "numbers"
         notes = [self.columns.note]
-        if self.columns.form == "struct":
+        if self.columns.form == "struct" and self.rules >= 2:
             self._require_bytes()
         if self.columns.form == "numbers":
             self._require_shape()

@@ -20,6 +20,7 @@ from kantor.data.sources.table import Table
 from kantor.errors import DataError, ResourceError
 
 _AGAIN = "copy or write it again"
+_DAMAGE = (Broken, OSError, ValueError, EOFError, StopIteration)  # and Arrow's own
 _MAX_INFO_BYTES = 64 << 20
 _DEEPEST = 4  # folders of a cache of datasets: name, configuration, version, fingerprint
 
@@ -32,7 +33,7 @@ class Arrow(Table):
         self._number, self._batch = -1, None  # of the record batch that was read last, and its column of images
         file = self._file()
         self._starts = list(accumulate(file.lengths, initial=0))
-        self._names, self.count = list(file.schema.names), self._starts[-1]
+        self._names, self.count = file.names, self._starts[-1]
         metadata, info = file.schema.metadata, _json(Path(self.file).with_name("dataset_info.json"))
         self._describe(file.schema, column, lambda n: choice.class_names(metadata, n) or choice.names_in(info, n))
         self.release()
@@ -46,7 +47,7 @@ class Arrow(Table):
             if number != self._number:
                 self._batch = None  # frees it before the next one is read
                 self._number, self._batch = number, self._images(number)
-        except (Broken, pyarrow.ArrowException, OSError, ValueError, StopIteration):
+        except (pyarrow.ArrowException, *_DAMAGE):
             self._number = number
         if self._batch is None:
             raise Undecodable("damaged", f"damaged record batch {number}")
@@ -72,10 +73,10 @@ class Arrow(Table):
             raise ResourceError(self.path, what, "pip install 'kantor[parquet]'") from error
         try:
             return ArrowFile(self.file)
-        except (Broken, pyarrow.ArrowException, OSError, ValueError) as error:
+        except (pyarrow.ArrowException, *_DAMAGE) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise cannot_open(self.path, error) from error
-            what = f"it is not a whole Arrow file ({str(error).splitlines()[0][:100]})"
+            what = f"it is not a whole Arrow file ({(str(error) or 'cut short').splitlines()[0][:100]})"
             raise DataError(self.path, what, _AGAIN) from error
 
     def _values(self, column: str, rows: int) -> Iterator[Any]:
@@ -84,7 +85,7 @@ class Arrow(Table):
         for number in range(len(self._starts) - 1):
             try:
                 values = file.values(place, number)
-            except (Broken, StopIteration) as error:
+            except (Broken, EOFError, StopIteration) as error:
                 raise ValueError(str(error)) from error
             for start in range(0, len(values), rows):
                 yield values.slice(start, rows)

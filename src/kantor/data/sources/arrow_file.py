@@ -36,6 +36,7 @@ class ArrowFile:
 
     Attributes:
         schema: Arrow's.
+        names: of the columns.
         lengths: rows of each record batch.
     """
 
@@ -50,6 +51,7 @@ class ArrowFile:
                 raise Broken("it is of version 1 of Feather, which is no longer read")
             self._has_footer = start.startswith(_MAGIC)
             self.schema = self._reader(None).schema
+            self.names = list(self.schema.names)
             rows = [_checked(message) for message in self._messages()]
             self.lengths = [length for length in rows if length is not None]
         except BaseException:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
-from kantor.data.sources.lmdb_values import DATUM, IMAGE, OTHER, PICKLE, TEXT, opened, parse_datum
+from kantor.data.sources.lmdb_values import DATUM, IMAGE, OTHER, PICKLE, TEXT, Environment, opened, parse_datum
 from kantor.data.sources.open_file import FileSource, cannot_open
 from kantor.data.sources.source import MAX_BYTES, RULES, Item, Loaded, Rejected
 from kantor.errors import DataError, ResourceError
@@ -82,19 +82,30 @@ class Lmdb(FileSource):
 
     def load(self, item: Item) -> Loaded:
         """The encoded image, or the pixels of a Datum [H, W] or [H, W, C]."""
-        with self._file().begin() as transaction:
-            value = transaction.get(_key(item.name))
+        import lmdb
+
+        try:
+            with self._file().begin() as transaction:
+                found = transaction.get(_key(item.name))
+                value = None if found is None else bytes(found)
+        except lmdb.Error as error:
+            raise Undecodable("damaged", "damaged pages") from error
         if value is None or len(value) != item.size:
             raise Undecodable("damaged", "gone since the listing" if value is None else "changed since the listing")
         if is_encoded_image(value):
-            return bytes(value)
+            return value
         datum = parse_datum(value)
         if datum is None:
             raise Undecodable("damaged", "neither an encoded image nor a Datum")
         return datum.image
 
-    def _open(self) -> Any:
-        return opened(self.path, self._in_folder)
+    def _open(self) -> Environment:
+        import lmdb
+
+        try:
+            return opened(self.path, self._in_folder)
+        except lmdb.Error as error:
+            raise DataError(self.path, f"it cannot be opened ({error})", _AGAIN) from error
 
     def _listed(self, entries: int) -> list[Item | Rejected]:
         """All entries; says in `note` what was decided. Raises DataError if no value is an image."""

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,17 +82,40 @@ def examined(key: bytes, value: memoryview) -> tuple[str, str | None]:
     return OTHER, str(what_else(head)).removeprefix("not an image ").strip("()")
 
 
-def opened(path: str, subfolder: bool) -> Any:
-    """The environment, read only and without a lock."""
-    import lmdb
+class Environment:
+    """An open database, read only and without a lock. A process can open one only once, so `opened` shares them."""
 
-    return lmdb.open(path, subdir=subfolder, readonly=True, lock=False, create=False, readahead=False, max_dbs=0)
+    def __init__(self, path: str, in_folder: bool) -> None:
+        import lmdb
+
+        switches = {"readonly": True, "lock": False, "create": False, "readahead": False}
+        self._environment = lmdb.open(path, subdir=in_folder, max_dbs=0, **switches)
+
+    def begin(self) -> Any:
+        """A transaction that reads; its values are memory of the file."""
+        return self._environment.begin(buffers=True)
+
+    def close(self) -> None:
+        """Does nothing: it is closed when nobody has it any more."""
 
 
-def _lines(path: str, subfolder: bool) -> Iterator[list[Any]]:
+_OPEN: WeakValueDictionary[tuple[int, int, int], Environment] = WeakValueDictionary()  # by process and file
+
+
+def opened(path: str, in_folder: bool) -> Environment:
+    """The database, which others in this process may share. Raises lmdb.Error."""
+    status = (Path(path) / "data.mdb" if in_folder else Path(path)).stat()
+    key = os.getpid(), status.st_dev, status.st_ino
+    environment = _OPEN.get(key)
+    if environment is None:
+        environment = _OPEN[key] = Environment(path, in_folder)
+    return environment
+
+
+def _lines(path: str, in_folder: bool) -> Iterator[list[Any]]:
     """[key in hexadecimal, size, kind, detail] of each value."""
     before: bytes | None = None
-    with opened(path, subfolder) as environment, environment.begin(buffers=True) as transaction:
+    with opened(path, in_folder).begin() as transaction:
         for key, value in transaction.cursor():
             key = bytes(key)
             if before is not None and key <= before:

@@ -59,10 +59,13 @@ class Table(FileSource):
         """
         if self.count > Path(self.file).stat().st_size:
             raise DataError(self.path, f"its footer claims {self.count:,} rows, more than it has bytes", DAMAGED)
-        self.columns = choice.choose_columns(schema, self.file, self.rules, column)
+        try:
+            self.columns = choice.choose_columns(schema, self.file, self.rules, column)
+        except UnicodeDecodeError as error:
+            raise DataError(self.path, "the name of a column is not text", DAMAGED) from error
         self.exact = self.columns.form == "numbers"
         notes = [self.columns.note]
-        if self.columns.form == "struct":
+        if self.columns.form == "struct" and self.rules >= 2:
             self._require_bytes()
         if self.columns.form == "numbers":
             self._require_shape()

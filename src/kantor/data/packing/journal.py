@@ -25,7 +25,7 @@ from kantor.atomic import AppendFile, patch, publish, remove_leftovers, sync_fol
 from kantor.data.loading import layout
 from kantor.data.loading.layout import HEADER_BYTES, LABELS, shard_file
 from kantor.data.packing.pool import Row
-from kantor.data.packing.scan import ClassIds, is_bad
+from kantor.data.packing.scan import ClassIds, count_reason, is_bad
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Rejected
 from kantor.errors import DataError
@@ -52,6 +52,7 @@ class Journal:
     notes: dict[str, int] = field(default_factory=dict)  # how often each conversion was made
     rejected: int = 0  # lines in rejected.jsonl
     bad: int = 0  # those of them that are images
+    bad_reasons: dict[str, int] = field(default_factory=dict)  # why, as `count_reason` counts it
     first_bad: list[list[Any]] = field(default_factory=list)  # ten of these, each a name and the fields of its reason
     first_strange: list[list[Any]] = field(default_factory=list)  # three that are not images, likewise
     sources_bytes: int = 0  # length of sources.jsonl
@@ -245,6 +246,8 @@ class PartialPack:
         self._rejected.line(json.dumps({"name": outcome.name, "reason": str(reason), "kind": reason.kind}))
         journal.rejected += 1
         journal.bad += bad
+        if bad:
+            count_reason(journal.bad_reasons, outcome)
         examples, limit = (journal.first_bad, 10) if bad else (journal.first_strange, 3)
         if len(examples) < limit:
             examples.append([outcome.name, *reason])

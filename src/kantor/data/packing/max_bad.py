@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from kantor.config.data import DataConfig
 from kantor.data.packing.journal import Journal, rejected_in
-from kantor.data.sources.source import Source
+from kantor.data.packing.scan import Listing
+from kantor.data.sources.source import Rejected, Source
 from kantor.errors import DataError
 
 _FEW_BAD = 3
@@ -24,6 +25,16 @@ def require_usable(journal: Journal, source: Source, config: DataConfig, total: 
         raise too_many_bad(source.path, journal.bad, seen, config.max_bad, _first_bad(journal), all_seen=seen == total)
 
 
+def require_few_listed_bad(listing: Listing, source: Source, config: DataConfig) -> None:
+    """Raises DataError if the listing alone holds too many images that cannot be used: links, placeholders, other formats."""
+    total = listing.items + listing.bad
+    if exceeds(listing.bad, total, config.max_bad):
+        examples = _examples(listing.first_bad, listing.bad, listing.reasons)
+        remedies = {rejected.reason.remedy for rejected in listing.first_bad}
+        remedy = remedies.pop() if len(remedies) == 1 and len(listing.reasons) == 1 else ""
+        raise too_many_bad(source.path, listing.bad, total, config.max_bad, examples, remedy=remedy)
+
+
 def exceeds(bad: int, total: int, max_bad: float) -> bool:
     """Whether `bad` of `total` images are more than the fraction `max_bad`.
 
@@ -34,12 +45,12 @@ def exceeds(bad: int, total: int, max_bad: float) -> bool:
 
 
 def too_many_bad(
-    path: str, bad: int, seen: int, max_bad: float, examples: str = "", all_seen: bool = True
+    path: str, bad: int, seen: int, max_bad: float, examples: str = "", all_seen: bool = True, remedy: str = ""
 ) -> DataError:
-    """Returns the error for `bad` of `seen` images. all_seen: there are no more images."""
+    """Returns the error for `bad` of `seen` images. all_seen: there are no more images; remedy: for all of them."""
     what = f"{bad} of {'' if all_seen else 'the first '}{seen} images cannot be used, "
     what += f"more than the {max_bad * 100:g}% allowed" + (f": {examples}" if examples else "")
-    percent, remedy = math.ceil(1000 * bad / seen) / 10, "fix or remove them"
+    percent, remedy = math.ceil(1000 * bad / seen) / 10, remedy or "fix or remove them"
     if not all_seen:  # the percentage that would be enough is not known yet
         remedy += ", or skip them with a larger --max-bad; kantor pack --inspect checks all images"
     elif percent < 100:
@@ -50,7 +61,7 @@ def too_many_bad(
 def _none_usable(journal: Journal, source: Source, whose: str) -> DataError:
     """Names a common reason once, with its remedy."""
     if not journal.bad:
-        what = f"none of its files is an image: {_named(journal.first_strange)}, ..."
+        what = f"none of its files is an image: {_examples([rejected_in(entry) for entry in journal.first_strange], 0, {})}, ..."
         return DataError(source.path, what, "name a folder of images")
     what = f"none of {whose} images can be used: "
     reasons = [rejected_in(entry).reason for entry in journal.first_bad]
@@ -63,8 +74,12 @@ def _none_usable(journal: Journal, source: Source, whose: str) -> DataError:
 
 
 def _first_bad(journal: Journal) -> str:
-    return _named(journal.first_bad) + (", ..." if journal.bad > len(journal.first_bad) else "")
+    return _examples([rejected_in(entry) for entry in journal.first_bad], journal.bad, journal.bad_reasons)
 
 
-def _named(entries: list[list[Any]]) -> str:
-    return ", ".join(f"{rejected.name} ({rejected.reason})" for rejected in map(rejected_in, entries))
+def _examples(first: Sequence[Rejected], bad: int, reasons: Mapping[str, int]) -> str:
+    """Some of `bad` images with their reasons; a reason that all of many share once."""
+    if bad > _FEW_BAD and len(reasons) == 1:
+        names = ", ".join(rejected.name for rejected in first[:2])
+        return f"{bad:,} {first[0].reason.detail} ({names}, ...)"
+    return ", ".join(f"{r.name} ({r.reason})" for r in first) + (", ..." if bad > len(first) else "")

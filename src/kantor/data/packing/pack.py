@@ -25,7 +25,7 @@ from kantor.data.decoding.edges import require_edges
 from kantor.data.decoding.formats import DecodeSettings, rgb
 from kantor.data.loading import layout
 from kantor.data.packing.journal import PartialPack
-from kantor.data.packing.max_bad import require_usable
+from kantor.data.packing.max_bad import require_few_listed_bad, require_usable
 from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import ClassIds, Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
 from kantor.data.packing.value_range import ValueRanges, look, look_at_all
@@ -144,6 +144,7 @@ def pack(
     started_s = time.monotonic()
     listing = listing or scan(source, config)
     require_images(source, listing)
+    require_few_listed_bad(listing, source, config)
     class_ids, notes = listing.class_ids(source, config), {}
     if class_ids is None and listing.labels and config.labels == "auto":
         notes["without a class, so all classes are ignored"] = listing.unlabelled

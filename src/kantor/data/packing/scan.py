@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ class Listing:
     digest: str = ""  # changes when an image is added, removed, renamed or written
     items: int = 0  # number of images to decode
     bad: int = 0  # number of images that the source itself rejects
-    first_bad: Rejected | None = None
+    first_bad: list[Rejected] = field(default_factory=list)  # ten of these
+    reasons: Counter[str] = field(default_factory=Counter)  # why they are rejected, at most 50 kinds
     others: Counter[str] = field(default_factory=Counter)  # files of each extension that are not images
     labels: set[str] = field(default_factory=set)  # the class names
     unlabelled: int = 0  # number of images without a class
@@ -88,7 +90,8 @@ def scan(source: Source, config: DataConfig) -> Listing:
         if isinstance(entry, Rejected):
             if is_bad(entry, config.rules):
                 listing.bad += 1
-                listing.first_bad = listing.first_bad or entry
+                listing.first_bad += [entry] if len(listing.first_bad) < 10 else []
+                count_reason(listing.reasons, entry)
             else:
                 suffix = names.extension(entry.name) or "no extension"
                 if suffix in listing.others or len(listing.others) < 50:
@@ -109,6 +112,13 @@ def scan(source: Source, config: DataConfig) -> Listing:
     return listing
 
 
+def count_reason(reasons: Counter[str] | dict[str, int], rejected: Rejected) -> None:
+    """Counts why an image is rejected; reasons that differ in numbers alone are one."""
+    reason = re.sub(r"[0-9][0-9,.x]*", "N", rejected.reason.detail)
+    if reason in reasons or len(reasons) < 50:
+        reasons[reason] = reasons.get(reason, 0) + 1
+
+
 def sampled(items: Sequence[Item]) -> list[Item]:
     """At most 64 items, spread evenly: those that are looked at to choose a size."""
     count = min(_SAMPLED, len(items))
@@ -120,7 +130,8 @@ def require_images(source: Source, listing: Listing) -> None:
     if listing.items:
         return
     contents = []
-    if bad := listing.first_bad:
+    if listing.first_bad:
+        bad = listing.first_bad[0]
         contents.append(f"{listing.bad} unusable images, such as {bad.name}: {bad.reason}")
     if listing.others:
         contents.append(", ".join(f"{n} {suffix}" for suffix, n in listing.others.most_common(5)))

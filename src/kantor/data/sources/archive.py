@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from kantor.data.decoding.signatures import is_encoded_image, what_else
@@ -45,11 +45,11 @@ class Archive(FileSource):
         """In order of the members. Labels are read once, however often they are listed."""
         if self.rules < 2:
             first = self._by_first_rules
-            entries = require_images(first.entries(), self.path)
+            entries = require_images(first.entries(), self.path, True)
             if first.table:
                 return label_files.attach(entries, first.table, f"{self.path}: {names.LABEL_FILE}", self.rules)
             return label_files.attach_file(entries, self.labels, self.rules)
-        entries = require_images(self._entries(), self.path)
+        entries = require_images(self._entries(), self.path, True)
         if self._tables:
             return label_files.attach(entries, self._tables, self.path, self.rules, self.listing_notes)
         return label_files.attach_file(entries, self.labels, self.rules, self.listing_notes)
@@ -82,9 +82,14 @@ class Archive(FileSource):
                     continue
                 label = label if self._samples.has_labels else names.class_of(parts, arrangement.class_depth)
                 yield Item(member.name, member.place, member.size, mtime_ns, label)
-            elif not _is_hidden(parts) and not (self._samples.has_labels and member.name.endswith(_COMPANIONS)):
+            elif not _is_hidden(parts) and not self._is_label_file(member.name):
                 reason = names.not_image(member.name, self.rules)
                 yield Rejected(member.name, reason or what_else((member.text or "").encode("latin-1"), 2))
+
+    def _is_label_file(self, name: str) -> bool:
+        """Whether a member is no image, but says what images are."""
+        known = name.rpartition("/")[2] in (names.LABEL_FILE, *label_files.METADATA)
+        return known or (self._samples.has_labels and name.endswith(_COMPANIONS))
 
     @cached_property
     def _members(self) -> Iterable[Member]:
@@ -146,9 +151,17 @@ class Archive(FileSource):
                 folders.add(member.name)
         chosen = AUTO if self.split in self._samples.kinds else self.split
         by_folder = self.labels == "auto" and not self._samples.has_labels and not self._tables
-        arrangement = folders.arranged(chosen, with_classes=by_folder)
-        self.listing_notes += [note for note in arrangement.notes if note not in self.listing_notes]
+        arrangement = folders.arranged(chosen)
+        notes = [
+            *arrangement.notes,
+            *label_files.unused_tables(self._loose_names(), self.labels, bool(self._tables), self.path),
+        ]
+        self.listing_notes += [note for note in notes if note not in self.listing_notes]
         return arrangement
+
+    def _loose_names(self) -> list[str]:
+        """The first names of files that are no images."""
+        return list(islice((m.name for m in self._members if not m.role and not _is_hidden(m.name.split("/"))), 200))
 
     @cached_property
     def _tables(self) -> dict[str, str]:

@@ -52,6 +52,7 @@ class Arrangement:
     split_depth: int | None = None  # which part says to which part of the dataset it belongs
     split: frozenset[str] = frozenset()  # the folders there that are used; empty for all
     notes: tuple[str, ...] = ()  # what was decided, for the user
+    class_notes: tuple[str, ...] = ()  # and about classes, if folders are to name them
 
     def uses(self, parts: Sequence[str]) -> bool:
         """Whether an image with these parts of a path belongs to the dataset."""
@@ -79,13 +80,13 @@ class Folders:
         paths = (tuple(path.split("/")) for path in self._folders if path)
         return {path[: depth + 1] for path in paths if len(path) > depth}
 
-    def arranged(self, split: str, with_classes: bool) -> Arrangement:
+    def arranged(self, split: str) -> Arrangement:
         """Decides what the folders mean. split: data.split.
 
         Raises DataError if there are images and masks, of which the user must choose; or there is no such part.
         """
         levels = _Levels({tuple(path.split("/")) if path else (): f for path, f in self._folders.items()}, split)
-        return levels.arranged(self.where, with_classes)
+        return levels.arranged(self.where)
 
 
 class _Levels:
@@ -96,21 +97,22 @@ class _Levels:
         self._split_depth: int | None = None
         self._used: frozenset[str] = frozenset()
         self._notes: list[str] = []
+        self._class_notes: list[str] = []
 
-    def arranged(self, where: str, with_classes: bool) -> Arrangement:
+    def arranged(self, where: str) -> Arrangement:
         depth, class_depth = 0, None
         while len(counts := self._counts(depth)) > 0:
             beside = sum(folder.count for path, folder in self._folders.items() if len(path) == depth)
             if self._split_depth is None and self._is_divided(counts, depth, where, beside):
                 depth += 1
             elif beside:
-                self._say_beside(counts, depth, with_classes)
+                self._say_beside(counts, depth)
                 break
             elif len(counts) == 1:
                 depth += 1
             elif self._is_sharded(counts, depth):
                 shown = ", ".join(sorted(counts)[:3])
-                self._notes.append(
+                self._class_notes.append(
                     f"folders {shown}{' ...' if len(counts) > 3 else ''} only divide the images: no classes"
                 )
                 depth += 1
@@ -125,7 +127,7 @@ class _Levels:
         if self._split_depth is None and self._split not in (AUTO, ALL):
             there = ", ".join(sorted(self._counts(0))[:_SHOWN]) or "none"
             raise DataError(where, f"there is no part {self._split} in it (folders: {there})", "leave data.split out")
-        return Arrangement(class_depth if with_classes else None, self._split_depth, self._used, tuple(self._notes))
+        return Arrangement(class_depth, self._split_depth, self._used, tuple(self._notes), tuple(self._class_notes))
 
     def _counts(self, depth: int) -> Counter[str]:
         """Images in and below each folder of a level."""
@@ -171,11 +173,11 @@ class _Levels:
             self._folders = {p: f for p, f in self._folders.items() if len(p) > depth and p[depth] in used}
         return True
 
-    def _say_beside(self, counts: Counter[str], depth: int, with_classes: bool) -> None:
-        if with_classes and len(counts) > 1:
+    def _say_beside(self, counts: Counter[str], depth: int) -> None:
+        if len(counts) > 1:
             path, folder = next((p, f) for p, f in self._folders.items() if len(p) == depth)
             name = "/".join([*path, folder.first])
-            self._notes.append(f"no classes: {name} is next to the folders, not in one of them")
+            self._class_notes.append(f"no classes: {name} is next to the folders, not in one of them")
 
     def _is_sharded(self, counts: Counter[str], depth: int) -> bool:
         """Whether the folders of a level only divide the images: numbered, or named by the first letters of a hash."""

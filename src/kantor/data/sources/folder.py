@@ -25,6 +25,7 @@ from kantor.errors import DataError
 _GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
 _IN_ICLOUD = Reason("access", "in iCloud, not on this disk", "download it: select it in the Finder, Download Now")
 _FOLLOW = "follow links with --set data.links=follow"
+_MOST_LOOSE = 1000
 _WORDS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
@@ -84,22 +85,25 @@ class Folder(Source):
 
     def _arranged_entries(self, with_classes: bool) -> Iterator[Item | Rejected]:
         """As the folders are arranged, by the rules from 2 on."""
-        arrangement, left_out, without, _ = self._arrangement
+        arrangement, left_out, without, loose = self._arrangement
         notes = list(arrangement.notes)
         if left_out:
             shown = ", ".join(f"{name} ({names.left_out(name)})" for name in sorted(left_out)[:3])
             notes.append(f"left out: {shown}{', ...' if len(left_out) > 3 else ''}")
         if self.labels != "auto" or not with_classes:
-            arrangement = replace(arrangement, class_depth=None)
+            arrangement = replace(arrangement, class_depth=None, class_notes=())
         elif without:
             notes.append(f"no image in {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}: not a class")
+        notes += arrangement.class_notes
+        notes += label_files.unused_tables(loose, self.labels, not with_classes, self.path)
         self.listing_notes += [note for note in notes if note not in self.listing_notes]
         return require_images(self._entries(arrangement), self.path)
 
     @cached_property
     def _metadata_labels(self) -> dict[str, str]:
         """Labels by name, from the metadata files of Hugging Face's ImageFolder."""
-        arrangement, _, _, tables = self._arrangement
+        arrangement, _, _, loose = self._arrangement
+        tables = [name for name in loose if name.rpartition("/")[2] in label_files.METADATA]
         labels: dict[str, str] = {}
         for name in (table for table in tables if arrangement.uses(table.split("/"))):
             path, prefix = Path(self.path) / name, name[: len(name) - len(name.rpartition("/")[2])]
@@ -112,23 +116,23 @@ class Folder(Source):
 
     @cached_property
     def _arrangement(self) -> tuple[Arrangement, frozenset[str], list[str], list[str]]:
-        """How the folders are arranged, names of those left out, folders without images that would be classes, tables of labels."""
+        """How the folders are arranged, names of those left out, folders without images that would be classes, files that are no images."""
         root, folders = os.path.realpath(os.fsencode(self.path)), Folders(self.path)
-        visited, left_out, tables = list[str](), set[str](), list[str]()
+        visited, left_out, loose = list[str](), set[str](), list[str]()
         for path in _paths(root, self.path, self.links == "follow", visited, left_out):
             if isinstance(path, bytes):
                 name = os.fsdecode(path)
                 if self._is_array(name) or _is_image(root + b"/" + path, self.rules):
                     folders.add(name)
-                elif name.rsplit("/", 1)[-1] in label_files.METADATA:
-                    tables.append(name)
-        arrangement = folders.arranged(self.split, with_classes=True)
+                elif len(loose) < _MOST_LOOSE or name.rsplit("/", 1)[-1] in label_files.METADATA:
+                    loose.append(name)
+        arrangement = folders.arranged(self.split)
         depth, without = arrangement.class_depth, list[str]()
         if depth is not None:
             used = folders.names(depth)
             at_depth = (path.split("/") for path in visited if path.count("/") == depth)
             without = sorted("/".join(p) for p in at_depth if tuple(p) not in used and arrangement.uses([*p, ""]))
-        return arrangement, frozenset(left_out), without, tables
+        return arrangement, frozenset(left_out), without, loose
 
     def load(self, item: Item) -> Loaded:
         """The file's bytes, or the array in it."""
@@ -171,7 +175,7 @@ class Folder(Source):
                 continue
             status = _examine(root, path, name, self.rules, follow, self._is_array(name))
             if isinstance(status, Reason):
-                if name != names.LABEL_FILE:
+                if name != names.LABEL_FILE and not (self.rules >= 2 and parts[-1] in label_files.METADATA):
                     yield Rejected(name, status)
             elif name == grid:
                 yield Rejected(name, names.SHEET)

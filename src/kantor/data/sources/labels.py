@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,11 @@ from kantor.errors import DataError
 
 __all__ = [
     "MAX_CLASSES", "METADATA", "Table", "attach", "attach_file", "choose_labels", "metadata_labels", "parse_dataset_json", "parse_metadata",
-    "require_few_classes", "require_small", "split_column",
+    "require_few_classes", "require_small", "split_column", "unused_tables",
 ]  # fmt: skip
 
 METADATA = ("metadata.csv", "metadata.jsonl")  # of a Hugging Face ImageFolder, in the folder of the images
+_TABLE = re.compile(r".*\.(csv|tsv)|(list_attr|identity).*\.txt|.*(label|class|annotation|attribute).*\.(txt|json|npy)")
 _ARRAYS = (b"\x93NUMPY", b"PK\x03\x04")
 
 
@@ -126,6 +128,22 @@ def metadata_labels(data: bytes, where: str, images: list[str], notes: list[str]
     found, lines = choose_labels(table, images, None, where, [])
     _add(notes, lines)
     return found
+
+
+def unused_tables(names: Iterable[str], labels: str, labelled: bool, where: str) -> list[str]:
+    """A note on tables next to images whose labels come from elsewhere, or from nowhere.
+
+    Args:
+        names: of files that are no images.
+        labelled: whether a table is used already.
+    """
+    if labels != "auto" or labelled:
+        return []
+    tables = sorted(name for name in names if _TABLE.fullmatch(name.rpartition("/")[2].lower()))
+    if not tables:
+        return []
+    shown = ", ".join(tables[:3]) + (" ..." if len(tables) > 3 else "")
+    return [f"not used: {shown}; name one for its labels: --labels {Path(where) / tables[0]}"]
 
 
 def _with_array(entries: Iterator[Item | Rejected], path: str, array: str | None) -> Iterator[Item | Rejected]:

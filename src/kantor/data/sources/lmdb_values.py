@@ -79,7 +79,7 @@ def examined(key: bytes, value: memoryview) -> tuple[str, str | None]:
         return PICKLE, None
     if head[:1] in (b"\x08", b"\x10", b"\x18", b"\x22") and (datum := parse_datum(bytes(value))):
         return DATUM, None if datum.label is None else str(datum.label)
-    return OTHER, str(what_else(head)).removeprefix("not an image ").strip("()")
+    return OTHER, str(what_else(head, 2)).removeprefix("not an image ").strip("()")
 
 
 class Environment:

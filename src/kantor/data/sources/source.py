@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.reasons import Reason
-from kantor.data.sources.names import extension
-from kantor.errors import DataError
+from kantor.data.sources.no_images import Found
 
 MAX_BYTES = 512 << 20  # of one image; larger ones are rejected
 RULES = 2  # the newest version of data.rules
@@ -48,19 +46,19 @@ def sha256(data: Loaded) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def require_images(entries: Iterable[Item | Rejected], where: str) -> Iterator[Item | Rejected]:
+def require_images(
+    entries: Iterable[Item | Rejected], where: str, in_archive: bool = False
+) -> Iterator[Item | Rejected]:
     """The entries. Raises DataError after the last one if none is an image, and says what there is instead."""
-    rejected, has_images = Counter[str](), False
+    found, has_images = Found(), False
     for entry in entries:
         if isinstance(entry, Item):
             has_images = True
         else:
-            rejected[extension(entry.name) or str(entry.reason)] += 1
+            found.add(entry.name, entry.reason)
         yield entry
     if not has_images:
-        contents = ", ".join(f"{count} {kind}" for kind, count in rejected.most_common(8)) or "nothing"
-        do = "name a folder or zip with PNG, JPEG, WebP, BMP, GIF or TIFF files"
-        raise DataError(where, f"there are no images in it (found: {contents})", do)
+        raise found.error(where, in_archive)
 
 
 class Source(ABC):

@@ -204,8 +204,8 @@ def _csv_table(text: str, where: str) -> Table:
         rows.append(tuple(cells))
         places.append(number)
     rows, places, header = _list_header(rows, places) if separator == " " else (rows, places, None)
-    if header is None and len(rows) > 1 and all(len(row) == len(rows[0]) + 1 for row in rows[1:]):
-        header, rows, places = ("", *rows[0]), rows[1:], places[1:]  # as R and CelebA write it
+    if header is None and len(rows) > 2 and all(len(row) == len(rows[0]) + 1 for row in rows[1:]):
+        header, rows, places = ("", *rows[0]), rows[1:], places[1:]  # as R writes it
     table = Table(rows, header, places)
     _check_widths(table, where, separator)
     return table

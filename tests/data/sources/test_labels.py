@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from kantor.config.data import DataConfig
 from kantor.config.schema import Config
 from kantor.data.packing.scan import cache_key, scan
 from kantor.data.reasons import Reason
-from kantor.data.sources import label_tables, labels, open_source
+from kantor.data.sources import label_arrays, label_tables, labels, open_source
 from kantor.data.sources.label_arrays import label_names
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
@@ -289,7 +290,7 @@ def test_arrays_that_are_not_labels(array, words):
         label_names(array, "x", 3)
 
 
-def test_arrays_that_are_not_read(tmp_path):
+def test_arrays_that_are_not_read(tmp_path, monkeypatch):
     images = ["a.png", "b.png"]
     np.save(tmp_path / "o.npy", np.array([{}, []], object), allow_pickle=True)
     assert "Python objects" in refused(tmp_path / "o.npy", images)
@@ -298,8 +299,9 @@ def test_arrays_that_are_not_read(tmp_path):
     assert "is not clear" in says and f"--labels {tmp_path}/y.npz:first or --labels {tmp_path}/y.npz:second" in says
     assert attached(f"{tmp_path}/y.npz:second", images) == {"a.png": "1", "b.png": "1"}
     assert "there is no array third in it" in refused(f"{tmp_path}/y.npz:third", images)
-    np.savez_compressed(tmp_path / "bomb.npz", y=np.zeros((1 << 27) + 1))
-    assert "it is larger than 1024 MB" in refused(tmp_path / "bomb.npz", images)
+    monkeypatch.setattr(label_arrays, "MAX_BYTES", 1 << 20)
+    np.savez_compressed(tmp_path / "bomb.npz", y=np.zeros(1 << 18))
+    assert "it is larger than 1 MB" in refused(tmp_path / "bomb.npz", images)
     whole = (tmp_path / "o.npy").read_bytes()
     np.save(tmp_path / "cut.npy", np.zeros(100))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:200])
@@ -325,6 +327,19 @@ def test_limits(table, monkeypatch):
 def test_a_line_without_end(table):
     assert "longer than" in refused(table("a.png," + "," * 2_000_000))
     assert "not CSV" in refused(table('a.png,"' + "x" * 200_000 + '"\nb.png,x\n'))
+
+
+@pytest.mark.parametrize("cell", ["a/" * 2_000_000, "1" * 3_000_000 + "x", "./" * 2_000_000, " " * 3_000_000 + "x"])
+def test_long_names_and_labels_take_no_time(table, cell):
+    start = time.monotonic()
+    file = table(json.dumps([[cell, "x"], *([name, cell if name == IMAGES[3] else "y"] for name in IMAGES)]))
+    assert attached(file)[IMAGES[0]] == "y"
+    assert time.monotonic() - start < 5
+
+
+def test_few_texts_do_not_make_many_cells(table):
+    text = json.dumps(dict.fromkeys(map(str, range(9_000)), 1)) + "\n{}" * 3_000
+    assert "3,001 entries with 9,000 names" in refused(table(text, "l.jsonl"))
 
 
 # --- where labels are named ---------------------------------------------------------------------------------------

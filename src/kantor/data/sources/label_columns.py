@@ -16,7 +16,7 @@ _KEEP_NUMBERS = (*LABEL_HEADERS, *_MORE_HEADERS, "targets", "y", "sex", "gender"
 _CAPTIONS = ("text", "caption", "captions", "prompt", "description", "additional_feature", "split", "url", "source")
 _YES_AND_NO = ({"1", "0"}, {"1", "-1"}, {"true", "false"})
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NONE = "or use --labels none"
 _SHOWN = 3
 

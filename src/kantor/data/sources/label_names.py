@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ NAME_HEADERS = (
     "image_path", "img", "id", "index",
 )  # fmt: skip
 _SAMPLED_ROWS = 200
+_HERE = re.compile(r"\A(\./)+")
+_MAX_DEPTH = 32  # folders of a path that are looked at from its end
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,7 @@ def normal(name: str) -> str:
     """A name as it is compared: with "/" between folders, in one Unicode form."""
     name = name.strip()
     if "\\" in name or name.startswith("./"):
-        name = name.replace("\\", "/")
-        while name.startswith("./"):
-            name = name[2:]
+        name = _HERE.sub("", name.replace("\\", "/"))
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
@@ -163,9 +164,9 @@ def _differ(cells: list[str]) -> bool:
 
 def _ends(name: str) -> Iterator[str]:
     """The name, and what is left of it without its first folders."""
-    while name:
-        yield name
-        name = name.partition("/")[2]
+    parts = name.rsplit("/", _MAX_DEPTH)
+    for i in range(len(parts)):
+        yield "/".join(parts[i:])
 
 
 def _clash(clash: tuple[str, int, int], cells: Sequence[str], images: Sequence[str]) -> str:

@@ -52,9 +52,9 @@ def test_a_sentence_is_the_detail_and_the_remedy() -> None:
 @pytest.mark.parametrize(
     ("name", "reason", "bad"),
     [
-        ("a/notes.txt", names.not_image("notes.txt"), False),
+        ("a/notes.txt", names.not_image("notes.txt", 2), False),
         ("notes.txt", Reason("access", "dangling link"), False),
-        ("a.heic", names.not_image("a.heic"), True),
+        ("a.heic", names.not_image("a.heic", 2), True),
         ("page.jpg", Reason("not_image", "not an image (starts with `<html`)"), True),
         ("README", Reason("not_image", "not an image (starts with `hello`)"), False),
         ("17", Reason("damaged", "empty"), True),

@@ -123,6 +123,13 @@ class DataConfig(Section):
     """Shortest side of an image, in pixels; smaller images are rejected."""
     max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(fraction)] = 0.01
     """Fraction of unreadable images above which packing stops with an error."""
+    transpose: bool = False
+    """Exchange rows and columns: EMNIST stores its letters so."""
+    split: Annotated[str, Field(min_length=1)] = "auto"
+    """Part of a dataset that is divided into folders or files such as train, val and test: "auto" takes those for training, "all" all,
+    else the part, or the name of its folder."""
+    links: Literal["inside", "follow"] = "inside"
+    """Links in folders: "inside" follows those to files inside the folder and rejects others, "follow" follows all."""
     rules: Literal[1, 2] = 2
     """Version of the rules by which images are found, labelled and converted; 1 are those of the runs whose configuration does not
     name it."""

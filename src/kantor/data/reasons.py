@@ -13,6 +13,7 @@ Kind = Literal[
     "crop",  # smaller than the crop
     "access",  # gone, a link, or not readable
     "decoder",  # out of time or memory, or a crash
+    "unlooked",  # numbers of a type whose range nobody has looked for yet; never in rejected.jsonl
     "content",  # a value that is not an image, or not the image that was listed
     "other",
 ]

@@ -331,15 +331,12 @@ def test_npy(tmp_path):
 
 
 @pytest.mark.parametrize(("array", "words"), [
-    (np.zeros((4, 9, 9, 3)), "(x * 255).round()"),
-    (-np.ones((4, 9, 9, 3), "f4"), "(x + 1) * 127.5"),
-    (np.zeros((4, 9, 9), bool), "x.astype('uint8') * 255"),
-    (np.zeros((4, 9, 9), int), "x.astype('uint8')"),
-    (np.zeros((4, 3, 9, 9), "u1"), "transpose(0, 2, 3, 1)"),
     (np.zeros((9, 9, 3), "u1"), "one image"),
     (np.zeros((9, 9), "u1"), "not that of images"),
     (np.zeros((0, 9, 9), "u1"), "holds no image"),
-    (np.asfortranarray(np.zeros((4, 9, 9), "u1")), "by columns"),
+    (np.zeros((4, 9, 9), complex), "np.abs(x)"),
+    (np.zeros(4, "u1,f4"), "x['f0']"),
+    (np.zeros((4, 9, 9), "M8[s]"), "dates"),
     (np.array([{}, {}], object), "Python objects"),
 ])  # fmt: skip
 def test_npy_refusals_show_the_conversion(tmp_path, array, words):
@@ -387,7 +384,7 @@ def test_idx_damaged(tmp_path):
         (whole + b"x", "longer than its header"),
         (whole[:9], "cut off in its header"),
         (whole[:4] + b"\xff" * 12, "header claims"),
-        (b"\0\0\x0d\x03" + whole[4:], "not unsigned bytes"),
+        (b"\0\0\x0d\x03" + whole[4:], "shorter than its header"),
     ):
         path.write_bytes(data)
         assert words in refusal(path)

@@ -21,8 +21,9 @@ from kantor.config.io import resolve
 from kantor.data.decoding.decode import Header
 from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
+from kantor.data.packing.choose_size import headers
 from kantor.data.packing.pack import pack
-from kantor.data.packing.pool import Pool, worker_count
+from kantor.data.packing.pool import worker_count
 from kantor.data.packing.scan import require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_near_constant
@@ -73,11 +74,10 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             listing = scan(source, config)
             require_images(source, listing)
             items = [entry for entry in source.items() if isinstance(entry, Item)][: config.limit or None]
-            with Pool(source, None, worker_count(len(items))) as pool:
-                probed = pool.probe(items)
+            probed = headers(source, items, config.rules, worker_count(len(items)))
             small = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
             config, path = config.model_copy(update=small), Path(temporary) / "thumbnails"
-            pack(source, config, THUMBNAIL, path, progress=progress, listing=listing)
+            pack(source, config, THUMBNAIL, path, progress=progress, listing=listing, allow_flat=True)
             store = Store.open(path)
         findings = _findings(store, probed)
         with atomic.new_folder(out, exist_ok=True) as folder:

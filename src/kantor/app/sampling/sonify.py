@@ -84,7 +84,7 @@ def _is_model(options: SonifyOptions) -> bool:
         a_run = (path / directory.CONFIG).is_file() or directory.names_a_run(text, options.runs)
         if path.is_dir():
             return a_run or directory.is_checkpoint(path)
-        if names.extension(text) in names.IMAGES and not a_run:
+        if names.extension(text) in names.images(1) and not a_run:
             raise DataError(text, "is not a regular file" if path.exists() else "does not exist", "check the path")
     except OSError as error:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error

@@ -13,28 +13,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from kantor.data.decoding import array_hints, formats
+from kantor.data.decoding import array_hints, formats, numbers
 from kantor.data.decoding.edges import outlines
 from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings
+from kantor.data.decoding.numbers import Extent, NoData
 from kantor.data.decoding.padding import padded
 from kantor.data.reasons import Reason, Undecodable
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
 Header = tuple[int, int, str]  # height, width, and "gray", "rgb" or "rgba"
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def decode(data: bytes | NDArray[Any], settings: DecodeSettings) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """The image and the conversions it went through.
 
     Args:
         data: an encoded file (PNG, JPEG, WebP, BMP, GIF or TIFF, recognised by its first bytes), or an array [H, W]
-            or [H, W, C] of uint8 or uint16; uint8 of the right shape is returned as it is.
+            or [H, W, C] of numbers (by rules 1 uint8 or uint16); uint8 of the right shape is returned as it is.
     Returns:
         uint8 [H, W, C] of shape settings.spec, and notes such as "16-bit" in the order of the conversions.
     Raises:
@@ -45,21 +45,28 @@ def decode(data: bytes | Pixels, settings: DecodeSettings) -> tuple[NDArray[np.u
         if isinstance(data, np.ndarray):
             array = _checked(data, settings)
             changed = settings.crop or (settings.pads and settings.pad) or settings.edges != "none"
-            if array.dtype == np.uint8 and array.shape == settings.spec and not changed:
+            changed = changed or settings.transpose or not _is_plain(array, settings)
+            if array.shape == settings.spec and not changed:
                 return np.ascontiguousarray(array, dtype=np.uint8), ()
-            image = _from_array(array, notes)
+            image = _from_array(array, settings, notes)
         else:
             image = formats.read(data, settings, notes)
+        if settings.transpose:
+            image = image.transpose(Image.Transpose.TRANSPOSE)
         return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
 
 
-def probe(data: bytes | Pixels) -> Header:
+def probe(data: bytes | NDArray[Any], rules: int = 1) -> Header:
     """Reads the header alone; "rgba" has an alpha channel or a transparent colour. Raises as `decode`."""
     with _undecodable_errors(data):
         if isinstance(data, np.ndarray):
-            height, width, channels = _checked(data, None).shape
-            return height, width, "gray" if channels == 1 else "rgb" if channels == 3 else "rgba"
-        image = formats.open_image(data)
+            return _header(_checked(data, None, rules))
+        try:
+            image = formats.open_image(data, rules)
+        except UnidentifiedImageError:
+            if rules < 2:
+                raise
+            return _header(_values(data))
         width, height = image.size
         if formats.orientation(image) >= 5 and image.format != "TIFF":  # Pillow swaps a TIFF's sides itself
             width, height = height, width
@@ -68,8 +75,29 @@ def probe(data: bytes | Pixels) -> Header:
         return height, width, "gray" if image.mode in ("1", "L", "F", *formats.DEEP) else "rgb"
 
 
+def extent(data: bytes | NDArray[Any], nodata: NoData) -> Extent | None:
+    """Which values the image holds, None if it has none. Raises as `decode`."""
+    with _undecodable_errors(data):
+        if isinstance(data, np.ndarray):
+            return numbers.extent(numbers.of_array(_checked(data, None, 2)), nodata)
+        return formats.extent_of(data, nodata)
+
+
+def _header(array: NDArray[Any]) -> Header:
+    """Of an array [H, W, C]."""
+    height, width, channels = array.shape
+    return height, width, {1: "gray", 3: "rgb"}.get(channels, "rgba")
+
+
+def _values(data: bytes) -> NDArray[Any]:
+    """[H, W, C] of a file that Pillow cannot read."""
+    values = formats.stored(data, None, [])[1]
+    assert values is not None
+    return values.values
+
+
 @contextlib.contextmanager
-def _undecodable_errors(data: bytes | Pixels) -> Iterator[None]:
+def _undecodable_errors(data: bytes | NDArray[Any]) -> Iterator[None]:
     """Turns every exception into Undecodable: decoders raise nearly every kind on damaged bytes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -84,11 +112,13 @@ def _undecodable_errors(data: bytes | Pixels) -> Iterator[None]:
             raise Undecodable(*formats.reason(error, data)) from error
 
 
-def _checked(array: NDArray[Any], settings: DecodeSettings | None) -> NDArray[Any]:
+def _checked(array: NDArray[Any], settings: DecodeSettings | None, rules: int = 1) -> NDArray[Any]:
     """The array as [H, W, C]. Raises Undecodable if it is not an image."""
+    rules = rules if settings is None else settings.rules
     if array.ndim == 2:
         array = array[:, :, None]
-    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
+    numeric = array.dtype.kind in "buif" if rules >= 2 else array.dtype in (np.uint8, np.uint16)
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or not numeric:
         raise Undecodable(*_not_image(array))
     formats.check_size(array.shape[1], array.shape[0], settings)
     return array
@@ -105,8 +135,18 @@ def _not_image(array: NDArray[Any]) -> Reason:
     return Reason("content", detail, "convert it: " + (x if right_type else array_hints.recipe(array, x)))
 
 
-def _from_array(array: NDArray[Any], notes: list[str]) -> Image.Image:
-    """[H, W, C] uint8 or uint16 as an image of mode L, RGB or RGBA."""
+def _is_plain(array: NDArray[Any], settings: DecodeSettings) -> bool:
+    """Whether its numbers are taken as they are."""
+    spread = settings.rules >= 2 and formats.range_for("uint8", settings) != (0, 255)
+    return array.dtype == np.uint8 and not spread
+
+
+def _from_array(array: NDArray[Any], settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """[H, W, C] as an image of mode L, RGB or RGBA."""
+    if settings.rules >= 2 and not _is_plain(array, settings):
+        values = numbers.of_array(array)
+        notes.append("8-bit values spread" if values.kind == "uint8" else numbers.words(values.kind))
+        return formats.in_range(values, settings, notes)
     if array.dtype == np.uint16:
         notes.append("16-bit")
         array = formats.eight_bits(array)

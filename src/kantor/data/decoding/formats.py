@@ -11,13 +11,16 @@ import io
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from kantor.data.decoding import numbers, tiff
+from kantor.data.decoding.numbers import NoData, Numbers, Range
 from kantor.data.decoding.signatures import cut_short, kind_of, what_else
 from kantor.data.reasons import Reason, Undecodable
 from kantor.errors import printable
@@ -55,6 +58,12 @@ class DecodeSettings:
     pad: int = 0  # "replicate" and "mirror" pad to at least this side before resizing
     edges: Literal["none", "canny"] = "none"  # "canny" replaces the image by its outlines, in one channel
     edges_sigma: float = 1.0  # of the Gaussian that blurs the image for them, in pixels of the result
+    transpose: bool = False  # rows and columns are exchanged first
+    rules: int = 1  # 1: numbers of more than 8 bits are scaled image by image; 2: by a range for all
+    range: Range | Literal["auto", "type"] = "auto"  # what becomes black and white
+    ranges: Mapping[str, Range] = field(default_factory=dict)  # those found for "auto", by number type
+    all_looked_at: bool = False  # for these ranges: other number types then have the limits of the type
+    nodata: NoData = "reject"
 
     @property
     def pads(self) -> bool:
@@ -75,7 +84,9 @@ def composited(image: Image.Image, background: Colour) -> Image.Image:
 
 def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
     """The first frame, upright, as an image of mode L, RGB or RGBA."""
-    image = open_image(data)
+    if settings.rules >= 2:
+        return _read_with_range(data, settings, notes)
+    image = open_image(data, 1)
     check_size(*image.size, settings)
     if image.format == "PNG":
         _check_png(data)
@@ -99,11 +110,119 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
     return upright
 
 
-def open_image(data: bytes) -> Image.Image:
+def _read_with_range(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """As `read`, with the values of all images in one range."""
+    image, values = stored(data, settings, notes)
+    turn = 1 if image is None else orientation(image)
+    if image is None or values is not None:
+        assert values is not None
+        notes.append(numbers.words(values.kind))
+        upright = in_range(values, settings, notes)
+    else:
+        image.load()
+        check_size(*image.size, None)
+        _note_profile(image, notes)
+        if _is_deep(image, data):
+            notes.append("16-bit")  # CMYK and Lab: Pillow keeps the high byte of each
+        upright = _plain(image, notes)
+        if range_for("uint8", settings) != (0, 255):
+            notes.append("8-bit values spread")
+            upright = in_range(numbers.of_array(np.asarray(upright)), settings, notes)
+    if image is not None and turn in _TURNS:
+        notes.append("Exif rotation")
+        if image.format != "TIFF":  # Pillow has turned a TIFF already
+            upright = upright.transpose(_TURNS[turn])
+    return upright
+
+
+def stored(data: bytes, settings: DecodeSettings | None, notes: list[str]) -> tuple[Image.Image | None, Numbers | None]:
+    """The first frame as it is stored: the image, checked and opened by Pillow, and its numbers if they are not plain 8-bit ones.
+
+    Without an image there are numbers, which Pillow cannot read.
+    """
+    try:
+        image = open_image(data, 2)
+    except UnidentifiedImageError:
+        if kind_of(data, 2) != "TIFF":
+            raise
+        found = tiff.by_tifffile(data)
+        check_size(found.values.shape[1], found.values.shape[0], settings)
+        return None, found
+    check_size(*image.size, settings)
+    if image.format == "PNG":
+        _check_png(data)
+    with contextlib.suppress(Exception):  # the second frame may be damaged
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            notes.append("animated: first frame")
+    if settings is not None and image.format in ("JPEG", "MPO") and not settings.crop and not settings.pads:
+        _draft(image, settings, turned=(orientation(image) >= 5) != settings.transpose)
+    return image, _numbers_in(image, data)
+
+
+def _numbers_in(image: Image.Image, data: bytes) -> Numbers | None:
+    """The numbers of an image that Pillow has opened, None if they are plain 8-bit ones."""
+    if image.format == "TIFF":
+        return tiff.numbers_of(image, data)
+    if image.format == "PNG" and data[24] == 16:
+        return _numbers_in_png(image, data)
+    if image.mode in DEEP or image.mode == "F":
+        image.load()
+        values = np.asarray(image)
+        return numbers.of_array(values if image.mode == "F" else values.astype(np.uint16))  # JPEG 2000, PGM: of 16 bits
+    return None
+
+
+def _numbers_in_png(image: Image.Image, data: bytes) -> Numbers:
+    clear = image.info.get("transparency")
+    if image.mode in DEEP:
+        image.load()
+        values = np.asarray(image).astype(np.uint16)[:, :, None]
+    elif tiff.raw_mode(image) == "LA;16B":  # Pillow does not read the low bytes of these
+        image.load()
+        values = np.asarray(image)[:, :, [0, 3]].astype(np.uint16) * np.uint16(257)
+    else:
+        values = tiff.sixteen_bits(image, data)
+    is_clear = None if clear is None else (values == np.asarray(clear)).all(axis=2)
+    return numbers.of_array(values, clear=is_clear)
+
+
+def in_range(values: Numbers, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """L, RGB or RGBA, by the range for images of this number type."""
+    image = numbers.eight_bits(values, range_for(values.kind, settings), settings.nodata, notes)
+    return image.convert("RGBA") if image.mode == "LA" else image
+
+
+def range_for(kind: str, settings: DecodeSettings) -> Range:
+    """The range of a number type.
+
+    Raises Undecodable, of the kind "unlooked", if it is to be found and nobody has looked for it.
+    """
+    if isinstance(settings.range, tuple):
+        return settings.range
+    if settings.range == "type" or settings.all_looked_at or kind in ("bool", "uint8"):
+        return settings.ranges.get(kind, numbers.type_limits(kind))
+    if kind not in settings.ranges:
+        raise Undecodable("unlooked", f"the range of its {numbers.words(kind)} values is not known")
+    return settings.ranges[kind]
+
+
+def extent_of(data: bytes, nodata: NoData) -> numbers.Extent | None:
+    """Which values an encoded image holds, None if it has none; JPEG and WebP are not looked into."""
+    image, found = stored(data, None, [])
+    if image is not None and found is None:
+        if image.format not in ("PNG", "BMP", "DIB", "TIFF", "PPM"):
+            return numbers.Extent("uint8", 0, 255, 0, 255)
+        image.load()
+        found = numbers.of_array(np.asarray(_plain(image, [])))
+    assert found is not None
+    return numbers.extent(found, nodata)
+
+
+def open_image(data: bytes, rules: int) -> Image.Image:
     """The image with its header read and nothing decoded. Raises Undecodable if it has too many pixels."""
-    kind = kind_of(data)
+    kind = kind_of(data, rules)
     if kind is None:
-        raise Undecodable(*what_else(data))
+        raise Undecodable(*what_else(data, rules))
     image = Image.open(io.BytesIO(data), formats=[kind])
     check_size(*image.size, None)
     return image
@@ -224,7 +343,7 @@ def reason(error: Exception, data: bytes | NDArray[Any]) -> Reason:
         return Reason("size", f"{count} more than the limit of {MAX_PIXELS // 10**6} million")
     if isinstance(data, np.ndarray):
         return Reason("content", f"cannot be converted ({printable(str(error))[:80]})")
-    kind = kind_of(data)
+    kind = kind_of(data, 2)
     if cut_short(data, kind, str(error)):
         return Reason("damaged", f"truncated at byte {len(data)}")
     if isinstance(error, UnidentifiedImageError):

@@ -17,6 +17,12 @@ _MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+_MORE = {  # read by the rules from 2 on
+    b"P1": "PPM", b"P2": "PPM", b"P3": "PPM", b"P4": "PPM", b"P5": "PPM", b"P6": "PPM", b"Pf": "PPM", b"PF": "PPM",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000", b"\xff\x4f\xff\x51": "JPEG2000", b"qoif": "QOI", b"8BPS": "PSD", b"DDS ": "DDS",
+    b"\x01\xda": "SGI", b"\x0a\x05\x01": "PCX", b"\0\0\1\0": "ICO", b"icns": "ICNS", b"\x59\xa6\x6a\x95": "SUN",
+}  # fmt: skip
+_BLANK_AFTER = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf", b"PF")
 _FOREIGN = {  # often found under an image's name
     b"PK\x03\x04": "a zip archive",
     b"%PDF": "a PDF",
@@ -29,9 +35,9 @@ _FOREIGN = {  # often found under an image's name
 }
 
 
-def is_encoded_image(data: bytes | memoryview) -> bool:
+def is_encoded_image(data: bytes | memoryview, rules: int = 1) -> bool:
     """Whether a file that begins like this may be an image of a supported format."""
-    return kind_of(bytes(data[:16])) is not None
+    return kind_of(bytes(data[:16]), rules) is not None
 
 
 def is_whole_file(data: bytes) -> bool:
@@ -43,14 +49,23 @@ def is_whole_file(data: bytes) -> bool:
     return is_encoded_image(data)
 
 
-def kind_of(data: bytes) -> str | None:
+def kind_of(data: bytes, rules: int) -> str | None:
     """Pillow's name of the format with this signature, None if there is none."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+    kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+    if kind is not None or rules < 2:
+        return kind
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    if data[:2] in _BLANK_AFTER and data[2:3] not in (b" ", b"\t", b"\n", b"\r"):
+        return None
+    if data[-18:-2] == b"TRUEVISION-XFILE":
+        return "TGA"
+    return next((kind for magic, kind in _MORE.items() if data.startswith(magic)), None)
 
 
-def what_else(data: bytes) -> Reason:
+def what_else(data: bytes, rules: int) -> Reason:
     """Why bytes that do not begin like an image cannot be used."""
     if not data:
         return Reason("damaged", "empty")
@@ -59,7 +74,8 @@ def what_else(data: bytes) -> Reason:
             return Reason("not_image", f"not an image but {name}")
     if data[4:8] == b"ftyp":
         still = data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
-        return Reason("format", "HEIC and AVIF images are not read" if still else "a video, not an image")
+        heic = "HEIC images are not read" if rules >= 2 else "HEIC and AVIF images are not read"
+        return Reason("format", heic if still else "a video, not an image")
     if not any(data[:64]):
         return Reason("not_image", "not an image (nothing but zeros)")
     word = re.match(rb"\s*(<?[!-;=?-~]{1,15})", data.removeprefix(b"\xef\xbb\xbf"))

@@ -19,8 +19,16 @@ _FIXED_BYTES = {1: 8, 5: 4}  # by wire type
 Values = list[memoryview] | list[int] | list[float]
 
 
-def parse_example(data: bytes) -> dict[str, Values]:
-    """The features of a tf.train.Example by name: at most MAX_VALUES values each. Raises Malformed if it is not one."""
+def fields(data: bytes) -> Iterator[tuple[int, int | memoryview]]:
+    """(number, value) of every field of a protobuf message: an integer for wire type 0, else bytes. Raises Malformed."""
+    return _Reader().fields(memoryview(data))
+
+
+def parse_example(data: bytes, long: Mapping[str, int] | None = None) -> dict[str, Values]:
+    """The features of a tf.train.Example by name: at most MAX_VALUES values each, of those in `long` as many as it says.
+
+    Raises Malformed if it is not one.
+    """
     reader = _Reader()
     features: dict[str, Values] = {}
     for _, message in reader.parts(memoryview(data), 1):
@@ -30,8 +38,18 @@ def parse_example(data: bytes) -> dict[str, Values]:
                 name = bytes(pair[1]).decode("utf-8")
             except UnicodeDecodeError as error:
                 raise Malformed("the name of a feature is not text") from error
-            features[name] = reader.feature(pair[2])
+            features[name] = reader.feature(pair[2], (long or {}).get(name, MAX_VALUES))
     return features
+
+
+def sequences(data: bytes) -> list[str]:
+    """The names of the lists in a tf.train.SequenceExample, [] if `data` are none. Raises Malformed as `parse_example`."""
+    reader = _Reader()
+    names = []
+    for _, message in reader.parts(memoryview(data), 2):
+        for _, entry in reader.parts(message, 1):
+            names += [bytes(name).decode("utf-8", "replace") for _, name in reader.parts(entry, 1)]
+    return names
 
 
 class _Reader:
@@ -40,20 +58,20 @@ class _Reader:
     def __init__(self) -> None:
         self._fields_left = MAX_FIELDS
 
-    def feature(self, data: memoryview) -> Values:
+    def feature(self, data: memoryview, most: int = MAX_VALUES) -> Values:
         """The values of its BytesList (field 1), FloatList (2) or Int64List (3)."""
         kind, content = next(self.parts(data, 1, 2, 3), (1, memoryview(b"")))
-        return list(islice(self._values(content, kind), MAX_VALUES))
+        return list(islice(self._values(content, kind), most))
 
     def parts(self, data: memoryview, *numbers: int) -> Iterator[tuple[int, memoryview]]:
         """The fields of a message that hold bytes and have one of these numbers."""
-        for number, value in self._fields(data):
+        for number, value in self.fields(data):
             if number in numbers and isinstance(value, memoryview):
                 yield number, value
 
     def _values(self, data: memoryview, kind: int) -> Iterator[Any]:
         """The values of a list, some of which may be packed together."""
-        for number, value in self._fields(data):
+        for number, value in self.fields(data):
             if number != 1:
                 continue
             if kind == 3:
@@ -66,7 +84,7 @@ class _Reader:
                     raise Malformed("a list of numbers is cut short")
                 yield from (float32 for (float32,) in struct.iter_unpack("<f", value))
 
-    def _fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    def fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         """(number, value) of every field: an integer for wire type 0, else bytes."""
         at = 0
         while at < len(data):

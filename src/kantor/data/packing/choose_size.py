@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 from kantor.config.base import parse_size
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import Header
 from kantor.data.packing.pool import Pool
 from kantor.data.packing.scan import Listing, require_images, sampled
-from kantor.data.sources.source import Source
+from kantor.data.packing.worker import ReadHeader
+from kantor.data.sources.source import Item, Source
 from kantor.types import ImageSpec
 
 _LARGEST_KEPT_SIDE = 128
@@ -24,8 +26,7 @@ def choose_spec(source: Source, config: DataConfig, side: int, listing: Listing)
     probed: list[Header] = []
     if "auto" in (config.size, config.channels):
         require_images(source, listing)
-        with Pool(source, None, workers=1) as pool:
-            probed = pool.probe(sampled(listing.sample))
+        probed = headers(source, sampled(listing.sample), config.rules)
     reasons: dict[str, str] = {}
     if config.size == "auto":
         height, width, reasons["size"] = _choose_size(source.exact, config.crop, side, probed)
@@ -37,6 +38,12 @@ def choose_spec(source: Source, config: DataConfig, side: int, listing: Listing)
     elif config.channels == "auto":
         channels, reasons["channels"] = _choose_channels(probed)
     return ImageSpec(height, width, channels), reasons
+
+
+def headers(source: Source, items: Sequence[Item], rules: int, workers: int = 1) -> list[Header]:
+    """Those of the items that can be read."""
+    with Pool(source, ReadHeader(rules), workers) as pool:
+        return [(found[0], found[1], found[2]) for found in pool.look(items) if found]
 
 
 def _choose_size(exact: bool, crop: int, default_side: int, probed: list[Header]) -> tuple[int, int, str]:

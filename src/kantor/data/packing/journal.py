@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kantor.atomic import AppendFile, patch, publish, remove_leftovers, sync_folder, write_json
 from kantor.data.loading import layout
@@ -75,7 +76,7 @@ class PartialPack:
     def __init__(
         self, folder: Path, spec: ImageSpec, class_ids: ClassIds, key: str, shard_bytes: int, commit_s: float
     ) -> None:
-        self._folder, self._set, self._class_ids = folder, folder / "set", class_ids
+        self._folder, self._set, self._class_ids, self.spec = folder, folder / "set", class_ids, spec
         self._dtypes = layout.row_dtypes(spec, class_ids is not None)
         self._capacity = max(1, (shard_bytes - HEADER_BYTES) // self._dtypes["images"].itemsize)
         self._commit_s, self._committed_s = commit_s, time.monotonic()
@@ -146,13 +147,43 @@ class PartialPack:
         with contextlib.suppress(OSError):  # the dataset is safe
             remove_locked(self._folder)
 
-    def index_and_labels(self) -> Iterator[tuple[Any, Any]]:
-        """Yields (index, labels) of each shard, after closing the last one."""
+    def close_shards(self) -> None:
+        """Closes the last shard: all images are there."""
         if self._open:
             self._close_shard()
+
+    def class_counts(self, classes: int) -> list[int]:
+        """Number of images of each class, before `write_labels`."""
+        shards = (np.load(self._path("labels", number)) for number in range(len(self.journal.shards)))
+        counts = np.zeros(classes, np.int64)
+        for labels in shards:
+            counts += np.bincount(labels, minlength=classes)
+        return counts.tolist()
+
+    def write_labels(self, numbers: dict[int, int]) -> None:
+        """Writes the labels of the dataset. numbers: of each class that stays, by its number in `class_ids`."""
+        table = np.zeros(max(numbers, default=0) + 1, LABELS)
+        table[list(numbers)] = list(numbers.values())
+        for number, rows in enumerate(self.journal.shards):
+            with AppendFile(self._set / shard_file("labels", number), 0) as file:
+                file.write(layout.npy_header(self._dtypes["labels"], rows))
+                file.write(table[np.load(self._path("labels", number))].tobytes())
+                file.sync()
+
+    def index_and_labels(self) -> Iterator[tuple[Any, Any]]:
+        """Yields (index, labels) of each shard, after `write_labels`."""
         for number in range(len(self.journal.shards)):
             files = {kind: np.load(self._set / shard_file(kind, number)) for kind in self._dtypes if kind != "images"}
             yield files["index"], files.get("labels")
+
+    def first_images(self, count: int) -> NDArray[np.uint8]:
+        """uint8 [N, H, W, C]: at most so many of the first shard."""
+        images: NDArray[np.uint8] = np.load(self._path("images", 0), mmap_mode="r")[:count]
+        return images
+
+    def _path(self, kind: str, number: int) -> Path:
+        """Of a shard's file. Labels are numbered anew when all are there, so that they stay outside until then."""
+        return (self._folder if kind == "labels" else self._set) / shard_file(kind, number)
 
     def _close(self) -> None:
         for file in (*self._open.values(), self._sources, self._rejected):
@@ -175,16 +206,17 @@ class PartialPack:
         }
         for number, rows in enumerate(journal.shards):
             for kind, dtype in self._dtypes.items():
-                sizes[self._set / shard_file(kind, number)] = layout.file_bytes(dtype, rows)
+                sizes[self._path(kind, number)] = layout.file_bytes(dtype, rows)
         return sizes
 
     def _open_shard(self, rows: int) -> None:
         for kind, dtype in self._dtypes.items():
-            path = self._set / shard_file(kind, len(self.journal.shards) - 1)
+            path = self._path(kind, len(self.journal.shards) - 1)
             self._open[kind] = AppendFile(path, layout.file_bytes(dtype, rows) if rows else 0)
             if not rows:
                 self._open[kind].write(b" " * HEADER_BYTES)
         sync_folder(self._set)
+        sync_folder(self._folder)
 
     def _append(self, rows: list[Row]) -> None:
         self._open["images"].write(b"".join(row.pixels for row in rows))
@@ -200,7 +232,7 @@ class PartialPack:
             file = self._open.pop(kind)
             file.sync()
             file.close()
-            patch(self._set / shard_file(kind, number), layout.npy_header(dtype, rows))
+            patch(self._path(kind, number), layout.npy_header(dtype, rows))
 
     def _record(self, outcome: Row | Rejected) -> None:
         journal = self.journal

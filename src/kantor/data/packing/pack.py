@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kantor.atomic import stranger
 from kantor.config.data import DataConfig
 from kantor.data.decoding.edges import require_edges
@@ -26,12 +28,16 @@ from kantor.data.packing.journal import PartialPack
 from kantor.data.packing.max_bad import require_usable
 from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import ClassIds, Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
-from kantor.data.sources.source import Source
+from kantor.data.packing.value_range import ValueRanges, look, look_at_all
+from kantor.data.sources.source import Rejected, Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
 from kantor.lock import locked, remove_locked
 from kantor.progress import Progress, silent
 from kantor.types import ImageSpec
+
+_FLAT = 0.95  # so many images of nearly one colour make one look whether all are of the same
+_CLASSES = 12  # are named
 
 
 @dataclass(frozen=True)
@@ -39,30 +45,62 @@ class PackReport:
     """What was packed."""
 
     path: Path
-    count: int
-    spec: ImageSpec
-    rejected: int  # entries listed in rejected.jsonl
-    bad: int  # those of them that are images
-    notes: dict[str, int]  # how often each conversion was made ("16-bit": 3)
-    duplicates: int  # images with the same bytes as an earlier one
-    near_constant: int  # images of nearly one colour: no channel's standard deviation reaches 2 of 255
+    manifest: dict[str, Any]
+    listed: dict[str, int]  # what the listing found, counted
     elapsed_s: float
     resumed_from: int  # images that an interrupted pack had done already
 
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return int(self.manifest["count"])
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Of the packed images."""
+        height, width = self.manifest["size"]
+        return ImageSpec(height, width, self.manifest["channels"])
+
+    @property
+    def rejected(self) -> int:
+        """Number of entries in rejected.jsonl."""
+        return int(self.manifest["rejected"])
+
+    @property
+    def bad(self) -> int:
+        """How many of these are images."""
+        return int(self.manifest["bad"])
+
+    @property
+    def duplicates(self) -> int:
+        """Images with the same bytes as an earlier one."""
+        return int(self.manifest["duplicates"])
+
+    @property
+    def near_constant(self) -> int:
+        """Images of nearly one colour: no channel's standard deviation reaches 2 of 255."""
+        return int(self.manifest["near_constant"])
+
+    @property
+    def notes(self) -> dict[str, int]:
+        """How often each conversion was made ("16-bit": 3)."""
+        return {**self.manifest["notes"], **self.listed}
+
     def lines(self, rejected_file: str) -> list[str]:
         """Returns lines for the user. rejected_file: what to call the file that lists the rejected files."""
-        images_per_s = self.count / max(self.elapsed_s, 1e-9)
+        images_per_s, rejected = self.count / max(self.elapsed_s, 1e-9), self.rejected
         lines = [f"packed {_images(self.count)}, {self.spec}, in {self.elapsed_s:.1f} s ({images_per_s:,.0f} a second)"]
         if self.resumed_from:
             lines.append(f"resumed after the {self.resumed_from:,} images of an earlier attempt")
-        if self.rejected:
-            files = "file" if self.rejected == 1 else "files"
-            lines.append(f"rejected {self.rejected:,} {files}, listed with the reason in {rejected_file}")
+        lines += facts(self.manifest)
+        if rejected:
+            files = "file" if rejected == 1 else "files"
+            lines.append(f"rejected {rejected:,} {files}, listed with the reason in {rejected_file}")
             with (self.path / layout.REJECTED).open(encoding="utf-8", errors="surrogateescape") as file:
-                rejected = [json.loads(line) for line in itertools.islice(file, 1000)]
-            rejected.sort(key=lambda entry: bool(entry.get("kind") == "not_image"))  # images first
-            lines += [f"  {entry['name']}: {entry['reason']}" for entry in rejected[:3]]
-            lines += ["  ..."] if self.rejected > 3 else []
+                entries = [json.loads(line) for line in itertools.islice(file, 1000)]
+            entries.sort(key=lambda entry: bool(entry.get("kind") == "not_image"))  # images first
+            lines += [f"  {entry['name']}: {entry['reason']}" for entry in entries[:3]]
+            lines += ["  ..."] if rejected > 3 else []
         lines += [f"{_images(count)}: {conversion}" for conversion, count in sorted(self.notes.items())]
         if self.duplicates:
             lines.append(f"exact copies of other images: {self.duplicates:,}")
@@ -84,6 +122,7 @@ def pack(
     timeout_s: float = 10.0,
     shard_bytes: int = layout.SHARD_BYTES,
     commit_s: float = 2.0,
+    allow_flat: bool = False,
 ) -> PackReport:
     """Packs `source` into the folder `out`.
 
@@ -93,6 +132,7 @@ def pack(
         timeout_s: an image that takes longer to decode is rejected.
         shard_bytes: the largest size of a file.
         commit_s: a pack that is killed loses about this much work.
+        allow_flat: whether the images may be all of nearly the same colour.
     Raises:
         DataError: too many unreadable images, no image, or the source changed meanwhile; nothing is at `out`.
         ConfigError: `out` exists.
@@ -114,20 +154,49 @@ def pack(
     with locked(folder):
         _require_free(out, overwrite)  # again: another process may have finished meanwhile
         key = cache_key(source, config, spec, listing)
-        with PartialPack(folder, spec, class_ids, key, shard_bytes, commit_s) as partial:
-            resumed_from = partial.journal.rows
-            _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
-            same = ("crop", "fit", "min_size", "pad", "edges", "edges_sigma")
-            fields = {name: getattr(config, name) for name in same}
-            settings = DecodeSettings(spec=spec, background=rgb(config.background), **fields)
-            with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
-                _add_missing(partial, pool, source, config, listing, progress)
-            manifest = _manifest(partial, config, spec, class_ids)
-            partial.publish(manifest, out, replace=overwrite)
-    counts = {name: manifest[name] for name in ("count", "rejected", "bad", "duplicates", "near_constant")}
-    notes = manifest["notes"] | notes
+
+        def attempt(values: ValueRanges) -> tuple[dict[str, Any], int]:
+            whole_key = key if not values.ranges else layout.digest({"key": key, "ranges": values.ranges})
+            with PartialPack(folder, spec, class_ids, whole_key, shard_bytes, commit_s) as partial:
+                resumed_from = partial.journal.rows
+                _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
+                settings = _decode_settings(config, spec, values)
+                with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
+                    _add_missing(partial, pool, source, config, listing, progress)
+                manifest = _manifest(partial, config, spec, class_ids, values)
+                if config.rules >= 2 and not allow_flat:
+                    _require_contrast(partial, source, config)
+                partial.publish(manifest, out, replace=overwrite)
+            return manifest, resumed_from
+
+        try:
+            manifest, resumed_from = attempt(look(source, config, listing, progress))
+        except UnlookedValues:
+            manifest, resumed_from = attempt(look_at_all(source, config, listing, progress))
     elapsed_s = time.monotonic() - started_s
-    return PackReport(out, spec=spec, notes=notes, elapsed_s=elapsed_s, resumed_from=resumed_from, **counts)
+    return PackReport(out, manifest, notes, elapsed_s=elapsed_s, resumed_from=resumed_from)
+
+
+def _decode_settings(config: DataConfig, spec: ImageSpec, values: ValueRanges) -> DecodeSettings:
+    same = ("crop", "fit", "min_size", "pad", "edges", "edges_sigma", "transpose", "rules", "range", "nodata")
+    fields = {name: getattr(config, name) for name in same}
+    background, all_looked_at = rgb(config.background), values.all_looked_at
+    return DecodeSettings(spec, background=background, ranges=values.ranges, all_looked_at=all_looked_at, **fields)
+
+
+def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) -> None:
+    """Raises DataError if the images show nothing: nearly each is of one colour, and all of the same."""
+    journal = partial.journal
+    if journal.near_constant < _FLAT * journal.rows:
+        return
+    images = partial.first_images(256).reshape(-1, partial.spec.channels)[:, :3].astype(np.float32)
+    if images.std(axis=0).max() >= 4:
+        return
+    what = f"the images show nothing: nearly all pixels are {images.min():.0f} to {images.max():.0f} of 0 to 255"
+    remedy = "look at them with kantor pack --inspect, or say what is black and white: --set data.range=0..4095"
+    if config.range != "auto":
+        remedy = "leave data.range out, and it is found by looking at all images"
+    raise DataError(source.path, what, remedy)
 
 
 def _add_missing(
@@ -138,6 +207,8 @@ def _add_missing(
     limit = config.limit if config.choose == "first" else 0  # a random subset is listed as such
     missing = itertools.islice(entries_hashed(source, digest), journal.entries, None)
     for outcomes in pool.decode(missing, chunk=max(1, min(128, total // 8))):
+        if any(isinstance(outcome, Rejected) and outcome.reason.kind == "unlooked" for outcome in outcomes):
+            raise UnlookedValues
         if limit:
             rows = itertools.accumulate(isinstance(outcome, Row) for outcome in outcomes)
             outcomes = [outcome for outcome, n in zip(outcomes, rows, strict=True) if journal.rows + n <= limit]
@@ -155,13 +226,50 @@ def _add_missing(
     require_usable(journal, source, config, journal.rows + journal.bad)
 
 
+class UnlookedValues(Exception):
+    """Raised when an image holds numbers of a type whose range nobody has looked for."""
+
+
+def facts(manifest: dict[str, Any]) -> list[str]:
+    """What a packed dataset is, for the user: its classes, and the range of its values."""
+    lines = []
+    names, counts = manifest["class_names"], manifest.get("class_counts")
+    if names and counts:
+        lines.append(class_line(dict(zip(names, counts, strict=True))))
+    if empty := manifest.get("empty_classes"):
+        what = "this class has" if len(empty) == 1 else f"{len(empty)} classes have"
+        lines.append(f"{what} no usable image and is no class of the dataset: {', '.join(empty[:_CLASSES])}")
+    ranges = {kind: (low, high) for kind, (low, high) in manifest.get("ranges", {}).items()}
+    return lines + ValueRanges(ranges, True).lines()
+
+
+def class_line(counts: dict[str, int]) -> str:
+    """ "3 classes: red (12), green (12), blue (12)"."""
+    shown = ", ".join(f"{name} ({count:,})" for name, count in itertools.islice(counts.items(), _CLASSES))
+    more = f" and {len(counts) - _CLASSES:,} more" if len(counts) > _CLASSES else ""
+    return f"{len(counts):,} class{'es' if len(counts) != 1 else ''}: {shown}{more}"
+
+
 def _images(count: int) -> str:
     return f"{count:,} image{'s' if count != 1 else ''}"
 
 
-def _manifest(partial: PartialPack, config: DataConfig, spec: ImageSpec, class_ids: ClassIds) -> dict[str, Any]:
+def _manifest(
+    partial: PartialPack, config: DataConfig, spec: ImageSpec, class_ids: ClassIds, values: ValueRanges
+) -> dict[str, Any]:
     journal, settings, names = partial.journal, pixel_settings(config), list(class_ids or ())
-    shards = list(partial.index_and_labels())
+    partial.close_shards()
+    counts = partial.class_counts(len(names)) if names else []
+    used = [name for name, count in zip(names, counts, strict=True) if count or config.rules < 2]
+    if class_ids is not None:
+        partial.write_labels({names.index(name): number for number, name in enumerate(used)})
+    more: dict[str, Any] = {}
+    if config.rules >= 2:
+        more = {
+            "class_counts": [count for count in counts if count],
+            "empty_classes": [name for name in names if name not in used],
+            "ranges": {kind: list(ends) for kind, ends in values.ranges.items()},
+        }
     manifest = {
         "kantor_pack": layout.VERSION,
         "size": [spec.height, spec.width],
@@ -169,14 +277,15 @@ def _manifest(partial: PartialPack, config: DataConfig, spec: ImageSpec, class_i
         "count": journal.rows,
         "shards": [{"rows": rows} for rows in journal.shards],
         "labelled": class_ids is not None,
-        "class_names": names,
+        "class_names": used,
         "settings": settings,
-        "fingerprint": layout.fingerprint(spec, settings, names, shards),
+        "fingerprint": layout.fingerprint(spec, settings, used, partial.index_and_labels()),
         "notes": journal.notes,
         "rejected": journal.rejected,
         "bad": journal.bad,
-        "duplicates": layout.duplicates([index for index, _ in shards]),
+        "duplicates": layout.duplicates(index for index, _ in partial.index_and_labels()),
         "near_constant": journal.near_constant,
+        **more,
     }
     return {**manifest, "digest": layout.digest(manifest)}
 

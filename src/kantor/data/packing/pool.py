@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from kantor.data.decoding.decode import DecodeSettings, Header
-from kantor.data.packing.worker import Data, Task, load_here, read_frame
+from kantor.data.decoding.decode import DecodeSettings
+from kantor.data.packing.worker import Data, Job, Task, load_here, read_frame
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected, Source
 
@@ -49,6 +49,13 @@ class Row:
     pixels: bytes  # uint8 [H, W, C]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What another job than decoding has found in an image."""
+
+    value: Any  # as JSON: tuples are lists
+
+
 class WorkerDied(Exception):
     """Raised when a worker is gone; str() is the reason."""
 
@@ -64,7 +71,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._busy, self._silence_s = False, 0.0
 
-    def ask(self, tasks: Sequence[Task]) -> Iterator[Row | Header | Rejected]:
+    def ask(self, tasks: Sequence[Task]) -> Iterator[Row | Seen | Rejected]:
         """Yields the outcome of each task in order. Raises WorkerDied if it crashes or is silent for too long."""
         process = self._process or self._start()
         assert process.stdin is not None and process.stdout is not None
@@ -88,8 +95,8 @@ class Worker:
                     kind, *values = answer
                     if kind == "rejected":
                         yield Rejected(item.name, Reason(*values))
-                    elif kind == "header":
-                        yield values[0], values[1], values[2]
+                    elif kind == "seen":
+                        yield Seen(values[0])
                     else:
                         sha256, crc32, near_constant, notes = values
                         row = pixels.read(self._row_bytes)
@@ -137,14 +144,14 @@ class Pool:
     """Decodes images in `workers` processes, in order.
 
     Args:
-        settings: None for a pool that only reads headers, with `probe`.
+        job: what is done with each image.
         timeout_s: an image that takes longer is rejected.
     """
 
-    def __init__(self, source: Source, settings: DecodeSettings | None, workers: int, timeout_s: float = 10.0) -> None:
+    def __init__(self, source: Source, job: Job, workers: int, timeout_s: float = 10.0) -> None:
         self._source = source
-        self._row_bytes = math.prod(settings.spec) if settings else 1
-        setup = pickle.dumps((None if source.local_only else source, settings))
+        self._row_bytes = math.prod(job.spec) if isinstance(job, DecodeSettings) else 1
+        setup = pickle.dumps((None if source.local_only else source, job))
         self._workers = [Worker(setup, self._row_bytes, timeout_s) for _ in range(workers)]
         self._idle = list(self._workers)  # the last used is borrowed first, so small datasets start one process
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pack")
@@ -166,10 +173,10 @@ class Pool:
         """Yields the outcomes of the entries in order, some at a time; works on a few chunks at once."""
         return self._outcomes(entries, max(1, min(chunk, _CHUNK_BYTES // self._row_bytes)))
 
-    def probe(self, items: Sequence[Item]) -> list[Header]:
-        """Returns the headers of those items that can be read."""
-        outcomes = itertools.chain.from_iterable(self._outcomes(items, chunk=8))
-        return [outcome for outcome in outcomes if not isinstance(outcome, Rejected)]
+    def look(self, items: Iterable[Item], chunk: int = 8) -> Iterator[Any]:
+        """Yields what the job finds in each item, None for those that cannot be read."""
+        for outcome in itertools.chain.from_iterable(self._outcomes(items, chunk)):
+            yield outcome.value if isinstance(outcome, Seen) else None
 
     def _outcomes(self, entries: Iterable[Item | Rejected], chunk: int) -> Iterator[list[Any]]:
         pending: deque[tuple[Future[list[Any]], int]] = deque()
@@ -198,9 +205,9 @@ class Pool:
         if tasks:
             yield tasks, size_bytes
 
-    def _run(self, chunk: Chunk) -> list[Row | Header | Rejected]:
+    def _run(self, chunk: Chunk) -> list[Row | Seen | Rejected]:
         tasks = [(entry, data) for entry, data in chunk if isinstance(entry, Item)]
-        outcomes: list[Row | Header | Rejected] = []
+        outcomes: list[Row | Seen | Rejected] = []
         one_by_one = False  # after a crash, to find the image that caused it
         while len(outcomes) < len(tasks):
             if self._stop.is_set():

@@ -68,7 +68,7 @@ def entries_hashed(source: Source, digest: hashlib._Hash) -> Iterator[Item | Rej
         yield entry
 
 
-def is_bad(outcome: object) -> bool:
+def is_bad(outcome: object, rules: int = 2) -> bool:
     """Whether `outcome` is a rejected image. A readme next to the images is rejected too, but is not one.
 
     Bytes that are not an image count only under an image's name.
@@ -77,7 +77,7 @@ def is_bad(outcome: object) -> bool:
         return False
     if names.extension(outcome.name) == "":
         return outcome.reason.kind != "not_image"
-    by_name = names.not_image(outcome.name)
+    by_name = names.not_image(outcome.name, rules)
     return by_name is None or by_name.kind != "not_image"
 
 
@@ -86,7 +86,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
     digest, listing, step = hashlib.sha256(), Listing(), 1
     for entry in entries_hashed(source, digest):
         if isinstance(entry, Rejected):
-            if is_bad(entry):
+            if is_bad(entry, config.rules):
                 listing.bad += 1
                 listing.first_bad = listing.first_bad or entry
             else:
@@ -140,6 +140,7 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
         **({"rules": config.rules} if config.rules > 1 else {}),
         **({"range": config.range} if config.range != "auto" else {}),
         **({"nodata": config.nodata} if config.nodata != "reject" else {}),
+        **({"transpose": True} if config.transpose else {}),
         **({"stack": config.stack} if config.stack else {}),
         **({"pad": config.pad} if config.pad else {}),
         **({"edges": [config.edges, config.edges_sigma]} if config.edges != "none" else {}),

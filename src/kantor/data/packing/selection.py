@@ -9,7 +9,7 @@ from kantor.data.decoding.decode import probe
 from kantor.data.decoding.formats import Colour, rgb
 from kantor.data.packing.pool import Pool
 from kantor.data.packing.scan import sampled
-from kantor.data.packing.worker import load_here
+from kantor.data.packing.worker import ReadHeader, load_here
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import open_source
 from kantor.data.sources.idx import Idx
@@ -69,14 +69,14 @@ def stacked(source: Source, count: int, *, seed: int = 0, background: Colour = W
 def _probed(source: Source, items: Sequence[Item]) -> tuple[Size, bool]:
     """(height, width) of the images, and whether some have colour, from some of them."""
     some = sampled(items)
-    with Pool(source, None, workers=1) as pool:
-        probed = [(item, header) for item in some for header in pool.probe([item])]
+    with Pool(source, ReadHeader(source.rules), workers=1) as pool:
+        probed = [(item, header) for item, header in zip(some, pool.look(some), strict=True) if header]
     if not probed:
         what = f"none of the {len(some)} images looked at can be read"
         raise DataError(source.path, what, "run kantor pack --inspect to see what is wrong with each")
     first, (height, width, _) = probed[0]
     for item, header in probed:
-        _require_size(source, first, (height, width), item, header[:2])
+        _require_size(source, first, (height, width), item, (header[0], header[1]))
     return (height, width), any(kind != "gray" for _, (_, _, kind) in probed)
 
 

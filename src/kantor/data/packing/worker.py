@@ -15,12 +15,13 @@ import signal
 import sys
 import time
 import zlib
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decoding.decode import DecodeSettings, decode, probe
+from kantor.data.decoding.decode import DecodeSettings, Header, decode, extent, probe
+from kantor.data.decoding.numbers import Extent, NoData
 from kantor.data.reasons import Reason, Undecodable, clipped
 from kantor.data.sources.source import MAX_BYTES, Item, Source, sha256
 from kantor.errors import UserError
@@ -32,6 +33,27 @@ _FLUSH_BYTES = 4 << 20
 
 Data = bytes | NDArray[Any] | Reason | None  # what the parent has loaded; None if the worker loads
 Task = tuple[Item, Data]
+
+
+class ReadHeader(NamedTuple):
+    """The job of reading the headers of images."""
+
+    rules: int
+
+    def __call__(self, data: bytes | NDArray[Any]) -> Header:
+        return probe(data, self.rules)
+
+
+class FindExtent(NamedTuple):
+    """The job of finding which values images hold."""
+
+    nodata: NoData
+
+    def __call__(self, data: bytes | NDArray[Any]) -> Extent | None:
+        return extent(data, self.nodata)
+
+
+Job = DecodeSettings | ReadHeader | FindExtent  # what is done with each image
 
 
 def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
@@ -68,7 +90,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the frames
     _die_with_parent()
-    source, settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the parent process, not from a file
+    source, job = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the parent process, not from a file
     if source is not None:
         with contextlib.suppress(Exception):  # each image reports what is wrong
             source.prepare()
@@ -76,16 +98,16 @@ def main() -> None:
     write_frame(replies, "ready")
     with contextlib.suppress(EOFError, pickle.UnpicklingError):
         while True:
-            _answer_all(pickle.load(sys.stdin.buffer), source, settings, replies)  # noqa: S301 - as above
+            _answer_all(pickle.load(sys.stdin.buffer), source, job, replies)  # noqa: S301 - as above
 
 
-def _answer_all(tasks: list[Task], source: Source | None, settings: DecodeSettings | None, replies: IO[bytes]) -> None:
+def _answer_all(tasks: list[Task], source: Source | None, job: Job, replies: IO[bytes]) -> None:
     """Replies in several frames, so that silence means that a single image takes that long."""
     answers: list[list[Any]] = []
     blob = bytearray()
     flushed_s = time.monotonic()
     for task in tasks:
-        answer, pixels = _answer(task, source, settings, replies)
+        answer, pixels = _answer(task, source, job, replies)
         answers.append(answer)
         blob += pixels
         if time.monotonic() - flushed_s > _FLUSH_S or len(blob) > _FLUSH_BYTES:
@@ -95,12 +117,10 @@ def _answer_all(tasks: list[Task], source: Source | None, settings: DecodeSettin
         write_frame(replies, answers, bytes(blob))
 
 
-def _answer(
-    task: Task, source: Source | None, settings: DecodeSettings | None, replies: IO[bytes]
-) -> tuple[list[Any], bytes]:
+def _answer(task: Task, source: Source | None, job: Job, replies: IO[bytes]) -> tuple[list[Any], bytes]:
     """Returns (["row", SHA-256, CRC-32, near-constant, notes], pixels), or (["rejected", fields of a Reason], nothing).
 
-    Without settings: (["header", height, width, kind], nothing).
+    Of other jobs than decoding: (["seen", result], nothing).
     """
     item, data = task
     try:
@@ -112,9 +132,9 @@ def _answer(
         if isinstance(data, Reason):
             raise Undecodable(*data)
         assert data is not None
-        if settings is None:
-            return ["header", *probe(data)], b""
-        image, notes = decode(data, settings)
+        if not isinstance(job, DecodeSettings):
+            return ["seen", job(data)], b""
+        image, notes = decode(data, job)
         pixels = np.ascontiguousarray(image).tobytes()
         return ["row", sha256(data).hex(), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
     except Exception as error:  # a foreign file may provoke anything; it is rejected

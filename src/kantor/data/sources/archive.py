@@ -2,124 +2,189 @@
 
 from __future__ import annotations
 
-import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
+from kantor.data.decoding.signatures import is_encoded_image, what_else
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
+from kantor.data.sources.archive_by_first_rules import FirstRules, label_in
+from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders
 from kantor.data.sources.open_file import FileSource
-from kantor.data.sources.source import Item, Rejected, require_images
+from kantor.data.sources.samples import Samples, kind_of
+from kantor.data.sources.source import RULES, Item, Rejected, require_images
+from kantor.data.sources.spool import Member, Spool
 from kantor.errors import DataError
 
 MAX_MEMBER = 512 << 20
 AGAIN = "make a new archive of the folder"
 _MAX_COMPANION_BYTES = 1 << 20
-
-
-class Member(NamedTuple):
-    """A regular file in an archive."""
-
-    name: str  # with "/" between folders
-    size: int  # bytes, unpacked
-    place: int  # the byte at which it starts; the `position` of its item
+_LABEL_SUFFIXES = (".cls", ".json")
+_COMPANIONS = (*_LABEL_SUFFIXES, ".txt", ".idx")
 
 
 class Archive(FileSource):
-    """Regular members of an archive by name, in order of its bytes; of the archive, if that is read in order only.
+    """Regular members of an archive, in its order, or sorted by name.
 
     Args:
-        labels: "auto" uses a dataset.json, else the .cls or .json next to each image (WebDataset), else folders,
-            skipping single ones around everything; "none"; or a CSV or JSON file.
+        labels: "auto" uses a dataset.json, else metadata.csv or .jsonl, else the .cls or .json next to each image (WebDataset), else
+            folders (see arrangement.py); "none"; or a file of labels.
+        split: "auto", "all", or the part of the dataset to use (data.split).
     """
+
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO) -> None:
+        super().__init__(path, labels, rules)
+        self.split = split
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the members. Labels are read once, however often they are listed."""
+        if self.rules < 2:
+            first = self._by_first_rules
+            entries = require_images(first.entries(), self.path)
+            if first.table:
+                return label_files.attach(entries, first.table, f"{self.path}: {names.LABEL_FILE}", self.rules)
+            return label_files.attach_file(entries, self.labels, self.rules)
         entries = require_images(self._entries(), self.path)
-        if self._table:
-            return label_files.attach(entries, self._table, f"{self.path}: {names.LABEL_FILE}")
-        return label_files.attach_file(entries, self.labels)
+        if self._tables:
+            return label_files.attach(entries, self._tables, self.path, self.rules, self.listing_notes)
+        return label_files.attach_file(entries, self.labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> bytes:
         """The member's bytes."""
         return self._read(Member(item.name, item.size, item.position))
 
     @abstractmethod
-    def _scan(self) -> list[Member]:
-        """All regular files, checked, in any order."""
+    def _scan(self) -> Iterable[Member]:
+        """All regular files, checked, in any order; reading one's bytes at once is cheap."""
 
     @abstractmethod
     def _read(self, member: Member) -> bytes:
         """The member's bytes. Raises Undecodable if they are damaged."""
 
-    @cached_property
-    def _members(self) -> list[Member]:
-        members = self._scan()
-        if not self.local_only:
-            members.sort(key=lambda member: member.name.encode("utf-8", "surrogateescape"))
-        return members
+    @property
+    def sorted_by_name(self) -> bool:
+        """Whether the members are listed in order of the bytes of their names."""
+        return False
 
     def _entries(self) -> Iterator[Item | Rejected]:
-        mtime_ns = Path(self.path).stat().st_mtime_ns
-        for name, size, place in self._members:
-            parts = name.split("/")
-            if any(map(names.is_clutter, parts)):
+        mtime_ns, arrangement, kinds = Path(self.path).stat().st_mtime_ns, self._arrangement, self._samples.kinds
+        for member, label in self._samples:
+            parts = member.name.split("/")
+            if not arrangement.uses(parts) or (member.role and _is_hidden(parts)):
                 continue
-            if reason := names.not_image(name):
-                is_label = self._companions and name.endswith((".cls", ".json", ".txt"))
-                if parts[-1] != names.LABEL_FILE and not is_label:
-                    yield Rejected(name, reason)
-                continue
-            label = self._companions.get(_key(name)) if self._companions else names.class_of(parts, self._class_depth)
-            yield Item(name, place, size, mtime_ns, label)
+            if member.role == "image":
+                if kinds and self.split not in (AUTO, ALL) and kind_of(member.name) != self.split:
+                    continue
+                label = label if self._samples.has_labels else names.class_of(parts, arrangement.class_depth)
+                yield Item(member.name, member.place, member.size, mtime_ns, label)
+            elif not _is_hidden(parts) and not (self._samples.has_labels and member.name.endswith(_COMPANIONS)):
+                reason = names.not_image(member.name, self.rules)
+                yield Rejected(member.name, reason or what_else((member.text or "").encode("latin-1"), 2))
 
     @cached_property
-    def _class_depth(self) -> int | None:
-        if self.labels != "auto" or self._table or self._companions:
-            return None
-        return names.class_depth(member.name for member in self._members if _is_image(member.name))
+    def _members(self) -> Iterable[Member]:
+        """All members, with what label files say."""
+        spool: Spool | list[Member] = [] if self.sorted_by_name else Spool()
+        add = spool.append if isinstance(spool, list) else spool.add
+        for member in self._scan():
+            add(self._examined(member))
+        if isinstance(spool, list):
+            spool.sort(key=lambda member: member.name.encode("utf-8", "surrogateescape"))
+        return spool
 
-    @cached_property
-    def _table(self) -> dict[str, str]:
-        """Labels by name, from the topmost dataset.json, whose names are relative to its folder."""
-        tables = [member for member in self._members if member.name.rsplit("/", 1)[-1] == names.LABEL_FILE]
-        if self.labels != "auto" or not tables:
-            return {}
-        table = min(tables, key=lambda member: member.name.count("/"))
-        where = f"{self.path}: {table.name}"
-        label_files.require_small(table.size, where)
-        try:
-            labels = label_files.parse_dataset_json(self._read(table), where)
-        except Undecodable as error:
-            raise DataError(where, str(error), AGAIN) from error
-        folder = table.name.removesuffix(names.LABEL_FILE)
-        return {folder + name: label for name, label in labels.items()}
-
-    @cached_property
-    def _companions(self) -> dict[str, str]:
-        """Label by key: the text of KEY.cls, or "class", "class_name" or "label" of KEY.json, if it has one."""
-        if self.labels != "auto" or self._table:
-            return {}
-        images = {_key(member.name) for member in self._members if _is_image(member.name)}
-        labels: dict[str, dict[str, str]] = {".cls": {}, ".json": {}}
-        for member in self._members:  # each once, in their order: a compressed archive is read from its start
-            suffix, key = names.extension(member.name), _key(member.name)
-            if suffix not in labels or key not in images or member.size > _MAX_COMPANION_BYTES:
-                continue
+    def _examined(self, member: Member) -> Member:
+        """The member with its role."""
+        suffix, base = names.extension(member.name), member.name.rpartition("/")[2]
+        if suffix in names.images(self.rules):
+            return member._replace(role="image")
+        if self.labels == "auto" and suffix in _LABEL_SUFFIXES and base != names.LABEL_FILE:
+            if member.size > _MAX_COMPANION_BYTES:
+                return member
+            where = f"{self.path}: {member.name}"
             try:
-                label = _label_in(self._read(member), suffix)
+                return member._replace(role="label", text=label_in(self._read(member), suffix))
             except (Undecodable, ValueError, RecursionError) as error:
-                where = f"{self.path}: {member.name}"
-                raise DataError(where, f"this label cannot be read ({error})", "fix it") from error
-            if label is not None:
-                labels[suffix][key] = label
-        return labels[".cls"] | labels[".json"]  # a name from the second says more than a number from the first
+                raise DataError(
+                    where, f"this label cannot be read ({error})", "fix it, or use --labels none"
+                ) from error
+        if not suffix and member.size and not _is_hidden(member.name.split("/")):
+            start = self._read_start(member)
+            if start is None or is_encoded_image(start, self.rules):
+                return member._replace(role="image")
+            return member._replace(text=start.decode("latin-1"))
+        return member
+
+    def _read_start(self, member: Member) -> bytes | None:
+        """The first bytes of a member, None if they are damaged: loading it will say so."""
+        try:
+            return self._read(member)[:64]
+        except Undecodable:
+            return None
+
+    @cached_property
+    def _samples(self) -> Samples:
+        """Raises DataError if each sample has several images, and the user has not chosen one."""
+        samples = Samples(self._members, self.path)
+        if not samples.kinds:
+            return samples
+        shown = " and ".join(f"{kind or 'no kind'} ({count:,})" for kind, count in sorted(samples.kinds.items()))
+        if self.split == AUTO:
+            do = f"choose one: --set data.split={max(samples.kinds)}; or take all: --set data.split=all"
+            raise DataError(self.path, f"each of its samples has several images: {shown}", do)
+        return samples
+
+    @cached_property
+    def _arrangement(self) -> Arrangement:
+        folders = Folders(self.path)
+        for member in self._members:
+            if member.role == "image" and not _is_hidden(member.name.split("/")):
+                folders.add(member.name)
+        chosen = AUTO if self.split in self._samples.kinds else self.split
+        by_folder = self.labels == "auto" and not self._samples.has_labels and not self._tables
+        arrangement = folders.arranged(chosen, with_classes=by_folder)
+        self.listing_notes += [note for note in arrangement.notes if note not in self.listing_notes]
+        return arrangement
+
+    @cached_property
+    def _tables(self) -> dict[str, str]:
+        """Labels by name, from the topmost dataset.json or metadata file, whose names are relative to its folder."""
+        if self.labels != "auto":
+            return {}
+        known = (names.LABEL_FILE, *label_files.METADATA)
+        tables = [m for m in self._members if m.name.rpartition("/")[2] in known and not _is_hidden(m.name.split("/"))]
+        for table in sorted(
+            tables, key=lambda member: (known.index(member.name.rpartition("/")[2]), member.name.count("/"))
+        ):
+            where, (folder, _, base) = f"{self.path}: {table.name}", table.name.rpartition("/")
+            label_files.require_small(table.size, where)
+            try:
+                data = self._read(table)
+            except Undecodable as error:
+                raise DataError(where, str(error), AGAIN) from error
+            if base == names.LABEL_FILE:
+                labels = label_files.parse_dataset_json(data, where, self.rules, self.listing_notes)
+            else:
+                labels = label_files.metadata_labels(data, where, self._names_in(folder), self.listing_notes)
+            if labels:
+                return {f"{folder}/{name}" if folder else name: label for name, label in labels.items()}
+        return {}
+
+    def _names_in(self, folder: str) -> list[str]:
+        """The names of images in a folder and below it, relative to it."""
+        prefix = f"{folder}/" if folder else ""
+        images = (member.name for member in self._members if member.role == "image")
+        return [
+            name.removeprefix(prefix) for name in images if name.startswith(prefix) and not _is_hidden(name.split("/"))
+        ]
+
+    @cached_property
+    def _by_first_rules(self) -> FirstRules:
+        return FirstRules(self.path, self.labels, list(self._scan()), self._read, not self.local_only)
 
 
 def name_fault(name: str) -> str | None:
@@ -145,20 +210,6 @@ def require_unique(path: str, entries: Iterable[str], do: str = AGAIN) -> None:
             raise DataError(f"{path}: {first}", "two entries have this name", do)
 
 
-def _key(name: str) -> str:
-    """What the files of one sample share: the path up to the first dot of the file's name."""
-    folder, slash, base = name.rpartition("/")
-    return folder + slash + base.partition(".")[0]
-
-
-def _label_in(data: bytes, suffix: str) -> str | None:
-    text = data.decode("utf-8")
-    if suffix == ".cls":
-        return text.strip() or None
-    value = json.loads(text)
-    candidates = [value.get(field) for field in ("class", "class_name", "label")] if isinstance(value, dict) else []
-    return next((str(label) for label in candidates if isinstance(label, str | int) and str(label)), None)
-
-
-def _is_image(name: str) -> bool:
-    return names.extension(name) in names.IMAGES and not any(map(names.is_clutter, name.split("/")))
+def _is_hidden(parts: list[str]) -> bool:
+    """Whether a member is left out in silence."""
+    return any(names.is_clutter(part) or names.left_out(part) for part in parts)

@@ -19,9 +19,18 @@ class Concatenated(Source):
     Args:
         prefixes: of the names, one for each part, all different.
         labels: a CSV or JSON file, in which the names have the prefixes; "none" if the parts bring their labels.
+        classes: of the images of each part that have none of their own.
     """
 
-    def __init__(self, path: str, parts: Sequence[Source], prefixes: Sequence[str], labels: str = "none") -> None:
+    def __init__(
+        self,
+        path: str,
+        parts: Sequence[Source],
+        prefixes: Sequence[str],
+        labels: str = "none",
+        classes: Sequence[str | None] | None = None,
+    ) -> None:
+        self.classes = list(classes) if classes is not None else [None] * len(parts)
         self.path, self.parts, self.prefixes, self.labels = path, list(parts), list(prefixes), labels
         self.exact = all(part.exact for part in parts)
         self.local_only = any(part.local_only for part in parts)
@@ -57,6 +66,7 @@ class Concatenated(Source):
                     continue
                 if entry.position >> _PART_SHIFT:  # it would be read as one of another part
                     raise OverflowError(f"{part.path}: {entry.name} is at {entry.position}")
-                yield replace(entry, name=name, position=number << _PART_SHIFT | entry.position)
+                label = self.classes[number] if entry.label is None else entry.label
+                yield replace(entry, name=name, position=number << _PART_SHIFT | entry.position, label=label)
             if number != self._loading:  # a part that is being loaded from stays open
                 part.release()

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-from kantor.data.decoding.signatures import is_encoded_image
+from kantor.data.decoding.signatures import is_encoded_image, what_else
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
-from kantor.data.sources.source import MAX_BYTES, RULES, Item, Rejected, Source, require_images
+from kantor.data.sources.arrangement import AUTO, Arrangement, Folders
+from kantor.data.sources.npy import parse_header
+from kantor.data.sources.source import MAX_BYTES, RULES, Item, Loaded, Rejected, Source, require_images
 from kantor.errors import DataError
 
 _GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
+_IN_ICLOUD = Reason("access", "in iCloud, not on this disk", "download it: select it in the Finder, Download Now")
+_FOLLOW = "follow links with --set data.links=follow"
 _WORDS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
@@ -31,33 +38,110 @@ _WORDS = {
 class Folder(Source):
     """Images by their path relative to the folder.
 
-    Links are followed only to files inside the folder; a link to a folder is rejected, since its target is either
-    listed under its own name or outside.
+    Links are followed only to files inside the folder, unless `links` says otherwise; a link to a folder is rejected,
+    since its target is either listed under its own name or outside.
 
     Args:
-        labels: "auto": dataset.json at the top, else the first sub-folder if every image is in one; "none"; or
-            a CSV or JSON file.
+        labels: "auto": dataset.json at the top, else metadata.csv or .jsonl next to the images, else folders (see
+            arrangement.py); "none"; or a file of labels.
+        split: "auto", "all", or the part of the dataset to use (data.split).
+        links: "inside", or "follow" to follow all links (data.links).
+        arrays: whether its images are .npy files.
     """
 
-    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
-        self.path, self.labels, self.rules = path, labels, rules
+    def __init__(
+        self,
+        path: str,
+        labels: str = "auto",
+        rules: int = RULES,
+        split: str = AUTO,
+        links: str = "inside",
+        arrays: bool = False,
+    ) -> None:
+        self.path, self.labels, self.rules, self.split, self.links = path, labels, rules, split, links
+        self.arrays = arrays
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the path."""
-        table, labels, depth = Path(self.path) / names.LABEL_FILE, {}, None
+        table, labels = Path(self.path) / names.LABEL_FILE, {}
         if self.labels == "auto":
             with contextlib.suppress(OSError):  # if the whole folder is unreadable, walking it says so
                 if table.is_file():
                     label_files.require_small(table.stat().st_size, str(table))
-                    labels = label_files.parse_dataset_json(table.read_bytes(), str(table))
-            depth = None if labels else self._class_depth()
-        entries = require_images(self._entries(depth), self.path)
+                    labels = label_files.parse_dataset_json(
+                        table.read_bytes(), str(table), self.rules, self.listing_notes
+                    )
+        if self.rules < 2:
+            depth = self._class_depth() if self.labels == "auto" and not labels else None
+            entries = require_images(self._entries(Arrangement(depth)), self.path)
+        else:
+            if self.labels == "auto" and not labels:
+                labels = self._metadata_labels
+            entries = self._arranged_entries(with_classes=not labels)
         if labels:
-            return label_files.attach(entries, labels, str(table))
-        return label_files.attach_file(entries, self.labels)
+            return label_files.attach(entries, labels, str(table), self.rules, self.listing_notes)
+        return label_files.attach_file(entries, self.labels, self.rules, self.listing_notes)
 
-    def load(self, item: Item) -> bytes:
-        """The file's bytes."""
+    def _arranged_entries(self, with_classes: bool) -> Iterator[Item | Rejected]:
+        """As the folders are arranged, by the rules from 2 on."""
+        arrangement, left_out, without, _ = self._arrangement
+        notes = list(arrangement.notes)
+        if left_out:
+            shown = ", ".join(f"{name} ({names.left_out(name)})" for name in sorted(left_out)[:3])
+            notes.append(f"left out: {shown}{', ...' if len(left_out) > 3 else ''}")
+        if self.labels != "auto" or not with_classes:
+            arrangement = replace(arrangement, class_depth=None)
+        elif without:
+            notes.append(f"no image in {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}: not a class")
+        self.listing_notes += [note for note in notes if note not in self.listing_notes]
+        return require_images(self._entries(arrangement), self.path)
+
+    @cached_property
+    def _metadata_labels(self) -> dict[str, str]:
+        """Labels by name, from the metadata files of Hugging Face's ImageFolder."""
+        arrangement, _, _, tables = self._arrangement
+        labels: dict[str, str] = {}
+        for name in (table for table in tables if arrangement.uses(table.split("/"))):
+            path, prefix = Path(self.path) / name, name[: len(name) - len(name.rpartition("/")[2])]
+            label_files.require_small(path.stat().st_size, str(path))
+            entries = self._entries(replace(arrangement, class_depth=None))
+            images = [e.name.removeprefix(prefix) for e in entries if isinstance(e, Item) and e.name.startswith(prefix)]
+            found = label_files.metadata_labels(path.read_bytes(), str(path), images, self.listing_notes)
+            labels |= {prefix + image: label for image, label in found.items()}
+        return labels
+
+    @cached_property
+    def _arrangement(self) -> tuple[Arrangement, frozenset[str], list[str], list[str]]:
+        """How the folders are arranged, names of those left out, folders without images that would be classes, tables of labels."""
+        root, folders = os.path.realpath(os.fsencode(self.path)), Folders(self.path)
+        visited, left_out, tables = list[str](), set[str](), list[str]()
+        for path in _paths(root, self.path, self.links == "follow", visited, left_out):
+            if isinstance(path, bytes):
+                name = os.fsdecode(path)
+                if self._is_array(name) or _is_image(root + b"/" + path, self.rules):
+                    folders.add(name)
+                elif name.rsplit("/", 1)[-1] in label_files.METADATA:
+                    tables.append(name)
+        arrangement = folders.arranged(self.split, with_classes=True)
+        depth, without = arrangement.class_depth, list[str]()
+        if depth is not None:
+            used = folders.names(depth)
+            at_depth = (path.split("/") for path in visited if path.count("/") == depth)
+            without = sorted("/".join(p) for p in at_depth if tuple(p) not in used and arrangement.uses([*p, ""]))
+        return arrangement, frozenset(left_out), without, tables
+
+    def load(self, item: Item) -> Loaded:
+        """The file's bytes, or the array in it."""
+        data = self._read(item)
+        if not self._is_array(item.name):
+            return data
+        header = parse_header(io.BytesIO(data), item.name, len(data), "save it again with np.save")
+        return header.array(data[header.offset : header.offset + header.size])
+
+    def _is_array(self, name: str) -> bool:
+        return self.arrays and names.extension(name) == ".npy"
+
+    def _read(self, item: Item) -> bytes:
         path = f"{self.path}/{item.name}"
         try:
             # without O_NONBLOCK, a FIFO put there since the listing would block for ever
@@ -72,17 +156,20 @@ class Folder(Source):
         except OSError as error:
             raise Undecodable(*_reason(error)) from error
 
-    def _entries(self, depth: int | None) -> Iterator[Item | Rejected]:
-        """All images, whose class is part `depth` of the path, and all files that are not images."""
+    def _entries(self, arrangement: Arrangement) -> Iterator[Item | Rejected]:
+        """All images that the arrangement uses, and all files there that are not images."""
         root = os.path.realpath(os.fsencode(self.path))
         position, grid = 0, ""
-        for path in _paths(root, self.path):
+        follow = self.links == "follow"
+        for path in _paths(root, self.path, follow) if self.rules >= 2 else _old_paths(root, self.path):
             if isinstance(path, Rejected):
                 yield path
                 continue
             name = os.fsdecode(path)
-            status = _examine(root, path, name)
             parts = name.split("/")
+            if not arrangement.uses(parts):
+                continue
+            status = _examine(root, path, name, self.rules, follow, self._is_array(name))
             if isinstance(status, Reason):
                 if name != names.LABEL_FILE:
                     yield Rejected(name, status)
@@ -91,7 +178,9 @@ class Folder(Source):
             else:
                 if _GENERATED.fullmatch(parts[-1]):
                     grid = "/".join([*parts[:-1], "sheet.png"])  # comes after these
-                yield Item(name, position, status.st_size, status.st_mtime_ns, names.class_of(parts, depth))
+                yield Item(
+                    name, position, status.st_size, status.st_mtime_ns, names.class_of(parts, arrangement.class_depth)
+                )
                 position += 1
 
     def _class_depth(self) -> int | None:
@@ -103,7 +192,7 @@ class Folder(Source):
             except OSError:
                 return None
             inner = [entry for entry in entries if entry.endswith(b"/")]
-            if not inner or any(_is_image(root + b"/" + entry) for entry in entries if not entry.endswith(b"/")):
+            if not inner or any(_is_image(root + b"/" + entry, 1) for entry in entries if not entry.endswith(b"/")):
                 return None
             if len(inner) > 1:
                 return depth
@@ -111,8 +200,64 @@ class Folder(Source):
         return None
 
 
-def _paths(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
-    """Relative paths of everything that is not a folder, in order of their bytes; each folder once."""
+def _paths(
+    root: bytes, shown: str, follow: bool, visited: list[str] | None = None, left_out: set[str] | None = None
+) -> Iterator[bytes | Rejected]:
+    """Relative paths of everything that is not a folder, in order of their bytes; each folder once, unless a link repeats it.
+
+    Args:
+        follow: whether links to folders are followed; not to one that is around them.
+        visited: receives the relative paths of folders.
+        left_out: receives the names of those that hold no images of the user's.
+    """
+    stack: list[tuple[bytes, frozenset[tuple[int, int]]]] = [(b"", frozenset())]
+    seen = set[tuple[int, int]]()
+    while stack:
+        path, around = stack.pop()
+        if path and not path.endswith(b"/"):
+            base = os.fsdecode(path.rpartition(b"/")[2])
+            if names.is_placeholder(base):
+                folder = os.fsdecode(path)[: -len(base)]
+                yield Rejected(folder + base[1 : -len(names.ICLOUD)], _IN_ICLOUD)
+            else:
+                yield path
+            continue
+        try:
+            status = os.stat(root + b"/" + path) if follow else os.lstat(root + b"/" + path)  # noqa: PTH116 - bytes
+            place = status.st_dev, status.st_ino
+            if place in around or (not follow and place in seen):  # a mount can show a folder inside itself
+                continue
+            seen.add(place)
+            entries = _contents(root + b"/" + path, follow, left_out)
+        except OSError as error:
+            if not path:
+                raise DataError(shown, f"cannot be read ({_reason(error)})", "check its permissions") from error
+            yield Rejected(os.fsdecode(path.rstrip(b"/")), _reason(error))
+            continue
+        if visited is not None and path:
+            visited.append(os.fsdecode(path.rstrip(b"/")))
+        stack += [(path + entry, around | {place}) for entry in reversed(entries)]
+
+
+def _contents(folder: bytes, follow: bool, left_out: set[str] | None) -> list[bytes]:
+    """Names in a folder but clutter and folders left out; those of folders with "/" at the end, so that sorting sorts paths."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = os.fsdecode(entry.name)
+            if names.is_clutter(name) and not names.is_placeholder(name):
+                continue
+            is_folder = entry.is_dir(follow_symlinks=follow)
+            if is_folder and names.left_out(name):
+                if left_out is not None:
+                    left_out.add(name)
+                continue
+            found.append(entry.name + b"/" if is_folder else entry.name)
+    return sorted(found)
+
+
+def _old_paths(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
+    """By rules 1: relative paths of everything that is not a folder, in order of their bytes; each folder once."""
     stack, visited = [b""], set[tuple[int, int]]()
     while stack:
         path = stack.pop()
@@ -137,34 +282,36 @@ def _listing(folder: bytes) -> list[bytes]:
         return sorted(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name for e in shown)
 
 
-def _is_image(path: bytes) -> bool:
+def _is_image(path: bytes, rules: int) -> bool:
     """Whether a file is an image by its extension or, if it has none, by its first bytes."""
     if suffix := names.extension(os.fsdecode(path)):
-        return suffix in names.IMAGES
+        return suffix in names.images(rules)
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return False
         with Path(os.fsdecode(path)).open("rb") as file:
-            return is_encoded_image(file.read(16))
+            return is_encoded_image(file.read(16), rules)
     except OSError:
         return False
 
 
-def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Reason:
+def _examine(root: bytes, path: bytes, name: str, rules: int, follow: bool, is_array: bool) -> os.stat_result | Reason:
     """A file's status, or why it is rejected; nothing is opened."""
     full = root + b"/" + path
     try:
         status = os.lstat(full)
         if stat.S_ISLNK(status.st_mode):
             target = os.path.realpath(full)
-            if not (target + b"/").startswith(root.rstrip(b"/") + b"/"):
-                return Reason("access", "link leaves the folder")
+            if not follow and not (target + b"/").startswith(root.rstrip(b"/") + b"/"):
+                return Reason("access", "link leaves the folder", _FOLLOW if rules >= 2 else "")
             status = os.lstat(target)
             if stat.S_ISDIR(status.st_mode):
-                return Reason("access", "link to a folder")
+                return Reason("access", "link to a folder", _FOLLOW if rules >= 2 else "")
         if not stat.S_ISREG(status.st_mode):
             return Reason("access", "not a regular file")
-        reason = names.not_image(name)
+        reason = None if is_array else names.not_image(name, rules)
+        if rules >= 2 and reason is None and not names.extension(name) and not _is_image(full, rules):
+            return _unlike_an_image(full)
         if reason is None and not os.access(full, os.R_OK):
             reason = Reason("access", "permission denied")
         return reason or status
@@ -172,6 +319,11 @@ def _examine(root: bytes, path: bytes, name: str) -> os.stat_result | Reason:
         return Reason("access", "dangling link" if Path(os.fsdecode(full)).is_symlink() else "gone since the listing")
     except OSError as error:
         return _reason(error)
+
+
+def _unlike_an_image(full: bytes) -> Reason:
+    with Path(os.fsdecode(full)).open("rb") as file:
+        return what_else(file.read(512), 2)
 
 
 def _reason(error: OSError) -> Reason:

@@ -9,13 +9,13 @@ from pathlib import Path
 from kantor.data.sources import first_label_rules, label_limits, label_tables
 from kantor.data.sources.label_arrays import label_names, read_array
 from kantor.data.sources.label_columns import NotClasses, choose_labels, has_headers, labels_by_name, metadata_columns
-from kantor.data.sources.label_limits import require_few_classes, require_small
+from kantor.data.sources.label_limits import MAX_CLASSES, require_few_classes, require_small
 from kantor.data.sources.label_tables import Table
 from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError
 
 __all__ = [
-    "METADATA", "Table", "attach", "attach_file", "choose_labels", "parse_dataset_json", "parse_metadata",
+    "MAX_CLASSES", "METADATA", "Table", "attach", "attach_file", "choose_labels", "metadata_labels", "parse_dataset_json", "parse_metadata",
     "require_few_classes", "require_small", "split_column",
 ]  # fmt: skip
 
@@ -116,6 +116,16 @@ def parse_metadata(data: bytes, where: str, column: str | None = None) -> Table 
         return None
     table = table if table.header is not None else table.with_header()
     return table if column is not None else metadata_columns(table)
+
+
+def metadata_labels(data: bytes, where: str, images: list[str], notes: list[str]) -> dict[str, str]:
+    """Labels of images, named relative to the folder of a file of a name in METADATA; {} if it has none."""
+    table = parse_metadata(data, where)
+    if table is None or not images:
+        return {}
+    found, lines = choose_labels(table, images, None, where, [])
+    _add(notes, lines)
+    return found
 
 
 def _with_array(entries: Iterator[Item | Rejected], path: str, array: str | None) -> Iterator[Item | Rejected]:

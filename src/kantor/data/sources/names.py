@@ -9,13 +9,39 @@ from kantor.data.reasons import Reason
 IMAGES = frozenset(
     (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff")
 )
+MORE_IMAGES = IMAGES | {  # by the rules from 2 on: what Pillow decodes without another program
+    ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".qoi", ".tga", ".mpo",
+    ".psd", ".dds", ".pcx", ".sgi", ".ico", ".icns", ".ras",
+}  # fmt: skip
 _UNSUPPORTED = frozenset((
     ".heic", ".heif", ".avif", ".svg", ".psd", ".eps", ".raw", ".dng", ".cr2", ".nef", ".jp2", ".jxl", ".tga", ".ico",
     ".exr", ".hdr",
 ))  # fmt: skip
+_MORE_UNSUPPORTED = (_UNSUPPORTED - MORE_IMAGES) | {
+    ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".wmf", ".emf", ".ai", ".xcf", ".kra", ".fits", ".fit", ".dcm", ".dicom", ".nii",
+    ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif",
+}  # fmt: skip
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"
 SHEET = Reason("sheet", "a grid of the images next to it")  # written by `kantor generate`
+
+
+_LEFT_OUT = {
+    "@eadir": "thumbnails of a NAS", "#recycle": "a bin", "$recycle.bin": "a bin", "@recycle": "a bin", "recycler": "a bin",
+    "lost+found": "files that a disk check found", "system volume information": "files of the system", "thumbs": "thumbnails",
+    "thumbnails": "thumbnails", "_thumbs": "thumbnails", "@recently-snapshot": "snapshots of a NAS", "#snapshot": "snapshots of a NAS",
+}  # fmt: skip
+ICLOUD = ".icloud"  # .NAME.icloud stands for NAME, which is not on this disk
+
+
+def left_out(part: str) -> str | None:
+    """Why all files in a folder of this name are left out, None if they are not (by the rules from 2 on)."""
+    return _LEFT_OUT.get(part.lower())
+
+
+def is_placeholder(part: str) -> bool:
+    """Whether a file of this name stands for one that is in iCloud."""
+    return part.startswith(".") and part.endswith(ICLOUD) and len(part) > len(ICLOUD) + 1
 
 
 def is_clutter(part: str) -> bool:
@@ -31,12 +57,17 @@ def extension(name: str) -> str:
     return "." + tail.lower()
 
 
-def not_image(name: str) -> Reason | None:
+def images(rules: int) -> frozenset[str]:
+    """The extensions of images."""
+    return MORE_IMAGES if rules >= 2 else IMAGES
+
+
+def not_image(name: str, rules: int) -> Reason | None:
     """Why a file of this name is rejected unread, or None if it may be an image."""
     suffix = extension(name)
-    if suffix in _UNSUPPORTED:
-        return Reason("format", f"{suffix} images are not read")
-    return None if suffix == "" or suffix in IMAGES else Reason("not_image", f"not an image ({suffix})")
+    if suffix in (_MORE_UNSUPPORTED if rules >= 2 else _UNSUPPORTED):
+        return Reason("format", f"{suffix} images are not read", "save them as PNG" if rules >= 2 else "")
+    return None if suffix == "" or suffix in images(rules) else Reason("not_image", f"not an image ({suffix})")
 
 
 def class_depth(names: Iterable[str]) -> int | None:

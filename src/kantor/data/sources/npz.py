@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.sources import npy
+from kantor.data.sources import named_arrays, npy
 from kantor.data.sources import zip as zip_source
+from kantor.data.sources.named_arrays import IMAGES, LABELS, UNNAMED, Kind
 from kantor.data.sources.open_file import ZIP_ERRORS
+from kantor.data.sources.source import RULES
 from kantor.errors import DataError
 
-IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
-LABELS = ("labels", "y_train", "train_labels", "y", "Y", "label", "arr_1")
-_UNNAMED = "arr_1"  # labels only if it looks like them: np.savez(path, train, test) uses this name too
 _MAX_BYTES = 1 << 40
 _AGAIN = "save it again with np.savez"
 
@@ -24,29 +23,35 @@ _AGAIN = "save it again with np.savez"
 class Npz(npy.Npy):
     """Images by index, as in a .npy file, with the labels in the same archive.
 
-    The array of images is called images, x_train, x, data or arr_0, or is the only one with the shape of images; the
-    array of labels is called labels, y_train, y or arr_1. Other arrays may be of any kind. It is local, since a
-    compressed array can only be read from its start.
+    The array of images has a usual name (images, x_train, x, data, arr_0, imgs ...), or is the only one with the shape of
+    images; the array of labels likewise (labels, y_train, y, target ...). Other arrays may be of any kind. It is local,
+    since a compressed array can only be read from its start.
 
     Args:
         labels: "auto": the array of labels, if there is one; "none"; or a .npy, CSV or JSON file.
+        array: the name of the array of images, if it is not to be found.
     """
 
     local_only = True
+
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES, array: str = "") -> None:
+        self.name = array
+        super().__init__(path, labels, rules)
 
     def _open(self) -> IO[bytes]:
         """The array of images, which keeps the archive open until it is closed."""
         with zip_source.open_zip(self.path) as opened:
             return opened.open(self.name + ".npy")
 
-    def _read_header(self) -> npy.Header:
+    def _read_header(self) -> tuple[npy.Header, str]:
         self._headers = _array_headers(self.path)
-        self.name = self._find_images()
-        header = self._usable(self.name)
-        npy.check_images(header, f"{self.path}: {self.name}", look=False)
+        self._faults = {name: header for name, header in self._headers.items() if isinstance(header, DataError)}
+        usable = {name: header for name, header in self._headers.items() if isinstance(header, npy.Header)}
+        self._kinds = {name: Kind(header.shape, header.dtype) for name, header in usable.items()}
+        self.name = self._find_images(usable)
         others = ", ".join(name for name in self._headers if name != self.name)
         self.note = f"images are the array {self.name} of {self.path}" + (f"; {others} also there" if others else "")
-        return header
+        return self._usable(self.name), f"{self.path}: {self.name}"
 
     def _usable(self, name: str) -> npy.Header:
         header = self._headers[name]
@@ -54,28 +59,25 @@ class Npz(npy.Npy):
             raise header
         return header
 
-    def _find_images(self) -> str:
+    def _find_images(self, usable: dict[str, npy.Header]) -> str:
         """The name of the array of images."""
-        for name in IMAGES:
-            if name in self._headers:
-                return name
-        shapes = {name: header.shape for name, header in self._headers.items() if isinstance(header, npy.Header)}
-        shaped = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
-        if len(shaped) == 1:
-            return shaped[0]
-        if not shapes and len(self._headers) == 1:
-            return next(iter(self._headers))  # using it says what is wrong with it
-        arrays = ", ".join(f"{name} {list(shapes[name]) if name in shapes else 'unusable'}" for name in self._headers)
-        what = f"which of its arrays holds the images is not clear (found: {arrays})"
-        raise DataError(self.path, what, "name it images and save the file again with np.savez")
+        if self.name and self.name not in self._headers:
+            do = f"choose one of them: {', '.join(self._headers)}"
+            raise DataError(self.path, f"there is no array {self.name} in it", do)
+        do = f"name it images and save the file again with np.savez, or name one: {self.path}:"
+        first = _first_choice(usable, self._faults) if self.rules < 2 else None
+        return self.name or first or named_arrays.require_images(self._kinds, self._faults, self.path, do)
 
-    def _numbers(self, count: int) -> NDArray[np.int64] | None:
-        name = next((name for name in LABELS if name != self.name and self._may_be_labels(name, count)), None)
-        if name is None:
-            return None
+    def _label_names(self, count: int) -> list[str] | None:
+        called = next((name for name in LABELS if name in self._headers and name != self.name), UNNAMED)
+        if called != UNNAMED:
+            self._usable(called)
+        return named_arrays.find_labels(self._kinds, self.name, count, self.path, self._array, self.rules).names
+
+    def _array(self, name: str) -> NDArray[Any]:
+        """A small array as a whole."""
         header, where = self._usable(name), f"{self.path}: {name}"
-        npy.check_label_header(header, where, count)  # before it is read: it can be of any size
-        size = header.offset + header.image_bytes * count
+        size = header.offset + header.size
         try:
             with zip_source.open_zip(self.path) as opened, opened.open(name + ".npy") as file:
                 data = file.read(size)
@@ -84,13 +86,17 @@ class Npz(npy.Npy):
             raise DataError(where, "is damaged", _AGAIN) from error
         if len(data) != size:
             raise DataError(where, "is cut off", _AGAIN)
-        return npy.check_labels(np.frombuffer(data, header.dtype, offset=header.offset), where, count)
+        return header.array(data[header.offset :])
 
-    def _may_be_labels(self, name: str, count: int) -> bool:
-        header = self._headers.get(name)
-        if name != _UNNAMED:
-            return header is not None
-        return isinstance(header, npy.Header) and header.dtype.kind in "iu" and header.shape in [(count,), (count, 1)]
+
+def _first_choice(usable: dict[str, npy.Header], faults: dict[str, DataError]) -> str | None:
+    """The array of images by rules 1, None if these refuse the file."""
+    shaped = [name for name, header in usable.items() if len(header.shape) in (3, 4) and not header.by_columns]
+    named = (name for name in IMAGES if name in usable or name in faults)
+    name = next(named, shaped[0] if len(shaped) == 1 else None)
+    if name not in shaped or usable[name].dtype not in (np.uint8, np.uint16, np.dtype(">u2")):
+        return None
+    return name if Kind(usable[name].shape, usable[name].dtype).is_stack else None
 
 
 def _array_headers(path: str) -> dict[str, npy.Header | DataError]:

@@ -32,11 +32,13 @@ class FileSource(Source):
 
     Each process opens its own, even after a pickle or a fork, since parent and child would move one file position.
     All of them open the same file: one that has been replaced or written since is an error.
+
+    file: where it is on disk, if `path` says more than that ("x.parquet:photo").
     """
 
-    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
-        self.path, self.labels, self.rules = path, labels, rules
-        self._listed_state = _state(path)
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES, file: str = "") -> None:
+        self.path, self.labels, self.rules, self.file = path, labels, rules, file or path
+        self._listed_state = _state(self.file)
         self._opened: tuple[int, Any] | None = None  # process id, file
 
     def __getstate__(self) -> dict[str, Any]:
@@ -50,13 +52,13 @@ class FileSource(Source):
 
     def _open(self) -> Any:
         """Opens the file; the result has close()."""
-        return open_inflated(self.path)
+        return open_inflated(self.file)
 
     def _file(self) -> Any:
         """The open file. Raises DataError if it has changed, ResourceError if too many are open, or OSError."""
         process = os.getpid()
         if self._opened is None or self._opened[0] != process:
-            if _state(self.path) != self._listed_state:
+            if _state(self.file) != self._listed_state:
                 raise DataError(self.path, "it has changed since it was listed", "pack it again")
             try:
                 self._opened = (process, self._open())

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import tarfile
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
-from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive, Member
+from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive
+from kantor.data.sources.arrangement import AUTO
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, require_proportion
 from kantor.data.sources.source import RULES
+from kantor.data.sources.spool import Member
 from kantor.errors import DataError
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -79,8 +85,8 @@ class Tar(Archive):
         path: the archive; compressed by gzip, bzip2 or xz, or not.
     """
 
-    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
-        super().__init__(path, labels, rules)
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO) -> None:
+        super().__init__(path, labels, rules, split)
         self.local_only = is_compressed(path)
 
     def _read(self, member: Member) -> bytes:
@@ -94,9 +100,9 @@ class Tar(Archive):
             raise Undecodable("damaged", "cut short in the archive")
         return data
 
-    def _scan(self) -> list[Member]:
+    def _scan(self) -> Iterator[Member]:
         try:
-            return self._read_headers()
+            yield from self._read_headers()
         except _Holes as entry:
             raise archive.refused(self.path, str(entry), "is a file with holes") from entry
         except (_Damaged, tarfile.TarError, *DECOMPRESSION_ERRORS, ValueError, RecursionError, IndexError) as error:
@@ -105,8 +111,8 @@ class Tar(Archive):
             what = f"it is not a whole tar archive ({reason})"
             raise DataError(self.path, what, "copy or download it again") from error
 
-    def _read_headers(self) -> list[Member]:
-        members: list[Member] = []
+    def _read_headers(self) -> Iterator[Member]:
+        count, hashes = 0, array("q")
         file = self._file()
         file.seek(0)
         length = None if self.local_only else Path(self.path).stat().st_size
@@ -119,13 +125,27 @@ class Tar(Archive):
             end = info.offset_data + info.size
             if length is not None and end > length:
                 raise _Damaged(f"cut short in {name}")
-            require_proportion(self.path, end, AGAIN, len(members))
+            require_proportion(self.path, end, AGAIN, count)
             if info.isreg():
-                members.append(Member(name, info.size, info.offset_data))
+                count += 1
+                hashes.append(hash(name))
+                yield Member(name, info.size, info.offset_data)
         while self.local_only and file.read(_BLOCK_BYTES):  # to the checksum behind the last entry
             require_proportion(self.path, file.tell(), AGAIN)
-        archive.require_unique(self.path, (member.name for member in members))
-        return members
+        sorted_hashes = np.sort(np.frombuffer(hashes, np.int64))
+        if (sorted_hashes[1:] == sorted_hashes[:-1]).any():
+            self._require_unique(set(sorted_hashes[1:][sorted_hashes[1:] == sorted_hashes[:-1]].tolist()))
+
+    def _require_unique(self, hashes: set[int]) -> None:
+        """Raises DataError if two of the members with these hashes of their names have the same name."""
+        file = self._file()
+        file.seek(0)
+        names = []
+        for info in _Headers(fileobj=file, tarinfo=_Header, errors="surrogateescape"):
+            name = info.name.removeprefix("./")
+            if info.isreg() and hash(name) in hashes:
+                names.append(name)
+        archive.require_unique(self.path, names)
 
 
 def _fault(info: tarfile.TarInfo, name: str) -> str | None:

@@ -7,8 +7,9 @@ import zipfile
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
-from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive, Member
+from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive
 from kantor.data.sources.open_file import ZIP_ERRORS, cannot_open, require_proportion
+from kantor.data.sources.spool import Member
 from kantor.errors import DataError
 
 MAX_RATIO = 1100  # beyond what deflate can do
@@ -26,6 +27,11 @@ class Zip(Archive):
     def prepare(self) -> None:
         """Reads the table of contents."""
         self._file()
+
+    @property
+    def sorted_by_name(self) -> bool:
+        """Their table of contents is in memory anyway."""
+        return True
 
     def _open(self) -> zipfile.ZipFile:
         return open_zip(self.path)

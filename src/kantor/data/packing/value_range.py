@@ -1,0 +1,134 @@
+"""The range of values of a whole set: which values become black and white, found by looking at every image.
+
+Images of plain 8 bits are looked at only if the first ones of a sample hold no value above 15: one that does settles it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from kantor.config.data import DataConfig
+from kantor.data.decoding import numbers
+from kantor.data.decoding.numbers import Extent, Range
+from kantor.data.packing.pool import Pool, worker_count
+from kantor.data.packing.scan import Listing, sampled
+from kantor.data.packing.worker import FindExtent
+from kantor.data.sources.source import Item, Source
+from kantor.errors import DataError
+from kantor.progress import Progress, silent
+
+_DARKEST = 15  # images of 8 bits without a larger value are masks or numbers of classes, not pictures
+_BITS = (8, 10, 11, 12, 14, 16)
+_OUTLIERS = 0.01  # fraction of the images whose percentiles may lie outside
+_HOT = 8  # a range so many times as wide as nearly all values is set by a few pixels
+
+
+@dataclass
+class _Values:
+    """Those of all images of one number type."""
+
+    low: float = float("inf")
+    high: float = float("-inf")
+    core_low: list[float] = field(default_factory=list)
+    core_high: list[float] = field(default_factory=list)
+
+    def add(self, extent: Extent) -> None:
+        self.low, self.high = min(self.low, extent.low), max(self.high, extent.high)
+        self.core_low.append(extent.core_low)
+        self.core_high.append(extent.core_high)
+
+    @property
+    def core(self) -> Range:
+        """Where nearly all values lie."""
+        low = np.quantile(self.core_low, _OUTLIERS, method="nearest")
+        return float(low), float(np.quantile(self.core_high, 1 - _OUTLIERS, method="nearest"))
+
+
+class ValueRanges(NamedTuple):
+    """What was found."""
+
+    ranges: dict[str, Range]  # by number type, where the limits of the type are not right
+    all_looked_at: bool  # at every image; else at a few, and types that turn up later are not known
+
+    def lines(self) -> list[str]:
+        """What was decided, for the user."""
+        return [
+            f"{_named(kind)} from {low:g} to {high:g} become black to white in all images (data.range)"
+            for kind, (low, high) in self.ranges.items()
+        ]
+
+
+def look(source: Source, config: DataConfig, listing: Listing, progress: Progress = silent) -> ValueRanges:
+    """Looks at a sample, and at all images if need be."""
+    if config.rules < 2 or config.range != "auto":
+        return ValueRanges({}, all_looked_at=True)
+    sample = sampled(listing.sample)
+    for extent in _extents(source, sample, config, 1):
+        if extent.kind == "uint8" and extent.high > _DARKEST:
+            break  # one is enough, as long as no other type turns up: then `look_at_all` is called
+        if extent.kind not in ("uint8", "bool"):
+            return look_at_all(source, config, listing, progress)
+    else:
+        if sample:
+            return look_at_all(source, config, listing, progress)
+    return ValueRanges({}, all_looked_at=False)
+
+
+def look_at_all(source: Source, config: DataConfig, listing: Listing, progress: Progress = silent) -> ValueRanges:
+    """Looks at every image."""
+    most = config.limit if config.limit and config.choose == "first" else None
+    items = itertools.islice((entry for entry in source.items() if isinstance(entry, Item)), most)
+    values: dict[str, _Values] = {}
+    for done, extent in enumerate(_extents(source, items, config, worker_count(listing.items)), 1):
+        values.setdefault(extent.kind, _Values()).add(extent)
+        progress(done, listing.items, 0)
+    ranges = {kind: _range(kind, of_kind, source.path) for kind, of_kind in values.items()}
+    found = {kind: ends for kind, ends in ranges.items() if ends != numbers.type_limits(kind)}
+    return ValueRanges(found, all_looked_at=True)
+
+
+def _extents(
+    source: Source, items: Sequence[Item] | Iterator[Item], config: DataConfig, workers: int
+) -> Iterator[Extent]:
+    with Pool(source, FindExtent(config.nodata), workers) as pool:
+        yield from (Extent(*found) for found in pool.look(items, 32) if found)
+    source.release()
+
+
+def _range(kind: str, values: _Values, where: str) -> Range:
+    """The range of one type."""
+    low, high = values.low, values.high
+    if kind in ("bool", "uint8") and not (kind == "uint8" and 1 <= high <= _DARKEST):
+        return numbers.type_limits(kind)
+    if low == high:
+        what = f"all images hold the one value {low:g}"
+        raise DataError(where, what, "check the files, or set what is black and white: --set data.range=0..255")
+    if kind == "uint8":
+        return 0.0, float(2 ** int(high).bit_length() - 1)
+    core_low, core_high = values.core
+    if kind.startswith("u") and high <= 65535:
+        white = core_high if core_high > 0 and core_high * _HOT < _white(high) else high
+        return 0.0, min(_white(white), numbers.type_limits(kind)[1])
+    if kind == "float" and low >= -1 and high <= 1:
+        return (0.0, 1.0) if low >= 0 else (-1.0, 1.0)
+    if kind == "float" and low >= 0 and 128 <= high <= 255:
+        return 0.0, 255.0
+    width = core_high - core_low
+    return (
+        core_low if width and low < core_low - width else low,
+        core_high if width and high > core_high + width else high,
+    )
+
+
+def _named(kind: str) -> str:
+    return "fractions" if kind == "float" else f"{numbers.words(kind)} values"
+
+
+def _white(high: float) -> float:
+    """The largest value of the fewest usual bits that hold `high`."""
+    return float(2 ** next(bits for bits in _BITS if high < 2**bits) - 1)

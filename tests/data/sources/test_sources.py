@@ -197,7 +197,6 @@ def test_labels_from_files(tmp_path):
     ('{"a.png": 1,\n "b.png": }', "line 2"),
     ("[" * 100_000, "not JSON"),
     ("", "there are no labels"),
-    ("a.png,1\nb.png,2\nnowhere.png,1\n", "1 image (nowhere.png)"),
 ])  # fmt: skip
 def test_wrong_labels_say_where(tmp_path, text, words):
     folder = write(tmp_path / "d", "a.png", "b.png")

@@ -11,12 +11,12 @@ from kantor.data.sources.label_tables import Table
 from kantor.errors import DataError
 
 LABEL_HEADERS = ("label", "class", "category", "target", "label_name", "class_name")
-_MORE_HEADERS = ("labels", "classes", "class_id", "label_id", "category_name", "category_id", "y")
-_KEEP_NUMBERS = (*LABEL_HEADERS, *_MORE_HEADERS, "targets", "sex", "gender")
+_MORE_HEADERS = ("labels", "classes", "class_id", "label_id", "category_name", "category_id")
+_KEEP_NUMBERS = (*LABEL_HEADERS, *_MORE_HEADERS, "targets", "y", "sex", "gender")
 _CAPTIONS = ("text", "caption", "captions", "prompt", "description", "additional_feature", "split", "url", "source")
 _YES_AND_NO = ({"1", "0"}, {"1", "-1"}, {"true", "false"})
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NONE = "or use --labels none"
 _SHOWN = 3
 
@@ -266,7 +266,8 @@ def _unclear(table: Table, name_at: int, candidates: list[int], where: str) -> D
     """The error that lists the columns, with what to type."""
     header = table.names
     listed = candidates or [number for number in range(table.width) if number != name_at]
-    counts = ", ".join(f"{header[n]} ({len(set(table.column(n)))} values)" for n in listed)
+    different = {number: len(set(table.column(number))) for number in listed}
+    counts = ", ".join(f"{header[n]} ({count:,} value{'s' * (count != 1)})" for n, count in different.items())
     unnamed = "" if table.header else " (no line names them)"
     what = f"which of its {table.width} columns{unnamed} holds the labels is not clear: {counts}"
     commands = [f"--labels {shlex.quote(f'{where}:{header[number]}')}" for number in listed[:_SHOWN]]

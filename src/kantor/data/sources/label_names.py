@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from kantor.data.sources import names
@@ -14,6 +15,8 @@ NAME_HEADERS = (
     "image_path", "img", "id", "index",
 )  # fmt: skip
 _SAMPLED_ROWS = 200
+_HERE = re.compile(r"\A(\./)+")
+_MAX_DEPTH = 32  # folders of a path that are looked at from its end
 
 
 @dataclass(frozen=True)
@@ -34,52 +37,59 @@ class Match:
 
 def normal(name: str) -> str:
     """A name as it is compared: with "/" between folders, in one Unicode form."""
-    name = name.strip().replace("\\", "/")
-    while name.startswith("./"):
-        name = name[2:]
+    name = name.strip()
+    if "\\" in name or name.startswith("./"):
+        name = _HERE.sub("", name.replace("\\", "/"))
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def name_column(table: Table, images: Sequence[str]) -> int | None:
     """The column with the names of the most images, by whatever rule; None if no column has any."""
-    endings = _endings(images)
-    wanted = {_base(_changed(image, endings, True)) for image in images}
     header = table.header or (table.rows[0] if table.rows else ())
-    best, most = None, (0, 0)
-    for number in range(table.width):
-        cells = table.column(number)
-        some = [cell for cell in cells[:_SAMPLED_ROWS] if cell]
-        if 2 * len(set(some)) < len(some):
-            continue  # such as an attribute
-        found = len(wanted.intersection(_base(_changed(cell, endings, True)) for cell in cells if cell))
-        usual = header[number].lower() in NAME_HEADERS if number < len(header) else False
-        if (found, int(usual)) > most and found:
-            best, most = number, (found, int(usual))
-    return best
+    columns = {number: table.column(number) for number in range(table.width)}
+    columns = {number: [*map(normal, cells)] for number, cells in columns.items() if _differ(cells)}
+    usual = {number for number in columns if header[number].lower() in NAME_HEADERS}
+    endings = _endings(images)
+    names_left = [*map(normal, images)]
+    for by_stem in (False, True):
+        if by_stem:
+            columns = {number: _stems(cells, endings) for number, cells in columns.items()}
+            names_left = _stems(names_left, endings)
+        wanted = {*map(_base, names_left)}
+        found = {number: len(wanted.intersection(map(_base, cells))) for number, cells in columns.items()}
+        best = max(columns, key=lambda number: (found[number], number in usual), default=None)
+        if best is not None and found[best] == len(wanted):
+            return best
+    return best if best is not None and found[best] else None
 
 
 def match(cells: Sequence[str], images: Sequence[str]) -> Match:
     """The rows that `cells` name, by the first rule that finds one for each image, else by that which finds the most."""
     endings = _endings(images)
     best = clashing = Match({}, [], "")
-    for rule, by_stem, pairs_of in _RULES:
-        own = [_changed(cell, endings, by_stem) for cell in cells]
-        found = pairs_of(own, [_changed(image, endings, by_stem) for image in images])
-        rows = {images[i]: row for i, row in found.pairs.items()}
-        if found.clash:
-            clashing = clashing if clashing.clash else Match({}, own, rule, _clash(found.clash, cells, images))
-        elif len(rows) == len(images):
-            return Match(rows, own, rule)
-        elif len(rows) > len(best.rows):
-            best = Match(rows, own, rule)
+    own, theirs = [*map(normal, cells)], [*map(normal, images)]
+    for suffix in ("", "without ending"):
+        if suffix:
+            own, theirs = _stems(own, endings), _stems(theirs, endings)
+        for words, pairs_of in _RULES:
+            rule, found = f"{words} {suffix}".strip(), pairs_of(own, theirs)
+            rows = {images[i]: row for i, row in found.pairs.items()}
+            if found.clash:
+                clashing = clashing if clashing.clash else Match({}, own, rule, _clash(found.clash, cells, images))
+            elif len(rows) == len(images):
+                return Match(rows, own, rule)
+            elif len(rows) > len(best.rows):
+                best = Match(rows, own, rule)
     return best if best.rows else clashing
 
 
 def is_named(cell: str, images: Sequence[str]) -> bool:
     """Whether a cell is an image's name by any rule, or has the ending of one."""
+    if names.extension(cell) in names.IMAGES:
+        return True
     endings = _endings(images)
-    stems = {_base(_changed(image, endings, True)) for image in images}
-    return names.extension(cell) in names.IMAGES or _base(_changed(cell, endings, True)) in stems
+    wanted = _base(_stem(normal(cell), endings))
+    return any(wanted in image and _base(_stem(image, endings)) == wanted for image in map(normal, images))
 
 
 @dataclass(frozen=True)
@@ -127,32 +137,36 @@ def _by_end(cells: list[str], images: list[str]) -> _Found:
     pairs: dict[int, int] = {}
     owner: dict[int, int] = {}
     for number, image in enumerate(images):
-        end = next((end for end in _ends(image) if end in rows), None)
+        end = image if image in rows else next((end for end in _ends(image) if end in rows), None)
         if end is not None:
             if (other := owner.setdefault(rows[end], number)) != number:
                 return _Found(pairs, ("images", other, number))
             pairs[number] = rows[end]
     for cell, row in rows.items():
-        end = next((end for end in _ends(cell) if end in numbers), None)
+        end = cell if cell in numbers else next((end for end in _ends(cell) if end in numbers), None)
         if end is not None and (other := pairs.setdefault(numbers[end], row)) != row and cells[other] not in numbers:
             return _Found(pairs, ("table", other, row))
     return _Found(pairs)
 
 
-_RULES: tuple[tuple[str, bool, Callable[[list[str], list[str]], _Found]], ...] = (
-    ("", False, _by_key),
-    ("by the end of the path", False, _by_end),
-    ("by file name", False, _by_base),
-    ("without ending", True, _by_key),
-    ("by the end of the path without ending", True, _by_end),
-    ("by file name without ending", True, _by_base),
+_RULES: tuple[tuple[str, Callable[[list[str], list[str]], _Found]], ...] = (
+    ("", _by_key),
+    ("by the end of the path", _by_end),
+    ("by file name", _by_base),
 )
 
 
-def _ends(name: str) -> list[str]:
+def _differ(cells: list[str]) -> bool:
+    """Whether at least half of the first cells are different, unlike those of an attribute."""
+    some = [cell for cell in cells[:_SAMPLED_ROWS] if cell]
+    return 2 * len(set(some)) >= len(some) > 0
+
+
+def _ends(name: str) -> Iterator[str]:
     """The name, and what is left of it without its first folders."""
-    parts = name.split("/")
-    return ["/".join(parts[i:]) for i in range(len(parts))]
+    parts = name.rsplit("/", _MAX_DEPTH)
+    for i in range(len(parts)):
+        yield "/".join(parts[i:])
 
 
 def _clash(clash: tuple[str, int, int], cells: Sequence[str], images: Sequence[str]) -> str:
@@ -170,8 +184,10 @@ def _endings(images: Collection[str]) -> frozenset[str]:
     return names.IMAGES | {names.extension(image) for image in images}
 
 
-def _changed(name: str, endings: frozenset[str], by_stem: bool) -> str:
-    """A name as a rule compares it."""
-    name = normal(name)
-    ending = names.extension(name) if by_stem else ""
+def _stems(texts: list[str], endings: frozenset[str]) -> list[str]:
+    return [_stem(text, endings) for text in texts]
+
+
+def _stem(name: str, endings: frozenset[str]) -> str:
+    ending = names.extension(name)
     return name[: -len(ending)] if ending and ending in endings else name

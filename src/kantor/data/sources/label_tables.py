@@ -13,7 +13,7 @@ from kantor.errors import DataError
 
 MAX_ROWS = 5_000_000
 MAX_COLUMNS = 10_000
-_MAX_CELLS = 1 << 26
+_MAX_CELLS = 1 << 25  # more than two bytes of text for each
 _MAX_LINE = 1 << 20  # characters
 _SAMPLED_LINES = 50
 _SAMPLED = 1 << 16  # characters
@@ -118,7 +118,7 @@ def records(rows: Sequence[Mapping[str, Any]], where: str) -> Table:
     header: dict[str, None] = {}
     for row in rows:
         header.update(dict.fromkeys(map(str, row)))
-        if len(header) > MAX_COLUMNS or len(header) * len(rows) > _MAX_CELLS or len(rows) > MAX_ROWS:
+        if len(header) > MAX_COLUMNS or len(header) * len(rows) > _MAX_CELLS // 2 or len(rows) > MAX_ROWS:
             raise DataError(where, f"{len(rows):,} entries with {len(header):,} names", "keep names and labels only")
     return _table(rows, tuple(header), "entry")
 
@@ -167,7 +167,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _json_lines(text: str, where: str) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -177,6 +177,8 @@ def _json_lines(text: str, where: str) -> list[dict[str, Any]]:
             raise _not_json(error, where, number) from error
         if not isinstance(row, dict):
             raise DataError(f"{where}, line {number}", f"{line.strip()[:60]} found", 'write {"file_name": ...}')
+        if len(rows) >= MAX_ROWS:
+            raise DataError(f"{where}, line {number}", f"more than {MAX_ROWS:,} lines", "keep names and labels only")
         rows.append(row)
     return rows
 
@@ -192,7 +194,7 @@ def _csv_table(text: str, where: str) -> Table:
     places: list[int] = []
     pool: dict[str, str] = {}  # equal cells are one text
     cells_left = _MAX_CELLS
-    for number, row in _blank_rows(text) if separator == " " else _csv_rows(text, separator, where):
+    for number, row in _blank_rows(text, where) if separator == " " else _csv_rows(text, separator, where):
         cells = [pool.setdefault(cell, cell) for cell in map(str.strip, row)]
         width = len(rows[0]) if rows else 0
         while len(cells) > max(width, 1) and not cells[-1] and rows:
@@ -204,8 +206,8 @@ def _csv_table(text: str, where: str) -> Table:
         rows.append(tuple(cells))
         places.append(number)
     rows, places, header = _list_header(rows, places) if separator == " " else (rows, places, None)
-    if header is None and len(rows) > 1 and all(len(row) == len(rows[0]) + 1 for row in rows[1:]):
-        header, rows, places = ("", *rows[0]), rows[1:], places[1:]  # as R and CelebA write it
+    if header is None and len(rows) > 2 and all(len(row) == len(rows[0]) + 1 for row in rows[1:]):
+        header, rows, places = ("", *rows[0]), rows[1:], places[1:]  # as R writes it
     table = Table(rows, header, places)
     _check_widths(table, where, separator)
     return table
@@ -253,8 +255,9 @@ def _common_width(lines: list[str], separator: str) -> int:
     return widths.pop() if len(widths) == 1 else 0
 
 
-def _blank_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    return ((number, cells) for number, line in enumerate(_lines(text), 1) if (cells := line.split()))
+def _blank_rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    lines = enumerate(_short_lines(_lines(text), where), 1)
+    return ((number, cells) for number, line in lines if (cells := line.split()))
 
 
 def _csv_rows(text: str, separator: str, where: str) -> Iterator[tuple[int, list[str]]]:

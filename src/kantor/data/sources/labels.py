@@ -125,7 +125,11 @@ def metadata_labels(data: bytes, where: str, images: list[str], notes: list[str]
     table = parse_metadata(data, where)
     if table is None or not images:
         return {}
-    found, lines = choose_labels(table, images, None, where, [])
+    try:
+        found, lines = choose_labels(table, images, None, where, [])
+    except DataError as error:
+        _add(notes, [f"{where}: {error.what}; none of its labels are used"])
+        return {}
     _add(notes, lines)
     return found
 

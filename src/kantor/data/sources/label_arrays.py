@@ -119,12 +119,8 @@ def _indices(rows: NDArray[Any], where: str) -> NDArray[np.int64]:
     if (bad := np.flatnonzero(counts != 1)).size:
         what = f"label {bad[0]} names {counts[bad[0]]} of {rows.shape[1]} classes, not one"
         raise DataError(where, what, _SAVE)
-<<<<<<< HEAD
-    return np.asarray(ones.argmax(axis=1))
-=======
     indices: NDArray[np.int64] = ones.argmax(axis=1)
     return indices
->>>>>>> w-labels
 
 
 def _texts(distinct: NDArray[Any], where: str, first: Any) -> list[str]:

@@ -150,12 +150,11 @@ class Archive(FileSource):
             if member.role == "image" and not _is_hidden(member.name.split("/")):
                 folders.add(member.name)
         chosen = AUTO if self.split in self._samples.kinds else self.split
-        by_folder = self.labels == "auto" and not self._samples.has_labels and not self._tables
         arrangement = folders.arranged(chosen)
-        notes = [
-            *arrangement.notes,
-            *label_files.unused_tables(self._loose_names(), self.labels, bool(self._tables), self.path),
-        ]
+        if self.labels != "auto" or self._samples.has_labels or self._tables:
+            arrangement = replace(arrangement, class_depth=None, class_notes=())
+        notes = [*arrangement.notes, *arrangement.class_notes]
+        notes += label_files.unused_tables(self._loose_names(), self.labels, bool(self._tables), self.path)
         self.listing_notes += [note for note in notes if note not in self.listing_notes]
         return arrangement
 

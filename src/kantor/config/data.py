@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from kantor.config.base import Count, Section, Size, fraction
+from kantor.config.base import Count, Positive, Section, Size, fraction
 
 
 class GlyphsConfig(Section):
@@ -60,6 +60,10 @@ def _darkest_first(value: Any) -> Any:
     if isinstance(value, tuple) and not value[0] < value[1]:
         raise ValueError("the second number, which becomes white, must be larger than the first, which becomes black")
     return value
+
+
+def _frames(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -125,6 +129,10 @@ class DataConfig(Section):
     """Fraction of unreadable images above which packing stops with an error."""
     transpose: bool = False
     """Exchange rows and columns: EMNIST stores its letters so."""
+    frames: Annotated[Literal["first", "all"] | Positive, BeforeValidator(_frames)] = "first"
+    """Frames of animations, videos and pages of TIFFs that become images: "first", "all", or every so many: 10."""
+    tile: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Side of the square tiles that each image is cut into, in pixels; empty ones are left out. 0 does not cut."""
     split: Annotated[str, Field(min_length=1)] = "auto"
     """Part of a dataset that is divided into folders or files such as train, val and test: "auto" takes those for training, "all" all,
     else the part, or the name of its folder."""

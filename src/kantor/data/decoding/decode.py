@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,18 @@ from kantor.data.decoding.edges import outlines
 from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings
 from kantor.data.decoding.numbers import Extent, NoData
 from kantor.data.decoding.padding import padded
+from kantor.data.decoding.pieces import Frame, Tile, frame_count, is_video, occupied, tile_of
 from kantor.data.reasons import Reason, Undecodable
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
 Header = tuple[int, int, str]  # height, width, and "gray", "rgb" or "rgba"
 
+Encoded = bytes | NDArray[Any] | Frame | Tile
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def decode(data: bytes | NDArray[Any], settings: DecodeSettings) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """The image and the conversions it went through.
 
     Args:
@@ -49,6 +52,8 @@ def decode(data: bytes | NDArray[Any], settings: DecodeSettings) -> tuple[NDArra
             if array.shape == settings.spec and not changed:
                 return np.ascontiguousarray(array, dtype=np.uint8), ()
             image = _from_array(array, settings, notes)
+        elif isinstance(data, Tile):
+            image = _tile(data, settings, notes)
         else:
             image = formats.read(data, settings, notes)
         if settings.transpose:
@@ -56,9 +61,16 @@ def decode(data: bytes | NDArray[Any], settings: DecodeSettings) -> tuple[NDArra
         return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
 
 
-def probe(data: bytes | NDArray[Any], rules: int = 1) -> Header:
+def probe(data: Encoded, rules: int = 1) -> Header:
     """Reads the header alone; "rgba" has an alpha channel or a transparent colour. Raises as `decode`."""
     with _undecodable_errors(data):
+        if isinstance(data, Tile):
+            return data.side, data.side, probe(data.data, rules)[2]
+        if isinstance(data, Frame):
+            if is_video(data.data):
+                width, height = formats.video_frame(Frame(data.data, 0)).size
+                return height, width, "rgb"
+            data = data.data
         if isinstance(data, np.ndarray):
             return _header(_checked(data, None, rules))
         try:
@@ -75,12 +87,44 @@ def probe(data: bytes | NDArray[Any], rules: int = 1) -> Header:
         return height, width, "gray" if image.mode in ("1", "L", "F", *formats.DEEP) else "rgb"
 
 
-def extent(data: bytes | NDArray[Any], nodata: NoData) -> Extent | None:
+def extent(data: Encoded, nodata: NoData) -> Extent | None:
     """Which values the image holds, None if it has none. Raises as `decode`."""
     with _undecodable_errors(data):
+        data = data.data if isinstance(data, Tile) else data
         if isinstance(data, np.ndarray):
             return numbers.extent(numbers.of_array(_checked(data, None, 2)), nodata)
         return formats.extent_of(data, nodata)
+
+
+def pieces_in(data: Encoded, step: int, side: int) -> list[int]:
+    """Numbers of every `step`-th frame of a file, or of its tiles of `side` pixels that show something. Raises as `decode`."""
+    with _undecodable_errors(data):
+        if side:
+            sheet = data if isinstance(data, np.ndarray) else formats.values_of(_bytes_of(data))
+            return occupied(_checked(sheet, None, 2), side)
+        return list(range(0, 1 if isinstance(data, np.ndarray) else frame_count(_bytes_of(data)), step))
+
+
+def _bytes_of(data: Encoded) -> bytes:
+    assert isinstance(data, bytes)
+    return data
+
+
+def _tile(tile: Tile, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """One tile; the sheet is kept until another one comes."""
+    global _sheet
+    if isinstance(tile.data, np.ndarray):
+        return _from_array(_checked(tile_of(tile.data, tile.number, tile.side), settings), settings, notes)
+    if _sheet is None or _sheet[0] is not tile.data:
+        own: list[str] = []
+        _sheet = tile.data, formats.read(tile.data, replace(settings, min_size=1, crop=1), own), own
+    _, image, own = _sheet
+    notes += own
+    top, left = (tile.side * at for at in divmod(tile.number, image.width // tile.side))
+    return image.crop((left, top, left + tile.side, top + tile.side))
+
+
+_sheet: tuple[bytes, Image.Image, list[str]] | None = None
 
 
 def _header(array: NDArray[Any]) -> Header:
@@ -97,7 +141,7 @@ def _values(data: bytes) -> NDArray[Any]:
 
 
 @contextlib.contextmanager
-def _undecodable_errors(data: bytes | NDArray[Any]) -> Iterator[None]:
+def _undecodable_errors(data: Encoded) -> Iterator[None]:
     """Turns every exception into Undecodable: decoders raise nearly every kind on damaged bytes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from kantor.data.decoding import numbers, tiff
 from kantor.data.decoding.numbers import NoData, Numbers, Range
+from kantor.data.decoding.pieces import Frame, Tile, Video, is_video
 from kantor.data.decoding.signatures import cut_short, kind_of, what_else
 from kantor.data.reasons import Reason, Undecodable
 from kantor.errors import printable
@@ -31,6 +32,7 @@ Fit = Literal["cover", "contain", "stretch", "replicate", "mirror"]
 PADDING_FITS = ("replicate", "mirror")
 Colour = tuple[int, int, int]
 
+SEVERAL_FRAMES = "the first of several frames (data.frames)"
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100
 
@@ -82,8 +84,10 @@ def composited(image: Image.Image, background: Colour) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
 
 
-def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
-    """The first frame, upright, as an image of mode L, RGB or RGBA."""
+def read(data: bytes | Frame, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """The first frame, or the one asked for, upright, as an image of mode L, RGB or RGBA."""
+    if isinstance(data, Frame):
+        return _read_with_range(data.data, settings, notes, data.number)
     if settings.rules >= 2:
         return _read_with_range(data, settings, notes)
     image = open_image(data, 1)
@@ -110,9 +114,11 @@ def read(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image
     return upright
 
 
-def _read_with_range(data: bytes, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+def _read_with_range(data: bytes, settings: DecodeSettings, notes: list[str], frame: int | None = None) -> Image.Image:
     """As `read`, with the values of all images in one range."""
-    image, values = stored(data, settings, notes)
+    if frame is not None and is_video(data):
+        return video_frame(Frame(data, frame))
+    image, values = stored(data, settings, notes, frame)
     turn = 1 if image is None else orientation(image)
     if image is None or values is not None:
         assert values is not None
@@ -135,8 +141,21 @@ def _read_with_range(data: bytes, settings: DecodeSettings, notes: list[str]) ->
     return upright
 
 
-def stored(data: bytes, settings: DecodeSettings | None, notes: list[str]) -> tuple[Image.Image | None, Numbers | None]:
-    """The first frame as it is stored: the image, checked and opened by Pillow, and its numbers if they are not plain 8-bit ones.
+def video_frame(frame: Frame) -> Image.Image:
+    """RGB. The video is kept open until another one comes."""
+    global _video
+    if _video is None or _video.data is not frame.data:
+        _video = Video(frame.data)
+    return _video.frame(frame.number)
+
+
+_video: Video | None = None
+
+
+def stored(
+    data: bytes, settings: DecodeSettings | None, notes: list[str], frame: int | None = None
+) -> tuple[Image.Image | None, Numbers | None]:
+    """A frame as it is stored, the first one if none is named: the image, checked and opened by Pillow, and its numbers if they are not plain 8-bit ones.
 
     Without an image there are numbers, which Pillow cannot read.
     """
@@ -145,18 +164,45 @@ def stored(data: bytes, settings: DecodeSettings | None, notes: list[str]) -> tu
     except UnidentifiedImageError:
         if kind_of(data, 2) != "TIFF":
             raise
-        found = tiff.by_tifffile(data)
+        found = tiff.by_tifffile(data, frame or 0)
         check_size(found.values.shape[1], found.values.shape[0], settings)
         return None, found
+    if frame:
+        image = _at_frame(image, data, frame)
     check_size(*image.size, settings)
-    if image.format == "PNG":
+    if image.format == "PNG" and not frame:
         _check_png(data)
     with contextlib.suppress(Exception):  # the second frame may be damaged
-        if getattr(image, "is_animated", False) and image.format != "MPO":
-            notes.append("animated: first frame")
+        if frame is None and getattr(image, "is_animated", False) and image.format != "MPO":
+            notes.append(SEVERAL_FRAMES)
     if settings is not None and image.format in ("JPEG", "MPO") and not settings.crop and not settings.pads:
         _draft(image, settings, turned=(orientation(image) >= 5) != settings.transpose)
     return image, _numbers_in(image, data)
+
+
+def _at_frame(image: Image.Image, data: bytes, frame: int) -> Image.Image:
+    """The image at one of its frames; that of an animation is kept, as each frame builds on the one before."""
+    global _animation
+    if image.format == "TIFF":
+        image.seek(frame)
+        return image
+    if _animation is None or _animation[0] is not data:
+        _animation = data, image
+    _animation[1].seek(frame)
+    return _animation[1]
+
+
+_animation: tuple[bytes, Image.Image] | None = None
+
+
+def values_of(data: bytes) -> NDArray[Any]:
+    """The numbers of an image [H, W] or [H, W, C], as stored or by Pillow."""
+    image, values = stored(data, None, [])
+    if values is not None:
+        return values.values
+    assert image is not None
+    image.load()
+    return np.asarray(_plain(image, []))
 
 
 def _numbers_in(image: Image.Image, data: bytes) -> Numbers | None:
@@ -206,9 +252,12 @@ def range_for(kind: str, settings: DecodeSettings) -> Range:
     return settings.ranges[kind]
 
 
-def extent_of(data: bytes, nodata: NoData) -> numbers.Extent | None:
-    """Which values an encoded image holds, None if it has none; JPEG and WebP are not looked into."""
-    image, found = stored(data, None, [])
+def extent_of(data: bytes | Frame, nodata: NoData) -> numbers.Extent | None:
+    """Which values an encoded image holds, None if it has none; JPEG, WebP and videos are not looked into."""
+    data, frame = data if isinstance(data, Frame) else (data, None)
+    if frame is not None and is_video(data):
+        return numbers.Extent("uint8", 0, 255, 0, 255)
+    image, found = stored(data, None, [], frame)
     if image is not None and found is None:
         if image.format not in ("PNG", "BMP", "DIB", "TIFF", "PPM"):
             return numbers.Extent("uint8", 0, 255, 0, 255)
@@ -335,8 +384,9 @@ def _check_png(data: bytes) -> None:
     raise Undecodable("damaged", f"truncated at byte {len(data)}")
 
 
-def reason(error: Exception, data: bytes | NDArray[Any]) -> Reason:
+def reason(error: Exception, data: Any) -> Reason:
     """An exception of the decoder in plain words."""
+    data = data.data if isinstance(data, Frame | Tile) else data
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         count = f"{pixels[1]} pixels are" if pixels else "it has"

@@ -51,16 +51,16 @@ def numbers_of(image: Image.Image, data: bytes) -> Numbers | None:
     if image.mode in ("RGB", "RGBA") and not planes and not _premultiplied(image):
         return numbers.of_array(sixteen_bits(image, data), **more)
     with contextlib.suppress(Undecodable):
-        return by_tifffile(data)
+        return by_tifffile(data, image.tell())
     return None
 
 
-def by_tifffile(data: bytes) -> Numbers:
-    """The first page's numbers, read by tifffile. Raises Undecodable with the true reason if they are not an image."""
+def by_tifffile(data: bytes, number: int = 0) -> Numbers:
+    """A page's numbers, read by tifffile. Raises Undecodable with the true reason if they are not an image."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page: Any = file.pages[0]
+        page: Any = file.pages[number]
         shape, dtype, photometric = page.shape, page.dtype, int(page.photometric)
         if dtype is None:
             bits = page.bitspersample
@@ -98,6 +98,8 @@ def by_tifffile(data: bytes) -> Numbers:
 def sixteen_bits(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
     """uint16 [H, W, C] of a PNG or TIFF whose colours Pillow cuts to their high bytes: it reads the low ones as well."""
     with Image.open(io.BytesIO(data), formats=[str(image.format)]) as other:
+        if image.format == "TIFF":
+            other.seek(image.tell())
         other.tile = [tile._replace(args=_other_byte(tile.args)) for tile in other.tile]
         image.load()
         other.load()

@@ -22,10 +22,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from kantor.data.decoding.decode import DecodeSettings
-from kantor.data.packing.worker import Data, Job, Task, load_here, read_frame
+from kantor.data.packing.worker import Data, Job, Task, load_here, read_frame, size_of
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected, Source
 
@@ -197,7 +195,7 @@ class Pool:
         size_bytes = 0
         for entry in entries:
             data = load_here(self._source, entry) if self._source.local_only and isinstance(entry, Item) else None
-            size_bytes += data.nbytes if isinstance(data, np.ndarray) else len(data or ())
+            size_bytes += size_of(data)
             tasks.append((entry, data))
             if len(tasks) == chunk or size_bytes > _CHUNK_BYTES:
                 yield tasks, size_bytes

@@ -151,6 +151,8 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
         **({"rules": config.rules} if config.rules > 1 else {}),
         **({"range": config.range} if config.range != "auto" else {}),
         **({"nodata": config.nodata} if config.nodata != "reject" else {}),
+        **({"frames": config.frames} if config.frames != "first" else {}),
+        **({"tile": config.tile} if config.tile else {}),
         **({"transpose": True} if config.transpose else {}),
         **({"stack": config.stack} if config.stack else {}),
         **({"pad": config.pad} if config.pad else {}),

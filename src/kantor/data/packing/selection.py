@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import probe
 from kantor.data.decoding.formats import Colour, rgb
-from kantor.data.packing.pool import Pool
+from kantor.data.packing.pool import Pool, worker_count
 from kantor.data.packing.scan import sampled
-from kantor.data.packing.worker import ReadHeader, load_here
+from kantor.data.packing.worker import FindPieces, ReadHeader, load_here
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import open_source
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.packed import Packed
+from kantor.data.sources.pieces import Pieces
 from kantor.data.sources.random_subset import RandomSubset
 from kantor.data.sources.source import Item, Source
 from kantor.data.sources.stacked import PACK_TO_ONE_SIZE, WHITE, Grey, Stacked, named_reason, to_grey
-from kantor.errors import DataError
+from kantor.errors import ConfigError, DataError
 
 MAX_GREY_BYTES = 4 << 30  # of images in memory, if the source cannot be read in any order
 _PACK_FIRST = "pack it first (kantor pack), and stack that dataset"
@@ -30,12 +31,30 @@ def open_images(config: DataConfig) -> Source:
 
 
 def selected(source: Source, config: DataConfig) -> Source:
-    """Stacks the images of `source`, or chooses some at random, as `config` says."""
+    """Takes several images of each file, stacks them, or chooses some at random, as `config` says."""
+    if config.tile or config.frames != "first":
+        source = pieces(source, config)
     if config.stack:
         source = stacked(source, config.stack, background=rgb(config.background))
     if config.choose == "random" and config.limit:
         return RandomSubset(source, config.limit, config.choose_seed)
     return source
+
+
+def pieces(source: Source, config: DataConfig) -> Pieces:
+    """The frames or tiles of the images of `source`. Raises DataError if none can be read."""
+    if config.tile and config.frames != "first":
+        raise ConfigError("data.tile", "cuts sheets, and data.frames takes frames", "leave one of the two out")
+    entries = list(source.items())
+    items = [entry for entry in entries if isinstance(entry, Item)]
+    step = config.frames if isinstance(config.frames, int) else 1
+    with Pool(source, FindPieces(step, config.tile), worker_count(len(items)), timeout_s=60.0) as pool:
+        numbers = [found if found is not None else [0] for found in pool.look(items)]  # packing says what is wrong
+    source.release()
+    what = f"tiles of {config.tile}x{config.tile}" if config.tile else "frames"
+    note = f"{sum(map(len, numbers)):,} {what} of {len(items):,} files"
+    note += " (empty ones left out)" if config.tile else "" if step == 1 else f", one of every {step}"
+    return Pieces(source, entries, numbers, config.tile, "; ".join(text for text in (source.note, note) if text))
 
 
 def stacked(source: Source, count: int, *, seed: int = 0, background: Colour = WHITE) -> Stacked:

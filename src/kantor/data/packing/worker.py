@@ -20,10 +20,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decoding.decode import DecodeSettings, Header, decode, extent, probe
+from kantor.data.decoding.decode import DecodeSettings, Header, decode, extent, pieces_in, probe
 from kantor.data.decoding.numbers import Extent, NoData
+from kantor.data.decoding.pieces import Frame, Tile
 from kantor.data.reasons import Reason, Undecodable, clipped
-from kantor.data.sources.source import MAX_BYTES, Item, Source, sha256
+from kantor.data.sources.source import MAX_BYTES, Item, Loaded, Source, sha256
 from kantor.errors import UserError
 
 MEMORY_BYTES = 4 << 30
@@ -31,7 +32,7 @@ _FLUSH_S = 0.05
 _SLOW_S = 1.0
 _FLUSH_BYTES = 4 << 20
 
-Data = bytes | NDArray[Any] | Reason | None  # what the parent has loaded; None if the worker loads
+Data = Loaded | Reason | None  # what the parent has loaded; None if the worker loads
 Task = tuple[Item, Data]
 
 
@@ -40,8 +41,18 @@ class ReadHeader(NamedTuple):
 
     rules: int
 
-    def __call__(self, data: bytes | NDArray[Any]) -> Header:
+    def __call__(self, data: Loaded) -> Header:
         return probe(data, self.rules)
+
+
+class FindPieces(NamedTuple):
+    """The job of finding the frames or tiles of a file that are used."""
+
+    step: int  # every so many frames
+    tile: int  # side in pixels; 0 for frames
+
+    def __call__(self, data: Loaded) -> list[int]:
+        return pieces_in(data, self.step, self.tile)
 
 
 class FindExtent(NamedTuple):
@@ -49,11 +60,11 @@ class FindExtent(NamedTuple):
 
     nodata: NoData
 
-    def __call__(self, data: bytes | NDArray[Any]) -> Extent | None:
+    def __call__(self, data: Loaded) -> Extent | None:
         return extent(data, self.nodata)
 
 
-Job = DecodeSettings | ReadHeader | FindExtent  # what is done with each image
+Job = DecodeSettings | ReadHeader | FindExtent | FindPieces  # what is done with each image
 
 
 def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
@@ -73,7 +84,14 @@ def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
     return None
 
 
-def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
+def size_of(data: Data) -> int:
+    """Bytes in memory."""
+    if isinstance(data, Frame | Tile):
+        data = data.data
+    return data.nbytes if isinstance(data, np.ndarray) else len(data) if isinstance(data, bytes) else 0
+
+
+def load_here(source: Source, item: Item) -> Loaded | Reason:
     """Returns what `source.load` returns, or why it fails. Raises UserError if the whole source cannot be read."""
     try:
         data = source.load(item)
@@ -81,8 +99,7 @@ def load_here(source: Source, item: Item) -> bytes | NDArray[Any] | Reason:
         raise
     except Exception as error:  # as in _answer
         return _reason(error)
-    size = data.nbytes if isinstance(data, np.ndarray) else len(data)
-    return data if size <= MAX_BYTES else Reason("size", f"larger than {MAX_BYTES >> 20} MB")
+    return data if size_of(data) <= MAX_BYTES else Reason("size", f"larger than {MAX_BYTES >> 20} MB")
 
 
 def main() -> None:

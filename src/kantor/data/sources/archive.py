@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
@@ -35,11 +36,14 @@ class Archive(FileSource):
         labels: "auto" uses a dataset.json, else metadata.csv or .jsonl, else the .cls or .json next to each image (WebDataset), else
             folders (see arrangement.py); "none"; or a file of labels.
         split: "auto", "all", or the part of the dataset to use (data.split).
+        videos: whether its images are frames of videos, too.
     """
 
-    def __init__(self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO) -> None:
+    def __init__(
+        self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO, videos: bool = False
+    ) -> None:
         super().__init__(path, labels, rules)
-        self.split = split
+        self.split, self._suffixes = split, names.images(rules, videos)
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the members. Labels are read once, however often they are listed."""
@@ -105,7 +109,7 @@ class Archive(FileSource):
     def _examined(self, member: Member) -> Member:
         """The member with its role."""
         suffix, base = names.extension(member.name), member.name.rpartition("/")[2]
-        if suffix in names.images(self.rules):
+        if suffix in self._suffixes:
             return member._replace(role="image")
         if self.labels == "auto" and suffix in _LABEL_SUFFIXES and base != names.LABEL_FILE:
             if member.size > _MAX_COMPANION_BYTES:

@@ -29,7 +29,9 @@ class Concatenated(Source):
         prefixes: Sequence[str],
         labels: str = "none",
         classes: Sequence[str | None] | None = None,
+        rules: int = RULES,
     ) -> None:
+        self.rules = rules
         self.classes = list(classes) if classes is not None else [None] * len(parts)
         self.path, self.parts, self.prefixes, self.labels = path, list(parts), list(prefixes), labels
         self.exact = all(part.exact for part in parts)

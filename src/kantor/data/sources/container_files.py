@@ -94,6 +94,8 @@ def _of_split(paths: Sequence[str], split: str, where: str) -> tuple[list[str], 
         used = [path for path in paths if parts[path] in ("train", None)] if training else list(paths)
     else:
         used = [path for path in paths if split in (parts[path], Path(path).stem, *Path(path).parts)]
+        if not used and any(KINDS[kind].search(paths[0].lower()) for kind in ("tar", "zip")):
+            return list(paths), ""  # a part inside the archives
         if not used:
             raise DataError(
                 where, f"there is no part {split} in it (files: {', '.join(paths[:3])})", "leave data.split out"

@@ -48,6 +48,8 @@ class Folder(Source):
         split: "auto", "all", or the part of the dataset to use (data.split).
         links: "inside", or "follow" to follow all links (data.links).
         arrays: whether its images are .npy files.
+        videos: whether its images are frames of videos, too.
+        only: the one file in it that is meant, "" for all.
     """
 
     def __init__(
@@ -58,9 +60,12 @@ class Folder(Source):
         split: str = AUTO,
         links: str = "inside",
         arrays: bool = False,
+        videos: bool = False,
+        only: str = "",
     ) -> None:
         self.path, self.labels, self.rules, self.split, self.links = path, labels, rules, split, links
-        self.arrays = arrays
+        self.arrays, self.only = arrays, only
+        self._suffixes = names.images(rules, videos) | ({".npy"} if arrays else set())
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the bytes of the path."""
@@ -119,10 +124,10 @@ class Folder(Source):
         """How the folders are arranged, names of those left out, folders without images that would be classes, files that are no images."""
         root, folders = os.path.realpath(os.fsencode(self.path)), Folders(self.path)
         visited, left_out, loose = list[str](), set[str](), list[str]()
-        for path in _paths(root, self.path, self.links == "follow", visited, left_out):
+        for path in _paths(root, self.path, self.links == "follow", visited, left_out) if not self.only else ():
             if isinstance(path, bytes):
                 name = os.fsdecode(path)
-                if self._is_array(name) or _is_image(root + b"/" + path, self.rules):
+                if _is_image(root + b"/" + path, self._suffixes, self.rules):
                     folders.add(name)
                 elif len(loose) < _MOST_LOOSE or name.rsplit("/", 1)[-1] in label_files.METADATA:
                     loose.append(name)
@@ -171,9 +176,9 @@ class Folder(Source):
                 continue
             name = os.fsdecode(path)
             parts = name.split("/")
-            if not arrangement.uses(parts):
+            if not arrangement.uses(parts) or (self.only and name != self.only):
                 continue
-            status = _examine(root, path, name, self.rules, follow, self._is_array(name))
+            status = _examine(root, path, name, self._suffixes, self.rules, follow)
             if isinstance(status, Reason):
                 if name != names.LABEL_FILE and not (self.rules >= 2 and parts[-1] in label_files.METADATA):
                     yield Rejected(name, status)
@@ -196,7 +201,9 @@ class Folder(Source):
             except OSError:
                 return None
             inner = [entry for entry in entries if entry.endswith(b"/")]
-            if not inner or any(_is_image(root + b"/" + entry, 1) for entry in entries if not entry.endswith(b"/")):
+            if not inner or any(
+                _is_image(root + b"/" + entry, names.IMAGES, 1) for entry in entries if not entry.endswith(b"/")
+            ):
                 return None
             if len(inner) > 1:
                 return depth
@@ -286,10 +293,10 @@ def _listing(folder: bytes) -> list[bytes]:
         return sorted(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name for e in shown)
 
 
-def _is_image(path: bytes, rules: int) -> bool:
+def _is_image(path: bytes, suffixes: frozenset[str], rules: int) -> bool:
     """Whether a file is an image by its extension or, if it has none, by its first bytes."""
     if suffix := names.extension(os.fsdecode(path)):
-        return suffix in names.images(rules)
+        return suffix in suffixes
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return False
@@ -299,7 +306,9 @@ def _is_image(path: bytes, rules: int) -> bool:
         return False
 
 
-def _examine(root: bytes, path: bytes, name: str, rules: int, follow: bool, is_array: bool) -> os.stat_result | Reason:
+def _examine(
+    root: bytes, path: bytes, name: str, suffixes: frozenset[str], rules: int, follow: bool
+) -> os.stat_result | Reason:
     """A file's status, or why it is rejected; nothing is opened."""
     full = root + b"/" + path
     try:
@@ -313,8 +322,8 @@ def _examine(root: bytes, path: bytes, name: str, rules: int, follow: bool, is_a
                 return Reason("access", "link to a folder", _FOLLOW if rules >= 2 else "")
         if not stat.S_ISREG(status.st_mode):
             return Reason("access", "not a regular file")
-        reason = None if is_array else names.not_image(name, rules)
-        if rules >= 2 and reason is None and not names.extension(name) and not _is_image(full, rules):
+        reason = None if names.extension(name) in suffixes else names.not_image(name, rules)
+        if rules >= 2 and reason is None and not names.extension(name) and not _is_image(full, suffixes, rules):
             return _unlike_an_image(full)
         if reason is None and not os.access(full, os.R_OK):
             reason = Reason("access", "permission denied")

@@ -57,9 +57,12 @@ def extension(name: str) -> str:
     return "." + tail.lower()
 
 
-def images(rules: int) -> frozenset[str]:
-    """The extensions of images."""
-    return MORE_IMAGES if rules >= 2 else IMAGES
+VIDEOS = frozenset((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"))
+
+
+def images(rules: int, videos: bool = False) -> frozenset[str]:
+    """The extensions of images, and of videos of which frames are used."""
+    return (MORE_IMAGES | VIDEOS if videos else MORE_IMAGES) if rules >= 2 else IMAGES
 
 
 def not_image(name: str, rules: int) -> Reason | None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kantor.data.decoding.formats import PADDING_FITS
+from kantor.data.decoding.pieces import is_video
 from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import cifar, container_files, csv_pixels, idx, names, recognise_by_first_rules
-from kantor.data.sources.arrangement import AUTO
 from kantor.data.sources.arrow import Arrow, is_saved_dataset, saved_dataset
 from kantor.data.sources.arrow_file import is_arrow
 from kantor.data.sources.cifar import Cifar
@@ -84,10 +84,10 @@ def open_source(config: DataConfig) -> Source:
     if (config.stack or config.edges != "none") and is_packed(path):
         return Packed(str(path), labels, config.stack > 0)
     if stat.S_ISDIR(mode):
-        return _by_first_rules(name, path, labels) if config.rules < 2 else _folder(name, path, config)
+        return _by_first_rules(name, path, config) if config.rules < 2 else _folder(name, path, config)
     if not stat.S_ISREG(mode):
         raise DataError(name, "neither a folder nor a regular file", _ACCEPTED)
-    return _file(str(path), labels, config.rules, inner, config.split)
+    return _file(str(path), config, inner)
 
 
 def _check(config: DataConfig) -> None:
@@ -162,12 +162,12 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
         found = container_files.Files("csv", tables, [None] * len(tables), "")
     if found is None or (found.kind == "npy" and _holds_one_image(path / found.paths[0])):
         _refuse_others(name, files)
-        return Folder(str(path), labels, rules, config.split, config.links, arrays=found is not None)
+        return Folder(str(path), labels, rules, config.split, config.links, found is not None, config.frames != "first")
     if len(found.paths) == 1:
-        source = _file(str(path / found.paths[0]), labels, rules, "", config.split)
+        source = _file(str(path / found.paths[0]), config)
     else:
         part_labels = "auto" if labels == "auto" else "none"
-        parts = [_file(str(path / part), part_labels, rules, "", config.split) for part in found.paths]
+        parts = [_file(str(path / part), config.model_copy(update={"labels": part_labels})) for part in found.paths]
         source = Concatenated(str(path), parts, found.paths, labels, found.classes if labels == "auto" else None)
     source.note = "; ".join(text for text in (found.note, source.note) if text)
     return source
@@ -207,7 +207,8 @@ def _refuse_others(name: str, files: Sequence[str]) -> None:
         raise DataError(name, f"it holds files of several kinds ({shown})", f"name one of them: {name}/{min(files)}")
 
 
-def _by_first_rules(name: str, path: Path, labels: str) -> Source:
+def _by_first_rules(name: str, path: Path, config: DataConfig) -> Source:
+    labels = config.labels
     try:
         files = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
     except OSError as error:
@@ -218,17 +219,19 @@ def _by_first_rules(name: str, path: Path, labels: str) -> Source:
     if not parts:
         return Folder(str(path), labels, 1)
     if len(parts) == 1:
-        source = _file(str(path / parts[0]), labels, 1)
+        source = _file(str(path / parts[0]), config)
     else:
         part_labels = "auto" if labels == "auto" else "none"
-        source = Concatenated(str(path), [_file(str(path / part), part_labels, 1) for part in parts], parts, labels)
+        config = config.model_copy(update={"labels": part_labels})
+        source = Concatenated(str(path), [_file(str(path / part), config) for part in parts], parts, labels, rules=1)
     source.note = "; ".join(text for text in (note, source.note) if text)
     return source
 
 
-def _file(name: str, labels: str, rules: int, inner: str = "", split: str = AUTO) -> Source:
+def _file(name: str, config: DataConfig, inner: str = "") -> Source:
     """The source in a file. inner: the array or column of images in it, "" if it is to be found."""
-    path = Path(name)
+    path, labels, rules = Path(name), config.labels, config.rules
+    videos = config.frames != "first"
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -254,7 +257,7 @@ def _file(name: str, labels: str, rules: int, inner: str = "", split: str = AUTO
         if is_zarr_zip(name):
             return Zarr(name, labels, rules, inner)
         if not inner:
-            return Zip(name, labels, rules, split)
+            return Zip(name, labels, rules, config.split, videos)
     if inner:
         raise DataError(f"{name}:{inner}", "nothing in it has a name of its own", "name the file alone")
     if is_lmdb(path):
@@ -265,7 +268,7 @@ def _file(name: str, labels: str, rules: int, inner: str = "", split: str = AUTO
     if idx.is_idx(inflated):
         return Idx(name, labels, rules=rules)
     if inflated[257:262] == b"ustar" or KINDS["tar"].search(path.name.lower()):
-        return Tar(name, labels, rules, split)
+        return Tar(name, labels, rules, config.split, videos)
     if is_record_head(inflated[:12]) or KINDS["tfrecord"].search(path.name.lower()):
         return TfRecord(name, labels, rules)
     if cifar.is_cifar({path.name: path.stat().st_size}, path.parent):
@@ -275,6 +278,11 @@ def _file(name: str, labels: str, rules: int, inner: str = "", split: str = AUTO
     if cut := _CUT_ARCHIVE.fullmatch(path.name):
         what = "part of an archive that is cut into several"
         raise DataError(name, what, f"join them: cat {cut[1] or path.stem}* > whole.zip, or open the first with 7-Zip")
+    if (is_encoded_image(start, rules) or is_video(start)) and (videos or config.tile):
+        return Folder(str(path.parent), "none", rules, "all", videos=videos, only=path.name)
+    if is_video(start):
+        raise DataError(name, "a video", "take its frames: --set data.frames=10 uses every tenth")
     if is_encoded_image(start, rules):
-        raise DataError(name, "one image, but training needs many", "name its folder")
+        do = "name its folder; of a sheet or an animation: --set data.tile=32, or --set data.frames=all"
+        raise DataError(name, "one image, but training needs many", do)
     raise DataError(name, "unsupported file format", _ACCEPTED)

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.data.decoding.pieces import Frame, Tile
 from kantor.data.reasons import Reason
 from kantor.data.sources.no_images import Found
 
 MAX_BYTES = 512 << 20  # of one image; larger ones are rejected
 RULES = 2  # the newest version of data.rules
-Loaded = bytes | NDArray[Any]  # encoded, or numbers [H, W] or [H, W, C] of any type; by rules 1 uint8 or uint16
+Loaded = (
+    bytes | NDArray[Any] | Frame | Tile
+)  # encoded, or numbers [H, W] or [H, W, C] of any type; by rules 1 uint8 or uint16
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,23 @@ class Rejected:
 
 
 def sha256(data: Loaded) -> bytes:
-    """SHA-256 of a file's bytes, or of an array's type, shape and numbers."""
+    """SHA-256 of a file's bytes, or of an array's type, shape and numbers; of a piece, that and its number."""
+    if isinstance(data, Frame | Tile):
+        return hashlib.sha256(repr(data[1:]).encode() + _digest(data.data)).digest()
     if isinstance(data, np.ndarray):
         data = f"{data.dtype.str}{data.shape}".encode() + np.ascontiguousarray(data).tobytes()
     return hashlib.sha256(data).digest()
+
+
+def _digest(data: bytes | NDArray[Any]) -> bytes:
+    """SHA-256 of a file of which several pieces are used, kept until another one comes."""
+    global _last
+    if _last is None or _last[0] is not data:
+        _last = data, sha256(data)
+    return _last[1]
+
+
+_last: tuple[bytes | NDArray[Any], bytes] | None = None
 
 
 def require_images(

@@ -85,8 +85,10 @@ class Tar(Archive):
         path: the archive; compressed by gzip, bzip2 or xz, or not.
     """
 
-    def __init__(self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO) -> None:
-        super().__init__(path, labels, rules, split)
+    def __init__(
+        self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO, videos: bool = False
+    ) -> None:
+        super().__init__(path, labels, rules, split, videos)
         self.local_only = is_compressed(path)
 
     def _read(self, member: Member) -> bytes:

@@ -28,6 +28,8 @@ __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
 Header = tuple[int, int, str]  # height, width, and "gray", "rgb" or "rgba"
 
+MOSTLY_CUT = "more than a third cut away; --fit contain keeps all, a --size of their shape too"
+_KEPT = 2 / 3
 Encoded = bytes | NDArray[Any] | Frame | Tile
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -254,6 +256,8 @@ def _resized(image: Image.Image, width: int, height: int, settings: DecodeSettin
     if settings.fit == "cover":
         x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
         box = (max(x, 0.0), max(y, 0.0), min(image.width - x, image.width), min(image.height - y, image.height))
+        if settings.rules >= 2 and (box[2] - box[0]) * (box[3] - box[1]) < _KEPT * image.width * image.height:
+            notes.append(MOSTLY_CUT)
     return _lanczos(image, (width, height), box)
 
 

@@ -63,15 +63,19 @@ class Page:
 
 def page_html(page: Page) -> str:
     """The whole page. Equal values give equal text."""
-    return str(_template().render(page=page))
+    return render("page.html.j2", page)
+
+
+def render(template: str, page: object) -> str:
+    """A template of this folder, in which the values are `page`."""
+    return str(_environment().get_template(template).render(page=page))
 
 
 @cache
-def _template() -> Any:
+def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # needed at the end of a run only
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("kantor", "report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("page.html.j2")

@@ -17,12 +17,14 @@ import numpy as np
 from kantor import atomic
 from kantor.app.dataset.image_size import CHANNELS
 from kantor.app.output_paths import require_free, target
+from kantor.config.base import parse_size
 from kantor.config.io import resolve
-from kantor.data.decoding.decode import Header
+from kantor.data.decoding import numbers
+from kantor.data.decoding.decode import MOSTLY_CUT, Header
 from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.choose_size import headers
-from kantor.data.packing.pack import pack
+from kantor.data.packing.pack import facts, pack
 from kantor.data.packing.pool import worker_count
 from kantor.data.packing.scan import require_images, scan
 from kantor.data.packing.selection import open_images
@@ -30,15 +32,17 @@ from kantor.data.packing.worker import is_near_constant
 from kantor.data.sources import GLYPHS, Item
 from kantor.disk_errors import resource_errors
 from kantor.progress import Progress
+from kantor.report.dataset_page import DatasetPage, dataset_html
 from kantor.report.figures import dataset_png
+from kantor.report.page import EmbeddedImage
 from kantor.sample.grid import grid, png_bytes
 from kantor.types import ImageSpec
 
-OURS = r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.json|rejected\.jsonl"
+OURS = r"(contact-sheet|figures|duplicates|near-constant)\.png|inspect\.(json|html)|rejected\.jsonl"
 THUMBNAIL = ImageSpec(64, 64, 3)
-_ON_GRID, _SUSPECTS = 100, 64
+_ON_GRID, _SUSPECTS, _LISTED = 100, 64, 200
 _KINDS = {"gray": "grey", "rgb": "colour", "rgba": "with transparency"}
-_THUMBNAIL_NOTES = ("enlarged", "grey to RGB")  # conversions to thumbnails say nothing about the images
+_THUMBNAIL_NOTES = ("enlarged", "grey to RGB", MOSTLY_CUT)  # conversions to thumbnails say nothing about the images
 _SIZES = (32, 48, 64, 96, 128, 192, 256, 512)
 
 
@@ -60,11 +64,13 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     config = resolve(overrides=overrides).data
     path = Path(config.source)
     built_in = config.source == GLYPHS  # even if there is a folder of that name
+    path_name = path.name or str(path)
     out_text, out = out, target(out, [] if built_in else [path])
     require_free(out, overwrite, OURS)
     atomic.make_folder(out.parent)
     with resource_errors(out):
         temporary = tempfile.mkdtemp(prefix=f".kantor-inspect{atomic.TEMPORARY}", dir=out.parent)
+    decisions: list[str] = []
     try:
         if not built_in and is_packed(path) and not config.stack:
             store = Store.open(path)
@@ -72,6 +78,7 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
         else:
             source = open_images(config)
             listing = scan(source, config)
+            decisions = [line for line in (source.note, *source.all_listing_notes) if line]
             require_images(source, listing)
             items = [entry for entry in source.items() if isinstance(entry, Item)][: config.limit or None]
             probed = headers(source, items, config.rules, worker_count(len(items)))
@@ -79,16 +86,16 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             config, path = config.model_copy(update=small), Path(temporary) / "thumbnails"
             pack(source, config, THUMBNAIL, path, progress=progress, listing=listing, allow_flat=True)
             store = Store.open(path)
-        findings = _findings(store, probed)
+        findings = _findings(store, probed, decisions, config.size)
         with atomic.new_folder(out, exist_ok=True) as folder:
-            _write(folder, store, findings)
+            _write(folder, store, findings, path_name)
             require_free(out, overwrite, OURS)  # again: inspecting may have taken long
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return [*_summary(findings.public), f"wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out_text}"]
 
 
-def _findings(store: Store, probed: list[Header]) -> Findings:
+def _findings(store: Store, probed: list[Header], decisions: list[str], size: str) -> Findings:
     sizes = [(height, width) for height, width, _ in probed]
     labels = store.labels(np.arange(store.count))
     per_class: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
@@ -101,12 +108,23 @@ def _findings(store: Store, probed: list[Header]) -> Findings:
     shorter_sides = np.array([min(size) for size in sizes])
     percentiles = (("least", 0), ("median", 50), ("most", 100))
     notes = store.manifest.get("notes", {})
+    manifest = store.manifest
+    height, width = (1, 1) if size == "auto" else parse_size(size)
     public = {
         "pictures": store.count,
+        "decisions": [*decisions, *facts(manifest)],
         "rejected": len(rejected),
         "sizes": {f"{h}x{w}": n for (h, w), n in Counter(sizes).most_common(50)},
         "shorter_side": {name: int(np.percentile(shorter_sides, percent)) for name, percent in percentiles},
         "kinds": dict(Counter(_KINDS[kind] for _, _, kind in probed).most_common()),
+        "values": {
+            numbers.words(kind): {"images": n, "smallest": low, "largest": high, "range": manifest["ranges"].get(kind)}
+            for kind, (low, high, n) in manifest.get("values", {}).items()
+        },
+        "cut_by_a_third": {
+            "shape": f"{height}x{width}",
+            "images": sum(_cut(h, w, height, width) > 1 / 3 for h, w in sizes),
+        },
         "conversions": {note: n for note, n in notes.items() if note not in _THUMBNAIL_NOTES},
         "classes": {name: int(n) for name, n in zip(store.class_names, per_class, strict=True)},
         "duplicates": [[names[row] for row in rows] for _, rows in duplicates],
@@ -116,7 +134,13 @@ def _findings(store: Store, probed: list[Header]) -> Findings:
     return Findings(public, sizes, rejected, copies, near_constant)
 
 
-def _write(folder: Path, store: Store, findings: Findings) -> None:
+def _cut(height: int, width: int, to_height: int, to_width: int) -> float:
+    """Which fraction of an image --fit cover cuts away to give it another shape."""
+    ratio = (height * to_width) / (width * to_height)
+    return 1 - min(ratio, 1 / ratio)
+
+
+def _write(folder: Path, store: Store, findings: Findings, title: str) -> None:
     spread = np.unique(np.linspace(0, store.count - 1, min(_ON_GRID, store.count)).astype(np.int64))
     caption = f"{len(spread)} of {store.count:,} images, spread evenly"
     atomic.write_bytes(folder / "contact-sheet.png", png_bytes(grid(store.images(spread), caption=caption)))
@@ -128,8 +152,37 @@ def _write(folder: Path, store: Store, findings: Findings) -> None:
     public = findings.public
     atomic.write_bytes(folder / "figures.png", dataset_png(findings.sizes, public["kinds"], public["classes"]))
     atomic.write_text(folder / "inspect.json", json.dumps(public, indent=1) + "\n")
+    atomic.write_text(folder / "inspect.html", dataset_html(_page(folder, title, public)))
     if findings.rejected:
         atomic.write_text(folder / layout.REJECTED, "".join(json.dumps(entry) + "\n" for entry in findings.rejected))
+
+
+def _page(folder: Path, title: str, public: dict[str, Any]) -> DatasetPage:
+    """The page, with the images that are in the folder already."""
+    captions = {
+        "contact-sheet.png": "Images, spread evenly over the dataset", "figures.png": "Sizes, kinds and classes",
+        "duplicates.png": "Exact copies, next to each other", "near-constant.png": "Images of nearly one colour",
+    }  # fmt: skip
+    figures = []
+    for name, caption in captions.items():
+        if (folder / name).exists():
+            data = (folder / name).read_bytes()
+            figures.append(EmbeddedImage(caption, data, int.from_bytes(data[16:20], "big")))
+
+    def counted(values: dict[str, int]) -> list[tuple[str, str]]:
+        return [(name, f"{count:,}") for name, count in list(values.items())[:12]]
+
+    values = [
+        (kind, f"{found['smallest']:g} to {found['largest']:g} in {found['images']:,} images")
+        for kind, found in public["values"].items()
+    ]
+    groups = [
+        ("Kinds", counted(public["kinds"])), ("Sizes", counted(public["sizes"])), ("Values", values),
+        ("Conversions", counted(public["conversions"])), ("Rejected", counted(public["rejected_because"])),
+    ]  # fmt: skip
+    lead = f"{public['pictures']:,} images can be used, {public['rejected']:,} files cannot."
+    classes = list(public["classes"].items())[:_LISTED]
+    return DatasetPage(title, lead, _summary(public)[1:], groups, classes, public["duplicates"][:_LISTED], figures)
 
 
 def _summary(public: dict[str, Any]) -> list[str]:
@@ -138,10 +191,10 @@ def _summary(public: dict[str, Any]) -> list[str]:
         f"{public['pictures']:,} images can be used",
         f"image headers: {kinds}; shorter side {side['least']} to {side['most']} pixels, median {side['median']}",
     ]
-    if counts := public["classes"]:
-        least, most = min(counts.values()), max(counts.values())
-        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        lines.append(f"{len(counts)} classes of {each} images")
+    lines += public["decisions"]
+    if cut := public["cut_by_a_third"]["images"]:
+        shape = "a square" if public["cut_by_a_third"]["shape"] == "1x1" else public["cut_by_a_third"]["shape"]
+        lines.append(f"{cut:,} images: {shape} cuts more than a third away; --fit contain keeps all")
     lines += [f"{n:,} x {conversion}" for conversion, n in public["conversions"].items()]
     if reasons_count := public["rejected_because"]:
         reasons = ", ".join(f"{n} {reason}" for reason, n in list(reasons_count.items())[:3])

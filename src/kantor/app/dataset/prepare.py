@@ -142,18 +142,13 @@ def plan_pack(config: Config, side: int, note: Note, more: Sequence[str] = ()) -
     if source.note:
         note(source.note)
     listing = scan(source, config.data)
-    for line in dict.fromkeys(_listing_notes(source)):
+    for line in source.all_listing_notes:
         note(line)
     spec, reasons = choose_spec(source, config.data, side, listing)
     config, filled = fill_from_images(config, spec, reasons)
     if config.data.source == GLYPHS:
         source = _opened(config, more)  # glyphs are drawn at their size, which is known only now
     return PackPlan(config, packed_spec(config, spec), source, listing, filled)
-
-
-def _listing_notes(source: Source) -> list[str]:
-    """What a source and those that it is made of decided while they were listed."""
-    return [*source.listing_notes, *(line for part in source.parts for line in _listing_notes(part))]
 
 
 def _opened(config: Config, more: Sequence[str]) -> Source:

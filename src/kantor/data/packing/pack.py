@@ -241,7 +241,7 @@ def facts(manifest: dict[str, Any]) -> list[str]:
         what = "this class has" if len(empty) == 1 else f"{len(empty)} classes have"
         lines.append(f"{what} no usable image and is no class of the dataset: {', '.join(empty[:_CLASSES])}")
     ranges = {kind: (low, high) for kind, (low, high) in manifest.get("ranges", {}).items()}
-    return lines + ValueRanges(ranges, True).lines()
+    return lines + ValueRanges(ranges, True, {}).lines()
 
 
 def class_line(counts: dict[str, int]) -> str:
@@ -270,6 +270,7 @@ def _manifest(
             "class_counts": [count for count in counts if count],
             "empty_classes": [name for name in names if name not in used],
             "ranges": {kind: list(ends) for kind, ends in values.ranges.items()},
+            "values": {kind: list(held) for kind, held in values.held.items()},
         }
     manifest = {
         "kantor_pack": layout.VERSION,

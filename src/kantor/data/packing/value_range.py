@@ -54,6 +54,7 @@ class ValueRanges(NamedTuple):
 
     ranges: dict[str, Range]  # by number type, where the limits of the type are not right
     all_looked_at: bool  # at every image; else at a few, and types that turn up later are not known
+    held: dict[str, tuple[float, float, int]]  # smallest and largest value, and number of images, if all were looked at
 
     def lines(self) -> list[str]:
         """What was decided, for the user."""
@@ -66,7 +67,7 @@ class ValueRanges(NamedTuple):
 def look(source: Source, config: DataConfig, listing: Listing, progress: Progress = silent) -> ValueRanges:
     """Looks at a sample, and at all images if need be."""
     if config.rules < 2 or config.range != "auto":
-        return ValueRanges({}, all_looked_at=True)
+        return ValueRanges({}, True, {})
     sample = sampled(listing.sample)
     for extent in _extents(source, sample, config, 1):
         if extent.kind == "uint8" and extent.high > _DARKEST:
@@ -76,7 +77,7 @@ def look(source: Source, config: DataConfig, listing: Listing, progress: Progres
     else:
         if sample:
             return look_at_all(source, config, listing, progress)
-    return ValueRanges({}, all_looked_at=False)
+    return ValueRanges({}, False, {})
 
 
 def look_at_all(source: Source, config: DataConfig, listing: Listing, progress: Progress = silent) -> ValueRanges:
@@ -89,7 +90,8 @@ def look_at_all(source: Source, config: DataConfig, listing: Listing, progress: 
         progress(done, listing.items, 0)
     ranges = {kind: _range(kind, of_kind, source.path) for kind, of_kind in values.items()}
     found = {kind: ends for kind, ends in ranges.items() if ends != numbers.type_limits(kind)}
-    return ValueRanges(found, all_looked_at=True)
+    held = {kind: (of_kind.low, of_kind.high, len(of_kind.core_low)) for kind, of_kind in values.items()}
+    return ValueRanges(found, True, held)
 
 
 def _extents(

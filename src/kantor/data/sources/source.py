@@ -102,6 +102,12 @@ class Source(ABC):
         """What `items` decided, for the user: a line each."""
         return []
 
+    @property
+    def all_listing_notes(self) -> list[str]:
+        """Those of the sources that it is made of, too; each once."""
+        inner = (note for part in self.parts for note in part.all_listing_notes)
+        return list(dict.fromkeys([*self.listing_notes, *inner]))
+
     @abstractmethod
     def items(self) -> Iterator[Item | Rejected]:
         """Its images in a stable order (by the bytes of the name), and the files that are not images.

@@ -106,9 +106,7 @@ def test_too_many_unreadable_images(tmp_path: Path) -> None:
         pack(source, DataConfig(max_bad=0.05), SPEC, tmp_path / "set")
     text = str(caught.value)
     assert text.startswith("fake: 1")
-    assert "more than the 5% allowed: 0000.png (no longer there), 0002.png" in text
-    assert text.count("(no longer there)") == 10
-    assert "0018.png (no longer there), ...; " in text
+    assert "more than the 5% allowed: 1" in text and "no longer there (0000.png, 0002.png, ...); " in text
     assert "--max-bad" in text
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +114,7 @@ def test_too_many_unreadable_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [6, 60])
 def test_a_reason_common_to_all_images_is_shown_once(tmp_path: Path, count: int) -> None:
     with pytest.raises(DataError) as caught:
-        pack(Floats(count), DataConfig(), SPEC, tmp_path / "set")
+        pack(Floats(count), DataConfig(rules=1), SPEC, tmp_path / "set")
     whose = "its" if count == 6 else r"the first \d+"
     says = (
         rf"^fake: none of {whose} images can be used: an array of shape \(8, 8, 3\) and type float64 is not an image; "
@@ -128,7 +126,7 @@ def test_a_reason_common_to_all_images_is_shown_once(tmp_path: Path, count: int)
 
 def test_several_reasons_why_no_image_can_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        pack(Floats(4, {0: "gone", 2: "gone", 3: "gone"}), DataConfig(), SPEC, tmp_path / "set")
+        pack(Floats(4, {0: "gone", 2: "gone", 3: "gone"}), DataConfig(rules=1), SPEC, tmp_path / "set")
     assert "none of its images can be used: 0000.png (no longer there), 0001.png (an array" in str(caught.value)
     assert "--max-bad" not in str(caught.value)
 
@@ -140,9 +138,7 @@ def test_an_archive_without_images(tmp_path: Path) -> None:
     source = open_source(DataConfig(source=str(tmp_path / "x.zip")))
     with pytest.raises(DataError) as caught:
         pack(source, DataConfig(), SPEC, tmp_path / "set")
-    assert "none of its files is an image: data/0 (not an image (starts with bytes 01 02 03 04)), data/1" in str(
-        caught.value
-    )
+    assert "there are no images in it (found: 5 without an ending, such as data/0)" in str(caught.value)
     shutil.copy(tmp_path / "x.zip", tmp_path / "x.pt")
     with pytest.raises(DataError, match=r"x.pt: PyTorch files are not read; save its images as uint8 with numpy.savez"):
         open_source(DataConfig(source=str(tmp_path / "x.pt")))

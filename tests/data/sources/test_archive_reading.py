@@ -24,6 +24,7 @@ from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.pack import pack
 from kantor.data.packing.pool import Pool
 from kantor.data.packing.scan import scan
+from kantor.data.packing.worker import ReadHeader
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import Concatenated, Tar, open_source
 from kantor.data.sources.source import Item
@@ -180,8 +181,9 @@ def test_records_are_verified_once(tmp_path, monkeypatch):
 
 
 def test_probe_loses_only_the_image_that_kills_a_worker():
-    with Pool(Fake(16, {3: "exit"}), None, workers=1, timeout_s=5) as pool:
-        assert pool.probe(items_of(Fake(16))) == [(8, 8, "rgb")] * 15
+    with Pool(Fake(16, {3: "exit"}), ReadHeader(2), workers=1, timeout_s=5) as pool:
+        found = list(pool.look(items_of(Fake(16))))
+    assert found == [[8, 8, "rgb"]] * 3 + [None] + [[8, 8, "rgb"]] * 12
 
 
 def test_an_image_too_large_to_send_is_rejected(tmp_path, monkeypatch):

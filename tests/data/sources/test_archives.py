@@ -88,7 +88,9 @@ def test_tar_round_trip(tmp_path, suffix, form):
     assert rejected == {"set/readme.txt": "not an image (.txt)"}
     assert [source.load(item) for item in reversed(items)] == [files[item.name] for item in reversed(items)]
     if suffix == "tar":
-        assert [item.name for item in items] == sorted(files, key=str.encode)
+        assert [item.name for item in items] == list(files), "as they stand in the archive"
+        first = opened(path, rules=1)
+        assert [item.name for item in listed(first)[0]] == sorted(files, key=str.encode)
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,13 @@ def images(folder: Path, colours: dict[str, int]) -> Path:
 
 
 def test_folders_and_arrays_of_several_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = images(tmp_path / "x" / "fish", {"red/1.png": 1, "blue/2.png": 2})
-    two = images(tmp_path / "y" / "fish", {"red/1.png": 3, "green/4.png": 4})
-    stack = np.stack([np.full((16, 16, 3), 5, np.uint8), np.full((16, 16, 3), 6, np.uint8)])
+    one = images(tmp_path / "x" / "fish", {"red/1.png": 101, "blue/2.png": 102})
+    two = images(tmp_path / "y" / "fish", {"red/1.png": 103, "green/4.png": 104})
+    stack = np.stack([np.full((16, 16, 3), 105, np.uint8), np.full((16, 16, 3), 106, np.uint8)])
     np.savez(tmp_path / "z.npz", images=stack, labels=np.array([0, 0]))
     assert exit_of("pack", one, two, tmp_path / "z.npz", "--out", tmp_path / "set", "--size", "16") == 0
     store = Store.open(tmp_path / "set")
-    assert store.whole()[:, 0, 0, 0].tolist() == [2, 1, 4, 3, 5, 6]
+    assert store.whole()[:, 0, 0, 0].tolist() == [102, 101, 104, 103, 105, 106]
     assert store.class_names == ["0", "blue", "green", "red"]
     labels = store.labels(np.arange(6))
     assert labels is not None

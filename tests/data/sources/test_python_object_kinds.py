@@ -51,7 +51,8 @@ def saved(i: int) -> Path:
 def packed(images: Any, **fields: Any) -> Store:
     python_object.register("mine", images)
     config = DataConfig(**{"source": "python:mine", **fields})
-    pack(python_object.PythonObject("python:mine", config.labels), config, ImageSpec(16, 12, 3), Path("packed"))
+    source = python_object.PythonObject("python:mine", config.labels, config.rules)
+    pack(source, config, ImageSpec(16, 12, 3), Path("packed"))
     return Store.open(Path("packed"))
 
 
@@ -109,18 +110,26 @@ def refusal(give: Callable[[int], Any], **fields: Any) -> str:
 
 
 def test_messages_for_values_that_are_not_images() -> None:
-    says = refusal(lambda i: array(i) / 255)
+    says = refusal(lambda i: array(i) / 255, rules=1)
     assert says.endswith("is not an image; convert it: (x * 255).round().clip(0, 255).astype('uint8'), all of them")
     assert says.count("float64") == 1
-    says = refusal(lambda i: (array(i) / 127.5 - 1).transpose(2, 0, 1))
+    says = refusal(lambda i: (array(i) / 127.5 - 1).transpose(2, 0, 1), rules=1)
     assert "((x.transpose(1, 2, 0) + 1) * 127.5).round()" in says
     assert "convert it: x.transpose(1, 2, 0), all of them" in refusal(lambda i: array(i).transpose(2, 0, 1))
-    says = refusal(lambda i: torch.from_numpy(array(i) / 255))
+    says = refusal(lambda i: torch.from_numpy(array(i) / 255), rules=1)
     assert "a tensor of float64 is not an image; convert it: (x * 255).round().clamp(0, 255).to(torch.uint8)" in says
     assert 'a dict without "image" (its keys: pixels); give the image this key' in refusal(
         lambda i: {"pixels": array(i)}
     )
     assert "FileNotFoundError" in refusal(lambda i: Path("nowhere.png"))
+
+
+def test_numbers_of_any_type_in_one_range() -> None:
+    """Fractions in -1 to 1, as PyTorch's transforms give them: one image alone does not fill the range."""
+    bits = torch.linspace(-1, 1, 12).to(torch.bfloat16)
+    store = packed(Images(lambda i: bits[i].expand(3, 16, 12), 12))
+    assert store.whole()[:, 0, 0, 0].tolist() == [int((float(v) + 1) * 127.5 + 0.5) for v in bits]
+    assert store.manifest["values"] == {"float": [-1.0, 1.0, 12]}
 
 
 def test_some_images_without_a_class() -> None:

@@ -61,8 +61,8 @@ def test_messy_folder(tmp_path):
     assert rejected == {
         "notes.txt": "not an image (.txt)",
         "dangling.png": "dangling link",
-        "outside.png": "link leaves the folder",
-        "circle": "link to a folder",
+        "outside.png": "link leaves the folder; follow links with --set data.links=follow",
+        "circle": "link to a folder; follow links with --set data.links=follow",
         "fifo.png": "not a regular file",
     }
     bad = set()

@@ -28,8 +28,8 @@ from kantor.data.packing.journal import PartialPack
 from kantor.data.packing.max_bad import require_few_listed_bad, require_usable
 from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import ClassIds, Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
-from kantor.data.packing.value_range import ValueRanges, look, look_at_all
-from kantor.data.sources.source import Rejected, Source
+from kantor.data.packing.value_range import FirstLook, UnlookedValues, ValueRanges, look_at_all, not_yet_looked
+from kantor.data.sources.source import Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
 from kantor.lock import locked, remove_locked
@@ -163,7 +163,7 @@ def pack(
                 _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
                 settings = _decode_settings(config, spec, values)
                 with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
-                    _add_missing(partial, pool, source, config, listing, progress)
+                    _add_missing(partial, pool, source, config, listing, progress, FirstLook(values))
                 manifest = _manifest(partial, config, spec, class_ids, values)
                 if config.rules >= 2 and not allow_flat:
                     _require_contrast(partial, source, config)
@@ -171,7 +171,7 @@ def pack(
             return manifest, resumed_from
 
         try:
-            manifest, resumed_from = attempt(look(source, config, listing, progress))
+            manifest, resumed_from = attempt(not_yet_looked(config))
         except UnlookedValues:
             manifest, resumed_from = attempt(look_at_all(source, config, listing, progress))
     elapsed_s = time.monotonic() - started_s
@@ -191,7 +191,7 @@ def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) 
     if journal.near_constant < _FLAT * journal.rows:
         return
     images = partial.first_images(256).reshape(-1, partial.spec.channels)[:, :3].astype(np.float32)
-    if images.std(axis=0).max() >= 4:
+    if images.std(axis=0).max() >= 1.5:
         return
     what = f"the images show nothing: nearly all pixels are {images.min():.0f} to {images.max():.0f} of 0 to 255"
     remedy = "look at them with kantor pack --inspect, or say what is black and white: --set data.range=0..4095"
@@ -201,15 +201,20 @@ def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) 
 
 
 def _add_missing(
-    partial: PartialPack, pool: Pool, source: Source, config: DataConfig, listing: Listing, progress: Progress
+    partial: PartialPack,
+    pool: Pool,
+    source: Source,
+    config: DataConfig,
+    listing: Listing,
+    progress: Progress,
+    first_look: FirstLook,
 ) -> None:
     """Adds those entries of the listing that the journal lacks."""
     journal, digest, total = partial.journal, hashlib.sha256(), listing.items + listing.bad
     limit = config.limit if config.choose == "first" else 0  # a random subset is listed as such
     missing = itertools.islice(entries_hashed(source, digest), journal.entries, None)
     for outcomes in pool.decode(missing, chunk=max(1, min(128, total // 8))):
-        if any(isinstance(outcome, Rejected) and outcome.reason.kind == "unlooked" for outcome in outcomes):
-            raise UnlookedValues
+        first_look(outcomes)
         if limit:
             rows = itertools.accumulate(isinstance(outcome, Row) for outcome in outcomes)
             outcomes = [outcome for outcome, n in zip(outcomes, rows, strict=True) if journal.rows + n <= limit]
@@ -223,12 +228,9 @@ def _add_missing(
     else:
         if digest.hexdigest() != listing.digest:
             raise DataError(source.path, "changed while it was being packed", "pack it again")
+    first_look((), last=True)
     partial.commit()
     require_usable(journal, source, config, journal.rows + journal.bad)
-
-
-class UnlookedValues(Exception):
-    """Raised when an image holds numbers of a type whose range nobody has looked for."""
 
 
 def facts(manifest: dict[str, Any]) -> list[str]:

@@ -1,12 +1,12 @@
 """The range of values of a whole set: which values become black and white, found by looking at every image.
 
-Images of plain 8 bits are looked at only if the first ones of a sample hold no value above 15: one that does settles it.
+Images of plain 8 bits are looked at only if the first ones hold no value above 15.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,14 +15,15 @@ import numpy as np
 from kantor.config.data import DataConfig
 from kantor.data.decoding import numbers
 from kantor.data.decoding.numbers import Extent, Range
-from kantor.data.packing.pool import Pool, worker_count
-from kantor.data.packing.scan import Listing, sampled
+from kantor.data.packing.pool import Pool, Row, worker_count
+from kantor.data.packing.scan import Listing
 from kantor.data.packing.worker import FindExtent
-from kantor.data.sources.source import Item, Source
+from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.progress import Progress, silent
 
 _DARKEST = 15  # images of 8 bits without a larger value are masks or numbers of classes, not pictures
+_DARK_ONES = 64  # so many of them, and no other, are enough to look at all
 _BITS = (8, 10, 11, 12, 14, 16)
 _OUTLIERS = 0.01  # fraction of the images whose percentiles may lie outside
 _HOT = 8  # a range so many times as wide as nearly all values is set by a few pixels
@@ -64,20 +65,34 @@ class ValueRanges(NamedTuple):
         ]
 
 
-def look(source: Source, config: DataConfig, listing: Listing, progress: Progress = silent) -> ValueRanges:
-    """Looks at a sample, and at all images if need be."""
-    if config.rules < 2 or config.range != "auto":
-        return ValueRanges({}, True, {})
-    sample = sampled(listing.sample)
-    for extent in _extents(source, sample, config, 1):
-        if extent.kind == "uint8" and extent.high > _DARKEST:
-            break  # one is enough, as long as no other type turns up: then `look_at_all` is called
-        if extent.kind not in ("uint8", "bool"):
-            return look_at_all(source, config, listing, progress)
-    else:
-        if sample:
-            return look_at_all(source, config, listing, progress)
-    return ValueRanges({}, False, {})
+def not_yet_looked(config: DataConfig) -> ValueRanges:
+    """What is known before any image is looked at: enough for plain 8-bit images that are no masks."""
+    return ValueRanges({}, config.rules < 2 or config.range != "auto", {})
+
+
+class UnlookedValues(Exception):
+    """Raised when images hold values whose range must be found by looking at all of them."""
+
+
+class FirstLook:
+    """Watches the first packed images. Raises UnlookedValues if they are of a number type whose range is not known, or dark.
+
+    Dark ones of 8 bits may be masks or numbers of classes. One that is not settles it.
+    """
+
+    def __init__(self, values: ValueRanges) -> None:
+        self._settled, self._dark = values.all_looked_at, 0
+
+    def __call__(self, outcomes: Iterable[object], last: bool = False) -> None:
+        """last: there are no more."""
+        for outcome in outcomes:
+            if isinstance(outcome, Rejected) and outcome.reason.kind == "unlooked":
+                raise UnlookedValues
+            if isinstance(outcome, Row) and not self._settled:
+                self._settled = bool(np.frombuffer(outcome.pixels, np.uint8).max() > _DARKEST)
+                self._dark += not self._settled
+        if not self._settled and self._dark and (last or self._dark >= _DARK_ONES):
+            raise UnlookedValues
 
 
 def look_at_all(source: Source, config: DataConfig, listing: Listing, progress: Progress = silent) -> ValueRanges:
@@ -94,9 +109,7 @@ def look_at_all(source: Source, config: DataConfig, listing: Listing, progress: 
     return ValueRanges(found, True, held)
 
 
-def _extents(
-    source: Source, items: Sequence[Item] | Iterator[Item], config: DataConfig, workers: int
-) -> Iterator[Extent]:
+def _extents(source: Source, items: Iterable[Item], config: DataConfig, workers: int) -> Iterator[Extent]:
     with Pool(source, FindExtent(config.nodata), workers) as pool:
         yield from (Extent(*found) for found in pool.look(items, 32) if found)
     source.release()

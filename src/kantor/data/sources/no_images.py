@@ -54,7 +54,10 @@ class Found:
             images = "image" if count == 1 else "images"
             what = f"none of its {count:,} {images} can be used: {reason.detail} ({self.example[reason]})"
             return DataError(where, what, reason.remedy or "check the files")
-        contents = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in self.extensions.most_common(6))
+        contents = ", ".join(
+            f"{n:,} {suffix or f'without an ending, such as {self.first[suffix]}'}"
+            for suffix, n in self.extensions.most_common(6)
+        )
         what = f"there are no images in it (found: {contents or 'nothing'})"
         suffix = next(
             (suffix for suffix, _ in self.extensions.most_common() if self._step(suffix, where, in_archive)), ""

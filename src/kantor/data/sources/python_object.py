@@ -16,7 +16,7 @@ from PIL import Image
 from kantor.custom_names import require_custom_name
 from kantor.data.decoding.array_hints import channels_first
 from kantor.data.reasons import Undecodable, clipped
-from kantor.data.sources.source import MAX_BYTES, Item, Rejected, Source, sha256
+from kantor.data.sources.source import MAX_BYTES, RULES, Item, Rejected, Source, sha256
 from kantor.errors import ConfigError, DataError
 
 PREFIX = "python:"
@@ -66,14 +66,14 @@ class PythonObject(Source):
 
     local_only = True
 
-    def __init__(self, path: str, labels: str = "auto") -> None:
+    def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
         name = path.removeprefix(PREFIX)
         if name not in REGISTERED:
             do = f"import the Python module that calls kantor.source({name!r}, ...) first, and continue from Python"
             raise DataError(path, "it is not registered", do)
         if labels not in ("auto", "none"):
             raise DataError(labels, "images from Python bring their own classes", "use labels auto or none")
-        self.path, self._labels, self._images = path, labels, REGISTERED[name]
+        self.path, self._labels, self.rules, self._images = path, labels, rules, REGISTERED[name]
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the index. An image that raises an exception is rejected with its message."""
@@ -81,7 +81,7 @@ class PythonObject(Source):
 
     def load(self, item: Item) -> bytes | NDArray[np.uint8] | NDArray[np.uint16]:
         """As it was registered; a Pillow image as an array or, in rarer modes, as a file."""
-        data = _as_data(self._read(item.position)[0])
+        data = _as_data(self._read(item.position)[0], self.rules)
         if _hash(data) != item.mtime_ns:
             do = "return the same image each time, without random changes"
             raise Undecodable("content", "[i] returned another image the second time", do)
@@ -101,7 +101,7 @@ class PythonObject(Source):
     def _entry(self, i: int) -> Item | Rejected:
         try:
             image, label = self._read(i)
-            data = _as_data(image)
+            data = _as_data(image, self.rules)
             label_name = None if self._labels == "none" else self._class_name(label)
         except Exception as error:  # the user's own code, or the files that it reads
             return Rejected(str(i), clipped(error, f"{type(error).__name__}: {error}"))
@@ -143,7 +143,7 @@ def _is_tensor(value: Any) -> bool:
     return hasattr(value, "detach") and hasattr(value, "numpy")
 
 
-def _as_data(image: Any) -> bytes | NDArray[Any]:
+def _as_data(image: Any, rules: int) -> bytes | NDArray[Any]:
     if isinstance(image, bytes | np.ndarray):
         return image
     if isinstance(image, Path):
@@ -151,7 +151,7 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
             raise Undecodable("size", f"{image.name} is larger than {MAX_BYTES >> 20} MB")
         return image.read_bytes()
     if _is_tensor(image):
-        return _array_of(image)
+        return _array_of(image, rules)
     if not isinstance(image, Image.Image):
         do = "give a file as bytes or Path, a Pillow image, or a uint8 or uint16 array or tensor [H, W] or [H, W, C]"
         raise Undecodable("content", f"{type(image).__name__} is not an image", do)
@@ -162,10 +162,11 @@ def _as_data(image: Any) -> bytes | NDArray[Any]:
     return file.getvalue()
 
 
-def _array_of(tensor: Any) -> NDArray[Any]:
-    """uint8 or uint16 [H, W] or [H, W, C] of a tensor [H, W], [H, W, C] or [C, H, W]."""
-    array: NDArray[Any] = tensor.detach().cpu().numpy()
-    if array.dtype not in (np.uint8, np.uint16):
+def _array_of(tensor: Any, rules: int) -> NDArray[Any]:
+    """[H, W] or [H, W, C] of a tensor [H, W], [H, W, C] or [C, H, W]; by rules 1 of uint8 or uint16."""
+    tensor = tensor.detach().cpu()
+    array: NDArray[Any] = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    if rules < 2 and array.dtype not in (np.uint8, np.uint16):
         low = float(array.min()) if array.size else 0.0
         code = "((x + 1) * 127.5)" if low < 0 else "(x * 255)" if array.size and float(array.max()) <= 1 else "x"
         do = f"convert it: {code}.round().clamp(0, 255).to(torch.uint8)"

@@ -70,7 +70,7 @@ def open_source(config: DataConfig) -> Source:
     if name == GLYPHS:
         return _glyphs(config)
     if name.startswith(PREFIX):
-        return PythonObject(name, labels)
+        return PythonObject(name, labels, config.rules)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         raise DataError(name, "a web address", "download it first, then name the file or folder")
     path, inner = _split_inner(name)

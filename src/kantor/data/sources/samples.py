@@ -47,21 +47,20 @@ class Samples:
         self._members, self._where = members, where
         self._labels: dict[str, str] | None = None  # by key; None if each label is next to its image
         self.has_labels = False
-        kinds, samples, strays, unlabelled = Counter[str](), 0, False, False
+        kinds, samples, strays = Counter[str](), 0, False
         same = True
         for group in _groups(members):
             images = [member for member in group if member.role == "image"]
             labels = [member for member in group if member.role == "label" and member.text is not None]
             self.has_labels = self.has_labels or bool(images and labels)
             strays = strays or bool(labels and not images)
-            unlabelled = unlabelled or bool(images and not labels)
             if images and same:
                 samples += 1
                 own = Counter(kind_of(member.name) for member in images)
                 same = len(own) == len(images) and (samples == 1 or own.keys() == kinds.keys())
                 kinds.update(own)
         self.kinds = dict(kinds) if same and samples > 1 and _are_kinds(kinds) else {}
-        if strays and unlabelled:
+        if strays:
             self._labels = _by_key(member for member in members if member.role == "label")
             self.has_labels = self.has_labels or any(
                 first_key(m.name) in self._labels for m in members if m.role == "image"

@@ -78,5 +78,5 @@ class LabelledDataOptions(DataOptions):
     """How a source becomes a dataset with classes."""
 
     labels: str | None = option(
-        "Read classes: auto (sub-folders), none, or a CSV or JSON file", "LABELS", sets="data.labels", otherwise="auto",
+        "Read classes: auto (sub-folders), none, or a file of labels: FILE or FILE:COLUMN", "LABELS", sets="data.labels", otherwise="auto",
     )

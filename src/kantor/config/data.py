@@ -76,7 +76,8 @@ class DataConfig(Section):
     """The images, and how they are brought to one size."""
 
     source: str = "glyphs"
-    """Folder (class = sub-folder), zip, tar, .npy, .npz, IDX, TFRecord, Parquet, packed dataset, or "glyphs"."""
+    """Folder of images, archive, array (.npy, .npz, HDF5, Zarr, IDX, CIFAR, CSV of pixels), records (TFRecord, Parquet, Arrow,
+    LMDB), packed dataset, or "glyphs"; FILE:NAME names an array or a column in a file."""
     size: Size = "auto"
     """Image size in pixels: "64", or height x width: "48x96"; 8 to 1024 a side."""
     pack_size: Size = "auto"
@@ -93,14 +94,15 @@ class DataConfig(Section):
     """Colour channels; "auto" detects them."""
     range: Values = "auto"
     """Values that become black and white: "auto" finds them in all images of each number type, "type" takes the limits of the
-    type, else two numbers: "0..4095"."""
+    type, else two numbers for images of every type: "0..4095"."""
     nodata: Literal["reject", "fill"] | Number = "reject"
     """Pixels without a value (NaN, or a file's own no-data value): "reject" leaves such images out, "fill" puts `background` there;
     a number is one more value that means none, and is filled."""
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
     """Colour behind transparent images and around padded ones, as #rrggbb."""
     labels: str = "auto"
-    """Class labels: "auto" takes sub-folders or the labels stored with the data, "none" ignores them, else a CSV or JSON file."""
+    """Class labels: "auto" takes sub-folders or the labels stored with the data, "none" ignores them, else a file of labels (CSV,
+    JSON, CelebA's lists, .npy, .npz), or FILE:COLUMN."""
     limit: Count = 0
     """Use only this many images; 0 uses all."""
     choose: Literal["first", "random"] = "first"
@@ -128,18 +130,17 @@ class DataConfig(Section):
     max_bad: Annotated[float, Field(ge=0, le=1), BeforeValidator(fraction)] = 0.01
     """Fraction of unreadable images above which packing stops with an error."""
     transpose: bool = False
-    """Exchange rows and columns: EMNIST stores its letters so."""
+    """Exchange rows and columns of each image: EMNIST stores its letters so."""
     frames: Annotated[Literal["first", "all"] | Positive, BeforeValidator(_frames)] = "first"
-    """Frames of animations, videos and pages of TIFFs that become images: "first", "all", or every so many: 10."""
+    """Frames of animations and videos and pages of TIFFs that become images: "first" (no videos), "all", or one of every so many: 10."""
     tile: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Side of the square tiles that each image is cut into, in pixels; empty ones are left out. 0 does not cut."""
+    """Side of the square tiles that each image is cut into, in pixels; tiles of one colour are left out. 0 does not cut."""
     split: Annotated[str, Field(min_length=1)] = "auto"
-    """Part of a dataset that is divided into folders or files such as train, val and test: "auto" takes those for training, "all" all,
-    else the part, or the name of its folder."""
+    """Part of a dataset that is divided into folders or files such as train, val and test: "auto" takes those for training, "all"
+    all, else "train", "val", "test" or "other", or the name of a folder."""
     links: Literal["inside", "follow"] = "inside"
-    """Links in folders: "inside" follows those to files inside the folder and rejects others, "follow" follows all."""
+    """Links in folders: "inside" follows those to files inside the folder and rejects the others, "follow" follows all."""
     rules: Literal[1, 2] = 2
-    """Version of the rules by which images are found, labelled and converted; 1 are those of the runs whose configuration does not
-    name it."""
+    """Version of the rules by which images are found, labelled and converted; a whole configuration that does not name it has 1."""
     glyphs: GlyphsConfig = GlyphsConfig()
     """The built-in dataset, if it is the source."""

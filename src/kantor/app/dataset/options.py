@@ -20,7 +20,7 @@ class PackOptions(LabelledDataOptions):
     """Options of `kantor pack` and `kantor.pack`."""
 
     sources: Sequence[str] = option(
-        "Folder of images, zip, tar, .npy, .npz, IDX, TFRecord, Parquet, or glyphs; or several", "SOURCE",
+        "Folder of images, archive, array, table, or glyphs (docs/data.md lists all kinds); or several", "SOURCE",
         required=True, repeat=True, positional=True,
     )
     out: Path = option("Write the packed dataset to this folder", "DIR", required=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from kantor.config.data import DataConfig
+from kantor.data.sources import open_source
 from kantor.data.sources.source import Item, Rejected, Source
+from kantor.errors import DataError
 
 
 def pixels(number: int, shape: tuple[int, ...] = (8, 6, 3)) -> NDArray[np.uint8]:
@@ -33,6 +38,28 @@ def listed(source: Source) -> tuple[list[Item], dict[str, str]]:
     entries = list(source.items())
     rejected = {entry.name: str(entry.reason) for entry in entries if isinstance(entry, Rejected)}
     return [entry for entry in entries if isinstance(entry, Item)], rejected
+
+
+def opened(source: object, **fields: Any) -> Source:
+    """The source of this name, with fields of [data]."""
+    return open_source(DataConfig(source=str(source), **fields))
+
+
+def refusal(source: object, **fields: Any) -> str:
+    """The one line with which a source is refused, at the latest when it is listed."""
+    with pytest.raises(DataError) as caught:
+        list(opened(source, **fields).items())
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def labels_of(source: Source) -> list[str | None]:
+    return [item.label for item in source.items() if isinstance(item, Item)]
+
+
+def images_of(source: Source) -> NDArray[Any]:
+    """All images, which are arrays of one shape."""
+    return np.stack([np.asarray(source.load(item)) for item in source.items() if isinstance(item, Item)])
 
 
 def require_pixels(source: Source, expected: list[NDArray[np.uint8]]) -> list[str | None]:

@@ -13,6 +13,7 @@ from kantor.data.sources import open_source
 from kantor.data.sources.array_shapes import layout, may_be_one_image
 from kantor.data.sources.source import sha256
 from kantor.errors import DataError
+from support.pictures import labels_of
 
 U1 = np.dtype("u1")
 
@@ -26,10 +27,6 @@ def opened(path: Path, **more):
 def images_of(source) -> np.ndarray:
     items = list(source.items())
     return np.stack([source.load(item) for item in items])
-
-
-def labels_of(source) -> list[str | None]:
-    return [item.label for item in source.items()]
 
 
 def scenes(count: int = 6, side: int = 16, channels: int = 3) -> np.ndarray:

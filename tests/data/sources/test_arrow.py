@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kantor.config.data import DataConfig
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Arrow, arrow_file, open_source
+from kantor.data.sources import Arrow, arrow_file
 from kantor.data.sources.arrow import is_saved_dataset, saved_dataset
 from kantor.errors import DataError, ResourceError
-from support.pictures import listed, pixels, png, require_pixels
+from support.pictures import listed, opened, pixels, png, refusal, require_pixels
 
 pyarrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
 ipc = pytest.importorskip("pyarrow.ipc")
@@ -21,17 +20,6 @@ ipc = pytest.importorskip("pyarrow.ipc")
 IMAGES = [pixels(i) for i in range(9)]
 FILES = [png(i) for i in range(9)]
 NAMES = ["cat", "dog", "cow"] * 3
-
-
-def opened(source: object, **more):
-    return open_source(DataConfig(source=str(source), **more))
-
-
-def refusal(source: object, **more) -> str:
-    with pytest.raises(DataError) as caught:
-        list(opened(source, **more).items())
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def write(path: Path, stream: bool, compression: str | None = None, rows: int = 4, **columns) -> Path:

@@ -11,6 +11,7 @@ from kantor.config.data import DataConfig
 from kantor.data.sources import open_source
 from kantor.data.sources.cifar import Cifar, is_cifar, open_folder
 from kantor.errors import DataError
+from support.pictures import images_of, labels_of
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 32, 32, 3)).astype("u1")
@@ -25,14 +26,6 @@ def records(images: np.ndarray, *labels: np.ndarray) -> bytes:
 
 def sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
-
-
-def labels_of(source) -> list[str | None]:
-    return [item.label for item in source.items()]
-
-
-def images_of(source) -> np.ndarray:
-    return np.stack([source.load(item) for item in source.items()])
 
 
 def test_cifar10(tmp_path):

@@ -8,27 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kantor.config.data import DataConfig
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import open_source
 from kantor.data.sources.csv_pixels import CsvPixels, in_folder, is_pixels
 from kantor.errors import DataError
+from support.pictures import images_of, labels_of, opened
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype("u1")
 GREY[:, 0, 0] = GREY[:, -1, -1] = 0
 CLASSES = np.arange(12) % 5
-
-
-def opened(path: Path, **more):
-    return open_source(DataConfig(source=str(path), **more))
-
-
-def labels_of(source) -> list[str | None]:
-    return [item.label for item in source.items()]
-
-
-def images_of(source) -> np.ndarray:
-    return np.stack([source.load(item) for item in source.items()])
 
 
 def table(

@@ -16,6 +16,7 @@ from kantor.data.sources.hdf5 import Hdf5
 from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
 from support import nasty
+from support.pictures import images_of, labels_of
 
 h5py = pytest.importorskip("h5py")
 
@@ -32,14 +33,6 @@ def refusal(path: Path | str) -> str:
         list(opened(path).items())
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def labels_of(source) -> list[str | None]:
-    return [item.label for item in source.items()]
-
-
-def images_of(source) -> np.ndarray:
-    return np.stack([source.load(item) for item in source.items()])
 
 
 @pytest.fixture

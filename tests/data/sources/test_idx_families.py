@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kantor.config.data import DataConfig
-from kantor.data.sources import open_source
+from support.pictures import images_of, labels_of, opened
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28)).astype("u1")
 TYPES = {"u1": 8, "i1": 9, ">i2": 11, ">i4": 12, ">f4": 13, ">f8": 14}
@@ -20,18 +19,6 @@ TYPES = {"u1": 8, "i1": 9, ">i2": 11, ">i4": 12, ">f4": 13, ">f8": 14}
 def idx(array: np.ndarray, dtype: str = "u1") -> bytes:
     head = struct.pack(f">BBBB{array.ndim}I", 0, 0, TYPES[dtype], array.ndim, *array.shape)
     return head + array.astype(dtype).tobytes()
-
-
-def opened(path: Path, **more):
-    return open_source(DataConfig(source=str(path), **more))
-
-
-def labels_of(source) -> list[str | None]:
-    return [item.label for item in source.items()]
-
-
-def images_of(source) -> np.ndarray:
-    return np.stack([source.load(item) for item in source.items()])
 
 
 def test_emnist_as_shipped(tmp_path):

@@ -7,25 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kantor.config.data import DataConfig
-from kantor.data.sources import open_source
 from kantor.errors import DataError
+from support.pictures import labels_of, opened
 
 STACK = np.random.default_rng(0).integers(0, 256, (12, 9, 8), np.uint8)
 CLASSES = np.arange(12) % 3
 
 
-def opened(path: Path, **more):
-    return open_source(DataConfig(source=str(path), **more))
-
-
 def saved(path: Path, **arrays) -> Path:
     np.savez(path / "x.npz", **arrays)
     return path / "x.npz"
-
-
-def labels_of(source) -> list[str | None]:
-    return [item.label for item in source.items()]
 
 
 @pytest.mark.parametrize(("images", "labels"), [

@@ -10,10 +10,9 @@ import pytest
 
 from kantor.config.data import DataConfig
 from kantor.data.packing.scan import cache_key, scan
-from kantor.data.sources import Parquet, open_source
-from kantor.errors import DataError
+from kantor.data.sources import Parquet
 from kantor.types import ImageSpec
-from support.pictures import listed, pixels, png, require_pixels
+from support.pictures import listed, opened, pixels, png, refusal, require_pixels
 
 pyarrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
 writer = pytest.importorskip("pyarrow.parquet")
@@ -26,17 +25,6 @@ NAMES = ["cat", "dog", "cow"] * 2
 def table(path: Path, **columns) -> Path:
     writer.write_table(pyarrow.table(columns), path)
     return path
-
-
-def opened(source: object, **more):
-    return open_source(DataConfig(source=str(source), **more))
-
-
-def refusal(source: object, **more) -> str:
-    with pytest.raises(DataError) as caught:
-        list(opened(source, **more).items())
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view", "dictionary", "fixed"])

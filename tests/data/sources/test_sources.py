@@ -13,20 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Folder, Glyphs, Idx, Npy, Zip, open_source
+from kantor.data.sources import Folder, Glyphs, Idx, Npy, Zip
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 from support import nasty
+from support.pictures import opened, refusal
 
 PNG = nasty.encode(nasty.photo(), "PNG")
-
-
-def opened(source: object, **more):
-    return open_source(DataConfig(source=str(source), **more))
 
 
 def listed(source) -> tuple[list[Item], dict[str, str]]:
@@ -41,13 +37,6 @@ def write(folder: Path, *names: str, data: bytes = PNG) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return folder
-
-
-def refusal(source: object, **more) -> str:
-    with pytest.raises(DataError) as caught:
-        list(opened(source, **more).items())
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # --- folder -------------------------------------------------------------------------------------------------------

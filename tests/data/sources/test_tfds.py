@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kantor.config.data import DataConfig
 from kantor.data.decoding import tfrecords
 from kantor.data.decoding.tf_examples import field
-from kantor.data.sources import open_source
 from kantor.data.sources.tfds import class_names_beside, stylegan_levels, tfds_folder
 from kantor.errors import DataError
-from support.pictures import listed, pixels, png, require_pixels
+from support.pictures import listed, opened, pixels, png, require_pixels
 
 IMAGES = [pixels(i) for i in range(6)]
 
@@ -41,10 +39,6 @@ def write(path: Path, *features: dict[str, object]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(tfrecords.record(example(f)) for f in features))
     return path
-
-
-def opened(source: object, **more):
-    return open_source(DataConfig(source=str(source), **more))
 
 
 def labels(source) -> list[str | None]:

@@ -15,19 +15,12 @@ from kantor.data.sources import Zip, open_source
 from kantor.data.sources.zarr import Zarr, is_zarr, is_zarr_zip
 from kantor.errors import DataError, ResourceError
 from support import nasty
+from support.pictures import images_of, labels_of
 
 zarr = pytest.importorskip("zarr", minversion="3")
 
 STACK = np.random.default_rng(0).integers(0, 256, (30, 12, 10, 3), np.uint8)
 CLASSES = np.arange(30) % 3
-
-
-def labels_of(source) -> list[str | None]:
-    return [item.label for item in source.items()]
-
-
-def images_of(source) -> np.ndarray:
-    return np.stack([source.load(item) for item in source.items()])
 
 
 def group(path: Path, version: int, **arrays):

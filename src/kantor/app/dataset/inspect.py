@@ -194,7 +194,9 @@ def _summary(public: dict[str, Any]) -> list[str]:
     lines += public["decisions"]
     if cut := public["cut_by_a_third"]["images"]:
         shape = "a square" if public["cut_by_a_third"]["shape"] == "1x1" else public["cut_by_a_third"]["shape"]
-        lines.append(f"{cut:,} images: {shape} cuts more than a third away; --fit contain keeps all")
+        lines.append(
+            f"{cut:,} image{'s' if cut != 1 else ''}: {shape} cuts more than a third away; --fit contain keeps all"
+        )
     lines += [f"{n:,} x {conversion}" for conversion, n in public["conversions"].items()]
     if reasons_count := public["rejected_because"]:
         reasons = ", ".join(f"{n} {reason}" for reason, n in list(reasons_count.items())[:3])

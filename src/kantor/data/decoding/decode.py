@@ -29,6 +29,8 @@ __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 Header = tuple[int, int, str]  # height, width, and "gray", "rgb" or "rgba"
 
 MOSTLY_CUT = "more than a third cut away; --fit contain keeps all, a --size of their shape too"
+DARK = "dark"  # a note for the packer: no value of 8 bits is above DARKEST, before anything is put around the image
+DARKEST = 15
 _KEPT = 2 / 3
 Encoded = bytes | NDArray[Any] | Frame | Tile
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -52,12 +54,15 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
             changed = settings.crop or (settings.pads and settings.pad) or settings.edges != "none"
             changed = changed or settings.transpose or not _is_plain(array, settings)
             if array.shape == settings.spec and not changed:
-                return np.ascontiguousarray(array, dtype=np.uint8), ()
+                dark = _is_watched(settings) and array.shape[2] in (1, 3) and array.max() <= DARKEST
+                return np.ascontiguousarray(array, dtype=np.uint8), (DARK,) if dark else ()
             image = _from_array(array, settings, notes)
         elif isinstance(data, Tile):
             image = _tile(data, settings, notes)
         else:
             image = formats.read(data, settings, notes)
+        if _is_watched(settings) and _is_dark(image):
+            notes.append(DARK)
         if settings.transpose:
             image = image.transpose(Image.Transpose.TRANSPOSE)
         return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
@@ -179,6 +184,20 @@ def _not_image(array: NDArray[Any]) -> Reason:
     x = "x.transpose(1, 2, 0)" if turned else "x"
     right_type = array.dtype in (np.uint8, np.uint16)
     return Reason("content", detail, "convert it: " + (x if right_type else array_hints.recipe(array, x)))
+
+
+def _is_watched(settings: DecodeSettings) -> bool:
+    """Whether it is not known yet if images of 8 bits are masks."""
+    return settings.rules >= 2 and not settings.all_looked_at
+
+
+def _is_dark(image: Image.Image) -> bool:
+    """Whether an image without transparency has no value above DARKEST."""
+    if image.mode not in ("L", "RGB"):
+        return False
+    ends: Any = image.getextrema()
+    highest = max(high for _, high in (ends if image.mode == "RGB" else (ends,)))
+    return bool(highest <= DARKEST)
 
 
 def _is_plain(array: NDArray[Any], settings: DecodeSettings) -> bool:

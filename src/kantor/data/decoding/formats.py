@@ -106,12 +106,15 @@ def read(data: bytes | Frame, settings: DecodeSettings, notes: list[str]) -> Ima
     _note_profile(image, notes)
     if deep and image.mode not in DEEP:
         notes.append("16-bit")  # colours: Pillow keeps the high byte of each
-    upright = _plain(image, notes)
-    if turn in _TURNS:
-        notes.append("Exif rotation")
-        if image.format != "TIFF":  # Pillow has turned a TIFF already
-            upright = upright.transpose(_TURNS[turn])
-    return upright
+    return _turned(_plain(image, notes), image, turn, notes)
+
+
+def _turned(upright: Image.Image, opened: Image.Image, turn: int, notes: list[str]) -> Image.Image:
+    """The image, turned by its Exif orientation. opened: as Pillow has opened it."""
+    if turn not in _TURNS:
+        return upright
+    notes.append("Exif rotation")
+    return upright if opened.format == "TIFF" else upright.transpose(_TURNS[turn])  # Pillow has turned a TIFF already
 
 
 def _read_with_range(data: bytes, settings: DecodeSettings, notes: list[str], frame: int | None = None) -> Image.Image:
@@ -134,11 +137,7 @@ def _read_with_range(data: bytes, settings: DecodeSettings, notes: list[str], fr
         if range_for("uint8", settings) != (0, 255):
             notes.append("8-bit values spread")
             upright = in_range(numbers.of_array(np.asarray(upright)), settings, notes)
-    if image is not None and turn in _TURNS:
-        notes.append("Exif rotation")
-        if image.format != "TIFF":  # Pillow has turned a TIFF already
-            upright = upright.transpose(_TURNS[turn])
-    return upright
+    return upright if image is None else _turned(upright, image, turn, notes)
 
 
 def video_frame(frame: Frame) -> Image.Image:
@@ -155,9 +154,9 @@ _video: Video | None = None
 def stored(
     data: bytes, settings: DecodeSettings | None, notes: list[str], frame: int | None = None
 ) -> tuple[Image.Image | None, Numbers | None]:
-    """A frame as it is stored, the first one if none is named: the image, checked and opened by Pillow, and its numbers if they are not plain 8-bit ones.
+    """A frame as it is stored, the first one if none is named: the image, checked and opened by Pillow, and its numbers.
 
-    Without an image there are numbers, which Pillow cannot read.
+    There are no numbers if they are plain 8-bit ones, and no image if Pillow cannot read it.
     """
     try:
         image = open_image(data, 2)

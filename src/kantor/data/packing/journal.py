@@ -71,12 +71,21 @@ class PartialPack:
     Args:
         key: equal keys mean equal images and settings, so that the pack can resume.
         shard_bytes: the largest size of a file.
+        rules: data.rules, by which files count as images that cannot be used.
         commit_s: after how long to commit what was added.
     """
 
     def __init__(
-        self, folder: Path, spec: ImageSpec, class_ids: ClassIds, key: str, shard_bytes: int, commit_s: float
+        self,
+        folder: Path,
+        spec: ImageSpec,
+        class_ids: ClassIds,
+        key: str,
+        shard_bytes: int,
+        commit_s: float,
+        rules: int,
     ) -> None:
+        self._rules = rules
         self._folder, self._set, self._class_ids, self.spec = folder, folder / "set", class_ids, spec
         self._dtypes = layout.row_dtypes(spec, class_ids is not None)
         self._capacity = max(1, (shard_bytes - HEADER_BYTES) // self._dtypes["images"].itemsize)
@@ -242,7 +251,7 @@ class PartialPack:
             for note in outcome.notes:
                 journal.notes[note] = journal.notes.get(note, 0) + 1
             return
-        bad, reason = is_bad(outcome), outcome.reason
+        bad, reason = is_bad(outcome, self._rules), outcome.reason
         self._rejected.line(json.dumps({"name": outcome.name, "reason": str(reason), "kind": reason.kind}))
         journal.rejected += 1
         journal.bad += bad

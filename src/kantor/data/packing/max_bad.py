@@ -70,7 +70,15 @@ def _none_usable(journal: Journal, source: Source, whose: str) -> DataError:
         return DataError(source.path, what + _first_bad(journal), "fix or replace them")
     if kind == "crop":
         return DataError(source.path, what + detail, "use a smaller --crop, or --crop 0 for none")
-    return DataError(source.path, what + detail, f"{remedy}, all of them" if remedy else "fix or replace them")
+    return DataError(
+        source.path,
+        what + detail,
+        f"for all of them: {remedy}"
+        if "--set" in remedy
+        else f"{remedy}, all of them"
+        if remedy
+        else "fix or replace them",
+    )
 
 
 def _first_bad(journal: Journal) -> str:

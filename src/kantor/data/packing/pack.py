@@ -22,7 +22,7 @@ import numpy as np
 from kantor.atomic import stranger
 from kantor.config.data import DataConfig
 from kantor.data.decoding.edges import require_edges
-from kantor.data.decoding.formats import DecodeSettings, rgb
+from kantor.data.decoding.formats import SEVERAL_FRAMES, DecodeSettings, rgb
 from kantor.data.loading import layout
 from kantor.data.packing.journal import PartialPack
 from kantor.data.packing.max_bad import require_few_listed_bad, require_usable
@@ -158,7 +158,7 @@ def pack(
 
         def attempt(values: ValueRanges) -> tuple[dict[str, Any], int]:
             whole_key = key if not values.ranges else layout.digest({"key": key, "ranges": values.ranges})
-            with PartialPack(folder, spec, class_ids, whole_key, shard_bytes, commit_s) as partial:
+            with PartialPack(folder, spec, class_ids, whole_key, shard_bytes, commit_s, config.rules) as partial:
                 resumed_from = partial.journal.rows
                 _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
                 settings = _decode_settings(config, spec, values)
@@ -193,8 +193,11 @@ def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) 
     images = partial.first_images(256).reshape(-1, partial.spec.channels)[:, :3].astype(np.float32)
     if images.std(axis=0).max() >= 1.5:
         return
-    what = f"the images show nothing: nearly all pixels are {images.min():.0f} to {images.max():.0f} of 0 to 255"
-    remedy = "look at them with kantor pack --inspect, or say what is black and white: --set data.range=0..4095"
+    low, high = f"{images.min():.0f}", f"{images.max():.0f}"
+    what = f"the images show nothing: nearly all pixels are {low if low == high else f'{low} to {high}'} of 0 to 255"
+    remedy = "look at them with kantor pack --inspect"
+    if SEVERAL_FRAMES in journal.notes:
+        remedy = "they are the first of several frames each: take all with --set data.frames=all"
     if config.range != "auto":
         remedy = "leave data.range out, and it is found by looking at all images"
     raise DataError(source.path, what, remedy)
@@ -243,7 +246,8 @@ def facts(manifest: dict[str, Any]) -> list[str]:
         what = "this class has" if len(empty) == 1 else f"{len(empty)} classes have"
         lines.append(f"{what} no usable image and is no class of the dataset: {', '.join(empty[:_CLASSES])}")
     ranges = {kind: (low, high) for kind, (low, high) in manifest.get("ranges", {}).items()}
-    return lines + ValueRanges(ranges, True, {}).lines()
+    held = {kind: (low, high, count) for kind, (low, high, count) in manifest.get("values", {}).items()}
+    return lines + ValueRanges(ranges, True, held).lines()
 
 
 def class_line(counts: dict[str, int]) -> str:
@@ -263,14 +267,15 @@ def _manifest(
     journal, settings, names = partial.journal, pixel_settings(config), list(class_ids or ())
     partial.close_shards()
     counts = partial.class_counts(len(names)) if names else []
-    used = [name for name, count in zip(names, counts, strict=True) if count or config.rules < 2]
+    kept = [old for old, count in enumerate(counts) if count or config.rules < 2]
+    used = [names[old] for old in kept]
     if class_ids is not None:
-        partial.write_labels({names.index(name): number for number, name in enumerate(used)})
+        partial.write_labels({old: new for new, old in enumerate(kept)})
     more: dict[str, Any] = {}
     if config.rules >= 2:
         more = {
             "class_counts": [count for count in counts if count],
-            "empty_classes": [name for name in names if name not in used],
+            "empty_classes": [name for name, count in zip(names, counts, strict=True) if not count],
             "ranges": {kind: list(ends) for kind, ends in values.ranges.items()},
             "values": {kind: list(held) for kind, held in values.held.items()},
         }

@@ -43,6 +43,7 @@ class Row:
     sha256: bytes  # 32 bytes, of the source's bytes
     crc32: int  # of `pixels`
     near_constant: bool  # whether it is nearly one colour
+    dark: bool  # whether it is of 8 bits and holds no value above 15
     notes: tuple[str, ...]  # the conversions that were made
     pixels: bytes  # uint8 [H, W, C]
 
@@ -96,9 +97,9 @@ class Worker:
                     elif kind == "seen":
                         yield Seen(values[0])
                     else:
-                        sha256, crc32, near_constant, notes = values
+                        sha256, crc32, near_constant, dark, notes = values
                         row = pixels.read(self._row_bytes)
-                        yield Row(item, bytes.fromhex(sha256), crc32, near_constant, tuple(notes), row)
+                        yield Row(item, bytes.fromhex(sha256), crc32, near_constant, dark, tuple(notes), row)
         finally:
             self._busy = False
 

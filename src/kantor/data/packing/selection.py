@@ -52,7 +52,7 @@ def pieces(source: Source, config: DataConfig) -> Pieces:
         numbers = [found if found is not None else [0] for found in pool.look(items)]  # packing says what is wrong
     source.release()
     what = f"tiles of {config.tile}x{config.tile}" if config.tile else "frames"
-    note = f"{sum(map(len, numbers)):,} {what} of {len(items):,} files"
+    note = f"{sum(map(len, numbers)):,} {what} of {len(items):,} file{'s' if len(items) != 1 else ''}"
     note += " (empty ones left out)" if config.tile else "" if step == 1 else f", one of every {step}"
     return Pieces(source, entries, numbers, config.tile, "; ".join(text for text in (source.note, note) if text))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from kantor.config.data import DataConfig
 from kantor.data.decoding import numbers
+from kantor.data.decoding.decode import DARKEST
 from kantor.data.decoding.numbers import Extent, Range
 from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import Listing
@@ -22,7 +23,6 @@ from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.progress import Progress, silent
 
-_DARKEST = 15  # images of 8 bits without a larger value are masks or numbers of classes, not pictures
 _DARK_ONES = 64  # so many of them, and no other, are enough to look at all
 _BITS = (8, 10, 11, 12, 14, 16)
 _OUTLIERS = 0.01  # fraction of the images whose percentiles may lie outside
@@ -59,10 +59,16 @@ class ValueRanges(NamedTuple):
 
     def lines(self) -> list[str]:
         """What was decided, for the user."""
-        return [
+        lines = [
             f"{_named(kind)} from {low:g} to {high:g} become black to white in all images (data.range)"
             for kind, (low, high) in self.ranges.items()
         ]
+        for kind, (_, high, _) in self.held.items():
+            white = numbers.type_limits(kind)[1]
+            if kind not in self.ranges and kind not in ("bool", "uint8") and high < white / 2:
+                say = f"no value is above {high:g} of {white:g}, so that all images are dark"
+                lines.append(f"{_named(kind)}: {say}; make {high:g} white with --set data.range=0..{high:g}")
+        return lines
 
 
 def not_yet_looked(config: DataConfig) -> ValueRanges:
@@ -89,7 +95,7 @@ class FirstLook:
             if isinstance(outcome, Rejected) and outcome.reason.kind == "unlooked":
                 raise UnlookedValues
             if isinstance(outcome, Row) and not self._settled:
-                self._settled = bool(np.frombuffer(outcome.pixels, np.uint8).max() > _DARKEST)
+                self._settled = not outcome.dark
                 self._dark += not self._settled
         if not self._settled and self._dark and (last or self._dark >= _DARK_ONES):
             raise UnlookedValues
@@ -118,7 +124,7 @@ def _extents(source: Source, items: Iterable[Item], config: DataConfig, workers:
 def _range(kind: str, values: _Values, where: str) -> Range:
     """The range of one type."""
     low, high = values.low, values.high
-    if kind in ("bool", "uint8") and not (kind == "uint8" and 1 <= high <= _DARKEST):
+    if kind in ("bool", "uint8") and not (kind == "uint8" and 1 <= high <= DARKEST):
         return numbers.type_limits(kind)
     if low == high:
         what = f"all images hold the one value {low:g}"

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decoding.decode import DecodeSettings, Header, decode, extent, pieces_in, probe
+from kantor.data.decoding.decode import DARK, DecodeSettings, Header, decode, extent, pieces_in, probe
 from kantor.data.decoding.numbers import Extent, NoData
 from kantor.data.decoding.pieces import Frame, Tile
 from kantor.data.reasons import Reason, Undecodable, clipped
@@ -135,7 +135,7 @@ def _answer_all(tasks: list[Task], source: Source | None, job: Job, replies: IO[
 
 
 def _answer(task: Task, source: Source | None, job: Job, replies: IO[bytes]) -> tuple[list[Any], bytes]:
-    """Returns (["row", SHA-256, CRC-32, near-constant, notes], pixels), or (["rejected", fields of a Reason], nothing).
+    """Returns (["row", SHA-256, CRC-32, near-constant, dark, notes], pixels), or (["rejected", fields of a Reason], nothing).
 
     Of other jobs than decoding: (["seen", result], nothing).
     """
@@ -153,7 +153,8 @@ def _answer(task: Task, source: Source | None, job: Job, replies: IO[bytes]) -> 
             return ["seen", job(data)], b""
         image, notes = decode(data, job)
         pixels = np.ascontiguousarray(image).tobytes()
-        return ["row", sha256(data).hex(), zlib.crc32(pixels), is_near_constant(image), list(notes)], pixels
+        flat, said = is_near_constant(image), [note for note in notes if note != DARK]
+        return ["row", sha256(data).hex(), zlib.crc32(pixels), flat, DARK in notes, said], pixels
     except Exception as error:  # a foreign file may provoke anything; it is rejected
         return ["rejected", *_reason(error)], b""
 

@@ -15,7 +15,7 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.archive_by_first_rules import FirstRules, label_in
-from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders
+from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders, is_mask
 from kantor.data.sources.open_file import FileSource
 from kantor.data.sources.samples import Samples, kind_of
 from kantor.data.sources.source import RULES, Item, Rejected, require_images
@@ -24,6 +24,7 @@ from kantor.errors import DataError
 
 MAX_MEMBER = 512 << 20
 AGAIN = "make a new archive of the folder"
+START_BYTES = 64
 _MAX_COMPANION_BYTES = 1 << 20
 _LABEL_SUFFIXES = (".cls", ".json")
 _COMPANIONS = (*_LABEL_SUFFIXES, ".txt", ".idx")
@@ -70,6 +71,10 @@ class Archive(FileSource):
     def _read(self, member: Member) -> bytes:
         """The member's bytes. Raises Undecodable if they are damaged."""
 
+    @abstractmethod
+    def _read_start(self, member: Member) -> bytes:
+        """The first START_BYTES of a member. Raises Undecodable if they are damaged."""
+
     @property
     def sorted_by_name(self) -> bool:
         """Whether the members are listed in order of the bytes of their names."""
@@ -79,29 +84,30 @@ class Archive(FileSource):
         mtime_ns, arrangement, kinds = Path(self.path).stat().st_mtime_ns, self._arrangement, self._samples.kinds
         for member, label in self._samples:
             parts = member.name.split("/")
-            if not arrangement.uses(parts) or (member.role and _is_hidden(parts)):
+            if not arrangement.uses(parts):
                 continue
             if member.role == "image":
                 if kinds and self.split not in (AUTO, ALL) and kind_of(member.name) != self.split:
                     continue
                 label = label if self._samples.has_labels else names.class_of(parts, arrangement.class_depth)
                 yield Item(member.name, member.place, member.size, mtime_ns, label)
-            elif not _is_hidden(parts) and not self._is_label_file(member.name):
+            elif not self._is_label_file(member.name):
                 reason = names.not_image(member.name, self.rules)
                 yield Rejected(member.name, reason or what_else((member.text or "").encode("latin-1"), 2))
 
     def _is_label_file(self, name: str) -> bool:
         """Whether a member is no image, but says what images are."""
         known = name.rpartition("/")[2] in (names.LABEL_FILE, *label_files.METADATA)
-        return known or (self._samples.has_labels and name.endswith(_COMPANIONS))
+        return known or (bool(self._samples.has_labels or self._samples.kinds) and name.endswith(_COMPANIONS))
 
     @cached_property
     def _members(self) -> Iterable[Member]:
-        """All members, with what label files say."""
+        """All members but hidden ones, with what label files say."""
         spool: Spool | list[Member] = [] if self.sorted_by_name else Spool()
         add = spool.append if isinstance(spool, list) else spool.add
         for member in self._scan():
-            add(self._examined(member))
+            if not any(names.is_clutter(part) or names.left_out(part) for part in member.name.split("/")):
+                add(self._examined(member))
         if isinstance(spool, list):
             spool.sort(key=lambda member: member.name.encode("utf-8", "surrogateescape"))
         return spool
@@ -121,19 +127,14 @@ class Archive(FileSource):
                 raise DataError(
                     where, f"this label cannot be read ({error})", "fix it, or use --labels none"
                 ) from error
-        if not suffix and member.size and not _is_hidden(member.name.split("/")):
-            start = self._read_start(member)
-            if start is None or is_encoded_image(start, self.rules):
-                return member._replace(role="image")
-            return member._replace(text=start.decode("latin-1"))
+        if not suffix and member.size:
+            try:
+                start = self._read_start(member)
+            except Undecodable:
+                return member._replace(role="image")  # loading it says what is wrong
+            is_image = is_encoded_image(start, self.rules)
+            return member._replace(role="image") if is_image else member._replace(text=start.decode("latin-1"))
         return member
-
-    def _read_start(self, member: Member) -> bytes | None:
-        """The first bytes of a member, None if they are damaged: loading it will say so."""
-        try:
-            return self._read(member)[:64]
-        except Undecodable:
-            return None
 
     @cached_property
     def _samples(self) -> Samples:
@@ -143,7 +144,8 @@ class Archive(FileSource):
             return samples
         shown = " and ".join(f"{kind or 'no kind'} ({count:,})" for kind, count in sorted(samples.kinds.items()))
         if self.split == AUTO:
-            do = f"choose one: --set data.split={max(samples.kinds)}; or take all: --set data.split=all"
+            likely = next((kind for kind in sorted(samples.kinds) if kind and not is_mask(kind)), max(samples.kinds))
+            do = f"choose one: --set data.split={likely}; or take all: --set data.split=all"
             raise DataError(self.path, f"each of its samples has several images: {shown}", do)
         return samples
 
@@ -151,7 +153,7 @@ class Archive(FileSource):
     def _arrangement(self) -> Arrangement:
         folders = Folders(self.path)
         for member in self._members:
-            if member.role == "image" and not _is_hidden(member.name.split("/")):
+            if member.role == "image":
                 folders.add(member.name)
         chosen = AUTO if self.split in self._samples.kinds else self.split
         arrangement = folders.arranged(chosen)
@@ -164,7 +166,7 @@ class Archive(FileSource):
 
     def _loose_names(self) -> list[str]:
         """The first names of files that are no images."""
-        return list(islice((m.name for m in self._members if not m.role and not _is_hidden(m.name.split("/"))), 200))
+        return list(islice((member.name for member in self._members if not member.role), 200))
 
     @cached_property
     def _tables(self) -> dict[str, str]:
@@ -172,7 +174,7 @@ class Archive(FileSource):
         if self.labels != "auto":
             return {}
         known = (names.LABEL_FILE, *label_files.METADATA)
-        tables = [m for m in self._members if m.name.rpartition("/")[2] in known and not _is_hidden(m.name.split("/"))]
+        tables = [member for member in self._members if member.name.rpartition("/")[2] in known]
         for table in sorted(
             tables, key=lambda member: (known.index(member.name.rpartition("/")[2]), member.name.count("/"))
         ):
@@ -194,9 +196,7 @@ class Archive(FileSource):
         """The names of images in a folder and below it, relative to it."""
         prefix = f"{folder}/" if folder else ""
         images = (member.name for member in self._members if member.role == "image")
-        return [
-            name.removeprefix(prefix) for name in images if name.startswith(prefix) and not _is_hidden(name.split("/"))
-        ]
+        return [name.removeprefix(prefix) for name in images if name.startswith(prefix)]
 
     @cached_property
     def _by_first_rules(self) -> FirstRules:
@@ -224,8 +224,3 @@ def require_unique(path: str, entries: Iterable[str], do: str = AGAIN) -> None:
     for first, second in pairwise(sorted(entries)):
         if first == second:
             raise DataError(f"{path}: {first}", "two entries have this name", do)
-
-
-def _is_hidden(parts: list[str]) -> bool:
-    """Whether a member is left out in silence."""
-    return any(names.is_clutter(part) or names.left_out(part) for part in parts)

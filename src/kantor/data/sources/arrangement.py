@@ -144,7 +144,7 @@ class _Levels:
         if beside or len(counts) < 2:
             return False
         kinds = {name: part_of(name) for name in counts}
-        others = {name for name, kind in kinds.items() if kind is None and name.lower() in _MASKS}
+        others = {name for name, kind in kinds.items() if kind is None and is_mask(name)}
         training = {name for name, kind in kinds.items() if kind == "train"}
         if all(kind or name in others for name, kind in kinds.items()) and (training or not others):
             if self._split == ALL:
@@ -152,7 +152,7 @@ class _Levels:
             wanted = "train" if self._split == AUTO else self._split
             return self._use({name for name, kind in kinds.items() if kind == wanted}, counts, depth)
         images = {name for name in counts if name.lower() in _IMAGES}
-        masks = {name for name in counts if name.lower() in _MASKS}
+        masks = {name for name in counts if is_mask(name)}
         if not images or not masks or len(images | masks) < len(counts):
             return False
         if self._split == ALL:
@@ -195,6 +195,11 @@ class _Levels:
         continued = all(last < first for (_, last), (first, _) in pairwise(ends))
         own = all(folder.prefixed for name in names for folder in spans[name])
         return continued and not own and len({counts[name] for name in names[:-1]}) == 1
+
+
+def is_mask(name: str) -> bool:
+    """Whether a folder or kind of this name holds what belongs to images, rather than images."""
+    return name.lower() in _MASKS
 
 
 def part_of(name: str) -> Part | None:

@@ -109,12 +109,13 @@ class Folder(Source):
         """Labels by name, from the metadata files of Hugging Face's ImageFolder."""
         arrangement, _, _, loose = self._arrangement
         tables = [name for name in loose if name.rpartition("/")[2] in label_files.METADATA]
-        labels: dict[str, str] = {}
-        for name in (table for table in tables if arrangement.uses(table.split("/"))):
+        used = [table for table in tables if arrangement.uses(table.split("/"))]
+        entries = self._entries(replace(arrangement, class_depth=None)) if used else iter(())
+        all_images, labels = [entry.name for entry in entries if isinstance(entry, Item)], dict[str, str]()
+        for name in used:
             path, prefix = Path(self.path) / name, name[: len(name) - len(name.rpartition("/")[2])]
             label_files.require_small(path.stat().st_size, str(path))
-            entries = self._entries(replace(arrangement, class_depth=None))
-            images = [e.name.removeprefix(prefix) for e in entries if isinstance(e, Item) and e.name.startswith(prefix)]
+            images = [image.removeprefix(prefix) for image in all_images if image.startswith(prefix)]
             found = label_files.metadata_labels(path.read_bytes(), str(path), images, self.listing_notes)
             labels |= {prefix + image: label for image, label in found.items()}
         return labels
@@ -124,7 +125,9 @@ class Folder(Source):
         """How the folders are arranged, names of those left out, folders without images that would be classes, files that are no images."""
         root, folders = os.path.realpath(os.fsencode(self.path)), Folders(self.path)
         visited, left_out, loose = list[str](), set[str](), list[str]()
-        for path in _paths(root, self.path, self.links == "follow", visited, left_out) if not self.only else ():
+        for path in (
+            _paths(root, self.path, self.rules, self.links == "follow", visited, left_out) if not self.only else ()
+        ):
             if isinstance(path, bytes):
                 name = os.fsdecode(path)
                 if _is_image(root + b"/" + path, self._suffixes, self.rules):
@@ -170,7 +173,7 @@ class Folder(Source):
         root = os.path.realpath(os.fsencode(self.path))
         position, grid = 0, ""
         follow = self.links == "follow"
-        for path in _paths(root, self.path, follow) if self.rules >= 2 else _old_paths(root, self.path):
+        for path in _paths(root, self.path, self.rules, follow):
             if isinstance(path, Rejected):
                 yield path
                 continue
@@ -197,7 +200,7 @@ class Folder(Source):
         root = os.path.realpath(os.fsencode(self.path))
         for depth in range(64):
             try:
-                entries = _listing(root)
+                entries = _contents(root, 1)
             except OSError:
                 return None
             inner = [entry for entry in entries if entry.endswith(b"/")]
@@ -212,7 +215,12 @@ class Folder(Source):
 
 
 def _paths(
-    root: bytes, shown: str, follow: bool, visited: list[str] | None = None, left_out: set[str] | None = None
+    root: bytes,
+    shown: str,
+    rules: int,
+    follow: bool,
+    visited: list[str] | None = None,
+    left_out: set[str] | None = None,
 ) -> Iterator[bytes | Rejected]:
     """Relative paths of everything that is not a folder, in order of their bytes; each folder once, unless a link repeats it.
 
@@ -239,7 +247,7 @@ def _paths(
             if place in around or (not follow and place in seen):  # a mount can show a folder inside itself
                 continue
             seen.add(place)
-            entries = _contents(root + b"/" + path, follow, left_out)
+            entries = _contents(root + b"/" + path, rules, follow, left_out)
         except OSError as error:
             if not path:
                 raise DataError(shown, f"cannot be read ({_reason(error)})", "check its permissions") from error
@@ -250,47 +258,21 @@ def _paths(
         stack += [(path + entry, around | {place}) for entry in reversed(entries)]
 
 
-def _contents(folder: bytes, follow: bool, left_out: set[str] | None) -> list[bytes]:
+def _contents(folder: bytes, rules: int, follow: bool = False, left_out: set[str] | None = None) -> list[bytes]:
     """Names in a folder but clutter and folders left out; those of folders with "/" at the end, so that sorting sorts paths."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             name = os.fsdecode(entry.name)
-            if names.is_clutter(name) and not names.is_placeholder(name):
+            if names.is_clutter(name) and not (rules >= 2 and names.is_placeholder(name)):
                 continue
             is_folder = entry.is_dir(follow_symlinks=follow)
-            if is_folder and names.left_out(name):
+            if rules >= 2 and is_folder and names.left_out(name):
                 if left_out is not None:
                     left_out.add(name)
                 continue
             found.append(entry.name + b"/" if is_folder else entry.name)
     return sorted(found)
-
-
-def _old_paths(root: bytes, shown: str) -> Iterator[bytes | Rejected]:
-    """By rules 1: relative paths of everything that is not a folder, in order of their bytes; each folder once."""
-    stack, visited = [b""], set[tuple[int, int]]()
-    while stack:
-        path = stack.pop()
-        if path and not path.endswith(b"/"):
-            yield path
-            continue
-        try:
-            status = os.lstat(root + b"/" + path)
-            if (status.st_dev, status.st_ino) not in visited:  # a mount can show a folder inside itself
-                visited.add((status.st_dev, status.st_ino))
-                stack += [path + entry for entry in reversed(_listing(root + b"/" + path))]
-        except OSError as error:
-            if not path:
-                raise DataError(shown, f"cannot be read ({_reason(error)})", "check its permissions") from error
-            yield Rejected(os.fsdecode(path.rstrip(b"/")), _reason(error))
-
-
-def _listing(folder: bytes) -> list[bytes]:
-    """Names in a folder but clutter, those of folders with "/" at the end, so that sorting them sorts whole paths."""
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not names.is_clutter(os.fsdecode(entry.name))]
-        return sorted(e.name + b"/" if e.is_dir(follow_symlinks=False) else e.name for e in shown)
 
 
 def _is_image(path: bytes, suffixes: frozenset[str], rules: int) -> bool:

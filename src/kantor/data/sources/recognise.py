@@ -16,6 +16,7 @@ from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import cifar, container_files, csv_pixels, idx, names, recognise_by_first_rules
+from kantor.data.sources.arrangement import AUTO
 from kantor.data.sources.arrow import Arrow, is_saved_dataset, saved_dataset
 from kantor.data.sources.arrow_file import is_arrow
 from kantor.data.sources.cifar import Cifar
@@ -143,14 +144,17 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
     except OSError as error:
         raise cannot_open(name, error) from error
     if images := idx.choose(files, name):
+        _require_no_split(name, config)
         return Idx(name, labels, str(path / images), rules)
     if is_saved_dataset(path):
+        _require_no_split(name, config)
         return saved_dataset(name, path, labels, rules)
     if is_zarr(path):
         return Zarr(name, labels, rules)
     if is_lmdb(path):
         return Lmdb(name, labels, rules)
     if len(sizes) == len(files) and cifar.is_cifar(sizes, path):
+        _require_no_split(name, config)
         return cifar.open_folder(name, sizes, labels, rules)
     if (inner := tfds_folder(path)) is not None:
         path = inner
@@ -159,6 +163,7 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
         note = f"of {len(found.paths)} sizes of the same images the largest is used, {levels[0]}"
         found = found._replace(paths=levels, classes=[None] * len(levels), note=note)
     if found is None and (tables := _tables(path, files)):
+        _require_no_split(name, config)
         found = container_files.Files("csv", tables, [None] * len(tables), "")
     if found is None or (found.kind == "npy" and _holds_one_image(path / found.paths[0])):
         _refuse_others(name, files)
@@ -171,6 +176,13 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
         source = Concatenated(str(path), parts, found.paths, labels, found.classes if labels == "auto" else None)
     source.note = "; ".join(text for text in (found.note, source.note) if text)
     return source
+
+
+def _require_no_split(name: str, config: DataConfig) -> None:
+    """Raises DataError for a folder whose parts are files that the user can name."""
+    if config.split != AUTO:
+        what = f"data.split = {config.split} does not go with such a folder"
+        raise DataError(name, what, "name the file with that part of the dataset instead of the folder")
 
 
 def _tables(path: Path, files: Sequence[str]) -> list[str]:
@@ -205,6 +217,14 @@ def _refuse_others(name: str, files: Sequence[str]) -> None:
     if len(mixed) > 1 and sum(mixed.values()) == len(files):
         shown = ", ".join(f"{count} {kind}" for kind, count in mixed.most_common())
         raise DataError(name, f"it holds files of several kinds ({shown})", f"name one of them: {name}/{min(files)}")
+
+
+def _joined(part: str, whole: str) -> str:
+    """What to do with a part of the archive `whole`."""
+    if re.search(r"\.z[0-9]{2}$", part.lower()):
+        stem = Path(part).stem
+        return f"join them: zip -s 0 {stem}.zip --out {stem}-whole.zip, or open {stem}.zip with 7-Zip"
+    return f"join them: cat {whole}* > whole{Path(whole).suffix}, or open the first with 7-Zip"
 
 
 def _by_first_rules(name: str, path: Path, config: DataConfig) -> Source:
@@ -277,7 +297,7 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
         return CsvPixels(name, labels, rules)
     if cut := _CUT_ARCHIVE.fullmatch(path.name):
         what = "part of an archive that is cut into several"
-        raise DataError(name, what, f"join them: cat {cut[1] or path.stem}* > whole.zip, or open the first with 7-Zip")
+        raise DataError(name, what, _joined(path.name, cut[1] or path.name))
     if (is_encoded_image(start, rules) or is_video(start)) and (videos or config.tile):
         return Folder(str(path.parent), "none", rules, "all", videos=videos, only=path.name)
     if is_video(start):

@@ -102,6 +102,9 @@ class Tar(Archive):
             raise Undecodable("damaged", "cut short in the archive")
         return data
 
+    def _read_start(self, member: Member) -> bytes:
+        return self._read(member._replace(size=min(member.size, archive.START_BYTES)))
+
     def _scan(self) -> Iterator[Member]:
         try:
             yield from self._read_headers()

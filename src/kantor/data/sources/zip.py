@@ -41,6 +41,14 @@ class Zip(Archive):
         check(members, self.path)
         return [Member(m.filename, m.file_size, m.header_offset) for m in members if not m.filename.endswith("/")]
 
+    def _read_start(self, member: Member) -> bytes:
+        try:
+            with self._file().open(member.name) as file:
+                start: bytes = file.read(archive.START_BYTES)
+        except ZIP_ERRORS as error:
+            raise Undecodable("damaged", "damaged in the archive") from error
+        return start
+
     def _read(self, member: Member) -> bytes:
         archive_file = self._file()
         try:

@@ -15,7 +15,6 @@ from kantor.data.loading.store import is_packed
 from kantor.data.packing.pack import pack
 from kantor.data.packing.writers import WRITTEN_FORMATS, write_shards
 from kantor.data.sources import GLYPHS
-from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.progress import Progress
 
@@ -35,7 +34,7 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     for path in paths:
         if is_packed(path) and (for_kantor or more) and (more or not replaced):
             raise ConfigError(path, "is a packed dataset already", "train on it as it is, or pack its images")
-    out, side = target(options.out, paths), default_side(choose_device("auto").type)
+    out, side = target(options.out, paths), _side(config)
     if not for_kantor:
         return _convert(config, side, options, out, progress)
     lines: list[str] = []
@@ -43,6 +42,15 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     data, overwrite = plan.config.data, options.overwrite
     report = pack(plan.source, data, plan.spec, out, overwrite=overwrite, progress=progress, listing=plan.listing)
     return [*lines, *map(str, plan.filled), *report.lines(str(out / "rejected.jsonl"))]
+
+
+def _side(config: Config) -> int:
+    """Side of images where neither the user nor the images decide; 1 if the user does: finding a device takes a second."""
+    if config.data.size != "auto":
+        return 1
+    from kantor.engine.device import choose_device  # imports PyTorch
+
+    return default_side(choose_device("auto").type)
 
 
 def _convert(config: Config, side: int, options: PackOptions, out: Path, progress: Progress) -> list[str]:

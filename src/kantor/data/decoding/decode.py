@@ -195,6 +195,9 @@ def _is_dark(image: Image.Image) -> bool:
     """Whether an image without transparency has no value above DARKEST."""
     if image.mode not in ("L", "RGB"):
         return False
+    middle: Any = image.getpixel((image.width // 2, image.height // 2))
+    if (max(middle) if image.mode == "RGB" else middle) > DARKEST:  # spares most images the look at all of it
+        return False
     ends: Any = image.getextrema()
     highest = max(high for _, high in (ends if image.mode == "RGB" else (ends,)))
     return bool(highest <= DARKEST)

@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from kantor.data.decoding import numbers, tiff
 from kantor.data.decoding.numbers import NoData, Numbers, Range
 from kantor.data.decoding.pieces import Frame, Tile, Video, is_video
+from kantor.data.decoding.progressive import means_alone
 from kantor.data.decoding.signatures import cut_short, kind_of, what_else
 from kantor.data.reasons import Reason, Undecodable
 from kantor.errors import printable
@@ -99,7 +100,7 @@ def read(data: bytes | Frame, settings: DecodeSettings, notes: list[str]) -> Ima
         if getattr(image, "is_animated", False):
             notes.append("animated: first frame")
     if image.format == "JPEG" and not settings.crop and not settings.pads:
-        _draft(image, settings, turned=turn >= 5)
+        image = _draft(image, data, settings, turned=turn >= 5)
     deep = _is_deep(image, data)
     image.load()
     check_size(*image.size, None)
@@ -175,7 +176,7 @@ def stored(
         if frame is None and getattr(image, "is_animated", False) and image.format != "MPO":
             notes.append(SEVERAL_FRAMES)
     if settings is not None and image.format in ("JPEG", "MPO") and not settings.crop and not settings.pads:
-        _draft(image, settings, turned=(orientation(image) >= 5) != settings.transpose)
+        image = _draft(image, data, settings, turned=(orientation(image) >= 5) != settings.transpose)
     return image, _numbers_in(image, data)
 
 
@@ -340,11 +341,21 @@ def _note_profile(image: Image.Image, notes: list[str]) -> None:
         notes.append("colour profile ignored")
 
 
-def _draft(image: Image.Image, settings: DecodeSettings, turned: bool) -> None:
-    """Lets the JPEG decoder shrink a large image by 2, 4 or 8, never below twice the size of the result."""
+def _draft(image: Image.Image, data: bytes, settings: DecodeSettings, turned: bool) -> Image.Image:
+    """Lets the JPEG decoder shrink a large image by 2, 4 or 8, never below twice the size of the result.
+
+    Returns the image, or one of the same pixels that is decoded sooner.
+    """
     width, height = settings.spec[:2] if turned else (settings.spec.width, settings.spec.height)
     scale = max(width / image.width, height / image.height)
-    image.draft(None, (int(2 * scale * image.width) + 1, int(2 * scale * image.height) + 1))
+    requested, whole_width = (int(2 * scale * image.width) + 1, int(2 * scale * image.height) + 1), image.width
+    image.draft(None, requested)
+    if "progressive" in image.info and image.format == "JPEG" and image.width == -(-whole_width // 8):
+        shorter = means_alone(data)
+        if shorter is not None:
+            image = Image.open(io.BytesIO(shorter), formats=["JPEG"])
+            image.draft(None, requested)
+    return image
 
 
 def check_size(width: int, height: int, settings: DecodeSettings | None) -> None:

@@ -162,7 +162,8 @@ def pack(
                 resumed_from = partial.journal.rows
                 _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
                 settings = _decode_settings(config, spec, values)
-                with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
+                count = worker_count(listing.items - resumed_from, listing.encoded_bytes, workers)
+                with Pool(source, settings, count, timeout_s) as pool:
                     _add_missing(partial, pool, source, config, listing, progress, FirstLook(values))
                 manifest = _manifest(partial, config, spec, class_ids, values)
                 if config.rules >= 2 and not allow_flat:
@@ -216,7 +217,7 @@ def _add_missing(
     journal, digest, total = partial.journal, hashlib.sha256(), listing.items + listing.bad
     limit = config.limit if config.choose == "first" else 0  # a random subset is listed as such
     missing = itertools.islice(entries_hashed(source, digest), journal.entries, None)
-    for outcomes in pool.decode(missing, chunk=max(1, min(128, total // 8))):
+    for outcomes in pool.decode(missing, chunk=max(1, min(128, total // max(8, 4 * pool.workers)))):
         first_look(outcomes)
         if limit:
             rows = itertools.accumulate(isinstance(outcome, Row) for outcome in outcomes)

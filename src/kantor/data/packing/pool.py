@@ -157,6 +157,11 @@ class Pool:
         self._stop = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
+    @property
+    def workers(self) -> int:
+        """How many processes it has at most."""
+        return len(self._workers)
+
     def __enter__(self) -> Pool:
         return self
 
@@ -193,14 +198,15 @@ class Pool:
     def _chunks(self, entries: Iterable[Item | Rejected], chunk: int) -> Iterator[tuple[Chunk, int]]:
         """Yields the entries with what this process has loaded for the workers, and the bytes of that."""
         tasks: Chunk = []
-        size_bytes = 0
+        size_bytes = encoded_bytes = 0
         for entry in entries:
             data = load_here(self._source, entry) if self._source.local_only and isinstance(entry, Item) else None
             size_bytes += size_of(data)
+            encoded_bytes += entry.size if isinstance(entry, Item) else 0
             tasks.append((entry, data))
-            if len(tasks) == chunk or size_bytes > _CHUNK_BYTES:
+            if len(tasks) == chunk or max(size_bytes, encoded_bytes) > _CHUNK_BYTES:
                 yield tasks, size_bytes
-                tasks, size_bytes = [], 0
+                tasks, size_bytes, encoded_bytes = [], 0, 0
         if tasks:
             yield tasks, size_bytes
 
@@ -232,7 +238,10 @@ class Pool:
                 worker.watch(_WATCH_S)
 
 
-def worker_count(images: int, most: int | None = None) -> int:
-    """Returns how many workers to start, at most one per core: each takes longer to start than a few images."""
+def worker_count(images: int, encoded_bytes: int = 0, most: int | None = None) -> int:
+    """Returns how many workers to start, at most one per core: each takes longer to start than a few small images.
+
+    encoded_bytes: size of all images.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(most or cores, max(1, images // 64))
+    return min(most or cores, max(1, images // 64, encoded_bytes // _CHUNK_BYTES))

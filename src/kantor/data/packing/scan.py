@@ -30,6 +30,7 @@ class Listing:
 
     digest: str = ""  # changes when an image is added, removed, renamed or written
     items: int = 0  # number of images to decode
+    encoded_bytes: int = 0  # size of these
     bad: int = 0  # number of images that the source itself rejects
     first_bad: list[Rejected] = field(default_factory=list)  # ten of these
     reasons: Counter[str] = field(default_factory=Counter)  # why they are rejected, at most 50 kinds
@@ -102,6 +103,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             if len(listing.sample) > 2 * _SAMPLED:
                 listing.sample, step = listing.sample[::2], 2 * step
         listing.items += 1
+        listing.encoded_bytes += entry.size
         if entry.label is not None:
             listing.labels.add(entry.label)
         else:

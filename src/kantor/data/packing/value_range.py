@@ -106,7 +106,9 @@ def look_at_all(source: Source, config: DataConfig, listing: Listing, progress: 
     most = config.limit if config.limit and config.choose == "first" else None
     items = itertools.islice((entry for entry in source.items() if isinstance(entry, Item)), most)
     values: dict[str, _Values] = {}
-    for done, extent in enumerate(_extents(source, items, config, worker_count(listing.items)), 1):
+    for done, extent in enumerate(
+        _extents(source, items, config, worker_count(listing.items, listing.encoded_bytes)), 1
+    ):
         values.setdefault(extent.kind, _Values()).add(extent)
         progress(done, listing.items, 0)
     ranges = {kind: _range(kind, of_kind, source.path) for kind, of_kind in values.items()}

@@ -164,7 +164,7 @@ class Folder(Source):
                     raise Undecodable("access", "not a regular file")
                 if status.st_size > MAX_BYTES:
                     raise Undecodable("size", f"larger than {MAX_BYTES >> 20} MB")
-                return file.read(MAX_BYTES + 1)
+                return file.read(status.st_size + 1)  # a larger buffer would cost more than the reading
         except OSError as error:
             raise Undecodable(*_reason(error)) from error
 

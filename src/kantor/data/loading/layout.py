@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.data.repeated import repeated
 from kantor.types import ImageSpec
 
 VERSION = 1
@@ -23,6 +24,7 @@ HEADER_BYTES = 128
 SHARD_BYTES = 1 << 30
 INDEX = np.dtype([("sha256", "V32"), ("crc32", "<u4")])  # V, not S: numpy strips trailing zeros from S
 LABELS = np.dtype("<i8")
+_BLOCK_ROWS = 1 << 15
 
 
 def shard_file(kind: str, number: int) -> str:
@@ -49,6 +51,14 @@ def npy_header(dtype: np.dtype[Any], rows: int) -> bytes:
 def file_bytes(dtype: np.dtype[Any], rows: int) -> int:
     """Size of a .npy file."""
     return HEADER_BYTES + rows * dtype.itemsize
+
+
+def blocks(path: Path, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """Yields the rows of a .npy file, some at a time: whole shards of small images would take hundreds of megabytes."""
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        while len(rows := np.fromfile(file, dtype, _BLOCK_ROWS)):
+            yield rows
 
 
 def digest(manifest: dict[str, Any]) -> str:
@@ -80,8 +90,10 @@ def is_packed(path: Path) -> bool:
     return False
 
 
-def duplicates(indices: Iterable[NDArray[np.void]]) -> int:
+def duplicates(indices: Callable[[], Iterable[NDArray[np.void]]], rows: int) -> int:
     """Number of rows whose source is the same as an earlier one, by 64 bits of its SHA-256."""
-    words = np.concatenate([np.ascontiguousarray(index["sha256"]).view("<u8")[::4] for index in indices])
-    words.sort()
-    return int(np.count_nonzero(words[1:] == words[:-1]))
+
+    def words() -> Iterator[NDArray[np.uint64]]:
+        return (np.ascontiguousarray(index["sha256"]).view("<u8")[::4] for index in indices())
+
+    return sum(map(len, repeated(words, rows)))

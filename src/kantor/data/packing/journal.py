@@ -164,10 +164,10 @@ class PartialPack:
 
     def class_counts(self, classes: int) -> list[int]:
         """Number of images of each class, before `write_labels`."""
-        shards = (np.load(self._path("labels", number)) for number in range(len(self.journal.shards)))
         counts = np.zeros(classes, np.int64)
-        for labels in shards:
-            counts += np.bincount(labels, minlength=classes)
+        for number in range(len(self.journal.shards)):
+            for labels in layout.blocks(self._path("labels", number), LABELS):
+                counts += np.bincount(labels, minlength=classes)
         return counts.tolist()
 
     def write_labels(self, numbers: dict[int, int]) -> None:
@@ -177,14 +177,22 @@ class PartialPack:
         for number, rows in enumerate(self.journal.shards):
             with AppendFile(self._set / shard_file("labels", number), 0) as file:
                 file.write(layout.npy_header(self._dtypes["labels"], rows))
-                file.write(table[np.load(self._path("labels", number))].tobytes())
+                for labels in layout.blocks(self._path("labels", number), LABELS):
+                    file.write(table[labels].tobytes())
                 file.sync()
 
     def index_and_labels(self) -> Iterator[tuple[Any, Any]]:
-        """Yields (index, labels) of each shard, after `write_labels`."""
+        """Yields (index, labels) of all rows, some at a time, after `write_labels`."""
         for number in range(len(self.journal.shards)):
-            files = {kind: np.load(self._set / shard_file(kind, number)) for kind in self._dtypes if kind != "images"}
-            yield files["index"], files.get("labels")
+            files = [layout.blocks(self._set / shard_file("index", number), layout.INDEX)]
+            if self._class_ids is not None:
+                files.append(layout.blocks(self._set / shard_file("labels", number), LABELS))
+            for index, *labels in zip(*files, strict=True):
+                yield index, labels[0] if labels else None
+
+    def index(self) -> Iterator[Any]:
+        """Yields the index of all rows, some at a time."""
+        return (index for index, _ in self.index_and_labels())
 
     def first_images(self, count: int) -> NDArray[np.uint8]:
         """uint8 [N, H, W, C]: at most so many of the first shard."""

@@ -293,7 +293,7 @@ def _manifest(
         "notes": journal.notes,
         "rejected": journal.rejected,
         "bad": journal.bad,
-        "duplicates": layout.duplicates(index for index, _ in partial.index_and_labels()),
+        "duplicates": layout.duplicates(partial.index, journal.rows),
         "near_constant": journal.near_constant,
         **more,
     }

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import tarfile
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
-
-import numpy as np
 
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
@@ -16,7 +13,7 @@ from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive
 from kantor.data.sources.arrangement import AUTO
 from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, require_proportion
 from kantor.data.sources.source import RULES
-from kantor.data.sources.spool import Member
+from kantor.data.sources.spool import Hashes, Member
 from kantor.errors import DataError
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -117,7 +114,7 @@ class Tar(Archive):
             raise DataError(self.path, what, "copy or download it again") from error
 
     def _read_headers(self) -> Iterator[Member]:
-        count, hashes = 0, array("q")
+        count, hashes = 0, Hashes()
         file = self._file()
         file.seek(0)
         length = None if self.local_only else Path(self.path).stat().st_size
@@ -133,13 +130,12 @@ class Tar(Archive):
             require_proportion(self.path, end, AGAIN, count)
             if info.isreg():
                 count += 1
-                hashes.append(hash(name))
+                hashes.add(hash(name))
                 yield Member(name, info.size, info.offset_data)
         while self.local_only and file.read(_BLOCK_BYTES):  # to the checksum behind the last entry
             require_proportion(self.path, file.tell(), AGAIN)
-        sorted_hashes = np.sort(np.frombuffer(hashes, np.int64))
-        if (sorted_hashes[1:] == sorted_hashes[:-1]).any():
-            self._require_unique(set(sorted_hashes[1:][sorted_hashes[1:] == sorted_hashes[:-1]].tolist()))
+        if twice := hashes.repeated():
+            self._require_unique(twice)
 
     def _require_unique(self, hashes: set[int]) -> None:
         """Raises DataError if two of the members with these hashes of their names have the same name."""

@@ -145,8 +145,7 @@ class StoredArrays(FileSource):
         if array and array not in self._kinds:
             found = named_arrays.listing(self._kinds) or "nothing"
             raise DataError(self.path, f"there is no array {array} in it (found: {found})", "name one of them")
-        do = f"name one: {self.path}{'/' if Path(self.path).is_dir() else ':/'}"
-        return array or named_arrays.require_images(self._kinds, self._faults, self.path, do)
+        return array or named_arrays.require_images(self._kinds, self._faults, self.path, f"name one: {self.path}:/")
 
     def _layout(self) -> Layout:
         """What the array of images means. Raises DataError if it is none, or claims more than the file can hold."""

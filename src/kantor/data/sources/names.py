@@ -11,7 +11,8 @@ IMAGES = frozenset(
 )
 MORE_IMAGES = IMAGES | {  # by the rules from 2 on: what Pillow decodes without another program
     ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".qoi", ".tga", ".mpo",
-    ".psd", ".dds", ".pcx", ".sgi", ".ico", ".icns", ".ras",
+    ".psd", ".dds", ".pcx", ".dcx", ".sgi", ".rgb", ".rgba", ".bw", ".icb", ".vda", ".vst", ".ico", ".icns", ".ras", ".blp", ".xpm",
+    ".xbm",
 }  # fmt: skip
 _UNSUPPORTED = frozenset((
     ".heic", ".heif", ".avif", ".svg", ".psd", ".eps", ".raw", ".dng", ".cr2", ".nef", ".jp2", ".jxl", ".tga", ".ico",
@@ -19,7 +20,7 @@ _UNSUPPORTED = frozenset((
 ))  # fmt: skip
 _MORE_UNSUPPORTED = (_UNSUPPORTED - MORE_IMAGES) | {
     ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".wmf", ".emf", ".ai", ".xcf", ".kra", ".fits", ".fit", ".dcm", ".dicom", ".nii",
-    ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif",
+    ".cur", ".ani", ".pcd", ".pxr", ".fli", ".flc", ".ftu", ".ftc", ".gbr", ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif",
 }  # fmt: skip
 NEXT_STEPS = {  # for files that hold images, but are not read
     **dict.fromkeys((".heic", ".heif", ".hif"), "convert them: magick mogrify -format jpg *.heic"),

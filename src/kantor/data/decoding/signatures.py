@@ -105,7 +105,7 @@ def _is_tga(data: bytes) -> bool:
     if (map_bits not in (16, 24, 32) or not map_size) if mapped else any((map_start, map_size, map_bits)):
         return False
     pixels = -(-width * height // 128) * (1 + bits // 8) if kind & 8 else width * height * bits // 8
-    return 18 + name + map_size * map_bits // 8 + pixels <= len(data)
+    return bool(18 + name + map_size * map_bits // 8 + pixels <= len(data))
 
 
 def what_else(data: bytes, rules: int) -> Reason:

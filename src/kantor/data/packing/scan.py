@@ -136,7 +136,7 @@ def require_images(source: Source, listing: Listing) -> None:
     if listing.others:
         contents.append(", ".join(f"{n} {suffix}" for suffix, n in listing.others.most_common(5)))
     what = "no images here" + (f" (found {'; '.join(contents)})" if contents else "")
-    remedy = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF images"
+    remedy = "name a folder with images, such as PNG or JPEG"
     raise DataError(source.path, what, "fix what it returns" if source.path.startswith(PREFIX) else remedy)
 
 

@@ -1,4 +1,4 @@
-"""Labels from files: tables (CSV, JSON) and arrays, and the items that they belong to."""
+"""Labels from files: tables (CSV and the like, CelebA's lists, JSON) and arrays (.npy, .npz), and the items that they belong to."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Lmdb(FileSource):
 
     Args:
         labels: "auto": those of Datum messages, or the texts of label-000000001 ... where few are different; "none";
-            or a CSV or JSON file.
+            or a file of labels, in which the names are keys.
     """
 
     def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:

@@ -34,8 +34,8 @@ class StoredArrays(FileSource):
     It is local, and reads some images at a time: several are compressed together.
 
     Args:
-        labels: "auto": the array of labels next to that of the images; "none"; or a .npy, CSV or JSON file, in which the
-            names are indices.
+        labels: "auto": the array of labels next to that of the images; "none"; or a file of labels, in which the names are
+            indices.
         array: the name of the array of images, if it is not to be found.
     """
 

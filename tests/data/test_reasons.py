@@ -22,6 +22,7 @@ from kantor.errors import DataError
 from kantor.types import ImageSpec
 from support import nasty
 from support.pack_fakes import Fake
+from support.pictures import listed, opened, png
 
 SETTINGS = DecodeSettings(ImageSpec(16, 16, 3))
 BYTES: list[tuple[bytes, Kind]] = [
@@ -77,3 +78,19 @@ def test_a_journal_of_an_earlier_version_has_sentences_only() -> None:
     assert rejected_in(["a.png", "empty"]) == Rejected("a.png", Reason("other", "empty"))
     reason = Reason("content", "no image", "give one")
     assert rejected_in(json.loads(json.dumps(["a.png", *reason]))) == Rejected("a.png", reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("a.cr2", "export them as JPEG or PNG"),
+        ("a.dcm", "save them as 16-bit arrays"),
+        ("a.fit", "save them as arrays"),
+    ],
+)
+def test_a_format_that_is_not_read_has_its_own_step_beside_images_too(name: str, step: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "b.png").write_bytes(png(0))
+    _, rejected = listed(opened(tmp_path))
+    assert rejected[name].startswith(f"{Path(name).suffix} images are not read; {step}")
+    assert names.NEXT_STEPS[Path(name).suffix].startswith(step)

@@ -188,6 +188,17 @@ def test_classes_between_commas(model: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(shares, [[1, 0], [0.5, 0.5], [0, 1]])
 
 
+def test_a_class_with_a_comma_in_its_name_is_found_in_a_list_and_without_its_blank() -> None:
+    generator = SimpleNamespace(latent_dim=3, latent="normal")
+    names = ("tench, Tinca tinca", "goldfish", "Smiling, Male", "Smiling, not Male")
+    card = Card(ImageSpec(8, 8, 1), generator, "hinge", names, 0)
+    assert split_classes(["Smiling,Male"], card) == ["Smiling, Male"]
+    assert split_classes(["goldfish,tench,Tinca tinca,Smiling, not Male"], card) == [
+        "goldfish", "tench, Tinca tinca", "Smiling, not Male",
+    ]  # fmt: skip
+    assert split_classes(["Smiling,goldfish"], card) == ["Smiling", "goldfish"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -76,11 +76,11 @@ def test_white_can_be_zero(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, 255 - (stored.astype(np.uint32) + 128) // 257)
 
 
-def test_a_dark_set_of_sixteen_bits_is_said(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", RNG.integers(0, 17_000, (4, 8, 8)).astype(np.uint16))
+def test_a_dark_set_of_fractions_is_said(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.linspace(0, 0.25, 4 * 64, dtype=np.float32).reshape(4, 8, 8))
     report = packed(tmp_path / "x.npy", tmp_path / "set")
     (line,) = (line for line in report.lines("rejected.jsonl") if "dark" in line)
-    assert line.startswith("16-bit values: no value is above 1") and "--set data.range=0..1" in line
+    assert line.startswith("fractions: no value is above 0.25 of 1") and "--set data.range=0..0.25" in line
 
 
 def test_pixels_without_a_value(tmp_path: Path) -> None:
@@ -118,3 +118,44 @@ def test_a_png_of_grey_and_a_transparent_level(tmp_path: Path) -> None:
         Image.fromarray(values).save(file, "PNG", transparency=0)
         (tmp_path / "in" / f"{i}.png").write_bytes(file.getvalue())
     assert (images(packed(tmp_path / "in", tmp_path / "set"))[:, 0, 0, 0] == 255).all(), "the background"
+
+
+@pytest.mark.parametrize(("channels", "conversions"), [(1, []), (3, ["grey to RGB"]), (4, [])])
+def test_filling_pixels_is_no_conversion_of_the_image(channels: int, conversions: list[str], tmp_path: Path) -> None:
+    array = np.linspace(0, 1, 8 * 64, dtype=np.float32).reshape(8, 8, 8)
+    array[0, 3, 3] = np.nan
+    np.save(tmp_path / "x.npy", array)
+    report = packed(tmp_path / "x.npy", tmp_path / "set", channels, nodata="fill", background="#ff8000")
+    counts = {"fractions": 8, "pixels without a value filled": 1, **dict.fromkeys(conversions, 8)}
+    assert {note: n for note, n in report.notes.items() if note != "alpha added"} == counts
+    expected = {1: [151], 3: [255, 128, 0], 4: [255, 128, 0, 0]}[channels]
+    assert images(report)[0, 3, 3].tolist() == expected
+    assert images(report)[0, 3, 4].tolist() == {1: [14], 3: [14] * 3, 4: [14] * 3 + [255]}[channels]
+
+
+def test_colours_without_a_value_are_filled_behind_their_own_alpha(tmp_path: Path) -> None:
+    array = np.full((4, 8, 8, 4), 0.5, np.float32)
+    array[..., 3] = 1
+    array[..., 0] = np.linspace(0, 1, 64).reshape(8, 8)
+    array[0, 3, 3, 0] = np.nan
+    np.save(tmp_path / "x.npy", array)
+    report = packed(tmp_path / "x.npy", tmp_path / "set", 3, nodata="fill", background="#ff8000")
+    assert report.notes == {"fractions": 4, "pixels without a value filled": 1}
+    assert images(report)[0, 3, 3].tolist() == [255, 128, 0]
+
+
+def test_files_of_several_frames_are_counted_with_the_setting_that_takes_all(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    frames = [Image.fromarray(RNG.integers(0, 256, (16, 16)).astype(np.uint8)) for _ in range(3)]
+    for i in range(4):
+        frames[0].save(tmp_path / "in" / f"{i}.tif", save_all=True, append_images=frames[1:] if i else [])
+    lines = packed(tmp_path / "in", tmp_path / "set").lines("rejected.jsonl")
+    assert "3 images: only the first of several frames is used; --set data.frames=all takes all" in lines
+
+
+@pytest.mark.parametrize(
+    ("highest", "white"), [(90, 255), (256, 511), (4095, 4095), (4100, 8191), (16383, 16383), (32767, 32767)]
+)
+def test_white_is_the_largest_value_of_the_bits_that_are_used(highest: int, white: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.linspace(0, highest, 8 * 64).astype(np.uint16).reshape(8, 8, 8))
+    assert packed(tmp_path / "x.npy", tmp_path / "set").manifest["ranges"] == {"uint16": [0, white]}

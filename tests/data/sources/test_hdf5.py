@@ -16,7 +16,7 @@ from kantor.data.sources.hdf5 import Hdf5
 from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
 from support import nasty
-from support.pictures import images_of, labels_of
+from support.pictures import images_of, labels_of, pixels, require_pixels
 
 h5py = pytest.importorskip("h5py")
 
@@ -115,8 +115,7 @@ def test_labels_in_a_file_of_their_own(tmp_path):
 def test_one_array_for_each_image(file):
     for i in range(20):
         file[f"faces/{i:03d}"] = STACK[i]
-    message = refusal(closed(file))
-    assert "found: faces/000 [12, 10, 3] uint8" in message and "and 8 more" in message and "as one array" in message
+    assert require_pixels(opened(closed(file)), list(STACK[:20])) == [None] * 20
 
 
 def test_several_arrays(file):
@@ -273,3 +272,40 @@ def test_without_h5py(file, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(ResourceError, match=r"pip install 'kantor\[formats\]'"):
         opened(path)
+
+
+def test_an_array_for_each_image_in_groups_that_are_classes(tmp_path):
+    stored = {f"train/{kind}/{i}": pixels(i, (12 + i, 10, 3)) for kind in ("cats", "dogs") for i in range(3)}
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, array in {**stored, "test/cats/9": pixels(9), "test/dogs/9": pixels(9)}.items():
+            file[name] = array
+        file["about"] = np.zeros(3)
+    source = opened(tmp_path / "x.h5")
+    assert require_pixels(source, list(stored.values())) == ["cats"] * 3 + ["dogs"] * 3
+    assert [item.name for item in source.items()] == list(stored)
+    assert source.note == "each of 6 arrays is an image; about, test/cats/9, test/dogs/9 also there"
+    assert labels_of(opened(tmp_path / "x.h5", labels="none")) == [None] * 6
+
+
+def test_groups_of_one_image_each_are_no_classes(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for i in range(5):
+            file[f"sample{i}/image"] = pixels(i, (12, 10))
+    source = opened(tmp_path / "x.h5")
+    assert require_pixels(source, [pixels(i, (12, 10)) for i in range(5)]) == [None] * 5
+
+
+def test_rows_of_numbers_in_several_arrays_are_not_taken_for_images(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["a"], file["b"] = pixels(0, (60, 784)), pixels(1, (60, 784))
+    assert "which of its arrays holds the images is not clear" in refusal(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize(
+    "names", [("image", "mask"), ("s1/image", "s1/depths"), ("images/1", "masks/1"), ("a/gt", "a/rgb")]
+)
+def test_an_image_and_what_belongs_to_it_are_not_two_images(tmp_path, names):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for number, name in enumerate(names):
+            file[name] = pixels(number, (12, 10))
+    assert "no array of images" in refusal(tmp_path / "x.h5")

@@ -23,6 +23,7 @@ from kantor.data.sources.label_arrays import label_names
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.types import ImageSpec
+from support.pictures import opened, pixels
 
 COLOURS = ("red", "green", "blue")
 IMAGES = [f"train/a{i:03d}.png" for i in range(12)]
@@ -132,7 +133,7 @@ def test_celeba(table):
         assert [*attached(f"{file}:Male", images).values()] == ["Male"] * 12
         both = [f"{b}, {s}" for b, s in zip(bald, smiling, strict=True)]
         assert [*attached(f"{file}:Bald,Smiling", images).values()] == both
-        assert "Bald (2 values), Male (1 value), Smiling (2 values)" in refused(file, images)
+        assert "is not clear: Bald (2 values), Smiling (2 values); choose" in refused(file, images)
     identity = table(lines(*((name, i % 5) for i, name in enumerate(names)), separator=" "), "identity_CelebA.txt")
     assert [*attached(identity, images).values()] == [str(i % 5) for i in range(12)]
     notes: list[str] = []
@@ -386,3 +387,15 @@ def test_first_rules_stay(table):
     file = str(table("name,label\na.png,1.0\nb.png,2.0\n"))
     assert [entry.label for entry in labels.attach_file(iter(entries), file, rules=1)] == ["1.0", "2.0"]
     assert [entry.label for entry in labels.attach_file(iter(entries), file, rules=2)] == ["1", "2"]
+
+
+def test_the_table_of_attributes_is_proposed_before_that_of_persons(tmp_path: Path) -> None:
+    Image.fromarray(pixels(0)).save(tmp_path / "1.png")
+    for name in ("identity_CelebA.txt", "list_attr_celeba.txt", "list_bbox_celeba.csv"):
+        (tmp_path / name).write_text("x")
+    source = opened(tmp_path)
+    list(source.items())
+    (line,) = (line for line in source.all_listing_notes if line.startswith("not used"))
+    assert line.startswith("not used: list_attr_celeba.txt, identity_CelebA.txt") and line.endswith(
+        "list_attr_celeba.txt"
+    )

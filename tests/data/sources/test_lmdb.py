@@ -20,7 +20,7 @@ from kantor.data.sources.lmdb import is_lmdb
 from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
 from support import nasty
-from support.pictures import listed, pixels, png, require_pixels
+from support.pictures import listed, opened, pixels, png, require_pixels
 
 lmdb = pytest.importorskip("lmdb", reason="the extra `formats` is not installed")
 
@@ -197,3 +197,28 @@ def test_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lmdb" else found(name))
     with pytest.raises(ResourceError, match=r"pip install 'kantor\[formats\]'"):
         Lmdb(path)
+
+
+def test_databases_of_a_folder_are_classes_as_lsun_has_them(tmp_path):
+    for number, name in enumerate(("bedroom_train_lmdb", "church_outdoor_train_lmdb", "bedroom_val_lmdb")):
+        database(tmp_path / name, {f"{i}": png(4 * number + i) for i in range(4)})
+    source = opened(tmp_path)
+    assert require_pixels(source, [pixels(i) for i in range(8)]) == ["bedroom"] * 4 + ["church_outdoor"] * 4
+    assert "2 of 3 files of this folder are used" in source.note
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file with holes, and a limit on memory")
+def test_databases_larger_than_a_workers_memory_are_read(tmp_path):
+    """Its last page is far away, so that the file takes 6 GB of addresses."""
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate(("cats", "dogs")):
+        database(tmp_path / "in" / name, {f"{i}": png(4 * number + i) for i in range(4)})
+        with (tmp_path / "in" / name / "data.mdb").open("r+b") as file:
+            for page in (0, 4096):
+                file.seek(page + 136)
+                file.write(struct.pack("<Q", (6 << 30) // 4096 - 1))
+            file.truncate(6 << 30)
+    source = opened(tmp_path / "in")
+    config = DataConfig(source=str(tmp_path / "in"), min_size=1)
+    report = pack(source, config, ImageSpec(8, 6, 3), tmp_path / "set", workers=2)
+    assert report.count == 8 and report.manifest["class_names"] == ["cats", "dogs"]

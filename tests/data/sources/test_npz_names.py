@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kantor.app.dataset.prepare import absolute_source
+from kantor.config.data import DataConfig
+from kantor.config.schema import Config
+from kantor.data.packing.scan import cache_key, scan
 from kantor.errors import DataError
+from kantor.types import ImageSpec
 from support.pictures import labels_of, opened
 
 STACK = np.random.default_rng(0).integers(0, 256, (12, 9, 8), np.uint8)
@@ -105,3 +110,17 @@ def test_labels_of_python_objects_are_not_lost_in_silence(tmp_path):
     with pytest.raises(DataError, match="Python objects"):
         labels_of(opened(path))
     assert set(labels_of(opened(path, labels="none"))) == {None}
+
+
+def test_two_arrays_of_a_file_are_two_datasets(tmp_path, monkeypatch):
+    """Alike in shape, labels and time, they must not share a place in the cache."""
+    saved(tmp_path, a=STACK, b=STACK[::-1])
+    monkeypatch.chdir(tmp_path)
+
+    def key(source: str) -> str:
+        images, config = opened(source), DataConfig(source=source)
+        return cache_key(images, config, ImageSpec(8, 8, 1), scan(images, config))
+
+    assert key("x.npz:a") != key("x.npz:b")
+    whole = absolute_source(Config(data=DataConfig(source="x.npz:a"))).data.source
+    assert whole == f"{tmp_path.resolve()}/x.npz:a" and key(whole) == key("x.npz:a")

@@ -253,7 +253,7 @@ def test_training_on_a_packed_dataset(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "is a dataset of stacked images already; leave data.stack out" in capsys.readouterr().err
     look = ["pack", tmp_path / "set", "--out", tmp_path / "look", "--inspect", "--set", "data.stack=70"]
     assert exit_of(*look) == 0
-    assert json.loads((tmp_path / "look" / "inspect.json").read_text())["pictures"] == 70
+    assert json.loads((tmp_path / "look" / "inspect.json").read_text())["images"] == 70
 
 
 def test_limit_and_holdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

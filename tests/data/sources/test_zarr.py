@@ -15,7 +15,7 @@ from kantor.data.sources import Zip, open_source
 from kantor.data.sources.zarr import Zarr, is_zarr, is_zarr_zip
 from kantor.errors import DataError, ResourceError
 from support import nasty
-from support.pictures import images_of, labels_of
+from support.pictures import images_of, labels_of, opened, refusal
 
 zarr = pytest.importorskip("zarr", minversion="3")
 
@@ -159,3 +159,18 @@ def test_without_zarr(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "zarr", None)
     with pytest.raises(ResourceError, match=r"pip install 'kantor\[formats\]'"):
         Zarr(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("array", ["photos", "train/photos"])
+def test_an_array_has_the_labels_beside_it_however_it_is_named(tmp_path, monkeypatch, version, array):
+    beside = array.replace("photos", "labels")
+    group(tmp_path / "x.zarr", version, **{array: STACK, beside: CLASSES, "others": STACK[::-1]})
+    assert refusal(tmp_path / "x.zarr").endswith(f"name one: {tmp_path}/x.zarr:/others")
+    for name in (f"{tmp_path}/x.zarr/{array}", f"{tmp_path}/x.zarr:{array}", f"{tmp_path}/x.zarr:/{array}"):
+        source = opened(name)
+        assert labels_of(source) == [str(n) for n in CLASSES]
+        np.testing.assert_array_equal(images_of(source), STACK)
+    assert "there is no array photo in it (found: " in refusal(f"{tmp_path}/x.zarr:photo")
+    monkeypatch.chdir(tmp_path / "x.zarr" / array)
+    assert labels_of(opened(".")) == [str(n) for n in CLASSES]

@@ -80,12 +80,13 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             listing = scan(source, config)
             decisions = [line for line in (source.note, *source.all_listing_notes) if line]
             require_images(source, listing)
-            items = [entry for entry in source.items() if isinstance(entry, Item)][: config.limit or None]
-            probed = headers(source, items, config.rules, worker_count(len(items)))
             small = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
             config, path = config.model_copy(update=small), Path(temporary) / "thumbnails"
             pack(source, config, THUMBNAIL, path, progress=progress, listing=listing, allow_flat=True)
             store = Store.open(path)
+            usable = set(_names(store))
+            items = [entry for entry in source.items() if isinstance(entry, Item) and entry.name in usable]
+            probed = headers(source, items, config.rules, worker_count(len(items)))
         findings = _findings(store, probed, decisions, config.size)
         with atomic.new_folder(out, exist_ok=True) as folder:
             _write(folder, store, findings, path_name)
@@ -100,7 +101,7 @@ def _findings(store: Store, probed: list[Header], decisions: list[str], size: st
     labels = store.labels(np.arange(store.count))
     per_class: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
     rejected = [json.loads(line) for line in _lines(store.path / layout.REJECTED)]
-    names = [json.loads(line)["name"] for line in _lines(store.path / layout.SOURCES)]
+    names = _names(store)
     _, group, group_size = np.unique(store.digests(), axis=0, return_inverse=True, return_counts=True)
     copies = sorted(np.flatnonzero(group_size[group] > 1).tolist(), key=lambda row: (group[row], row))
     duplicates = itertools.groupby(copies, key=lambda row: group[row])
@@ -111,7 +112,7 @@ def _findings(store: Store, probed: list[Header], decisions: list[str], size: st
     manifest = store.manifest
     height, width = (1, 1) if size == "auto" else parse_size(size)
     public = {
-        "pictures": store.count,
+        "images": store.count,
         "decisions": [*decisions, *facts(manifest)],
         "rejected": len(rejected),
         "sizes": {f"{h}x{w}": n for (h, w), n in Counter(sizes).most_common(50)},
@@ -180,7 +181,7 @@ def _page(folder: Path, title: str, public: dict[str, Any]) -> DatasetPage:
         ("Kinds", counted(public["kinds"])), ("Sizes", counted(public["sizes"])), ("Values", values),
         ("Conversions", counted(public["conversions"])), ("Rejected", counted(public["rejected_because"])),
     ]  # fmt: skip
-    lead = f"{public['pictures']:,} images can be used, {public['rejected']:,} files cannot."
+    lead = f"{public['images']:,} images can be used, {public['rejected']:,} files cannot."
     classes = list(public["classes"].items())[:_LISTED]
     return DatasetPage(title, lead, _summary(public)[1:], groups, classes, public["duplicates"][:_LISTED], figures)
 
@@ -188,7 +189,7 @@ def _page(folder: Path, title: str, public: dict[str, Any]) -> DatasetPage:
 def _summary(public: dict[str, Any]) -> list[str]:
     side, kinds = public["shorter_side"], ", ".join(f"{n:,} {kind}" for kind, n in public["kinds"].items())
     lines = [
-        f"{public['pictures']:,} images can be used",
+        f"{public['images']:,} images can be used",
         f"image headers: {kinds}; shorter side {side['least']} to {side['most']} pixels, median {side['median']}",
     ]
     lines += public["decisions"]
@@ -211,6 +212,11 @@ def _summary(public: dict[str, Any]) -> list[str]:
     if sizes := [size for size in _SIZES if size <= side["median"]]:
         lines.append(f"with --size {sizes[-1]} or less, at most half of the images are enlarged; start small")
     return lines
+
+
+def _names(store: Store) -> list[str]:
+    """Those of its images, in order."""
+    return [json.loads(line)["name"] for line in _lines(store.path / layout.SOURCES)]
 
 
 def _lines(path: Path) -> list[str]:

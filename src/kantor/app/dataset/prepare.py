@@ -28,7 +28,7 @@ from kantor.data.packing.max_bad import exceeds, too_many_bad
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import Listing, cache_key, scan
 from kantor.data.packing.selection import open_images, selected
-from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place
+from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place, split_inner
 from kantor.data.sources.labels import split_column
 from kantor.errors import ConfigError, DataError
 from kantor.random import random_rows
@@ -44,7 +44,8 @@ def absolute_source(config: Config) -> Config:
         file, column = split_column(config.data.labels)
         paths["data.labels"] = file, "" if column is None else f":{column}"
     if config.data.source != GLYPHS:  # the built-in dataset, even if there is a folder of that name
-        paths["data.source"] = config.data.source, ""
+        path, inner = split_inner(config.data.source)
+        paths["data.source"] = str(path), f":{inner}" if inner else ""
     absolute = {name: f"{place(p).resolve()}{more}" for name, (p, more) in paths.items() if place(p).exists()}
     return overridden(config, absolute)
 

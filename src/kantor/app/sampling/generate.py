@@ -73,8 +73,25 @@ def write_images(paths: Sequence[Path], images: Iterable[Images]) -> None:
 
 
 def split_classes(names: Sequence[str], card: Card) -> list[str]:
-    """ "A,B" names two classes, unless it is the name of one."""
-    return [part for name in names for part in ([name] if name in card.class_names else name.split(","))]
+    """ "A,B" names two classes, unless it is the name of one, also without its blanks: "A, B"."""
+    known = {_parts(name): name for name in card.class_names}
+    longest = max(map(len, known), default=1)
+    classes: list[str] = []
+    for name in names:
+        if name in card.class_names:
+            classes.append(name)
+            continue
+        parts = _parts(name)
+        while parts:
+            size = next((n for n in range(longest, 0, -1) if parts[:n] in known), 1)
+            classes.append(known.get(parts[:size], parts[0]))
+            parts = parts[size:]
+    return classes
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """The texts between commas, without blanks around them."""
+    return tuple(part.strip() for part in name.split(","))
 
 
 def class_numbers(classes: Sequence[str | int], card: Card, count: int) -> list[int] | None:

@@ -22,7 +22,7 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     """Options of `kantor train` and `kantor.train`."""
 
     data: str | None = option(
-        "Folder of images, archive, array, IDX, TFRecord, Parquet or packed dataset", "DATA",
+        "Folder of images, archive, file of arrays or records, or packed dataset", "DATA",
         sets="data.source", positional=True, otherwise="glyphs, the built-in letters",
     )
     preset: str = option(

@@ -1,4 +1,4 @@
-"""Bytes or arrays to images of one size, uint8 [H, W, C]: formats.py reads and checks bytes, this fits the image.
+"""Files or arrays to images of one size, uint8 [H, W, C]: formats.py reads and checks files, this fits the image.
 
 The result is an image or `Undecodable`, for any bytes. Each conversion that changes an image is noted, so that `pack`
 can count it. Colour profiles are not applied.
@@ -40,8 +40,9 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
     """The image and the conversions it went through.
 
     Args:
-        data: an encoded file (PNG, JPEG, WebP, BMP, GIF or TIFF, recognised by its first bytes), or an array [H, W]
-            or [H, W, C] of numbers (by rules 1 uint8 or uint16); uint8 of the right shape is returned as it is.
+        data: an encoded file, recognised by its first bytes (by rules 1 PNG, JPEG, WebP, BMP, GIF or TIFF), a frame or
+            tile of one, or an array [H, W] or [H, W, C] of numbers (by rules 1 uint8 or uint16); uint8 of the right shape
+            is returned as it is.
     Returns:
         uint8 [H, W, C] of shape settings.spec, and notes such as "16-bit" in the order of the conversions.
     Raises:

@@ -33,7 +33,7 @@ Fit = Literal["cover", "contain", "stretch", "replicate", "mirror"]
 PADDING_FITS = ("replicate", "mirror")
 Colour = tuple[int, int, int]
 
-SEVERAL_FRAMES = "the first of several frames (data.frames)"
+SEVERAL_FRAMES = "only the first of several frames is used; --set data.frames=all takes all"
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100
 
@@ -234,8 +234,26 @@ def _numbers_in_png(image: Image.Image, data: bytes) -> Numbers:
 
 def in_range(values: Numbers, settings: DecodeSettings, notes: list[str]) -> Image.Image:
     """L, RGB or RGBA, by the range for images of this number type."""
-    image = numbers.eight_bits(values, range_for(values.kind, settings), settings.nodata, notes)
-    return image.convert("RGBA") if image.mode == "LA" else image
+    values_range, holes = range_for(values.kind, settings), numbers.to_fill(values, settings.nodata)
+    image = numbers.eight_bits(values, values_range)
+    image = image.convert("RGBA") if image.mode == "LA" else image
+    return image if holes is None else _filled(image, holes, settings, notes)
+
+
+def _filled(image: Image.Image, holes: NDArray[np.bool_], settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """The image with the background in its holes; transparent there if the result has transparency."""
+    notes.append("pixels without a value filled")
+    mask = Image.fromarray(holes)
+    if settings.spec.channels == 4:
+        image = image.convert("RGBA")
+        image.paste((0, 0, 0, 0), mask=mask)
+        return image
+    if image.mode == "L" and settings.spec.channels == 3:
+        notes.append("grey to RGB")
+        image = image.convert("RGB")
+    colour = Image.new("RGB", (1, 1), settings.background).convert(image.mode).getpixel((0, 0))
+    image.paste(colour, mask=mask)  # type: ignore[arg-type]
+    return image
 
 
 def range_for(kind: str, settings: DecodeSettings) -> Range:

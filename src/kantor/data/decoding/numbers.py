@@ -83,30 +83,34 @@ def extent(numbers: Numbers, nodata: NoData) -> Extent | None:
     return Extent(numbers.kind, low, high, float(core_low), float(core_high))
 
 
-def eight_bits(numbers: Numbers, values_range: Range, nodata: NoData, notes: list[str]) -> Image.Image:
-    """L, LA, RGB or RGBA: `values_range` becomes 0 to 255, rounded and clipped; pixels without a value are transparent.
-
-    Raises:
-        Undecodable: pixels have no value, and `nodata` does not say that they are filled.
-    """
+def eight_bits(numbers: Numbers, values_range: Range) -> Image.Image:
+    """L, LA, RGB or RGBA: `values_range` becomes 0 to 255, rounded and clipped."""
     low, high = values_range
-    count, missing = _colours(numbers), _missing(numbers, nodata)
-    if missing.any():
-        if nodata == "reject":
-            detail = f"{int(missing.sum()):,} of its pixels have no value ({_no_value(numbers)})"
-            raise Undecodable("content", detail, "fill them with the background: --set data.nodata=fill")
-        notes.append("pixels without a value filled")
-    colours = _scaled(numbers.values[:, :, :count], low, high)
+    colours = _scaled(numbers.values[:, :, : _colours(numbers)], low, high)
     if numbers.inverted:
         colours = 255 - colours
     alpha = _alpha(numbers, values_range)
-    for hidden in (missing if missing.any() else None, numbers.clear):
-        if hidden is not None:
-            alpha = np.where(hidden, np.uint8(0), np.uint8(255) if alpha is None else alpha)
+    if numbers.clear is not None:
+        alpha = np.where(numbers.clear, np.uint8(0), np.uint8(255) if alpha is None else alpha)
     if alpha is not None:
         colours = np.concatenate([colours, alpha[:, :, None]], axis=2)
     colours = np.ascontiguousarray(colours[:, :, 0] if colours.shape[2] == 1 else colours)
     return Image.fromarray(colours, _MODES[1 if colours.ndim == 2 else colours.shape[2]])
+
+
+def to_fill(numbers: Numbers, nodata: NoData) -> NDArray[np.bool_] | None:
+    """bool [H, W]: pixels without a value, None if each has one.
+
+    Raises:
+        Undecodable: some have none, and `nodata` does not say that they are filled.
+    """
+    missing = _missing(numbers, nodata)
+    if not missing.any():
+        return None
+    if nodata == "reject":
+        detail = f"{int(missing.sum()):,} of its pixels have no value ({_no_value(numbers)})"
+        raise Undecodable("content", detail, "fill them with the background: --set data.nodata=fill")
+    return missing
 
 
 def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

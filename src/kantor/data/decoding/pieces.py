@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from PIL import Image
 
+from kantor.data.decoding.signatures import kind_of, what_else
 from kantor.data.reasons import Undecodable
 
 _VIDEOS = (b"\x1a\x45\xdf\xa3", b"RIFF", b"\x00\x00\x01\xba", b"FLV\x01")
@@ -41,7 +42,10 @@ def frame_count(data: bytes) -> int:
     """Number of frames or pages. Raises what decoders raise."""
     if is_video(data):
         return Video(data).count()
-    with Image.open(io.BytesIO(data)) as image:
+    kind = kind_of(data, 2)
+    if kind is None:
+        raise Undecodable(*what_else(data, 2))
+    with Image.open(io.BytesIO(data), formats=[kind]) as image:
         return int(getattr(image, "n_frames", 1))
 
 

@@ -1,8 +1,13 @@
-"""File formats by their first bytes."""
+"""File formats by their first bytes.
+
+Of what Pillow opens, a format is read if a worker can decode it within its limits, to the pixels that it holds, and its bytes
+tell it from any other file. docs/data.md lists the others, with the reason for each.
+"""
 
 from __future__ import annotations
 
 import re
+import struct
 
 from kantor.data.reasons import Reason
 
@@ -20,8 +25,16 @@ _MAGIC = {
 _MORE = {  # read by the rules from 2 on
     b"P1": "PPM", b"P2": "PPM", b"P3": "PPM", b"P4": "PPM", b"P5": "PPM", b"P6": "PPM", b"Pf": "PPM", b"PF": "PPM",
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000", b"\xff\x4f\xff\x51": "JPEG2000", b"qoif": "QOI", b"8BPS": "PSD", b"DDS ": "DDS",
-    b"\x01\xda": "SGI", b"\x0a\x05\x01": "PCX", b"\0\0\1\0": "ICO", b"icns": "ICNS", b"\x59\xa6\x6a\x95": "SUN",
+    b"\x01\xda": "SGI", b"\x0a\x05\x01": "PCX", b"\xb1\x68\xde\x3a": "DCX", b"BLP1": "BLP", b"BLP2": "BLP", b"/* XPM */": "XPM",
+    b"\0\0\1\0": "ICO", b"icns": "ICNS", b"\x59\xa6\x6a\x95": "SUN",
 }  # fmt: skip
+_XBM = re.compile(rb"\s*(/\*.{0,200}?\*/\s*)?#define[ \t]+\w*_?width[ \t]+\d", re.DOTALL)
+_TGA = struct.Struct(
+    "<3B HHB 4x HHBB"
+)  # length of the name, map of colours, type; start, size, bits of the map; sides, bits, flags
+_TGA_BITS = {1: (8,), 2: (16, 24, 32), 3: (8, 16)}  # of a pixel: numbers in a map, colours, greys; 8 more if compressed
+_DIB_SIZES = (40, 52, 56, 64, 108, 124)  # bytes of the header
+_DIB_BITS = (1, 4, 8, 16, 24, 32)
 _BLANK_AFTER = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf", b"PF")
 _FOREIGN = {  # often found under an image's name
     b"PK\x03\x04": "a zip archive",
@@ -62,7 +75,37 @@ def kind_of(data: bytes, rules: int) -> str | None:
         return None
     if data[-18:-2] == b"TRUEVISION-XFILE":
         return "TGA"
-    return next((kind for magic, kind in _MORE.items() if data.startswith(magic)), None)
+    kind = next((kind for magic, kind in _MORE.items() if data.startswith(magic)), None)
+    return kind or _by_header(data)
+
+
+def _by_header(data: bytes) -> str | None:
+    """Of formats without a signature, those whose whole header must make sense, with as many bytes as it asks for."""
+    if len(data) < 20:
+        return None
+    if _XBM.match(data[:512]):
+        return "XBM"
+    size, planes, bits, compression = struct.unpack("<I8xHHI", data[:20])
+    if size in _DIB_SIZES and planes == 1 and bits in _DIB_BITS and compression <= 6:
+        return "DIB"
+    return "TGA" if _is_tga(data) else None
+
+
+def _is_tga(data: bytes) -> bool:
+    name, has_map, kind, map_start, map_size, map_bits, width, height, bits, flags = _TGA.unpack(data[:18])
+    mapped = (kind & 7) == 1
+    if (
+        bits not in _TGA_BITS.get(kind & 7, ())
+        or kind & ~15
+        or has_map != mapped
+        or flags & 0xC0
+        or not (width and height)
+    ):
+        return False
+    if (map_bits not in (16, 24, 32) or not map_size) if mapped else any((map_start, map_size, map_bits)):
+        return False
+    pixels = -(-width * height // 128) * (1 + bits // 8) if kind & 8 else width * height * bits // 8
+    return bool(18 + name + map_size * map_bits // 8 + pixels <= len(data))
 
 
 def what_else(data: bytes, rules: int) -> Reason:

@@ -14,7 +14,7 @@ from typing import Any
 from kantor.config.data import DataConfig
 from kantor.data.loading import layout
 from kantor.data.sources import labels as label_files
-from kantor.data.sources import names
+from kantor.data.sources import names, split_inner
 from kantor.data.sources.python_object import PREFIX
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
@@ -138,7 +138,7 @@ def require_images(source: Source, listing: Listing) -> None:
     if listing.others:
         contents.append(", ".join(f"{n} {suffix}" for suffix, n in listing.others.most_common(5)))
     what = "no images here" + (f" (found {'; '.join(contents)})" if contents else "")
-    remedy = "name a folder with PNG, JPEG, WebP, BMP, GIF or TIFF images"
+    remedy = "name a folder with images, such as PNG or JPEG"
     raise DataError(source.path, what, "fix what it returns" if source.path.startswith(PREFIX) else remedy)
 
 
@@ -164,8 +164,8 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
 
 def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing) -> str:
     """Returns a SHA-256 of the listing (name, size, time of change), its place, and all settings of a packed dataset."""
-    path = Path(source.path)
-    place: list[Any] = [str(path.resolve()) if path.exists() else source.path]
+    path, inner = Path(source.path), split_inner(config.source)[1]
+    place: list[Any] = [str(path.resolve()) if path.exists() else source.path, *([inner] if inner else [])]
     if path.is_file():  # the items of an array have no time of their own
         place += [path.stat().st_size, path.stat().st_mtime_ns]
     glyphs = config.glyphs.model_dump() if config.source == "glyphs" else None

@@ -24,7 +24,7 @@ from kantor.errors import DataError
 from kantor.progress import Progress, silent
 
 _DARK_ONES = 64  # so many of them, and no other, are enough to look at all
-_BITS = (8, 10, 11, 12, 14, 16)
+_FEWEST_BITS = 8
 _OUTLIERS = 0.01  # fraction of the images whose percentiles may lie outside
 _HOT = 8  # a range so many times as wide as nearly all values is set by a few pixels
 
@@ -153,5 +153,9 @@ def _named(kind: str) -> str:
 
 
 def _white(high: float) -> float:
-    """The largest value of the fewest usual bits that hold `high`."""
-    return float(2 ** next(bits for bits in _BITS if high < 2**bits) - 1)
+    """The largest value of the fewest bits that hold `high`.
+
+    Any number of bits, not only those of sensors (10, 12, 14): processing leaves 13 and 15, and 12 bits whose noise
+    passes 4095 would be shown at a quarter of their brightness as 14. So the brightest pixel is grey at least.
+    """
+    return float(2 ** max(_FEWEST_BITS, int(high).bit_length()) - 1)

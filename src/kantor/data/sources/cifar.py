@@ -56,7 +56,7 @@ class Cifar(FileSource):
 
     Args:
         labels: "auto": those in the file, of CIFAR-100 the fine ones, or the file of labels next to STL-10's, named by the
-            list of classes next to it; "none"; or a CSV or JSON file, in which the names are indices.
+            list of classes next to it; "none"; or a file of labels, in which the names are indices.
     """
 
     exact = True

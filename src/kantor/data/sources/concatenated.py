@@ -18,7 +18,7 @@ class Concatenated(Source):
 
     Args:
         prefixes: of the names, one for each part, all different.
-        labels: a CSV or JSON file, in which the names have the prefixes; "none" if the parts bring their labels.
+        labels: a file of labels, in which the names have the prefixes; "none" if the parts bring their labels.
         classes: of the images of each part that have none of their own.
     """
 

@@ -13,7 +13,7 @@ from kantor.data.sources import names
 from kantor.data.sources.arrangement import ALL, AUTO, part_of
 from kantor.errors import DataError
 
-Kind = Literal["tar", "tfrecord", "parquet", "arrow", "npy", "npz", "zip", "hdf5", "csv"]
+Kind = Literal["tar", "tfrecord", "parquet", "arrow", "npy", "npz", "zip", "hdf5", "lmdb", "csv"]
 
 KINDS: dict[Kind, re.Pattern[str]] = {
     "tar": re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$"),
@@ -24,12 +24,15 @@ KINDS: dict[Kind, re.Pattern[str]] = {
     "npz": re.compile(r"\.npz$"),
     "zip": re.compile(r"\.zip$"),
     "hdf5": re.compile(r"\.(h5|hdf5|hdf)$"),
+    "lmdb": re.compile(r"^data\.mdb$|\.lmdb$"),
 }
-NAMED_BY_CLASS = ("npy", "npz", "zip", "hdf5")  # people keep a file a class in these, and shards in the others
+NAMED_BY_CLASS = ("npy", "npz", "zip", "hdf5", "lmdb")  # people keep a file a class in these, and shards in the others
 _TEXTS = frozenset((
     "", ".json", ".jsonl", ".txt", ".md", ".csv", ".tsv", ".idx", ".index", ".html", ".xml", ".yaml", ".yml", ".labels", ".lock", ".py",
     ".pdf", ".cff", ".rst", ".bib", ".sha256", ".md5",
 ))  # fmt: skip
+_LOCK = re.compile(r"(^|/)lock\.mdb$|\.lmdb-lock$")  # of LMDB
+_LSUN = re.compile(r"([_.-](train|val|test|lmdb))+$")  # after the class: bedroom_train_lmdb
 _LABELS = re.compile(r"(^|[._-])(labels?|classes|targets?)\.npy$")
 _MOST = 100_000
 _MOST_LEVELS = 4
@@ -54,7 +57,7 @@ def find(folder: Path, split: str) -> Files | None:
     kind: Kind | None = None
     for path in _files(folder):
         own = _kind_of(path)
-        if (own is None and names.extension(path) in _TEXTS) or (own == "npy" and _LABELS.search(path.lower())):
+        if _is_beside(path, own):
             continue
         if own is None or kind not in (None, own) or len(found) == _MOST:
             return None
@@ -64,7 +67,16 @@ def find(folder: Path, split: str) -> Files | None:
         return None
     used, note = _of_split(found, split, str(folder))
     classes: list[str | None] = _classes(used) if kind in NAMED_BY_CLASS else [None] * len(used)
+    if kind == "lmdb":
+        classes = [name and (_LSUN.sub("", name) or name) for name in classes]
     return Files(kind, used, classes, note)
+
+
+def _is_beside(path: str, kind: Kind | None) -> bool:
+    """Whether a file only belongs to those with images: a text, labels, the lock of an LMDB."""
+    if kind is None:
+        return names.extension(path) in _TEXTS or bool(_LOCK.search(path.lower()))
+    return kind == "npy" and bool(_LABELS.search(path.lower()))
 
 
 def _kind_of(path: str) -> Kind | None:

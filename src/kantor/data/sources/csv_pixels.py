@@ -56,7 +56,7 @@ class CsvPixels(FileSource):
     It is local, and read in order. Rows that a column "Usage" marks for tests are left out.
 
     Args:
-        labels: "auto": the column of labels, if there is one; "none"; or a CSV or JSON file, in which the names are the
+        labels: "auto": the column of labels, if there is one; "none"; or a file of labels, in which the names are the
             numbers of the rows.
     """
 

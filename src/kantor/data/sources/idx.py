@@ -39,7 +39,8 @@ class Idx(Source):
 
     Args:
         path: the file of images, or the folder that it was chosen from, as the user wrote it.
-        labels: "auto": the file of labels next to it, by its usual name; "none"; or an IDX, .npy, CSV or JSON file.
+        labels: "auto": the file of labels next to it, by its usual name; "none"; or a
+            file of labels, IDX too.
         chosen: the file of images, if `path` is a folder.
     """
 

@@ -265,8 +265,10 @@ def _mismatch(table: Table, images: Sequence[str], where: str) -> DataError:
 def _unclear(table: Table, name_at: int, candidates: list[int], where: str) -> DataError:
     """The error that lists the columns, with what to type."""
     header = table.names
-    listed = candidates or [number for number in range(table.width) if number != name_at]
-    different = {number: len(set(table.column(number))) for number in listed}
+    able = candidates or [number for number in range(table.width) if number != name_at]
+    different = {number: len(set(table.column(number))) for number in able}
+    different = {number: count for number, count in different.items() if count > 1} or different
+    listed = list(different)
     counts = ", ".join(f"{header[n]} ({count:,} value{'s' * (count != 1)})" for n, count in different.items())
     unnamed = "" if table.header else " (no line names them)"
     what = f"which of its {table.width} columns{unnamed} holds the labels is not clear: {counts}"

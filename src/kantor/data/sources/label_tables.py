@@ -66,7 +66,7 @@ def of_mapping(labels: Mapping[str, str]) -> Table:
 
 
 def parse(data: bytes, where: str) -> Table:
-    """The table in the bytes of a CSV or JSON file. Raises DataError if it is malformed or too large."""
+    """The table in the bytes of a text: CSV and the like, CelebA's lists, JSON. Raises DataError if it is malformed or too large."""
     require_small(len(data), where)
     text = _decoded(data)
     if text.lstrip()[:1] not in ("{", "["):

@@ -1,4 +1,4 @@
-"""Labels from files: tables (CSV, JSON) and arrays, and the items that they belong to."""
+"""Labels from files: tables (CSV and the like, CelebA's lists, JSON) and arrays (.npy, .npz), and the items that they belong to."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ __all__ = [
 
 METADATA = ("metadata.csv", "metadata.jsonl")  # of a Hugging Face ImageFolder, in the folder of the images
 _TABLE = re.compile(r".*\.(csv|tsv)|(list_attr|identity).*\.txt|.*(label|class|annotation|attribute).*\.(txt|json|npy)")
+_CLASSES = re.compile(r"label|class|attr|annotation|categor")
+_NO_CLASSES = re.compile(r"identity|landmark|bbox|box|keypoint|partition|split|submission")
 _ARRAYS = (b"\x93NUMPY", b"PK\x03\x04")
 
 
@@ -143,11 +145,17 @@ def unused_tables(names: Iterable[str], labels: str, labelled: bool, where: str)
     """
     if labels != "auto" or labelled:
         return []
-    tables = sorted(name for name in names if _TABLE.fullmatch(name.rpartition("/")[2].lower()))
+    tables = [name for name in names if _TABLE.fullmatch(name.rpartition("/")[2].lower())]
+    tables.sort(key=lambda name: (_use(name.rpartition("/")[2].lower()), name))
     if not tables:
         return []
     shown = ", ".join(tables[:3]) + (" ..." if len(tables) > 3 else "")
     return [f"not used: {shown}; name one for its labels: --labels {Path(where) / tables[0]}"]
+
+
+def _use(name: str) -> int:
+    """How unlikely a table of this name is to hold classes with many images each."""
+    return 2 if _NO_CLASSES.search(name) else 0 if _CLASSES.search(name) else 1
 
 
 def _with_array(entries: Iterator[Item | Rejected], path: str, array: str | None) -> Iterator[Item | Rejected]:

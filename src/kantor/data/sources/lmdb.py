@@ -35,6 +35,8 @@ _NUMBERED = re.compile(r"image-(\d+)")
 _COUNTS = ("length", "num-samples", "nSamples", "__len__", "__keys__")
 _HEX = "0x"
 
+_PREPARED: list[Environment] = []
+
 
 class _Value(NamedTuple):
     key: str
@@ -59,7 +61,7 @@ class Lmdb(FileSource):
 
     Args:
         labels: "auto": those of Datum messages, or the texts of label-000000001 ... where few are different; "none";
-            or a CSV or JSON file.
+            or a file of labels, in which the names are keys.
     """
 
     def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:
@@ -77,8 +79,8 @@ class Lmdb(FileSource):
         return label_files.attach_file(iter(self._listing), self.labels, self.rules, self.listing_notes)
 
     def prepare(self) -> None:
-        """Maps the file, before the limit on a worker's memory."""
-        self._file()
+        """Maps the file, before the limit on a worker's memory, and keeps it so: it may be larger than the limit."""
+        _PREPARED.append(self._file())
 
     def load(self, item: Item) -> Loaded:
         """The encoded image, or the pixels of a Datum [H, W] or [H, W, C]."""

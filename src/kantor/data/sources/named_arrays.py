@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kantor.data.sources import array_shapes, label_arrays, label_limits
 from kantor.data.sources import labels as label_files
+from kantor.data.sources.arrangement import is_mask
 from kantor.errors import DataError
 
 IMAGES = ("images", "x_train", "train_images", "x", "X", "data", "pictures", "arr_0")
@@ -79,6 +80,24 @@ def choose_images(kinds: Mapping[str, Kind]) -> str | None:
         twins = [other for other in sided if _size(kinds[other]) == _size(kinds[name])]
         return twins[0] if len(twins) == 1 else name
     return next((some[0] for some in (sided, rows) if len(some) == 1), None) if len(sided) < 2 else None
+
+
+def one_each(kinds: Mapping[str, Kind]) -> list[str]:
+    """The arrays that are one image each, [] if images are in one array, or it is not clear.
+
+    At least two, and most of them too plainly single images to be rows of numbers; none is a stack, or beside a mask.
+    """
+    if choose_images(kinds) is not None or any(kind.encoded for kind in kinds.values()):
+        return []
+    numeric = {name: kind for name, kind in kinds.items() if kind.dtype.kind in "buif"}
+    images = [name for name, kind in numeric.items() if array_shapes.may_be_one_image(kind.shape)]
+    stacks = [name for name, kind in numeric.items() if kind.is_stack]
+    if len(images) < 2 or 2 * len(stacks) >= len(images) or not set(stacks) <= set(images):
+        return []
+    pairs = any(map(_is_usual, images)) and len({name.rpartition("/")[2] for name in images}) > 1
+    if pairs or any(is_mask(part) for name in images for part in name.split("/")):
+        return []
+    return _for_training(images)
 
 
 def require_images(kinds: Mapping[str, Kind], faults: Mapping[str, DataError], where: str, do: str) -> str:

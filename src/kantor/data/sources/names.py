@@ -11,7 +11,8 @@ IMAGES = frozenset(
 )
 MORE_IMAGES = IMAGES | {  # by the rules from 2 on: what Pillow decodes without another program
     ".pbm", ".pgm", ".ppm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".qoi", ".tga", ".mpo",
-    ".psd", ".dds", ".pcx", ".sgi", ".ico", ".icns", ".ras",
+    ".psd", ".dds", ".pcx", ".dcx", ".sgi", ".rgb", ".rgba", ".bw", ".icb", ".vda", ".vst", ".ico", ".icns", ".ras", ".blp", ".xpm",
+    ".xbm",
 }  # fmt: skip
 _UNSUPPORTED = frozenset((
     ".heic", ".heif", ".avif", ".svg", ".psd", ".eps", ".raw", ".dng", ".cr2", ".nef", ".jp2", ".jxl", ".tga", ".ico",
@@ -19,7 +20,20 @@ _UNSUPPORTED = frozenset((
 ))  # fmt: skip
 _MORE_UNSUPPORTED = (_UNSUPPORTED - MORE_IMAGES) | {
     ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".wmf", ".emf", ".ai", ".xcf", ".kra", ".fits", ".fit", ".dcm", ".dicom", ".nii",
-    ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif",
+    ".cur", ".ani", ".pcd", ".pxr", ".fli", ".flc", ".ftu", ".ftc", ".gbr", ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif",
+}  # fmt: skip
+NEXT_STEPS = {  # for files that hold images, but are not read
+    **dict.fromkeys((".heic", ".heif", ".hif"), "convert them: magick mogrify -format jpg *.heic"),
+    **dict.fromkeys((".cr2", ".cr3", ".nef", ".dng", ".arw", ".orf", ".rw2", ".raf", ".pef"), "export them as JPEG or PNG"),
+    **dict.fromkeys((".dcm", ".dicom"), "save them as 16-bit arrays: numpy.save('x.npy', pydicom.dcmread(FILE).pixel_array)"),
+    **dict.fromkeys((".fits", ".fit"), "save them as arrays: numpy.save('x.npy', astropy.io.fits.getdata(FILE))"),
+    **dict.fromkeys((".pkl", ".pt"), "save their arrays with numpy.savez('new.npz', images=x): pickles could run code"),
+    **dict.fromkeys((".7z", ".rar"), "unpack them"),
+    ".svg": "draw them: for f in *.svg; do rsvg-convert -w 256 $f -o ${f%.svg}.png; done",
+    ".pdf": "draw their pages: pdftoppm -png FILE.pdf page",
+    ".nii": "save their slices: numpy.save('x.npy', nibabel.load(FILE).get_fdata().transpose(2, 0, 1))",
+    ".mrc": "save them as arrays: numpy.save('x.npy', mrcfile.read(FILE))",
+    ".exr": "save them as 16-bit PNG",
 }  # fmt: skip
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"
@@ -69,7 +83,8 @@ def not_image(name: str, rules: int) -> Reason | None:
     """Why a file of this name is rejected unread, or None if it may be an image."""
     suffix = extension(name)
     if suffix in (_MORE_UNSUPPORTED if rules >= 2 else _UNSUPPORTED):
-        return Reason("format", f"{suffix} images are not read", "save them as PNG" if rules >= 2 else "")
+        step = NEXT_STEPS.get(suffix, "save them as PNG")
+        return Reason("format", f"{suffix} images are not read", step if rules >= 2 else "")
     return None if suffix == "" or suffix in images(rules) else Reason("not_image", f"not an image ({suffix})")
 
 

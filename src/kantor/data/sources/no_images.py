@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from kantor.data.reasons import Reason
-from kantor.data.sources.names import extension
+from kantor.data.sources.names import NEXT_STEPS, extension
 from kantor.errors import DataError
 
 _NAME_ONE = (
@@ -14,18 +14,6 @@ _NAME_ONE = (
     ".mdb", ".csv", ".bin",
 )  # fmt: skip
 _VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-_STEPS = {
-    ".heic": "convert them: magick mogrify -format jpg *.heic", ".heif": "convert them: magick mogrify -format jpg *.heif",
-    ".svg": "draw them: for f in *.svg; do rsvg-convert -w 256 $f -o ${f%.svg}.png; done",
-    ".pdf": "draw their pages: pdftoppm -png FILE.pdf page",
-    ".dcm": "save them as 16-bit arrays: numpy.save('x.npy', pydicom.dcmread(FILE).pixel_array)",
-    ".nii": "save their slices: numpy.save('x.npy', nibabel.load(FILE).get_fdata().transpose(2, 0, 1))",
-    ".fits": "save them as arrays: numpy.save('x.npy', astropy.io.fits.getdata(FILE))",
-    ".pkl": "save their arrays with numpy.savez('new.npz', images=x): pickles could run code",
-    ".pt": "save their arrays with numpy.savez('new.npz', images=x.numpy()): pickles could run code",
-    ".7z": "unpack them", ".rar": "unpack them", ".psd": "", ".exr": "save them as 16-bit PNG", ".hdr": "save them as PNG",
-}  # fmt: skip
-_STEPS |= dict.fromkeys((".cr2", ".cr3", ".nef", ".dng", ".arw", ".orf", ".rw2", ".raf"), "export them as JPEG or PNG")
 _OTHERWISE = "name a folder, archive or file with images, such as PNG or JPEG"
 
 
@@ -72,4 +60,4 @@ class Found:
             return f"name one of these files: {where}/{self.first[suffix]}"
         if suffix in _VIDEOS:
             return "take their frames: --set data.frames=10 uses every tenth"
-        return _STEPS.get(suffix, "")
+        return NEXT_STEPS.get(suffix, "")

@@ -56,8 +56,8 @@ class Npy(FileSource):
     """Images by index: numbers [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 to 4 channels, or rows [N, k*k] or [N, 3*k*k].
 
     Args:
-        labels: "auto": NAME-labels.npy, NAME_labels.npy or labels.npy next to it; "none"; or a .npy, CSV or JSON
-            file, in which the names are indices.
+        labels: "auto": NAME-labels.npy, NAME_labels.npy or labels.npy next to it; "none"; or a file of
+            labels, in which the names are indices.
     """
 
     exact = True

@@ -39,9 +39,9 @@ def register(name: str, images: ImageSequence) -> None:
     """Makes `images` available as `python:NAME` wherever data are named.
 
     Args:
-        images: has len(), and [i] for 0 <= i < len(): an encoded file (bytes), a Pillow image, or an array
-            [H, W] or [H, W, C] of uint8 or uint16; or a pair of that and its class, a name or a number. Numbers are
-            indices into `images.classes`, if that is a list of names.
+        images: has len(), and [i] for 0 <= i < len(): a file, as its bytes or its path, a Pillow image, or an array or
+            tensor of numbers [H, W] or [H, W, C]; or a pair or dict of that and its class, a name or a number. Numbers
+            are indices into `images.classes`, if that is a list of names.
     Raises:
         ConfigError: it has no len() or no [i].
     """
@@ -153,7 +153,7 @@ def _as_data(image: Any, rules: int) -> bytes | NDArray[Any]:
     if _is_tensor(image):
         return _array_of(image, rules)
     if not isinstance(image, Image.Image):
-        do = "give a file as bytes or Path, a Pillow image, or a uint8 or uint16 array or tensor [H, W] or [H, W, C]"
+        do = "give a file as bytes or Path, a Pillow image, or an array or tensor of numbers, [H, W] or [H, W, C]"
         raise Undecodable("content", f"{type(image).__name__} is not an image", do)
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return np.asarray(image)

@@ -38,7 +38,7 @@ from kantor.data.sources.source import Source
 from kantor.data.sources.tar import Tar
 from kantor.data.sources.tfds import stylegan_levels, tfds_folder
 from kantor.data.sources.tfrecord import TfRecord
-from kantor.data.sources.zarr import Zarr, is_zarr, is_zarr_zip
+from kantor.data.sources.zarr import Zarr, is_zarr, is_zarr_zip, store_of
 from kantor.data.sources.zip import Zip
 from kantor.errors import ConfigError, DataError
 
@@ -74,7 +74,7 @@ def open_source(config: DataConfig) -> Source:
         return PythonObject(name, labels, config.rules)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         raise DataError(name, "a web address", "download it first, then name the file or folder")
-    path, inner = _split_inner(name)
+    path, inner = split_inner(name)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -85,7 +85,9 @@ def open_source(config: DataConfig) -> Source:
     if (config.stack or config.edges != "none") and is_packed(path):
         return Packed(str(path), labels, config.stack > 0)
     if stat.S_ISDIR(mode):
-        return _by_first_rules(name, path, config) if config.rules < 2 else _folder(name, path, config)
+        if config.rules < 2 and not inner:
+            return _by_first_rules(name, path, config)
+        return Zarr(str(path), labels, config.rules, inner) if inner else _folder(name, path, config)
     if not stat.S_ISREG(mode):
         raise DataError(name, "neither a folder nor a regular file", _ACCEPTED)
     return _file(str(path), config, inner)
@@ -114,11 +116,11 @@ def place(name: str) -> Path:
     return path
 
 
-def _split_inner(name: str) -> tuple[Path, str]:
-    """The file, and the array or column in it that FILE:NAME means; "" if there is a file of the whole name, or none of FILE."""
+def split_inner(name: str) -> tuple[Path, str]:
+    """The file or Zarr store, and the array or column in it that FILE:NAME means; "" if a file has the whole name, or none FILE."""
     path, colon, inner = name.rpartition(":")
     while colon and not place(name).exists():
-        if path and inner.strip("/") and place(path).is_file():
+        if path and inner.strip("/") and (place(path).is_file() or is_zarr(place(path))):
             return place(path), inner.strip("/")
         path, colon, more = path.rpartition(":")
         inner = f"{more}:{inner}"
@@ -150,7 +152,8 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
         _require_no_split(name, config)
         return saved_dataset(name, path, labels, rules)
     if is_zarr(path):
-        return Zarr(name, labels, rules)
+        store, array = store_of(path)
+        return Zarr(str(store), labels, rules, array)
     if is_lmdb(path):
         return Lmdb(name, labels, rules)
     if len(sizes) == len(files) and cifar.is_cifar(sizes, path):

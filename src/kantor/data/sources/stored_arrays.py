@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import array_shapes, named_arrays
+from kantor.data.sources import array_shapes, named_arrays, names
+from kantor.data.sources import labels as label_files
 from kantor.data.sources.array_shapes import Layout
 from kantor.data.sources.named_arrays import Kind
 from kantor.data.sources.npy import indexed_items
@@ -19,7 +20,7 @@ from kantor.data.sources.open_file import ALWAYS_ALLOWED, MAX_TOTAL_RATIO, FileS
 from kantor.data.sources.source import MAX_BYTES, RULES, Item, Loaded, Rejected
 from kantor.errors import DataError
 
-MAX_ARRAYS = 10_000
+MAX_ARRAYS = 200_000
 MAX_DEPTH = 8  # groups in groups
 MAX_CHUNK_BYTES = 1 << 30  # unpacked
 READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError)
@@ -29,13 +30,13 @@ AGAIN = "copy or download it again"
 
 
 class StoredArrays(FileSource):
-    """Images by index: numbers [N, H, W] ..., or the bytes of one file each [N].
+    """Images by index: numbers [N, H, W] ..., or the bytes of one file each [N]; or one array for each image.
 
     It is local, and reads some images at a time: several are compressed together.
 
     Args:
-        labels: "auto": the array of labels next to that of the images; "none"; or a .npy, CSV or JSON file, in which the
-            names are indices.
+        labels: "auto": the array of labels next to that of the images; "none"; or a file of labels, in which the names are
+            indices.
         array: the name of the array of images, if it is not to be found.
     """
 
@@ -48,6 +49,10 @@ class StoredArrays(FileSource):
         self._forget()
         try:
             self._list()
+            self._single_images = [] if array or rules < 2 else named_arrays.one_each(self._kinds)
+            if self._single_images:
+                self._describe_single_images()
+                return
             self.name = self._find_images(array.strip("/"))
             self._kind = self._kinds[self.name]
             self.exact = not self._kind.encoded
@@ -85,7 +90,9 @@ class StoredArrays(FileSource):
         return None
 
     def items(self) -> Iterator[Item | Rejected]:
-        """In order of the index."""
+        """In order of the index, or of the names."""
+        if self._single_images:
+            return label_files.attach_file(self._single_items(), self.labels, self.rules, self.listing_notes)
         count, labels = self.layout.count, None
         if self.labels == "auto":
             found = named_arrays.find_labels(self._kinds, self.name, count, self.path, self._whole, self.rules)
@@ -95,6 +102,8 @@ class StoredArrays(FileSource):
 
     def load(self, item: Item) -> Loaded:
         """The encoded image, or [H, W] or [H, W, C]."""
+        if self._single_images:
+            return self._single_image(self._single_images[item.position])
         element = self._element(item.position)
         if not self._kind.encoded:
             return self.layout.image(np.asarray(element))
@@ -104,6 +113,30 @@ class StoredArrays(FileSource):
         """Closes the file and frees the images that were read."""
         self._forget()
         super().release()
+
+    def _describe_single_images(self) -> None:
+        self.name = ""
+        others = ", ".join([name for name in self._kinds if name not in set(self._single_images)][:12])
+        note = f"each of {len(self._single_images):,} arrays is an image"
+        self.note = note + (f"; {others} also there" if others else "")
+
+    def _single_items(self) -> Iterator[Item]:
+        """Named by their array; the groups are classes, unless each holds about one image."""
+        depth, mtime_ns = names.class_depth(self._single_images), Path(self.path).stat().st_mtime_ns
+        labels = [names.class_of(name.split("/"), depth) for name in self._single_images]
+        if self.labels == "none" or 2 * len(set(labels)) > len(labels):
+            labels = [None] * len(labels)
+        for position, (name, label) in enumerate(zip(self._single_images, labels, strict=True)):
+            yield Item(name, position, 0, mtime_ns, label)
+
+    def _single_image(self, name: str) -> NDArray[Any]:
+        kind = self._kinds[name]
+        if _bytes(kind.shape, kind.dtype) > MAX_BYTES:
+            raise Undecodable("size", f"larger than {MAX_BYTES >> 20} MB")
+        try:
+            return self._read(name, 0, kind.shape[0])
+        except READ_ERRORS as error:
+            raise Undecodable("damaged", "damaged in the file") from error
 
     @property
     def _image_bytes(self) -> int:
@@ -145,8 +178,7 @@ class StoredArrays(FileSource):
         if array and array not in self._kinds:
             found = named_arrays.listing(self._kinds) or "nothing"
             raise DataError(self.path, f"there is no array {array} in it (found: {found})", "name one of them")
-        do = f"name one: {self.path}{'/' if Path(self.path).is_dir() else ':/'}"
-        return array or named_arrays.require_images(self._kinds, self._faults, self.path, do)
+        return array or named_arrays.require_images(self._kinds, self._faults, self.path, f"name one: {self.path}:/")
 
     def _layout(self) -> Layout:
         """What the array of images means. Raises DataError if it is none, or claims more than the file can hold."""

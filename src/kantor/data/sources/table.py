@@ -27,7 +27,7 @@ class Table(FileSource):
     It is local, and read in order, some rows at a time: a table can be larger than the memory.
 
     Args:
-        labels: "auto": the column of labels, if there is one; "none"; or a CSV or JSON file, in which the names are
+        labels: "auto": the column of labels, if there is one; "none"; or a file of labels, in which the names are
             row numbers.
         column: of the images; "" chooses it by type and name.
     """

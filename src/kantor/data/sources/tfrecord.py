@@ -58,7 +58,7 @@ class TfRecord(FileSource):
     decompressed.
 
     Args:
-        labels: "auto", "none", or a CSV or JSON file, in which the names are record numbers.
+        labels: "auto", "none", or a file of labels, in which the names are record numbers.
     """
 
     def __init__(self, path: str, labels: str = "auto", rules: int = RULES) -> None:

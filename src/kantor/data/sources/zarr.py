@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import warnings
 import zipfile
@@ -84,6 +86,20 @@ class Zarr(StoredArrays):
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is a Zarr store, or a group or an array in one."""
     return any((folder / mark).is_file() for mark in _MARKS)
+
+
+def store_of(folder: Path) -> tuple[Path, str]:
+    """The whole store that an array is in, and the array's name in it; a group or a store as it is, with ""."""
+    top = folder
+    while _is_array(folder) and is_zarr(top.absolute().parent):
+        top = top.parent if top.name else top.absolute().parent
+    return top, folder.absolute().relative_to(top.absolute()).as_posix() if top != folder else ""
+
+
+def _is_array(folder: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        return (folder / ".zarray").is_file() or json.loads((folder / "zarr.json").read_bytes())["node_type"] == "array"
+    return False
 
 
 def is_zarr_zip(path: str) -> bool:

@@ -117,8 +117,9 @@ class DataConfig(Section):
     """Train on the outlines of the images instead, dark on white (Canny 1986)."""
     edges_sigma: Annotated[float, Field(ge=0, le=20)] = 1.0
     """Standard deviation of the blur before outlines are detected, in pixels of the packed size."""
-    condition: Literal["none", "edges"] = "none"
-    """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image."""
+    condition: Annotated[str, Field(min_length=1)] = "none"
+    """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image; else
+    an image of the same name, in this folder or of this kind in the source ("masks"), or in another source ("a/masks")."""
     mirror: bool = False
     """Mirror half of the images left to right, at random. Not for letters."""
     augment: AugmentConfig = AugmentConfig()

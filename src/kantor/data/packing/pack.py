@@ -161,7 +161,7 @@ def pack(
             with PartialPack(folder, spec, class_ids, whole_key, shard_bytes, commit_s, config.rules) as partial:
                 resumed_from = partial.journal.rows
                 _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
-                settings = _decode_settings(config, spec, values)
+                settings = decode_settings(config, spec, values)
                 with Pool(source, settings, worker_count(listing.items - resumed_from, workers), timeout_s) as pool:
                     _add_missing(partial, pool, source, config, listing, progress, FirstLook(values))
                 manifest = _manifest(partial, config, spec, class_ids, values)
@@ -178,7 +178,8 @@ def pack(
     return PackReport(out, manifest, notes, elapsed_s=elapsed_s, resumed_from=resumed_from)
 
 
-def _decode_settings(config: DataConfig, spec: ImageSpec, values: ValueRanges) -> DecodeSettings:
+def decode_settings(config: DataConfig, spec: ImageSpec, values: ValueRanges) -> DecodeSettings:
+    """How images become those of a packed dataset. values: the ranges that `config` leaves to be found."""
     same = ("crop", "fit", "min_size", "pad", "edges", "edges_sigma", "transpose", "rules", "range", "nodata")
     fields = {name: getattr(config, name) for name in same}
     background, all_looked_at = rgb(config.background), values.all_looked_at

@@ -16,7 +16,7 @@ from kantor.data.sources.npz import Npz
 from kantor.data.sources.packed import Packed
 from kantor.data.sources.parquet import Parquet
 from kantor.data.sources.python_object import PythonObject
-from kantor.data.sources.recognise import GLYPHS, open_source, place
+from kantor.data.sources.recognise import GLYPHS, open_source, place, split_inner
 from kantor.data.sources.source import Item, Source
 from kantor.data.sources.tar import Tar
 from kantor.data.sources.tfrecord import TfRecord
@@ -26,4 +26,5 @@ from kantor.data.sources.zip import Zip
 __all__ = [
     "GLYPHS", "Arrow", "Cifar", "Concatenated", "CsvPixels", "Folder", "Glyphs", "Hdf5", "Idx", "Item", "Lmdb", "Npy", "Npz", "Packed",
     "Parquet", "PythonObject", "Source", "Tar", "TfRecord", "Zarr", "Zip", "open_source", "place",
+    "split_inner",
 ]  # fmt: skip

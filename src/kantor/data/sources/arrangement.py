@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
-from kantor.errors import DataError
+from kantor.errors import DataError, nearest
 
 AUTO, ALL = "auto", "all"  # values of data.split
 Part = Literal["train", "val", "test", "other"]
@@ -53,9 +53,12 @@ class Arrangement:
     split: frozenset[str] = frozenset()  # the folders there that are used; empty for all
     notes: tuple[str, ...] = ()  # what was decided, for the user
     class_notes: tuple[str, ...] = ()  # and about classes, if folders are to name them
+    half: tuple[int, str] | None = None  # of pairs, the folder that is used, and which part of the path it is
 
     def uses(self, parts: Sequence[str]) -> bool:
         """Whether an image with these parts of a path belongs to the dataset."""
+        if self.half is not None and not _is_in(parts[:-1], *self.half):
+            return False
         depth = self.split_depth
         return depth is None or not self.split or (len(parts) > depth + 1 and parts[depth] in self.split)
 
@@ -80,13 +83,26 @@ class Folders:
         paths = (tuple(path.split("/")) for path in self._folders if path)
         return {path[: depth + 1] for path in paths if len(path) > depth}
 
-    def arranged(self, split: str) -> Arrangement:
-        """Decides what the folders mean. split: data.split.
+    def arranged(self, split: str, part: str = "", beside: str = "") -> Arrangement:
+        """Decides what the folders mean. split: data.split; part, beside: see `half_of`.
 
         Raises DataError if there are images and masks, of which the user must choose; or there is no such part.
         """
-        levels = _Levels({tuple(path.split("/")) if path else (): f for path, f in self._folders.items()}, split)
-        return levels.arranged(self.where)
+        folders = {tuple(path.split("/")) if path else (): folder for path, folder in self._folders.items()}
+        if not part and not beside:
+            return _Levels(folders, split).arranged(self.where)
+        named = part or beside
+        depths = [path.index(named) for path in folders if named in path]
+        if not depths:
+            known = {name for path in folders for name in path}
+            raise DataError(
+                self.where, f"there is no part {named} in it", nearest(named, known) if known else "check it"
+            )
+        depth = min(depths)
+        name = half_of({path[depth] for path in folders if len(path) > depth}, split, part, beside, self.where)
+        folders = {path: folder for path, folder in folders.items() if _is_in(path, depth, name)}
+        arrangement = _Levels(folders, AUTO if split == name else split).arranged(self.where)
+        return replace(arrangement, half=(depth, name))
 
 
 class _Levels:
@@ -197,6 +213,27 @@ class _Levels:
         return continued and not own and len({counts[name] for name in names[:-1]}) == 1
 
 
+def half_of(names: Collection[str], split: str, part: str, beside: str, where: str) -> str:
+    """Which of the folders or kinds next to each other is used, of those that make pairs.
+
+    Args:
+        split: data.split, which may name it.
+        part: the one that is used; else `beside`, the one that is not: the images are then found by their name.
+    Raises DataError if several could be the images.
+    """
+    if part:
+        return part
+    others = sorted(set(names) - {beside})
+    alike = [name for name in others if beside.startswith(name) or name[:-1] == beside[:-1]]  # train_masks, trainA
+    for found in ([n for n in others if n == split], others, [n for n in others if n.lower() in _IMAGES], alike):
+        if len(found) == 1:
+            return found[0]
+    if not others:
+        raise DataError(where, f"there is nothing beside {beside} that could hold the images", "check data.condition")
+    shown = ", ".join(others[:_SHOWN])
+    raise DataError(where, f"beside {beside} there are {shown}", f"name the images: --set data.split={others[0]}")
+
+
 def is_mask(name: str) -> bool:
     """Whether a folder or kind of this name holds what belongs to images, rather than images."""
     return name.lower() in _MASKS
@@ -205,6 +242,10 @@ def is_mask(name: str) -> bool:
 def part_of(name: str) -> Part | None:
     """Which part of a dataset a folder or file of this name holds, None if it does not say."""
     return next((part for part, pattern in _PARTS.items() if pattern.search(name.lower())), None)
+
+
+def _is_in(folders: Sequence[str], depth: int, name: str) -> bool:
+    return len(folders) > depth and folders[depth] == name
 
 
 def _within(folders: list[tuple[tuple[str, ...], _Folder]], depth: int, name: str) -> Iterator[_Folder]:

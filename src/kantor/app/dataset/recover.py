@@ -26,7 +26,7 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache) -> Ima
     if copies := copies_in_cache(config, expected, cache, has_condition):
         images: ImageSet = paired(copies[0], copies[1], config.data, no_notes) if has_condition else copies[0]
         return trained_on(images, config, no_notes)
-    if _is_gone(source) and not source.startswith(PREFIX):
+    if _is_gone(config) and not source.startswith(PREFIX):
         remedy = "restore them, or name their new place: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the images of the run are no longer there", remedy)
     opened, _, _ = open_set(config, 32, cache)
@@ -43,7 +43,7 @@ def copies_in_cache(
 
     expected: fingerprint of the images trained on.
     """
-    if not _is_gone(config.data.source):
+    if not _is_gone(config):
         return ()
     stores: list[Store] = []
     for path in sorted(cache.packs.glob("[0-9a-f]*")):
@@ -61,7 +61,11 @@ def copies_in_cache(
     return ()
 
 
-def _is_gone(source: str) -> bool:
+def _is_gone(config: Config) -> bool:
+    """Whether the images, or conditions in a source of their own, are no longer there."""
+    source, condition = config.data.source, config.data.condition
+    if "/" in condition and not split_inner(condition)[0].exists():
+        return True
     if source.startswith(PREFIX):
         return source.removeprefix(PREFIX) not in REGISTERED
     return source != GLYPHS and not split_inner(source)[0].exists()

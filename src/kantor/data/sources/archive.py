@@ -15,7 +15,7 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.archive_by_first_rules import FirstRules, label_in
-from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders, half_of, is_mask
+from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders, choose_half, half_of, is_mask
 from kantor.data.sources.open_file import FileSource
 from kantor.data.sources.samples import Samples
 from kantor.data.sources.source import RULES, Item, Rejected, require_images
@@ -152,9 +152,11 @@ class Archive(FileSource):
             return samples
         shown = " and ".join(f"{kind} ({count:,})" for kind, count in sorted(samples.kinds.items()))
         if self.split == AUTO:
-            likely = next((kind for kind in sorted(samples.kinds) if not is_mask(kind)), max(samples.kinds))
-            do = f"choose one: --set data.split={likely}; or take all: --set data.split=all"
-            raise DataError(self.path, f"each of its samples has several images: {shown}", do)
+            kinds = sorted(samples.kinds)
+            likely = next((kind for kind in kinds if not is_mask(kind)), kinds[-1])
+            other = next(kind for kind in kinds if kind != likely)
+            what = f"each of its samples has several images: {shown}"
+            raise DataError(self.path, what, choose_half(likely, other))
         return samples
 
     @cached_property

@@ -30,6 +30,7 @@ _MASKS = frozenset((
     "instances", "binary_masks",
 ))  # fmt: skip
 _SHARD_WORD = re.compile(r"(part|shard|batch|chunk|subset|split|vol|page|folder|dir|set|images?|data)[ _-]?[0-9]+")
+_SIDE = re.compile(r"(train|val|test)[AB]")  # as CycleGAN names them
 _CAMERA = re.compile(r"[0-9]{3}[A-Z0-9_]{5}")  # 100CANON, as cameras number them
 _SHOWN = 5
 
@@ -112,6 +113,8 @@ class _Levels:
         self._folders, self._split = folders, split
         self._split_depth: int | None = None
         self._used: frozenset[str] = frozenset()
+        self._half: tuple[int, str] | None = None
+        self._half_below = False  # whether `split` names a folder in the parts, rather than a part
         self._notes: list[str] = []
         self._class_notes: list[str] = []
 
@@ -120,6 +123,8 @@ class _Levels:
         while len(counts := self._counts(depth)) > 0:
             beside = sum(folder.count for path, folder in self._folders.items() if len(path) == depth)
             if self._split_depth is None and self._is_divided(counts, depth, where, beside):
+                depth += 1
+            elif self._split_depth is not None and not beside and self._has_halves(counts, depth, where):
                 depth += 1
             elif beside:
                 self._say_beside(counts, depth)
@@ -140,10 +145,11 @@ class _Levels:
             straight = any(len(path) == class_depth + 1 for path in self._folders)
             if below and not straight:
                 self._is_divided(below, class_depth + 1, where, 0)
-        if self._split_depth is None and self._split not in (AUTO, ALL):
+        if (self._split_depth if not self._half_below else self._half) is None and self._split not in (AUTO, ALL):
             there = ", ".join(sorted(self._counts(0))[:_SHOWN]) or "none"
             raise DataError(where, f"there is no part {self._split} in it (folders: {there})", "leave data.split out")
-        return Arrangement(class_depth, self._split_depth, self._used, tuple(self._notes), tuple(self._class_notes))
+        notes = tuple(self._notes), tuple(self._class_notes)
+        return Arrangement(class_depth, self._split_depth, self._used, *notes, self._half)
 
     def _counts(self, depth: int) -> Counter[str]:
         """Images in and below each folder of a level."""
@@ -165,17 +171,32 @@ class _Levels:
         if all(kind or name in others for name, kind in kinds.items()) and (training or not others):
             if self._split == ALL:
                 return self._use(set(), counts, depth)
-            wanted = "train" if self._split == AUTO else self._split
+            below = {path[depth + 1] for path in self._folders if len(path) > depth + 1}
+            self._half_below = self._split in below and self._split not in kinds.values()
+            wanted = "train" if self._split == AUTO or self._half_below else self._split
             return self._use({name for name, kind in kinds.items() if kind == wanted}, counts, depth)
+        return self._are_halves(counts, where) and self._use(set(), counts, depth)
+
+    def _has_halves(self, counts: Counter[str], depth: int, where: str) -> bool:
+        """Whether the parts of the dataset have folders that belong together; the one that `split` names is used."""
+        if self._half_below and self._split in counts:
+            self._half = depth, self._split
+            self._folders = {path: folder for path, folder in self._folders.items() if _is_in(path, *self._half)}
+            return True
+        return len(counts) > 1 and self._are_halves(counts, where)
+
+    def _are_halves(self, counts: Counter[str], where: str) -> bool:
+        """Whether folders belong together, and all are wanted. Raises DataError if the user must choose."""
         images = {name for name in counts if name.lower() in _IMAGES}
         masks = {name for name in counts if is_mask(name)}
+        if all(map(_SIDE.fullmatch, counts)):
+            images, masks = ({name for name in counts if name[-1] == side} for side in "BA")
         if not images or not masks or len(images | masks) < len(counts):
             return False
         if self._split == ALL:
-            return self._use(set(), counts, depth)
+            return True
         both = " and ".join(f"{name}/ ({counts[name]:,})" for name in sorted(images) + sorted(masks))
-        do = f"choose one: --set data.split={min(images)}; or take all: --set data.split=all"
-        raise DataError(where, f"{both} belong together and are no classes", do)
+        raise DataError(where, f"{both} belong together and are no classes", choose_half(max(images), max(masks)))
 
     def _use(self, used: set[str], counts: Counter[str], depth: int) -> bool:
         """Leaves out the folders of this level that are not in `used`, if it is not empty."""
@@ -232,6 +253,13 @@ def half_of(names: Collection[str], split: str, part: str, beside: str, where: s
         raise DataError(where, f"there is nothing beside {beside} that could hold the images", "check data.condition")
     shown = ", ".join(others[:_SHOWN])
     raise DataError(where, f"beside {beside} there are {shown}", f"name the images: --set data.split={others[0]}")
+
+
+def choose_half(images: str, conditions: str) -> str:
+    """What to do about images that belong together; an input is what a target is made of."""
+    conditions = images if images.lower() in ("input", "inputs") else conditions
+    pairs = f"train on pairs: --set data.condition={conditions}"
+    return f"choose one: --set data.split={images}; {pairs}; or take all: --set data.split=all"
 
 
 def is_mask(name: str) -> bool:

@@ -130,7 +130,7 @@ class _Tally:
     @property
     def has_kinds(self) -> bool:
         several = self._same and self._samples > 1 and 2 <= len(self.kinds) <= _MOST_KINDS
-        return several and not any(_NUMBERED.fullmatch(kind.lower()) for kind in self.kinds if kind)
+        return several and not any(_NUMBERED.fullmatch(kind.lower().partition(".")[0]) for kind in self.kinds if kind)
 
 
 def _groups(members: Iterable[Member]) -> Iterator[list[Member]]:

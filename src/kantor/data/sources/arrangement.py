@@ -122,9 +122,7 @@ class _Levels:
         depth, class_depth = 0, None
         while len(counts := self._counts(depth)) > 0:
             beside = sum(folder.count for path, folder in self._folders.items() if len(path) == depth)
-            if self._split_depth is None and self._is_divided(counts, depth, where, beside):
-                depth += 1
-            elif self._split_depth is not None and not beside and self._has_halves(counts, depth, where):
+            if self._are_parts(counts, depth, where, beside):
                 depth += 1
             elif beside:
                 self._say_beside(counts, depth)
@@ -158,6 +156,12 @@ class _Levels:
             if len(path) > depth:
                 counts[path[depth]] += folder.count
         return counts
+
+    def _are_parts(self, counts: Counter[str], depth: int, where: str, beside: int) -> bool:
+        """Whether the folders of a level are parts of the dataset, or halves of one; those that are used are then chosen."""
+        if self._split_depth is None:
+            return self._is_divided(counts, depth, where, beside)
+        return not beside and self._has_halves(counts, depth, where)
 
     def _is_divided(self, counts: Counter[str], depth: int, where: str, beside: int) -> bool:
         """Whether a level holds parts of the dataset; then those that are not used are left out from here on."""

@@ -291,6 +291,19 @@ def test_several_folders_beside_the_conditions(tmp_path: Path) -> None:
     assert numbers(opened(source, "masks", split="right")[0]) == list(range(24))
 
 
+def test_inspecting_says_how_many_pairs_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = pairs(tmp_path / "data")
+    words = ["pack", source, "--inspect", "--set", "data.condition=masks", "--out"]
+    assert exit_of(*words, tmp_path / "all") == 0
+    assert "24 pairs of 24 images and 24 conditions (masks)\n" in capsys.readouterr().out
+    (source / "masks/05.png").unlink()
+    assert exit_of(*words, tmp_path / "fewer") == 0
+    assert (
+        "23 pairs of 24 images and 23 conditions (masks); without a condition: images/05.png" in capsys.readouterr().out
+    )
+    assert (tmp_path / "fewer/contact-sheet.png").exists()
+
+
 # --- one of both ----------------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,17 @@ def condition_data(data: DataConfig) -> DataConfig:
     return data.model_copy(update={"source": source, "condition": "none", "limit": 0, "choose": "first", **own})
 
 
+def pairs_line(names: Sequence[str], others: Sequence[str], data: DataConfig) -> str:
+    """How many images and conditions of these names make pairs, for the user."""
+    keys, other_keys = _keys(names, others, data.condition)
+    known = set(other_keys)
+    alone = [name for name, key in zip(names, keys, strict=True) if key not in known]
+    line = (
+        f"{len(names) - len(alone):,} pairs of {len(names):,} images and {len(others):,} conditions ({data.condition})"
+    )
+    return f"{line}; without a condition: {alone[0]}" if alone else line
+
+
 def paired(images: Store, conditions: Store, data: DataConfig, note: Note) -> PairedImages:
     """Each image with its condition: both in the same row if they are of the same files, else found by name.
 

@@ -120,7 +120,8 @@ class DataConfig(Section):
     """Standard deviation of the blur before outlines are detected, in pixels of the packed size."""
     condition: Annotated[str, Field(min_length=1)] = "none"
     """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image; else
-    an image of the same name, in this folder or of this kind in the source ("masks"), or in another source ("a/masks")."""
+    an image of the same name, in this folder or of this kind in the source ("masks"), or in another source ("a/masks");
+    "left-half" or "right-half" of images that show both."""
     mirror: bool = False
     """Mirror half of the images left to right, at random. Not for letters."""
     augment: AugmentConfig = AugmentConfig()

@@ -198,6 +198,21 @@ def test_halves_in_an_archive(tmp_path: Path) -> None:
     assert numbers(opened(tmp_path / "data.zip", "masks")[0]) == list(range(24))
 
 
+@pytest.mark.parametrize("side", ["left-half", "right-half"])
+def test_files_that_show_both(tmp_path: Path, side: str) -> None:
+    for number in range(24):
+        both = [np.repeat(mask(number)[:, :, None], 3, axis=2), photo(number)]
+        put(tmp_path / f"data/{number:02}.png", np.concatenate(both if side == "left-half" else both[::-1], axis=1))
+    for fields in ({}, {"size": "auto", "limit": 5}):
+        store, config, _ = opened(tmp_path / "data", side, **fields)
+        assert config.data.size == "16"
+        rows = np.arange(store.count)
+        conditions = store.conditions(rows)
+        assert conditions is not None
+        assert [number_of(image) for image in store.images(rows)] == [number_of(c[:, :, :1]) for c in conditions]
+        assert store.count == (5 if fields else 24)
+
+
 # --- values, batches, what is left out ------------------------------------------------------------------------------
 
 

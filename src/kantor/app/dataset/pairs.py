@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from kantor.data.loading.image_set import PairedImages, Subset
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.max_bad import exceeds, too_many_bad
 from kantor.data.sources import GLYPHS, place, split_inner
-from kantor.data.sources.arrangement import ALL, AUTO
+from kantor.data.sources.arrangement import ALL, AUTO, HALVES
 from kantor.data.sources.python_object import PREFIX
 from kantor.data.sources.samples import last_key
 from kantor.errors import ConfigError, DataError
@@ -66,9 +67,17 @@ def condition_data(data: DataConfig) -> DataConfig:
     """[data] of the conditions alone, as images. `data`: with the size that was chosen for the images."""
     if outlined(data):
         return data.model_copy(update={"edges": "canny", "channels": "gray", "condition": "none"})
+    own: dict[str, Any] = {
+        "range": "auto",
+        "channels": "auto",
+        "labels": "none",
+        "split": data.split if data.split in _PARTS else AUTO,
+    }
+    own |= {"limit": 0, "choose": "first"}  # of pairs, see `open_set`
+    if data.condition in HALVES:
+        return data.model_copy(update={**own, "condition": HALVES[data.condition], "split": data.split})
     source = data.condition if "/" in data.condition else f"{split_inner(data.source)[0]}:{data.condition}"
-    own = {"range": "auto", "channels": "auto", "labels": "none", "split": data.split if data.split in _PARTS else AUTO}
-    return data.model_copy(update={"source": source, "condition": "none", "limit": 0, "choose": "first", **own})
+    return data.model_copy(update={**own, "source": source, "condition": "none"})
 
 
 def pairs_line(names: Sequence[str], others: Sequence[str], data: DataConfig) -> str:
@@ -94,7 +103,9 @@ def paired(images: Store, conditions: Store, data: DataConfig, note: Note) -> Pa
     rows = dict(zip(other_keys, range(len(others)), strict=True))
     if len(rows) < len(others):
         first, second = _alike(others, other_keys)
-        raise DataError(conditions.path, f"{first} and {second} have the same name", "remove one of them")
+        raise DataError(
+            f"data.condition = {data.condition}", f"{first} and {second} have the same name", "remove one of them"
+        )
     partner = np.array([rows.get(key, -1) for key in keys])
     alone = np.flatnonzero(partner < 0)
     if len(alone) == len(keys):
@@ -120,6 +131,8 @@ def _keys(names: Sequence[str], others: Sequence[str], condition: str) -> tuple[
     That is the path without the folder that tells them apart and without the ending. Where no two are equal, an end that all
     names of a side share goes, too: "_mask", ".input".
     """
+    if condition in HALVES:  # of the same files
+        return list(names), list(others)
     folders = others[0].split("/")[:-1]
     depth = next((i for i, folder in enumerate(folders) if condition in (folder, last_key(folder))), None)
 

@@ -29,6 +29,7 @@ from kantor.data.packing.max_bad import require_few_listed_bad, require_usable
 from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import ClassIds, Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
 from kantor.data.packing.value_range import FirstLook, UnlookedValues, ValueRanges, look_at_all, not_yet_looked
+from kantor.data.sources.arrangement import HALVES
 from kantor.data.sources.source import Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
@@ -182,8 +183,8 @@ def decode_settings(config: DataConfig, spec: ImageSpec, values: ValueRanges) ->
     """How images become those of a packed dataset. values: the ranges that `config` leaves to be found."""
     same = ("crop", "fit", "min_size", "pad", "edges", "edges_sigma", "transpose", "rules", "range", "nodata")
     fields = {name: getattr(config, name) for name in same}
-    background, all_looked_at = rgb(config.background), values.all_looked_at
-    return DecodeSettings(spec, background=background, ranges=values.ranges, all_looked_at=all_looked_at, **fields)
+    fields |= {"background": rgb(config.background), "half": HALVES.get(config.condition, "")}
+    return DecodeSettings(spec, ranges=values.ranges, all_looked_at=values.all_looked_at, **fields)
 
 
 def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 from kantor.errors import DataError, nearest
 
 AUTO, ALL = "auto", "all"  # values of data.split
+HALVES = {"left-half": "right-half", "right-half": "left-half"}  # values of data.condition, and where the image then is
 Part = Literal["train", "val", "test", "other"]
 
 _PARTS: dict[Part, re.Pattern[str]] = {

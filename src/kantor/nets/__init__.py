@@ -46,7 +46,9 @@ def build_generator(
         raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
     if condition and config.kind not in ("unet", "custom"):
         what = "ignores the condition, but data.condition is set"
-        raise ConfigError(f"generator.kind = {config.kind}", what, "use --set generator.kind=unet")
+        raise ConfigError(
+            f"generator.kind = {config.kind}", what, "use --set generator.kind=unet, or --preset painter-colours"
+        )
     build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
     if config.kind == "unet":
         build = functools.partial(build, condition=condition)

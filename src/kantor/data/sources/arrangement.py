@@ -96,10 +96,8 @@ class Folders:
         named = part or beside
         depths = [path.index(named) for path in folders if named in path]
         if not depths:
-            known = {name for path in folders for name in path}
-            raise DataError(
-                self.where, f"there is no part {named} in it", nearest(named, known) if known else "check it"
-            )
+            known = {name for path in folders for name in path} | ({"edges"} if beside else set())
+            raise DataError(self.where, f"there is no part {named} in it", nearest(named, known))
         depth = min(depths)
         name = half_of({path[depth] for path in folders if len(path) > depth}, split, part, beside, self.where)
         folders = {path: folder for path, folder in folders.items() if _is_in(path, depth, name)}
@@ -263,7 +261,7 @@ def half_of(names: Collection[str], split: str, part: str, beside: str, where: s
 def choose_half(images: str, conditions: str) -> str:
     """What to do about images that belong together; an input is what a target is made of."""
     conditions = images if images.lower() in ("input", "inputs") else conditions
-    pairs = f"train on pairs: --set data.condition={conditions}"
+    pairs = f"train on pairs: --preset painter-colours --set data.condition={conditions}"
     return f"choose one: --set data.split={images}; {pairs}; or take all: --set data.split=all"
 
 

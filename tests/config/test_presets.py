@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch._subclasses import FakeTensorMode
 
-from kantor.app.dataset.image_size import condition_channels
 from kantor.app.training.build import build
 from kantor.config.base import parse_size
 from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
@@ -68,7 +67,7 @@ def test_its_networks_take_and_give_its_images(name: str) -> None:
     """At their whole width; no number is computed."""
     config = resolve(name)
     spec = spec_of(config)
-    condition = condition_channels(config)
+    condition = int(config.data.condition == "edges")
     with torch.device("meta"):
         generator = build_generator(config.generator, spec, condition=condition)
         critic = build_critic(config.critic, spec, condition=condition)

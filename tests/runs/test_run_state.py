@@ -89,9 +89,9 @@ def test_an_unexpected_value_is_an_error_that_names_the_file(key: str, value: An
 
 
 def test_keys_that_older_checkpoints_lack(tmp_path: Path) -> None:
-    optional = ("spec", "class_names", "condition")
+    optional = ("spec", "class_names", "condition", "condition_settings")
     state = RunState.load(written(tmp_path, {key: value for key, value in GOLDEN.items() if key not in optional}))
-    assert (state.spec, state.class_names, state.condition) == (None, (), 0)
+    assert (state.spec, state.class_names, state.condition, state.condition_settings) == (None, (), 0, {})
     with pytest.raises(ModelError, match="does not say what its images are"):
         state.image_spec()
 

@@ -75,6 +75,8 @@ def _plain(value: Any) -> Any:
 
 def _is_valid(key: str, value: Any) -> bool:
     match key:
+        case "condition_channels":
+            return value in (1, 3, 4)
         case "threads" | "cores":
             return type(value) is int and 1 <= value <= _MOST_THREADS
         case "versions":

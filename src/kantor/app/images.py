@@ -12,10 +12,17 @@ from kantor.types import Images, ImageSpec
 
 
 def join_pairs(conditions: Images, images: Images) -> Images:
-    """Places each grey condition to the left of its image: [N, H, W, 1] and [N, H, W, C] -> [N, H, 2W, C]."""
-    left = np.repeat(conditions, images.shape[3], axis=3)
-    left[..., 3:] = 255  # opaque
-    return np.concatenate([left, images], axis=2)
+    """Places each condition to the left of its image: [N, H, W, K] and [N, H, W, C] -> [N, H, 2W, the larger of both]."""
+    channels = max(conditions.shape[3], images.shape[3])
+    return np.concatenate([_widened(conditions, channels), _widened(images, channels)], axis=2)
+
+
+def _widened(images: Images, channels: int) -> Images:
+    """Grey as colour, and colour as opaque colour, where more channels are wanted."""
+    if images.shape[3] == 1:
+        images = np.repeat(images, min(channels, 3), axis=3)
+    opaque = np.full((*images.shape[:3], channels - images.shape[3]), 255, np.uint8)
+    return np.concatenate([images, opaque], axis=3)
 
 
 def at_size(images: Images, spec: ImageSpec) -> Images:

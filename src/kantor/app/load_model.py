@@ -64,11 +64,15 @@ def load_model(
 def load_generator(
     text: str, runs: Path, raw: bool = False, images_seen: int | None = None, device: str = "cpu"
 ) -> tuple[nn.Module, Card, Path]:
-    """Loads a generator as `load_model` does, onto `device`. Raises ModelError if it needs outlines to colour."""
+    """Loads a generator as `load_model` does, onto `device`. Raises ModelError if it needs a condition."""
     network, card, home = load_model(text, runs, raw, images_seen)
     if card.condition:
         do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
-        raise ModelError(text, "this model colours outlines and cannot generate from seeds alone", do)
+        what = "this model colours outlines and cannot generate from seeds alone"
+        if card.condition_settings:
+            what = "this model makes images of other images and cannot generate from seeds alone"
+            do = "use `kantor paint IMAGES MODEL`, where IMAGES is a folder of conditions"
+        raise ModelError(text, what, do)
     return network.to(choose_device(device)), card, home
 
 
@@ -108,5 +112,5 @@ def _from_checkpoint(path: Path, raw: bool) -> tuple[nn.Module, Card]:
     except RuntimeError as error:
         raise ModelError(path, "does not fit the run's configuration", "choose another checkpoint") from error
     kind, names = config.objective.kind, saved.class_names
-    card = Card(spec, config.generator, kind, names, saved.images_seen, saved.condition)
+    card = Card(spec, config.generator, kind, names, saved.images_seen, saved.condition, saved.condition_settings)
     return network.eval().requires_grad_(False), card

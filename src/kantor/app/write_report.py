@@ -16,7 +16,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.dataset.image_size import CHANNELS, condition_channels
+from kantor.app.dataset.image_size import CHANNELS
 from kantor.config.base import parse_size
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
@@ -76,7 +76,11 @@ def _page(run: Path) -> Page:
     history = [*health(metrics), *_history(config, events, metrics)]
     if damaged := [*over_time, *latest, *real].count(None):
         history.append(f"Unreadable grids: {damaged}.")
-    facts = {"Data": _data(config, env, events), "Networks and objective": _model(config), "Machine": _machine(env)}
+    facts = {
+        "Data": _data(config, env, events),
+        "Networks and objective": _model(config, env),
+        "Machine": _machine(env),
+    }
     score_rows, score_about = scores.last_scores(events)
     seen_text = f"{int(seen[-1]):,} images seen" if len(seen) else "just started"
     return Page(
@@ -104,8 +108,10 @@ def _commands(config: Config, run: Path) -> list[tuple[str, str]]:
         ("Train again with this configuration and seed:", f"kantor train --config {file}"),
         ("Resume this run:", f"kantor train --resume {model} --time-budget 10m"),
     ]
-    if config.data.condition != "none":
+    if config.data.condition == "edges":
         return [*commands, ("Colour lines, of a model or your own:", f"kantor paint LINES {model} --out paintings")]
+    if config.data.condition != "none":
+        return [*commands, ("Make images of other images:", f"kantor paint IMAGES {model} --out images")]
     return [
         *commands,
         ("Generate images:", f"kantor generate {model} --grid 8x8"),
@@ -119,13 +125,14 @@ def _data(config: Config, env: Mapping[str, Any], events: list[dict[str, Any]]) 
     rows = [("source", data.source), ("size", f"{data.size}, {data.channels}"), ("fit", data.fit)]
     count = next((event["epoch_images"] for event in events if is_count(event.get("epoch_images"))), None)
     rows += [("images", f"{count:,}")] if is_count(count) else []
+    rows += [("condition", data.condition)] if data.condition not in ("none", "edges") else []
     rows += [("mirrored", "at random, half of the time")] if data.mirror else []
     if config.train.augment != "auto" and config.train.augment:
         rows.append(("augmented", f"what the critic sees, with probability {config.train.augment:g}"))
     return [*rows, ("fingerprint", str(env.get("data_fingerprint", "unknown"))[:16])]
 
 
-def _model(config: Config) -> list[tuple[str, str]]:
+def _model(config: Config, env: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = [("objective", name_of(config.objective))]
     for name, penalty in config.objective.penalties.items():
         every = f", every {penalty.every} critic steps" if penalty.every > 1 else ""
@@ -136,7 +143,7 @@ def _model(config: Config) -> list[tuple[str, str]]:
         channels = {name: count for count, name in CHANNELS.items()}[config.data.channels]
         spec = ImageSpec(*parse_size(config.data.size), channels)
         note = " without class embeddings" if config.train.conditional else ""
-        condition = condition_channels(config)
+        condition = 0 if config.data.condition == "none" else env.get("condition_channels", 1)
         rows.append(("generator", _network(config.generator, build_generator, spec, condition) + note))
         rows.append(("critic", _network(config.critic, build_critic, spec, condition) + note))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):

@@ -77,7 +77,8 @@ class DataConfig(Section):
 
     source: str = "glyphs"
     """Folder of images, archive, array (.npy, .npz, HDF5, Zarr, IDX, CIFAR, CSV of pixels), records (TFRecord, Parquet, Arrow,
-    LMDB), packed dataset, or "glyphs"; FILE:NAME names an array or a column in a file."""
+    LMDB), packed dataset, or "glyphs"; SOURCE:NAME names an array, a column or a
+    part in it."""
     size: Size = "auto"
     """Image size in pixels: "64", or height x width: "48x96"; 8 to 1024 a side."""
     pack_size: Size = "auto"
@@ -117,8 +118,10 @@ class DataConfig(Section):
     """Train on the outlines of the images instead, dark on white (Canny 1986)."""
     edges_sigma: Annotated[float, Field(ge=0, le=20)] = 1.0
     """Standard deviation of the blur before outlines are detected, in pixels of the packed size."""
-    condition: Literal["none", "edges"] = "none"
-    """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image."""
+    condition: Annotated[str, Field(min_length=1)] = "none"
+    """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image; else
+    an image of the same name, in this folder or of this kind in the source ("masks"), or in another source ("a/masks");
+    "left-half" or "right-half" of images that show both."""
     mirror: bool = False
     """Mirror half of the images left to right, at random. Not for letters."""
     augment: AugmentConfig = AugmentConfig()

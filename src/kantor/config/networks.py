@@ -206,7 +206,7 @@ class StackCritic(_CriticConfig):
 
 
 class UnetGenerator(_GeneratorConfig):
-    """U-Net from a condition (outlines) to an image (Ronneberger et al. 2015; Isola et al. 2017)."""
+    """U-Net from a condition (outlines, a mask) to an image (Ronneberger et al. 2015; Isola et al. 2017)."""
 
     kind: Literal["unet"] = "unet"
     init: Initialiser = "he"

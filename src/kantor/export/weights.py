@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from kantor.types import ImageSpec
 
 FORMAT = 1
 MAX_HEADER_BYTES = 10_000_000
+_ONLY_WHERE_SET = ("condition", "condition_settings")  # else a model is as it was before conditions existed
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Card:
         class_names: of a conditional model, in the order of its labels; else empty.
         images_seen: real images shown to the critic.
         condition: channels of the image that it starts from; 0 if it starts from a latent alone.
+        condition_settings: by which such an image was brought to size and values: fields of [data], and "ranges". Empty: outlines.
     """
 
     spec: ImageSpec
@@ -50,6 +52,7 @@ class Card:
     class_names: tuple[str, ...]
     images_seen: int
     condition: int = 0
+    condition_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def latents(self, seeds: Sequence[int] | int, truncation: float = 1.0) -> NDArray[np.float32]:
         """The latents of `seeds`, float32 [N, D]."""
@@ -65,6 +68,7 @@ class _CardJson(BaseModel):
     class_names: tuple[str, ...]
     images_seen: int
     condition: int = 0
+    condition_settings: dict[str, Any] = {}
     digest: str
 
 
@@ -72,8 +76,9 @@ def write_generator(path: Path, network: nn.Module, card: Card) -> None:
     """Writes the model file, whole or not at all."""
     tensors = network.state_dict()
     text = {**asdict(card), "format": FORMAT, "generator": card.generator.model_dump(mode="json")}
-    if not card.condition:  # as in models from before conditions existed
-        del text["condition"]
+    for name in _ONLY_WHERE_SET:
+        if not text[name]:
+            del text[name]
     text["digest"] = _digest(tensors, text)
     atomic.write_bytes(path, to_bytes(tensors, {"kantor": json.dumps(text, sort_keys=True)}))
 
@@ -93,7 +98,15 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
         config = TypeAdapter(GeneratorConfig).validate_python(migrated_generator(text.generator))
     except ValidationError as error:
         raise ModelError(path, "describes a generator that this version does not know", "check the file") from error
-    card = Card(ImageSpec(*text.spec), config, text.objective, text.class_names, text.images_seen, text.condition)
+    card = Card(
+        ImageSpec(*text.spec),
+        config,
+        text.objective,
+        text.class_names,
+        text.images_seen,
+        text.condition,
+        text.condition_settings,
+    )
     if not (all(8 <= side <= 1024 for side in card.spec[:2]) and card.spec.channels in (1, 3, 4)):
         raise ModelError(path, f"describes images of {card.spec}", "check the file")
     if card.condition not in (0, 1, 3, 4):
@@ -117,7 +130,7 @@ def _network(card: Card) -> nn.Module:
 
 def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
     """SHA-256 over the card, without its digest, and all tensors."""
-    card = {key: value for key, value in text.items() if key != "digest" and (key != "condition" or value)}
+    card = {key: value for key, value in text.items() if key != "digest" and (value or key not in _ONLY_WHERE_SET)}
     digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(f"{name}:{tensor_digest(tensors[name])}".encode())

@@ -42,11 +42,13 @@ def build_generator(
         ConfigError: the generator needs a condition and there is none, or ignores the one that there is.
     """
     if config.kind == "unet" and not condition:
-        what = "needs outlines, but data.condition is none"
+        what = "needs a condition, but data.condition is none"
         raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
     if condition and config.kind not in ("unet", "custom"):
-        what = "ignores outlines, but data.condition is set"
-        raise ConfigError(f"generator.kind = {config.kind}", what, "use --set generator.kind=unet")
+        what = "ignores the condition, but data.condition is set"
+        raise ConfigError(
+            f"generator.kind = {config.kind}", what, "use --set generator.kind=unet, or --preset painter-colours"
+        )
     build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
     if config.kind == "unet":
         build = functools.partial(build, condition=condition)

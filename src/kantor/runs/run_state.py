@@ -34,7 +34,7 @@ class RunState:
         listeners: state of each listener by name.
         config_fields: the configuration as a tree of JSON values.
         fingerprint: of the training set.
-        spec, class_names, condition: of the generated images; spec is None in a checkpoint that does not say.
+        spec, class_names, condition, condition_settings: see `export.weights.Card`; spec is None in a checkpoint that does not say.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class RunState:
     spec: ImageSpec | None
     class_names: tuple[str, ...]
     condition: int
+    condition_settings: Mapping[str, Any]
 
     @classmethod
     def load(cls, path: Path) -> RunState:
@@ -76,6 +77,7 @@ class RunState:
                 spec=None if spec is None else ImageSpec(*spec),
                 class_names=tuple(values.get("class_names", ())),
                 condition=int(values.get("condition", 0)),
+                condition_settings=dict(values.get("condition_settings", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedCheckpointError(path / "state.json", f"has an unexpected value ({error})") from error
@@ -91,6 +93,7 @@ class RunState:
             "spec": None if self.spec is None else list(self.spec),
             "class_names": list(self.class_names),
             "condition": self.condition,
+            **({"condition_settings": dict(self.condition_settings)} if self.condition_settings else {}),
         }
         return checkpoints.save(folder, self.images_seen, Checkpoint(self.model, self.optimizer, values))
 

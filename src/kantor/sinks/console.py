@@ -147,8 +147,9 @@ class Console(events.Listener):
         self._say(f"results: {run}")
         if not done:
             self._say(f"to resume: {self._program} train --resume {quote(run)}")
-        elif _colours_lines(self._folder):
-            self._say(f"to paint: {self._program} paint LINES {quote(run)} --out paintings")
+        elif (condition := _condition(self._folder)) != "none":
+            given = "LINES" if condition == "edges" else "IMAGES"
+            self._say(f"to paint: {self._program} paint {given} {quote(run)} --out paintings")
         else:
             self._say(f"to generate: {self._program} generate {quote(run)}")
 
@@ -272,9 +273,9 @@ class _Out:
             self.dead = True
 
 
-def _colours_lines(run: Path) -> bool:
-    """Whether the run's generator needs outlines to start from."""
+def _condition(run: Path) -> str:
+    """data.condition of the run, "none" if it cannot be read."""
     try:
-        return bool(read_toml(run / CONFIG).get("data", {}).get("condition", "none") != "none")
+        return str(read_toml(run / CONFIG).get("data", {}).get("condition", "none"))
     except UserError:
-        return False
+        return "none"

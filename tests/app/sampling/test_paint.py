@@ -26,7 +26,7 @@ from kantor.config.io import preset_text, resolve
 from kantor.config.networks import DcganCritic, DcganGenerator, UnetGenerator, UpsamplingCritic
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed, to_float
-from kantor.data.loading.image_set import PairedImages
+from kantor.data.loading.image_set import ImageSet, PairedImages
 from kantor.engine.passes import CriticInputs, GeneratorInputs, critic_pass, generator_pass
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card, read_generator, write_generator
@@ -191,11 +191,11 @@ def shapes(folder: Path, count: int) -> Path:
     return folder
 
 
-def opened(source: Path, cache: Path, **fields: Any) -> tuple[PairedImages, Config]:
+def opened(source: Path, cache: Path, **fields: Any) -> tuple[ImageSet, Config]:
     named = {name.replace("__", "."): value for name, value in fields.items()}
     config = resolve(overrides={"data.source": str(source), "data.size": "16", **EDGES, **named})
     store, config, _ = open_set(config, 16, DatasetCache(cache))
-    assert isinstance(store, PairedImages)
+    assert store.condition_channels == 1
     return store, config
 
 

@@ -27,11 +27,6 @@ def spec_of(config: Config, images: ImageSet) -> ImageSpec:
     return ImageSpec(*parse_size(config.data.size), images.spec.channels)
 
 
-def condition_channels(config: Config) -> int:
-    """Returns the channels of the condition that networks take: 1 for outlines, 0 for none."""
-    return 1 if config.data.condition == "edges" else 0
-
-
 def fill_from_images(config: Config, spec: ImageSpec, reasons: dict[str, str]) -> tuple[Config, list[Decision]]:
     """Fills those of size and channels that `reasons` name."""
     decisions = Decisions(config)

@@ -16,6 +16,7 @@ import numpy as np
 
 from kantor import atomic
 from kantor.app.dataset.image_size import CHANNELS
+from kantor.app.dataset.pairs import check_condition, condition_data, pairs_line
 from kantor.app.output_paths import require_free, target
 from kantor.config.base import parse_size
 from kantor.config.io import resolve
@@ -61,7 +62,8 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
 
     Raises DataError if there are no images, ConfigError if `out` exists.
     """
-    config = resolve(overrides=overrides).data
+    whole = resolve(overrides=overrides)
+    config = whole.data
     path = Path(config.source)
     built_in = config.source == GLYPHS  # even if there is a folder of that name
     path_name = path.name or str(path)
@@ -80,6 +82,13 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             listing = scan(source, config)
             decisions = [line for line in (source.note, *source.all_listing_notes) if line]
             require_images(source, listing)
+            if config.condition not in ("none", "edges"):
+                check_condition(whole)
+                named = [entry.name for entry in source.items() if isinstance(entry, Item)]
+                conditions = [
+                    entry.name for entry in open_images(condition_data(config)).items() if isinstance(entry, Item)
+                ]
+                decisions.append(pairs_line(named, conditions, config))
             small = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
             config, path = config.model_copy(update=small), Path(temporary) / "thumbnails"
             pack(source, config, THUMBNAIL, path, progress=progress, listing=listing, allow_flat=True)

@@ -14,14 +14,14 @@ import numpy as np
 from kantor import atomic
 from kantor.app.dataset.cache import DatasetCache, Note, make_room, mark_used, wait_while_busy
 from kantor.app.dataset.image_size import fill_from_images, fill_from_packed, packed_spec
+from kantor.app.dataset.pairs import check_condition, condition_data, outlined, paired
 from kantor.app.decisions import Decision
-from kantor.config.data import AugmentConfig, DataConfig
+from kantor.config.data import DataConfig
 from kantor.config.io import overridden
 from kantor.config.schema import Config
-from kantor.data.decoding.edges import require_edges
 from kantor.data.loading import layout
-from kantor.data.loading.holdout import split, training_set
-from kantor.data.loading.image_set import ImageSet, PairedImages, Subset
+from kantor.data.loading.holdout import split
+from kantor.data.loading.image_set import ImageSet, Subset
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.max_bad import exceeds, too_many_bad
@@ -30,6 +30,7 @@ from kantor.data.packing.scan import Listing, cache_key, scan
 from kantor.data.packing.selection import open_images, selected
 from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place, split_inner
 from kantor.data.sources.labels import split_column
+from kantor.data.sources.python_object import PREFIX
 from kantor.errors import ConfigError, DataError
 from kantor.random import random_rows
 from kantor.types import ImageSpec
@@ -38,27 +39,38 @@ _FEW = 500
 
 
 def absolute_source(config: Config) -> Config:
-    """Makes paths in data.source and data.labels absolute, so that a run can be resumed from any folder."""
+    """Makes paths in data.source, data.condition and data.labels absolute, so that a run can be resumed from any folder."""
     paths: dict[str, tuple[str, str]] = {}  # the path, and what follows it
     if config.data.labels not in ("auto", "none"):
         file, column = split_column(config.data.labels)
         paths["data.labels"] = file, "" if column is None else f":{column}"
-    if config.data.source != GLYPHS:  # the built-in dataset, even if there is a folder of that name
-        path, inner = split_inner(config.data.source)
-        paths["data.source"] = str(path), f":{inner}" if inner else ""
+    for name in ("source", "condition"):
+        named = getattr(config.data, name)
+        is_path = "/" in named if name == "condition" else named != GLYPHS and not named.startswith(PREFIX)
+        if is_path:  # GLYPHS is none, even if there is a folder of that name
+            path, inner = split_inner(named)
+            paths[f"data.{name}"] = str(path), f":{inner}" if inner else ""
     absolute = {name: f"{place(p).resolve()}{more}" for name, (p, more) in paths.items() if place(p).exists()}
     return overridden(config, absolute)
 
 
 def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, Config, list[Decision]]:
     """Opens the images that a run trains on: `packed_set` without held-out images; pairs if there is a condition."""
-    if config.data.condition != "none":
-        _check_condition(config)
-    store, config, filled = packed_set(config, side, cache)
-    images = _trained_on(store, config, cache.note)
-    if config.data.condition != "none":
-        images = PairedImages(images, _conditions(config, side, cache))
-    return images, config, filled
+    if config.data.condition == "none":
+        store, config, filled = packed_set(config, side, cache)
+        return trained_on(store, config, cache.note), config, filled
+    check_condition(config)
+    wanted = config.data
+    if not outlined(wanted):  # pairs are limited, not each half
+        config = config.model_copy(update={"data": wanted.model_copy(update={"limit": 0, "choose": "first"})})
+    images, config, filled = packed_set(config, side, cache)
+    conditions = config.model_copy(update={"data": condition_data(config.data)})
+    word = "outlines" if outlined(wanted) else "conditions"
+    others, _, _ = packed_set(conditions, side, replace(cache, note=lambda line: cache.note(f"{word}: {line}")))
+    kept = {"limit": wanted.limit, "choose": wanted.choose}
+    config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
+    pairs = paired(images, others, config.data, cache.note)
+    return trained_on(pairs, config, cache.note), config, filled
 
 
 def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, Config, list[Decision]]:
@@ -81,10 +93,9 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
     return store, plan.config, plan.filled
 
 
-def _trained_on(store: Store, config: Config, note: Note) -> ImageSet:
+def trained_on(store: ImageSet, config: Config, note: Note) -> ImageSet:
     """Applies data.limit and data.holdout. Raises DataError if fewer than two images are left; notes if few are."""
-    images: ImageSet = store
-    data = config.data
+    images, data = store, config.data
     if 0 < data.limit < store.count:  # packed earlier by the user; what is packed for this run is limited already
         random = data.choose == "random"
         rows = random_rows(store.count, data.limit, data.choose_seed) if random else np.arange(data.limit)
@@ -102,29 +113,6 @@ def _trained_on(store: Store, config: Config, note: Note) -> ImageSet:
         remedy = "" if data.mirror else " (--mirror doubles the dataset)"
         note(f"only {images.count} images: expect the generator to memorize them after a few hundred epochs{remedy}")
     return images
-
-
-def _check_condition(config: Config) -> None:
-    """Raises ConfigError if images and outlines cannot be paired; ResourceError if scikit-image is not installed."""
-    data = config.data
-    require_edges()
-    if data.edges != "none":
-        what = "replaces the images by outlines, and data.condition needs both"
-        raise ConfigError(f"data.edges = {data.edges}", what, "leave one of the two out")
-    if data.augment != AugmentConfig():
-        what = "changes images but not their outlines"
-        raise ConfigError("data.augment", what, "leave it out; --mirror flips both")
-    if data.source != GLYPHS and is_packed(place(data.source)):
-        what = "a packed dataset, whose outlines cannot be paired with it"
-        raise ConfigError(data.source, what, "name the images themselves: they are packed twice, into the cache")
-
-
-def _conditions(config: Config, side: int, cache: DatasetCache) -> ImageSet:
-    """The outlines of the images trained on: a packed dataset of their own in the cache."""
-    outlines = {"edges": "canny", "channels": "gray", "condition": "none"}
-    config = config.model_copy(update={"data": config.data.model_copy(update=outlines)})
-    store, _, _ = packed_set(config, side, replace(cache, note=lambda line: cache.note(f"outlines: {line}")))
-    return training_set(store, config.data.holdout)
 
 
 class PackPlan(NamedTuple):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from pathlib import Path
 
-from kantor.app.dataset.cache import DatasetCache
-from kantor.app.dataset.prepare import open_set
+from kantor.app.dataset.cache import DatasetCache, no_notes
+from kantor.app.dataset.pairs import paired
+from kantor.app.dataset.prepare import open_set, trained_on
 from kantor.config.schema import Config
-from kantor.data.loading.holdout import training_set
-from kantor.data.loading.image_set import ImageSet, PairedImages, paired_fingerprint
+from kantor.data.loading.image_set import ImageSet, paired_fingerprint
 from kantor.data.loading.store import Store
-from kantor.data.sources import GLYPHS
+from kantor.data.sources import GLYPHS, split_inner
 from kantor.data.sources.python_object import PREFIX, REGISTERED
 from kantor.errors import DataError
 
@@ -23,46 +22,50 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache) -> Ima
     Raises DataError if the images have changed, or are gone. expected: fingerprint of the images trained on; None if
     there is no record of it, before the first checkpoint.
     """
-    source, paired = config.data.source, config.data.condition != "none"
-    if copies := copies_in_cache(config, expected, cache, paired):
-        parts = [training_set(store, config.data.holdout) for store in copies]
-        return PairedImages(*parts) if paired else parts[0]
-    if _is_gone(source) and not source.startswith(PREFIX):
+    source, has_condition = config.data.source, config.data.condition != "none"
+    if copies := copies_in_cache(config, expected, cache, has_condition):
+        images: ImageSet = paired(copies[0], copies[1], config.data, no_notes) if has_condition else copies[0]
+        return trained_on(images, config, no_notes)
+    if _is_gone(config) and not source.startswith(PREFIX):
         remedy = "restore them, or name their new place: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the images of the run are no longer there", remedy)
-    images, _, _ = open_set(config, 32, cache)
-    if expected is not None and images.fingerprint != expected:
-        what = f"the images have changed since the run was started ({images.count:,} now)"
+    opened, _, _ = open_set(config, 32, cache)
+    if expected is not None and opened.fingerprint != expected:
+        what = f"the images have changed since the run was started ({opened.count:,} now)"
         raise DataError(source, what, "restore them, or start a new run")
-    return images
+    return opened
 
 
 def copies_in_cache(
-    config: Config, expected: str | None, cache: DatasetCache, paired: bool = False
+    config: Config, expected: str | None, cache: DatasetCache, has_condition: bool = False
 ) -> tuple[Store, ...]:
-    """Returns the packed copy of a run's images, if `paired` also of their conditions, if the images are gone.
+    """Returns the packed copy of a run's images, if `has_condition` also of their conditions, if the images are gone.
 
     expected: fingerprint of the images trained on.
     """
-    if not _is_gone(config.data.source):
+    if not _is_gone(config):
         return ()
     stores: list[Store] = []
     for path in sorted(cache.packs.glob("[0-9a-f]*")):
         with contextlib.suppress(DataError):
             stores.append(Store.open(path))
-    for copies in itertools.product(stores, repeat=2 if paired else 1):
+    for copies in itertools.product(stores, repeat=2 if has_condition else 1):
         fingerprints = [store.fingerprint for store in copies]
-        if (paired_fingerprint(*fingerprints) if paired else fingerprints[0]) == expected:
+        if (paired_fingerprint(*fingerprints) if has_condition else fingerprints[0]) == expected:
             with contextlib.suppress(DataError):
                 for store in copies:
                     store.verify()
-                noun = "copies" if paired else "copy"
+                noun = "copies" if has_condition else "copy"
                 cache.note(f"{config.data.source} is no longer there; using its packed {noun} in the cache")
                 return copies
     return ()
 
 
-def _is_gone(source: str) -> bool:
+def _is_gone(config: Config) -> bool:
+    """Whether the images, or conditions in a source of their own, are no longer there."""
+    source, condition = config.data.source, config.data.condition
+    if "/" in condition and not split_inner(condition)[0].exists():
+        return True
     if source.startswith(PREFIX):
         return source.removeprefix(PREFIX) not in REGISTERED
-    return source != GLYPHS and not Path(source).exists()
+    return source != GLYPHS and not split_inner(source)[0].exists()

@@ -1,4 +1,4 @@
-"""Colours lines with one model; the lines come from another model or from drawings by hand."""
+"""Colours lines with one model; the lines come from another model or from drawings by hand. Other conditions likewise."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import re
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from kantor.app.dataset.image_size import size_text
+from kantor.app.dataset.image_size import CHANNELS, size_text
 from kantor.app.images import join_pairs
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.generate import class_numbers, grid_columns, refuse_other_images, write_images
 from kantor.app.sampling.options import PaintOptions
+from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
+from kantor.data.packing.pack import decode_settings
+from kantor.data.packing.value_range import ValueRanges
 from kantor.data.reasons import Undecodable
 from kantor.data.sources.names import IMAGES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
@@ -23,7 +27,7 @@ from kantor.export.weights import Card
 from kantor.runs import directory
 from kantor.sample.generate import generate_images
 from kantor.sample.grid import COMFORTABLE_CELL, grid
-from kantor.types import Images, ImageSpec
+from kantor.types import Images
 
 DEFAULT_COUNT = 16
 MAX_PAINTINGS = 10_000
@@ -46,8 +50,9 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     colourist, card, _ = load_model(options.colours, options.runs)
     if drawings:
         _check_models(options, card, None)
-        stems, lines = _by_hand(drawings, seeds, card.spec)
-        line_paths = []
+        stems = _stems(drawings, seeds)
+        read = _as_trained(drawings, card, options.colours) if card.condition_settings else _by_hand(drawings, card)
+        lines, line_paths = np.repeat(np.stack(read), len(seeds), axis=0), []
     else:
         line_model, line_card, _ = load_model(options.lines, options.runs)
         _check_models(options, card, line_card)
@@ -70,10 +75,10 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
 
 def _check_models(options: PaintOptions, colours: Card, lines: Card | None) -> None:
     """Raises ModelError or ConfigError if one model cannot colour the lines of the other; None: lines drawn by hand."""
-    if colours.condition != 1 and lines is not None and lines.condition:
+    if not colours.condition and lines is not None and lines.condition:
         what = f"makes lines, and {options.lines} colours them: the two are swapped"
         raise ModelError(options.colours, what, f"write kantor paint {options.colours} {options.lines}")
-    if colours.condition != 1:
+    if not colours.condition:
         do = "name one that was trained with --preset painter-colours"
         raise ModelError(options.colours, "this model does not colour outlines", do)
     if lines is None:
@@ -81,8 +86,10 @@ def _check_models(options: PaintOptions, colours: Card, lines: Card | None) -> N
     do = "name one that was trained with --preset painter-lines, or a folder of line drawings"
     if lines.condition:
         raise ModelError(options.lines, "this model colours lines, and makes none", do)
-    if lines.spec.channels != 1:
-        raise ModelError(options.lines, f"makes {lines.spec} images, but lines are grey", do)
+    if lines.spec.channels != colours.condition:
+        kind = CHANNELS[colours.condition]
+        wanted = "lines are grey" if not colours.condition_settings else f"{options.colours} starts from {kind} ones"
+        raise ModelError(options.lines, f"makes {lines.spec} images, but {wanted}", do)
     if lines.spec[:2] != colours.spec[:2]:
         size = size_text(colours.spec)
         what = f"{options.lines} makes {size_text(lines.spec)}, {options.colours} colours {size}"
@@ -105,16 +112,33 @@ def _drawings(text: str, runs: Path) -> list[Path]:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
 
 
-def _by_hand(drawings: list[Path], seeds: list[int], spec: ImageSpec) -> tuple[list[str], Images]:
-    """Each drawing once per seed: file names without suffix, and uncropped lines [N, H, W, 1], black on white."""
-    settings = DecodeSettings(spec._replace(channels=1), 0, "contain", _WHITE, 1)
+def _stems(drawings: list[Path], seeds: list[int]) -> list[str]:
+    """File names without suffix: each drawing once per seed."""
     names = [path.stem for path in drawings]
     twice = next((path for path in drawings if names.count(path.stem) > 1), None)
     if twice is not None:
         raise DataError(twice, "has the same name as another drawing, except for its suffix", "rename one of them")
-    inked = [_inked(path, _read(path, settings)) for path in drawings]
-    stems = [f"{name}-seed-{seed:08d}" for name in names for seed in seeds]
-    return stems, np.repeat(np.stack(inked), len(seeds), axis=0)
+    return [f"{name}-seed-{seed:08d}" for name in names for seed in seeds]
+
+
+def _by_hand(drawings: list[Path], card: Card) -> list[Images]:
+    """Uncropped lines [H, W, 1], black on white."""
+    settings = DecodeSettings(card.spec._replace(channels=1), 0, "contain", _WHITE, 1)
+    return [_inked(path, _read(path, settings)) for path in drawings]
+
+
+def _as_trained(images: list[Path], card: Card, model: str) -> list[Images]:
+    """Conditions [H, W, K], brought to size and values as those that the model was trained on."""
+    names = ("crop", "fit", "background", "pad", "transpose", "range", "nodata")
+    known = {name: value for name, value in card.condition_settings.items() if name in names}
+    try:
+        config = DataConfig.model_validate({**known, "min_size": 1})
+        ranges = TypeAdapter(dict[str, tuple[float, float]]).validate_python(card.condition_settings["ranges"])
+    except (ValueError, KeyError) as error:
+        raise ModelError(model, "describes conditions that this version does not know", "check the file") from error
+    spec = card.spec._replace(channels=card.condition)
+    settings = decode_settings(config, spec, ValueRanges(ranges, True, {}))
+    return [_read(path, settings) for path in images]
 
 
 def _inked(path: Path, image: Images) -> Images:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from kantor.app.dataset.image_size import condition_channels, spec_of
+from kantor.app.dataset.image_size import spec_of
 from kantor.app.evaluation.during_training import ScorePlan
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
@@ -82,7 +82,7 @@ class Parts:
     @property
     def condition(self) -> int:
         """Channels of the condition of both networks; 0 for none."""
-        return condition_channels(self.config)
+        return self.store.condition_channels
 
     @property
     def class_names(self) -> tuple[str, ...]:

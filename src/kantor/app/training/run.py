@@ -167,9 +167,18 @@ class Run:
             spec=parts.spec,
             class_names=parts.class_names,
             condition=parts.condition,
+            condition_settings=parts.store.condition_settings,
         )
         if best.keeps(seen) or not model.exists():
-            card = Card(parts.spec, config.generator, config.objective.kind, parts.class_names, seen, parts.condition)
+            card = Card(
+                parts.spec,
+                config.generator,
+                config.objective.kind,
+                parts.class_names,
+                seen,
+                parts.condition,
+                parts.store.condition_settings,
+            )
             try:  # before the checkpoint: the model file may be ahead, not behind
                 write_generator(model, self.state.average, card)
             except UserError:

@@ -195,6 +195,8 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     env["length_from_budget"] = from_budget
     if weights:
         env["init_from_digest"] = weights.digest
+    if store.condition_settings:
+        env["condition_channels"] = store.condition_channels
     run = directory.create(options.runs, options.name or _name(config, options.preset), to_toml(config), env)
     rejected = store.path / layout.REJECTED
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays

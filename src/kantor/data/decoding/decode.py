@@ -53,7 +53,7 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
         if isinstance(data, np.ndarray):
             array = _checked(data, settings)
             changed = settings.crop or (settings.pads and settings.pad) or settings.edges != "none"
-            changed = changed or settings.transpose or not _is_plain(array, settings)
+            changed = changed or settings.transpose or bool(settings.half) or not _is_plain(array, settings)
             if array.shape == settings.spec and not changed:
                 dark = _is_watched(settings) and array.shape[2] in (1, 3) and array.max() <= DARKEST
                 return np.ascontiguousarray(array, dtype=np.uint8), (DARK,) if dark else ()
@@ -66,6 +66,10 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
             notes.append(DARK)
         if settings.transpose:
             image = image.transpose(Image.Transpose.TRANSPOSE)
+        if settings.half:
+            middle = image.width // 2
+            sides = (0, middle) if settings.half == "left-half" else (image.width - middle, image.width)
+            image = image.crop((sides[0], 0, sides[1], image.height))
         return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
 
 

@@ -62,6 +62,7 @@ class DecodeSettings:
     edges: Literal["none", "canny"] = "none"  # "canny" replaces the image by its outlines, in one channel
     edges_sigma: float = 1.0  # of the Gaussian that blurs the image for them, in pixels of the result
     transpose: bool = False  # rows and columns are exchanged first
+    half: Literal["", "left-half", "right-half"] = ""  # of images that show two side by side, the one that is taken
     rules: int = 1  # 1: numbers of more than 8 bits are scaled image by image; 2: by a range for all
     range: Range | Literal["auto", "type"] = "auto"  # what becomes black and white
     ranges: Mapping[str, Range] = field(default_factory=dict)  # those found for "auto", by number type

@@ -16,8 +16,3 @@ def split(images: ImageSet, fraction: float) -> tuple[Subset, Subset]:
     first_bytes = np.ascontiguousarray(images.digests()[:, :8]).view(">u8")[:, 0]
     held_out = first_bytes.astype(np.float64) / 2.0**64 < fraction
     return Subset(images, np.flatnonzero(~held_out)), Subset(images, np.flatnonzero(held_out))
-
-
-def training_set(images: ImageSet, fraction: float) -> ImageSet:
-    """Returns the images that are not held out: `images` itself where `fraction` is 0."""
-    return split(images, fraction)[0] if fraction else images

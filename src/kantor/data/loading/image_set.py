@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class ImageSet(Protocol):
     labelled: bool  # whether every image has a label
     class_names: list[str]  # name of each label, as text that every file can hold; empty without labels
     condition_channels: int  # 0 without conditions
+    condition_settings: dict[str, Any]  # by which they were packed; empty without conditions, and for outlines
     fingerprint: str  # equal for equal images, labels and settings; a subset has that of the whole dataset
 
     # for `rows` [n]: uint8 [n, H, W, C]; int64 [n], or None without labels; uint8 [n, H, W, K], or None without conditions
@@ -40,7 +41,8 @@ class Subset:
         self._whole, self._rows = images, rows
         self.path, self.spec, self.count = images.path, images.spec, len(rows)
         self.labelled, self.class_names = images.labelled, images.class_names
-        self.condition_channels, self.fingerprint = images.condition_channels, images.fingerprint
+        self.condition_channels, self.condition_settings = images.condition_channels, images.condition_settings
+        self.fingerprint = images.fingerprint
 
     def images(self, rows: NDArray[np.int64]) -> Images:
         return self._whole.images(self._rows[rows])
@@ -56,16 +58,20 @@ class Subset:
 
 
 class PairedImages:
-    """Images with a condition each. Raises DataError unless both have the same sources, order and size."""
+    """Images with a condition each, in the same row. Raises DataError unless both have the same size.
 
-    def __init__(self, images: ImageSet, conditions: ImageSet) -> None:
+    settings: by which conditions that are files of their own were packed. Without them the conditions are outlines; raises
+    DataError unless they are made of the same files.
+    """
+
+    def __init__(self, images: ImageSet, conditions: ImageSet, settings: dict[str, Any] | None = None) -> None:
         self.images, self.labels, self.digests = images.images, images.labels, images.digests
         self.conditions = conditions.images
         self.path, self.spec, self.count = images.path, images.spec, images.count
         self.labelled, self.class_names = images.labelled, images.class_names
-        self.condition_channels = conditions.spec.channels
+        self.condition_channels, self.condition_settings = conditions.spec.channels, dict(settings or {})
         self.fingerprint = paired_fingerprint(images.fingerprint, conditions.fingerprint)
-        if images.count != conditions.count or not np.array_equal(images.digests(), conditions.digests()):
+        if settings is None and not np.array_equal(images.digests(), conditions.digests()):
             what = f"the {conditions.count:,} outlines do not match the {images.count:,} images"
             raise DataError(images.path, what, "leave the images unchanged while they are packed, and start again")
         if images.spec[:2] != conditions.spec[:2]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from pathlib import Path
@@ -38,7 +39,7 @@ class Store:
         self.count: int = manifest["count"]
         self._names: list[str] = manifest["class_names"]
         self.class_names = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in self._names]
-        self.condition_channels = 0
+        self.condition_channels, self.condition_settings = 0, dict[str, Any]()
         self.fingerprint: str = manifest["fingerprint"]
         self.shard_sizes: list[int] = [shard["rows"] for shard in manifest["shards"]]
         self.labelled: bool = manifest["labelled"]
@@ -87,6 +88,11 @@ class Store:
     def whole(self) -> NDArray[np.uint8]:
         """Returns all images in new memory: uint8 [count, H, W, C]."""
         return np.concatenate(self._images)
+
+    def names(self) -> list[str]:
+        """Returns the name of each image's source."""
+        data = gzip.decompress((self.path / layout.SOURCES).read_bytes())
+        return [json.loads(line)["name"] for line in data.splitlines()]
 
     def digests(self) -> NDArray[np.uint8]:
         """Returns uint8 [count, 32]: the SHA-256 of each image's source."""

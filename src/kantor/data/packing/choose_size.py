@@ -11,6 +11,7 @@ from kantor.data.decoding.decode import Header
 from kantor.data.packing.pool import Pool
 from kantor.data.packing.scan import Listing, require_images, sampled
 from kantor.data.packing.worker import ReadHeader
+from kantor.data.sources.arrangement import HALVES
 from kantor.data.sources.source import Item, Source
 from kantor.types import ImageSpec
 
@@ -27,6 +28,8 @@ def choose_spec(source: Source, config: DataConfig, side: int, listing: Listing)
     if "auto" in (config.size, config.channels):
         require_images(source, listing)
         probed = headers(source, sampled(listing.sample), config.rules)
+        if config.condition in HALVES:
+            probed = [(height, width // 2, kind) for height, width, kind in probed]
     reasons: dict[str, str] = {}
     if config.size == "auto":
         height, width, reasons["size"] = _choose_size(source.exact, config.crop, side, probed)

@@ -29,6 +29,7 @@ from kantor.data.packing.max_bad import require_few_listed_bad, require_usable
 from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import ClassIds, Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
 from kantor.data.packing.value_range import FirstLook, UnlookedValues, ValueRanges, look_at_all, not_yet_looked
+from kantor.data.sources.arrangement import HALVES
 from kantor.data.sources.source import Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
@@ -161,7 +162,7 @@ def pack(
             with PartialPack(folder, spec, class_ids, whole_key, shard_bytes, commit_s, config.rules) as partial:
                 resumed_from = partial.journal.rows
                 _require_space(out, min(config.limit or listing.items, listing.items) - resumed_from, spec)
-                settings = _decode_settings(config, spec, values)
+                settings = decode_settings(config, spec, values)
                 count = worker_count(listing.items - resumed_from, listing.encoded_bytes, workers)
                 with Pool(source, settings, count, timeout_s) as pool:
                     _add_missing(partial, pool, source, config, listing, progress, FirstLook(values))
@@ -179,11 +180,12 @@ def pack(
     return PackReport(out, manifest, notes, elapsed_s=elapsed_s, resumed_from=resumed_from)
 
 
-def _decode_settings(config: DataConfig, spec: ImageSpec, values: ValueRanges) -> DecodeSettings:
+def decode_settings(config: DataConfig, spec: ImageSpec, values: ValueRanges) -> DecodeSettings:
+    """How images become those of a packed dataset. values: the ranges that `config` leaves to be found."""
     same = ("crop", "fit", "min_size", "pad", "edges", "edges_sigma", "transpose", "rules", "range", "nodata")
     fields = {name: getattr(config, name) for name in same}
-    background, all_looked_at = rgb(config.background), values.all_looked_at
-    return DecodeSettings(spec, background=background, ranges=values.ranges, all_looked_at=all_looked_at, **fields)
+    fields |= {"background": rgb(config.background), "half": HALVES.get(config.condition, "")}
+    return DecodeSettings(spec, ranges=values.ranges, all_looked_at=values.all_looked_at, **fields)
 
 
 def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) -> None:

@@ -15,6 +15,7 @@ from kantor.config.data import DataConfig
 from kantor.data.loading import layout
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names, split_inner
+from kantor.data.sources.arrangement import HALVES
 from kantor.data.sources.python_object import PREFIX
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
@@ -156,6 +157,7 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
         **({"frames": config.frames} if config.frames != "first" else {}),
         **({"tile": config.tile} if config.tile else {}),
         **({"transpose": True} if config.transpose else {}),
+        **({"half": HALVES[config.condition]} if config.condition in HALVES else {}),
         **({"stack": config.stack} if config.stack else {}),
         **({"pad": config.pad} if config.pad else {}),
         **({"edges": [config.edges, config.edges_sigma]} if config.edges != "none" else {}),

@@ -15,9 +15,9 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.archive_by_first_rules import FirstRules, label_in
-from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders, is_mask
+from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders, choose_half, half_of, is_mask
 from kantor.data.sources.open_file import FileSource
-from kantor.data.sources.samples import Samples, kind_of
+from kantor.data.sources.samples import Samples
 from kantor.data.sources.source import RULES, Item, Rejected, require_images
 from kantor.data.sources.spool import Member, Spool
 from kantor.errors import DataError
@@ -38,13 +38,21 @@ class Archive(FileSource):
             folders (see arrangement.py); "none"; or a file of labels.
         split: "auto", "all", or the part of the dataset to use (data.split).
         videos: whether its images are frames of videos, too.
+        part, beside: of pairs, the folder or kind that is used, or the one whose images are not (see `half_of`).
     """
 
     def __init__(
-        self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO, videos: bool = False
+        self,
+        path: str,
+        labels: str = "auto",
+        rules: int = RULES,
+        split: str = AUTO,
+        videos: bool = False,
+        part: str = "",
+        beside: str = "",
     ) -> None:
         super().__init__(path, labels, rules)
-        self.split, self._suffixes = split, names.images(rules, videos)
+        self.split, self._suffixes, self.part, self.beside = split, names.images(rules, videos), part, beside
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the members. Labels are read once, however often they are listed."""
@@ -81,13 +89,13 @@ class Archive(FileSource):
         return False
 
     def _entries(self) -> Iterator[Item | Rejected]:
-        mtime_ns, arrangement, kinds = Path(self.path).stat().st_mtime_ns, self._arrangement, self._samples.kinds
+        mtime_ns, arrangement, kind = Path(self.path).stat().st_mtime_ns, self._arrangement, self._kind
         for member, label in self._samples:
             parts = member.name.split("/")
             if not arrangement.uses(parts):
                 continue
             if member.role == "image":
-                if kinds and self.split not in (AUTO, ALL) and kind_of(member.name) != self.split:
+                if kind is not None and self._samples.kind_of(member.name) != kind:
                     continue
                 label = label if self._samples.has_labels else names.class_of(parts, arrangement.class_depth)
                 yield Item(member.name, member.place, member.size, mtime_ns, label)
@@ -140,14 +148,24 @@ class Archive(FileSource):
     def _samples(self) -> Samples:
         """Raises DataError if each sample has several images, and the user has not chosen one."""
         samples = Samples(self._members, self.path)
-        if not samples.kinds:
+        if not samples.kinds or (self.part or self.beside) in samples.kinds:
             return samples
-        shown = " and ".join(f"{kind or 'no kind'} ({count:,})" for kind, count in sorted(samples.kinds.items()))
+        shown = " and ".join(f"{kind} ({count:,})" for kind, count in sorted(samples.kinds.items()))
         if self.split == AUTO:
-            likely = next((kind for kind in sorted(samples.kinds) if kind and not is_mask(kind)), max(samples.kinds))
-            do = f"choose one: --set data.split={likely}; or take all: --set data.split=all"
-            raise DataError(self.path, f"each of its samples has several images: {shown}", do)
+            kinds = sorted(samples.kinds)
+            likely = next((kind for kind in kinds if not is_mask(kind)), kinds[-1])
+            other = next(kind for kind in kinds if kind != likely)
+            what = f"each of its samples has several images: {shown}"
+            raise DataError(self.path, what, choose_half(likely, other))
         return samples
+
+    @cached_property
+    def _kind(self) -> str | None:
+        """The kind of image that is used, None for all."""
+        kinds = self._samples.kinds
+        if (self.part or self.beside) in kinds:
+            return half_of(kinds, self.split, self.part, self.beside, self.path)
+        return self.split if kinds and self.split not in (AUTO, ALL) else None
 
     @cached_property
     def _arrangement(self) -> Arrangement:
@@ -155,8 +173,9 @@ class Archive(FileSource):
         for member in self._members:
             if member.role == "image":
                 folders.add(member.name)
-        chosen = AUTO if self.split in self._samples.kinds else self.split
-        arrangement = folders.arranged(chosen)
+        kinds = self._samples.kinds
+        halves = ("", "") if (self.part or self.beside) in kinds else (self.part, self.beside)
+        arrangement = folders.arranged(AUTO if self.split in kinds else self.split, *halves)
         if self.labels != "auto" or self._samples.has_labels or self._tables:
             arrangement = replace(arrangement, class_depth=None, class_notes=())
         notes = [*arrangement.notes, *arrangement.class_notes]

@@ -50,6 +50,7 @@ class Folder(Source):
         arrays: whether its images are .npy files.
         videos: whether its images are frames of videos, too.
         only: the one file in it that is meant, "" for all.
+        part, beside: of pairs, the folder that is used, or the one whose images are not (see `half_of`).
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Folder(Source):
         arrays: bool = False,
         videos: bool = False,
         only: str = "",
+        part: str = "",
+        beside: str = "",
     ) -> None:
         self.path, self.labels, self.rules, self.split, self.links = path, labels, rules, split, links
-        self.arrays, self.only = arrays, only
+        self.arrays, self.only, self.part, self.beside = arrays, only, part, beside
         self._suffixes = names.images(rules, videos) | ({".npy"} if arrays else set())
 
     def items(self) -> Iterator[Item | Rejected]:
@@ -134,7 +137,7 @@ class Folder(Source):
                     folders.add(name)
                 elif len(loose) < _MOST_LOOSE or name.rsplit("/", 1)[-1] in label_files.METADATA:
                     loose.append(name)
-        arrangement = folders.arranged(self.split)
+        arrangement = folders.arranged(self.split, self.part, self.beside)
         depth, without = arrangement.class_depth, list[str]()
         if depth is not None:
             used = folders.names(depth)

@@ -16,7 +16,7 @@ from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import cifar, container_files, csv_pixels, idx, names, recognise_by_first_rules
-from kantor.data.sources.arrangement import AUTO
+from kantor.data.sources.arrangement import AUTO, HALVES
 from kantor.data.sources.arrow import Arrow, is_saved_dataset, saved_dataset
 from kantor.data.sources.arrow_file import is_arrow
 from kantor.data.sources.cifar import Cifar
@@ -58,7 +58,7 @@ _CUT_ARCHIVE = re.compile(r"(.*\.(zip|tar|tgz|tar\.gz|7z|rar))\.?(part)?0*[0-9]+
 
 
 def open_source(config: DataConfig) -> Source:
-    """The source that `config.source` names: a file, a folder, or FILE:NAME for an array or column in a file.
+    """The source that `config.source` names: a file, a folder, or SOURCE:NAME for an array, column or folder in it.
 
     A packed dataset is opened only to be stacked or outlined; its source's `note` says what was decided.
 
@@ -87,7 +87,7 @@ def open_source(config: DataConfig) -> Source:
     if stat.S_ISDIR(mode):
         if config.rules < 2 and not inner:
             return _by_first_rules(name, path, config)
-        return Zarr(str(path), labels, config.rules, inner) if inner else _folder(name, path, config)
+        return _folder(str(path) if inner else name, path, config, inner)
     if not stat.S_ISREG(mode):
         raise DataError(name, "neither a folder nor a regular file", _ACCEPTED)
     return _file(str(path), config, inner)
@@ -117,10 +117,10 @@ def place(name: str) -> Path:
 
 
 def split_inner(name: str) -> tuple[Path, str]:
-    """The file or Zarr store, and the array or column in it that FILE:NAME means; "" if a file has the whole name, or none FILE."""
+    """The file or folder, and what SOURCE:NAME means in it; "" if there is one of the whole name, or none of SOURCE."""
     path, colon, inner = name.rpartition(":")
     while colon and not place(name).exists():
-        if path and inner.strip("/") and (place(path).is_file() or is_zarr(place(path))):
+        if path and inner.strip("/") and place(path).exists():
             return place(path), inner.strip("/")
         path, colon, more = path.rpartition(":")
         inner = f"{more}:{inner}"
@@ -137,27 +137,28 @@ def _glyphs(config: DataConfig) -> Glyphs:
     return Glyphs(config.glyphs.count, config.glyphs.seed, height, width, labelled=config.labels == "auto")
 
 
-def _folder(name: str, path: Path, config: DataConfig) -> Source:
-    """A folder of images, or of files that hold many."""
-    labels, rules = config.labels, config.rules
+def _folder(name: str, path: Path, config: DataConfig, part: str = "") -> Source:
+    """A folder of images, or of files that hold many. part: the folder or kind in it that is used, "" for all."""
+    labels, rules, beside = config.labels, config.rules, _beside(config, part)
     try:
         files = [entry.name for entry in path.iterdir() if not names.is_clutter(entry.name)]
         sizes = {file: (path / file).stat().st_size for file in files if len(files) < 200 and (path / file).is_file()}
     except OSError as error:
         raise cannot_open(name, error) from error
     if images := idx.choose(files, name):
-        _require_no_split(name, config)
+        _require_no_split(name, config, part)
         return Idx(name, labels, str(path / images), rules)
     if is_saved_dataset(path):
-        _require_no_split(name, config)
+        _require_no_split(name, config, part)
         return saved_dataset(name, path, labels, rules)
     if is_zarr(path):
         store, array = store_of(path)
-        return Zarr(str(store), labels, rules, array)
+        return Zarr(str(store), labels, rules, "/".join(filter(None, (array, part))))
     if is_lmdb(path):
+        _require_no_part(name, part)
         return Lmdb(name, labels, rules)
     if len(sizes) == len(files) and cifar.is_cifar(sizes, path):
-        _require_no_split(name, config)
+        _require_no_split(name, config, part)
         return cifar.open_folder(name, sizes, labels, rules)
     if (inner := tfds_folder(path)) is not None:
         path = inner
@@ -166,26 +167,46 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
         note = f"of {len(found.paths)} sizes of the same images the largest is used, {levels[0]}"
         found = found._replace(paths=levels, classes=[None] * len(levels), note=note)
     if found is None and (tables := _tables(path, files)):
-        _require_no_split(name, config)
+        _require_no_split(name, config, part)
         found = container_files.Files("csv", tables, [None] * len(tables), "")
     if found is None or (found.kind == "npy" and _holds_one_image(path / found.paths[0])):
         _refuse_others(name, files)
-        return Folder(str(path), labels, rules, config.split, config.links, found is not None, config.frames != "first")
+        videos = config.frames != "first"
+        return Folder(
+            str(path), labels, rules, config.split, config.links, found is not None, videos, part=part, beside=beside
+        )
     if len(found.paths) == 1:
-        source = _file(str(path / found.paths[0]), config)
+        source = _file(str(path / found.paths[0]), config, part)
     else:
-        part_labels = "auto" if labels == "auto" else "none"
-        parts = [_file(str(path / part), config.model_copy(update={"labels": part_labels})) for part in found.paths]
+        own = config.model_copy(update={"labels": "auto" if labels == "auto" else "none"})
+        parts = [_file(str(path / file), own, part) for file in found.paths]
         source = Concatenated(str(path), parts, found.paths, labels, found.classes if labels == "auto" else None)
     source.note = "; ".join(text for text in (found.note, source.note) if text)
     return source
 
 
-def _require_no_split(name: str, config: DataConfig) -> None:
+def _beside(config: DataConfig, part: str) -> str:
+    """The part whose images are conditions, "" if a part is named or none is a condition."""
+    condition = config.condition
+    return "" if part or condition in ("none", "edges", *HALVES) or "/" in condition else condition
+
+
+def _is_tar(path: Path) -> bool:
+    return KINDS["tar"].search(path.name.lower()) is not None or start_of(path)[257:262] == b"ustar"
+
+
+def _require_no_split(name: str, config: DataConfig, part: str) -> None:
     """Raises DataError for a folder whose parts are files that the user can name."""
+    _require_no_part(name, part)
     if config.split != AUTO:
         what = f"data.split = {config.split} does not go with such a folder"
         raise DataError(name, what, "name the file with that part of the dataset instead of the folder")
+
+
+def _require_no_part(name: str, part: str) -> None:
+    """Raises DataError if a part of a file or folder without parts is named."""
+    if part:
+        raise DataError(f"{name}:{part}", "nothing in it has a name of its own", "name the file alone")
 
 
 def _tables(path: Path, files: Sequence[str]) -> list[str]:
@@ -279,10 +300,9 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension == ".zip":
         if is_zarr_zip(name):
             return Zarr(name, labels, rules, inner)
-        if not inner:
-            return Zip(name, labels, rules, config.split, videos)
-    if inner:
-        raise DataError(f"{name}:{inner}", "nothing in it has a name of its own", "name the file alone")
+        return Zip(name, labels, rules, config.split, videos, inner, _beside(config, inner))
+    if not _is_tar(path):
+        _require_no_part(name, inner)
     if is_lmdb(path):
         return Lmdb(name, labels, rules)
     if start.startswith(b"\x93NUMPY") or extension == ".npy":
@@ -291,7 +311,7 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
     if idx.is_idx(inflated):
         return Idx(name, labels, rules=rules)
     if inflated[257:262] == b"ustar" or KINDS["tar"].search(path.name.lower()):
-        return Tar(name, labels, rules, config.split, videos)
+        return Tar(name, labels, rules, config.split, videos, inner, _beside(config, inner))
     if is_record_head(inflated[:12]) or KINDS["tfrecord"].search(path.name.lower()):
         return TfRecord(name, labels, rules)
     if cifar.is_cifar({path.name: path.stat().st_size}, path.parent):

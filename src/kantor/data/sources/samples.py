@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 
 from kantor.data.sources.spool import Member
@@ -35,6 +35,11 @@ def kind_of(name: str) -> str:
     return last_key(name)[len(first_key(name)) + 1 :]
 
 
+def field_of(name: str) -> str:
+    """What follows the first dot: "mask.png" of "0001.mask.png", in WebDataset the name of a field."""
+    return name.rpartition("/")[2].partition(".")[2]
+
+
 class Samples:
     """The members of an archive, grouped by key.
 
@@ -47,24 +52,30 @@ class Samples:
         self._members, self._where = members, where
         self._labels: dict[str, str] | None = None  # by key; None if each label is next to its image
         self.has_labels = False
-        kinds, samples, strays = Counter[str](), 0, False
-        same = True
+        strays, tallies = False, [_Tally(kind_of), _Tally(field_of)]
         for group in _groups(members):
             images = [member for member in group if member.role == "image"]
             labels = [member for member in group if member.role == "label" and member.text is not None]
             self.has_labels = self.has_labels or bool(images and labels)
             strays = strays or bool(labels and not images)
-            if images and same:
-                samples += 1
-                own = Counter(kind_of(member.name) for member in images)
-                same = len(own) == len(images) and (samples == 1 or own.keys() == kinds.keys())
-                kinds.update(own)
-        self.kinds = dict(kinds) if same and samples > 1 and _are_kinds(kinds) else {}
+            if images:
+                for tally in tallies:
+                    tally.add([member.name for member in images])
+        found = next((tally for tally in tallies if tally.has_kinds), None)
+        self.kinds = {self._named(kind): count for kind, count in found.kinds.items()} if found else {}
+        self._kind_of = found.kind_of if found else kind_of
         if strays:
             self._labels = _by_key(member for member in members if member.role == "label")
             self.has_labels = self.has_labels or any(
                 first_key(m.name) in self._labels for m in members if m.role == "image"
             )
+
+    def kind_of(self, name: str) -> str:
+        """The kind of an image, as `kinds` names it: "image" if only the others have a name."""
+        return self._named(self._kind_of(name))
+
+    def _named(self, kind: str) -> str:
+        return kind or "image"
 
     def __iter__(self) -> Iterator[tuple[Member, str | None]]:
         """Each member with its label, None if it has none."""
@@ -101,8 +112,25 @@ def _by_key(members: Iterable[Member]) -> dict[str, str]:
     return shared | own
 
 
-def _are_kinds(kinds: Counter[str]) -> bool:
-    return 2 <= len(kinds) <= _MOST_KINDS and not any(_NUMBERED.fullmatch(kind.lower()) for kind in kinds if kind)
+class _Tally:
+    """Counts the images of each kind, as long as each sample has one of each."""
+
+    def __init__(self, kind_of: Callable[[str], str]) -> None:
+        self.kind_of, self.kinds = kind_of, Counter[str]()
+        self._samples, self._same = 0, True
+
+    def add(self, images: Sequence[str]) -> None:
+        """Adds the names of the images of a sample."""
+        if self._same:
+            own = Counter(map(self.kind_of, images))
+            self._same = len(own) == len(images) and (not self.kinds or own.keys() == self.kinds.keys())
+            self.kinds.update(own)
+            self._samples += 1
+
+    @property
+    def has_kinds(self) -> bool:
+        several = self._same and self._samples > 1 and 2 <= len(self.kinds) <= _MOST_KINDS
+        return several and not any(_NUMBERED.fullmatch(kind.lower().partition(".")[0]) for kind in self.kinds if kind)
 
 
 def _groups(members: Iterable[Member]) -> Iterator[list[Member]]:

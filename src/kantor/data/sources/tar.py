@@ -83,9 +83,16 @@ class Tar(Archive):
     """
 
     def __init__(
-        self, path: str, labels: str = "auto", rules: int = RULES, split: str = AUTO, videos: bool = False
+        self,
+        path: str,
+        labels: str = "auto",
+        rules: int = RULES,
+        split: str = AUTO,
+        videos: bool = False,
+        part: str = "",
+        beside: str = "",
     ) -> None:
-        super().__init__(path, labels, rules, split, videos)
+        super().__init__(path, labels, rules, split, videos, part, beside)
         self.local_only = is_compressed(path)
 
     def _read(self, member: Member) -> bytes:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from kantor.data.sources import names
 from kantor.data.sources.arrangement import ALL, AUTO, part_of
+from kantor.data.sources.npy import has_labels
 from kantor.errors import DataError
 
 Kind = Literal["tar", "tfrecord", "parquet", "arrow", "npy", "npz", "zip", "hdf5", "csv"]
@@ -30,7 +31,8 @@ _TEXTS = frozenset((
     "", ".json", ".jsonl", ".txt", ".md", ".csv", ".tsv", ".idx", ".index", ".html", ".xml", ".yaml", ".yml", ".labels", ".lock", ".py",
     ".pdf", ".cff", ".rst", ".bib", ".sha256", ".md5",
 ))  # fmt: skip
-_LABELS = re.compile(r"(^|[._-])(labels?|classes|targets?)\.npy$")
+_LABELS = re.compile(r"(^|[._-])(labels?|classes|targets?)([._-](train(ing)?|val(idation)?|test(ing)?))?\.npy$")
+_MAYBE_LABELS = re.compile(r"(^|[._-])y([._-]\w+)?\.npy$")  # of x_train.npy, or the letter
 _MOST = 100_000
 _MOST_LEVELS = 4
 _SHARD = re.compile(r"[0-9]+(of[0-9]+)?$")
@@ -54,7 +56,7 @@ def find(folder: Path, split: str) -> Files | None:
     kind: Kind | None = None
     for path in _files(folder):
         own = _kind_of(path)
-        if (own is None and names.extension(path) in _TEXTS) or (own == "npy" and _LABELS.search(path.lower())):
+        if (own is None and names.extension(path) in _TEXTS) or (own == "npy" and _is_labels(folder / path)):
             continue
         if own is None or kind not in (None, own) or len(found) == _MOST:
             return None
@@ -70,6 +72,12 @@ def find(folder: Path, split: str) -> Files | None:
 def _kind_of(path: str) -> Kind | None:
     name = path.rpartition("/")[2].lower()
     return next((kind for kind, pattern in KINDS.items() if pattern.search(name)), None)
+
+
+def _is_labels(path: Path) -> bool:
+    """Whether a .npy file holds the labels of another one."""
+    name = path.name.lower()
+    return _LABELS.search(name) is not None or (_MAYBE_LABELS.search(name) is not None and has_labels(path))
 
 
 def _files(folder: Path) -> Iterator[str]:

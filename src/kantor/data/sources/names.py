@@ -19,7 +19,7 @@ _UNSUPPORTED = frozenset((
 ))  # fmt: skip
 _MORE_UNSUPPORTED = (_UNSUPPORTED - MORE_IMAGES) | {
     ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".wmf", ".emf", ".ai", ".xcf", ".kra", ".fits", ".fit", ".dcm", ".dicom", ".nii",
-    ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif",
+    ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif", ".pam",
 }  # fmt: skip
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"

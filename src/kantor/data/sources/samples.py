@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 
+from kantor.data.sources.names import extension
 from kantor.data.sources.spool import Member
 from kantor.errors import DataError
 
@@ -31,8 +32,8 @@ def last_key(name: str) -> str:
 
 
 def kind_of(name: str) -> str:
-    """What stands between the first and the last dot: "input" of "0001.input.png"."""
-    return last_key(name)[len(first_key(name)) + 1 :]
+    """What stands between the first and the last dot: "input" of "0001.input.png"; else the ending: "jpg" of "0001.jpg"."""
+    return last_key(name)[len(first_key(name)) + 1 :] or extension(name)[1:]
 
 
 class Samples:

@@ -149,7 +149,7 @@ def _folder(name: str, path: Path, config: DataConfig) -> Source:
         raise cannot_open(name, error) from error
     if images := idx.choose(files, name):
         _require_no_split(name, config)
-        return Idx(name, labels, str(path / images), rules)
+        return Idx(name, labels, str(path / images), rules, config.transpose)
     if is_saved_dataset(path):
         _require_no_split(name, config)
         return saved_dataset(name, path, labels, rules)
@@ -308,7 +308,7 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
         return Npy(name, labels, rules)
     inflated = start_of(path)
     if idx.is_idx(inflated):
-        return Idx(name, labels, rules=rules)
+        return Idx(name, labels, rules=rules, upright=config.transpose)
     if inflated[257:262] == b"ustar" or KINDS["tar"].search(path.name.lower()):
         return Tar(name, labels, rules, config.split, videos)
     if is_record_head(inflated[:12]) or KINDS["tfrecord"].search(path.name.lower()):

@@ -337,12 +337,21 @@ def test_halves_in_parts_are_no_classes(tmp_path: Path) -> None:
         assert {item.name.rpartition("/")[0] for item in items} == {f"train/{half}"}
 
 
-def test_sides_are_no_classes(tmp_path: Path) -> None:
+def test_sides_are_classes_unless_one_is_named_as_the_condition(tmp_path: Path) -> None:
     for part in ("train", "test"):
         pairs(tmp_path / "data", image=f"{part}B/{{}}.png", condition=f"{part}A/{{}}.png")
-    asked = refusal(tmp_path / "data")
-    for words in ("trainB/ (24)", "trainA/ (24)", "data.split=trainB", "data.condition=trainA"):
-        assert words in asked
+    items, _ = listed(source_of(tmp_path / "data"))
+    assert {item.label for item in items} == {"trainA", "trainB"}
+    items, _ = listed(source_of(tmp_path / "data", condition="trainA"))
+    assert {item.name.rpartition("/")[0] for item in items} == {"trainB"} and {item.label for item in items} == {None}
+
+
+def test_masks_among_the_images_are_conditions_by_name(tmp_path: Path) -> None:
+    pairs(tmp_path / "data", image="{}.png", condition="{}_mask.png")
+    items, _ = listed(source_of(tmp_path / "data", condition="masks"))
+    assert len(items) == 24 and not any("mask" in item.name for item in items)
+    items, _ = listed(source_of(f"{tmp_path / 'data'}:masks"))
+    assert len(items) == 24 and all("mask" in item.name for item in items)
 
 
 def test_a_part_of_what_has_none(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,24 +15,7 @@ from kantor.config.data import DataConfig
 from kantor.data.packing.pack import pack
 from kantor.data.sources import open_source
 from kantor.types import ImageSpec
-
-
-def numbers(seed: int, shape: tuple[int, ...], high: int = 256) -> np.ndarray:
-    return np.random.Generator(np.random.PCG64(seed)).integers(0, high, shape)
-
-
-def bmp(seed: int) -> bytes:
-    """8x8, 24 bits, written by hand: its bytes depend on no library."""
-    pixels = numbers(seed, (8, 8, 3)).astype(np.uint8).tobytes()
-    head = struct.pack(
-        "<2sIHHIIiiHHIIiiII", b"BM", 54 + len(pixels), 0, 0, 54, 40, 8, 8, 1, 24, 0, len(pixels), 0, 0, 0, 0
-    )
-    return head + pixels
-
-
-def put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+from support.fixed_images import bmp, numbers, put
 
 
 def parts(path: Path) -> Path:

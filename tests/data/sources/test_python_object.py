@@ -122,7 +122,10 @@ def test_unreadable_images_are_listed_with_their_reason() -> None:
     assert store.count == 6
     reasons = {entry["name"]: entry["reason"] for entry in rejected}
     assert reasons["1"] == "KeyError: 'tag'"
-    assert "list is not an image; give a file as bytes or Path, a Pillow image, or an array or tensor of numbers" in reasons["2"]
+    assert (
+        "list is not an image; give a file as bytes or Path, a Pillow image, or an array or tensor of numbers"
+        in reasons["2"]
+    )
     assert "complex64 is not an image" in reasons["3"]
     assert reasons["4"].startswith("not an image")
     assert reasons["5"] == "its class is of type float, neither a name nor a number"

@@ -30,7 +30,7 @@ Header = tuple[int, int, str]  # height, width, and "gray", "rgb" or "rgba"
 
 MOSTLY_CUT = "more than a third cut away; --fit contain keeps all, a --size of their shape too"
 DARK = "dark"  # a note for the packer: no value of 8 bits is above DARKEST, before anything is put around the image
-DARKEST = 15
+DARKEST = 63
 _KEPT = 2 / 3
 Encoded = bytes | NDArray[Any] | Frame | Tile
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}

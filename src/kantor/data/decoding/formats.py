@@ -427,4 +427,5 @@ def reason(error: Exception, data: Any) -> Reason:
         return Reason("damaged", f"truncated at byte {len(data)}")
     if isinstance(error, UnidentifiedImageError):
         return Reason("damaged", f"damaged {kind} header")
+    kind = kind or ("video" if isinstance(data, bytes) and is_video(data) else "file")
     return Reason("damaged", f"damaged {kind} ({printable(str(error))[:80] or type(error).__name__})")

@@ -29,7 +29,6 @@ class Numbers(NamedTuple):
     inverted: bool = False  # whether its smallest value is white
     nodata: float | None = None  # the file's own value for pixels without one
     clear: NDArray[np.bool_] | None = None  # [H, W]: pixels of the colour that the file declares transparent
-    opaque: float = 0.0  # the alpha of an opaque pixel; 0 takes the limit of the type
 
 
 class Extent(NamedTuple):
@@ -152,5 +151,7 @@ def _alpha(numbers: Numbers, values_range: Range) -> NDArray[np.uint8] | None:
     """uint8 [H, W], None if there is no such channel."""
     if numbers.values.shape[2] in (1, 3):
         return None
-    opaque = numbers.opaque or (values_range[1] if numbers.kind == "float" else type_limits(numbers.kind)[1])
-    return _scaled(numbers.values[:, :, -1], 0.0, opaque)
+    alpha, opaque = numbers.values[:, :, -1], values_range[1]
+    if numbers.kind != "float" and not 0 < alpha.max() <= opaque:  # else it has as many bits as the colours
+        opaque = type_limits(numbers.kind)[1]
+    return _scaled(alpha, 0.0, opaque)

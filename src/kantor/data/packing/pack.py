@@ -168,7 +168,7 @@ def pack(
                     _add_missing(partial, pool, source, config, listing, progress, FirstLook(values))
                 manifest = _manifest(partial, config, spec, class_ids, values)
                 if config.rules >= 2 and not allow_flat:
-                    _require_contrast(partial, source, config)
+                    _require_contrast(partial, source, config, values)
                 partial.publish(manifest, out, replace=overwrite)
             return manifest, resumed_from
 
@@ -188,7 +188,7 @@ def decode_settings(config: DataConfig, spec: ImageSpec, values: ValueRanges) ->
     return DecodeSettings(spec, ranges=values.ranges, all_looked_at=values.all_looked_at, **fields)
 
 
-def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) -> None:
+def _require_contrast(partial: PartialPack, source: Source, config: DataConfig, values: ValueRanges) -> None:
     """Raises DataError if the images show nothing: nearly each is of one colour, and all of the same."""
     journal = partial.journal
     if journal.near_constant < _FLAT * journal.rows:
@@ -199,6 +199,9 @@ def _require_contrast(partial: PartialPack, source: Source, config: DataConfig) 
     low, high = f"{images.min():.0f}", f"{images.max():.0f}"
     what = f"the images show nothing: nearly all pixels are {low if low == high else f'{low} to {high}'} of 0 to 255"
     remedy = "look at them with kantor pack --inspect"
+    if values.held:
+        least, most, _ = max(values.held.values(), key=lambda held: held[2])
+        remedy = f"spread their values, {least:.3g} to {most:.3g}: --set data.range={least:.3g}..{most:.3g}"
     if SEVERAL_FRAMES in journal.notes:
         remedy = "they are the first of several frames each: take all with --set data.frames=all"
     if config.range != "auto":

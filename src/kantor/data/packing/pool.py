@@ -43,7 +43,7 @@ class Row:
     sha256: bytes  # 32 bytes, of the source's bytes
     crc32: int  # of `pixels`
     near_constant: bool  # whether it is nearly one colour
-    dark: bool  # whether it is of 8 bits and holds no value above 15
+    dark: bool  # whether it is of 8 bits and holds no value above 63
     notes: tuple[str, ...]  # the conversions that were made
     pixels: bytes  # uint8 [H, W, C]
 

@@ -51,6 +51,9 @@ def pieces(source: Source, config: DataConfig) -> Pieces:
     with Pool(source, FindPieces(step, config.tile), worker_count(len(items)), timeout_s=60.0) as pool:
         numbers = [found if found is not None else [0] for found in pool.look(items)]  # packing says what is wrong
     source.release()
+    if items and not any(numbers):
+        what = f"none of its images holds a tile of {config.tile}x{config.tile} pixels that shows something"
+        raise DataError(source.path, what, "choose a smaller data.tile")
     what = f"tiles of {config.tile}x{config.tile}" if config.tile else "frames"
     note = f"{sum(map(len, numbers)):,} {what} of {len(items):,} file{'s' if len(items) != 1 else ''}"
     note += " (empty ones left out)" if config.tile else "" if step == 1 else f", one of every {step}"

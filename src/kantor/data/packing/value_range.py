@@ -1,6 +1,6 @@
 """The range of values of a whole set: which values become black and white, found by looking at every image.
 
-Images of plain 8 bits are looked at only if the first ones hold no value above 15.
+Images of plain 8 bits are looked at only if the first ones hold no value above 63.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from kantor.progress import Progress, silent
 _DARK_ONES = 64  # so many of them, and no other, are enough to look at all
 _FEWEST_BITS = 8
 _OUTLIERS = 0.01  # fraction of the images whose percentiles may lie outside
+_NO_VALUES = (-32768, -9999, -99999, -999)  # usual values of pixels that have none
 _HOT = 8  # a range so many times as wide as nearly all values is set by a few pixels
 
 
@@ -63,7 +64,10 @@ class ValueRanges(NamedTuple):
             f"{_named(kind)} from {low:g} to {high:g} become black to white in all images (data.range)"
             for kind, (low, high) in self.ranges.items()
         ]
-        for kind, (_, high, _) in self.held.items():
+        for kind, (low, high, _) in self.held.items():
+            if low in _NO_VALUES:
+                say = f"the smallest value is {low:g}, which often means that a pixel has none"
+                lines.append(f"{_named(kind)}: {say}; leave it out with --set data.nodata={low:g}")
             white = numbers.type_limits(kind)[1]
             if kind not in self.ranges and kind not in ("bool", "uint8") and high < white / 2:
                 say = f"no value is above {high:g} of {white:g}, so that all images are dark"
@@ -131,10 +135,11 @@ def _range(kind: str, values: _Values, where: str) -> Range:
     if low == high:
         what = f"all images hold the one value {low:g}"
         raise DataError(where, what, "check the files, or set what is black and white: --set data.range=0..255")
-    if kind == "uint8":
+    whole = kind != "float"
+    if whole and low >= 0 and high <= DARKEST:
         return 0.0, float(2 ** int(high).bit_length() - 1)
     core_low, core_high = values.core
-    if kind.startswith("u") and high <= 65535:
+    if whole and low >= 0 and high <= 65535:
         white = core_high if core_high > 0 and core_high * _HOT < _white(high) else high
         return 0.0, min(_white(white), numbers.type_limits(kind)[1])
     if kind == "float" and low >= -1 and high <= 1:

@@ -19,8 +19,11 @@ _PARTS: dict[Part, re.Pattern[str]] = {
     "train": re.compile(r"(?<![a-z])(train(ing)?|trn|trainset)(?![a-z])"),
     "val": re.compile(r"(?<![a-z])(val(id(ation)?)?|dev|valset)(?![a-z])"),
     "test": re.compile(r"(?<![a-z])(test(ing)?|tst|eval(uation)?|testset)(?![a-z])"),
-    "other": re.compile(r"(?<![a-z])(unlabell?ed|pred(iction)?|holdout|held.?out|extra)(?![a-z])"),
+    "other": re.compile(r"(?<![a-z])(unlabell?ed|unsup(ervised)?|pred(iction)?|holdout|held.?out|extra)(?![a-z])"),
 }
+_TASK = ("Tr", "Ts")  # imagesTr for training, imagesTs for tests
+_DOMAIN = re.compile(r"(train|val|test)[ _-]?[AB]")  # of unpaired translation: trainA, trainB
+_WORDS = re.compile(r"[^a-z0-9]+")
 _IMAGES = frozenset((
     "images", "image", "imgs", "img", "jpegimages", "photos", "photo", "rgb", "input", "inputs", "original", "originals", "leftimg8bit",
     "pictures", "color", "colour",
@@ -28,11 +31,14 @@ _IMAGES = frozenset((
 _MASKS = frozenset((
     "masks", "mask", "labels", "label", "annotations", "annotation", "segmentation", "segmentations", "segmentationclass",
     "segmentationobject", "gt", "ground_truth", "groundtruth", "gtfine", "target", "targets", "trimaps", "depth", "edges", "alpha",
-    "instances", "binary_masks",
+    "instances", "seg", "segm",
 ))  # fmt: skip
 _SHARD_WORD = re.compile(r"(part|shard|batch|chunk|subset|split|vol|page|folder|dir|set|images?|data)[ _-]?[0-9]+")
-_SIDE = re.compile(r"(train|val|test)[AB]")  # as CycleGAN names them
 _CAMERA = re.compile(r"[0-9]{3}[A-Z0-9_]{5}")  # 100CANON, as cameras number them
+_MASK_FILE = re.compile(
+    r".*[ _-](masks?|seg|segmentation|labels?|labelids|gt)([ _-]?[0-9]+)?\.[a-z0-9]+", re.IGNORECASE
+)
+_FILES = _IMAGE_FILES, _MASK_FILES = "images", "masks"  # values of data.split that choose among files of one folder
 _SHOWN = 5
 
 
@@ -44,6 +50,7 @@ class _Folder:
     first: str = ""  # of their names, in order
     last: str = ""
     prefixed: bool = True  # whether all their names begin with the folder's
+    masks: int = 0  # how many are named as masks of others
 
 
 @dataclass(frozen=True)
@@ -51,18 +58,20 @@ class Arrangement:
     """How to read the path of an image."""
 
     class_depth: int | None = None  # which part of the path is the class
-    split_depth: int | None = None  # which part says to which part of the dataset it belongs
-    split: frozenset[str] = frozenset()  # the folders there that are used; empty for all
+    used: tuple[tuple[int, frozenset[str]], ...] = ()  # which part of the path must be one of these folders
+    files: str = ""  # "images" or "masks" if only these are used of folders that hold both
     notes: tuple[str, ...] = ()  # what was decided, for the user
     class_notes: tuple[str, ...] = ()  # and about classes, if folders are to name them
-    half: tuple[int, str] | None = None  # of pairs, the folder that is used, and which part of the path it is
 
     def uses(self, parts: Sequence[str]) -> bool:
         """Whether an image with these parts of a path belongs to the dataset."""
-        if self.half is not None and not _is_in(parts[:-1], *self.half):
+        if self.files and is_mask_file(parts[-1]) != (self.files == _MASK_FILES):
             return False
-        depth = self.split_depth
-        return depth is None or not self.split or (len(parts) > depth + 1 and parts[depth] in self.split)
+        return all(len(parts) > depth + 1 and parts[depth] in folders for depth, folders in self.used)
+
+    def is_beside(self, parts: Sequence[str]) -> bool:
+        """Whether a file with these parts of a path is next to images that are used, or above them."""
+        return all(len(parts) <= depth + 1 or parts[depth] in folders for depth, folders in self.used)
 
 
 @dataclass
@@ -79,6 +88,7 @@ class Folders:
         folder.count += 1
         folder.first, folder.last = min(folder.first, base), max(folder.last, base)
         folder.prefixed = folder.prefixed and base.startswith(path.rpartition("/")[2])
+        folder.masks += is_mask_file(base)
 
     def names(self, depth: int) -> set[tuple[str, ...]]:
         """The paths of folders at this depth that hold images, or folders with images."""
@@ -95,33 +105,42 @@ class Folders:
             return _Levels(folders, split).arranged(self.where)
         named = part or beside
         depths = [path.index(named) for path in folders if named in path]
+        if not depths and named in _FILES and any(folder.masks for folder in folders.values()):
+            files = part or next(name for name in _FILES if name != beside)
+            return _Levels(folders, files if split in (AUTO, files) else f"{split}/{files}").arranged(self.where)
         if not depths:
             known = {name for path in folders for name in path} | ({"edges"} if beside else set())
             raise DataError(self.where, f"there is no part {named} in it", nearest(named, known))
         depth = min(depths)
         name = half_of({path[depth] for path in folders if len(path) > depth}, split, part, beside, self.where)
-        folders = {path: folder for path, folder in folders.items() if _is_in(path, depth, name)}
+        folders = {path: folder for path, folder in folders.items() if len(path) > depth and path[depth] == name}
         arrangement = _Levels(folders, AUTO if split == name else split).arranged(self.where)
-        return replace(arrangement, half=(depth, name))
+        return replace(arrangement, used=(*arrangement.used, (depth, frozenset({name}))))
 
 
 class _Levels:
-    """Goes down from the top, one level of folders at a time."""
+    """Goes down from the top, one level of folders at a time.
+
+    split: data.split; "val/images" names a folder of one level and one of another.
+    """
 
     def __init__(self, folders: dict[tuple[str, ...], _Folder], split: str) -> None:
         self._folders, self._split = folders, split
-        self._split_depth: int | None = None
-        self._used: frozenset[str] = frozenset()
-        self._half: tuple[int, str] | None = None
-        self._half_below = False  # whether `split` names a folder in the parts, rather than a part
+        self._wanted = [] if split in (AUTO, ALL) else split.split("/")
+        self._levels: dict[int, frozenset[str]] = {}  # folders that are used, by level; empty for all
         self._notes: list[str] = []
         self._class_notes: list[str] = []
+        self._domains = False  # whether the parts that are used are classes
 
     def arranged(self, where: str) -> Arrangement:
+        there = ", ".join(sorted(self._counts(0))[:_SHOWN]) or "none"
         depth, class_depth = 0, None
         while len(counts := self._counts(depth)) > 0:
             beside = sum(folder.count for path, folder in self._folders.items() if len(path) == depth)
-            if self._are_parts(counts, depth, where, beside):
+            if self._is_divided(counts, depth, where, beside):
+                if self._domains:
+                    class_depth = depth
+                    break
                 depth += 1
             elif beside:
                 self._say_beside(counts, depth)
@@ -137,16 +156,17 @@ class _Levels:
             else:
                 class_depth = depth
                 break
-        if class_depth is not None and self._split_depth is None:
+        if class_depth is not None and not self._domains:
             below = self._counts(class_depth + 1)
             straight = any(len(path) == class_depth + 1 for path in self._folders)
             if below and not straight:
                 self._is_divided(below, class_depth + 1, where, 0)
-        if (self._split_depth if not self._half_below else self._half) is None and self._split not in (AUTO, ALL):
-            there = ", ".join(sorted(self._counts(0))[:_SHOWN]) or "none"
-            raise DataError(where, f"there is no part {self._split} in it (folders: {there})", "leave data.split out")
-        notes = tuple(self._notes), tuple(self._class_notes)
-        return Arrangement(class_depth, self._split_depth, self._used, *notes, self._half)
+        files = self._files_used(where)
+        if self._wanted:
+            what = f"there is no part {'/'.join(self._wanted)} in it (folders: {there})"
+            raise DataError(where, what, "leave data.split out")
+        used = tuple((depth, folders) for depth, folders in self._levels.items() if folders)
+        return Arrangement(class_depth, used, files, tuple(self._notes), tuple(self._class_notes))
 
     def _counts(self, depth: int) -> Counter[str]:
         """Images in and below each folder of a level."""
@@ -156,56 +176,69 @@ class _Levels:
                 counts[path[depth]] += folder.count
         return counts
 
-    def _are_parts(self, counts: Counter[str], depth: int, where: str, beside: int) -> bool:
-        """Whether the folders of a level are parts of the dataset, or halves of one; those that are used are then chosen."""
-        if self._split_depth is None:
-            return self._is_divided(counts, depth, where, beside)
-        return not beside and self._has_halves(counts, depth, where)
-
     def _is_divided(self, counts: Counter[str], depth: int, where: str, beside: int) -> bool:
         """Whether a level holds parts of the dataset; then those that are not used are left out from here on."""
-        if self._split in counts and self._split not in (AUTO, ALL):
-            return self._use({self._split}, counts, depth)
+        if named := next((name for name in self._wanted if name in counts), ""):
+            self._wanted.remove(named)
+            return self._use({named}, counts, depth)
         if beside or len(counts) < 2:
             return False
         kinds = {name: part_of(name) for name in counts}
-        others = {name for name, kind in kinds.items() if kind is None and is_mask(name)}
-        training = {name for name, kind in kinds.items() if kind == "train"}
-        if all(kind or name in others for name, kind in kinds.items()) and (training or not others):
-            if self._split == ALL:
-                return self._use(set(), counts, depth)
-            below = {path[depth + 1] for path in self._folders if len(path) > depth + 1}
-            self._half_below = self._split in below and self._split not in kinds.values()
-            wanted = "train" if self._split == AUTO or self._half_below else self._split
-            return self._use({name for name, kind in kinds.items() if kind == wanted}, counts, depth)
-        return self._are_halves(counts, where) and self._use(set(), counts, depth)
-
-    def _has_halves(self, counts: Counter[str], depth: int, where: str) -> bool:
-        """Whether the parts of the dataset have folders that belong together; the one that `split` names is used."""
-        if self._half_below and self._split in counts:
-            self._half = depth, self._split
-            self._folders = {path: folder for path, folder in self._folders.items() if _is_in(path, *self._half)}
-            return True
-        return len(counts) > 1 and self._are_halves(counts, where)
-
-    def _are_halves(self, counts: Counter[str], where: str) -> bool:
-        """Whether folders belong together, and all are wanted. Raises DataError if the user must choose."""
-        images = {name for name in counts if name.lower() in _IMAGES}
         masks = {name for name in counts if is_mask(name)}
-        if all(map(_SIDE.fullmatch, counts)):
-            images, masks = ({name for name in counts if name[-1] == side} for side in "BA")
+        images = {name for name in counts if is_image(name)}
+        training = {name for name, kind in kinds.items() if kind == "train"}
+        if (
+            all(kind or name in masks for name, kind in kinds.items())
+            and any(kinds.values())
+            and (training or not masks)
+        ):
+            return self._use(self._part(kinds, counts, where), counts, depth)
         if not images or not masks or len(images | masks) < len(counts):
             return False
         if self._split == ALL:
-            return True
+            return self._use(set(), counts, depth)
+        raise self._pairs(images, masks, counts, where)
+
+    def _part(self, kinds: dict[str, Part | None], counts: Counter[str], where: str) -> set[str]:
+        """The folders of the part that is used, empty for all. Raises DataError if they are images and masks."""
+        if self._split == ALL:
+            return set()
+        part = next((name for name in self._wanted if name in kinds.values()), "")
+        if part:
+            self._wanted.remove(part)
+        used = {name for name, kind in kinds.items() if kind == (part or "train")}
+        masks = {name for name in used if is_mask(name)}
+        if masks and used - masks:
+            raise self._pairs(used - masks, masks, counts, where)
+        self._domains = len(used) > 1 and all(map(_DOMAIN.fullmatch, used))
+        return used
+
+    def _pairs(self, images: set[str], masks: set[str], counts: Counter[str], where: str) -> DataError:
         both = " and ".join(f"{name}/ ({counts[name]:,})" for name in sorted(images) + sorted(masks))
-        raise DataError(where, f"{both} belong together and are no classes", choose_half(max(images), max(masks)))
+        return self._question(both, min(images), min(masks), where)
+
+    def _question(self, both: str, images: str, masks: str, where: str) -> DataError:
+        above = "" if self._split == AUTO else f"{self._split}/"
+        return DataError(where, f"{both} belong together and are no classes", choose_half(images, masks, above))
+
+    def _files_used(self, where: str) -> str:
+        """ "images" or "masks" if folders hold both and one is chosen, else "". Raises DataError if the user must choose."""
+        count = sum(folder.count for folder in self._folders.values())
+        masks = sum(folder.masks for folder in self._folders.values())
+        both = all(0 < folder.masks < folder.count for folder in self._folders.values())
+        if self._split == ALL or not both or not count or not 0.3 * count <= masks <= 0.7 * count:
+            return ""
+        shown = f"images ({count - masks:,}) and masks ({masks:,}) in the same folders"
+        chosen = next((name for name in self._wanted if name in _FILES), "")
+        if not chosen:
+            raise self._question(shown, _IMAGE_FILES, _MASK_FILES, where)
+        self._wanted.remove(chosen)
+        self._notes.append(f"{shown}; used: {chosen} (data.split)")
+        return chosen
 
     def _use(self, used: set[str], counts: Counter[str], depth: int) -> bool:
         """Leaves out the folders of this level that are not in `used`, if it is not empty."""
-        if self._split not in (AUTO, ALL) and not used:
-            return False
-        self._split_depth, self._used = depth, frozenset(used)
+        self._levels[depth] = frozenset(used)
         parts = ", ".join(f"{name} ({count:,})" for name, count in sorted(counts.items()))
         which = " and ".join(sorted(used)) if used else "all"
         self._notes.append(f"parts of the dataset: {parts}; used: {which} (data.split)")
@@ -258,25 +291,41 @@ def half_of(names: Collection[str], split: str, part: str, beside: str, where: s
     raise DataError(where, f"beside {beside} there are {shown}", f"name the images: --set data.split={others[0]}")
 
 
-def choose_half(images: str, conditions: str) -> str:
-    """What to do about images that belong together; an input is what a target is made of."""
+def choose_half(images: str, conditions: str, above: str = "") -> str:
+    """What to do about images that belong together; an input is what a target is made of. above: what comes before in data.split."""
     conditions = images if images.lower() in ("input", "inputs") else conditions
     pairs = f"train on pairs: --preset painter-colours --set data.condition={conditions}"
-    return f"choose one: --set data.split={images}; {pairs}; or take all: --set data.split=all"
+    return f"choose one: --set data.split={above}{images}; {pairs}; or take all: --set data.split=all"
 
 
 def is_mask(name: str) -> bool:
     """Whether a folder or kind of this name holds what belongs to images, rather than images."""
-    return name.lower() in _MASKS
+    return _is_one_of(name, _MASKS)
+
+
+def is_image(name: str) -> bool:
+    """Whether a folder of this name holds images, as opposed to what belongs to them."""
+    return _is_one_of(name, _IMAGES) and not is_mask(name)
+
+
+def is_mask_file(base: str) -> bool:
+    """Whether a file of this name is the mask of another: 1_mask.png beside 1.jpg."""
+    return _MASK_FILE.fullmatch(base) is not None
 
 
 def part_of(name: str) -> Part | None:
     """Which part of a dataset a folder or file of this name holds, None if it does not say."""
+    if name[-2:] in _TASK and _is_one_of(name[:-2], _IMAGES | _MASKS):
+        return "train" if name.endswith("Tr") else "test"
+    if _DOMAIN.fullmatch(name):
+        name = name[:-1]
     return next((part for part, pattern in _PARTS.items() if pattern.search(name.lower())), None)
 
 
-def _is_in(folders: Sequence[str], depth: int, name: str) -> bool:
-    return len(folders) > depth and folders[depth] == name
+def _is_one_of(name: str, known: frozenset[str]) -> bool:
+    """Whether a name, or a word of it but the first: "train_masks", is known."""
+    name = name[:-2] if name[-2:] in _TASK else name
+    return name.lower() in known or any(word in known for word in _WORDS.split(name.lower())[1:])
 
 
 def _within(folders: list[tuple[tuple[str, ...], _Folder]], depth: int, name: str) -> Iterator[_Folder]:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from kantor.data.sources import names
 from kantor.data.sources.arrangement import ALL, AUTO, part_of
+from kantor.data.sources.npy import has_labels
 from kantor.errors import DataError
 
 Kind = Literal["tar", "tfrecord", "parquet", "arrow", "npy", "npz", "zip", "hdf5", "lmdb", "csv"]
@@ -33,7 +34,8 @@ _TEXTS = frozenset((
 ))  # fmt: skip
 _LOCK = re.compile(r"(^|/)lock\.mdb$|\.lmdb-lock$")  # of LMDB
 _LSUN = re.compile(r"([_.-](train|val|test|lmdb))+$")  # after the class: bedroom_train_lmdb
-_LABELS = re.compile(r"(^|[._-])(labels?|classes|targets?)\.npy$")
+_LABELS = re.compile(r"(^|[._-])(labels?|classes|targets?)([._-](train(ing)?|val(idation)?|test(ing)?))?\.npy$")
+_MAYBE_LABELS = re.compile(r"(^|[._-])y([._-]\w+)?\.npy$")  # of x_train.npy, or the letter
 _MOST = 100_000
 _MOST_LEVELS = 4
 _SHARD = re.compile(r"[0-9]+(of[0-9]+)?$")
@@ -57,7 +59,7 @@ def find(folder: Path, split: str) -> Files | None:
     kind: Kind | None = None
     for path in _files(folder):
         own = _kind_of(path)
-        if _is_beside(path, own):
+        if _is_beside(folder / path, own):
             continue
         if own is None or kind not in (None, own) or len(found) == _MOST:
             return None
@@ -72,16 +74,22 @@ def find(folder: Path, split: str) -> Files | None:
     return Files(kind, used, classes, note)
 
 
-def _is_beside(path: str, kind: Kind | None) -> bool:
+def _is_beside(path: Path, kind: Kind | None) -> bool:
     """Whether a file only belongs to those with images: a text, labels, the lock of an LMDB."""
     if kind is None:
-        return names.extension(path) in _TEXTS or bool(_LOCK.search(path.lower()))
-    return kind == "npy" and bool(_LABELS.search(path.lower()))
+        return names.extension(path.name) in _TEXTS or bool(_LOCK.search(path.name.lower()))
+    return kind == "npy" and _is_labels(path)
 
 
 def _kind_of(path: str) -> Kind | None:
     name = path.rpartition("/")[2].lower()
     return next((kind for kind, pattern in KINDS.items() if pattern.search(name)), None)
+
+
+def _is_labels(path: Path) -> bool:
+    """Whether a .npy file holds the labels of another one."""
+    name = path.name.lower()
+    return _LABELS.search(name) is not None or (_MAYBE_LABELS.search(name) is not None and has_labels(path))
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -13,6 +13,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from kantor.data.decoding.array_hints import channels_first
 from kantor.data.decoding.signatures import is_encoded_image, what_else
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources import labels as label_files
@@ -112,7 +115,7 @@ class Folder(Source):
         """Labels by name, from the metadata files of Hugging Face's ImageFolder."""
         arrangement, _, _, loose = self._arrangement
         tables = [name for name in loose if name.rpartition("/")[2] in label_files.METADATA]
-        used = [table for table in tables if arrangement.uses(table.split("/"))]
+        used = [table for table in tables if arrangement.is_beside(table.split("/"))]
         entries = self._entries(replace(arrangement, class_depth=None)) if used else iter(())
         all_images, labels = [entry.name for entry in entries if isinstance(entry, Item)], dict[str, str]()
         for name in used:
@@ -151,7 +154,9 @@ class Folder(Source):
         if not self._is_array(item.name):
             return data
         header = parse_header(io.BytesIO(data), item.name, len(data), "save it again with np.save")
-        return header.array(data[header.offset : header.offset + header.size])
+        array = header.array(data[header.offset : header.offset + header.size])
+        turned = array.ndim == 3 and array.shape[2] not in (1, 3, 4) and channels_first(array.shape)
+        return np.moveaxis(array, 0, 2) if turned else array
 
     def _is_array(self, name: str) -> bool:
         return self.arrays and names.extension(name) == ".npy"
@@ -275,6 +280,8 @@ def _contents(folder: bytes, rules: int, follow: bool = False, left_out: set[str
                     left_out.add(name)
                 continue
             found.append(entry.name + b"/" if is_folder else entry.name)
+    if rules >= 2 and {b"blobs/", b"snapshots/"} <= {*found}:  # the cache of Hugging Face: snapshots link to blobs
+        found.remove(b"blobs/")
     return sorted(found)
 
 

@@ -130,8 +130,12 @@ def refuse_old_matlab(name: str, start: bytes) -> None:
     if not is_hdf5(start):
         load = f"import numpy, scipy.io; m = scipy.io.loadmat('{Path(name).name}')"
         save = "numpy.savez('new.npz', images=m['X'].transpose(3, 0, 1, 2), labels=m['y'])"
+        what = "X [height, width, channels, count] and labels y, as in SVHN"
+        if "emnist" in Path(name).name.lower():
+            load, what = f"{load}; t = m['dataset']['train'][0, 0][0, 0]", "the training images, turned upright"
+            save = "numpy.savez('new.npz', images=t['images'].reshape(-1, 28, 28).transpose(0, 2, 1), labels=t['labels'].ravel())"
         kind = "a MATLAB file of version 5" if start.startswith(_OLD_MATLAB) else "an old MATLAB file, or damaged"
-        do = f'convert it: python -c "{load}; {save}" for X [height, width, channels, count] and labels y, as in SVHN'
+        do = f'convert it: python -c "{load}; {save}" for {what}'
         raise DataError(name, f"{kind}, which is not read", do)
 
 

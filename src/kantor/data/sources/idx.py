@@ -47,10 +47,12 @@ class Idx(Source):
     exact = True
     local_only = True
 
-    def __init__(self, path: str, labels: str = "auto", chosen: str = "", rules: int = RULES) -> None:
+    def __init__(
+        self, path: str, labels: str = "auto", chosen: str = "", rules: int = RULES, upright: bool = False
+    ) -> None:
         self.path, self.labels, self.file, self.rules = path, labels, Path(chosen or path), rules
         notes = [f"of this folder {self.file.name} is used; name another file to use that" if chosen else ""]
-        notes += [_TRANSPOSED if self.file.name.lower().startswith("emnist-") else ""]
+        notes += [_TRANSPOSED if not upright and self.file.name.lower().startswith("emnist-") else ""]
         self.note = "; ".join(note for note in notes if note)
 
     def items(self) -> Iterator[Item | Rejected]:

@@ -20,7 +20,7 @@ _UNSUPPORTED = frozenset((
 ))  # fmt: skip
 _MORE_UNSUPPORTED = (_UNSUPPORTED - MORE_IMAGES) | {
     ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".wmf", ".emf", ".ai", ".xcf", ".kra", ".fits", ".fit", ".dcm", ".dicom", ".nii",
-    ".cur", ".ani", ".pcd", ".pxr", ".fli", ".flc", ".ftu", ".ftc", ".gbr", ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif",
+    ".cur", ".ani", ".pcd", ".pxr", ".fli", ".flc", ".ftu", ".ftc", ".gbr", ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif", ".pam",
 }  # fmt: skip
 NEXT_STEPS = {  # for files that hold images, but are not read
     **dict.fromkeys((".heic", ".heif", ".hif"), "convert them: magick mogrify -format jpg *.heic"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,15 @@ from kantor.data.sources.source import RULES, Item, Rejected
 from kantor.errors import DataError
 
 MAX_WHOLE = 2 << 30  # bytes of an array that is stored by columns
+_WORDS = (
+    ("images", "labels"),
+    ("image", "label"),
+    ("imgs", "labels"),
+    ("x", "y"),
+    ("data", "labels"),
+    ("data", "targets"),
+)
+_MOST_LABELS = 64  # of an image, such as a one-hot row
 _BY_COLUMNS = "its numbers are stored by columns"
 
 
@@ -56,8 +66,8 @@ class Npy(FileSource):
     """Images by index: numbers [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 to 4 channels, or rows [N, k*k] or [N, 3*k*k].
 
     Args:
-        labels: "auto": NAME-labels.npy, NAME_labels.npy or labels.npy next to it; "none"; or a file of
-            labels, in which the names are indices.
+        labels: "auto": NAME-labels.npy, NAME_labels.npy, y_train.npy of x_train.npy and the like, or labels.npy next to it;
+            "none"; or a file of labels, in which the names are indices.
     """
 
     exact = True
@@ -136,9 +146,24 @@ class Npy(FileSource):
     def _label_names(self, count: int) -> list[str] | None:
         """The class of each image, None if there are none."""
         images = Path(self.path)
-        names = (f"{images.stem}-labels.npy", f"{images.stem}_labels.npy", "labels.npy")
+        names = [f"{images.stem}-labels.npy", f"{images.stem}_labels.npy"]
+        others = [f"{name}.npy" for name in _names_of_labels(images.stem)] if self.rules >= 2 else []
+        names += [name for name in others if images.with_name(name).is_file() and has_labels(images.with_name(name))]
+        names.append("labels.npy")
         labels = next((p for p in map(images.with_name, names) if p.is_file() and p != images), None)
         return read_labels(labels, count) if labels else None
+
+
+def _names_of_labels(stem: str) -> list[str]:
+    """What labels of the images in such a file are called: train_labels of train_images, y_train of X_train."""
+    pairs = ((re.compile(rf"(?<![a-z]){word}(?![a-z])", re.IGNORECASE), label) for word, label in _WORDS)
+    return [pattern.sub(label, stem) for pattern, label in pairs if pattern.search(stem)]
+
+
+def has_labels(path: Path) -> bool:
+    """Whether an array, by its shape, holds labels rather than images."""
+    shape = read_header(path).shape
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] < _MOST_LABELS)
 
 
 def indexed_items(

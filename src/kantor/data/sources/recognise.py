@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import stat
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kantor.data.decoding.array_hints import channels_first
 from kantor.data.decoding.formats import PADDING_FITS
 from kantor.data.decoding.pieces import is_video
 from kantor.data.decoding.signatures import is_encoded_image
@@ -47,6 +49,7 @@ if TYPE_CHECKING:  # worker processes import this room, and need not load pydant
 
 GLYPHS = "glyphs"
 _GLYPHS_SIDE = 32
+_FEW, _LOOKED_AT = 3, 50  # .npy files
 _ACCEPTED = "name a folder of images, an archive, or one of the files that docs/data.md lists"
 _UNPACK = "unpack it into a folder, or make a zip of that"
 _SAVE = "save its images as uint8 with numpy.savez('new.npz', images=x)"
@@ -54,6 +57,7 @@ _UNSUPPORTED = {
     ".7z": ("7z", _UNPACK), ".rar": ("rar", _UNPACK), ".zst": ("Zstandard", _UNPACK),
     ".pt": ("PyTorch", _SAVE), ".pth": ("PyTorch", _SAVE), ".pkl": ("pickle", _SAVE), ".pickle": ("pickle", _SAVE),
 }  # fmt: skip
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _CUT_ARCHIVE = re.compile(r"(.*\.(zip|tar|tgz|tar\.gz|7z|rar))\.?(part)?0*[0-9]+$|.*\.z[0-9]{2}$", re.IGNORECASE)
 
 
@@ -147,7 +151,7 @@ def _folder(name: str, path: Path, config: DataConfig, part: str = "") -> Source
         raise cannot_open(name, error) from error
     if images := idx.choose(files, name):
         _require_no_split(name, config, part)
-        return Idx(name, labels, str(path / images), rules)
+        return Idx(name, labels, str(path / images), rules, config.transpose)
     if is_saved_dataset(path):
         _require_no_split(name, config, part)
         return saved_dataset(name, path, labels, rules)
@@ -169,7 +173,7 @@ def _folder(name: str, path: Path, config: DataConfig, part: str = "") -> Source
     if found is None and (tables := _tables(path, files)):
         _require_no_split(name, config, part)
         found = container_files.Files("csv", tables, [None] * len(tables), "")
-    if found is None or (found.kind == "npy" and _holds_one_image(path / found.paths[0])):
+    if found is None or (found.kind == "npy" and _hold_one_image_each([path / file for file in found.paths])):
         _refuse_others(name, files)
         videos = config.frames != "first"
         return Folder(
@@ -216,10 +220,19 @@ def _tables(path: Path, files: Sequence[str]) -> list[str]:
     return csv_pixels.in_folder(path, files)
 
 
+def _hold_one_image_each(paths: Sequence[Path]) -> bool:
+    """Whether .npy files hold an image each. Few with channels first could as well be stacks of three."""
+    first = read_header(paths[0]).shape
+    if len(first) == 3 and channels_first(first) and first[2] not in (1, 3, 4):
+        return len(paths) > _FEW and {read_header(path).shape[0] for path in paths[:_LOOKED_AT]} == {first[0]}
+    return _holds_one_image(paths[0])
+
+
 def _holds_one_image(path: Path) -> bool:
     """Whether a .npy file holds one image rather than a stack of them."""
     shape = read_header(path).shape
-    return (len(shape) == 2 and max(shape) <= 4 * min(shape)) or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    grey = len(shape) == 2 and max(shape) <= 4 * min(shape)
+    return grey or (len(shape) == 3 and (shape[2] in (1, 3, 4) or channels_first(shape)))
 
 
 def _refuse_others(name: str, files: Sequence[str]) -> None:
@@ -227,9 +240,7 @@ def _refuse_others(name: str, files: Sequence[str]) -> None:
     if cut := sorted(match[0] for file in files if (match := _CUT_ARCHIVE.fullmatch(file))):
         whole = re.sub(r"\.?(part)?0*[0-9]+$", "", cut[0])
         what = f"it holds an archive that is cut into parts: {', '.join(cut[:3])}"
-        raise DataError(
-            name, what, f"join them: cat {whole}* > whole{Path(whole).suffix}, or open the first with 7-Zip"
-        )
+        raise DataError(name, what, _joined(cut[0], whole))
     pickles = [
         file for file in files if re.fullmatch(r"(data|test)_batch(_[0-9])?|.*\.(pkl|pickle|pt|pth)", file.lower())
     ]
@@ -241,6 +252,10 @@ def _refuse_others(name: str, files: Sequence[str]) -> None:
     if len(mixed) > 1 and sum(mixed.values()) == len(files):
         shown = ", ".join(f"{count} {kind}" for kind, count in mixed.most_common())
         raise DataError(name, f"it holds files of several kinds ({shown})", f"name one of them: {name}/{min(files)}")
+
+
+def _part_of_archive(name: str, cut: re.Match[str]) -> DataError:
+    return DataError(name, "part of an archive that is cut into several", _joined(Path(name).name, cut[1] or cut[0]))
 
 
 def _joined(part: str, whole: str) -> str:
@@ -284,6 +299,13 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
     extension = path.suffix.lower()
     if not start:
         raise DataError(name, "an empty file", _ACCEPTED)
+    if extension == ".zip" and path.with_suffix(".z01").exists():
+        first = path.with_suffix(".z01").name
+        what = f"the last part of an archive that is cut into several, from {first}"
+        raise DataError(name, what, _joined(first, first))
+    cut = _CUT_ARCHIVE.fullmatch(path.name)
+    if cut and start.startswith(_ZIP) and not zipfile.is_zipfile(path):
+        raise _part_of_archive(name, cut)
     if extension in _UNSUPPORTED:
         kind, do = _UNSUPPORTED[extension]
         raise DataError(name, f"{kind} files are not read", do)
@@ -297,7 +319,7 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
         return Parquet(name, labels, rules, inner)
     if is_arrow(start) or extension in (".arrow", ".feather"):
         return Arrow(name, labels, rules, inner)
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or extension == ".zip":
+    if start.startswith(_ZIP) or extension == ".zip":
         if is_zarr_zip(name):
             return Zarr(name, labels, rules, inner)
         return Zip(name, labels, rules, config.split, videos, inner, _beside(config, inner))
@@ -309,7 +331,7 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
         return Npy(name, labels, rules)
     inflated = start_of(path)
     if idx.is_idx(inflated):
-        return Idx(name, labels, rules=rules)
+        return Idx(name, labels, rules=rules, upright=config.transpose)
     if inflated[257:262] == b"ustar" or KINDS["tar"].search(path.name.lower()):
         return Tar(name, labels, rules, config.split, videos, inner, _beside(config, inner))
     if is_record_head(inflated[:12]) or KINDS["tfrecord"].search(path.name.lower()):
@@ -318,9 +340,8 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
         return Cifar(name, labels, rules)
     if csv_pixels.is_table(path.name):
         return CsvPixels(name, labels, rules)
-    if cut := _CUT_ARCHIVE.fullmatch(path.name):
-        what = "part of an archive that is cut into several"
-        raise DataError(name, what, _joined(path.name, cut[1] or path.name))
+    if cut:
+        raise _part_of_archive(name, cut)
     if (is_encoded_image(start, rules) or is_video(start)) and (videos or config.tile):
         return Folder(str(path.parent), "none", rules, "all", videos=videos, only=path.name)
     if is_video(start):

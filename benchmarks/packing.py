@@ -3,7 +3,7 @@
     python benchmarks/packing.py --data build/packing --out docs/packing.csv [--older SRC] [--peer PYTHON] [--rounds 3] [--only photos,...]
 
 Made images, kept in --data: photos (JPEGs of 2, 5 and 12 megapixels with the spectrum of photographs), progressive
-(the same, as the web has them), small (PNGs of 64x64), web (JPEGs of 512x384 in a tar). Each contestant packs each set to
+(the same, as the web has them), small (PNGs of 64x64), web (JPEGs of 512x384 in a tar), album (the photos in a tar). Each contestant packs each set to
 64x64 as a process of its own, in turn; seconds are those of the whole command. --older names the folder src/ of
 another commit. --peer names a Python that has img2dataset: its Resizer is run in two processes over the members of the tar,
 as img2dataset does after downloading, and what it encodes is dropped.
@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,8 @@ finally:
 """
 
 
-def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """An image whose spectrum falls as that of photographs does, with grain."""
+def photo(rng: np.random.Generator, width: int, height: int, grain: float = 2.0) -> Image.Image:
+    """An image whose spectrum falls as that of photographs does. grain: its standard deviation in grey levels."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     planes = []
@@ -59,7 +59,7 @@ def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
         planes.append(plane / plane.std())
     light, warm, cold = planes
     rgb = np.stack([light * 50 + warm * 18, light * 50 - warm * 8 + cold * 6, light * 50 - cold * 20], axis=-1)
-    return Image.fromarray(np.clip(rgb + 120 + rng.normal(0, 2, (height, width, 1)), 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(rgb + 120 + rng.normal(0, grain, (height, width, 1)), 0, 255).astype(np.uint8))
 
 
 def make(name: str, path: Path) -> None:
@@ -76,13 +76,18 @@ def make(name: str, path: Path) -> None:
         part.mkdir(parents=True, exist_ok=True)
         for i in range(SMALL):
             if i % 2000 == 0:
-                base = photo(rng, 1024, 1024)
+                base = photo(rng, 1024, 1024, grain=0)
             x, y = rng.integers(0, 960, 2).tolist()
             base.crop((x, y, x + 64, y + 64)).save(part / f"{i:05d}.png")
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(part, "w") as tar:
-            for member, data in web(rng) if name == "web" else tiny(rng, int(name)):
+            if name == "album":
+                files = sorted(path.with_name("photos").iterdir())
+                members: Iterable[tuple[str, bytes]] = ((file.name, file.read_bytes()) for file in files)
+            else:
+                members = web(rng) if name == "web" else tiny(rng, int(name))
+            for member, data in members:
                 entry = tarfile.TarInfo(member)
                 entry.size = len(data)
                 tar.addfile(entry, io.BytesIO(data))
@@ -92,7 +97,7 @@ def make(name: str, path: Path) -> None:
 def web(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     for i in range(WEB):
         if i % 300 == 0:
-            base = photo(rng, 1536, 1152)
+            base = photo(rng, 1536, 1152, grain=0)
         x, y = rng.integers(0, (1024, 768)).tolist()
         yield f"{i:06d}.jpg", encoded(base.crop((x, y, x + 512, y + 384)), "JPEG", quality=90)
 
@@ -162,7 +167,7 @@ def main() -> None:
     parser.add_argument("--older", type=Path)
     parser.add_argument("--peer")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="photos,progressive,small,web,rows,difference")
+    parser.add_argument("--only", default="photos,progressive,small,web,album,difference,rows")
     args = parser.parse_args()
     src, rows = HERE.parent / "src", []
 
@@ -187,20 +192,20 @@ def main() -> None:
                     set="rows", who="kantor", images=count, seconds=f"{spent_s:.1f}", cpu_s=f"{cpu_s:.1f}", peak_mb=peak
                 )
             continue
-        path = args.data / ("photos" if name == "difference" else "web.tar" if name == "web" else name)
+        path = args.data / ("photos" if name == "difference" else f"{name}.tar" if name in ("web", "album") else name)
         if not path.exists():
             make(path.stem, path)
         if name == "difference":
             mean, largest = difference(path)
             note(set=name, who="kantor", images=36, difference=f"{mean:.3f}", largest=f"{largest:.3f}")
             continue
-        count = {"photos": PHOTOS, "progressive": PHOTOS // 2, "small": SMALL, "web": WEB}[name]
+        count = {"photos": PHOTOS, "progressive": PHOTOS // 2, "small": SMALL, "web": WEB, "album": PHOTOS}[name]
         times: dict[str, list[float]] = {}
         for number in range(args.rounds):
             contestants = {"kantor": lambda path=path: pack(src, path, 64)[:2]}
             if args.older:
                 contestants["older"] = lambda path=path: pack(args.older, path, 64)[:2]
-            if args.peer and name == "web":
+            if args.peer and name in ("web", "album"):
                 contestants["img2dataset"] = lambda path=path: resize(args.peer, path, 64)
             for who, call in contestants.items():
                 spent_s, cpu_s = call()

@@ -20,7 +20,16 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kantor.data.decoding.decode import DARK, DecodeSettings, Header, decode, extent, pieces_in, probe
+from kantor.data.decoding.decode import (
+    DARK,
+    DecodeSettings,
+    Header,
+    decode,
+    extent,
+    pieces_in,
+    probe,
+    silence_warnings,
+)
 from kantor.data.decoding.numbers import Extent, NoData
 from kantor.data.decoding.pieces import Frame, Tile
 from kantor.data.reasons import Reason, Undecodable, clipped
@@ -112,6 +121,7 @@ def main() -> None:
         with contextlib.suppress(Exception):  # each image reports what is wrong
             source.prepare()
     _limit_memory()
+    silence_warnings()
     write_frame(replies, "ready")
     with contextlib.suppress(EOFError, pickle.UnpicklingError):
         while True:
@@ -161,12 +171,14 @@ def _answer(task: Task, source: Source | None, job: Job, replies: IO[bytes]) -> 
 
 def is_near_constant(image: NDArray[np.uint8]) -> bool:
     """Whether an image [H, W, C] is nearly one colour: no channel's standard deviation reaches 2 of 255."""
-    sample = image[::4, ::4, 0]
-    if (
-        sample.var() * sample.size >= 4 * image[:, :, 0].size
-    ):  # the squares of all cannot sum to less than those of a part
-        return False
-    return all(image[:, :, channel].std() < 2 for channel in range(image.shape[2]))
+    return not any(_spreads(image[:, :, channel]) for channel in range(image.shape[2]))
+
+
+def _spreads(values: NDArray[np.uint8]) -> bool:
+    """Whether the standard deviation is at least 2; by sums, in half the time of `std`. They are exact: whole numbers."""
+    plain = values.ravel().astype(np.float64)
+    total = float(plain.sum())
+    return plain.size * float(plain @ plain) - total * total >= 4 * plain.size**2
 
 
 _REASONS = {

@@ -39,12 +39,13 @@ HERE = Path(__file__).parent
 
 PACK = "import sys; from kantor.cli.main import main; sys.exit(main())"
 MEMORY = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from kantor.cli.main import main
 try:
     main()
-finally:
-    print("peak_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+finally:  # not ru_maxrss, which counts the process that started this one
+    print("peak_mb", int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 

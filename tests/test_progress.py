@@ -18,6 +18,19 @@ def test_lines_come_every_five_seconds_with_the_time_left(monkeypatch: pytest.Mo
     assert lines == ["packing 20 of 1,060, about 208 s left", "packing 60 of 1,060, 3 unreadable, about 200 s left"]
 
 
+def test_work_that_begins_anew_has_a_speed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at all images, then packing them."""
+    shown: list[str] = []
+    clock = iter([0.0, 1.0, 100.0, 101.0, 111.0])
+    monkeypatch.setattr("kantor.progress.time.monotonic", lambda: next(clock))
+    lines = ProgressLines("packing", shown.append)
+    lines(1, 1000)
+    lines(999, 1000)
+    lines(10, 1000)
+    lines(110, 1000)
+    assert shown == ["packing 999 of 1,000, about 0 s left", "packing 110 of 1,000, about 89 s left"]
+
+
 def test_a_bar_for_each_piece_of_work_and_a_clean_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(rich, "_console", Console(file=screen, force_terminal=True, width=100))

@@ -49,10 +49,13 @@ class ProgressLines:
         self._doing, self._show = doing, show
         self._started_s = time.monotonic()
         self._next_line_s = self._started_s + LINE_EVERY_S
-        self._first = -1
+        self._first = self._last = -1
 
     def __call__(self, done: int, total: int, rejected: int = 0, /) -> None:
         now_s = time.monotonic()
+        if done < self._last:  # other work: images were looked at, and are packed now
+            self._first = -1
+        self._last = done
         if self._first < 0 and done:  # the start of the worker processes says nothing about the speed
             self._first, self._started_s = done, now_s
         if now_s < self._next_line_s or done <= self._first:

@@ -314,8 +314,9 @@ def _examine(
                 return Reason("access", "link to a folder", _FOLLOW if rules >= 2 else "")
         if not stat.S_ISREG(status.st_mode):
             return Reason("access", "not a regular file")
-        reason = None if names.extension(name) in suffixes else names.not_image(name, rules)
-        if rules >= 2 and reason is None and not names.extension(name) and not _is_image(full, suffixes, rules):
+        suffix = names.extension(name)
+        reason = None if suffix in suffixes else names.not_image(name, rules)
+        if rules >= 2 and reason is None and not suffix and not _is_image(full, suffixes, rules):
             return _unlike_an_image(full)
         if reason is None and not os.access(full, os.R_OK):
             reason = Reason("access", "permission denied")

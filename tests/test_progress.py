@@ -20,15 +20,12 @@ def test_lines_come_every_five_seconds_with_the_time_left(monkeypatch: pytest.Mo
 
 def test_work_that_begins_anew_has_a_speed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking at all images, then packing them."""
-    shown: list[str] = []
-    clock = iter([0.0, 1.0, 100.0, 101.0, 111.0])
-    monkeypatch.setattr("kantor.progress.time.monotonic", lambda: next(clock))
-    lines = ProgressLines("packing", shown.append)
-    lines(1, 1000)
-    lines(999, 1000)
-    lines(10, 1000)
-    lines(110, 1000)
-    assert shown == ["packing 999 of 1,000, about 0 s left", "packing 110 of 1,000, about 89 s left"]
+    now_s, lines = [100.0], list[str]()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
+    packing = progress.ProgressLines("packing", lines.append)
+    for now_s[0], done in [(101.0, 1), (110.0, 999), (116.0, 10), (126.0, 110)]:
+        packing(done, 1000)
+    assert lines == ["packing 999 of 1,000, about 0 s left", "packing 110 of 1,000, about 89 s left"]
 
 
 def test_a_bar_for_each_piece_of_work_and_a_clean_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,12 @@ def test_versions_of_an_image_are_no_kinds() -> None:
     }
 
 
+def test_kinds_have_different_names() -> None:
+    found = Samples(members(*((f"{i}{end}", None) for i in range(3) for end in (".jpg", ".image.png"))), "here")
+    assert found.kinds == {"jpg": 3, "image.png": 3}
+    assert (found.kind_of("1.jpg"), found.kind_of("1.image.png")) == ("jpg", "image.png")
+
+
 def test_labels_that_contradict_each_other() -> None:
     found = Samples(members(("1.png", None), ("1.a.cls", "x"), ("1.b.cls", "y")), "here")
     with pytest.raises(DataError, match=r"two label files of different classes belong to 1\.png"):

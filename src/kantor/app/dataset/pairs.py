@@ -67,17 +67,16 @@ def condition_data(data: DataConfig) -> DataConfig:
     """[data] of the conditions alone, as images. `data`: with the size that was chosen for the images."""
     if outlined(data):
         return data.model_copy(update={"edges": "canny", "channels": "gray", "condition": "none"})
-    own: dict[str, Any] = {
-        "range": "auto",
-        "channels": "auto",
-        "labels": "none",
-        "split": data.split if data.split in _PARTS else AUTO,
-    }
+    own: dict[str, Any] = {"range": "auto", "channels": "auto", "labels": "none", "condition": "none"}
     own |= {"limit": 0, "choose": "first"}  # of pairs, see `open_set`
     if data.condition in HALVES:
-        return data.model_copy(update={**own, "condition": HALVES[data.condition], "split": data.split})
-    source = data.condition if "/" in data.condition else f"{split_inner(data.source)[0]}:{data.condition}"
-    return data.model_copy(update={**own, "source": source, "condition": "none"})
+        own["condition"] = HALVES[data.condition]
+    elif "/" in data.condition:
+        own["source"] = data.condition
+        own["split"] = "/".join(part for part in data.split.split("/") if part in _PARTS) or AUTO
+    else:
+        own["source"] = f"{split_inner(data.source)[0]}:{data.condition}"
+    return data.model_copy(update=own)
 
 
 def pairs_line(names: Sequence[str], others: Sequence[str], data: DataConfig) -> str:

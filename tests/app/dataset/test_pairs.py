@@ -348,6 +348,21 @@ def test_inspecting_says_how_many_pairs_there_are(tmp_path: Path, capsys: pytest
     assert (tmp_path / "fewer/contact-sheet.png").exists()
 
 
+def test_inspecting_counts_pairs_with_packed_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs(tmp_path / "data", 5)
+    monkeypatch.chdir(tmp_path)
+    assert exit_of("pack", "data:masks", "--out", "packed", "--size", SIDE) == 0
+    words = ["pack", "data:images", "--inspect", "--set", "data.condition=./packed", "--out"]
+    assert exit_of(*words, "look") == 0
+    assert "5 pairs of 5 images and 5 conditions (./packed)\n" in capsys.readouterr().out
+    assert numbers(opened(Path("data:images"), "./packed")[0]) == list(range(5))
+    (tmp_path / "packed/sources.jsonl.gz").write_bytes(b"")
+    assert exit_of(*words, "again") == 3
+    assert "packed: sources.jsonl.gz does not name its 5 images; pack it again" in capsys.readouterr().err
+
+
 # --- one of both ----------------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,8 @@ def test_labels_that_contradict_each_other() -> None:
 
 @pytest.mark.parametrize(
     ("entries", "words"),
-    [({"a.mp4": "not_image"}, "take their frames"), ({"a.heic": "format", "b.heic": "format"}, "magick mogrify"),
+    [({"a.mp4": "not_image"}, "take their frames"), ({"a.heic": "format", "b.heic": "format"}, "magick mogrify -format jpg *.heic"),
+     ({"a.hif": "format"}, "magick mogrify -format jpg *.hif"), ({"a.hdr": "format"}, "save them as 16-bit PNG"),
      ({"a.npy": "not_image", "x.txt": "not_image", "y.txt": "not_image"}, "name one of these files: here/a.npy"), ({}, "found: nothing")],
 )  # fmt: skip
 def test_what_is_said_without_images(entries: dict[str, str], words: str) -> None:

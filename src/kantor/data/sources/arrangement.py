@@ -107,8 +107,8 @@ class Folders:
         depths = [path.index(named) for path in folders if named in path]
         if not depths and named in _FILES and any(folder.masks for folder in folders.values()):
             files = part or next(name for name in _FILES if name != beside)
-            above = [name for name in wanted if name not in (AUTO, *_FILES)]
-            return _Levels(folders, "/".join([*above, files])).arranged(self.where)
+            parts = [name for name in wanted if name not in (AUTO, *_FILES)]
+            return _Levels(folders, "/".join([*parts, files])).arranged(self.where)
         if not depths:
             known = {name for path in folders for name in path} | ({"edges"} if beside else set())
             raise DataError(self.where, f"there is no part {named} in it", nearest(named, known))

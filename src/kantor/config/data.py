@@ -77,8 +77,7 @@ class DataConfig(Section):
 
     source: str = "glyphs"
     """Folder of images, archive, array (.npy, .npz, HDF5, Zarr, IDX, CIFAR, CSV of pixels), records (TFRecord, Parquet, Arrow,
-    LMDB), packed dataset, or "glyphs"; SOURCE:NAME names an array, a column or a
-    part in it."""
+    LMDB), packed dataset, or "glyphs"; SOURCE:NAME names an array, a column or a part in it."""
     size: Size = "auto"
     """Image size in pixels: "64", or height x width: "48x96"; 8 to 1024 a side."""
     pack_size: Size = "auto"

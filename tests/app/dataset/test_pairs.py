@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -306,6 +307,34 @@ def test_several_folders_beside_the_conditions(tmp_path: Path) -> None:
     assert numbers(opened(source, "masks", split="right")[0]) == list(range(24))
 
 
+@pytest.mark.parametrize("split", ["val2017", "val", "val2017/photos", "val/photos"])
+def test_conditions_are_of_the_part_that_the_images_are_of(tmp_path: Path, split: str) -> None:
+    for part in ("train2017", "val2017"):
+        pairs(tmp_path / "data", 9, f"{part}/photos/{{}}.png", f"{part}/masks/{{}}.png")
+    images, _, notes = opened(tmp_path / "data", "masks", split=split)
+    assert numbers(images) == list(range(9))
+    assert notes.count("conditions: parts of the dataset: train2017 (9), val2017 (9); used: val2017 (data.split)") == 1
+
+
+@pytest.mark.parametrize("split", ["auto", "images", "all"])
+def test_masks_among_the_images_make_pairs(tmp_path: Path, split: str) -> None:
+    source = pairs(tmp_path / "data", image="{}.png", condition="{}_mask.png")
+    assert numbers(opened(source, "masks", split=split)[0]) == list(range(24))
+
+
+@pytest.mark.parametrize(("split", "folders"), [("val", {"val"}), ("all", {"train", "val"})])
+def test_samples_below_parts(tmp_path: Path, split: str, folders: set[str]) -> None:
+    for part in ("train", "val"):
+        pairs(tmp_path / "data", 9, f"{part}/{{}}.target.png", f"{part}/{{}}.input.png")
+    source = Path(shutil.make_archive(str(tmp_path / "packed"), "tar", tmp_path / "data"))
+    if split == "val":
+        assert "choose one: --set data.split=val/input; " in refusal(source, split=split)
+    items, _ = listed(source_of(source, split=f"{split}/input"))
+    assert {item.name.partition("/")[0] for item in items} == folders
+    assert len(items) == 9 * len(folders) and all("input" in item.name for item in items)
+    assert numbers(opened(source, "input", split=split)[0]) == len(folders) * list(range(9))
+
+
 def test_inspecting_says_how_many_pairs_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = pairs(tmp_path / "data")
     words = ["pack", source, "--inspect", "--set", "data.condition=masks", "--out"]
@@ -317,6 +346,21 @@ def test_inspecting_says_how_many_pairs_there_are(tmp_path: Path, capsys: pytest
         "23 pairs of 24 images and 23 conditions (masks); without a condition: images/05.png" in capsys.readouterr().out
     )
     assert (tmp_path / "fewer/contact-sheet.png").exists()
+
+
+def test_inspecting_counts_pairs_with_packed_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs(tmp_path / "data", 5)
+    monkeypatch.chdir(tmp_path)
+    assert exit_of("pack", "data:masks", "--out", "packed", "--size", SIDE) == 0
+    words = ["pack", "data:images", "--inspect", "--set", "data.condition=./packed", "--out"]
+    assert exit_of(*words, "look") == 0
+    assert "5 pairs of 5 images and 5 conditions (./packed)\n" in capsys.readouterr().out
+    assert numbers(opened(Path("data:images"), "./packed")[0]) == list(range(5))
+    (tmp_path / "packed/sources.jsonl.gz").write_bytes(b"")
+    assert exit_of(*words, "again") == 3
+    assert "packed: sources.jsonl.gz does not name its 5 images; pack it again" in capsys.readouterr().err
 
 
 # --- one of both ----------------------------------------------------------------------------------------------------
@@ -357,6 +401,15 @@ def test_masks_among_the_images_are_conditions_by_name(tmp_path: Path) -> None:
 def test_a_part_of_what_has_none(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.stack([photo(n) for n in range(9)]))
     assert "nothing in it has a name" in refusal(f"{tmp_path}/x.npy:masks")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_the_first_rules_know_no_parts(tmp_path: Path, kind: str) -> None:
+    source = pairs(tmp_path / "data", 3)
+    if kind != "folder":
+        source = Path(shutil.make_archive(str(tmp_path / "packed"), kind, source))
+    assert "nothing in it has a name" in refusal(f"{source}:masks", rules=1)
+    assert len(listed(source_of(source, rules=1))[0]) == 6
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kantor.app.dataset.cache import DatasetCache
+from kantor.app.dataset.recover import open_again
+from kantor.config.io import resolve
 from kantor.data.loading.store import Store
 from kantor.errors import DataError, ModelError
 from kantor.export.weights import read_generator, write_generator
@@ -155,6 +158,12 @@ def test_stopped_and_resumed(tmp_path: Path) -> None:
     shutil.rmtree(cache)
     with pytest.raises(DataError, match="no longer there"):
         train_until(None, "painter-colours", "float32", tmp_path / "b", cache, run, images=200)
+
+
+def test_a_run_whose_conditions_are_gone_names_them(here: Path, tmp_path: Path) -> None:
+    config = resolve(overrides={"data.source": str(here / "data/images"), "data.condition": str(tmp_path / "away")})
+    with pytest.raises(DataError, match="away: the conditions of the run are no longer there; restore them"):
+        open_again(config, "0", DatasetCache(tmp_path / "cache"))
 
 
 def test_images_that_have_changed_are_not_resumed(tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def test_versions_of_an_image_are_no_kinds() -> None:
     }
 
 
+def test_kinds_have_different_names() -> None:
+    found = Samples(members(*((f"{i}{end}", None) for i in range(3) for end in (".jpg", ".image.png"))), "here")
+    assert found.kinds == {"jpg": 3, "image.png": 3}
+    assert (found.kind_of("1.jpg"), found.kind_of("1.image.png")) == ("jpg", "image.png")
+
+
 def test_labels_that_contradict_each_other() -> None:
     found = Samples(members(("1.png", None), ("1.a.cls", "x"), ("1.b.cls", "y")), "here")
     with pytest.raises(DataError, match=r"two label files of different classes belong to 1\.png"):
@@ -87,7 +93,8 @@ def test_labels_that_contradict_each_other() -> None:
 
 @pytest.mark.parametrize(
     ("entries", "words"),
-    [({"a.mp4": "not_image"}, "take their frames"), ({"a.heic": "format", "b.heic": "format"}, "magick mogrify"),
+    [({"a.mp4": "not_image"}, "take their frames"), ({"a.heic": "format", "b.heic": "format"}, "magick mogrify -format jpg *.heic"),
+     ({"a.hif": "format"}, "magick mogrify -format jpg *.hif"), ({"a.hdr": "format"}, "save them as 16-bit PNG"),
      ({"a.npy": "not_image", "x.txt": "not_image", "y.txt": "not_image"}, "name one of these files: here/a.npy"), ({}, "found: nothing")],
 )  # fmt: skip
 def test_what_is_said_without_images(entries: dict[str, str], words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from kantor.config.data import DataConfig
+from kantor.data.packing.scan import scan
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import Zip, open_source
 from kantor.data.sources.zarr import Zarr, is_zarr, is_zarr_zip
@@ -53,6 +55,17 @@ def test_round_trip(tmp_path, version, images, labels):
         np.testing.assert_array_equal(images_of(source), STACK)
         np.testing.assert_array_equal(source.load(list(source.items())[8]), STACK[8])
     assert isinstance(open_source(DataConfig(source=str(tmp_path / "deep.zip"))), Zarr)
+
+
+@pytest.mark.parametrize("arrays", [{"images": STACK}, {f"{i}": STACK[i] for i in range(9)}])
+def test_a_chunk_that_is_written_again_changes_the_listing(tmp_path, arrays):
+    made = group(tmp_path / "x.zarr", 3, **arrays)
+    config = DataConfig(source=str(tmp_path / "x.zarr"))
+    before = scan(open_source(config), config).digest
+    assert scan(open_source(config), config).digest == before
+    time.sleep(0.02)  # a tick of the file system's clock
+    made[min(arrays)][:7] = 0
+    assert scan(open_source(config), config).digest != before
 
 
 @pytest.mark.parametrize("version", [2, 3])

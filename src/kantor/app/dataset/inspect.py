@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from kantor.app.dataset.image_size import CHANNELS
 from kantor.app.dataset.pairs import check_condition, condition_data, pairs_line
 from kantor.app.output_paths import require_free, target
 from kantor.config.base import parse_size
+from kantor.config.data import DataConfig
 from kantor.config.io import resolve
 from kantor.data.decoding import numbers
 from kantor.data.decoding.decode import MOSTLY_CUT, Header
@@ -30,7 +30,7 @@ from kantor.data.packing.pool import worker_count
 from kantor.data.packing.scan import require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_near_constant
-from kantor.data.sources import GLYPHS, Item
+from kantor.data.sources import GLYPHS, Item, Source, place
 from kantor.disk_errors import resource_errors
 from kantor.progress import Progress
 from kantor.report.dataset_page import DatasetPage, dataset_html
@@ -84,17 +84,14 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             require_images(source, listing)
             if config.condition not in ("none", "edges"):
                 check_condition(whole)
-                named = [entry.name for entry in source.items() if isinstance(entry, Item)]
-                conditions = [
-                    entry.name for entry in open_images(condition_data(config)).items() if isinstance(entry, Item)
-                ]
-                decisions.append(pairs_line(named, conditions, config))
+                others = _condition_names(condition_data(config))
+                decisions.append(pairs_line([item.name for item in _items(source)], others, config))
             small = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
             config, path = config.model_copy(update=small), Path(temporary) / "thumbnails"
             pack(source, config, THUMBNAIL, path, progress=progress, listing=listing, allow_flat=True)
             store = Store.open(path)
-            usable = set(_names(store))
-            items = [entry for entry in source.items() if isinstance(entry, Item) and entry.name in usable]
+            usable = set(store.names())
+            items = [item for item in _items(source) if item.name in usable]
             probed = headers(source, items, config.rules, worker_count(len(items)))
         findings = _findings(store, probed, decisions, config.size)
         with atomic.new_folder(out, exist_ok=True) as folder:
@@ -109,8 +106,9 @@ def _findings(store: Store, probed: list[Header], decisions: list[str], size: st
     sizes = [(height, width) for height, width, _ in probed]
     labels = store.labels(np.arange(store.count))
     per_class: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
-    rejected = [json.loads(line) for line in _lines(store.path / layout.REJECTED)]
-    names = _names(store)
+    file = store.path / layout.REJECTED
+    rejected = [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+    names = store.names()
     _, group, group_size = np.unique(store.digests(), axis=0, return_inverse=True, return_counts=True)
     copies = sorted(np.flatnonzero(group_size[group] > 1).tolist(), key=lambda row: (group[row], row))
     duplicates = itertools.groupby(copies, key=lambda row: group[row])
@@ -223,13 +221,10 @@ def _summary(public: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _names(store: Store) -> list[str]:
-    """Those of its images, in order."""
-    return [json.loads(line)["name"] for line in _lines(store.path / layout.SOURCES)]
+def _condition_names(data: DataConfig) -> list[str]:
+    path = place(data.source)
+    return Store.open(path).names() if is_packed(path) else [item.name for item in _items(open_images(data))]
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return data.decode("utf-8", "surrogateescape").splitlines()
+def _items(source: Source) -> Iterator[Item]:
+    return (entry for entry in source.items() if isinstance(entry, Item))

@@ -67,17 +67,16 @@ def condition_data(data: DataConfig) -> DataConfig:
     """[data] of the conditions alone, as images. `data`: with the size that was chosen for the images."""
     if outlined(data):
         return data.model_copy(update={"edges": "canny", "channels": "gray", "condition": "none"})
-    own: dict[str, Any] = {
-        "range": "auto",
-        "channels": "auto",
-        "labels": "none",
-        "split": data.split if data.split in _PARTS else AUTO,
-    }
+    own: dict[str, Any] = {"range": "auto", "channels": "auto", "labels": "none", "condition": "none"}
     own |= {"limit": 0, "choose": "first"}  # of pairs, see `open_set`
     if data.condition in HALVES:
-        return data.model_copy(update={**own, "condition": HALVES[data.condition], "split": data.split})
-    source = data.condition if "/" in data.condition else f"{split_inner(data.source)[0]}:{data.condition}"
-    return data.model_copy(update={**own, "source": source, "condition": "none"})
+        own["condition"] = HALVES[data.condition]
+    elif "/" in data.condition:
+        own["source"] = data.condition
+        own["split"] = "/".join(part for part in data.split.split("/") if part in _PARTS) or AUTO
+    else:
+        own["source"] = f"{split_inner(data.source)[0]}:{data.condition}"
+    return data.model_copy(update=own)
 
 
 def pairs_line(names: Sequence[str], others: Sequence[str], data: DataConfig) -> str:
@@ -129,7 +128,7 @@ def _keys(names: Sequence[str], others: Sequence[str], condition: str) -> tuple[
     """What an image and its condition have in common, for the names of both.
 
     That is the path without the folder that tells them apart and without the ending. Where no two are equal, an end that all
-    names of a side share goes, too: "_mask", ".input".
+    names of a side share goes, too: "_mask", ".input"; then the folders that they share.
     """
     if condition in HALVES:  # of the same files
         return list(names), list(others)
@@ -142,6 +141,7 @@ def _keys(names: Sequence[str], others: Sequence[str], condition: str) -> tuple[
     keys, other_keys = [key(name) for name in names], [key(name) for name in others]
     shorter, other_shorter = _without_shared_end(keys), _without_shared_end(other_keys)
     ways = [(keys, other_keys), (keys, other_shorter), (shorter, other_keys), (shorter, other_shorter)]
+    ways += [(_below_shared_folders(own), _below_shared_folders(other)) for own, other in ways]
     return next((way for way in ways if not set(way[0]).isdisjoint(way[1])), ways[0])
 
 
@@ -151,6 +151,12 @@ def _without_shared_end(keys: Sequence[str]) -> list[str]:
     start = min((end.index(separator) for separator in _SEPARATORS if separator in end), default=len(end))
     shorter = [key[: len(key) - len(end) + start] for key in keys]
     return shorter if len(set(shorter)) == len(set(keys)) else list(keys)
+
+
+def _below_shared_folders(keys: Sequence[str]) -> list[str]:
+    """The keys without the folders that all are in."""
+    start = os.path.commonprefix(keys).rfind("/") + 1  # noqa: RUF071 - of texts
+    return [key[start:] for key in keys]
 
 
 def _alike(names: Sequence[str], keys: Sequence[str]) -> list[str]:

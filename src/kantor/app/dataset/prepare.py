@@ -93,14 +93,14 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
     return store, plan.config, plan.filled
 
 
-def trained_on(store: ImageSet, config: Config, note: Note) -> ImageSet:
+def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
     """Applies data.limit and data.holdout. Raises DataError if fewer than two images are left; notes if few are."""
-    images, data = store, config.data
-    if 0 < data.limit < store.count:  # packed earlier by the user; what is packed for this run is limited already
+    data = config.data
+    if 0 < data.limit < images.count:  # packed earlier by the user; what is packed for this run is limited already
         random = data.choose == "random"
-        rows = random_rows(store.count, data.limit, data.choose_seed) if random else np.arange(data.limit)
-        images = Subset(store, rows)
-        note(f"{data.limit:,} of {store.count:,} images are used")
+        rows = random_rows(images.count, data.limit, data.choose_seed) if random else np.arange(data.limit)
+        note(f"{data.limit:,} of {images.count:,} images are used")
+        images = Subset(images, rows)
     if data.holdout:
         images, held_out = split(images, data.holdout)
         note(f"{held_out.count:,} of {images.count + held_out.count:,} images are held out")

@@ -26,7 +26,10 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache) -> Ima
     if copies := copies_in_cache(config, expected, cache, has_condition):
         images: ImageSet = paired(copies[0], copies[1], config.data, no_notes) if has_condition else copies[0]
         return trained_on(images, config, no_notes)
-    if _is_gone(config) and not source.startswith(PREFIX):
+    gone = _gone(config)
+    if gone and gone != source:
+        raise DataError(gone, "the conditions of the run are no longer there", "restore them")
+    if gone and not source.startswith(PREFIX):
         remedy = "restore them, or name their new place: --resume RUN with that folder or file as DATA"
         raise DataError(source, "the images of the run are no longer there", remedy)
     opened, _, _ = open_set(config, 32, cache)
@@ -43,7 +46,8 @@ def copies_in_cache(
 
     expected: fingerprint of the images trained on.
     """
-    if not _is_gone(config):
+    gone = _gone(config)
+    if not gone:
         return ()
     stores: list[Store] = []
     for path in sorted(cache.packs.glob("[0-9a-f]*")):
@@ -56,16 +60,18 @@ def copies_in_cache(
                 for store in copies:
                     store.verify()
                 noun = "copies" if has_condition else "copy"
-                cache.note(f"{config.data.source} is no longer there; using its packed {noun} in the cache")
+                cache.note(f"{gone} is no longer there; using its packed {noun} in the cache")
                 return copies
     return ()
 
 
-def _is_gone(config: Config) -> bool:
-    """Whether the images, or conditions in a source of their own, are no longer there."""
+def _gone(config: Config) -> str:
+    """The source of the images, or one of conditions alone, that is no longer there; else ""."""
     source, condition = config.data.source, config.data.condition
-    if "/" in condition and not split_inner(condition)[0].exists():
-        return True
     if source.startswith(PREFIX):
-        return source.removeprefix(PREFIX) not in REGISTERED
-    return source != GLYPHS and not split_inner(source)[0].exists()
+        is_gone = source.removeprefix(PREFIX) not in REGISTERED
+    else:
+        is_gone = source != GLYPHS and not split_inner(source)[0].exists()
+    if is_gone:
+        return source
+    return condition if "/" in condition and not split_inner(condition)[0].exists() else ""

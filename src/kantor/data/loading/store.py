@@ -90,9 +90,16 @@ class Store:
         return np.concatenate(self._images)
 
     def names(self) -> list[str]:
-        """Returns the name of each image's source."""
-        data = gzip.decompress((self.path / layout.SOURCES).read_bytes())
-        return [json.loads(line)["name"] for line in data.splitlines()]
+        """Returns the name of each image's source. Raises DataError if their file is damaged."""
+        try:
+            lines = gzip.decompress((self.path / layout.SOURCES).read_bytes()).splitlines()
+            names = [json.loads(line)["name"] for line in lines]
+        except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error):
+            names = []
+        if len(names) != self.count:
+            what = f"{layout.SOURCES} does not name its {self.count:,} images"
+            raise DataError(self.path, what, _AGAIN)
+        return names
 
     def digests(self) -> NDArray[np.uint8]:
         """Returns uint8 [count, 32]: the SHA-256 of each image's source."""

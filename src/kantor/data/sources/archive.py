@@ -150,14 +150,15 @@ class Archive(FileSource):
         samples = Samples(self._members, self.path)
         if not samples.kinds or (self.part or self.beside) in samples.kinds:
             return samples
+        wanted = self.split.split("/")
+        if ALL in wanted or not samples.kinds.keys().isdisjoint(wanted):
+            return samples
         shown = " and ".join(f"{kind} ({count:,})" for kind, count in sorted(samples.kinds.items()))
-        if self.split == AUTO:
-            kinds = sorted(samples.kinds)
-            likely = next((kind for kind in kinds if not is_mask(kind)), kinds[-1])
-            other = next(kind for kind in kinds if kind != likely)
-            what = f"each of its samples has several images: {shown}"
-            raise DataError(self.path, what, choose_half(likely, other))
-        return samples
+        kinds = sorted(samples.kinds)
+        likely = next((kind for kind in kinds if not is_mask(kind)), kinds[-1])
+        other = next(kind for kind in kinds if kind != likely)
+        what, above = f"each of its samples has several images: {shown}", "" if self.split == AUTO else f"{self.split}/"
+        raise DataError(self.path, what, choose_half(likely, other, above))
 
     @cached_property
     def _kind(self) -> str | None:
@@ -165,7 +166,7 @@ class Archive(FileSource):
         kinds = self._samples.kinds
         if (self.part or self.beside) in kinds:
             return half_of(kinds, self.split, self.part, self.beside, self.path)
-        return self.split if kinds and self.split not in (AUTO, ALL) else None
+        return next((name for name in self.split.split("/") if name in kinds), None)
 
     @cached_property
     def _arrangement(self) -> Arrangement:
@@ -175,7 +176,8 @@ class Archive(FileSource):
                 folders.add(member.name)
         kinds = self._samples.kinds
         halves = ("", "") if (self.part or self.beside) in kinds else (self.part, self.beside)
-        arrangement = folders.arranged(AUTO if self.split in kinds else self.split, *halves)
+        above = "/".join(name for name in self.split.split("/") if name not in kinds)
+        arrangement = folders.arranged(above or AUTO, *halves)
         if self.labels != "auto" or self._samples.has_labels or self._tables:
             arrangement = replace(arrangement, class_depth=None, class_notes=())
         notes = [*arrangement.notes, *arrangement.class_notes]

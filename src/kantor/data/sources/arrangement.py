@@ -103,18 +103,22 @@ class Folders:
         folders = {tuple(path.split("/")) if path else (): folder for path, folder in self._folders.items()}
         if not part and not beside:
             return _Levels(folders, split).arranged(self.where)
-        named = part or beside
+        named, wanted = part or beside, split.split("/")
         depths = [path.index(named) for path in folders if named in path]
         if not depths and named in _FILES and any(folder.masks for folder in folders.values()):
             files = part or next(name for name in _FILES if name != beside)
-            return _Levels(folders, files if split in (AUTO, files) else f"{split}/{files}").arranged(self.where)
+            parts = [name for name in wanted if name not in (AUTO, *_FILES)]
+            return _Levels(folders, "/".join([*parts, files])).arranged(self.where)
         if not depths:
             known = {name for path in folders for name in path} | ({"edges"} if beside else set())
             raise DataError(self.where, f"there is no part {named} in it", nearest(named, known))
         depth = min(depths)
-        name = half_of({path[depth] for path in folders if len(path) > depth}, split, part, beside, self.where)
+        halves = {path[depth] for path in folders if len(path) > depth}
+        name = half_of(halves, split, part, beside, self.where)
         folders = {path: folder for path, folder in folders.items() if len(path) > depth and path[depth] == name}
-        arrangement = _Levels(folders, AUTO if split == name else split).arranged(self.where)
+        elsewhere = {folder for path in folders for i, folder in enumerate(path) if i != depth}
+        above = "/".join(name for name in wanted if name not in halves - elsewhere)  # what names a half is decided
+        arrangement = _Levels(folders, above or AUTO).arranged(self.where)
         return replace(arrangement, used=(*arrangement.used, (depth, frozenset({name}))))
 
 
@@ -126,7 +130,8 @@ class _Levels:
 
     def __init__(self, folders: dict[tuple[str, ...], _Folder], split: str) -> None:
         self._folders, self._split = folders, split
-        self._wanted = [] if split in (AUTO, ALL) else split.split("/")
+        self._all = ALL in split.split("/")
+        self._wanted = [name for name in split.split("/") if name not in (AUTO, ALL)]
         self._levels: dict[int, frozenset[str]] = {}  # folders that are used, by level; empty for all
         self._notes: list[str] = []
         self._class_notes: list[str] = []
@@ -195,13 +200,13 @@ class _Levels:
             return self._use(self._part(kinds, counts, where), counts, depth)
         if not images or not masks or len(images | masks) < len(counts):
             return False
-        if self._split == ALL:
+        if self._all:
             return self._use(set(), counts, depth)
         raise self._pairs(images, masks, counts, where)
 
     def _part(self, kinds: dict[str, Part | None], counts: Counter[str], where: str) -> set[str]:
         """The folders of the part that is used, empty for all. Raises DataError if they are images and masks."""
-        if self._split == ALL:
+        if self._all:
             return set()
         part = next((name for name in self._wanted if name in kinds.values()), "")
         if part:
@@ -226,10 +231,10 @@ class _Levels:
         count = sum(folder.count for folder in self._folders.values())
         masks = sum(folder.masks for folder in self._folders.values())
         both = all(0 < folder.masks < folder.count for folder in self._folders.values())
-        if self._split == ALL or not both or not count or not 0.3 * count <= masks <= 0.7 * count:
+        chosen = next((name for name in self._wanted if name in _FILES), "")
+        if not both or not count or not 0.3 * count <= masks <= 0.7 * count or (self._all and not chosen):
             return ""
         shown = f"images ({count - masks:,}) and masks ({masks:,}) in the same folders"
-        chosen = next((name for name in self._wanted if name in _FILES), "")
         if not chosen:
             raise self._question(shown, _IMAGE_FILES, _MASK_FILES, where)
         self._wanted.remove(chosen)
@@ -282,7 +287,12 @@ def half_of(names: Collection[str], split: str, part: str, beside: str, where: s
         return part
     others = sorted(set(names) - {beside})
     alike = [name for name in others if beside.startswith(name) or name[:-1] == beside[:-1]]  # train_masks, trainA
-    for found in ([n for n in others if n == split], others, [n for n in others if n.lower() in _IMAGES], alike):
+    for found in (
+        [n for n in others if n in split.split("/")],
+        others,
+        [n for n in others if n.lower() in _IMAGES],
+        alike,
+    ):
         if len(found) == 1:
             return found[0]
     if not others:

@@ -39,9 +39,9 @@ class Idx(Source):
 
     Args:
         path: the file of images, or the folder that it was chosen from, as the user wrote it.
-        labels: "auto": the file of labels next to it, by its usual name; "none"; or a
-            file of labels, IDX too.
+        labels: "auto": the file of labels next to it, by its usual name; "none"; or a file of labels, IDX too.
         chosen: the file of images, if `path` is a folder.
+        upright: whether rows and columns are exchanged (data.transpose), as EMNIST needs.
     """
 
     exact = True

@@ -20,10 +20,11 @@ _UNSUPPORTED = frozenset((
 ))  # fmt: skip
 _MORE_UNSUPPORTED = (_UNSUPPORTED - MORE_IMAGES) | {
     ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".wmf", ".emf", ".ai", ".xcf", ".kra", ".fits", ".fit", ".dcm", ".dicom", ".nii",
-    ".cur", ".ani", ".pcd", ".pxr", ".fli", ".flc", ".ftu", ".ftc", ".gbr", ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu", ".bpg", ".flif", ".insp", ".hif", ".pam",
+    ".cur", ".ani", ".pcd", ".pxr", ".fli", ".flc", ".ftu", ".ftc", ".gbr", ".mrc", ".czi", ".lif", ".nd2", ".svs", ".fpx", ".djvu",
+    ".bpg", ".flif", ".insp", ".hif", ".pam",
 }  # fmt: skip
 NEXT_STEPS = {  # for files that hold images, but are not read
-    **dict.fromkeys((".heic", ".heif", ".hif"), "convert them: magick mogrify -format jpg *.heic"),
+    **{suffix: f"convert them: magick mogrify -format jpg *{suffix}" for suffix in (".heic", ".heif", ".hif")},
     **dict.fromkeys((".cr2", ".cr3", ".nef", ".dng", ".arw", ".orf", ".rw2", ".raf", ".pef"), "export them as JPEG or PNG"),
     **dict.fromkeys((".dcm", ".dicom"), "save them as 16-bit arrays: numpy.save('x.npy', pydicom.dcmread(FILE).pixel_array)"),
     **dict.fromkeys((".fits", ".fit"), "save them as arrays: numpy.save('x.npy', astropy.io.fits.getdata(FILE))"),
@@ -33,7 +34,7 @@ NEXT_STEPS = {  # for files that hold images, but are not read
     ".pdf": "draw their pages: pdftoppm -png FILE.pdf page",
     ".nii": "save their slices: numpy.save('x.npy', nibabel.load(FILE).get_fdata().transpose(2, 0, 1))",
     ".mrc": "save them as arrays: numpy.save('x.npy', mrcfile.read(FILE))",
-    ".exr": "save them as 16-bit PNG",
+    ".exr": "save them as 16-bit PNG", ".hdr": "save them as 16-bit PNG",
 }  # fmt: skip
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"

@@ -28,8 +28,8 @@ class Npz(npy.Npy):
     since a compressed array can only be read from its start.
 
     Args:
-        labels: "auto": the array of labels, if there is one; "none"; or a file of labels, in which the
-            names are indices.
+        labels: "auto": the array of labels, if there is one; "none"; or a file of labels, in which the names are
+            indices.
         array: the name of the array of images, if it is not to be found.
     """
 

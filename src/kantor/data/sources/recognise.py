@@ -89,7 +89,8 @@ def open_source(config: DataConfig) -> Source:
     if (config.stack or config.edges != "none") and is_packed(path):
         return Packed(str(path), labels, config.stack > 0)
     if stat.S_ISDIR(mode):
-        if config.rules < 2 and not inner:
+        if config.rules < 2:
+            _require_no_part(str(path), inner)
             return _by_first_rules(name, path, config)
         return _folder(str(path) if inner else name, path, config, inner)
     if not stat.S_ISREG(mode):
@@ -322,8 +323,11 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
     if start.startswith(_ZIP) or extension == ".zip":
         if is_zarr_zip(name):
             return Zarr(name, labels, rules, inner)
+        if rules < 2:
+            _require_no_part(name, inner)
         return Zip(name, labels, rules, config.split, videos, inner, _beside(config, inner))
-    if not _is_tar(path):
+    is_tar = _is_tar(path)
+    if not is_tar or rules < 2:
         _require_no_part(name, inner)
     if is_lmdb(path):
         return Lmdb(name, labels, rules)
@@ -332,7 +336,7 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
     inflated = start_of(path)
     if idx.is_idx(inflated):
         return Idx(name, labels, rules=rules, upright=config.transpose)
-    if inflated[257:262] == b"ustar" or KINDS["tar"].search(path.name.lower()):
+    if is_tar:
         return Tar(name, labels, rules, config.split, videos, inner, _beside(config, inner))
     if is_record_head(inflated[:12]) or KINDS["tfrecord"].search(path.name.lower()):
         return TfRecord(name, labels, rules)

@@ -15,6 +15,7 @@ from kantor.errors import DataError
 
 _WINDOW = 64  # members of one key that are looked at together
 _MOST_KINDS = 8
+_UNNAMED = "image"  # the kind of 0001.jpg beside 0001.mask.png
 _NUMBERED = re.compile(r"[a-z]{0,3}[0-9]+|")  # versions of an image rather than kinds
 
 
@@ -75,7 +76,7 @@ class Samples:
         return self._named(self._kind_of(name))
 
     def _named(self, kind: str) -> str:
-        return kind or "image"
+        return kind or _UNNAMED
 
     def __iter__(self) -> Iterator[tuple[Member, str | None]]:
         """Each member with its label, None if it has none."""
@@ -130,6 +131,8 @@ class _Tally:
     @property
     def has_kinds(self) -> bool:
         several = self._same and self._samples > 1 and 2 <= len(self.kinds) <= _MOST_KINDS
+        if {"", _UNNAMED} <= self.kinds.keys():  # their names would be the same
+            return False
         return several and not any(_NUMBERED.fullmatch(kind.lower().partition(".")[0]) for kind in self.kinds if kind)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class StoredArrays(FileSource):
             found = named_arrays.find_labels(self._kinds, self.name, count, self.path, self._whole, self.rules)
             labels = found.names or self._labels_beside(count)
         size = 0 if self._kind.encoded else self._image_bytes
-        return indexed_items(Path(self.path), count, size, self.labels, labels, self.rules, self.listing_notes)
+        return indexed_items(self._newest_file, count, size, self.labels, labels, self.rules, self.listing_notes)
 
     def load(self, item: Item) -> Loaded:
         """The encoded image, or [H, W] or [H, W, C]."""
@@ -114,6 +115,12 @@ class StoredArrays(FileSource):
         self._forget()
         super().release()
 
+    @cached_property
+    def _newest_file(self) -> Path:
+        """The one that was changed last: a folder of Zarr keeps its own time when a chunk is written again."""
+        path = Path(self.path)
+        return max([path, *path.rglob("*")], key=lambda file: file.stat().st_mtime_ns) if path.is_dir() else path
+
     def _describe_single_images(self) -> None:
         self.name = ""
         others = ", ".join([name for name in self._kinds if name not in set(self._single_images)][:12])
@@ -122,7 +129,7 @@ class StoredArrays(FileSource):
 
     def _single_items(self) -> Iterator[Item]:
         """Named by their array; the groups are classes, unless each holds about one image."""
-        depth, mtime_ns = names.class_depth(self._single_images), Path(self.path).stat().st_mtime_ns
+        depth, mtime_ns = names.class_depth(self._single_images), self._newest_file.stat().st_mtime_ns
         labels = [names.class_of(name.split("/"), depth) for name in self._single_images]
         if self.labels == "none" or 2 * len(set(labels)) > len(labels):
             labels = [None] * len(labels)

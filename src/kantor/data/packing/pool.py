@@ -244,4 +244,4 @@ def worker_count(images: int, encoded_bytes: int = 0, most: int | None = None) -
     encoded_bytes: size of all images.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(most or cores, max(1, images // 64, encoded_bytes // _CHUNK_BYTES))
+    return max(1, min(most or cores, images, max(images // 64, encoded_bytes // _CHUNK_BYTES)))

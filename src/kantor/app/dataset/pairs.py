@@ -129,7 +129,7 @@ def _keys(names: Sequence[str], others: Sequence[str], condition: str) -> tuple[
     """What an image and its condition have in common, for the names of both.
 
     That is the path without the folder that tells them apart and without the ending. Where no two are equal, an end that all
-    names of a side share goes, too: "_mask", ".input".
+    names of a side share goes, too: "_mask", ".input"; then folders around all names of a side: "annotations/trimaps".
     """
     if condition in HALVES:  # of the same files
         return list(names), list(others)
@@ -140,9 +140,19 @@ def _keys(names: Sequence[str], others: Sequence[str], condition: str) -> tuple[
         return "/".join(part for i, part in enumerate(last_key(name).split("/")) if i != depth)
 
     keys, other_keys = [key(name) for name in names], [key(name) for name in others]
-    shorter, other_shorter = _without_shared_end(keys), _without_shared_end(other_keys)
-    ways = [(keys, other_keys), (keys, other_shorter), (shorter, other_keys), (shorter, other_shorter)]
+    ways = [*_ways(keys, other_keys), *_ways(_without_shared_folders(keys), _without_shared_folders(other_keys))]
     return next((way for way in ways if not set(way[0]).isdisjoint(way[1])), ways[0])
+
+
+def _ways(keys: list[str], others: list[str]) -> list[tuple[list[str], list[str]]]:
+    """The keys of both sides, with and without the end that all of a side share."""
+    shorter, other_shorter = _without_shared_end(keys), _without_shared_end(others)
+    return [(keys, others), (keys, other_shorter), (shorter, others), (shorter, other_shorter)]
+
+
+def _without_shared_folders(keys: Sequence[str]) -> list[str]:
+    around = os.path.commonprefix(list(keys)).rfind("/") + 1  # noqa: RUF071 - of texts
+    return [key[around:] for key in keys]
 
 
 def _without_shared_end(keys: Sequence[str]) -> list[str]:

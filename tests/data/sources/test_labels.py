@@ -424,3 +424,22 @@ def test_files_that_are_no_tables_of_labels(tmp_path: Path, name: str, data: byt
     Image.fromarray(pixels(0)).save(tmp_path / "images" / "1.png")
     (tmp_path / name).write_bytes(data)
     assert words in refusal(tmp_path / "images", labels=str(tmp_path / name))
+
+
+def test_captions_are_no_classes_unless_named(table) -> None:
+    images = [f"{i}.jpg" for i in range(12)]
+    file = table("image,caption\n" + "".join(f"{name},a dog number {name}\n" for name in images))
+    with pytest.raises(DataError, match="its column caption has another text in each of 12 lines"):
+        attached(file, images)
+    assert attached(f"{file}:caption", images)["0.jpg"] == "a dog number 0.jpg"
+
+
+def test_labels_of_western_excel(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes("a.png;käse\r\nb.png;wurst\r\n".encode("cp1252"))
+    assert attached(tmp_path / "labels.csv", ["a.png", "b.png"]) == {"a.png": "käse", "b.png": "wurst"}
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    (tmp_path / "labels.xlsx").write_bytes(b"PK\3\4")
+    with pytest.raises(DataError, match="a spreadsheet"):
+        attached(tmp_path / "labels.xlsx", ["a.png"])

@@ -27,6 +27,7 @@ _NO_CLASSES = re.compile(r"identity|landmark|bbox|box|keypoint|partition|split")
 _OF_NO_IMAGE = re.compile(
     r"submission|coco|mapping|_map\b|_to_|names\.|^class(es)?\.txt$"
 )  # forms to fill in, names of classes, boxes
+_SHEETS = (".xlsx", ".xls", ".ods")
 _ARRAYS = (b"\x93NUMPY", b"PK\x03\x04")
 
 
@@ -59,6 +60,8 @@ def attach_file(
     try:
         with _place(path).open("rb") as file:
             start = file.read(6)
+            if path.lower().endswith(_SHEETS):
+                raise DataError(path, "a spreadsheet, not a table of text", "save it as CSV, and name that")
             if start.startswith(_ARRAYS):
                 return _with_array(entries, str(_place(path)), column)
             data = start + file.read(label_limits.MAX_TABLE_BYTES + 1)

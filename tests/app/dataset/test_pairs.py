@@ -93,6 +93,7 @@ LAYOUTS = [
     ("images/train/{}.png", "masks/train/{}.png", "masks"),
     ("train/{}.jpg", "train_masks/{}_mask.png", "train_masks"),
     ("leftImg8bit/{}_leftImg8bit.png", "gtFine/{}_gtFine_color.png", "gtFine"),
+    ("images/{}.jpg", "annotations/trimaps/{}.png", "annotations"),
     ("set/images/a.b_{}.png", "set/masks/a.b_{}.png", "masks"),
 ]
 

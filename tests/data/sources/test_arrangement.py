@@ -74,3 +74,41 @@ def test_few_masks_among_images_are_images() -> None:
 def test_parts_that_are_not_there(split: str) -> None:
     with pytest.raises(DataError, match=f"there is no part {split.split('/')[-1]} in it"):
         arranged(["train/a/1.png", "test/a/2.png"], split)
+
+
+@pytest.mark.parametrize(
+    "folders", [["2019-05-01", "2019-06-12"], ["2019/05", "2020/06"], ["2019/05/01", "2019/12/31"], ["2019/2019-05", "2020/2020-06"],
+                ["20190501", "20190612"], ["Photos from 2019", "Photos from 2020"]],
+)  # fmt: skip
+def test_dates_are_no_classes(folders: list[str]) -> None:
+    found = arranged([f"{folder}/IMG_1.jpg" for folder in folders])
+    assert found.class_depth is None
+    assert "only divide the images" in found.class_notes[0]
+
+
+@pytest.mark.parametrize("folders", [["1950", "1960"], ["01", "02"], ["2019/cat", "2019/dog"], ["2019-13", "2019-14"]])
+def test_years_over_images_and_other_numbers_are_classes(folders: list[str]) -> None:
+    assert arranged([f"{folder}/IMG_1.jpg" for folder in folders]).class_depth is not None
+
+
+def test_other_folders_beside_train_and_test_are_left_out() -> None:
+    paths = [f"{part}/{name}/1.png" for part in ("train", "test", "chest_xray") for name in ("normal", "ill")]
+    found = arranged(paths)
+    assert (found.class_depth, found.used) == (1, ((0, frozenset({"train"})),))
+    assert "chest_xray (2)" in found.notes[0]
+    assert arranged(paths, "test").used == ((0, frozenset({"test"})),)
+    assert arranged(paths, "all").class_depth == 1
+
+
+def test_a_class_named_train_is_a_class() -> None:
+    assert arranged(["train/1.png", "bus/1.png", "car/1.png"]).class_depth == 0
+    assert arranged(["train/1.png", "bus/1.png", "test drive/1.png"]).class_depth == 0
+
+
+def test_one_dataset_in_several_sizes_is_asked_about() -> None:
+    paths = ["images1024x1024/00000/1.png", "images1024x1024/01000/1001.png", "thumbnails128x128/00000/1.png"]
+    with pytest.raises(DataError, match=r"sizes of one dataset.*data.split=images1024x1024"):
+        arranged(paths)
+    assert arranged(paths, "thumbnails128x128").class_depth is None
+    assert arranged(paths, "all").class_depth == 0
+    assert arranged(["brick 2x4/1.png", "brick 2x2/1.png"]).class_depth == 0

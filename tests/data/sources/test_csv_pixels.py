@@ -181,3 +181,11 @@ def test_in_a_folder(tmp_path):
     files = ["sample_submission.csv", "test.csv", "train.csv", "notes.txt"]
     assert in_folder(tmp_path, files) == ["train.csv"]
     assert in_folder(tmp_path, files[:2]) == ["test.csv"]
+
+
+def test_a_column_of_names_is_no_class(tmp_path: Path) -> None:
+    rows = [",".join([f"Train_{i}", *map(str, image.ravel())]) for i, image in enumerate(GREY)]
+    (tmp_path / "x.csv").write_text("\n".join([",".join(["image_id", *names("{}", 784)]), *rows]) + "\n")
+    source = opened(tmp_path / "x.csv")
+    assert labels_of(source) == [None] * len(GREY)
+    np.testing.assert_array_equal(images_of(source), GREY)

@@ -309,3 +309,15 @@ def test_an_image_and_what_belongs_to_it_are_not_two_images(tmp_path, names):
         for number, name in enumerate(names):
             file[name] = pixels(number, (12, 10))
     assert "no array of images" in refusal(tmp_path / "x.h5")
+
+
+def test_a_folder_of_images_and_labels_in_two_files(tmp_path: Path) -> None:
+    """PatchCamelyon as it is downloaded; its labels are no images of one pixel."""
+    for part, count in (("train", 12), ("valid", 4)):
+        with h5py.File(tmp_path / f"camelyonpatch_level_2_split_{part}_x.h5", "w") as file:
+            file["x"] = np.stack([pixels(i) for i in range(count)])
+        with h5py.File(tmp_path / f"camelyonpatch_level_2_split_{part}_y.h5", "w") as file:
+            file["y"] = np.arange(count).reshape(-1, 1, 1, 1) % 2
+    source = opened(tmp_path)
+    assert labels_of(source) == ["0", "1"] * 6
+    np.testing.assert_array_equal(images_of(source), [pixels(i) for i in range(12)])

@@ -23,7 +23,7 @@ from kantor.data.sources.label_arrays import label_names
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.types import ImageSpec
-from support.pictures import opened, pixels
+from support.pictures import opened, pixels, refusal
 
 COLOURS = ("red", "green", "blue")
 IMAGES = [f"train/a{i:03d}.png" for i in range(12)]
@@ -399,3 +399,47 @@ def test_the_table_of_attributes_is_proposed_before_that_of_persons(tmp_path: Pa
     assert line.startswith("not used: list_attr_celeba.txt, identity_CelebA.txt") and line.endswith(
         "list_attr_celeba.txt"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["sample_submission.csv", "label_num_to_disease_map.json", "_annotations.coco.json", "classes.txt", "test/labels.csv"]
+)  # fmt: skip
+def test_tables_that_name_no_image_are_not_proposed(tmp_path: Path, name: str) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        Image.fromarray(pixels(0)).save(tmp_path / part / "1.png")
+    (tmp_path / name).write_text("x")
+    source = opened(tmp_path)
+    list(source.items())
+    assert not any(line.startswith("not used") for line in source.all_listing_notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [("imagelabels.mat", b"MATLAB 5.0 MAT-file" + bytes(120), "a MATLAB file, not a table"), ("labels.db", b"SQLite format 3\0", "not a table of text"),
+     ("instances.json", b'{"images": [{"file_name": "1.png"}], "annotations": []}', "annotations of objects")],
+)  # fmt: skip
+def test_files_that_are_no_tables_of_labels(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(pixels(0)).save(tmp_path / "images" / "1.png")
+    (tmp_path / name).write_bytes(data)
+    assert words in refusal(tmp_path / "images", labels=str(tmp_path / name))
+
+
+def test_captions_are_no_classes_unless_named(table) -> None:
+    images = [f"{i}.jpg" for i in range(12)]
+    file = table("image,caption\n" + "".join(f"{name},a dog number {name}\n" for name in images))
+    with pytest.raises(DataError, match="its column caption has another text in each of 12 lines"):
+        attached(file, images)
+    assert attached(f"{file}:caption", images)["0.jpg"] == "a dog number 0.jpg"
+
+
+def test_labels_of_western_excel(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes("a.png;käse\r\nb.png;wurst\r\n".encode("cp1252"))
+    assert attached(tmp_path / "labels.csv", ["a.png", "b.png"]) == {"a.png": "käse", "b.png": "wurst"}
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    (tmp_path / "labels.xlsx").write_bytes(b"PK\3\4")
+    with pytest.raises(DataError, match="a spreadsheet"):
+        attached(tmp_path / "labels.xlsx", ["a.png"])

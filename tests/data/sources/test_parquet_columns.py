@@ -156,7 +156,7 @@ def test_numbers_without_the_shape_of_an_image(tmp_path):
     for item, reason in zip(items[1:], ("several lengths", "holds no image", "numbers are missing"), strict=True):
         with pytest.raises(Exception, match=reason):
             source.load(item)
-    assert "which column holds encoded images" in refusal(table(tmp_path / "z.parquet", embedding=[[1.0] * 64]))
+    assert "no column holds encoded images" in refusal(table(tmp_path / "z.parquet", embedding=[[1.0] * 64]))
 
 
 def test_arrays_of_hugging_face(tmp_path):
@@ -217,3 +217,9 @@ def test_first_rules_choose_as_before(tmp_path):
     path = table(tmp_path / "x.parquet", image=views, scan=FILES, label=[1.0] * 6)
     assert require_pixels(opened(path, rules=1), IMAGES) == [None] * 6
     assert require_pixels(opened(path), IMAGES[::-1]) == ["1"] * 6
+
+
+def test_many_columns_without_an_image_make_a_short_line(tmp_path: Path) -> None:
+    file = table(tmp_path / "x.parquet", **{f"c{i}": [0, 1] for i in range(785)})
+    text = refusal(file)
+    assert "no column holds encoded images (columns: c0, c1" in text and "and 773 more)" in text

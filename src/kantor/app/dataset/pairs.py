@@ -139,10 +139,14 @@ def _keys(names: Sequence[str], others: Sequence[str], condition: str) -> tuple[
         return "/".join(part for i, part in enumerate(last_key(name).split("/")) if i != depth)
 
     keys, other_keys = [key(name) for name in names], [key(name) for name in others]
-    shorter, other_shorter = _without_shared_end(keys), _without_shared_end(other_keys)
-    ways = [(keys, other_keys), (keys, other_shorter), (shorter, other_keys), (shorter, other_shorter)]
-    ways += [(_below_shared_folders(own), _below_shared_folders(other)) for own, other in ways]
+    ways = [*_ways(keys, other_keys), *_ways(_below_shared_folders(keys), _below_shared_folders(other_keys))]
     return next((way for way in ways if not set(way[0]).isdisjoint(way[1])), ways[0])
+
+
+def _ways(keys: list[str], others: list[str]) -> list[tuple[list[str], list[str]]]:
+    """The keys of both sides, with and without the end that all of a side share."""
+    shorter, other_shorter = _without_shared_end(keys), _without_shared_end(others)
+    return [(keys, others), (keys, other_shorter), (shorter, others), (shorter, other_shorter)]
 
 
 def _without_shared_end(keys: Sequence[str]) -> list[str]:

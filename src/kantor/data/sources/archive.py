@@ -181,7 +181,8 @@ class Archive(FileSource):
         if self.labels != "auto" or self._samples.has_labels or self._tables:
             arrangement = replace(arrangement, class_depth=None, class_notes=())
         notes = [*arrangement.notes, *arrangement.class_notes]
-        notes += label_files.unused_tables(self._loose_names(), self.labels, bool(self._tables), self.path)
+        beside = [name for name in self._loose_names() if arrangement.is_beside(name.split("/"))]
+        notes += label_files.unused_tables(beside, self.labels, bool(self._tables), self.path)
         self.listing_notes += [note for note in notes if note not in self.listing_notes]
         return arrangement
 

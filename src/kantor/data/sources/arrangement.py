@@ -22,6 +22,7 @@ _PARTS: dict[Part, re.Pattern[str]] = {
     "other": re.compile(r"(?<![a-z])(unlabell?ed|unsup(ervised)?|pred(iction)?|holdout|held.?out|extra)(?![a-z])"),
 }
 _TASK = ("Tr", "Ts")  # imagesTr for training, imagesTs for tests
+_PART = re.compile(r"(train|val|valid|test)(ing|idation)?([ _-]?\d+)?")
 _DOMAIN = re.compile(r"(train|val|test)[ _-]?[AB]")  # of unpaired translation: trainA, trainB
 _WORDS = re.compile(r"[^a-z0-9]+")
 _IMAGES = frozenset((
@@ -34,6 +35,9 @@ _MASKS = frozenset((
     "instances", "seg", "segm",
 ))  # fmt: skip
 _SHARD_WORD = re.compile(r"(part|shard|batch|chunk|subset|split|vol|page|folder|dir|set|images?|data)[ _-]?[0-9]+")
+_DATE = re.compile(r"(19|20)\d\d[-_.]?(0[1-9]|1[0-2])([-_.]?([0-2]\d|3[01]))?|photos from (19|20)\d\d")
+_YEAR, _MONTH_OR_DAY = re.compile(r"(19|20)\d\d"), re.compile(r"0[1-9]|[12]\d|3[01]")
+_SIZE = re.compile(r".*?(?<!\d)(\d{2,4})x\1")  # data128x128 beside data256x256
 _CAMERA = re.compile(r"[0-9]{3}[A-Z0-9_]{5}")  # 100CANON, as cameras number them
 _MASK_FILE = re.compile(
     r".*[ _-](masks?|seg|segmentation|labels?|labelids|gt)([ _-]?[0-9]+)?\.[a-z0-9]+", re.IGNORECASE
@@ -150,7 +154,7 @@ class _Levels:
             elif beside:
                 self._say_beside(counts, depth)
                 break
-            elif len(counts) == 1:
+            elif len(counts) == 1 or self._has_parts_and_more(counts, depth, where):
                 depth += 1
             elif self._is_sharded(counts, depth):
                 shown = ", ".join(sorted(counts)[:3])
@@ -188,6 +192,7 @@ class _Levels:
             return self._use({named}, counts, depth)
         if beside or len(counts) < 2:
             return False
+        self._require_one_size(counts, where)
         kinds = {name: part_of(name) for name in counts}
         masks = {name for name in counts if is_mask(name)}
         images = {name for name in counts if is_image(name)}
@@ -203,6 +208,22 @@ class _Levels:
         if self._all:
             return self._use(set(), counts, depth)
         raise self._pairs(images, masks, counts, where)
+
+    def _has_parts_and_more(self, counts: Counter[str], depth: int, where: str) -> bool:
+        """Whether train/ and test/ or val/, by exactly such names, are next to other folders; these are left out."""
+        kinds = {name: part_of(name) if _PART.fullmatch(name.lower()) else None for name in counts}
+        if "train" not in kinds.values() or not {"val", "test"} & {*kinds.values()}:
+            return False
+        return self._use(self._part(kinds, counts, where), counts, depth)
+
+    def _require_one_size(self, counts: Counter[str], where: str) -> None:
+        """Raises DataError if folders are named by the size of what is in them, and none is chosen."""
+        if len(counts) < 2 or self._split == ALL or not all(map(_SIZE.fullmatch, counts)):
+            return
+        shown = " and ".join(f"{name}/ ({count:,})" for name, count in sorted(counts.items()))
+        largest = max(counts, key=lambda name: int(name.rpartition("x")[2]))
+        do = f"choose one: --set data.split={largest}; or take all: --set data.split=all"
+        raise DataError(where, f"{shown} are sizes of one dataset and no classes", do)
 
     def _part(self, kinds: dict[str, Part | None], counts: Counter[str], where: str) -> set[str]:
         """The folders of the part that is used, empty for all. Raises DataError if they are images and masks."""
@@ -262,6 +283,8 @@ class _Levels:
         names = sorted(counts)
         if all(_SHARD_WORD.fullmatch(name.lower()) for name in names) or all(map(_CAMERA.fullmatch, names)):
             return True
+        if self._is_dated(names, depth):
+            return True
         folders = [(path, folder) for path, folder in self._folders.items() if len(path) > depth]
         if all(re.fullmatch(r"[0-9a-f]{2,3}", name) for name in names):
             hashes = all(re.match(r"[0-9a-f]{8}", folder.first) for _, folder in folders)
@@ -273,6 +296,16 @@ class _Levels:
         continued = all(last < first for (_, last), (first, _) in pairwise(ends))
         own = all(folder.prefixed for name in names for folder in spans[name])
         return continued and not own and len({counts[name] for name in names[:-1]}) == 1
+
+    def _is_dated(self, names: list[str], depth: int) -> bool:
+        """Whether folders are dates: 2019-05-01, or 2019/05. Years straight over images may be classes."""
+        folders = [path for path in self._folders if len(path) > depth]
+        if all(_DATE.fullmatch(name.lower()) for name in names):
+            return True
+        if all(map(_MONTH_OR_DAY.fullmatch, names)):
+            return all(any(map(_YEAR.fullmatch, path[:depth])) for path in folders)
+        below = ["".join(path[depth + 1 : depth + 2]) for path in folders]
+        return all(map(_YEAR.fullmatch, names)) and all(_DATE.fullmatch(b) or _MONTH_OR_DAY.fullmatch(b) for b in below)
 
 
 def half_of(names: Collection[str], split: str, part: str, beside: str, where: str) -> str:

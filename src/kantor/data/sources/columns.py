@@ -21,6 +21,7 @@ from kantor.errors import DataError, nearest
 
 IMAGES = ("image", "img", "picture", "images", "jpg", "png", "bytes", "image_bytes")
 NUMBERS = (*IMAGES, "pixels", "pixel_values", "array", "data", "x")  # names of lists of numbers that are images
+_SHOWN = 12
 LABELS = ("label", "labels", "class", "fine_label", "class_name", "y")
 MAX_LABEL_BYTES = 1000
 _FEWEST_BYTES = 64  # of an image in a column of fixed width: identifiers are shorter
@@ -177,7 +178,8 @@ def _unclear(schema: Any, path: str, forms: dict[str, Form]) -> DataError:
     if named:
         what = f"column {named} {described(field_of(schema, named).type)}, not images"
     else:
-        what = f"which column holds encoded images is not clear (columns: {', '.join(schema.names)})"
+        more = f" and {len(schema.names) - _SHOWN} more" if len(schema.names) > _SHOWN else ""
+        what = f"no column holds encoded images (columns: {', '.join(schema.names[:_SHOWN])}{more})"
     return DataError(path, what, "store the bytes of image files in a column image")
 
 

@@ -78,6 +78,8 @@ def _is_beside(path: Path, kind: Kind | None) -> bool:
     """Whether a file only belongs to those with images: a text, labels, the lock of an LMDB."""
     if kind is None:
         return names.extension(path.name) in _TEXTS or bool(_LOCK.search(path.name.lower()))
+    if kind == "hdf5":  # NAME_y.h5, read with NAME_x.h5
+        return path.stem.endswith("_y") and path.with_name(path.stem[:-1] + "x" + path.suffix).is_file()
     return kind == "npy" and _is_labels(path)
 
 

@@ -24,6 +24,7 @@ _LOOKED_AT = 256  # rows that tell the type of the numbers
 _TABLE = re.compile(r"\.(csv|tsv)(\.(gz|bz2|xz))?$", re.IGNORECASE)
 _PIXEL = re.compile(r"[a-z_ ]{0,12}\d+([x_]\d+)?$")
 _ROW = ("pixels", "pixel", "image", "values")  # columns of rows with blanks
+_NUMBERS = ("", "id", "index", "image_id", "imageid", "row_id", "filename", "file_name")  # a value a row: no classes
 _LABELS = ("label", "labels", "class", "target", "emotion", "y", "digit", "category", "species", "letter", "character")
 _USAGE = ("usage", "split", "set", "subset", "dataset")
 _TRAINING = re.compile(rb"^train(ing)?$", re.IGNORECASE)
@@ -254,7 +255,7 @@ def _without_header(delimiter: bytes, rows: list[bytes]) -> _Columns | None:
 def _label(cells: list[str], pixels: Sequence[int]) -> int | None:
     """The column of labels beside those of pixels."""
     named = next((cells.index(name) for name in _LABELS if name in cells and cells.index(name) not in pixels), None)
-    others = [i for i, cell in enumerate(cells) if i not in pixels and cell not in ("", "id", "index", *_USAGE)]
+    others = [i for i, cell in enumerate(cells) if i not in pixels and cell not in (*_NUMBERS, *_USAGE)]
     return named if named is not None else others[0] if len(others) == 1 and len(pixels) > 1 else None
 
 

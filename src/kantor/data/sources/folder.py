@@ -106,7 +106,8 @@ class Folder(Source):
         elif without:
             notes.append(f"no image in {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}: not a class")
         notes += arrangement.class_notes
-        notes += label_files.unused_tables(loose, self.labels, not with_classes, self.path)
+        beside = [name for name in loose if arrangement.is_beside(name.split("/"))]
+        notes += label_files.unused_tables(beside, self.labels, not with_classes, self.path)
         self.listing_notes += [note for note in notes if note not in self.listing_notes]
         return require_images(self._entries(arrangement), self.path)
 

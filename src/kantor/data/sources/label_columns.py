@@ -17,8 +17,10 @@ _CAPTIONS = ("text", "caption", "captions", "prompt", "description", "additional
 _YES_AND_NO = ({"1", "0"}, {"1", "-1"}, {"true", "false"})
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_UNDECODED = re.compile("[\udc80-\udcff]")  # bytes, by surrogateescape
 _NONE = "or use --labels none"
 _SHOWN = 3
+_FEW = 10  # so many images may each have a class of their own
 
 
 class NotClasses(DataError):
@@ -124,6 +126,7 @@ def _labels(table: Table, name_at: int, column: str | None, where: str) -> tuple
         return _classes(table, label_at, where), ""
     if table.width == 2:
         label_at = 1 - name_at
+        _require_shared(table, label_at, where)
     elif one_hot := _one_hot(table, name_at):
         return one_hot, f"classes are the columns of {where}, one for each image"
     else:
@@ -133,6 +136,18 @@ def _labels(table: Table, name_at: int, column: str | None, where: str) -> tuple
         label_at = candidates[0]
     note = f"classes are the column {table.names[label_at]} of {where}" if table.header else ""
     return _classes(table, label_at, where), note
+
+
+def _require_shared(table: Table, number: int, where: str) -> None:
+    """Raises DataError if a column without a usual header holds another text for each of many images: captions."""
+    cells = [cell for cell in table.column(number) if cell]
+    if len(cells) < _FEW or len(set(cells)) < len(cells) or all(map(_WHOLE.fullmatch, cells)):
+        return
+    name = table.names[number]
+    what = (
+        f"its column {name} has another text in each of {len(cells):,} lines, such as {cells[0][:40]}, and no classes"
+    )
+    raise DataError(where, what, f"take them nevertheless: --labels {shlex.quote(f'{where}:{name}')}; {_NONE}")
 
 
 def _named(table: Table, column: str, where: str, name_at: int) -> list[int]:
@@ -227,7 +242,14 @@ def _checked(table: Table, found: Match, labels: list[str], where: str) -> dict[
             raise DataError(spot, "the label is empty", "fill it in, or remove the line and the image")
         if labels[first] != label:
             raise DataError(spot, f"{name} is {label} here and {labels[first]} above", "keep one of them")
-    return {image: labels[row] for image, row in found.rows.items()}
+    return {image: _readable(labels[row]) for image, row in found.rows.items()}
+
+
+def _readable(label: str) -> str:
+    """A label whose bytes are no UTF-8, as Excel writes it for Western Europe."""
+    if not _UNDECODED.search(label):
+        return label
+    return label.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
 
 
 def _require_all(found: Match, cells: list[str], images: Sequence[str], where: str) -> None:

@@ -16,6 +16,8 @@ MAX_COLUMNS = 10_000
 _MAX_CELLS = 1 << 25  # more than two bytes of text for each
 _MAX_LINE = 1 << 20  # characters
 _SAMPLED_LINES = 50
+_SAMPLED_BYTES = 512
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
 _SAMPLED = 1 << 16  # characters
 _SEPARATORS = ",\t;"
 _WRITE = 'write "name,label"'
@@ -68,6 +70,9 @@ def of_mapping(labels: Mapping[str, str]) -> Table:
 def parse(data: bytes, where: str) -> Table:
     """The table in the bytes of a text: CSV and the like, CelebA's lists, JSON. Raises DataError if it is malformed or too large."""
     require_small(len(data), where)
+    if b"\0" in data[:_SAMPLED_BYTES] and not data.startswith(_UTF_16):
+        what = "a MATLAB file, not a table" if data.startswith(b"MATLAB") else "not a table of text"
+        raise DataError(where, what, "save the labels, one for each image, with numpy.save('labels.npy', labels)")
     text = _decoded(data)
     if text.lstrip()[:1] not in ("{", "["):
         return _csv_table(text, where)
@@ -98,6 +103,9 @@ def of_json(value: Any, where: str) -> Table:
         if value is None:
             return Table([], ("name", "label"), [], is_null=True)
     if isinstance(value, dict):
+        if isinstance(value.get("images"), list) and isinstance(value.get("annotations"), list):
+            what = "COCO's annotations of objects, not one label for each image"
+            raise DataError(where, what, f"{_WRITE} for each image, or use --labels none")
         if value and all(isinstance(row, dict) for row in value.values()):
             return records([{"name": name, **row} for name, row in value.items()], where)
         entries: Sequence[Any] = list(value.items())
@@ -161,7 +169,7 @@ def _text(value: Any) -> str:
 
 
 def _decoded(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # Excel's "Unicode text"
+    if data.startswith(_UTF_16):
         return data.decode("utf-16", "replace")
     return data.decode("utf-8-sig", "surrogateescape")
 

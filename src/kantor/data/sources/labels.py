@@ -23,7 +23,11 @@ __all__ = [
 METADATA = ("metadata.csv", "metadata.jsonl")  # of a Hugging Face ImageFolder, in the folder of the images
 _TABLE = re.compile(r".*\.(csv|tsv)|(list_attr|identity).*\.txt|.*(label|class|annotation|attribute).*\.(txt|json|npy)")
 _CLASSES = re.compile(r"label|class|attr|annotation|categor")
-_NO_CLASSES = re.compile(r"identity|landmark|bbox|box|keypoint|partition|split|submission")
+_NO_CLASSES = re.compile(r"identity|landmark|bbox|box|keypoint|partition|split")
+_OF_NO_IMAGE = re.compile(
+    r"submission|coco|mapping|_map\b|_to_|names\.|^class(es)?\.txt$"
+)  # forms to fill in, names of classes, boxes
+_SHEETS = (".xlsx", ".xls", ".ods")
 _ARRAYS = (b"\x93NUMPY", b"PK\x03\x04")
 
 
@@ -56,6 +60,8 @@ def attach_file(
     try:
         with _place(path).open("rb") as file:
             start = file.read(6)
+            if path.lower().endswith(_SHEETS):
+                raise DataError(path, "a spreadsheet, not a table of text", "save it as CSV, and name that")
             if start.startswith(_ARRAYS):
                 return _with_array(entries, str(_place(path)), column)
             data = start + file.read(label_limits.MAX_TABLE_BYTES + 1)
@@ -145,8 +151,9 @@ def unused_tables(names: Iterable[str], labels: str, labelled: bool, where: str)
     """
     if labels != "auto" or labelled:
         return []
-    tables = [name for name in names if _TABLE.fullmatch(name.rpartition("/")[2].lower())]
-    tables.sort(key=lambda name: (_use(name.rpartition("/")[2].lower()), name))
+    lowered = {name: name.rpartition("/")[2].lower() for name in names}
+    tables = [name for name, base in lowered.items() if _TABLE.fullmatch(base) and not _OF_NO_IMAGE.search(base)]
+    tables.sort(key=lambda name: (_use(lowered[name]), name))
     if not tables:
         return []
     shown = ", ".join(tables[:3]) + (" ..." if len(tables) > 3 else "")

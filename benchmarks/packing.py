@@ -1,6 +1,6 @@
 """How fast `kantor pack` is, beside an older commit and img2dataset, and what memory a large archive takes.
 
-    python benchmarks/packing.py --data build/packing --out docs/packing.csv [--older SRC] [--peer PYTHON] [--rounds 3] [--only photos,...]
+    python benchmarks/packing.py --data data/packing --out docs/packing.csv [--older SRC] [--peer PYTHON] [--rounds 3] [--only photos,...]
 
 Made images, kept in --data: photos (JPEGs of 2, 5 and 12 megapixels with the spectrum of photographs), progressive
 (the same, as the web has them), small (PNGs of 64x64), web (JPEGs of 512x384 in a tar), album (the photos in a tar). Each contestant packs each set to

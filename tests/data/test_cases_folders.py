@@ -234,3 +234,11 @@ def test_metadata_above_the_parts_that_it_names(root: Path, pack: Packer) -> Non
         rows += [f"{part}/{i}.png,{'xy'[i % 2]}" for i in range(4)]
     put(root / "metadata.csv", "\n".join(rows))
     assert pack(root).classes == {"x": 2, "y": 2}
+
+
+def test_a_cure_that_holds_for_all_is_said_once(root: Path, pack: Packer) -> None:
+    put_all(root, 6, "jpg")
+    for i in range(2):
+        (root / f"p{i}.heic").write_bytes(b"x")
+    line = pack.refused(root, "--max-bad", 0)
+    assert line.count("magick mogrify") == 1 and "p0.heic (.heic images are not read), p1.heic" in line

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.config.data import DataConfig
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 

@@ -23,7 +23,7 @@ from kantor.data.loading.store import Store
 from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, pixel_settings, scan
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.errors import ConfigError, ResourceError
 from kantor.types import ImageSpec
 from support.commands import exit_of

@@ -17,7 +17,7 @@ from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, pixel_settings, scan
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.errors import ConfigError
 from kantor.types import ImageSpec
 from support.commands import exit_of

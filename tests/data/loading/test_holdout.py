@@ -15,7 +15,7 @@ from kantor.data.loading.feed import Feed
 from kantor.data.loading.holdout import split
 from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.types import ImageSpec
 from support.commands import TINY, exit_of
 

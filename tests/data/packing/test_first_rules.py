@@ -13,7 +13,7 @@ import pytest
 
 from kantor.config.data import DataConfig
 from kantor.data.packing.pack import pack
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.types import ImageSpec
 from support.fixed_images import bmp, numbers, put
 

@@ -25,7 +25,8 @@ from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.journal import PartialPack
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, scan
-from kantor.data.sources import Concatenated, open_source
+from kantor.data.sources.concatenated import Concatenated
+from kantor.data.sources.recognise import open_source
 from kantor.errors import BusyError, ConfigError, DataError
 from kantor.lock import locked
 from kantor.types import ImageSpec

@@ -11,7 +11,7 @@ from PIL import Image
 
 from kantor.config.data import DataConfig
 from kantor.data.packing.pack import PackReport, pack
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 from support.pictures import opened

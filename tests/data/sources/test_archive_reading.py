@@ -26,8 +26,10 @@ from kantor.data.packing.pool import Pool
 from kantor.data.packing.scan import scan
 from kantor.data.packing.worker import ReadHeader
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Concatenated, Tar, open_source
+from kantor.data.sources.concatenated import Concatenated
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item
+from kantor.data.sources.tar import Tar
 from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
 from support import nasty

@@ -23,8 +23,13 @@ from kantor.data.loading.store import Store
 from kantor.data.packing.pack import pack
 from kantor.data.packing.writers import write_shards
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Concatenated, Npz, Parquet, Tar, TfRecord, open_source
+from kantor.data.sources.concatenated import Concatenated
+from kantor.data.sources.npz import Npz
+from kantor.data.sources.parquet import Parquet
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.tar import Tar
+from kantor.data.sources.tfrecord import TfRecord
 from kantor.errors import DataError
 from kantor.progress import silent
 from kantor.types import ImageSpec

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from kantor.config.data import DataConfig
-from kantor.data.sources import open_source
 from kantor.data.sources.array_shapes import layout, may_be_one_image
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import sha256
 from kantor.errors import DataError
 from support.pictures import labels_of

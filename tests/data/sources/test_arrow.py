@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Arrow, arrow_file
-from kantor.data.sources.arrow import is_saved_dataset, saved_dataset
+from kantor.data.sources import arrow_file
+from kantor.data.sources.arrow import Arrow, is_saved_dataset, saved_dataset
 from kantor.errors import DataError, ResourceError
 from support.pictures import listed, opened, pixels, png, refusal, require_pixels
 

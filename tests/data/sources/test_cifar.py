@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kantor.config.data import DataConfig
-from kantor.data.sources import open_source
 from kantor.data.sources.cifar import Cifar, is_cifar, open_folder
+from kantor.data.sources.recognise import open_source
 from kantor.errors import DataError
 from support.pictures import images_of, labels_of
 

@@ -11,8 +11,8 @@ from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.packing.pack import pack
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import open_source
 from kantor.data.sources.hdf5 import Hdf5
+from kantor.data.sources.recognise import open_source
 from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
 from support import nasty

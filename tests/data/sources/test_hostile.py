@@ -22,7 +22,7 @@ from kantor.data.decoding import tfrecords
 from kantor.data.decoding.tf_examples import example, field, parse_example
 from kantor.data.packing.scan import scan
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item
 from kantor.errors import DataError
 from support import nasty
@@ -49,7 +49,7 @@ def refusal(path: object, **more) -> str:
 LIST = """
 import resource, sys
 from kantor.config.data import DataConfig
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.errors import DataError
 import pyarrow.parquet
 started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

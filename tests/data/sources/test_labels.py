@@ -18,8 +18,9 @@ from kantor.config.data import DataConfig
 from kantor.config.schema import Config
 from kantor.data.packing.scan import cache_key, scan
 from kantor.data.reasons import Reason
-from kantor.data.sources import label_arrays, label_tables, labels, open_source
+from kantor.data.sources import label_arrays, label_tables, labels
 from kantor.data.sources.label_arrays import label_names
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.types import ImageSpec

@@ -15,8 +15,7 @@ from kantor.config.data import DataConfig
 from kantor.data.decoding.tf_examples import field
 from kantor.data.packing.pack import pack
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Lmdb
-from kantor.data.sources.lmdb import is_lmdb
+from kantor.data.sources.lmdb import Lmdb, is_lmdb
 from kantor.errors import DataError, ResourceError
 from kantor.types import ImageSpec
 from support import nasty

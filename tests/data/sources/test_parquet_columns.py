@@ -10,7 +10,7 @@ import pytest
 
 from kantor.config.data import DataConfig
 from kantor.data.packing.scan import cache_key, scan
-from kantor.data.sources import Parquet
+from kantor.data.sources.parquet import Parquet
 from kantor.types import ImageSpec
 from support.pictures import listed, opened, pixels, png, refusal, require_pixels
 

@@ -22,8 +22,9 @@ from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import cache_key, scan
 from kantor.data.packing.selection import open_images, selected
-from kantor.data.sources import Concatenated, open_source
+from kantor.data.sources.concatenated import Concatenated
 from kantor.data.sources.random_subset import RandomSubset
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.random import permute, random_rows

@@ -15,8 +15,12 @@ from PIL import Image
 
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Folder, Glyphs, Idx, Npy, Zip
+from kantor.data.sources.folder import Folder
+from kantor.data.sources.glyphs import Glyphs
+from kantor.data.sources.idx import Idx
+from kantor.data.sources.npy import Npy
 from kantor.data.sources.source import Item, Rejected
+from kantor.data.sources.zip import Zip
 from kantor.errors import DataError
 from kantor.types import ImageSpec
 from support import nasty

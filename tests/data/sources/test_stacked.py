@@ -22,7 +22,7 @@ from kantor.data.loading.store import Store
 from kantor.data.packing.choose_size import choose_spec
 from kantor.data.packing.scan import cache_key, scan
 from kantor.data.packing.selection import open_images, stacked
-from kantor.data.sources import open_source
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item
 from kantor.data.sources.stacked import Stacked
 from kantor.errors import DataError

@@ -13,8 +13,9 @@ import pytest
 from kantor.config.data import DataConfig
 from kantor.data.packing.scan import scan
 from kantor.data.reasons import Undecodable
-from kantor.data.sources import Zip, open_source
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.zarr import Zarr, is_zarr, is_zarr_zip
+from kantor.data.sources.zip import Zip
 from kantor.errors import DataError, ResourceError
 from support import nasty
 from support.pictures import images_of, labels_of, opened, refusal

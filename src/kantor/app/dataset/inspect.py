@@ -30,7 +30,8 @@ from kantor.data.packing.pool import worker_count
 from kantor.data.packing.scan import require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_near_constant
-from kantor.data.sources import GLYPHS, Item, Source, place
+from kantor.data.sources.recognise import GLYPHS, place
+from kantor.data.sources.source import Item, Source
 from kantor.disk_errors import resource_errors
 from kantor.progress import Progress
 from kantor.report.dataset_page import DatasetPage, dataset_html

@@ -14,7 +14,7 @@ from kantor.config.schema import Config
 from kantor.data.loading.store import is_packed
 from kantor.data.packing.pack import pack
 from kantor.data.packing.writers import WRITTEN_FORMATS, write_shards
-from kantor.data.sources import GLYPHS
+from kantor.data.sources.recognise import GLYPHS
 from kantor.errors import ConfigError, nearest
 from kantor.progress import Progress
 
@@ -38,6 +38,10 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     if not for_kantor:
         return _convert(config, side, options, out, progress)
     lines: list[str] = []
+    if config.data.condition != "none":
+        lines.append(
+            "only the images are packed; kantor train on the same DATA packs their conditions too (data.condition)"
+        )
     plan = plan_pack(config, side, lines.append, more)
     data, overwrite = plan.config.data, options.overwrite
     report = pack(plan.source, data, plan.spec, out, overwrite=overwrite, progress=progress, listing=plan.listing)

@@ -16,9 +16,9 @@ from kantor.data.decoding.edges import require_edges
 from kantor.data.loading.image_set import PairedImages, Subset
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.max_bad import exceeds, too_many_bad
-from kantor.data.sources import GLYPHS, place, split_inner
 from kantor.data.sources.arrangement import ALL, AUTO, HALVES
 from kantor.data.sources.python_object import PREFIX
+from kantor.data.sources.recognise import GLYPHS, place, split_inner
 from kantor.data.sources.samples import last_key
 from kantor.errors import ConfigError, DataError
 

@@ -28,9 +28,11 @@ from kantor.data.packing.max_bad import exceeds, too_many_bad
 from kantor.data.packing.pack import pack
 from kantor.data.packing.scan import Listing, cache_key, scan
 from kantor.data.packing.selection import open_images, selected
-from kantor.data.sources import GLYPHS, Concatenated, Source, open_source, place, split_inner
+from kantor.data.sources.concatenated import Concatenated
 from kantor.data.sources.labels import split_column
 from kantor.data.sources.python_object import PREFIX
+from kantor.data.sources.recognise import GLYPHS, open_source, place, split_inner
+from kantor.data.sources.source import Source
 from kantor.errors import ConfigError, DataError
 from kantor.random import random_rows
 from kantor.types import ImageSpec

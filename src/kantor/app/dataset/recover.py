@@ -11,8 +11,8 @@ from kantor.app.dataset.prepare import open_set, trained_on
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet, paired_fingerprint
 from kantor.data.loading.store import Store
-from kantor.data.sources import GLYPHS, split_inner
 from kantor.data.sources.python_object import PREFIX, REGISTERED
+from kantor.data.sources.recognise import GLYPHS, split_inner
 from kantor.errors import DataError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from kantor.app.evaluation.image_sets import RealImages
 from kantor.config.data import DataConfig
-from kantor.data.sources import GLYPHS
+from kantor.data.sources.recognise import GLYPHS
 from kantor.metrics.features import RESIZE, Extractor, ImageFeatures
 from kantor.metrics.modes import (
     CHANNEL_HEADS,

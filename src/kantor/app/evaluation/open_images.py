@@ -24,8 +24,8 @@ from kantor.config.schema import Config
 from kantor.data.loading.holdout import split
 from kantor.data.loading.image_set import ImageSet
 from kantor.data.loading.store import Store, is_packed
-from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.python_object import PREFIX
+from kantor.data.sources.recognise import GLYPHS, place
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.metrics.evaluate import MIN_IMAGES

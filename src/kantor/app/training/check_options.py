@@ -10,8 +10,8 @@ from kantor.app.training.options import TrainOptions
 from kantor.config.base import parse_size
 from kantor.config.io import leaves, read_toml, to_toml
 from kantor.config.schema import Config
-from kantor.data.sources import GLYPHS, place
 from kantor.data.sources.python_object import PREFIX
+from kantor.data.sources.recognise import GLYPHS, place
 from kantor.errors import ConfigError, DataError
 from kantor.nets import build_generator
 from kantor.types import ImageSpec

@@ -29,9 +29,9 @@ def require_few_listed_bad(listing: Listing, source: Source, config: DataConfig)
     """Raises DataError if the listing alone holds too many images that cannot be used: links, placeholders, other formats."""
     total = listing.items + listing.bad
     if exceeds(listing.bad, total, config.max_bad):
-        examples = _examples(listing.first_bad, listing.bad, listing.reasons)
         remedies = {rejected.reason.remedy for rejected in listing.first_bad}
         remedy = remedies.pop() if len(remedies) == 1 and len(listing.reasons) == 1 else ""
+        examples = _examples(listing.first_bad, listing.bad, listing.reasons, with_remedies=not remedy)
         raise too_many_bad(source.path, listing.bad, total, config.max_bad, examples, remedy=remedy)
 
 
@@ -85,9 +85,10 @@ def _first_bad(journal: Journal) -> str:
     return _examples([rejected_in(entry) for entry in journal.first_bad], journal.bad, journal.bad_reasons)
 
 
-def _examples(first: Sequence[Rejected], bad: int, reasons: Mapping[str, int]) -> str:
+def _examples(first: Sequence[Rejected], bad: int, reasons: Mapping[str, int], with_remedies: bool = True) -> str:
     """Some of `bad` images with their reasons; a reason that all of many share once."""
     if bad > _FEW_BAD and len(reasons) == 1:
         names = ", ".join(rejected.name for rejected in first[:2])
         return f"{bad:,} {first[0].reason.detail} ({names}, ...)"
-    return ", ".join(f"{r.name} ({r.reason})" for r in first) + (", ..." if bad > len(first) else "")
+    shown = (f"{r.name} ({r.reason if with_remedies else r.reason.detail})" for r in first)
+    return ", ".join(shown) + (", ..." if bad > len(first) else "")

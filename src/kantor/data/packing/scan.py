@@ -14,9 +14,10 @@ from typing import Any
 from kantor.config.data import DataConfig
 from kantor.data.loading import layout
 from kantor.data.sources import labels as label_files
-from kantor.data.sources import names, split_inner
+from kantor.data.sources import names
 from kantor.data.sources.arrangement import HALVES
 from kantor.data.sources.python_object import PREFIX
+from kantor.data.sources.recognise import split_inner
 from kantor.data.sources.source import Item, Rejected, Source
 from kantor.errors import DataError
 from kantor.types import ImageSpec

@@ -11,11 +11,11 @@ from kantor.data.packing.pool import Pool, worker_count
 from kantor.data.packing.scan import sampled
 from kantor.data.packing.worker import FindPieces, ReadHeader, load_here
 from kantor.data.reasons import Reason, Undecodable
-from kantor.data.sources import open_source
 from kantor.data.sources.idx import Idx
 from kantor.data.sources.packed import Packed
 from kantor.data.sources.pieces import Pieces
 from kantor.data.sources.random_subset import RandomSubset
+from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item, Source
 from kantor.data.sources.stacked import PACK_TO_ONE_SIZE, WHITE, Grey, Stacked, named_reason, to_grey
 from kantor.errors import ConfigError, DataError

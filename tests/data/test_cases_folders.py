@@ -242,3 +242,11 @@ def test_a_cure_that_holds_for_all_is_said_once(root: Path, pack: Packer) -> Non
         (root / f"p{i}.heic").write_bytes(b"x")
     line = pack.refused(root, "--max-bad", 0)
     assert line.count("magick mogrify") == 1 and "p0.heic (.heic images are not read), p1.heic" in line
+
+
+def test_the_file_of_labels_in_use_is_not_rejected(root: Path, pack: Packer) -> None:
+    put_all(root / "images", 4, "jpg")
+    names = sorted(path.name for path in (root / "images").iterdir())
+    (root / "labels.csv").write_text("file,kind\n" + "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(names)))
+    done = pack(root, "--labels", root / "labels.csv")
+    assert done.classes == {"a": 2, "b": 2} and "rejected" not in done.said

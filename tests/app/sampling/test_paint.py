@@ -495,7 +495,11 @@ REFUSED = [
     (("paint", "plain", "colours", "--out", "o"), 4, "plain: makes 16x16 RGB images, but lines are grey; name one"),
     (("paint", "lines", "plain", "--out", "o"), 4, "plain: this model does not colour outlines; name one"),
     (("paint", "colours", "lines", "--out", "o"), 4, "are swapped; write kantor paint lines colours"),
-    (("paint", "colours", "colours", "--out", "o"), 4, "colours: this model colours lines, and makes none; name"),
+    (
+        ("paint", "colours", "colours", "--out", "o"),
+        4,
+        "colours: this model makes images of other images, and nothing to paint; name",
+    ),
     (
         ("paint", "large", "colours", "--out", "o"),
         2,

@@ -218,7 +218,7 @@ def _summary(public: dict[str, Any]) -> list[str]:
     if names := public["near_constant"]:
         lines.append(f"images of nearly one colour: {len(names):,}, see near-constant.png; first: {names[0]}")
     if sizes := [size for size in _SIZES if size <= side["median"]]:
-        lines.append(f"with --size {sizes[-1]} or less, at most half of the images are enlarged; start small")
+        lines.append(f"--size {sizes[-1]} enlarges at most half of the images; larger sizes enlarge more")
     return lines
 
 

@@ -85,7 +85,7 @@ def _check_models(options: PaintOptions, colours: Card, lines: Card | None) -> N
         return
     do = "name one that was trained with --preset painter-lines, or a folder of line drawings"
     if lines.condition:
-        raise ModelError(options.lines, "this model colours lines, and makes none", do)
+        raise ModelError(options.lines, "this model makes images of other images, and nothing to paint", do)
     if lines.spec.channels != colours.condition:
         kind = CHANNELS[colours.condition]
         wanted = "lines are grey" if not colours.condition_settings else f"{options.colours} starts from {kind} ones"

@@ -107,7 +107,8 @@ def to_fill(numbers: Numbers, nodata: NoData) -> NDArray[np.bool_] | None:
     if not missing.any():
         return None
     if nodata == "reject":
-        detail = f"{int(missing.sum()):,} of its pixels have no value ({_no_value(numbers)})"
+        count = int(missing.sum())
+        detail = f"{count:,} of its pixels {'has' if count == 1 else 'have'} no value ({_no_value(numbers)})"
         raise Undecodable("content", detail, "fill them with the background: --set data.nodata=fill")
     return missing
 

@@ -158,7 +158,7 @@ class Archive(FileSource):
         likely = next((kind for kind in kinds if not is_mask(kind)), kinds[-1])
         other = next(kind for kind in kinds if kind != likely)
         what, above = f"each of its samples has several images: {shown}", "" if self.split == AUTO else f"{self.split}/"
-        raise DataError(self.path, what, choose_half(likely, other, above))
+        raise DataError(self.path, what, choose_half(self.path, likely, other, above))
 
     @cached_property
     def _kind(self) -> str | None:

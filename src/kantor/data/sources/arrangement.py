@@ -245,7 +245,7 @@ class _Levels:
 
     def _question(self, both: str, images: str, masks: str, where: str) -> DataError:
         above = "" if self._split == AUTO else f"{self._split}/"
-        return DataError(where, f"{both} belong together and are no classes", choose_half(images, masks, above))
+        return DataError(where, f"{both} belong together and are no classes", choose_half(where, images, masks, above))
 
     def _files_used(self, where: str) -> str:
         """ "images" or "masks" if folders hold both and one is chosen, else "". Raises DataError if the user must choose."""
@@ -334,10 +334,13 @@ def half_of(names: Collection[str], split: str, part: str, beside: str, where: s
     raise DataError(where, f"beside {beside} there are {shown}", f"name the images: --set data.split={others[0]}")
 
 
-def choose_half(images: str, conditions: str, above: str = "") -> str:
+def choose_half(where: str, images: str, conditions: str, above: str = "") -> str:
     """What to do about images that belong together; an input is what a target is made of. above: what comes before in data.split."""
     conditions = images if images.lower() in ("input", "inputs") else conditions
-    pairs = f"train on pairs: --preset painter-colours --set data.condition={conditions}"
+    data = where
+    if conditions in ("edges", "none"):  # these mean something else
+        data, conditions = f"{where}/{above}{images}", f"{where}/{above}{conditions}"
+    pairs = f"train on pairs: kantor train {data} --preset painter-colours --set data.condition={conditions}"
     return f"choose one: --set data.split={above}{images}; {pairs}; or take all: --set data.split=all"
 
 

@@ -26,7 +26,7 @@ from kantor.data.sources.source import MAX_BYTES, RULES, Item, Loaded, Rejected,
 from kantor.errors import DataError
 
 _GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
-_IN_ICLOUD = Reason("access", "in iCloud, not on this disk", "download it: select it in the Finder, Download Now")
+_IN_ICLOUD = Reason("access", "in iCloud, not on this disk", "download them: select them in the Finder, Download Now")
 _FOLLOW = "follow links with --set data.links=follow"
 _MOST_LOOSE = 1000
 _WORDS = {
@@ -181,7 +181,7 @@ class Folder(Source):
         """All images that the arrangement uses, and all files there that are not images."""
         root = os.path.realpath(os.fsencode(self.path))
         position, grid = 0, ""
-        follow = self.links == "follow"
+        follow, own_labels = self.links == "follow", self._own_labels(root)
         for path in _paths(root, self.path, self.rules, follow):
             if isinstance(path, Rejected):
                 yield path
@@ -192,7 +192,8 @@ class Folder(Source):
                 continue
             status = _examine(root, path, name, self._suffixes, self.rules, follow)
             if isinstance(status, Reason):
-                if name != names.LABEL_FILE and not (self.rules >= 2 and parts[-1] in label_files.METADATA):
+                is_known = self.rules >= 2 and (parts[-1] in label_files.METADATA or path == own_labels)
+                if name != names.LABEL_FILE and not is_known:
                     yield Rejected(name, status)
             elif name == grid:
                 yield Rejected(name, names.SHEET)
@@ -203,6 +204,11 @@ class Folder(Source):
                     name, position, status.st_size, status.st_mtime_ns, names.class_of(parts, arrangement.class_depth)
                 )
                 position += 1
+
+    def _own_labels(self, root: bytes) -> bytes:
+        """The file of labels in use, relative to the folder; nothing if it is elsewhere."""
+        labels = os.path.realpath(os.fsencode(label_files.split_column(self.labels)[0]))
+        return labels[len(root) + 1 :] if labels.startswith(root + b"/") else b""
 
     def _class_depth(self) -> int | None:
         """The part of the path that names the class: None if an image is next to folders, or there is one folder."""

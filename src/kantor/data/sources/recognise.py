@@ -51,7 +51,7 @@ GLYPHS = "glyphs"
 _GLYPHS_SIDE = 32
 _FEW, _LOOKED_AT = 3, 50  # .npy files
 _ACCEPTED = "name a folder of images, an archive, or one of the files that docs/data.md lists"
-_UNPACK = "unpack it into a folder, or make a zip of that"
+_UNPACK = "unpack it, and name the folder"
 _SAVE = "save its images as uint8 with numpy.savez('new.npz', images=x)"
 _UNSUPPORTED = {
     ".7z": ("7z", _UNPACK), ".rar": ("rar", _UNPACK), ".zst": ("Zstandard", _UNPACK),

@@ -44,7 +44,7 @@ def _here(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KANTOR_CACHE", str(home / "cache"))
     (tmp_path / "runs").symlink_to(home / "runs")
     few = lambda count, *more, **named: Glyphs(min(count, 500), *more, **named)  # noqa: E731 - 20,000 take long to pack
-    monkeypatch.setattr("kantor.data.sources.Glyphs", few)
+    monkeypatch.setattr("kantor.data.sources.recognise.Glyphs", few)
 
 
 @pytest.fixture

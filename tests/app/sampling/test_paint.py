@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,8 @@ from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.types import Batch, ImageSpec, traits_of
 from support.commands import TINY, exit_of
-from support.resume_child import FIELDS, train_until
-from support.run_results import assert_same, results_of
+from support.paired_runs import assert_goes_on_from_copies
+from support.resume_child import FIELDS
 
 pytest.importorskip("skimage", reason="the extra `edges` is not installed")
 CPU = torch.device("cpu")
@@ -359,22 +358,7 @@ COLOURS: dict[str, Any] = FIELDS | EDGES | {"data.mirror": True, "train.precisio
 
 
 def test_stopped_and_resumed(tmp_path: Path) -> None:
-    """A run on pairs goes on bit for bit; where the images are gone, both packed copies serve."""
-    cache, folder = tmp_path / "cache", shapes(tmp_path / "discs", 30)
-    fields = COLOURS | {"data.source": str(folder), "data.holdout": 0.2}
-    unbroken, _ = train_until(None, "painter-colours", "float32", tmp_path / "a", cache, overrides=fields)
-    wanted = results_of(unbroken)
-    run, reason = train_until(2, "painter-colours", "float32", tmp_path / "b", cache, overrides=fields)
-    assert reason == "signal"
-    folder.rename(tmp_path / "away")
-    notes: list[str] = []
-    run, reason = train_until(None, "painter-colours", "float32", tmp_path / "b", cache, run, notes)
-    assert any("using its packed copies in the cache" in note for note in notes)
-    assert reason == "done"
-    assert_same(run, wanted)
-    shutil.rmtree(cache)
-    with pytest.raises(DataError, match="no longer there"):
-        train_until(None, "painter-colours", "float32", tmp_path / "b", cache, run, images=200)
+    assert_goes_on_from_copies(tmp_path, shapes(tmp_path / "discs", 30), COLOURS | {"data.holdout": 0.2})
 
 
 def test_presets_of_the_pipeline() -> None:

@@ -18,8 +18,8 @@ from kantor.errors import DataError, ModelError
 from kantor.export.weights import read_generator, write_generator
 from kantor.sample.generate import generate_images
 from support.commands import TINY, exit_of
+from support.paired_runs import assert_goes_on_from_copies
 from support.resume_child import FIELDS, train_until
-from support.run_results import assert_same, results_of
 
 SIDE, COUNT = 16, 30
 UNET = ("--preset", "painter-colours", "--channels", "auto", "--images", 40)
@@ -141,23 +141,10 @@ def test_a_model_file_with_odd_settings_is_refused(here: Path, capsys: pytest.Ca
 
 
 def test_stopped_and_resumed(tmp_path: Path) -> None:
-    """A run on pairs goes on bit for bit; where the images are gone, both packed copies serve."""
-    cache, source = tmp_path / "cache", masks_and_images(tmp_path / "data")
+    source = masks_and_images(tmp_path / "data")
     (source / "masks/03.png").unlink()
     more: dict[str, Any] = {"data.condition": "masks", "data.mirror": True, "train.precision": "float32"}
-    fields = FIELDS | more | {"data.source": str(source), "data.holdout": 0.2, "data.limit": 25}
-    unbroken, _ = train_until(None, "painter-colours", "float32", tmp_path / "a", cache, overrides=fields)
-    run, reason = train_until(2, "painter-colours", "float32", tmp_path / "b", cache, overrides=fields)
-    assert reason == "signal"
-    source.rename(tmp_path / "away")
-    notes: list[str] = []
-    run, reason = train_until(None, "painter-colours", "float32", tmp_path / "b", cache, run, notes)
-    assert any("using its packed copies in the cache" in note for note in notes)
-    assert reason == "done"
-    assert_same(run, results_of(unbroken))
-    shutil.rmtree(cache)
-    with pytest.raises(DataError, match="no longer there"):
-        train_until(None, "painter-colours", "float32", tmp_path / "b", cache, run, images=200)
+    assert_goes_on_from_copies(tmp_path, source, FIELDS | more | {"data.holdout": 0.2, "data.limit": 25})
 
 
 def test_a_run_whose_conditions_are_gone_names_them(here: Path, tmp_path: Path) -> None:

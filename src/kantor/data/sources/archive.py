@@ -16,7 +16,7 @@ from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
 from kantor.data.sources.archive_by_first_rules import FirstRules, label_in
 from kantor.data.sources.arrangement import ALL, AUTO, Arrangement, Folders, choose_half, half_of, is_mask
-from kantor.data.sources.open_file import FileSource
+from kantor.data.sources.open_file import FileSource, is_compressed
 from kantor.data.sources.samples import Samples
 from kantor.data.sources.source import RULES, Item, Rejected, require_images
 from kantor.data.sources.spool import Member, Spool
@@ -53,6 +53,7 @@ class Archive(FileSource):
     ) -> None:
         super().__init__(path, labels, rules)
         self.split, self._suffixes, self.part, self.beside = split, names.images(rules, videos), part, beside
+        self.local_only = is_compressed(path)  # as a whole, unlike a zip: it can only be read from its start
 
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the members. Labels are read once, however often they are listed."""

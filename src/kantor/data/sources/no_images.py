@@ -6,14 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from kantor.data.reasons import Reason
-from kantor.data.sources.names import NEXT_STEPS, extension
+from kantor.data.sources.names import NEXT_STEPS, VIDEOS, extension
 from kantor.errors import DataError
 
 _NAME_ONE = (
     ".npy", ".npz", ".h5", ".hdf5", ".mat", ".parquet", ".arrow", ".feather", ".tar", ".tgz", ".gz", ".zip", ".tfrecord", ".tfrecords",
     ".mdb", ".csv", ".bin",
 )  # fmt: skip
-_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 _OTHERWISE = "name a folder, archive or file with images, such as PNG or JPEG"
 
 
@@ -58,6 +57,6 @@ class Found:
             return f"unpack it, and name the folder or {self.first[suffix]}"
         if suffix in _NAME_ONE:
             return f"name one of these files: {where}/{self.first[suffix]}"
-        if suffix in _VIDEOS:
+        if suffix in VIDEOS:
             return "take their frames: --set data.frames=10 uses every tenth"
         return NEXT_STEPS.get(suffix, "")

@@ -10,9 +10,7 @@ from typing import Any, NoReturn
 from kantor.data.reasons import Undecodable
 from kantor.data.sources import archive
 from kantor.data.sources.archive import AGAIN, MAX_MEMBER, Archive
-from kantor.data.sources.arrangement import AUTO
-from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, is_compressed, require_proportion
-from kantor.data.sources.source import RULES
+from kantor.data.sources.open_file import DECOMPRESSION_ERRORS, require_proportion
 from kantor.data.sources.spool import Hashes, Member
 from kantor.errors import DataError
 
@@ -81,19 +79,6 @@ class Tar(Archive):
     Args:
         path: the archive; compressed by gzip, bzip2 or xz, or not.
     """
-
-    def __init__(
-        self,
-        path: str,
-        labels: str = "auto",
-        rules: int = RULES,
-        split: str = AUTO,
-        videos: bool = False,
-        part: str = "",
-        beside: str = "",
-    ) -> None:
-        super().__init__(path, labels, rules, split, videos, part, beside)
-        self.local_only = is_compressed(path)
 
     def _read(self, member: Member) -> bytes:
         file = self._file()

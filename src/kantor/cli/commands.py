@@ -66,6 +66,8 @@ def paint(options: PaintOptions) -> None:
     """Generate lines with one model and colour them with another; or colour your own lines.
 
     Writes each painting with its lines, and a grid of all.
+
+    A model trained on other pairs (data.condition) takes images such as masks instead of lines.
     """
     from kantor.app.sampling import paint as job
 

@@ -12,7 +12,9 @@ from kantor.app.dataset.image_size import CHANNELS, size_text
 from kantor.app.images import join_pairs
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, grid_columns, refuse_other_images, write_images
+from kantor.app.sampling.classes import class_numbers
+from kantor.app.sampling.generate import grid_columns
+from kantor.app.sampling.image_files import refuse_other_images, write_images
 from kantor.app.sampling.options import PaintOptions
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
@@ -57,14 +59,15 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
         line_model, line_card, _ = load_model(options.lines, options.runs)
         _check_models(options, card, line_card)
         z = line_card.latents(seeds, options.truncation)
-        lines = generate_images(line_model.to(device), z, class_numbers((), line_card, len(seeds)))
+        lines = generate_images(line_model.to(device), z, class_numbers((), line_card, seeds))
         stems = [f"seed-{seed:08d}" for seed in seeds]
         line_paths = [options.out / f"{stem}-lines.png" for stem in stems]
     grid_path = options.out / "sheet.png"
     painting_paths = [options.out / f"{stem}.png" for stem in stems]
     require_free_files([grid_path, *painting_paths, *line_paths], options.overwrite)
-    z = card.latents(seeds * (count // len(seeds)), options.truncation)
-    painted = generate_images(colourist.to(device), z, class_numbers((), card, count), lines)
+    all_seeds = seeds * (count // len(seeds))
+    z = card.latents(all_seeds, options.truncation)
+    painted = generate_images(colourist.to(device), z, class_numbers((), card, all_seeds), lines)
     pairs = join_pairs(lines, painted)
     # a pair is wide even if it is small
     scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None

@@ -56,7 +56,9 @@ def grid(
     count, height, width, _ = images.shape
     columns = columns or _columns(count, height, width)
     rows = -(-count // columns)
-    scale = scale or _scale(height, width, rows, columns, gutter, CAPTIONED_CELL if captions else COMFORTABLE_CELL)
+    cell = CAPTIONED_CELL if captions else COMFORTABLE_CELL
+    rows_in_view = -(-rows // 4) if row_names else rows  # a table of classes may be long
+    scale = scale or _scale(height, width, rows_in_view, columns, gutter, cell)
     lines = max((text.count("\n") + 1 for text in captions), default=0)
     cells = _Cells(height * scale, width * scale, columns, gutter, lines)
     page = np.empty((gutter + rows * cells.pitch_y, gutter + columns * cells.pitch_x, 3), np.uint8)

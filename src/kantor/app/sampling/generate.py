@@ -192,7 +192,7 @@ def _write(
             write(SHEET, png_bytes(_sheet(options, card, wanted, on_sheet, kept, columns)))
     notes = []
     if repeated := len(wanted) - len(written):
-        notes.append(f"asked for more than once, and written once: {repeated:,}")
+        notes.append(f"repeated seeds: {repeated:,}; each image is written once")
     if labels is not None and len(on_sheet) < len(wanted):
         notes.append(f"the grid shows {len(on_sheet):,} of {len(wanted):,} images")
     return Generated(place, None if labels is None else place / SHEET, len(written), tuple(notes))

@@ -24,7 +24,7 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources.names import IMAGES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError, DataError, ModelError
+from kantor.errors import ConfigError, DataError, ModelError, did_you_mean
 from kantor.export.weights import Card
 from kantor.runs import directory
 from kantor.sample.generate import generate_images
@@ -105,14 +105,39 @@ def _drawings(text: str, runs: Path) -> list[Path]:
     try:
         if path.is_file() and path.suffix.lower() in IMAGES:
             return [path]
-        if not path.is_dir() or (path / directory.CONFIG).exists() or directory.is_checkpoint(path):
-            return []
         if directory.names_a_run(text, runs):
             return []
-        entries = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGES and not is_clutter(entry.name)]
-        return sorted(entry for entry in entries if entry.is_file())
+        if not path.exists():
+            _require_model_name(path, runs)
+        if not path.is_dir() or (path / directory.CONFIG).exists() or directory.is_checkpoint(path):
+            return []
+        return sorted(filter(_is_drawing, path.iterdir())) or _no_drawings(path)
     except OSError as error:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
+
+
+def _is_drawing(path: Path) -> bool:
+    return path.suffix.lower() in IMAGES and not is_clutter(path.name) and path.is_file()
+
+
+def _no_drawings(folder: Path) -> list[Path]:
+    """Raises DataError for a folder without images at its top."""
+    below = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not is_clutter(entry.name))
+    inner = next((entry for entry in below if any(map(_is_drawing, entry.rglob("*")))), None)
+    if inner is not None:
+        raise DataError(folder, "has images only in its sub-folders, which are not read", f"name one of them: {inner}")
+    raise DataError(folder, "is not a run directory, and there are no images in it", "name a run, an image or a folder")
+
+
+def _require_model_name(path: Path, runs: Path) -> None:
+    """Raises ModelError if a path that does not exist cannot stand for a model either, with the nearest name."""
+    if path.suffix == ".safetensors" or path.name == "latest" or path.name.isdigit():
+        return  # what loads models says more
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    near = [str(path.parent / e.name) for e in beside if not is_clutter(e.name) and (e.is_dir() or _is_drawing(e))]
+    near += [name for run in directory.listed(runs) for name in (run.name, run.name.partition("-")[2])]
+    do = did_you_mean(str(path), near) or "name a run, an image or a folder of images"
+    raise ModelError(path, f"there is no image, folder or run of this name in {path.parent} or {runs}", do)
 
 
 def _stems(drawings: list[Path], seeds: list[int]) -> list[str]:

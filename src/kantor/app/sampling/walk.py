@@ -57,11 +57,11 @@ class Film:
     loop: bool
 
     def captions(self, cell: int) -> list[str]:
-        """What each image of a walk is: "3 → 9" on the way from seed 3 to 9, and "9" at its end; classes behind it."""
+        """What each image of a walk is: "seed 3 → 9" on the way from 3 to 9, and "seed 9" at its end; classes behind it."""
         stops = self.stops(cell)
-        legs = [f"{a[0]} → {b[0]}{_classes(a[1], b[1])}" for a, b in itertools.pairwise(stops)]
+        legs = [f"seed {a[0]} → {b[0]}{_classes(a[1], b[1])}" for a, b in itertools.pairwise(stops)]
         texts = [leg for leg in legs for _ in range(self.frames)]
-        return texts if self.loop else [*texts, f"{stops[-1][0]}{_classes(stops[-1][1], stops[-1][1])}"]
+        return texts if self.loop else [*texts, f"seed {stops[-1][0]}{_classes(stops[-1][1], stops[-1][1])}"]
 
     def stops(self, cell: int) -> list[tuple[int, str]]:
         """Seed and class of each stop of a walk; the first one again at the end of a loop."""
@@ -80,7 +80,7 @@ def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], No
     """Generates the images of a walk and writes them; returns the file or folder and the number of images in it.
 
     Args:
-        note: called with the chosen seeds, if `options.seeds` is "smooth" or "rough".
+        note: called with lines for the user, such as the chosen seeds, if `options.seeds` is "smooth" or "rough".
     """
     kind = _kind(options.out)
     _check(options, kind)
@@ -111,6 +111,8 @@ def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], No
             out = Path(options.out)
         if kind == FRAMES:
             write_images([out / f"{i:05d}.png" for i in range(count)], _frames(options, film, images, scale, True))
+            if (out / f"{count:05d}.png").exists():
+                note(f"{out} also holds frames of a longer walk, from {count:05d}.png on")
             return out, count
         if kind == STRIP:
             data, count = _strip(options, film, images)

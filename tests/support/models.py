@@ -12,8 +12,10 @@ from kantor.export.weights import Card, write_generator
 from kantor.nets import build_generator
 from kantor.types import ImageSpec
 
+RGB = ImageSpec(16, 16, 3)
 
-def write_model(folder: Path, classes: tuple[str, ...] = (), spec: ImageSpec = ImageSpec(16, 16, 3)) -> Path:
+
+def write_model(folder: Path, classes: tuple[str, ...] = (), spec: ImageSpec = RGB) -> Path:
     """Writes FOLDER/generator.safetensors, and returns its path."""
     config = UpsamplingGenerator(width=4, max_width=8, latent_dim=6)
     network = build_generator(config, spec, len(classes), 3).eval()

@@ -182,7 +182,7 @@ def _write(
     with writer as write:
         for i, image in enumerate(images):
             if i in chosen:
-                kept[i] = image
+                kept[i] = image.copy()  # not the batch around it
             if written.setdefault(wanted.files[i], i) == i:  # the same image again otherwise
                 write(wanted.files[i], png_bytes(enlarged(image, options.scale or 1, options.smooth)))
         if wanted.labels is not None:

@@ -490,6 +490,7 @@ REFUSED = [
         "large makes 20, colours colours 16; train one of them with --size",
     ),
     (("paint", "nothing", "colours", "--out", "o"), 4, "nothing: there is no image, folder or run of this name"),
+    (("paint", "dork.png", "colours", "--out", "o"), 4, 'did you mean "dark.png"?'),
     (("paint", "albums", "colours", "--out", "o"), 4, 'did you mean "album"?'),
     (("paint", "linse", "colours", "--out", "o"), 4, 'did you mean "lines"?'),
     (

@@ -134,9 +134,12 @@ def _require_model_name(path: Path, runs: Path) -> None:
     if path.suffix == ".safetensors" or path.name == "latest" or path.name.isdigit():
         return  # what loads models says more
     beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    near = [str(path.parent / e.name) for e in beside if not is_clutter(e.name) and (e.is_dir() or _is_drawing(e))]
-    near += [name for run in directory.listed(runs) for name in (run.name, run.name.partition("-")[2])]
-    do = did_you_mean(str(path), near) or "name a run, an image or a folder of images"
+    wanted = _is_drawing if path.suffix.lower() in IMAGES else Path.is_dir
+    near = [str(path.parent / entry.name) for entry in beside if not is_clutter(entry.name) and wanted(entry)]
+    all_runs = [run.name for run in directory.listed(runs)]
+    near += [name for run in all_runs for name in (run, run.partition("-")[2])]
+    last = f"choose a run ({', '.join(all_runs[-5:])}), " if all_runs else "name a run, "
+    do = did_you_mean(str(path), near) or f"{last}an image or a folder of images"
     raise ModelError(path, f"there is no image, folder or run of this name in {path.parent} or {runs}", do)
 
 

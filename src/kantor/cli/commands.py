@@ -48,10 +48,8 @@ def generate(options: GenerateOptions) -> None:
     from kantor.app.sampling import generate as job
 
     with show_progress() as progress_of:
-        written = job.generate(options, progress_of("generating"))
+        written = job.generate(options, progress_of("generating"), show)
     show(f"wrote {counted(written.count, 'image')} to {written.place}")
-    for note in written.notes:
-        show(note)
     if written.sheet is not None:
         show(f"grid: {written.sheet}")
 

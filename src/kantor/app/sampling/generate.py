@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +51,11 @@ class Generated:
         place: the folder, or the zip.
         sheet: the grid; None in a zip, which holds images alone.
         count: images written.
-        notes: lines for the user.
     """
 
     place: Path
     sheet: Path | None
     count: int
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -72,22 +70,29 @@ class _Wanted:
         return len(self.seeds)
 
 
-def generate(options: GenerateOptions, progress: Progress = silent) -> Generated:
-    """Generates images and writes them: each (seed, class) to one file, and a grid of them."""
+def generate(
+    options: GenerateOptions, progress: Progress = silent, note: Callable[[str], None] = lambda line: None
+) -> Generated:
+    """Generates images and writes them: each (seed, class) to one file, and a grid of them.
+
+    note: called with lines for the user.
+    """
     _check(options)
     network, card, home = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
     in_zip = options.out is not None and _is_zip(options.out)
     wanted = _wanted(options, card, in_zip)
     columns = grid_columns(options.grid, len(wanted), "images")
+    labels = _check_out(options, card, wanted)
+    if repeated := len(wanted) - len(set(wanted.files)):
+        note(f"repeated seeds: {repeated:,}; each image is written once")
+    if not in_zip and (shown := len(_on_sheet(options, card, wanted))) < len(wanted):
+        note(f"the grid shows {shown:,} of {len(wanted):,} images")
     images = _images(network, card, wanted, options.truncation, progress)
     if options.out is None:
         with new_numbered(home / "generated") as folder:
-            return _write(options, card, wanted, images, columns, folder, into_folder(folder), {})
-    if in_zip:
-        require_free_files([options.out], options.overwrite)
-        return _write(options, card, wanted, images, columns, options.out, into_zip(options.out), None)
-    labels = _check_folder(options.out, options, card, wanted)
-    return _write(options, card, wanted, images, columns, options.out, into_folder(options.out), labels)
+            return _write(options, card, wanted, images, columns, folder, into_folder(folder), labels)
+    writer = into_zip(options.out) if in_zip else into_folder(options.out)
+    return _write(options, card, wanted, images, columns, options.out, writer, labels)
 
 
 def grid_columns(size: tuple[int, int] | None, count: int, noun: str) -> int | None:
@@ -158,8 +163,14 @@ def _images(network: nn.Module, card: Card, wanted: _Wanted, truncation: float, 
         progress(min(part.stop, len(wanted)), len(wanted))
 
 
-def _check_folder(folder: Path, options: GenerateOptions, card: Card, wanted: _Wanted) -> Labels:
-    """The labels.csv of --out as it is. Raises ConfigError if something there would be mixed up or replaced."""
+def _check_out(options: GenerateOptions, card: Card, wanted: _Wanted) -> Labels | None:
+    """The labels.csv of --out as it is, None for a zip. Raises ConfigError if something would be mixed up or replaced."""
+    folder = options.out
+    if folder is None:
+        return {}
+    if _is_zip(folder):
+        require_free_files([folder], options.overwrite)
+        return None
     if options.per_class:
         class_folders = sorted({file.partition("/")[0] for file in wanted.files})
         refuse_other_images(folder, _SHEET_ONLY, file_names(card.class_names, taken=(SHEET, LABELS)))
@@ -190,12 +201,7 @@ def _write(
             write(LABELS, labels_csv({**(labels or {}), **new}))
         if labels is not None:
             write(SHEET, png_bytes(_sheet(options, card, wanted, on_sheet, kept, columns)))
-    notes = []
-    if repeated := len(wanted) - len(written):
-        notes.append(f"repeated seeds: {repeated:,}; each image is written once")
-    if labels is not None and len(on_sheet) < len(wanted):
-        notes.append(f"the grid shows {len(on_sheet):,} of {len(wanted):,} images")
-    return Generated(place, None if labels is None else place / SHEET, len(written), tuple(notes))
+    return Generated(place, None if labels is None else place / SHEET, len(written))
 
 
 def _on_sheet(options: GenerateOptions, card: Card, wanted: _Wanted) -> list[int]:

@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train on coloured letters for five minutes, then generate images
 	$(BIN)/kantor train --runs $(RUNS) --name demo --time-budget 5m
 	$(BIN)/kantor generate latest --runs $(RUNS) --grid 16x4
-	@echo "Results: the newest folder in $(RUNS)/ — open report.html, samples/fixed, animation-fixed.gif and generated/sheet.png"
+	@echo "Results: the newest folder in $(RUNS)/ — open report.html, samples/fixed, animation-fixed.gif and generated/00000/sheet.png"
 
 test: $(INSTALLED)  ## style, types, import rules and all tests
 	$(MAKE) lint type

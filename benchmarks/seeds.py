@@ -164,9 +164,8 @@ def keep(run: Path, trial: Trial) -> None:
     """The upper half of the grid, at a size for a page."""
     assert trial.image is not None
     trial.image.parent.mkdir(parents=True, exist_ok=True)
-    sheet = run / "generated" / "sheet.png"
-    if not sheet.exists():
-        sheet = sorted((run / "samples" / "fixed").glob("*.png"))[-1]
+    sheets = sorted((run / "generated").glob("*/sheet.png")) or sorted((run / "samples" / "fixed").glob("*.png"))
+    sheet = sheets[-1]
     with Image.open(sheet) as image:
         small = image.convert("RGB").crop((0, 0, image.width, image.height // 2 + 1))
         if small.width > WIDEST:

@@ -31,6 +31,20 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_a_file_written_in_parts_is_the_old_one_until_all_are_there(tmp_path: Path) -> None:
+    with atomic.new_file(tmp_path / "file") as file:
+        file.write(OLD)
+        assert not (tmp_path / "file").exists()
+    with pytest.raises(ZeroDivisionError), atomic.new_file(tmp_path / "file") as file:
+        file.write(NEW)
+        raise ZeroDivisionError
+    assert contents(tmp_path) == {"file": OLD}
+    with atomic.new_file(tmp_path / "file") as file:
+        for part in (NEW[:9], NEW[9:]):
+            file.write(part)
+    assert contents(tmp_path) == {"file": NEW}
+
+
 def test_full_disk(tmp_path: Path) -> None:
     size = 256 * 1024
     if subprocess.run(

@@ -15,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kantor.disk_errors import resource_errors
 from kantor.errors import ResourceError
@@ -29,11 +29,24 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     Raises:
         ResourceError: disk full, permission denied, or the like; nothing is left behind.
     """
+    with new_file(path, len(data)) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, size: int = 0) -> Iterator[BinaryIO]:
+    """Yields a temporary file that replaces `path` when the block ends without an error: for what memory cannot hold.
+
+    Args:
+        size: bytes to be written, for the message; 0 if unknown.
+    Raises:
+        ResourceError: disk full, permission denied, or the like; nothing is left behind.
+    """
     temporary = _temporary_path(path)
-    with resource_errors(path, len(data)):
+    with resource_errors(path, size):
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

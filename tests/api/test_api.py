@@ -63,7 +63,7 @@ def test_train_load_generate(capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_array_equal(run.model().generate([3]), kantor.load("latest").generate([3]))
     way = model.walk([17, 5], frames=6, classes=3)
     np.testing.assert_array_equal(way[[0, -1]], images[[17, 5]])
-    assert (model.generate([1], truncation=0) == model.generate([2], truncation=0)).all()
+    assert (model.generate([1], 0, truncation=0) == model.generate([2], 0, truncation=0)).all()
 
 
 def test_a_seed_on_the_command_line_is_the_same_image(capsys: pytest.CaptureFixture[str]) -> None:

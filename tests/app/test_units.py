@@ -55,6 +55,8 @@ def test_what_is_refused(parse: Any, value: Any, says: str) -> None:
 def test_seeds():
     assert units.seeds("0-3,99", "--seeds") == [0, 1, 2, 3, 99]
     assert units.seeds(" 3, 9 ,3-3", "--seeds") == [3, 9, 3]
+    assert units.seeds("3 9 12", "--seeds") == units.stops("3\t9\u00a0 12", "--seeds") == [3, 9, 12]
+    assert units.seeds("0-2 7, 9 11 - 12", "--seeds") == [0, 1, 2, 7, 9, 11, 12]
     assert units.seeds(str(2**63), "--seeds") == [2**63]
 
 
@@ -68,6 +70,13 @@ def test_seeds():
         ("1-2-3", "not a seed"),
         ("1.5", "not a seed"),
         ("٣", "not a seed"),
+        ("³", "not a seed"),
+        ("1_000", '"1_000" is not a seed'),
+        ("3 -9", '"-9" is not a seed'),
+        ("3 9,,12", "a seed is missing"),
+        ("3,9,", "a seed is missing"),
+        ("3;9", '"3;9" is not a seed'),
+        ("3 +9", r'"\+9" is not a seed'),
         ("9-3", "write 3-9"),
         ("0-99999999999", "more than 1,000,000"),
         (str(2**64), "too large"),

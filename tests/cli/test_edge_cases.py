@@ -148,7 +148,7 @@ def test_a_class_for_each_image(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("generate", "one", "--seeds", "1,2", "--class", "red,blue", "--out", "a") == 0
     assert exit_of("generate", "one", "--seeds", "1,2", "--class", "red", "--class", "blue", "--out", "b") == 0
     assert exit_of("generate", "one", "--seeds", "1", "--class", "red", "--out", "c") == 0
-    images = [Path(f"{folder}/seed-00000001.png").read_bytes() for folder in "abc"]
+    images = [Path(f"{folder}/seed-00000001-red.png").read_bytes() for folder in "abc"]
     assert images[0] == images[1] == images[2]
     assert exit_of("generate", "one", "--count", "3", "--class", "red,blue", "--out", "d") == 2
     assert "2 classes for 3 seeds" in capsys.readouterr().err

@@ -185,3 +185,55 @@ def test_choose(count):
 def test_the_choice_is_stable_while_an_animation_grows():
     assert len(set(choose(302)) - set(choose(301))) == 1
     assert gif.MAX_FRAMES == 200
+
+
+class TestText:
+    """Captions and names of rows: they have room of their own, and are not cut."""
+
+    @staticmethod
+    def ink(area):
+        return np.abs(area.astype(int) - INK).max(2) < 60
+
+    def test_a_caption_is_under_its_image_and_nowhere_else(self):
+        p = images(3, 32, 32)
+        bare = grid(p, 3, scale=3)
+        page = grid(p, 3, scale=3, captions=["seed 7", "", "seed 9"])
+        np.testing.assert_array_equal(page[: 2 + 96], bare[: 2 + 96])
+        strip = self.ink(page[2 + 96 :])
+        assert strip[:, 2:98].any() and not strip[:, 100:196].any() and strip[:, 198:].any()
+        columns = np.flatnonzero(strip[:, 2:98].any(0))
+        assert abs((columns[0] + columns[-1]) / 2 - 47.5) < 3  # in the middle
+
+    @pytest.mark.parametrize("text", ["seed 18446744073709551615", "a class of a long name, with a comma"])
+    def test_a_long_caption_stays_below_its_image(self, text):
+        strip = self.ink(grid(images(3, 32, 32), 3, captions=["", text, ""])[2 + 96 :])
+        assert strip[:, 98:198].any() and not strip[:, :98].any() and not strip[:, 198:].any()
+
+    def test_images_too_narrow_for_text_get_room(self):
+        p = images(2, 8, 8)
+        page = grid(p, 2, gutter=1, scale=1, captions=["seed 1", "seed 2"])
+        assert page.shape[1] == 1 + 2 * 65
+        np.testing.assert_array_equal(page[1:9, 29:37], p[0])
+        np.testing.assert_array_equal(page[1:9, 94:102], p[1])
+
+    def test_the_height_does_not_depend_on_the_text(self):
+        """Frames of a film have one size."""
+        p = images(1, 16, 16)
+        assert len({grid(p, 1, captions=[text]).shape for text in ("i", "seed 123456789, Ä → Q", "x" * 99)}) == 1
+
+    def test_names_of_rows(self):
+        p = images(4, 16, 16)
+        bare, page = grid(p, 2, scale=4), grid(p, 2, scale=4, row_names=["cat", "a dog"])
+        margin = page.shape[1] - bare.shape[1]
+        np.testing.assert_array_equal(page[:, margin:], bare)
+        cat, dog = (self.ink(page[top : top + 66, :margin]) for top in (0, 66))
+        assert cat.any() and dog.sum() > cat.sum()
+        assert grid(p, 2, scale=4, row_names=["x" * 500, ""]).shape[1] < bare.shape[1] + 200
+
+    def test_many_rows_with_names_may_be_a_long_page(self):
+        assert grid(images(60, 32, 32), 1, row_names=["x"] * 60).shape[0] > 2048
+        assert grid(images(60, 32, 32), 1).shape[0] <= 2048
+
+    def test_text_on_dark_paper_is_light(self):
+        page = grid(images(1, 16, 16), 1, captions=["seed 1"], paper=(0, 0, 0))
+        assert page[-16:].max() > 200

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kantor.app.sampling.generate import split_classes
-from kantor.app.sampling.walk import walk_inputs
+import kantor
+from kantor.app.sampling.classes import split_classes
+from kantor.app.sampling.walk import Film, walk_inputs
 from kantor.export.weights import Card
 from kantor.sample.animation import animation_bytes, shown
 from kantor.sample.walk import arc, ease, loop_of_four, walk
 from kantor.types import ImageSpec
 from support.commands import TINY, exit_of
+from support.models import write_model
 
 
 def points(count: int, dim: int = 5) -> np.ndarray:
@@ -103,9 +105,9 @@ def test_mp4_plays() -> None:
 
 
 def test_small_images_are_enlarged_and_transparent_ones_laid_on_a_checkerboard() -> None:
-    assert shown(np.zeros((32, 16, 1), np.uint8)).shape == (256, 128, 3)
-    assert shown(np.zeros((300, 300, 3), np.uint8)).shape == (300, 300, 3)
-    assert len(np.unique(shown(np.zeros((32, 32, 4), np.uint8)))) > 1
+    assert shown(np.zeros((32, 16, 1), np.uint8), 8).shape == (256, 128, 3)
+    assert shown(np.zeros((300, 300, 3), np.uint8), 1).shape == (300, 300, 3)
+    assert len(np.unique(shown(np.zeros((32, 32, 4), np.uint8), 1))) > 1
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def test_a_strip_shows_the_images_of_its_seeds(model: Path, tmp_path: Path) -> N
     for (row, column), seed in places.items():
         top, left = 2 + row * (16 * scale + 2), 2 + column * (16 * scale + 2)
         seen = sheet[top : top + 16 * scale : scale, left : left + 16 * scale : scale]
-        wanted = np.asarray(Image.open(tmp_path / "g" / f"seed-{seed:08d}.png"))
+        wanted = np.asarray(Image.open(tmp_path / "g" / f"seed-{seed:08d}-B.png"))
         np.testing.assert_array_equal(seen, wanted)
 
 
@@ -204,11 +206,20 @@ def test_a_class_with_a_comma_in_its_name_is_found_in_a_list_and_without_its_bla
     [
         (["--seeds", "3", "--out", "a.gif"], 2, "a walk needs two or more seeds"),
         (["--seeds", "3,x", "--out", "a.gif"], 2, '"x" is not a seed'),
-        (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png"),
+        (["--seeds", "3,4", "--out", "a.jpg"], 2, "choose one of: .gif, .webp, .mp4, .png; or end it with /"),
         (["--seeds", "3,4", "--out", "there.gif"], 2, "already exists"),
         (["--seeds", "3,4", "--out", "a.gif", "--frames", "100000"], 2, "100,000 images in all"),
         (["--seeds", "0-9999", "--out", "a.png", "--columns", "64"], 2, "a smaller --columns"),
         (["--seeds", "0-99", "--out", "a.webp", "--frames", "100"], 2, "would take 4 GB of memory"),
+        (["--seeds", "0-9", "--scale", "64", "--out", "a.gif", "--frames", "500"], 2, "GIF: 4,501 images of this size"),
+        (["--seeds", "0-15", "--grid", "4x4", "--out", "a.gif"], 2, "name 32 seeds, such as --seeds 0-31"),
+        (["--seeds", "0-4", "--grid", "2x1", "--out", "a.gif"], 2, "5 seeds cannot be shared out over 2 walks"),
+        (["--seeds", "0-3", "--grid", "2x1", "--out", "a.png"], 2, "a strip has a row for each walk"),
+        (["--seeds", "smooth", "--grid", "2x1", "--out", "a.gif"], 2, "smooth picks the seeds of one walk"),
+        (["--seeds", "0-199", "--grid", "10x10", "--frames", "5000", "--out", "a/"], 2, "500,000 images in all"),
+        (["--seeds", "3 x", "--out", "a.gif"], 2, '"x" is not a seed'),
+        (["--seeds", "3,4", "--out", "frames"], 2, "or end it with / for a folder of frames"),
+        (["--seeds", "3,4", "--out", ""], 2, "is the current folder"),
         (["--seeds", "3,4", "--out", "a.gif", "--class", "Ä"], 2, "no such class"),
         (["--seeds", "3,4,5", "--out", "a.gif", "--class", "K", "--class", "B"], 2, "2 classes for 3 seeds"),
         (["--seeds", "3,4,5", "--out", "a.gif", "--class", "K,B"], 2, "2 classes for 3 seeds"),
@@ -241,3 +252,103 @@ def test_mp4_without_its_package(model: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     assert exit_of("walk", model, "--seeds", "1,2", "--out", tmp_path / "w.mp4") == 5
     assert "pip install 'kantor[video]'" in capsys.readouterr().err
+
+
+# --- films of models that nobody trained --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("drawn"), ("K", "B"))
+
+
+@pytest.fixture(scope="module")
+def clear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of images with alpha."""
+    return write_model(tmp_path_factory.mktemp("clear"), spec=ImageSpec(16, 16, 4))
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    images = []
+    with Image.open(path) as film:
+        for i in range(film.n_frames):  # type: ignore[attr-defined]
+            film.seek(i)
+            images.append(np.asarray(film.convert("RGBA" if path.suffix == ".webp" else "RGB")))
+    return images
+
+
+def pngs(folder: Path) -> list[np.ndarray]:
+    return [np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]
+
+
+def test_frames_in_a_folder(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pixels are those of Python; a second walk replaces only frames of the same name."""
+    out = f"{tmp_path / 'f'}/"
+    assert exit_of("walk", drawn, "--seeds", "3 8", "--frames", 4, "--scale", 1, "--out", out) == 0
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [f"0000{i}.png" for i in range(5)]
+    np.testing.assert_array_equal(pngs(tmp_path / "f"), kantor.load(drawn).walk([3, 8], frames=4))
+    short = ["walk", drawn, "--seeds", "5,6", "--frames", 2, "--scale", 1, "--out", tmp_path / "f"]
+    assert exit_of(*short) == 2
+    assert "00000.png: already exists" in capsys.readouterr().err
+    before = pngs(tmp_path / "f")
+    assert exit_of(*short, "--overwrite") == 0
+    assert "also holds frames of a longer walk, from 00003.png on" in capsys.readouterr().out
+    after = pngs(tmp_path / "f")
+    assert [bool((a == b).all()) for a, b in zip(before, after, strict=True)] == [False] * 3 + [True] * 2
+    (tmp_path / "f" / "mine.jpg").write_bytes(b"x")
+    assert exit_of(*short, "--overwrite") == 2
+    assert "contains mine.jpg" in capsys.readouterr().err
+
+
+def test_alpha_is_kept_in_frames_and_webp(clear: Path, tmp_path: Path) -> None:
+    """GIF and MP4 show a checkerboard in its place."""
+    words = ["--seeds", "3,8", "--frames", 3, "--scale", 2]
+    for out in ("f/", "a.webp", "a.gif"):
+        assert exit_of("walk", clear, *words, "--out", f"{tmp_path}/{out}") == 0
+    frames, film = pngs(tmp_path / "f"), frames_of(tmp_path / "a.webp")
+    assert frames[0].shape == film[0].shape == (32, 32, 4)
+    assert len(np.unique(frames[0][..., 3])) > 2
+    assert np.abs(film[0][..., 3].astype(int) - frames[0][..., 3]).max() <= 2
+    assert frames_of(tmp_path / "a.gif")[0].shape == (32, 32, 3)
+
+
+def test_a_grid_of_walks_is_each_walk_in_its_cell(drawn: Path, tmp_path: Path) -> None:
+    """Four seeds in two cells: the left one walks from 1 to 2, the right one from 7 to 4; classes go with their seeds."""
+    words = ["--frames", 3, "--scale", 1]
+    both = ["--seeds", "1,2,7,4", "--class", "K,K,B,K", "--grid", "2x1", "--out", f"{tmp_path}/both/"]
+    assert exit_of("walk", drawn, *words, *both) == 0
+    for name, seeds, classes in (("left", "1,2", "K,K"), ("right", "7,4", "B,K")):
+        assert exit_of("walk", drawn, *words, "--seeds", seeds, "--class", classes, "--out", f"{tmp_path}/{name}/") == 0
+    together = np.stack(pngs(tmp_path / "both"))
+    assert together.shape == (4, 20, 2 + 2 * 18, 3)
+    np.testing.assert_array_equal(together[:, 2:18, 2:18], pngs(tmp_path / "left"))
+    np.testing.assert_array_equal(together[:, 2:18, 20:36], pngs(tmp_path / "right"))
+
+
+def test_a_gif_has_the_size_that_was_asked_for(drawn: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.gif"
+    assert exit_of("walk", drawn, "--seeds", "3,8", "--frames", 1, "--scale", 41, "--smooth", "--out", out) == 0
+    assert frames_of(out)[0].shape == (656, 656, 3)
+    assert exit_of("walk", drawn, "--seeds", "0-31", "--grid", "4x4", "--frames", 1, "--out", tmp_path / "b.gif") == 0
+    assert max(frames_of(tmp_path / "b.gif")[0].shape) <= 640
+
+
+def test_captions_of_films_and_strips(drawn: Path, tmp_path: Path) -> None:
+    """A film has a line of text below, at one height; a strip names its ends."""
+    assert exit_of("walk", drawn, "--seeds", "3,8", "--frames", 2, "--captions", "--out", f"{tmp_path}/f/") == 0
+    frames = pngs(tmp_path / "f")
+    assert len({frame.shape for frame in frames}) == 1
+    assert [(frame[260:].max(2) < 150).any() for frame in frames] == [True] * 3
+    np.testing.assert_array_equal(frames[0][260:], frames[1][260:])
+    assert (frames[2][260:] != frames[1][260:]).any()
+    strip = tmp_path / "s.png"
+    assert exit_of("walk", drawn, "--seeds", "3,8", "--columns", 4, "--captions", "--out", strip) == 0
+    below = np.asarray(Image.open(strip))[98:].max(2) < 150
+    assert [below[:, 98 * i : 98 * i + 98].any() for i in range(4)] == [True, False, False, True]
+
+
+def test_what_a_film_says() -> None:
+    film = Film([[3, 9], [4, 4]], [[0, 1], [1, 1]], ("K", "B"), 2, loop=False)
+    assert film.captions(0) == ["seed 3 → 9, K → B"] * 2 + ["seed 9, B"]
+    assert film.captions(1) == ["seed 4 → 4, B"] * 2 + ["seed 4, B"]
+    assert Film([[3, 9]], None, (), 1, loop=True).captions(0) == ["seed 3 → 9", "seed 9 → 3"]

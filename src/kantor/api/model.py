@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.app.load_model import load_generator
-from kantor.app.sampling.generate import class_numbers
+from kantor.app.sampling.classes import class_numbers
 from kantor.app.sampling.walk import walk_inputs
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
@@ -65,32 +65,36 @@ class Model:
 
         Args:
             seeds: one or many. A seed always gives the same image, however many are generated together.
-            classes: names or numbers for a conditional model, one for all or one for each seed; None takes all in
-                turn.
+            classes: names or numbers for a conditional model, one for all or one for each seed; None gives each seed
+                its own class, seed modulo the number of classes.
             truncation: below 1: more typical, less diverse images.
         Returns:
             uint8 [N, H, W, C].
         Raises:
             ConfigError: there is no such seed or class.
         """
-        return self.from_latents(self.latents(seeds, truncation), classes)
+        listed = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+        z = self.latents(listed, truncation)
+        return self._images(z, class_numbers(_listed(classes), self._card, listed))
 
     def from_latents(self, latents: NDArray[np.float32], classes: Classes = None) -> Images:
         """Generates images from latents.
 
         Args:
             latents: float [N, D].
-            classes: as for `generate`.
+            classes: as for `generate`; None takes all in turn, as latents have no seeds.
         Returns:
             uint8 [N, H, W, C].
         """
         z = np.asarray(latents, np.float32)
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ConfigError("latents", f"their shape is {list(z.shape)}", f"give [count, {self.latent_dim}]")
-        labels = class_numbers(_listed(classes), self._card, len(z))
-        return generate_images(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
+        return self._images(z, class_numbers(_listed(classes), self._card, range(len(z))))
 
     draw = from_latents  # its name until 0.2
+
+    def _images(self, z: NDArray[np.float32], labels: list[int] | None) -> Images:
+        return generate_images(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
 
     def walk(
         self, seeds: Sequence[int], frames: int = 60, straight: bool = False, loop: bool = False,

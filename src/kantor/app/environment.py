@@ -81,6 +81,8 @@ def _is_valid(key: str, value: Any) -> bool:
             return type(value) is int and 1 <= value <= _MOST_THREADS
         case "versions":
             return False  # checked one by one
+        case "class_counts":
+            return isinstance(value, dict) and all(type(count) is int and count >= 0 for count in value.values())
         case "platform" | "device" | "device_type" | "data_fingerprint" | "init_from_digest":
             return isinstance(value, str)
     return True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kantor import atomic
+from kantor.disk_errors import resource_errors
 from kantor.errors import ConfigError
 
 
@@ -39,3 +42,29 @@ def require_free_files(files: Iterable[Path], overwrite: bool) -> None:
     taken = None if overwrite else next((path for path in files if path.exists() or path.is_symlink()), None)
     if taken is not None:
         raise ConfigError(taken, "already exists", "choose another --out, or add --overwrite")
+
+
+@contextlib.contextmanager
+def new_numbered(parent: Path) -> Iterator[Path]:
+    """Makes PARENT/00000, or the next number; an error takes it away if nothing is in it."""
+    path = _new_numbered(parent)
+    try:
+        yield path
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        raise
+
+
+def _new_numbered(parent: Path) -> Path:
+    """Concurrent calls make different folders."""
+    atomic.make_folder(parent)
+    while True:
+        with resource_errors(parent):
+            numbers = [int(path.name) for path in parent.iterdir() if re.fullmatch("[0-9]{5,9}", path.name)]
+            path = parent / f"{max(numbers, default=-1) + 1:05d}"
+            try:
+                path.mkdir()
+                return path
+            except FileExistsError:  # another process was faster
+                continue

@@ -71,21 +71,21 @@ def batch(value: str | int, where: str) -> int | Literal["auto"]:
 
 
 def seeds(text: str, where: str) -> list[int]:
-    """[0, 1, ... 63, 99] of "0-63,99". Order and repetitions are kept."""
+    """[0, 1, ... 63, 99] of "0-63,99", with commas, blanks or both between them. Order and repetitions are kept."""
     from kantor.sample.latents import LARGEST_SEED  # loads numpy, which --help does without
 
     example = "write numbers and ranges with commas between them, such as 0-63,99"
     listed: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", re.sub(r"\s+", "", part), re.ASCII)
+    ranges = re.sub(r"(?<=[0-9])\s+-\s+(?=[0-9])", "-", text)  # "0 - 63"; but "3 -9" is no range
+    for part in (word for between in ranges.split(",") for word in between.split() or [""]):
+        match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", part, re.ASCII)
         if match is None:
-            what = f'"{part.strip()}" is not a seed' if part.strip() else "a seed is missing"
-            raise ConfigError(where, what, example)
+            raise ConfigError(where, f'"{part}" is not a seed' if part else "a seed is missing", example)
         first, last = int(match[1]), int(match[2] or match[1])
         if last > LARGEST_SEED:
             raise ConfigError(where, f"{last} is too large for a seed", f"stay below {LARGEST_SEED + 1}")
         if last < first:
-            raise ConfigError(where, f'"{part.strip()}" runs backwards', f"write {last}-{first}")
+            raise ConfigError(where, f'"{part}" runs backwards', f"write {last}-{first}")
         if len(listed) + last - first >= MOST_SEEDS:
             raise ConfigError(where, f"more than {MOST_SEEDS:,} seeds", "ask for fewer at a time")
         listed.extend(range(first, last + 1))

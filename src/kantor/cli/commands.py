@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from kantor.app.dataset.options import PackOptions
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.flags import DeviceOptions, RunsOptions
 from kantor.app.options import Options, option
-from kantor.app.sampling.options import GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.app.sampling.options import ClassesOptions, GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
 from kantor.cli.terminal import counted, show, show_progress, tell
 from kantor.errors import ConfigError
 from kantor.progress import all_silent
+
+_CLASSES_HEADER = ("class", "name", "training images")
 
 
 def pack(options: PackOptions) -> None:
@@ -45,13 +47,32 @@ def generate(options: GenerateOptions) -> None:
     """
     from kantor.app.sampling import generate as job
 
-    grid, folder, count = job.generate(options)
-    show(f"wrote {counted(count, 'image')} to {folder}")
-    show(f"grid: {grid}")
+    with show_progress() as progress_of:
+        written = job.generate(options, progress_of("generating"), show)
+    show(f"wrote {counted(written.count, 'image')} to {written.place}")
+    if written.sheet is not None:
+        show(f"grid: {written.sheet}")
+
+
+def classes(options: ClassesOptions) -> None:
+    """List the classes of a model: number, name, and how many images of it there were in training."""
+    from kantor.app.sampling.classes import list_classes
+
+    found = list_classes(options.model, options.runs)
+    if options.json:
+        tell(json.dumps({"classes": [asdict(one) for one in found]}))
+        return
+    if not found:
+        tell("no classes: the model was trained without --conditional")
+        return
+    rows = [(str(one.number), one.name, "unknown" if one.images is None else f"{one.images:,}") for one in found]
+    number, name, images = (max(map(len, column)) for column in zip(_CLASSES_HEADER, *rows, strict=True))
+    for row in (_CLASSES_HEADER, *rows):
+        tell(f"{row[0]:>{number}}  {row[1]:{name}}  {row[2]:>{images}}")
 
 
 def walk(options: WalkOptions) -> None:
-    """Walk from image to image: an animation, a video, or a strip of images.
+    """Walk from image to image: an animation, a video, a strip of images, or frames.
 
     Seeds are those of kantor generate, and the image of each seed is part of the walk.
     """

@@ -18,7 +18,19 @@ from typer.exceptions import TyperException
 
 from kantor import __version__
 from kantor.cli.command import Group, add_command
-from kantor.cli.commands import doctor, evaluate, generate, pack, paint, presets, report, selftest, sonify, walk
+from kantor.cli.commands import (
+    classes,
+    doctor,
+    evaluate,
+    generate,
+    pack,
+    paint,
+    presets,
+    report,
+    selftest,
+    sonify,
+    walk,
+)
 from kantor.cli.train import train
 from kantor.errors import ConfigError, ResourceError, UserError, did_you_mean, out_of_memory, printable
 
@@ -31,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, pack, generate, walk, paint, sonify, evaluate, report, presets, doctor, selftest):
+for command in (train, pack, generate, walk, classes, paint, sonify, evaluate, report, presets, doctor, selftest):
     add_command(app, command)
 
 _SYSTEM_ERRORS = {  # refused by the system, so not our bug; a missing file may be one

@@ -12,33 +12,36 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kantor.errors import ResourceError
-from kantor.sample.gif import gif_bytes, indexed
+from kantor.sample.gif import MAX_SIDE, gif_bytes, indexed
 from kantor.sample.grid import grid
 
 Frames = Iterator[NDArray[np.uint8]]
 COMFORTABLE_SIDE = 256
 
 
-def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [H, W, C] -> RGB, transparent parts on a checkerboard, small images enlarged by whole factors."""
-    scale = max(1, COMFORTABLE_SIDE // max(image.shape[:2]))
-    return grid(image[None], 1, gutter=0, scale=scale)
+def shown(image: NDArray[np.uint8], scale: int, smooth: bool = False) -> NDArray[np.uint8]:
+    """uint8 [H, W, C] -> RGB [scale H, scale W, 3], transparent parts on a checkerboard."""
+    return grid(image[None], 1, gutter=0, scale=scale, smooth=smooth)
 
 
-def animation_bytes(frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True) -> bytes:
+def animation_bytes(
+    frames: Frames, kind: str, fps: float, loop: bool, dither: bool = True, whole: bool = False
+) -> bytes:
     """An animation that loops for ever.
 
     Args:
-        frames: uint8 RGB [H, W, 3], all of one size, at least one.
+        frames: uint8 RGB [H, W, 3], for a WebP also RGBA, all of one size, at least one.
         kind: ".gif", ".webp" or ".mp4".
         fps: frames per second.
         loop: the last frame leads to the first, and so is not held.
-        dither: of a GIF: smooth gradients out of dots, which do not improve enlarged images.
+        dither: of a GIF: smooth gradients out of dots, which do not improve squares.
+        whole: of a GIF: keep frames of more than 640 pixels as large as they are.
     Raises:
         ResourceError: MP4 needs a missing package.
     """
     if kind == ".gif":
-        return gif_bytes([indexed(frame, dither) for frame in frames], fps, 1 / fps if loop else 1.0)
+        indexed_frames = [indexed(frame, dither, None if whole else MAX_SIDE) for frame in frames]
+        return gif_bytes(indexed_frames, fps, 1 / fps if loop else 1.0)
     if kind == ".mp4":
         return _mp4(frames, fps)
     images, buffer = map(Image.fromarray, frames), io.BytesIO()

@@ -26,14 +26,16 @@ def choose(count: int) -> list[int]:
     return sorted({*range(0, count, step), count - 1}) if count else []
 
 
-def indexed(image: NDArray[np.uint8], dither: bool = False) -> Image.Image:
-    """uint8 RGB [H, W, 3] -> a frame with a palette of its own, at most 640 pixels wide and high.
+def indexed(image: NDArray[np.uint8], dither: bool = False, most: int | None = MAX_SIDE) -> Image.Image:
+    """uint8 RGB [H, W, 3] -> a frame with a palette of its own.
 
     Args:
         dither: smooth gradients out of dots; the file is about twice as large.
+        most: pixels that a frame is wide and high, at most; None keeps its size.
     """
     frame = Image.fromarray(np.ascontiguousarray(image))
-    frame.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS, reducing_gap=None)
+    if most is not None:
+        frame.thumbnail((most, most), Image.Resampling.LANCZOS, reducing_gap=None)
     if frame.getcolors(256) is not None:
         return frame.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
     result = frame.quantize(palette=_palette(_sample(frame)), dither=Image.Dither(3 if dither else 0))

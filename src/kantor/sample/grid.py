@@ -1,24 +1,26 @@
-"""Grids: many images in rows and columns, with a line of text under them."""
+"""Grids: many images in rows and columns, with text under them and to their left."""
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-Colour = tuple[int, int, int]
+from kantor.sample.enlarge import enlarged
+from kantor.sample.lettering import Colour, fitting_font, font, shortened, write_lines
+
 PAPER: Colour = (236, 235, 231)  # a light warm grey, from which black and white images both stand out
 INK = (74, 76, 82)
 CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent images
-COMFORTABLE_CELL = 64
+COMFORTABLE_CELL, CAPTIONED_CELL = 64, 96
 LARGEST_GRID = 2048
+_NARROWEST_CAPTION = 64  # pixels: room for "seed 1234"
+_WIDEST_ROW_NAME = 160
 _RUNS = 3  # zlib's Z_RLE: grids get as small as by a search for matches, in a fifth of the time
 
 
@@ -29,16 +31,23 @@ def grid(
     caption: str | None = None,
     scale: int | None = None,
     paper: Colour = PAPER,
+    smooth: bool = False,
+    captions: Sequence[str] = (),
+    row_names: Sequence[str] = (),
 ) -> NDArray[np.uint8]:
     """All images in one, row by row.
 
     Args:
         images: uint8 [N, H, W, C], N > 0; C is 1 (grey), 3 (RGB) or 4 (RGBA, shown on a checkerboard).
         columns: images per row; None makes the grid about square.
-        gutter: pixels between images and around them. 0, with scale=1 and no caption, leaves the bare pixels.
+        gutter: pixels between images and around them. 0, with scale=1 and no text, leaves the bare pixels.
         caption: a line under the images; a grid that is too narrow for it grows.
-        scale: side of the square that each pixel becomes; None enlarges small images to a comfortable size.
+        scale: factor by which images are enlarged; None enlarges small images to a comfortable size.
         paper: RGB between the images, around them and of empty places, 0 to 255 each.
+        smooth: enlarge smoothly, not by squares.
+        captions: a text of one or more lines under each image, "" for none. Narrow images get more room around them; what
+            still does not fit is shortened.
+        row_names: a text to the left of each row.
     Returns:
         uint8 [h, w, 3].
     """
@@ -47,15 +56,69 @@ def grid(
     count, height, width, _ = images.shape
     columns = columns or _columns(count, height, width)
     rows = -(-count // columns)
-    scale = scale or _scale(height, width, rows, columns, gutter)
-    height, width = height * scale, width * scale
-    page = np.empty((gutter + rows * (height + gutter), gutter + columns * (width + gutter), 3), np.uint8)
+    cell = CAPTIONED_CELL if captions else COMFORTABLE_CELL
+    rows_in_view = -(-rows // 4) if row_names else rows  # a table of classes may be long
+    scale = scale or _scale(height, width, rows_in_view, columns, gutter, cell)
+    lines = max((text.count("\n") + 1 for text in captions), default=0)
+    cells = _Cells(height * scale, width * scale, columns, gutter, lines)
+    page = np.empty((gutter + rows * cells.pitch_y, gutter + columns * cells.pitch_x, 3), np.uint8)
     page[:] = paper
     for i, image in enumerate(images):
-        row, column = divmod(i, columns)
-        top, left = gutter + row * (height + gutter), gutter + column * (width + gutter)
-        page[top : top + height, left : left + width] = _on_paper(image.repeat(scale, 0).repeat(scale, 1))
+        top, left = cells.place(i)
+        page[top : top + cells.height, left : left + cells.width] = _on_paper(enlarged(image, scale, smooth))
+    if any(captions):
+        page = _with_captions(page, captions, cells, paper)
+    if row_names:
+        page = _with_row_names(page, row_names, cells, paper)
     return _captioned(page, caption, gutter, paper) if caption else page
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Where images and their captions go; pixels.
+
+    Attributes:
+        height, width: of an image.
+        lines: of text under each image.
+    """
+
+    height: int
+    width: int
+    columns: int
+    gutter: int
+    lines: int
+
+    @property
+    def letters(self) -> float:
+        """Size of the letters under images."""
+        return min(max(self.room / 8, 10), 16)
+
+    @property
+    def line_pitch(self) -> int:
+        return math.ceil(1.2 * self.letters)
+
+    @property
+    def room(self) -> int:
+        """Width of a cell, and of its text."""
+        return max(self.width, _NARROWEST_CAPTION) if self.lines else self.width
+
+    @property
+    def strip(self) -> int:
+        """Height of the text under an image."""
+        return self.lines * self.line_pitch + round(self.letters / 3) if self.lines else 0
+
+    @property
+    def pitch_x(self) -> int:
+        return self.room + self.gutter
+
+    @property
+    def pitch_y(self) -> int:
+        return self.height + self.strip + self.gutter
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Top and left of an image."""
+        row, column = divmod(number, self.columns)
+        return self.gutter + row * self.pitch_y, self.gutter + column * self.pitch_x + (self.room - self.width) // 2
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
@@ -79,8 +142,8 @@ def _columns(count: int, height: int, width: int) -> int:
     return min(range(1, count + 1), key=badness)
 
 
-def _scale(height: int, width: int, rows: int, columns: int, gutter: int) -> int:
-    comfortable = -(-COMFORTABLE_CELL // max(height, width))
+def _scale(height: int, width: int, rows: int, columns: int, gutter: int, cell: int) -> int:
+    comfortable = -(-cell // max(height, width))
     sides = (columns, width), (rows, height)
     room = min((LARGEST_GRID - gutter * (places + 1)) // (places * side) for places, side in sides)
     return max(1, min(comfortable, room))
@@ -99,32 +162,50 @@ def _on_paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return mixed
 
 
+def _with_captions(bare: NDArray[np.uint8], captions: Sequence[str], cells: _Cells, paper: Colour) -> NDArray[np.uint8]:
+    """The grid with a text in the strip under each image."""
+    page = Image.fromarray(bare)
+    draw, letters = ImageDraw.Draw(page), fitting_font(captions, cells.room, cells.letters)
+    for i, text in enumerate(captions):
+        top, left = cells.place(i)
+        first = top + cells.height + cells.strip / 2 - (cells.lines - 1) * cells.line_pitch / 2
+        write_lines(draw, text, left + cells.width / 2, first, cells.room, cells.line_pitch, letters, _ink_on(paper))
+    return np.asarray(page)
+
+
+def _with_row_names(bare: NDArray[np.uint8], names: Sequence[str], cells: _Cells, paper: Colour) -> NDArray[np.uint8]:
+    """The grid with a margin to its left, in which the name of each row stands."""
+    letters = fitting_font(names, _WIDEST_ROW_NAME, min(max(cells.height / 5, 10), 16))
+    margin = max(cells.gutter, 6)
+    wide = min(math.ceil(max(letters.getlength(name) for name in names)), _WIDEST_ROW_NAME)
+    height, width, _ = bare.shape
+    page = Image.new("RGB", (width + wide + 2 * margin, height), paper)
+    page.paste(Image.fromarray(bare), (wide + 2 * margin, 0))
+    draw = ImageDraw.Draw(page)
+    for row, name in enumerate(names):
+        middle = cells.place(row * cells.columns)[0] + cells.height / 2
+        text = shortened(name, letters, wide)
+        draw.text((margin + wide, middle), text, fill=_ink_on(paper), font=letters, anchor="rm")
+    return np.asarray(page)
+
+
 def _captioned(bare: NDArray[np.uint8], caption: str, gutter: int, paper: Colour) -> NDArray[np.uint8]:
     """The grid with a strip of text below, whose letters grow with the grid."""
     height, width, _ = bare.shape
     size = min(max(width / 46, 12), 40)
     margin = max(gutter, round(size * 0.5))
-    while size > 9 and _font(size).getlength(caption) + 2 * margin > width:
+    while size > 9 and font(size).getlength(caption) + 2 * margin > width:
         size -= 0.5
-    font = _font(size)
+    letters = font(size)
     strip = round(size * 1.9)
-    full_width = max(width, math.ceil(font.getlength(caption)) + 2 * margin)
+    full_width = max(width, math.ceil(letters.getlength(caption)) + 2 * margin)
     image = Image.new("RGB", (full_width, height + strip), paper)
     image.paste(Image.fromarray(bare), ((full_width - width) // 2, 0))
     middle = height + (strip - gutter) / 2
-    ink = INK if sum(paper) > sum(INK) + 255 else PAPER  # light text on dark paper
-    ImageDraw.Draw(image).text((margin, middle), caption, fill=ink, font=font, anchor="lm")
+    ImageDraw.Draw(image).text((margin, middle), caption, fill=_ink_on(paper), font=letters, anchor="lm")
     return np.asarray(image)
 
 
-@functools.lru_cache(maxsize=64)
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans from matplotlib's folder, without importing matplotlib (which takes half a second)."""
-    spec = importlib.util.find_spec("matplotlib")
-    folders: Sequence[str] = (spec and spec.submodule_search_locations) or ()
-    for folder in folders:
-        path = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
-        if path.is_file():
-            # every build of Pillow has the basic layout: grids are the same everywhere
-            return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-    return ImageFont.load_default(size)
+def _ink_on(paper: Colour) -> Colour:
+    """The colour of text: light on dark paper."""
+    return INK if sum(paper) > sum(INK) + 255 else PAPER

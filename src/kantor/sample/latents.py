@@ -56,6 +56,11 @@ def latents(
     return result
 
 
+def class_of_seed(seed: int, classes: int) -> int:
+    """The class of a seed where none is named: seed mod `classes`. Like the latent, it is a promise (docs)."""
+    return int(seed) % classes
+
+
 def _uniforms(seeds: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     """`kantor.random.uniforms(seed, PURPOSE, count)` for each seed, in one sweep: [N, count].
 

@@ -489,7 +489,16 @@ REFUSED = [
         2,
         "large makes 20, colours colours 16; train one of them with --size",
     ),
-    (("paint", "nothing", "colours", "--out", "o"), 4, "nothing"),
+    (("paint", "nothing", "colours", "--out", "o"), 4, "nothing: there is no image, folder or run of this name"),
+    (("paint", "dork.png", "colours", "--out", "o"), 4, 'did you mean "dark.png"?'),
+    (("paint", "albums", "colours", "--out", "o"), 4, 'did you mean "album"?'),
+    (("paint", "linse", "colours", "--out", "o"), 4, 'did you mean "lines"?'),
+    (
+        ("paint", "nested", "colours", "--out", "o"),
+        3,
+        "only in its sub-folders, which are not read; name one of them: nested",
+    ),
+    (("paint", "empty", "colours", "--out", "o"), 3, "empty: is not a run directory, and there are no images in it"),
     (("paint", "lines", "nothing", "--out", "o"), 4, "nothing"),
     (("paint", "lines", "colours", "--out", "."), 2, "is the current folder"),
     (("paint", "lines", "colours", "--seeds", "0-10000", "--out", "o"), 2, "10,001 paintings in all"),
@@ -510,6 +519,9 @@ def test_refused(words: tuple[str, ...], code: int, says: str, here: Path, capsy
     by_hand(Path("album/mine.png"))
     by_hand(Path("twice/a.png"))
     by_hand(Path("twice/a.jpg"))
+    Path("nested/cats").mkdir(parents=True)
+    Path("empty").mkdir()
+    by_hand(Path("nested/cats/a.png"))
     by_hand(Path("dark.png"), paper=10, ink=250)
     by_hand(Path("blank.png"), paper=250, ink=249)
     Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")

@@ -25,8 +25,13 @@ class GeneratorOptions(ModelOptions):
     )
     classes: Sequence[str] = option(
         "Choose one class for all images, or one for each: A,B,C", "NAME",
-        default=(), flags=("--class",), repeat=True, otherwise="all in turn",
+        default=(), flags=("--class",), repeat=True, otherwise="seed modulo the number of classes",
     )
+    scale: int | None = option(
+        "Enlarge every image N times", "N", min=1, max=64, otherwise="only grids and films of small images",
+    )
+    smooth: bool = option("Enlarge smoothly (Lanczos), not by squares", default=False)
+    captions: bool = option("Write seed and class under each image of the grid, strip or film", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,12 @@ class GenerateOptions(GeneratorOptions):
         "Generate N images, from seeds 0, 1, 2 ...", "N", min=1, max=units.MOST_SEEDS, otherwise="64",
     )
     seeds: Sequence[int] | None = option("Generate the images of these seeds: 0-63,99", "LIST", parse=units.seeds)
-    out: Path | None = option("Write images to this folder", "DIR", otherwise="generated next to the model")
+    per_class: int | None = option(
+        "Generate N images of every class, from seeds 0, 1, 2 ..., into a folder for each", "N", min=1, max=units.MOST_SEEDS,
+    )
+    out: Path | None = option(
+        "Write images to this folder, or .zip", "DIR", otherwise="a new number in generated, next to the model",
+    )
     grid: tuple[int, int] | None = option(
         "Arrange the grid in columns x rows: 16x4", "CxR", parse=units.grid, otherwise="about square",
     )
@@ -45,7 +55,6 @@ class GenerateOptions(GeneratorOptions):
     paper: tuple[int, int, int] | None = option(
         "Colour the grid between the images: #rrggbb", "COLOUR", parse=units.colour, otherwise="#ecebe7",
     )
-    scale: int | None = option("Enlarge every image N times, its pixels as squares", "N", min=1, max=64)
     overwrite: bool = option("Replace images of the same name", default=False)
 
 
@@ -57,8 +66,13 @@ class WalkOptions(GeneratorOptions):
         "Walk through the images of two or more seeds: 3,9,12; smooth or rough picks four with little or much change",
         "LIST", required=True, parse=units.stops,
     )
-    out: Path = option(
-        "Write an animation (.gif or .webp), a video (.mp4), or a strip of images (.png)", "FILE", required=True,
+    out: str | None = option(
+        "Write an animation (.gif or .webp), a video (.mp4), a strip of images (.png), or frames into a folder (FOLDER/)",
+        "FILE", otherwise="walk.gif in a new number in walks, next to the model",
+    )
+    grid: tuple[int, int] | None = option(
+        "Walk in columns x rows at once: 4x4; the seeds are shared out in order, so 4x4 of 32 seeds are walks of two",
+        "CxR", parse=units.grid,
     )
     frames: int = option("Show N images from one seed to the next", "N", default=60, min=1)
     straight: bool = option("Walk in straight lines, not along the sphere of latents", default=False)
@@ -68,7 +82,18 @@ class WalkOptions(GeneratorOptions):
     )
     fps: float = option("Show N images per second", "N", default=25.0, min=0.1, max=120)
     columns: int = option("Put N images in a row of a strip, from seed to seed", "N", default=9, min=2, max=64)
-    overwrite: bool = option("Replace the file", default=False)
+    overwrite: bool = option("Replace files of the same name", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassesOptions(RunsOptions):
+    """Options of `kantor classes`."""
+
+    model: str = option(
+        "Run (directory, number, name or latest), checkpoint, or generator.safetensors", "MODEL",
+        required=True, positional=True, complete="runs",
+    )
+    json: bool = option("Print one JSON object and nothing else", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,9 @@ from kantor.app.dataset.image_size import CHANNELS, size_text
 from kantor.app.images import join_pairs
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, grid_columns, refuse_other_images, write_images
+from kantor.app.sampling.classes import class_numbers
+from kantor.app.sampling.generate import grid_columns
+from kantor.app.sampling.image_files import refuse_other_images, write_images
 from kantor.app.sampling.options import PaintOptions
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
@@ -22,7 +24,7 @@ from kantor.data.reasons import Undecodable
 from kantor.data.sources.names import IMAGES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError, DataError, ModelError
+from kantor.errors import ConfigError, DataError, ModelError, did_you_mean
 from kantor.export.weights import Card
 from kantor.runs import directory
 from kantor.sample.generate import generate_images
@@ -57,14 +59,15 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
         line_model, line_card, _ = load_model(options.lines, options.runs)
         _check_models(options, card, line_card)
         z = line_card.latents(seeds, options.truncation)
-        lines = generate_images(line_model.to(device), z, class_numbers((), line_card, len(seeds)))
+        lines = generate_images(line_model.to(device), z, class_numbers((), line_card, seeds))
         stems = [f"seed-{seed:08d}" for seed in seeds]
         line_paths = [options.out / f"{stem}-lines.png" for stem in stems]
     grid_path = options.out / "sheet.png"
     painting_paths = [options.out / f"{stem}.png" for stem in stems]
     require_free_files([grid_path, *painting_paths, *line_paths], options.overwrite)
-    z = card.latents(seeds * (count // len(seeds)), options.truncation)
-    painted = generate_images(colourist.to(device), z, class_numbers((), card, count), lines)
+    all_seeds = seeds * (count // len(seeds))
+    z = card.latents(all_seeds, options.truncation)
+    painted = generate_images(colourist.to(device), z, class_numbers((), card, all_seeds), lines)
     pairs = join_pairs(lines, painted)
     # a pair is wide even if it is small
     scale = -(-COMFORTABLE_CELL // max(card.spec[:2])) if count <= _FEW_PAINTINGS else None
@@ -102,14 +105,42 @@ def _drawings(text: str, runs: Path) -> list[Path]:
     try:
         if path.is_file() and path.suffix.lower() in IMAGES:
             return [path]
-        if not path.is_dir() or (path / directory.CONFIG).exists() or directory.is_checkpoint(path):
-            return []
         if directory.names_a_run(text, runs):
             return []
-        entries = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGES and not is_clutter(entry.name)]
-        return sorted(entry for entry in entries if entry.is_file())
+        if not path.exists():
+            _require_model_name(path, runs)
+        if not path.is_dir() or (path / directory.CONFIG).exists() or directory.is_checkpoint(path):
+            return []
+        return sorted(filter(_is_drawing, path.iterdir())) or _no_drawings(path)
     except OSError as error:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
+
+
+def _is_drawing(path: Path) -> bool:
+    return path.suffix.lower() in IMAGES and not is_clutter(path.name) and path.is_file()
+
+
+def _no_drawings(folder: Path) -> list[Path]:
+    """Raises DataError for a folder without images at its top."""
+    below = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not is_clutter(entry.name))
+    inner = next((entry for entry in below if any(map(_is_drawing, entry.rglob("*")))), None)
+    if inner is not None:
+        raise DataError(folder, "has images only in its sub-folders, which are not read", f"name one of them: {inner}")
+    raise DataError(folder, "is not a run directory, and there are no images in it", "name a run, an image or a folder")
+
+
+def _require_model_name(path: Path, runs: Path) -> None:
+    """Raises ModelError if a path that does not exist cannot stand for a model either, with the nearest name."""
+    if path.suffix == ".safetensors" or path.name == "latest" or path.name.isdigit():
+        return  # what loads models says more
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    wanted = _is_drawing if path.suffix.lower() in IMAGES else Path.is_dir
+    near = [str(path.parent / entry.name) for entry in beside if not is_clutter(entry.name) and wanted(entry)]
+    all_runs = [run.name for run in directory.listed(runs)]
+    near += [name for run in all_runs for name in (run, run.partition("-")[2])]
+    last = f"choose a run ({', '.join(all_runs[-5:])}), " if all_runs else "name a run, "
+    do = did_you_mean(str(path), near) or f"{last}an image or a folder of images"
+    raise ModelError(path, f"there is no image, folder or run of this name in {path.parent} or {runs}", do)
 
 
 def _stems(drawings: list[Path], seeds: list[int]) -> list[str]:

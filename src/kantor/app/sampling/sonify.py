@@ -92,14 +92,14 @@ def _is_model(options: SonifyOptions) -> bool:
 
 
 def _generated(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejected]]:
-    """Images of a generator from seeds 0, 1, 2 ..., classes in turn, and file names without suffix."""
+    """Images of a generator from seeds 0, 1, 2 ..., and file names without suffix."""
     from kantor.app.load_model import load_generator
-    from kantor.app.sampling.generate import class_numbers
+    from kantor.app.sampling.classes import class_numbers
     from kantor.sample.generate import generate_one_by_one
 
     network, card, _ = load_generator(options.source, options.runs, device="auto")
     seeds = range(options.count or DEFAULT_COUNT)
-    labels = class_numbers((), card, len(seeds))
+    labels = class_numbers((), card, seeds)
     return [f"seed-{seed:08d}" for seed in seeds], generate_one_by_one(network, card.latents(seeds), labels)
 
 

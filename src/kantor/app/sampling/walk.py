@@ -1,10 +1,14 @@
-"""Animations and strips of walks through latent space."""
+"""Animations, strips and frames of walks through latent space."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +17,162 @@ from numpy.typing import NDArray
 
 from kantor import atomic
 from kantor.app.load_model import load_generator
-from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.generate import class_numbers, split_classes
+from kantor.app.output_paths import new_numbered, require_free_files
+from kantor.app.sampling.classes import class_numbers, split_classes
+from kantor.app.sampling.image_files import refuse_other_images, write_images
 from kantor.app.sampling.options import WalkOptions
 from kantor.errors import ConfigError
 from kantor.export.weights import Card
 from kantor.progress import Progress
 from kantor.sample.animation import COMFORTABLE_SIDE, animation_bytes, require_video, shown
+from kantor.sample.enlarge import enlarged
 from kantor.sample.generate import BATCH, generate_images, generate_one_by_one
+from kantor.sample.gif import MAX_SIDE
 from kantor.sample.grid import grid, png_bytes
 from kantor.sample.walk import Easing, loop_of_four, walk
+from kantor.types import Images
 
-MAX_FRAMES = 10_000
-MAX_WEBP_BYTES = 2_000_000_000
+MAX_FRAMES, MAX_IMAGES = 10_000, 100_000
+MAX_BYTES = 2_000_000_000
 CANDIDATES, TRIAL_STEPS = 16, 5  # seeds to choose a walk from, and steps between two of them: 720 images
-STRIP = ".png"
+STRIP, FRAMES = ".png", "frames"
 KINDS = (".gif", ".webp", ".mp4", STRIP)
+_FRAME_FILES = re.compile(r"[0-9]{5}\.png")
+_GUTTER = 2
+
+
+@dataclass(frozen=True)
+class Film:
+    """What is walked through: one walk, or one in each cell of a grid.
+
+    Attributes:
+        walks: the seeds of each walk; labels: their classes, None for a model without.
+        frames: images from one seed to the next.
+    """
+
+    walks: Sequence[Sequence[int]]
+    labels: Sequence[Sequence[int]] | None
+    class_names: Sequence[str]
+    frames: int
+    loop: bool
+
+    def captions(self, cell: int) -> list[str]:
+        """What each image of a walk is: "seed 3 → 9" on the way from 3 to 9, and "seed 9" at its end; classes behind it."""
+        stops = self.stops(cell)
+        legs = [f"seed {a[0]} → {b[0]}{_classes(a[1], b[1])}" for a, b in itertools.pairwise(stops)]
+        texts = [leg for leg in legs for _ in range(self.frames)]
+        return texts if self.loop else [*texts, f"seed {stops[-1][0]}{_classes(stops[-1][1], stops[-1][1])}"]
+
+    def stops(self, cell: int) -> list[tuple[int, str]]:
+        """Seed and class of each stop of a walk; the first one again at the end of a loop."""
+        names = [""] * len(self.walks[cell])
+        if self.labels is not None:
+            names = [self.class_names[label] for label in self.labels[cell]]
+        stops = list(zip(self.walks[cell], names, strict=True))
+        return [*stops, stops[0]] if self.loop else stops
+
+
+def _classes(first: str, second: str) -> str:
+    return "" if not first else f", {first}" if first == second else f", {first} → {second}"
 
 
 def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], None]) -> tuple[Path, int]:
-    """Generates the images of a walk and writes them; returns the file and the number of images in it.
+    """Generates the images of a walk and writes them; returns the file or folder and the number of images in it.
 
     Args:
-        note: called with the chosen seeds, if `options.seeds` is "smooth" or "rough".
+        note: called with lines for the user, such as the chosen seeds, if `options.seeds` is "smooth" or "rough".
     """
-    kind = options.out.suffix.lower()
+    kind = _kind(options.out)
     _check(options, kind)
-    network, card, _ = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
+    network, card, home = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
     seeds = options.seeds
     if isinstance(seeds, str):
         seeds = choose_seeds(network, card, options, seeds == "rough")
         note(f"the {options.seeds} walk passes seeds {','.join(map(str, seeds))}")
-    frames = options.columns - 1 if kind == STRIP else options.frames
-    classes = split_classes(options.classes, card)
-    z, labels = walk_inputs(
-        card, seeds, classes, frames, options.straight, options.loop, options.easing, options.truncation
-    )
+    film = _film(options, card, seeds, options.columns - 1 if kind == STRIP else options.frames)
+    inputs = [
+        walk_inputs(
+            card, stops, [] if film.labels is None else film.labels[cell], film.frames, options.straight,
+            options.loop, options.easing, options.truncation,
+        )
+        for cell, stops in enumerate(film.walks)
+    ]  # fmt: skip
+    z = np.stack([z for z, _ in inputs], axis=1).reshape(-1, inputs[0][0].shape[1])  # frame by frame, cell by cell
+    shares = [y for _, y in inputs if y is not None]
+    labels = np.stack(shares, axis=1).reshape(len(z), -1) if shares else None
+    count = len(z) // len(film.walks)
+    scale = _scale(options, card, len(film.walks))
+    _require_memory(options, kind, count, card, scale)
     images = generate_one_by_one(network, z, labels, progress)
-    if kind == STRIP:  # a row per leg, both ends included; the last image of a loop is the first one
-        legs = len(seeds) - (not options.loop)
-        order = [(leg * frames + i) % len(z) for leg in range(legs) for i in range(frames + 1)]
-        data, count = png_bytes(grid(np.stack(list(images))[order], frames + 1)), legs * frames + 1
-    else:
-        if kind == ".webp":
-            _require_webp_memory(len(z), card)
-        enlarged = 2 * max(card.spec[:2]) <= COMFORTABLE_SIDE
-        frames_shown = map(shown, images)
-        data, count = animation_bytes(frames_shown, kind, options.fps, options.loop, dither=not enlarged), len(z)
-    atomic.make_folder(options.out.absolute().parent)
-    atomic.write_bytes(options.out, data)
-    return options.out, count
+    with ExitStack() as folders:
+        if options.out is None:
+            out = folders.enter_context(new_numbered(home / "walks")) / "walk.gif"
+        else:
+            out = Path(options.out)
+        if kind == FRAMES:
+            write_images([out / f"{i:05d}.png" for i in range(count)], _frames(options, film, images, scale, True))
+            if (out / f"{count:05d}.png").exists():
+                note(f"{out} also holds frames of a longer walk, from {count:05d}.png on")
+            return out, count
+        if kind == STRIP:
+            data, count = _strip(options, film, images)
+        else:
+            frames = _frames(options, film, images, scale, kind == ".webp")
+            soft = options.smooth or 2 * max(card.spec[:2]) > COMFORTABLE_SIDE
+            whole = options.scale is not None
+            data = animation_bytes(frames, kind, options.fps, options.loop, dither=soft, whole=whole)
+        atomic.make_folder(out.absolute().parent)
+        atomic.write_bytes(out, data)
+    return out, count
+
+
+def _film(options: WalkOptions, card: Card, seeds: Sequence[int], frames: int) -> Film:
+    """The seeds and their classes, shared out over the cells of --grid in order."""
+    labels = class_numbers(split_classes(options.classes, card), card, seeds)
+    each = len(seeds) // math.prod(options.grid or (1, 1))
+    parts = [slice(at, at + each) for at in range(0, len(seeds), each)]
+    of_labels = None if labels is None else [labels[part] for part in parts]
+    return Film([seeds[part] for part in parts], of_labels, card.class_names, frames, options.loop)
+
+
+def _frames(
+    options: WalkOptions, film: Film, images: Iterator[Images], scale: int, with_alpha: bool
+) -> Iterator[Images]:
+    """The frames as they are shown: RGB, or `with_alpha` with the channels of the images; a grid lies on paper."""
+    cells = len(film.walks)
+    captions = zip(*(film.captions(cell) for cell in range(cells)), strict=True) if options.captions else None
+    while some := list(itertools.islice(images, cells)):
+        if captions is not None or options.grid is not None:
+            columns, texts = (options.grid or (1, 1))[0], next(captions) if captions is not None else ()
+            yield grid(np.stack(some), columns, _GUTTER, scale=scale, smooth=options.smooth, captions=texts)
+        elif with_alpha:
+            yield enlarged(some[0], scale, options.smooth)
+        else:
+            yield shown(some[0], scale, options.smooth)
+
+
+def _strip(options: WalkOptions, film: Film, images: Iterator[Images]) -> tuple[bytes, int]:
+    """A row per leg, both ends included; the last image of a loop is the first one. Returns a PNG and the images in it."""
+    all_images, frames, stops = np.stack(list(images)), film.frames, film.stops(0)
+    legs = len(stops) - 1
+    order = [(leg * frames + i) % len(all_images) for leg in range(legs) for i in range(frames + 1)]
+    captions = []
+    if options.captions:
+        texts = [f"seed {seed}\n{name}" if name else f"seed {seed}" for seed, name in stops]
+        between = [""] * (frames - 1)
+        captions = [text for a, b in itertools.pairwise(texts) for text in (a, *between, b)]
+    page = grid(all_images[order], frames + 1, scale=options.scale, smooth=options.smooth, captions=captions)
+    return png_bytes(page), legs * frames + 1
+
+
+def _scale(options: WalkOptions, card: Card, cells: int) -> int:
+    """The factor by which images are enlarged: small ones to a comfortable size, unless --scale says otherwise."""
+    if options.scale is not None:
+        return options.scale
+    height, width = card.spec[:2]
+    columns, rows = options.grid or (1, 1)
+    room = min((MAX_SIDE - _GUTTER) // columns // width, (MAX_SIDE - _GUTTER) // rows // height) if cells > 1 else 64
+    return max(1, min(COMFORTABLE_SIDE // max(height, width), room))
 
 
 def choose_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) -> list[int]:
@@ -89,21 +199,57 @@ def choose_seeds(network: Any, card: Card, options: WalkOptions, rough: bool) ->
     return list(loop_of_four(lengths, rough))
 
 
+def _kind(out: str | None) -> str:
+    """What to write: the ending of a file, or FRAMES for a folder, which exists or is named with a slash at its end."""
+    if out is None:
+        return ".gif"
+    slashes = tuple(filter(None, ("/", os.sep, os.altsep)))
+    return FRAMES if out.endswith(slashes) or Path(out).is_dir() else Path(out).suffix.lower()
+
+
 def _check(options: WalkOptions, kind: str) -> None:
     """Raises ConfigError for impossible options, before a model is loaded."""
     stops = 4 if isinstance(options.seeds, str) else len(options.seeds)
-    if stops < 2:
+    if options.grid is None and stops < 2:
         raise ConfigError("--seeds", "a walk needs two or more seeds", "name them, such as 3,9")
-    if kind not in KINDS:
-        raise ConfigError(f"--out {options.out}", "unknown file type", f"choose one of: {', '.join(KINDS)}")
+    if kind not in (*KINDS, FRAMES):
+        do = f"choose one of: {', '.join(KINDS)}; or end it with / for a folder of frames"
+        raise ConfigError(f"--out {options.out}", "unknown file type", do)
+    cells = 1
+    if options.grid is not None:
+        cells = math.prod(options.grid)
+        _check_grid(options, kind, cells, stops)
     per_leg, flag = (options.columns, "columns") if kind == STRIP else (options.frames, "frames")
-    total = (stops - (not options.loop)) * per_leg
-    if total > MAX_FRAMES:
-        do = f"stay below {MAX_FRAMES:,}: fewer seeds, or a smaller --{flag}"
-        raise ConfigError("--seeds", f"{total:,} images in all", do)
-    require_free_files([options.out], options.overwrite)
+    total = (stops // cells - (not options.loop)) * per_leg
+    if total > MAX_FRAMES or total * cells > MAX_IMAGES:
+        most = MAX_FRAMES if total > MAX_FRAMES else MAX_IMAGES
+        do = f"stay below {most:,}: fewer seeds, or a smaller --{flag}"
+        raise ConfigError("--seeds", f"{total if total > MAX_FRAMES else total * cells:,} images in all", do)
+    if kind == FRAMES:
+        out = Path(str(options.out))
+        refuse_other_images(out, _FRAME_FILES)
+        count = total if options.loop else total + 1
+        require_free_files((out / f"{i:05d}.png" for i in range(count)), options.overwrite)
+    elif options.out is not None:
+        require_free_files([Path(options.out)], options.overwrite)
     if kind == ".mp4":
         require_video()
+
+
+def _check_grid(options: WalkOptions, kind: str, cells: int, stops: int) -> None:
+    """Raises ConfigError if the seeds cannot be shared out over the cells."""
+    where = "--grid {}x{}".format(*(options.grid or ()))
+    if kind == STRIP:
+        raise ConfigError(where, "a strip has a row for each walk from seed to seed", "leave it out, or write a .gif")
+    if isinstance(options.seeds, str):
+        raise ConfigError(where, f"{options.seeds} picks the seeds of one walk", "name the seeds")
+    if stops % cells or stops < 2 * cells:
+        what = f"{stops:,} seeds cannot be shared out over {cells:,} walks of two or more seeds each"
+        raise ConfigError(
+            where,
+            what,
+            f"name {max(2, -(-stops // cells)) * cells:,} seeds, such as --seeds 0-{max(2, -(-stops // cells)) * cells - 1}",
+        )
 
 
 def walk_inputs(
@@ -113,19 +259,25 @@ def walk_inputs(
     """The latents of a walk, float32 [F, D], and the weight of each class in them, float32 [F, classes].
 
     Args:
-        classes: names or numbers: none (all classes in turn), one for all, or one per seed.
+        classes: names or numbers: none (each seed has its own class), one for all, or one per seed.
     """
     straight = straight or card.generator.latent != "normal"
     z = walk(card.latents(seeds, truncation), frames, straight, loop, easing)
-    numbers = class_numbers(classes, card, len(seeds))
+    numbers = class_numbers(classes, card, seeds)
     if numbers is None:
         return z, None
     return z, walk(np.eye(len(card.class_names), dtype=np.float32)[numbers], frames, True, loop, easing)
 
 
-def _require_webp_memory(frames: int, card: Card) -> None:
-    """Raises ConfigError if the WebP writer, which keeps all frames in memory twice, would need too much."""
-    bytes_ = 2 * frames * math.prod(shown(np.zeros(card.spec, np.uint8)).shape)
-    if bytes_ > MAX_WEBP_BYTES:
-        what = f"{frames:,} images of this size would take {bytes_ / 1e9:.0f} GB of memory"
-        raise ConfigError("--out", f"WebP: {what}", "name a .mp4 or .gif, or take fewer --frames")
+def _require_memory(options: WalkOptions, kind: str, frames: int, card: Card, scale: int) -> None:
+    """Raises ConfigError if the writer, which keeps the frames of a GIF in memory, of a WebP twice, would need too much."""
+    if kind not in (".gif", ".webp"):
+        return
+    pixels = math.prod(card.spec[:2]) * scale * scale * math.prod(options.grid or (1, 1))
+    if kind == ".gif" and options.scale is None:
+        pixels = min(pixels, MAX_SIDE * MAX_SIDE)
+    bytes_ = frames * pixels * (1 if kind == ".gif" else 2 * max(3, card.spec.channels))
+    if bytes_ > MAX_BYTES:
+        name = "GIF" if kind == ".gif" else "WebP"
+        what = f"{name}: {frames:,} images of this size would take {bytes_ / 1e9:.0f} GB of memory"
+        raise ConfigError("--out", what, "name a .mp4 or a folder of frames, or take fewer --frames")

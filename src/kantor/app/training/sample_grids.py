@@ -13,7 +13,7 @@ from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.random import derive
 from kantor.sample.generate import generate_images
-from kantor.sample.latents import latents
+from kantor.sample.latents import class_of_seed, latents
 from kantor.types import Images, ImageSpec
 
 GRID_PIXELS = 1024 * 1024
@@ -42,8 +42,9 @@ class Sampler:
 
     def _images(self, generator: nn.Module, first: int, rows: NDArray[np.int64]) -> Images:
         network = self._config.generator
-        z = latents(range(first, first + self.count), network.latent_dim, network.latent)
-        labels = [i % self._classes for i in range(self.count)] if self._classes else None
+        seeds = range(first, first + self.count)
+        z = latents(seeds, network.latent_dim, network.latent)
+        labels = [class_of_seed(seed, self._classes) for seed in seeds] if self._classes else None
         if (conditions := self._store.conditions(rows)) is None:
             return generate_images(generator, z, labels)
         conditions = at_size(conditions, self._spec)

@@ -37,7 +37,7 @@ from kantor.app.training.trial import explain_out_of_memory
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data.loading import layout
-from kantor.data.loading.image_set import ImageSet
+from kantor.data.loading.image_set import ImageSet, class_counts
 from kantor.data.sources.python_object import PREFIX
 from kantor.engine.augment import choose_augmentation
 from kantor.engine.device import choose_device, describe_device, keep_memory, return_memory
@@ -195,6 +195,8 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     env["length_from_budget"] = from_budget
     if weights:
         env["init_from_digest"] = weights.digest
+    if store.labelled:
+        env["class_counts"] = class_counts(store)
     if store.condition_settings:
         env["condition_channels"] = store.condition_channels
     run = directory.create(options.runs, options.name or _name(config, options.preset), to_toml(config), env)

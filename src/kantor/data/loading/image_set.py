@@ -34,6 +34,15 @@ class ImageSet(Protocol):
     def digests(self) -> NDArray[np.uint8]: ...
 
 
+def class_counts(images: ImageSet) -> dict[str, int]:
+    """Images of each class, by its name; empty without labels."""
+    labels = images.labels(np.arange(images.count)) if images.labelled else None
+    if labels is None:
+        return {}
+    counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
+    return dict(zip(images.class_names, counts, strict=True))
+
+
 class Subset:
     """Some rows of an image set."""
 

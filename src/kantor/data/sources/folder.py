@@ -26,6 +26,7 @@ from kantor.data.sources.source import MAX_BYTES, RULES, Item, Loaded, Rejected,
 from kantor.errors import DataError
 
 _GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
+_OUR_LABELS = b"file,class,seed\n"  # the first line of its labels.csv
 _IN_ICLOUD = Reason("access", "in iCloud, not on this disk", "download them: select them in the Finder, Download Now")
 _FOLLOW = "follow links with --set data.links=follow"
 _MOST_LOOSE = 1000
@@ -137,6 +138,8 @@ class Folder(Source):
         ):
             if isinstance(path, bytes):
                 name = os.fsdecode(path)
+                if _is_grid_with_labels(root, path, self.rules):
+                    continue
                 if _is_image(root + b"/" + path, self._suffixes, self.rules):
                     folders.add(name)
                 elif len(loose) < _MOST_LOOSE or name.rsplit("/", 1)[-1] in label_files.METADATA:
@@ -195,7 +198,7 @@ class Folder(Source):
                 is_known = self.rules >= 2 and (parts[-1] in label_files.METADATA or path == own_labels)
                 if name != names.LABEL_FILE and not is_known:
                     yield Rejected(name, status)
-            elif name == grid:
+            elif name == grid or _is_grid_with_labels(root, path, self.rules):
                 yield Rejected(name, names.SHEET)
             else:
                 if _GENERATED.fullmatch(parts[-1]):
@@ -290,6 +293,18 @@ def _contents(folder: bytes, rules: int, follow: bool = False, left_out: set[str
     if rules >= 2 and {b"blobs/", b"snapshots/"} <= {*found}:  # the cache of Hugging Face: snapshots link to blobs
         found.remove(b"blobs/")
     return sorted(found)
+
+
+def _is_grid_with_labels(root: bytes, path: bytes, rules: int) -> bool:
+    """Whether a file is the grid of generated images that `kantor generate` wrote next to their labels.csv."""
+    folder, _, base = (root + b"/" + path).rpartition(b"/")
+    if rules < 2 or base != b"sheet.png":
+        return False
+    try:
+        with Path(os.fsdecode(folder), "labels.csv").open("rb") as file:
+            return file.read(len(_OUR_LABELS)) == _OUR_LABELS
+    except OSError:
+        return False
 
 
 def _is_image(path: bytes, suffixes: frozenset[str], rules: int) -> bool:

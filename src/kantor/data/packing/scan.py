@@ -32,6 +32,7 @@ class Listing:
 
     digest: str = ""  # changes when an image is added, removed, renamed or written
     items: int = 0  # number of images to decode
+    dated: bool = True  # every image has a time of change: `digest` tells these images from others wherever they lie
     encoded_bytes: int = 0  # size of these
     bad: int = 0  # number of images that the source itself rejects
     first_bad: list[Rejected] = field(default_factory=list)  # ten of these
@@ -105,6 +106,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             if len(listing.sample) > 2 * _SAMPLED:
                 listing.sample, step = listing.sample[::2], 2 * step
         listing.items += 1
+        listing.dated &= entry.mtime_ns != 0
         listing.encoded_bytes += entry.size
         if entry.label is not None:
             listing.labels.add(entry.label)
@@ -166,11 +168,17 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
 
 
 def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing) -> str:
-    """Returns a SHA-256 of the listing (name, size, time of change), its place, and all settings of a packed dataset."""
+    """Returns a SHA-256 of the listing (name, size, time of change) and all settings of a packed dataset.
+
+    It is the same wherever the images lie, so that a folder or file is found again under another name. Images without a time of
+    change, such as those from memory, are known by their place.
+    """
     path, inner = Path(source.path), split_inner(config.source)[1]
-    place: list[Any] = [str(path.resolve()) if path.exists() else source.path, *([inner] if inner else [])]
+    place: list[Any] = [inner] if inner else []
     if path.is_file():  # the items of an array have no time of their own
         place += [path.stat().st_size, path.stat().st_mtime_ns]
+    elif not (path.exists() and listing.dated):
+        place.insert(0, str(path.resolve()) if path.exists() else source.path)
     glyphs = config.glyphs.model_dump() if config.source == "glyphs" else None
     labels = config.labels
     file, column = label_files.split_column(labels)

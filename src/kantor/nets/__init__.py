@@ -12,6 +12,7 @@ from kantor.config.networks import CriticConfig, GeneratorConfig
 from kantor.errors import ConfigError
 from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
 from kantor.nets.custom import Build, custom_builder
+from kantor.nets.freeze import freeze
 from kantor.random import derive
 from kantor.types import ImageSpec, traits_of
 
@@ -65,10 +66,14 @@ def premultiplies(config: GeneratorConfig, spec: ImageSpec) -> bool:
 def build_critic(
     config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
 ) -> nn.Module:
-    """A newly initialized critic, as `build_generator`; one of any kind sees the condition as channels of the image."""
+    """A newly initialized critic, as `build_generator`; one of any kind sees the condition as channels of the image.
+
+    Its first `config.freeze` layers are frozen.
+    """
     build = custom_builder("critic", config.name) if config.kind == "custom" else CRITICS[config.kind]
     joined = spec._replace(channels=spec.channels + condition)
     network = _initialised("critic", build, config, joined, classes, seed)
+    freeze(network, config.freeze)
     return Conditioned(network) if condition else network
 
 

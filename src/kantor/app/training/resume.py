@@ -10,6 +10,7 @@ from typing import Any
 from kantor.app import environment
 from kantor.app.dataset.prepare import absolute_source
 from kantor.app.options import options_of
+from kantor.app.training.going_on import command
 from kantor.app.training.intervals import DEFAULT_BUDGET_S
 from kantor.app.training.length import held_share, total_images
 from kantor.app.training.options import TrainOptions
@@ -98,7 +99,7 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None, fro
     may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late or lengthened else _MAY_BE_EDITED
     if original and (edits := _listed(original, config, may_be_edited)):
         what = f"was edited, but a run keeps its configuration: {edits}"
-        raise ConfigError(path, what, "undo the edits, or start a new run with --config")
+        raise ConfigError(path, what, f"undo the edits, or {as_a_new_run(run, options, config, saved)}")
     for name in _DECIDED_AT_THE_START:
         section, _, field = name.partition(".")
         if getattr(getattr(config, section), field) == "auto":
@@ -109,10 +110,18 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None, fro
     if options.config_file is not None:
         changed = layered(changed, read_config(options.config_file), str(options.config_file))
     changed = absolute_source(overridden(changed, options.fields))
-    if changes := _listed(config, changed, MAY_CHANGE):
+    changes = _listed(config, changed, MAY_CHANGE)
+    if options.batch == "auto":
+        changes = f"train.batch: {config.train.batch} -> auto"
+    if changes:
         what = f"a run keeps its configuration, and this differs: {changes}"
-        raise ConfigError("--resume", what, "leave that out, or start a new run")
+        raise ConfigError("--resume", what, f"leave that out, or {as_a_new_run(run, options, changed, saved)}")
     return changed
+
+
+def as_a_new_run(run: Path, options: TrainOptions, changed: Config, saved: RunState | None) -> str:
+    """What to do to go on from a run with these changes of its configuration: the whole command."""
+    return f"go on from it as a new run: {command(run, options, changed, saved.images_seen if saved else 0)}"
 
 
 def _rates_are_held(saved: RunState) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from kantor import atomic
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
+from kantor.app.training.going_on import keep_counters
 from kantor.app.training.init_from import Weights, initialize_from
 from kantor.app.training.length import Lengths, left_s
 from kantor.app.training.options import TrainOptions
@@ -48,7 +49,11 @@ def initial_state(parts: Parts, origin: RunState | Weights | None, terminal: Ter
     """
     state = parts.state()
     if isinstance(origin, Weights):
-        for line in initialize_from(state, origin, parts.class_names)[0]:
+        taken = initialize_from(state, origin, parts.class_names)
+        for line in [
+            *taken.lines,
+            *(keep_counters(state, parts, origin, taken) if parts.config.train.keep_counters else []),
+        ]:
             terminal.note(line)
     elif origin is not None:
         if mismatch := tensor_mismatch(origin.model, state.model_tensors()):

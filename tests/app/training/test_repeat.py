@@ -85,7 +85,10 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     assert other != run
     assert again.asked == [f"resume {run} (y), or start a new run (N)?"]
     (line,) = [line for line in again.notes if "same configuration" in line]
-    assert "has seen 40 images; --resume 0 --images 60 continues it" in line
+    assert (
+        f"has seen 40 images; a new run begins now, and to train that one on instead: kantor train --resume {run} --images 60"
+        in line
+    )
     going_on = Told(answer=True)
     assert going_on.train(tmp_path, images=80) == other  # the newest
     assert read_toml(other / "config.toml")["train"]["images"] == 80

@@ -56,11 +56,17 @@ def absolute_source(config: Config) -> Config:
     return overridden(config, absolute)
 
 
-def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, Config, list[Decision]]:
-    """Opens the images that a run trains on: `packed_set` without held-out images; pairs if there is a condition."""
+def open_set(
+    config: Config, side: int, cache: DatasetCache, training: bool = True
+) -> tuple[ImageSet, Config, list[Decision]]:
+    """Opens the images that a run trains on: `packed_set` without held-out images; pairs if there is a condition.
+
+    training: whether they are to be enough for that.
+    """
+    finish = trained_on if training else chosen
     if config.data.condition == "none":
         store, config, filled = packed_set(config, side, cache)
-        return trained_on(store, config, cache.note), config, filled
+        return finish(store, config, cache.note), config, filled
     check_condition(config)
     wanted = config.data
     if not outlined(wanted):  # pairs are limited, not each half
@@ -72,7 +78,7 @@ def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, 
     kept = {"limit": wanted.limit, "choose": wanted.choose}
     config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
     pairs = paired(images, others, config.data, cache.note)
-    return trained_on(pairs, config, cache.note), config, filled
+    return finish(pairs, config, cache.note), config, filled
 
 
 def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, Config, list[Decision]]:
@@ -95,8 +101,8 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
     return store, plan.config, plan.filled
 
 
-def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
-    """Applies data.limit and data.holdout. Raises DataError if fewer than two images are left; notes if few are."""
+def chosen(images: ImageSet, config: Config, note: Note) -> ImageSet:
+    """Applies data.limit and data.holdout."""
     data = config.data
     if 0 < data.limit < images.count:  # packed earlier by the user; what is packed for this run is limited already
         random = data.choose == "random"
@@ -106,6 +112,12 @@ def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
     if data.holdout:
         images, held_out = split(images, data.holdout)
         note(f"{held_out.count:,} of {images.count + held_out.count:,} images are held out")
+    return images
+
+
+def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
+    """As `chosen`. Raises DataError if fewer than two images are left; notes if few are."""
+    images, data = chosen(images, config, note), config.data
     if images.count < 2:
         raise DataError(data.source, "one image is not enough to train on", "add more images")
     if images.count < config.train.batch:

@@ -22,6 +22,7 @@ from kantor.engine import optimizers
 from kantor.engine.state import Counters, State
 from kantor.errors import ConfigError
 from kantor.runs import directory
+from kantor.runs.run_state import RunState
 
 _NOT_REPEATED = {
     "data",
@@ -118,9 +119,9 @@ def configured_as_the_other(options: TrainOptions, note: Callable[[str], None]) 
     return replace(options, config_file=run / directory.CONFIG)
 
 
-def kept_images(config: Config, weights: Weights | None) -> int:
+def kept_images(config: Config, weights: Weights | RunState | None) -> int:
     """Images that a new run begins at. Raises ConfigError if it is to keep counters that are not there."""
-    if not config.train.keep_counters or weights is None:
+    if not config.train.keep_counters or not isinstance(weights, Weights):
         return 0
     if weights.saved is None:
         what = "needs a run, and a model file has no counters"

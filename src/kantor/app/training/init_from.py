@@ -96,6 +96,8 @@ def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[
     """
     config = decisions.config
     if not config.train.init_from:
+        if config.critic.freeze:
+            note("critic.freeze keeps layers that no model has trained; it is for --init-from")
         return None
     weights = read_weights(config.train.init_from, options.runs, note)
     decisions.set("train.init_from", str(weights.path), "as requested", announce=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,12 +50,13 @@ def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, term
         options = replace(options, images=config.train.images)
     total = total_images(options, store.count)
     budget_s = DEFAULT_BUDGET_S if total is None and options.budget_s is None else options.budget_s
-    line = f"{run} has the same configuration and has seen {images_seen:,} images"
+    line = f"{run} was trained on these images with these settings and has seen {images_seen:,} images"
     if total is not None and total <= images_seen:
-        terminal.note(f"{line}: as many as asked for")
+        terminal.note(f"{line}, as many as asked for here; a second run like it begins now")
         return None
-    length = f"--time-budget {budget_s:g}s" if total is None else f"--images {total}"
-    terminal.note(f"{line}; --resume {int(run.name.partition('-')[0])} {length} continues it")
+    length = ["--time-budget", f"{budget_s:g}s"] if total is None else ["--images", str(total)]
+    going_on = shlex.join(["kantor", "train", "--resume", str(run), *length])
+    terminal.note(f"{line}; a new run begins now, and to train that one on instead: {going_on}")
     if options.dry_run or not terminal.ask(f"resume {run} (y), or start a new run (N)?"):
         return None
     # all else is as in the run, though maybe in other words ("auto")

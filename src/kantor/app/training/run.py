@@ -37,7 +37,7 @@ from kantor.sinks.events_log import EventsLog
 from kantor.sinks.lines import LogFile
 from kantor.sinks.metrics_csv import MetricsCsv
 from kantor.sinks.samples import SampleGrids
-from kantor.sinks.tensorboard import FOLDER, TensorBoard
+from kantor.sinks.tensorboard import FOLDER, TensorBoard, goes_on
 
 FEW_IMAGES = 1000
 
@@ -98,7 +98,7 @@ class Run:
             "log.txt": Console(self._log, path),
             "console": self.terminal.console(path),
         }
-        if self.options.tensorboard:
+        if self.options.tensorboard or goes_on(path / FOLDER, self.terminal.note):
             listeners["tensorboard"] = TensorBoard(path / FOLDER)
         self._bus = Bus(listeners)
         if self.saved:

@@ -131,7 +131,8 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         decisions = Decisions(config)
 
         # 2. Dataset: the images that the run began with
-        seen = saved.images_seen if saved else 0
+        origin = saved or same_weights(config, env)
+        seen = saved.images_seen if saved else kept_images(config, origin)
         if options.epochs is None and _is_finished(
             run, resumed_length(options, config, 0, seen, from_budget), seen, terminal
         ):
@@ -154,7 +155,6 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             for line in rounding_changes(decisions.config, saved):
                 terminal.note(line)
             choose_resumed_length(decisions, parts, options, seen, total)
-        origin = saved or same_weights(decisions.config, env)
         run_directory = _existing_directory(run, decisions.config, saved, terminal)
         parts = parts.with_config(decisions.config)
         with explain_out_of_memory(parts):

@@ -195,9 +195,9 @@ def test_override_errors_name_the_flag() -> None:
     ):
         resolve(overrides={"critc.width": 3})
     with pytest.raises(
-        ConfigError, match=r"^--set a\.b: there is no section a; choose one of: critic, cycle, data, ema"
+        ConfigError, match=r"^--set zzz\.b: there is no section zzz; choose one of: critic, cycle, data, ema"
     ):
-        resolve(overrides={"a.b": 1})
+        resolve(overrides={"zzz.b": 1})
     for name in (".", "a..b", "train.seed.deeper", ".".join("a" * 9999)):
         with pytest.raises(ConfigError):
             resolve(overrides={name: 1})

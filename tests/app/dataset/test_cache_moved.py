@@ -66,16 +66,58 @@ def test_what_was_moved_or_renamed_is_found_at_once(name: str, make: Callable[[P
     assert again.class_names == (["even", "odd"] if name in ("pictures", "pictures.zip", "shards") else [])
 
 
+def dated(path: Path, time_ns: int) -> None:
+    for file in (path, *path.rglob("*")):
+        os.utime(file, ns=(time_ns, time_ns))
+
+
 @pytest.mark.parametrize(("name", "make"), KINDS.items())
-def test_another_set_of_the_same_names_is_another(name: str, make: Callable[[Path], None], tmp_path: Path) -> None:
-    """Its files have other times: their bytes may be others."""
+def test_a_copy_of_the_same_bytes_is_found(name: str, make: Callable[[Path], None], tmp_path: Path) -> None:
+    """Its files have other times, as after `cp`, `git clone` or unpacking again."""
     old, new = tmp_path / name, tmp_path / "elsewhere" / name
     new.parent.mkdir()
     for path, time_ns in ((old, 10**18), (new, 10**18 + 1)):
         make(path)
-        for file in (path, *path.rglob("*")):
-            os.utime(file, ns=(time_ns, time_ns))
-    assert opened(old, tmp_path / "cache")[0].path != opened(new, tmp_path / "cache")[0].path
+        dated(path, time_ns)
+    first, _ = opened(old, tmp_path / "cache")
+    again, lines = opened(new, tmp_path / "cache")
+    assert again.path == first.path
+    assert not any(line.startswith("packed ") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["pictures.npy", "shards"])
+def test_one_byte_makes_another_set(name: str, tmp_path: Path) -> None:
+    """Of the same names and sizes, at another time."""
+    KINDS[name](tmp_path / name)
+    dated(tmp_path / name, 10**18)
+    first, _ = opened(tmp_path / name, tmp_path / "cache")
+    last = max(path for path in (tmp_path / name, *(tmp_path / name).rglob("*")) if path.is_file())
+    data = bytearray(last.read_bytes())
+    data[-1] ^= 1
+    last.write_bytes(data)
+    dated(tmp_path / name, 10**18 + 1)
+    again, lines = opened(tmp_path / name, tmp_path / "cache")
+    assert again.path != first.path and again.fingerprint != first.fingerprint
+    assert any(line.startswith("packed ") for line in lines)
+
+
+def test_one_file_of_the_same_size_makes_another_set(tmp_path: Path) -> None:
+    for name, last in (("a", 3), ("b", 4)):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            (tmp_path / name / f"{i}.bmp").write_bytes(encode(photo(seed=last if i == 3 else i), "BMP"))
+        dated(tmp_path / name, 10**18 + last)
+    assert opened(tmp_path / "a", tmp_path / "cache")[0].path != opened(tmp_path / "b", tmp_path / "cache")[0].path
+
+
+def test_a_set_with_rejected_images_is_packed_again(tmp_path: Path) -> None:
+    """Nobody has hashed what was rejected: it may be another file now."""
+    for name, time_ns in (("a", 10**18), ("b", 10**18 + 1)):
+        folder(tmp_path / name)
+        (tmp_path / name / "even" / "cut.png").write_bytes(encode(photo(seed=1), "PNG")[:-400])
+        dated(tmp_path / name, time_ns)
+    first, second = (opened(tmp_path / name, tmp_path / "cache")[0] for name in "ab")
+    assert first.path != second.path and first.fingerprint == second.fingerprint
 
 
 def test_a_copy_that_keeps_its_times_is_found_and_a_changed_file_is_not(tmp_path: Path) -> None:

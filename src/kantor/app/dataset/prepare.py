@@ -15,6 +15,7 @@ from kantor import atomic
 from kantor.app.dataset.cache import DatasetCache, Note, make_room, mark_used, wait_while_busy
 from kantor.app.dataset.image_size import fill_from_images, fill_from_packed, packed_spec
 from kantor.app.dataset.pairs import check_condition, condition_data, outlined, paired
+from kantor.app.dataset.same_bytes import packed_from_same_bytes
 from kantor.app.decisions import Decision
 from kantor.config.data import DataConfig
 from kantor.config.io import overridden
@@ -95,7 +96,11 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
             store.verify()
             return store, *fill_from_packed(config, store)
     plan = plan_pack(config, side, cache.note)
-    path = cache.packs / cache_key(plan.source, plan.config.data, plan.spec, plan.listing)
+    key = cache_key(plan.source, plan.config.data, plan.spec, plan.listing)
+    path = cache.packs / key
+    if not path.exists():
+        copied = packed_from_same_bytes(cache.packs, key, plan.source, plan.listing, cache.progress)
+        path = copied or path
     store = wait_while_busy(functools.partial(_packed_at, path, plan, cache), cache.note)
     mark_used(path)
     return store, plan.config, plan.filled

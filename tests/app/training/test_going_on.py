@@ -251,6 +251,25 @@ def test_a_finished_run_is_made_longer(
     assert printed(["--resume", done, "--batch", "auto", "--cache", cache], 2, capsys)[5:7] == ["--batch", "auto"]
 
 
+def test_no_line_where_weights_do_not_fit(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other widths have no layer in common, and a stack has one size; a run that was killed before it saved has no weights."""
+    run, _ = train_until(1, "wgan-gp", "float32", tmp_path, cache)
+    stack = {
+        "generator.kind": "stack",
+        "generator.base": (4, 4, 4),
+        "generator.layers": [{"width": 4, "upsample": True}] * 2 + [{}],
+    }
+    fixed, _ = train_until(1, "wgan-gp", "float32", tmp_path, cache, overrides=FIELDS | stack)
+    for words in ([run, "--set", "generator.width=8"], [fixed, "--size", "32"]):
+        assert exit_of("train", "--resume", *words, "--cache", cache) == 2
+        assert capsys.readouterr().err.endswith("; leave that out, or start a new run\n")
+    shutil.rmtree(run / "checkpoints")
+    for name in ("generator.safetensors", "events.jsonl"):
+        (run / name).unlink()
+    assert exit_of("train", "--resume", run, "--batch", "8", "--cache", cache) == 2
+    assert capsys.readouterr().err.endswith("; leave that out, or start a new run\n")
+
+
 def test_options_are_repeated_as_they_were_given(half: Path) -> None:
     asked = TrainOptions(
         resume=str(half), budget_s=5400.0, device="cuda:1", tensorboard=True, overrides={"train.seed": 3}

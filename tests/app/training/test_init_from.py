@@ -275,6 +275,18 @@ def test_a_stack_grows_out_of_a_smaller_one(
     assert images.shape == (3, 32, 32, 3)
 
 
+def test_a_stack_does_not_grow_in_the_middle_of_a_run(small_stack: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        kantor.ConfigError, match="--keep-counters: new layers fade in from image 0, and the other run has seen 16"
+    ):
+        stack_run(GROWN_STACK, tmp_path, init_from=small_stack, keep_counters=True, images=32)
+    none = {"generator.fade_images": 0, "critic.fade_images": 0}
+    run = stack_run(GROWN_STACK, tmp_path, init_from=small_stack, keep_counters=True, images=32, overrides=none)
+    name = "generator/layers.1.conv.weight/exp_avg"
+    moments = load_file(sorted((run / "checkpoints").iterdir())[-1] / "optimizer.safetensors")
+    assert name in moments
+
+
 def test_growing_as_asked(small_stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the user says about fading holds; a model file has no critic, which then starts whole; the same again does not fade."""
     model = small_stack / "generator.safetensors"

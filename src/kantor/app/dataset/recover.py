@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Callable
 
 from kantor.app.dataset.cache import DatasetCache, no_notes
 from kantor.app.dataset.pairs import paired
@@ -16,7 +17,9 @@ from kantor.data.sources.recognise import GLYPHS, split_inner
 from kantor.errors import DataError
 
 
-def open_again(config: Config, expected: str | None, cache: DatasetCache, otherwise: str) -> ImageSet:
+def open_again(
+    config: Config, expected: str | None, cache: DatasetCache, otherwise: Callable[[], str] = lambda: "start a new run"
+) -> ImageSet:
     """Opens the images that a run was started with; if its source is gone, their packed copy in the cache.
 
     Raises DataError if the images have changed, or are gone. expected: fingerprint of the images trained on; None if
@@ -35,7 +38,7 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache, otherw
     opened, _, _ = open_set(config, 32, cache)
     if expected is not None and opened.fingerprint != expected:
         what = f"the images have changed since the run was started ({opened.count:,} now)"
-        raise DataError(source, what, f"restore them, or {otherwise}")
+        raise DataError(source, what, f"restore them, or {otherwise()}")
     return opened
 
 

@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from kantor.app import environment
+from kantor.app.dataset.image_size import CHANNELS
 from kantor.app.decisions import Decisions
 from kantor.app.options import options_of
 from kantor.app.training.init_from import Taken, Weights
 from kantor.app.training.length import require_more
+from kantor.app.training.match_layers import fits, matching
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
+from kantor.config.base import parse_size
 from kantor.config.io import difference, layered, override_text, read_toml
 from kantor.config.schema import Config
 from kantor.data.sources.python_object import PREFIX
 from kantor.engine import optimizers
 from kantor.engine.state import Counters, State
 from kantor.errors import ConfigError
+from kantor.nets import build_generator
 from kantor.runs import directory
 from kantor.runs.run_state import RunState
+from kantor.types import ImageSpec
 
 _NOT_REPEATED = {
     "data",
@@ -61,6 +66,23 @@ def command(run: Path, options: TrainOptions, changed: Config, seen: int) -> str
     if isinstance(images, int) and seen >= images and lengths == (None, None, None):
         words += ["--images", str(2 * images)]
     return shlex.join(words)
+
+
+def weights_fit(saved: RunState, changed: Config) -> bool:
+    """Whether the generator of a changed configuration can be built, and takes layers of the saved one."""
+    spec, data = saved.spec, changed.data
+    if spec is None:  # an old checkpoint, which does not say
+        return True
+    if data.size != "auto":
+        spec = ImageSpec(*parse_size(data.size), spec.channels)
+    if data.channels in CHANNELS.values():
+        spec = spec._replace(channels=next(count for count, name in CHANNELS.items() if name == data.channels))
+    classes = (len(saved.class_names) or 1) if changed.train.conditional else 0
+    try:
+        generator = build_generator(changed.generator, spec, classes, condition=saved.condition)
+    except ConfigError:
+        return False
+    return fits(generator, matching(generator, saved.weights("generator"), same_classes=True, grown=False))
 
 
 def _flags(changes: Mapping[str, Any]) -> list[str]:

@@ -13,14 +13,14 @@ from torch import Tensor
 from kantor.app.decisions import Decisions
 from kantor.app.load_model import load_model, newest_checkpoint
 from kantor.app.training.check_options import user_fields
-from kantor.app.training.match_layers import Copy, embeddings, matching, own_tensors, share_taken
+from kantor.app.training.match_layers import Copy, fits, matching, own_tensors, share_taken
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.config.io import resolve
 from kantor.config.networks import StackCritic, StackGenerator
 from kantor.config.schema import Config
 from kantor.engine.state import State
-from kantor.errors import ModelError
+from kantor.errors import ConfigError, ModelError
 from kantor.nets.progressive import Fading, Growth, growth_of
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
@@ -59,6 +59,11 @@ class Weights:
     class_names: tuple[str, ...]
     alpha: str
     saved: RunState | None = None
+
+    @property
+    def images_seen(self) -> int:
+        """By the run that they are of; 0 for a model file, which does not say."""
+        return self.saved.images_seen if self.saved else 0
 
     @property
     def digest(self) -> str:
@@ -108,6 +113,9 @@ def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[
     grown = _grown({part: growth_of(stack) for part, stack in stacks.items()}, weights)
     for part, stack in stacks.items():
         field = f"{part}.fade_images"
+        if part in grown and config.train.keep_counters and (stack.fade_images or field not in user_fields(options)):
+            what = f"new layers fade in from image 0, and the other run has seen {weights.images_seen:,}"
+            raise ConfigError("--keep-counters", what, "leave it out")
         if part in grown and not stack.fade_images and field not in user_fields(options):
             reason = "fading in the layers that the other model lacks; images start out as that model generates them"
             decisions.set(field, FADE_IMAGES, reason)
@@ -135,8 +143,7 @@ def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) 
     same_classes = tuple(class_names) == weights.class_names
     grown = _grown({part: n.growth for part, n in state.networks.items() if isinstance(n, Fading)}, weights)
     copies = {p: matching(n, weights.parts.get(p, {}), same_classes, p in grown) for p, n in state.networks.items()}
-    layers = copies["generator"].keys() - embeddings(state.generator)
-    if not any(copies["generator"][name].values.dim() > 1 for name in layers):
+    if not fits(state.generator, copies["generator"]):
         do = "choose the same kind of networks with --preset and --set"
         raise ModelError(weights.path, "no layer of its generator matches this run's generator", do)
     for part, copied in copies.items():

@@ -68,6 +68,11 @@ def embeddings(network: nn.Module) -> set[str]:
     return {f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Embedding)}
 
 
+def fits(network: nn.Module, copies: Mapping[str, Copy]) -> bool:
+    """Whether any layer is taken, embeddings apart."""
+    return any(copies[name].values.dim() > 1 for name in copies.keys() - embeddings(network))
+
+
 def share_taken(network: nn.Module, copies: Mapping[str, Copy]) -> float:
     """The share of a network's weights that are taken, in [0, 1]."""
     weights = {name: weight.numel() for name, weight in network.named_parameters()}

@@ -11,7 +11,7 @@ from typing import Any
 from kantor.app import environment
 from kantor.app.dataset.prepare import absolute_source
 from kantor.app.options import options_of
-from kantor.app.training.going_on import command
+from kantor.app.training.going_on import command, weights_fit
 from kantor.app.training.intervals import DEFAULT_BUDGET_S
 from kantor.app.training.length import held_share, total_images
 from kantor.app.training.options import TrainOptions
@@ -122,8 +122,10 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None, fro
 
 
 def as_a_new_run(run: Path, options: TrainOptions, changed: Config, saved: RunState | None) -> str:
-    """What to do to go on from a run with these changes of its configuration: the whole command."""
-    return f"go on from it as a new run: {command(run, options, changed, saved.images_seen if saved else 0)}"
+    """What to do to go on from a run with these changes of its configuration: the whole command, if its weights fit."""
+    if saved is None or not weights_fit(saved, changed):
+        return "start a new run"
+    return f"go on from it as a new run: {command(run, options, changed, saved.images_seen)}"
 
 
 def _rates_are_held(saved: RunState) -> bool:

@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -139,7 +140,7 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
             return run, "done"
         expected = saved.fingerprint if saved else env.get("data_fingerprint")
         cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
-        store = open_again(config, expected, cache, as_a_new_run(run, options, config, saved))
+        store = open_again(config, expected, cache, partial(as_a_new_run, run, options, config, saved))
         total = resumed_length(options, config, store.count, seen, from_budget)  # refuses before compiling
         if _is_finished(run, total, seen, terminal):
             return run, "done"
@@ -214,7 +215,7 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     if weights:
         env["init_from_digest"] = weights.digest
         if weights.saved is not None:
-            env["init_from_images"] = weights.saved.images_seen
+            env["init_from_images"] = weights.images_seen
     if store.condition_settings:
         env["condition_channels"] = store.condition_channels
     run = directory.create(options.runs, options.name or _name(config, options.preset), to_toml(config), env)

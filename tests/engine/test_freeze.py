@@ -16,7 +16,7 @@ from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.errors import ConfigError
-from kantor.nets import build_critic
+from kantor.nets import build_critic, freeze
 from kantor.types import ImageSpec
 from support.engine_fakes import CPU, SPEC, feed, parts, same
 from support.tape import Tape
@@ -159,3 +159,19 @@ def test_a_resumed_state_is_frozen(tmp_path: Any) -> None:
     again.load(state.model_tensors(), state.optimizer_tensors(), state.values())
     assert same(again.optimizer_tensors(), state.optimizer_tensors())
     assert len(optimizers.trained(again.critic)) < len([*again.critic.parameters()])
+
+
+def test_a_custom_critic_is_frozen_in_the_order_of_its_parts() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+            self.score = nn.Linear(4, 1)
+
+    critic = Own()
+    freeze(critic, 2)
+    assert [name for name, weight in critic.named_parameters() if weight.requires_grad] == [
+        "body.3.weight", "body.3.bias", "score.weight", "score.bias",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="this critic has 3 layers before its score; choose at most 3"):
+        freeze(critic, 4)

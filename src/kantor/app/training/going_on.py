@@ -20,7 +20,6 @@ from kantor.app.training.parts import Parts
 from kantor.config.base import parse_size
 from kantor.config.io import difference, layered, override_text, read_toml
 from kantor.config.schema import Config
-from kantor.data.sources.python_object import PREFIX
 from kantor.engine import optimizers
 from kantor.engine.state import Counters, State
 from kantor.errors import ConfigError
@@ -30,17 +29,8 @@ from kantor.runs.run_state import RunState
 from kantor.types import ImageSpec
 
 _NOT_REPEATED = {
-    "data",
-    "labels",
-    "resume",
-    "init_from",
-    "keep_counters",
-    "preset",
-    "config_file",
-    "overrides",
-    "batch",
-    "compile",
-}
+    "data", "labels", "resume", "init_from", "keep_counters", "preset", "config_file", "overrides", "batch", "compile",
+}  # fmt: skip
 
 
 def command(run: Path, options: TrainOptions, changed: Config, seen: int) -> str:
@@ -53,10 +43,7 @@ def command(run: Path, options: TrainOptions, changed: Config, seen: int) -> str
     """
     path = run / directory.CONFIG
     config = layered(Config(), read_toml(path), str(path))
-    words = ["kantor", "train"]
-    if not changed.data.source.startswith(PREFIX):
-        words.append(changed.data.source)
-    words += ["--init-from", str(run), "--keep-counters"]
+    words = ["kantor", "train", changed.data.source, "--init-from", str(run), "--keep-counters"]
     changes = {name: new for name, (_, new) in difference(config, changed).items() if new is not None}
     words += _flags({name: value for name, value in changes.items() if name != "data.source"})
     if options.batch == "auto":

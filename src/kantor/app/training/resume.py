@@ -19,6 +19,7 @@ from kantor.app.training.terminal import Terminal
 from kantor.config.io import difference, layered, overridden, read_config, read_toml
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
+from kantor.data.sources.python_object import PREFIX
 from kantor.errors import ConfigError, ModelError, UserError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
@@ -125,6 +126,9 @@ def as_a_new_run(run: Path, options: TrainOptions, changed: Config, saved: RunSt
     """What to do to go on from a run with these changes of its configuration: the whole command, if its weights fit."""
     if saved is None or not weights_fit(saved, changed):
         return "start a new run"
+    if changed.data.source.startswith(PREFIX):  # which the command line does not know
+        call = f"kantor.train({changed.data.source!r}, init_from={str(run)!r}, keep_counters=True)"
+        return f"go on from it as a new run with your changes: {call}"
     return f"go on from it as a new run: {command(run, options, changed, saved.images_seen)}"
 
 

@@ -97,14 +97,15 @@ def _repeated(options: TrainOptions) -> list[str]:
         value = getattr(options, option.name)
         if option.name in _NOT_REPEATED or option.sets or value in (None, option.default):
             continue
-        if option.type is bool:
-            words.append(option.flags[0])
-        else:
-            text = (
-                f"{value:g}s" if option.name == "budget_s" else f"{value:g}" if option.name == "epochs" else str(value)
-            )
-            words += [option.flags[0], text]
+        words += [option.flags[0]] if option.type is bool else [option.flags[0], _text(option.name, value)]
     return words
+
+
+def _text(name: str, value: Any) -> str:
+    """The value of an option as a word of the command line."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}s" if name == "budget_s" else f"{value:g}" if name == "epochs" else str(value)
 
 
 def configured_as_the_other(options: TrainOptions, note: Callable[[str], None]) -> TrainOptions:

@@ -190,6 +190,14 @@ def test_override_errors_name_the_flag() -> None:
         resolve(overrides={"critic.width": 3})
     with pytest.raises(ConfigError, match=r'^--set critic\.with: there is no such field; did you mean "critic\.width"'):
         resolve(overrides={"critic.with": 3})
+    with pytest.raises(
+        ConfigError, match=r'^--set critc\.width: there is no section critc; did you mean "critic\.width"'
+    ):
+        resolve(overrides={"critc.width": 3})
+    with pytest.raises(
+        ConfigError, match=r"^--set zzz\.b: there is no section zzz; choose one of: critic, cycle, data, ema"
+    ):
+        resolve(overrides={"zzz.b": 1})
     for name in (".", "a..b", "train.seed.deeper", ".".join("a" * 9999)):
         with pytest.raises(ConfigError):
             resolve(overrides={name: 1})

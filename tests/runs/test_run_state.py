@@ -40,7 +40,8 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     values = config.model_dump(mode="json")
     since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation"), ("generator", "alpha"),
                   ("train", "augment"), ("train", "augment_shift"), ("train", "augment_cutout"), ("data", "rules"), ("data", "range"), ("data", "nodata"),
-                  ("data", "split"), ("data", "links"), ("data", "frames"), ("data", "tile"), ("data", "transpose")]  # fmt: skip
+                  ("data", "split"), ("data", "links"), ("data", "frames"), ("data", "tile"), ("data", "transpose"),
+                  ("critic", "freeze"), ("train", "keep_counters")]  # fmt: skip
     assert [values[section].pop(name) for section, name in since_then] == [
         False,
         "auto",
@@ -55,6 +56,8 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
         "auto",
         "inside",
         "first",
+        0,
+        False,
         0,
         False,
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,31 @@ def test_tensorboard_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert exit_of("train", "glyphs", "--tensorboard", "--runs", tmp_path / "r") == 5
     assert "pip install 'kantor[tensorboard]'" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_a_resumed_run_goes_on_logging(tmp_path: Path) -> None:
+    """Without being told again: it has a folder tensorboard/."""
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the extra `tensorboard` is not installed"
+    )
+    words = ["--set", "train.tick_images=8", "--set", "data.glyphs.count=40", "--runs", tmp_path / "r"]
+    assert exit_of("train", "glyphs", *TINY, *words, "--tensorboard", "--images", "32") == 0
+    run = next((tmp_path / "r").glob("00000-*"))
+    assert exit_of("train", "--resume", run, "--images", "64") == 0
+    found = reader.EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    found.Reload()
+    assert [s.step for s in found.Scalars("critic/critic_gap")] == [8, 16, 24, 32, 40, 48, 56, 64]
+
+
+def test_a_resumed_run_does_without_where_the_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--set", "data.glyphs.count=40", "--runs", tmp_path / "r"]
+    assert exit_of("train", "glyphs", *TINY, *words, "--images", "16") == 0
+    run = next((tmp_path / "r").glob("00000-*"))
+    (run / "tensorboard").mkdir()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert exit_of("train", "--resume", run, "--images", "32") == 0
+    out = capsys.readouterr().out
+    assert f"{run / 'tensorboard'} does not go on: this needs one more package (tensorboard); pip install" in out
+    assert not list((run / "tensorboard").iterdir())

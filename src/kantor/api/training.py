@@ -72,6 +72,7 @@ class TrainKeywords(DataKeywords, total=False):
     conditional: bool
     mirror: bool
     init_from: str | Path | Run | None
+    keep_counters: bool
     resume: str | Path | Run | None
     compile: bool
     tensorboard: bool

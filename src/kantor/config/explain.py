@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kantor.config.objective import PenaltyConfig
-from kantor.errors import ConfigError, nearest
+from kantor.errors import ConfigError, did_you_mean, nearest
 
 
 def explained(error: ValidationError, tree: dict[str, Any], where: str) -> ConfigError:
@@ -24,6 +24,10 @@ def explained(error: ValidationError, tree: dict[str, Any], where: str) -> Confi
             if path.split(".")[-3:-2] == ["penalties"]:  # a new penalty has no siblings yet
                 siblings = [*PenaltyConfig.model_fields]
             section, dot, name = path.rpartition(".")
+            if not section and "." in where and where.startswith("--set "):  # of a field in it
+                return ConfigError(
+                    where, f"there is no section {name}", _nearest_field(where.removeprefix("--set "), tree)
+                )
             prefix = section + dot if where.startswith("--set") else ""
             return ConfigError(place, "there is no such field", nearest(name, siblings, prefix))
         case "union_tag_invalid":
@@ -40,6 +44,13 @@ def explained(error: ValidationError, tree: dict[str, Any], where: str) -> Confi
     auto = ', or "auto"' if any(f["type"] == "literal_error" and "auto" in str(f["msg"]) for f in faults) else ""
     what, _, do = rule.rpartition("; ")
     return ConfigError(place, what or f"{value} cannot be used", f"{do}{auto}")
+
+
+def _nearest_field(name: str, tree: dict[str, Any]) -> str:
+    """The field that is meant, or the sections that there are."""
+    sections = {key: table for key, table in tree.items() if isinstance(table, dict) and key != name.partition(".")[0]}
+    fields = [f"{section}.{field}" for section, table in sections.items() for field in table]
+    return did_you_mean(name, fields) or nearest(name.partition(".")[0], sections)
 
 
 def _shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -142,6 +143,24 @@ def parse_override(text: str) -> tuple[str, Any]:
     except (ValueError, RecursionError):
         parsed = value.strip()
     return name.strip(), parsed
+
+
+def override_text(name: str, value: Any) -> str:
+    """What `parse_override` reads: "critic.width=32"."""
+    return f"{name}={_toml_value(value)}" if not isinstance(value, str) else f"{name}={_toml_text(name, value)}"
+
+
+def _toml_text(name: str, text: str) -> str:
+    return text if parse_override(f"{name}={text}") == (name, text) else json.dumps(text)
+
+
+def _toml_value(value: Any) -> str:
+    """A value on one line: tables and lists inline."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return json.dumps(value)  # numbers, true, false and text are written alike
 
 
 def difference(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:

@@ -59,6 +59,8 @@ class _CriticConfig(NetworkConfig):
     """Minibatch stddev: show the critic how much the images of a batch differ, or those of groups of this many, such as 4."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout rate after each layer except the last two, while training."""
+    freeze: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Number of layers, counted from the image, that keep the weights of `train.init_from` (FreezeD, Mo et al. 2020)."""
 
 
 class DcganGenerator(_GeneratorConfig):

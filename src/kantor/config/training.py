@@ -49,6 +49,8 @@ class TrainConfig(Section):
     """Sides of the part blanked by `augment`, as a fraction of those of the image."""
     init_from: Annotated[str, Field(max_length=4096)] = ""
     """Run, checkpoint or generator.safetensors whose weights to start from; empty starts from random weights."""
+    keep_counters: bool = False
+    """Go on from the run that `init_from` names: its number of images, cycles and epochs, its optimizers and its place in schedules."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # see kantor.engine.precision
     """Number format of convolutions; "auto" takes bfloat16 if the hardware computes in it."""
     micro_batch: Annotated[int, Field(ge=0, le=65536)] = 0

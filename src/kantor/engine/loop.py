@@ -114,7 +114,7 @@ class Loop:
         self._began_s, self._aside_s = time.monotonic() - counters.elapsed_s, 0.0
         self._measured_from: tuple[int, float] | None = None  # images seen, seconds of training
         requests = self.bus.emit(started)
-        if counters.images_seen == 0:
+        if counters.images_seen == 0 or not started.resumed:
             requests += self._sample()
         saved_at = counters.images_seen if started.resumed else -1
         reason, late = self._why_stop(requests), requests

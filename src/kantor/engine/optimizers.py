@@ -68,8 +68,13 @@ def state_tensors(optimizer: Optimizer, network: nn.Module) -> Iterator[tuple[st
 
 def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Restores what `state_tensors` returned."""
-    parameters = dict(network.named_parameters())
     optimizer.state.clear()
+    add_state_tensors(optimizer, network, tensors)
+
+
+def add_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Replaces the state of some parameters, as `state_tensors` names it."""
+    parameters = dict(network.named_parameters())
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
         parameter = parameters[name]

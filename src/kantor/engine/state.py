@@ -57,6 +57,7 @@ class State:
         generator, critic: in training mode.
         average: EMA of the generator, in evaluation mode: what is shown and saved.
         networks: these three by name.
+        optimizers: of the generator and of the critic, by name.
         has_dropout: a network generates random numbers as it runs: no two steps are alike.
         loaded: how often `load` has replaced tensors.
     """
@@ -75,7 +76,7 @@ class State:
         self.counters = Counters()
         self.loaded = 0
         self.networks = {"generator": self.generator, "critic": self.critic, "average": self.average}
-        self._optimizers = {"generator": self.generator_optimizer, "critic": self.critic_optimizer}
+        self.optimizers = {"generator": self.generator_optimizer, "critic": self.critic_optimizer}
 
     def model_tensors(self) -> dict[str, Tensor]:
         """ "generator/layers.0.weight" and so on: weights and buffers of all three networks."""
@@ -86,7 +87,7 @@ class State:
         """ "critic/layers.0.weight/exp_avg" and so on."""
         return {
             f"{part}/{name}": value
-            for part, optimizer in self._optimizers.items()
+            for part, optimizer in self.optimizers.items()
             for name, value in optimizers.state_tensors(optimizer, self.networks[part])
         }
 
@@ -112,7 +113,7 @@ class State:
         """Restores model_tensors(), optimizer_tensors() and values(). `runs.checkpoint` has compared names and shapes."""
         for part, network in self.networks.items():
             network.load_state_dict(_part(model, part), strict=True)
-        for part, owner in self._optimizers.items():
+        for part, owner in self.optimizers.items():
             optimizers.load_state_tensors(owner, self.networks[part], _part(optimizer, part))
         self.tally.load({name: tuple(pair) for name, pair in values["tally"].items()})
         self.counters = Counters(**values["counters"])

@@ -12,6 +12,7 @@ from kantor.config.networks import CriticConfig, GeneratorConfig
 from kantor.errors import ConfigError
 from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
 from kantor.nets.custom import Build, custom_builder
+from kantor.nets.freeze import freeze
 from kantor.random import derive
 from kantor.types import ImageSpec, traits_of
 
@@ -41,20 +42,24 @@ def build_generator(
     Raises:
         ConfigError: the generator needs a condition and there is none, or ignores the one that there is.
     """
-    if config.kind == "unet" and not condition:
-        what = "needs a condition, but data.condition is none"
-        raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
-    if condition and config.kind not in ("unet", "custom"):
-        what = "ignores the condition, but data.condition is set"
-        raise ConfigError(
-            f"generator.kind = {config.kind}", what, "use --set generator.kind=unet, or --preset painter-colours"
-        )
+    check_condition(config, bool(condition))
     build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
     if config.kind == "unet":
         build = functools.partial(build, condition=condition)
     network = _initialised("generator", build, config, spec, classes, seed)
     network.premultiplied = premultiplies(config, spec)  # type: ignore[assignment]
     return network
+
+
+def check_condition(config: GeneratorConfig, conditioned: bool) -> None:
+    """Raises ConfigError if the generator needs a condition and there is none, or ignores the one that there is."""
+    if config.kind == "unet" and not conditioned:
+        what = "needs a condition, but data.condition is none"
+        raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
+    if conditioned and config.kind not in ("unet", "custom"):
+        what = "ignores the condition, but data.condition is set"
+        do = "use --set generator.kind=unet, or --preset painter-colours"
+        raise ConfigError(f"generator.kind = {config.kind}", what, do)
 
 
 def premultiplies(config: GeneratorConfig, spec: ImageSpec) -> bool:
@@ -65,10 +70,14 @@ def premultiplies(config: GeneratorConfig, spec: ImageSpec) -> bool:
 def build_critic(
     config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
 ) -> nn.Module:
-    """A newly initialized critic, as `build_generator`; one of any kind sees the condition as channels of the image."""
+    """A newly initialized critic, as `build_generator`; one of any kind sees the condition as channels of the image.
+
+    Its first `config.freeze` layers are frozen.
+    """
     build = custom_builder("critic", config.name) if config.kind == "custom" else CRITICS[config.kind]
     joined = spec._replace(channels=spec.channels + condition)
     network = _initialised("critic", build, config, joined, classes, seed)
+    freeze(network, config.freeze)
     return Conditioned(network) if condition else network
 
 

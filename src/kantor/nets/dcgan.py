@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from kantor.config.networks import DcganCritic, DcganGenerator
 from kantor.errors import ConfigError
 from kantor.nets import layers, ops
+from kantor.nets.freeze import Stages
+from kantor.nets.layer_order import LayerOrder
 from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
     """Transposed convolutions from a latent to an image: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
+
+    order = LayerOrder(("layers", "norms"), {"layers.0.weight": 0}, first="layers.0")
 
     def __init__(self, config: DcganGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
@@ -65,6 +69,10 @@ class Critic(nn.Module):
         self.activated_score, self.bare_first = config.activated_score, config.bare_first
         self.score_norm = layers.normalisation(norm if config.activated_score else "none", 1, config.batch_norm)
         self.projection = layers.Projection(widths[-1], classes)
+
+    def stages(self) -> Stages:
+        """The layers that can be frozen: see kantor.nets.freeze."""
+        return list(zip(self.layers, self.norms, strict=True))
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         for number, (drop, layer, norm) in enumerate(zip(self.dropouts, self.layers, self.norms, strict=True)):

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from kantor.config.networks import ResnetCritic, ResnetGenerator
 from kantor.nets import layers, ops
+from kantor.nets.freeze import Stages
+from kantor.nets.layer_order import LayerOrder
 from kantor.types import ImageSpec
 
 Size = tuple[int, int]
@@ -20,6 +22,8 @@ Size = tuple[int, int]
 
 class Generator(nn.Module):
     """Residual blocks from a latent to an image: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
+
+    order = LayerOrder(("blocks",), {"base.weight": 1})
 
     def __init__(self, config: ResnetGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
@@ -65,6 +69,10 @@ class Critic(nn.Module):
         self.stddev, more = layers.minibatch_stddev(config.minibatch_stddev)
         self.score = ops.Conv2d(widths[-1] + more, 1, (1, 1) if self.mean else sizes[-1])
         self.projection = layers.Projection(widths[-1], classes)
+
+    def stages(self) -> Stages:
+        """The layers that can be frozen: see kantor.nets.freeze."""
+        return [(self.picture,), *((block,) for block in self.blocks)]
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = self.picture(x)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from kantor.config.networks import DownLayer, StackCritic, StackGenerator, UpLayer
 from kantor.errors import ConfigError
 from kantor.nets import ops, progressive
+from kantor.nets.freeze import Stages
+from kantor.nets.layer_order import LayerOrder
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
 from kantor.nets.same_padding import DownStep, Size, UpStep, output_size
 from kantor.types import ImageSpec
@@ -25,6 +27,8 @@ ACTIVATIONS = {"relu": ops.relu, "leaky-relu": ops.leaky_relu}
 
 class Generator(progressive.Fading):
     """A dense layer, then convolutions from its few pixels: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
+
+    order = LayerOrder(("layers",), {"base.weight": 1})
 
     def __init__(self, config: StackGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__(config)
@@ -91,6 +95,10 @@ class Critic(progressive.Fading):
         self.stddev, more = minibatch_stddev(config.minibatch_stddev)
         self.score = nn.Linear((inputs + more) * size[0] * size[1], 1)
         self.projection = Projection(inputs, classes)
+
+    def stages(self) -> Stages:
+        """The layers that can be frozen: see kantor.nets.freeze."""
+        return [(layer,) for layer in self.layers]
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = (x + 1) / 2 if self.unit else x

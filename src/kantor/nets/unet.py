@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kantor.config.networks import UnetGenerator
 from kantor.nets import layers, ops
+from kantor.nets.layer_order import LayerOrder
 from kantor.types import ImageSpec
 
 
@@ -25,6 +26,8 @@ class Generator(nn.Module):
     Args:
         condition: K, channels of the condition.
     """
+
+    order = LayerOrder(latent_axis={"base.weight": 1})
 
     def __init__(self, config: UnetGenerator, spec: ImageSpec, classes: int, condition: int) -> None:
         super().__init__()

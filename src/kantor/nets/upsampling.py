@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from kantor.config.networks import UpsamplingCritic, UpsamplingGenerator
 from kantor.nets import layers, ops
+from kantor.nets.freeze import Stages
+from kantor.nets.layer_order import LayerOrder
 from kantor.types import ImageSpec
 
 
 class Generator(nn.Module):
     """Upsampling and convolutions from a latent to an image: (z [N, D], labels [N] or None) -> [N, C, H, W] in [-1, 1]."""
+
+    order = LayerOrder(("layers", "norms"), {"base.weight": 1, "modulation.linear.weight": 1})
 
     def __init__(self, config: UpsamplingGenerator, spec: ImageSpec, classes: int = 0) -> None:
         super().__init__()
@@ -63,6 +67,10 @@ class Critic(nn.Module):
         self.stddev, more = layers.minibatch_stddev(config.minibatch_stddev)
         self.score = ops.Conv2d(widths[-1] + more, 1, self.sizes[-1])
         self.projection = layers.Projection(widths[-1], classes)
+
+    def stages(self) -> Stages:
+        """The layers that can be frozen: see kantor.nets.freeze."""
+        return [(self.picture,), *zip(self.layers, self.norms, strict=True)]
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = ops.leaky_relu(self.picture(x))

@@ -6,7 +6,7 @@ them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,18 @@ def require_tensorboard() -> None:
     except ImportError as error:
         what = "this needs one more package (tensorboard)"
         raise ResourceError("--tensorboard", what, "pip install 'kantor[tensorboard]'") from error
+
+
+def goes_on(folder: Path, note: Callable[[str], None]) -> bool:
+    """Whether a run that was logged before is logged on. Notes what to do if the package is no longer there."""
+    if not folder.is_dir():
+        return False
+    try:
+        require_tensorboard()
+    except ResourceError as error:
+        note(f"{folder} does not go on: {error.what}; {error.do}")
+        return False
+    return True
 
 
 class TensorBoard(Listener):

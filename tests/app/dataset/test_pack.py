@@ -23,3 +23,20 @@ def test_converting_some_images_of_a_packed_dataset(
     assert "data.channels = rgb: 30 of 30 sampled images have colour" in out
     assert exit_of("pack", tmp_path / "tar", "--out", tmp_path / "again", "--cache", tmp_path / "cache") == 0
     assert Store.open(tmp_path / "again").count == 10
+
+
+def test_fields_of_training_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], ["--inspect"], ["--format", "tfrecord"]):
+        words = ["pack", "glyphs", "--out", tmp_path / "set", *more, "--set", "data.limit=9", "--set", "train.batch=4"]
+        assert exit_of(*words) == 2
+        text = "error: --set train.batch: packing reads [data] alone; leave it out, and give it to kantor train\n"
+        assert capsys.readouterr().err == text
+    assert not list(tmp_path.iterdir())
+
+
+def test_converting_says_nothing_about_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--out", tmp_path / "records", "--format", "tfrecord", "--cache", tmp_path / "c", "--size", "16"]
+    assert exit_of("pack", "glyphs", *words, "--set", "data.glyphs.count=30") == 0
+    out = capsys.readouterr().out
+    assert "wrote 30 images, 16x16 RGB, as tfrecord" in out
+    assert "batch" not in out and "memorize" not in out

@@ -426,3 +426,14 @@ def test_pairs_in_a_grid(condition: int, image: int, joined: int) -> None:
         wide = np.repeat(original, 3, axis=3) if channels == 1 and joined > 1 else original
         np.testing.assert_array_equal(half[..., : wide.shape[3]], wide)
         assert (half[..., wide.shape[3] :] == 255).all()
+
+
+def test_what_cannot_be_trained_on_pairs_is_refused_before_they_are_packed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "glyphs", "--images", "8", "--size", "16", "--cache", tmp_path / "c", "--runs", tmp_path / "r"]
+    assert exit_of(*words, "--set", "data.condition=edges") == 2
+    assert "generator.kind = upsampling: ignores the condition" in capsys.readouterr().err
+    assert exit_of(*words, "--set", "generator.kind=unet") == 2
+    assert "generator.kind = unet: needs a condition, but data.condition is none" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -84,8 +84,11 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     other = again.train(tmp_path, images=60)  # a length of its own is no other configuration
     assert other != run
     assert again.asked == [f"resume {run} (y), or start a new run (N)?"]
-    (line,) = [line for line in again.notes if "same configuration" in line]
-    assert "has seen 40 images; --resume 0 --images 60 continues it" in line
+    (line,) = [line for line in again.notes if "with these settings" in line]
+    assert (
+        f"has seen 40 images; a new run begins now, and to train that one on instead: kantor train --resume {run} --images 60"
+        in line
+    )
     going_on = Told(answer=True)
     assert going_on.train(tmp_path, images=80) == other  # the newest
     assert read_toml(other / "config.toml")["train"]["images"] == 80
@@ -138,7 +141,7 @@ def test_another_configuration_is_another_run(tmp_path: Path, fields: dict[str, 
     other = Told()
     other.train(tmp_path, fields, images=40)
     assert not other.asked
-    assert not any("same configuration" in line for line in other.notes)
+    assert not any("with these settings" in line for line in other.notes)
 
 
 def test_a_run_that_cannot_be_read_is_passed_over(first: Path, tmp_path: Path) -> None:

@@ -31,8 +31,10 @@ def test_a_finished_run_is_lengthened_only_when_asked(tmp_path: Path, cache: Pat
     def resumed(**more: Any) -> str:
         return train_until(None, "default", "float32", tmp_path / "runs", cache, run, **more)[1]
 
-    with pytest.raises(ConfigError, match="reached its length of 64 images"):
-        resumed()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    for more in ({}, {"images": 64}, {"budget_s": 60.0}, {"epochs": 1.6}):  # a restart loop has to end
+        assert resumed(**more) == "done"
+        assert before == {path: path.read_bytes() for path in before}
     with pytest.raises(ConfigError, match="--images 10: the run has already seen 64 images; choose more"):
         resumed(images=10)
     assert resumed(images=72) == "done"

@@ -10,6 +10,7 @@ from typing import Any
 from kantor.app import units
 from kantor.app.flags import LabelledDataOptions
 from kantor.app.options import option
+from kantor.errors import ConfigError
 
 # What the user reads is on one line, what Kantor does with it on the next.
 # fmt: off
@@ -31,6 +32,10 @@ class PackOptions(LabelledDataOptions):
         default_factory=dict, flags=("--set",), parse=units.settings, repeat=True, complete="pack_fields",
     )
     overwrite: bool = option("Replace what is at --out", default=False)
+
+    def __post_init__(self) -> None:
+        if other := next((name for name in self.overrides if name.partition(".")[0] != "data"), None):
+            raise ConfigError(f"--set {other}", "packing reads [data] alone", "leave it out, and give it to kantor train")
 
     @property
     def fields(self) -> dict[str, Any]:

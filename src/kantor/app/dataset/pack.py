@@ -69,7 +69,9 @@ def _convert(config: Config, side: int, options: PackOptions, out: Path, progres
         remedy = "leave it out; the program that reads the dataset splits it"
         raise ConfigError("data.holdout", f"does not go with --format {options.format}", remedy)
     lines: list[str] = []
-    dataset, _, filled = open_set(config, side, DatasetCache(cache_folder(options.cache), progress, lines.append))
+    dataset, _, filled = open_set(
+        config, side, DatasetCache(cache_folder(options.cache), progress, lines.append), training=False
+    )
     write_shards(options.format, dataset, out, progress, require_free_out)  # again: writing takes long
     written = f"wrote {dataset.count:,} images, {dataset.spec}, as {options.format} to {options.out}"
     return [*lines, *map(str, filled), written]

@@ -50,7 +50,7 @@ def check_condition(config: Config) -> None:
         return
     where = f"data.condition = {data.condition}"
     if data.rules < 2:
-        raise ConfigError(where, "is a rule from 2 on, but data.rules = 1", "add --set data.rules=2")
+        raise ConfigError(where, "needs data.rules = 2, and data.rules is 1", "add --set data.rules=2")
     if data.source == GLYPHS or data.source.startswith(PREFIX):
         what = "names images of a folder or file, and this source is none"
         raise ConfigError(where, what, "use --set data.condition=edges, or name a folder as DATA")

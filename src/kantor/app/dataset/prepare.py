@@ -15,6 +15,7 @@ from kantor import atomic
 from kantor.app.dataset.cache import DatasetCache, Note, make_room, mark_used, wait_while_busy
 from kantor.app.dataset.image_size import fill_from_images, fill_from_packed, packed_spec
 from kantor.app.dataset.pairs import check_condition, condition_data, outlined, paired
+from kantor.app.dataset.same_bytes import packed_from_same_bytes
 from kantor.app.decisions import Decision
 from kantor.config.data import DataConfig
 from kantor.config.io import overridden
@@ -56,11 +57,17 @@ def absolute_source(config: Config) -> Config:
     return overridden(config, absolute)
 
 
-def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, Config, list[Decision]]:
-    """Opens the images that a run trains on: `packed_set` without held-out images; pairs if there is a condition."""
+def open_set(
+    config: Config, side: int, cache: DatasetCache, training: bool = True
+) -> tuple[ImageSet, Config, list[Decision]]:
+    """Opens the images that a run trains on: `packed_set` without held-out images; pairs if there is a condition.
+
+    training: whether they are to be enough for that.
+    """
+    finish = trained_on if training else chosen
     if config.data.condition == "none":
         store, config, filled = packed_set(config, side, cache)
-        return trained_on(store, config, cache.note), config, filled
+        return finish(store, config, cache.note), config, filled
     check_condition(config)
     wanted = config.data
     if not outlined(wanted):  # pairs are limited, not each half
@@ -72,7 +79,7 @@ def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, 
     kept = {"limit": wanted.limit, "choose": wanted.choose}
     config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
     pairs = paired(images, others, config.data, cache.note)
-    return trained_on(pairs, config, cache.note), config, filled
+    return finish(pairs, config, cache.note), config, filled
 
 
 def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, Config, list[Decision]]:
@@ -89,14 +96,18 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
             store.verify()
             return store, *fill_from_packed(config, store)
     plan = plan_pack(config, side, cache.note)
-    path = cache.packs / cache_key(plan.source, plan.config.data, plan.spec, plan.listing)
+    key = cache_key(plan.source, plan.config.data, plan.spec, plan.listing)
+    path = cache.packs / key
+    if not path.exists():
+        copied = packed_from_same_bytes(cache.packs, key, plan.source, plan.listing, cache.progress)
+        path = copied or path
     store = wait_while_busy(functools.partial(_packed_at, path, plan, cache), cache.note)
     mark_used(path)
     return store, plan.config, plan.filled
 
 
-def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
-    """Applies data.limit and data.holdout. Raises DataError if fewer than two images are left; notes if few are."""
+def chosen(images: ImageSet, config: Config, note: Note) -> ImageSet:
+    """Applies data.limit and data.holdout."""
     data = config.data
     if 0 < data.limit < images.count:  # packed earlier by the user; what is packed for this run is limited already
         random = data.choose == "random"
@@ -106,6 +117,12 @@ def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
     if data.holdout:
         images, held_out = split(images, data.holdout)
         note(f"{held_out.count:,} of {images.count + held_out.count:,} images are held out")
+    return images
+
+
+def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
+    """As `chosen`. Raises DataError if fewer than two images are left; notes if few are."""
+    images, data = chosen(images, config, note), config.data
     if images.count < 2:
         raise DataError(data.source, "one image is not enough to train on", "add more images")
     if images.count < config.train.batch:

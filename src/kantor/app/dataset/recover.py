@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Callable
 
 from kantor.app.dataset.cache import DatasetCache, no_notes
 from kantor.app.dataset.pairs import paired
@@ -16,11 +17,13 @@ from kantor.data.sources.recognise import GLYPHS, split_inner
 from kantor.errors import DataError
 
 
-def open_again(config: Config, expected: str | None, cache: DatasetCache) -> ImageSet:
+def open_again(
+    config: Config, expected: str | None, cache: DatasetCache, otherwise: Callable[[], str] = lambda: "start a new run"
+) -> ImageSet:
     """Opens the images that a run was started with; if its source is gone, their packed copy in the cache.
 
     Raises DataError if the images have changed, or are gone. expected: fingerprint of the images trained on; None if
-    there is no record of it, before the first checkpoint.
+    there is no record of it, before the first checkpoint. otherwise: what else the user can do if they have changed.
     """
     source, has_condition = config.data.source, config.data.condition != "none"
     if copies := copies_in_cache(config, expected, cache, has_condition):
@@ -35,7 +38,7 @@ def open_again(config: Config, expected: str | None, cache: DatasetCache) -> Ima
     opened, _, _ = open_set(config, 32, cache)
     if expected is not None and opened.fingerprint != expected:
         what = f"the images have changed since the run was started ({opened.count:,} now)"
-        raise DataError(source, what, "restore them, or start a new run")
+        raise DataError(source, what, f"restore them, or {otherwise()}")
     return opened
 
 

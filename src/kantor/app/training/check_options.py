@@ -13,7 +13,7 @@ from kantor.config.schema import Config
 from kantor.data.sources.python_object import PREFIX
 from kantor.data.sources.recognise import GLYPHS, place
 from kantor.errors import ConfigError, DataError
-from kantor.nets import build_generator
+from kantor.nets import build_critic, build_generator, check_condition
 from kantor.types import ImageSpec
 
 
@@ -36,9 +36,14 @@ def check_options(options: TrainOptions, config: Config) -> None:
         if field in options.fields and getattr(config.optimizer, network).schedule.kind == "pieces":
             do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
             raise ConfigError(f"--set {field}", "has no effect: the schedule sets the learning rates", do)
-    if config.generator.kind == "stack" and config.data.size != "auto":
-        with torch.device("meta"):  # a stack has one size of its own: refuses any other
-            build_generator(config.generator, ImageSpec(*parse_size(config.data.size), 3))
+    check_condition(config.generator, config.data.condition != "none")
+    if config.data.size != "auto":
+        spec = ImageSpec(*parse_size(config.data.size), 3)
+        with torch.device("meta"):
+            if config.generator.kind == "stack":  # which has one size of its own: refuses any other
+                build_generator(config.generator, spec)
+            if config.critic.freeze and config.critic.kind != "custom":
+                build_critic(config.critic, spec)
 
 
 def check_moved_source(options: TrainOptions) -> None:

@@ -6,26 +6,40 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from kantor.app.decisions import Decisions
 from kantor.app.load_model import load_model, newest_checkpoint
 from kantor.app.training.check_options import user_fields
+from kantor.app.training.match_layers import Copy, fits, matching, own_tensors, share_taken
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.config.io import resolve
 from kantor.config.networks import StackCritic, StackGenerator
 from kantor.config.schema import Config
 from kantor.engine.state import State
-from kantor.errors import ModelError
+from kantor.errors import ConfigError, ModelError
 from kantor.nets.progressive import Fading, Growth, growth_of
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.run_state import RunState
 
 FADE_IMAGES = 100_000  # over which new layers are faded in
+_FEW = 1 / 3  # of a network's weights
+
+
+class Taken(NamedTuple):
+    """What networks have taken from another model.
+
+    Attributes:
+        copies: "generator", "critic", "average" -> by name.
+        lines: for the user.
+    """
+
+    copies: Mapping[str, Mapping[str, Copy]]
+    lines: list[str]
 
 
 @dataclass(frozen=True)
@@ -37,12 +51,19 @@ class Weights:
         parts: "generator", "critic", "average" -> tensors by name; a model file has no critic.
         class_names: of a conditional model, in the order of its embeddings.
         alpha: `generator.alpha`, which its networks know.
+        saved: the checkpoint that they are of; None for a model file.
     """
 
     path: Path
     parts: Mapping[str, Mapping[str, Tensor]]
     class_names: tuple[str, ...]
     alpha: str
+    saved: RunState | None = None
+
+    @property
+    def images_seen(self) -> int:
+        """By the run that they are of; 0 for a model file, which does not say."""
+        return self.saved.images_seen if self.saved else 0
 
     @property
     def digest(self) -> str:
@@ -70,7 +91,7 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
         path = newest_checkpoint(directory.find(text, runs), note)
     saved = RunState.load(path)
     parts = {part: saved.weights(part) for part in ("generator", "critic", "average")}
-    return Weights(path.resolve(), parts, saved.class_names, saved.config().generator.alpha)
+    return Weights(path.resolve(), parts, saved.class_names, saved.config().generator.alpha, saved)
 
 
 def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[str], None]) -> Weights | None:
@@ -80,6 +101,8 @@ def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[
     """
     config = decisions.config
     if not config.train.init_from:
+        if config.critic.freeze:
+            note("critic.freeze keeps layers that no model has trained; it is for --init-from")
         return None
     weights = read_weights(config.train.init_from, options.runs, note)
     decisions.set("train.init_from", str(weights.path), "as requested", announce=False)
@@ -90,6 +113,9 @@ def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[
     grown = _grown({part: growth_of(stack) for part, stack in stacks.items()}, weights)
     for part, stack in stacks.items():
         field = f"{part}.fade_images"
+        if part in grown and config.train.keep_counters and (stack.fade_images or field not in user_fields(options)):
+            what = f"new layers fade in from image 0, and the other run has seen {weights.images_seen:,}"
+            raise ConfigError("--keep-counters", what, "leave it out")
         if part in grown and not stack.fade_images and field not in user_fields(options):
             reason = "fading in the layers that the other model lacks; images start out as that model generates them"
             decisions.set(field, FADE_IMAGES, reason)
@@ -107,63 +133,63 @@ def same_weights(config: Config, env: Mapping[str, Any]) -> Weights | None:
     return weights
 
 
-def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) -> tuple[list[str], bool]:
-    """Copies every tensor that fits by name and shape into the networks of `state`; optimizers keep their fresh state.
+def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) -> Taken:
+    """Copies all that fits (see `match_layers`) into the networks of `state`; optimizers keep their fresh state.
 
-    Takes embeddings only if `class_names`, of the run, are those of the weights. If the weights are those of a smaller
-    stack that this one grows from, looks layers up under their names there.
+    Takes embeddings only if `class_names`, of the run, are those of the weights.
 
-    Returns:
-        A line for the generator and for the critic; whether every tensor of the EMA was copied.
     Raises ModelError if no layer of the generator fits; `state` is unchanged.
     """
     same_classes = tuple(class_names) == weights.class_names
     grown = _grown({part: n.growth for part, n in state.networks.items() if isinstance(n, Fading)}, weights)
-    copies = {p: _fitting(n, weights.parts.get(p, {}), same_classes, p in grown) for p, n in state.networks.items()}
-    layers = copies["generator"].keys() - _embeddings(state.generator)
-    if not any(copies["generator"][name].dim() > 1 for name in layers):
+    copies = {p: matching(n, weights.parts.get(p, {}), same_classes, p in grown) for p, n in state.networks.items()}
+    if not fits(state.generator, copies["generator"]):
         do = "choose the same kind of networks with --preset and --set"
         raise ModelError(weights.path, "no layer of its generator matches this run's generator", do)
-    lines = []
     for part, copied in copies.items():
-        tensors = _tensors(state.networks[part])
-        for name, tensor in copied.items():
-            tensors[name].copy_(tensor)
-        fresh = [name for name in tensors if name not in copied]
+        tensors = own_tensors(state.networks[part])
+        for name, copy in copied.items():
+            copy.into(tensors[name])
+    return Taken(copies, _told(state, weights, copies))
+
+
+def _told(state: State, weights: Weights, copies: Mapping[str, Mapping[str, Copy]]) -> list[str]:
+    """For the user: which share of the weights is taken, what is new, and a warning if that is most."""
+    parts = ("generator", "critic") if "critic" in weights.parts else ("generator",)
+    shares = {part: share_taken(state.networks[part], copies[part]) for part in parts}
+    said = [f"{_percent(share)} of the {part}'s" for part, share in shares.items()]
+    said[0] += " weights"
+    alone = "" if "critic" in weights.parts else "; the critic is new, since a model file has none"
+    lines = [f"takes {' and '.join(said)} from {weights.path}{alone}"]
+    for part in parts:
+        fresh = [name for name in own_tensors(state.networks[part]) if name not in copies[part]]
         dots = " ..." if len(fresh) > 4 else ""
-        tail = f"; fresh: {', '.join(fresh[:4])}{dots}" if fresh else ""
-        lines.append(f"{part}: took {len(copied)} of {len(tensors)} tensors from {weights.path}{tail}")
-    return lines[:2], copies["average"].keys() == _tensors(state.average).keys()
+        lines += [f"new in the {part}: {', '.join(fresh[:4])}{dots}"] if fresh else []
+    if few := [part for part, share in shares.items() if share < _FEW]:
+        what = f"less than a third of the {' and the '.join(few)} is taken, so much has to be learnt anew"
+        lines.append(f"{what}: networks of the same kind, width and size take more")
+    kept = [name for name, weight in state.critic.named_parameters() if not weight.requires_grad]
+    if random := [name for name in kept if name not in copies["critic"]]:
+        lines.append(f"critic.freeze keeps layers that no model has trained: {', '.join(random[:4])}")
+    return lines
+
+
+def _percent(share: float) -> str:
+    """Rounded down, so that only all is 100%."""
+    return f"{int(100 * share + 1e-9)}%"
 
 
 def continue_ema(decisions: Decisions, parts: Parts, weights: Weights, options: TrainOptions) -> None:
     """Switches the warm-up of the EMA off if it continues from another model's, unless the user changed the EMA."""
-    _, complete = initialize_from(parts.state(), weights, parts.class_names)  # may raise ModelError
+    state = parts.state()
+    taken = initialize_from(state, weights, parts.class_names)  # may raise ModelError
     config = decisions.config.ema
     changed = "ema.warmup" in user_fields(options) or config != resolve(options.preset).ema
-    if complete and config.kind == "half-life" and not changed:
+    if decisions.config.train.keep_counters or config.kind != "half-life" or changed:
+        return
+    copies = taken.copies["average"]
+    if all(name in copies and copies[name].whole for name in own_tensors(state.average)):
         decisions.set("ema.warmup", 0.0, "the EMA continues from the other model's")
-
-
-def _fitting(network: nn.Module, tensors: Mapping[str, Tensor], same_classes: bool, grown: bool) -> dict[str, Tensor]:
-    """The tensors that fit, by their names in `network`. grown: they are those of the smaller network."""
-    skipped = set() if same_classes else _embeddings(network)
-    prefixes = network.growth.names.items() if isinstance(network, Fading) else ()
-    fitting = {}
-    for name, own in _tensors(network).items():
-        their_name = name
-        if grown:
-            names = (there + name.removeprefix(here) for here, there in prefixes if name.startswith(f"{here}."))
-            their_name = next(names, "")
-        theirs = tensors.get(their_name)
-        if name not in skipped and theirs is not None and theirs.shape == own.shape:
-            fitting[name] = theirs
-    return fitting
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Weights and running statistics, without the progress of fading, which the new run sets."""
-    return {name: t for name, t in network.state_dict().items() if not (isinstance(network, Fading) and name == "fade")}
 
 
 def _grown(growths: Mapping[str, Growth], weights: Weights) -> set[str]:
@@ -177,7 +203,3 @@ def _grown(growths: Mapping[str, Growth], weights: Weights) -> set[str]:
         if 0 < len(layers) == growth.layers:
             same_count.add(part)
     return {part for part in same_count if growths[part].layers < growths[part].total or "generator" in same_count}
-
-
-def _embeddings(network: nn.Module) -> set[str]:
-    return {f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Embedding)}

@@ -58,23 +58,40 @@ def restart_clock(options: TrainOptions, after: str, note: Callable[[str], None]
     return replace(options, started_s=time.monotonic())
 
 
-def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> None:
-    """Sets the length of a new run, measured if it follows from a time budget, and the intervals."""
+def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions, seen: int = 0) -> None:
+    """Sets the length of a new run, measured if it follows from a time budget, and the intervals.
+
+    Args:
+        seen: images that it begins at.
+    Raises:
+        ConfigError: it would end before that.
+    """
     config, planned_s = decisions.config, math.inf
+    earlier = config.train.images
     total = total_images(options, parts.store.count)
     if total is not None:
+        require_more(total, f"--epochs {options.epochs:g}" if options.epochs else f"--images {total:,}", seen)
         decisions.set("train.images", total, "as requested", announce=False)
     elif config.train.images == "auto":
         rate = _measured_rate(parts.with_config(config))
         planned_s = left_s(options)
-        images = length_in_images(rate, planned_s, config.train.batch)
+        images = seen + length_in_images(rate, planned_s, config.train.batch)
         decisions.set("train.images", images, f"fills {duration(planned_s)} at {rate:,.0f} images a second")
     else:
         decisions.record("train.images", config.train.images, "as configured", announce=False)
     if _rates_after_horizon(config) and config.train.horizon_images in ("auto", config.train.images):
         decisions.set("train.horizon_images", decisions.config.train.images, "the length of the run", announce=False)
     _say_where_schedules_end(decisions)
+    if seen and isinstance(earlier, int):
+        _score_from_now_on(decisions, options, earlier)
     _choose_intervals(decisions, "score.metrics" in options.fields, planned_s, parts.store.count)
+
+
+def require_more(total: int, where: str, seen: int) -> None:
+    """Raises ConfigError if a new run that begins at `seen` images would be over already."""
+    if seen and total <= seen:
+        what = f"the length is of both runs together, and the first has seen {seen:,} images"
+        raise ConfigError(where, what, f"choose more, for example --images {2 * seen}")
 
 
 def held_share(config: Config) -> float:
@@ -127,8 +144,9 @@ class Lengths(NamedTuple):
 def resumed_length(options: TrainOptions, config: Config, count: int, seen: int, from_budget: bool) -> int | None:
     """The total length of a run that has seen `seen` images of a training set of `count`; None if a budget decides.
 
-    A length in images or epochs replaces the old one. A time budget lengthens a run that has reached its length, or
-    whose length came from a time budget (`from_budget`). Raises ConfigError if the run is longer already, or done.
+    A length in images or epochs replaces the old one. A time budget lengthens a run whose length came from a time budget
+    (`from_budget`), and no other: what restarts a run again and again with one would never end. Raises ConfigError if the run
+    is longer already.
     """
     length = config.train.images
     assert isinstance(length, int)
@@ -138,12 +156,7 @@ def resumed_length(options: TrainOptions, config: Config, count: int, seen: int,
             flag = f"--epochs {options.epochs:g}" if options.images is None else f"--images {options.images:,}"
             raise ConfigError(flag, f"the run has already seen {seen:,} images", "choose more")
         return total
-    if options.budget_s is not None and (from_budget or seen >= length):
-        return None
-    if seen >= length:
-        what = f"the run has reached its length of {length:,} images"
-        raise ConfigError("--resume", what, "add a time budget, or a larger --images or --epochs, to continue")
-    return length
+    return None if options.budget_s is not None and from_budget else length
 
 
 def choose_resumed_length(
@@ -166,13 +179,19 @@ def choose_resumed_length(
     if _rates_after_horizon(config) and config.train.horizon_images == "auto":  # of a run begun before this field was
         decisions.set("train.horizon_images", earlier, "the length so far", announce=False)
     _say_where_schedules_end(decisions)
-    was_short = earlier < MIN_SCORED_IMAGES <= total
-    scored = "score.metrics" in options.fields
-    unscored = config.train.score_images == 0 and "train.score_images" not in options.fields
-    if unscored and (scored or was_short):
+    _score_from_now_on(decisions, options, earlier)
+    _choose_intervals(decisions, "score.metrics" in options.fields, math.inf, parts.store.count)
+
+
+def _score_from_now_on(decisions: Decisions, options: TrainOptions, earlier: int) -> None:
+    """Lets the intervals of scores be chosen again if scores are requested, or the run is no longer short."""
+    train = decisions.config.train
+    assert isinstance(train.images, int)
+    was_short = earlier < MIN_SCORED_IMAGES <= train.images
+    unscored = train.score_images == 0 and "train.score_images" not in options.fields
+    if unscored and ("score.metrics" in options.fields or was_short):
         for field in sorted({"train.score_images", "score.count"} - options.fields.keys()):
             decisions.set(field, "auto", "", announce=False)
-    _choose_intervals(decisions, scored, math.inf, parts.store.count)
 
 
 def _say_where_schedules_end(decisions: Decisions) -> None:

@@ -58,6 +58,10 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
         "Initialize the networks from another run, checkpoint or generator.safetensors", "MODEL",
         sets="train.init_from", parse=units.name,
     )
+    keep_counters: bool = option(
+        "Go on from the run of --init-from with these changes: its images, optimizers, schedules and configuration", default=False,
+        sets="train.keep_counters",
+    )
     resume: str | None = option(
         "Resume a run: its directory, number, name, or latest", "RUN", parse=units.name, complete="runs",
     )
@@ -84,10 +88,8 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     @classmethod
     def from_words(cls, words: Mapping[str, Any], as_flags: bool = False) -> Self:
         options = super().from_words(words, as_flags)
-        for name, is_set in (("preset", options.preset != "default"), ("batch", options.batch == "auto")):
-            if is_set and options.resume is not None:
-                where = f"--{name}" if as_flags else name
-                raise ConfigError(where, "a run resumes with its own configuration", "leave it out")
+        if options.preset != "default" and options.resume is not None:
+            raise ConfigError("--preset" if as_flags else "preset", "a run resumes with its own configuration", "leave it out")
         return options
 
     @property

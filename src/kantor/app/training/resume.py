@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from kantor.app import environment
 from kantor.app.dataset.prepare import absolute_source
 from kantor.app.options import options_of
+from kantor.app.training.going_on import command, weights_fit
 from kantor.app.training.intervals import DEFAULT_BUDGET_S
 from kantor.app.training.length import held_share, total_images
 from kantor.app.training.options import TrainOptions
@@ -17,6 +19,7 @@ from kantor.app.training.terminal import Terminal
 from kantor.config.io import difference, layered, overridden, read_config, read_toml
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
+from kantor.data.sources.python_object import PREFIX
 from kantor.errors import ConfigError, ModelError, UserError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
@@ -48,12 +51,13 @@ def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, term
         options = replace(options, images=config.train.images)
     total = total_images(options, store.count)
     budget_s = DEFAULT_BUDGET_S if total is None and options.budget_s is None else options.budget_s
-    line = f"{run} has the same configuration and has seen {images_seen:,} images"
+    line = f"{run} was trained on these images with these settings and has seen {images_seen:,} images"
     if total is not None and total <= images_seen:
-        terminal.note(f"{line}: as many as asked for")
+        terminal.note(f"{line}, as many as asked for here; a second run like it begins now")
         return None
-    length = f"--time-budget {budget_s:g}s" if total is None else f"--images {total}"
-    terminal.note(f"{line}; --resume {int(run.name.partition('-')[0])} {length} continues it")
+    length = ["--time-budget", f"{budget_s:g}s"] if total is None else ["--images", str(total)]
+    going_on = shlex.join(["kantor", "train", "--resume", str(run), *length])
+    terminal.note(f"{line}; a new run begins now, and to train that one on instead: {going_on}")
     if options.dry_run or not terminal.ask(f"resume {run} (y), or start a new run (N)?"):
         return None
     # all else is as in the run, though maybe in other words ("auto")
@@ -98,7 +102,7 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None, fro
     may_be_edited = (*_MAY_BE_EDITED, "train.horizon_images") if chosen_late or lengthened else _MAY_BE_EDITED
     if original and (edits := _listed(original, config, may_be_edited)):
         what = f"was edited, but a run keeps its configuration: {edits}"
-        raise ConfigError(path, what, "undo the edits, or start a new run with --config")
+        raise ConfigError(path, what, f"undo the edits, or {as_a_new_run(run, options, config, saved)}")
     for name in _DECIDED_AT_THE_START:
         section, _, field = name.partition(".")
         if getattr(getattr(config, section), field) == "auto":
@@ -109,10 +113,23 @@ def resumed_config(run: Path, options: TrainOptions, saved: RunState | None, fro
     if options.config_file is not None:
         changed = layered(changed, read_config(options.config_file), str(options.config_file))
     changed = absolute_source(overridden(changed, options.fields))
-    if changes := _listed(config, changed, MAY_CHANGE):
+    changes = _listed(config, changed, MAY_CHANGE)
+    if options.batch == "auto":
+        changes = f"train.batch: {config.train.batch} -> auto"
+    if changes:
         what = f"a run keeps its configuration, and this differs: {changes}"
-        raise ConfigError("--resume", what, "leave that out, or start a new run")
+        raise ConfigError("--resume", what, f"leave that out, or {as_a_new_run(run, options, changed, saved)}")
     return changed
+
+
+def as_a_new_run(run: Path, options: TrainOptions, changed: Config, saved: RunState | None) -> str:
+    """What to do to go on from a run with these changes of its configuration: the whole command, if its weights fit."""
+    if saved is None or not weights_fit(saved, changed):
+        return "start a new run"
+    if changed.data.source.startswith(PREFIX):  # which the command line does not know
+        call = f"kantor.train({changed.data.source!r}, init_from={str(run)!r}, keep_counters=True)"
+        return f"go on from it as a new run with your changes: {call}"
+    return f"go on from it as a new run: {command(run, options, changed, saved.images_seen)}"
 
 
 def _rates_are_held(saved: RunState) -> bool:

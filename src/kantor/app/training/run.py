@@ -11,6 +11,7 @@ from pathlib import Path
 from kantor import atomic
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
+from kantor.app.training.going_on import keep_counters
 from kantor.app.training.init_from import Weights, initialize_from
 from kantor.app.training.length import Lengths, left_s
 from kantor.app.training.options import TrainOptions
@@ -36,7 +37,7 @@ from kantor.sinks.events_log import EventsLog
 from kantor.sinks.lines import LogFile
 from kantor.sinks.metrics_csv import MetricsCsv
 from kantor.sinks.samples import SampleGrids
-from kantor.sinks.tensorboard import FOLDER, TensorBoard
+from kantor.sinks.tensorboard import FOLDER, TensorBoard, goes_on
 
 FEW_IMAGES = 1000
 
@@ -48,7 +49,11 @@ def initial_state(parts: Parts, origin: RunState | Weights | None, terminal: Ter
     """
     state = parts.state()
     if isinstance(origin, Weights):
-        for line in initialize_from(state, origin, parts.class_names)[0]:
+        taken = initialize_from(state, origin, parts.class_names)
+        for line in [
+            *taken.lines,
+            *(keep_counters(state, parts, origin, taken) if parts.config.train.keep_counters else []),
+        ]:
             terminal.note(line)
     elif origin is not None:
         if mismatch := tensor_mismatch(origin.model, state.model_tensors()):
@@ -93,7 +98,7 @@ class Run:
             "log.txt": Console(self._log, path),
             "console": self.terminal.console(path),
         }
-        if self.options.tensorboard:
+        if self.options.tensorboard or goes_on(path / FOLDER, self.terminal.note):
             listeners["tensorboard"] = TensorBoard(path / FOLDER)
         self._bus = Bus(listeners)
         if self.saved:

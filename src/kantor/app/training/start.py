@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,13 +26,14 @@ from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
 from kantor.app.training.build import build, check_objective
 from kantor.app.training.check_options import check_moved_source, check_options, preset_of
+from kantor.app.training.going_on import choose_whether_longer, configured_as_the_other, kept_images
 from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
 from kantor.app.training.intervals import intervals_line
 from kantor.app.training.length import choose_length, choose_resumed_length, restart_clock, resumed_length
 from kantor.app.training.measured_choices import choose_batch, choose_compiled, choose_threads
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
-from kantor.app.training.resume import offer_to_resume, open_checkpoint, resumed_config, rounding_changes
+from kantor.app.training.resume import as_a_new_run, offer_to_resume, open_checkpoint, resumed_config, rounding_changes
 from kantor.app.training.run import Run, initial_state
 from kantor.app.training.terminal import Terminal
 from kantor.app.training.trial import explain_out_of_memory
@@ -69,6 +72,7 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
 def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> tuple[Path, str]:
     """Trains a new run."""
     # 1. Options: refuse what cannot work before images are packed
+    options = configured_as_the_other(options, terminal.note)
     config = resolve(options.preset, options.config_file, options.fields)
     options = replace(options, preset=preset_of(options))
     if config.train.images == "auto" and (options.epochs, options.images, options.budget_s) == (None, None, None):
@@ -77,6 +81,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     score_plan = plan_scores(config, device)
     decisions = Decisions(config)
     weights = choose_weights(decisions, options, terminal.note)
+    choose_whether_longer(decisions, options, weights)
 
     # 2. Dataset: pack it, or find it packed
     cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
@@ -105,7 +110,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
         check_objective(parts.with_config(decisions.config))
     with explain_out_of_memory(parts.with_config(decisions.config)):
         options = choose_compiled(decisions, parts, options, terminal.note)
-        choose_length(decisions, parts, options)
+        choose_length(decisions, parts, options, kept_images(decisions.config, weights))
     parts = parts.with_config(decisions.config)
     run_directory = _new_directory(options, parts, weights, from_budget)
     with explain_out_of_memory(parts):
@@ -127,29 +132,43 @@ def _resume(options: TrainOptions, device: torch.device, terminal: Terminal) -> 
         decisions = Decisions(config)
 
         # 2. Dataset: the images that the run began with
+        origin = saved or same_weights(config, env)
+        seen = saved.images_seen if saved else kept_images(config, origin)
+        if options.epochs is None and _is_finished(
+            run, resumed_length(options, config, 0, seen, from_budget), seen, terminal
+        ):
+            return run, "done"
         expected = saved.fingerprint if saved else env.get("data_fingerprint")
-        store = open_again(config, expected, DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note))
+        cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
+        store = open_again(config, expected, cache, partial(as_a_new_run, run, options, config, saved))
+        total = resumed_length(options, config, store.count, seen, from_budget)  # refuses before compiling
+        if _is_finished(run, total, seen, terminal):
+            return run, "done"
         for line in environment.differences(env, environment.describe(device, store.fingerprint, config.train.seed)):
             terminal.note(f"{line}: numbers may differ in the last bit from those of an unbroken run")
 
         # 3. Decisions: length, intervals and compiled steps; all others stay
         _record_facts(decisions, store, device, options)
-        seen = saved.images_seen if saved else 0
         decisions.record("resume", run, f"from {seen:,} images", announce=False)
         parts = build(config, store, device, plan_scores(config, device))
-        total = resumed_length(options, config, store.count, seen, from_budget)  # refuses before compiling
-        if total is not None and total <= seen:
-            terminal.note(f"the run has already reached {total:,} images; choose a larger length to train on")
         with explain_out_of_memory(parts):
             options = choose_compiled(decisions, parts, options, terminal.note)
             for line in rounding_changes(decisions.config, saved):
                 terminal.note(line)
             choose_resumed_length(decisions, parts, options, seen, total)
-        origin = saved or same_weights(decisions.config, env)
         run_directory = _existing_directory(run, decisions.config, saved, terminal)
         parts = parts.with_config(decisions.config)
         with explain_out_of_memory(parts):
             return _build_and_run(decisions, parts, options, terminal, origin, run_directory)
+
+
+def _is_finished(run: Path, total: int | None, seen: int, terminal: Terminal) -> bool:
+    """Whether a run has reached its length, which is noted: it is no error, so that what restarts a run until it is done ends."""
+    if total is None or total > seen:
+        return False
+    line = shlex.join(["kantor", "train", "--resume", str(run), "--images", str(2 * total)])
+    terminal.note(f"{run} is finished at {seen:,} images; to train on: {line}")
+    return True
 
 
 def _build_and_run(
@@ -195,6 +214,8 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     env["length_from_budget"] = from_budget
     if weights:
         env["init_from_digest"] = weights.digest
+        if weights.saved is not None:
+            env["init_from_images"] = weights.images_seen
     if store.labelled:
         env["class_counts"] = class_counts(store)
     if store.condition_settings:

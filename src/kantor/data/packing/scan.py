@@ -23,6 +23,7 @@ from kantor.errors import DataError
 from kantor.types import ImageSpec
 
 _SAMPLED = 64
+_DIGITS = 32  # of a digest, in a cache key
 ClassIds = dict[str, int] | None  # class name -> label; None for no labels
 
 
@@ -31,7 +32,9 @@ class Listing:
     """A summary of what a source lists."""
 
     digest: str = ""  # changes when an image is added, removed, renamed or written
+    undated_digest: str = ""  # the same without times of change, which a copy need not keep
     items: int = 0  # number of images to decode
+    dated: bool = True  # every image has a time of change: `digest` tells these images from others wherever they lie
     encoded_bytes: int = 0  # size of these
     bad: int = 0  # number of images that the source itself rejects
     first_bad: list[Rejected] = field(default_factory=list)  # ten of these
@@ -88,7 +91,7 @@ def is_bad(outcome: object, rules: int = 2) -> bool:
 
 def scan(source: Source, config: DataConfig) -> Listing:
     """Iterates over the source's entries once, in constant memory."""
-    digest, listing, step = hashlib.sha256(), Listing(), 1
+    digest, plain, listing, step = hashlib.sha256(), hashlib.sha256(), Listing(), 1
     for entry in entries_hashed(source, digest):
         if isinstance(entry, Rejected):
             if is_bad(entry, config.rules):
@@ -105,6 +108,8 @@ def scan(source: Source, config: DataConfig) -> Listing:
             if len(listing.sample) > 2 * _SAMPLED:
                 listing.sample, step = listing.sample[::2], 2 * step
         listing.items += 1
+        listing.dated &= entry.mtime_ns != 0
+        plain.update(json.dumps((entry.name, entry.size, entry.label)).encode() + b"\n")
         listing.encoded_bytes += entry.size
         if entry.label is not None:
             listing.labels.add(entry.label)
@@ -112,7 +117,7 @@ def scan(source: Source, config: DataConfig) -> Listing:
             listing.unlabelled += 1
             if len(listing.first_unlabelled) < 3:
                 listing.first_unlabelled.append(entry.name)
-    listing.digest = digest.hexdigest()
+    listing.digest, listing.undated_digest = digest.hexdigest(), plain.hexdigest()
     return listing
 
 
@@ -166,17 +171,41 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
 
 
 def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing) -> str:
-    """Returns a SHA-256 of the listing (name, size, time of change), its place, and all settings of a packed dataset."""
+    """Returns a name for the listing (name, size, time of change) and all settings of a packed dataset: two digests, see `undated`.
+
+    It is the same wherever the images lie, so that a folder or file is found again under another name. Images without a time of
+    change, such as those from memory, are known by their place.
+    """
     path, inner = Path(source.path), split_inner(config.source)[1]
-    place: list[Any] = [str(path.resolve()) if path.exists() else source.path, *([inner] if inner else [])]
+    place: list[Any] = [inner] if inner else []
+    times: list[Any] = [listing.digest]
     if path.is_file():  # the items of an array have no time of their own
-        place += [path.stat().st_size, path.stat().st_mtime_ns]
+        place.append(path.stat().st_size)
+        times.append(path.stat().st_mtime_ns)
+    elif not (path.exists() and listing.dated):
+        place.insert(0, str(path.resolve()) if path.exists() else source.path)
     glyphs = config.glyphs.model_dump() if config.source == "glyphs" else None
     labels = config.labels
     file, column = label_files.split_column(labels)
     if labels not in ("auto", "none") and Path(file).is_file():
         labels = hashlib.sha256(Path(file).read_bytes()).hexdigest() + (f":{column}" if column is not None else "")
-    values = [layout.VERSION, listing.digest, place, list(spec), pixel_settings(config), labels, config.limit, glyphs]
+    values = [
+        layout.VERSION,
+        listing.undated_digest,
+        place,
+        list(spec),
+        pixel_settings(config),
+        labels,
+        config.limit,
+        glyphs,
+    ]
     if config.choose == "random" and config.limit:
         values.append([config.choose, config.choose_seed])
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return "".join(
+        hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:_DIGITS] for part in (values, times)
+    )
+
+
+def undated(key: str) -> str:
+    """The part of a cache key that does not depend on times of change."""
+    return key[:_DIGITS]

@@ -45,7 +45,7 @@ def generate(options: GenerateOptions) -> None:
     """
     from kantor.app.sampling import generate as job
 
-    grid, folder, count = job.generate(options)
+    grid, folder, count = job.generate(options, show)
     show(f"wrote {counted(count, 'image')} to {folder}")
     show(f"grid: {grid}")
 

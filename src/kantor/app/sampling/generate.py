@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kantor import atomic
-from kantor.app.load_model import load_generator
+from kantor.app.load_model import Note, load_generator
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.options import GenerateOptions
 from kantor.data.sources.names import IMAGES
@@ -22,14 +22,17 @@ from kantor.types import Images
 _OUTPUT_FILES = re.compile(r"(seed-[0-9]{8,20}|sheet)\.png")
 
 
-def generate(options: GenerateOptions) -> tuple[Path, Path, int]:
-    """Generates images and writes them; returns the grid, its folder and the number of images."""
+def generate(options: GenerateOptions, note: Note = lambda line: None) -> tuple[Path, Path, int]:
+    """Generates images and writes them; returns the grid, its folder and the number of images.
+
+    note: called with a line that says which moment of a run was loaded.
+    """
     if options.seeds is not None and options.count is not None:
         raise ConfigError("--seeds", "cannot be combined with --count", "give one of them")
     default_count = 64 if options.grid is None else math.prod(options.grid)
     seeds = range(options.count or default_count) if options.seeds is None else options.seeds
     columns = grid_columns(options.grid, len(seeds), "images")
-    network, card, home = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
+    network, card, home = load_generator(options.model, options.runs, options.raw, options.moment, options.device, note)
     folder = options.out or home / "generated"
     refuse_other_images(folder, _OUTPUT_FILES)
     paths = [folder / f"seed-{seed:08d}.png" for seed in seeds]

@@ -19,7 +19,14 @@ INK = (74, 76, 82)
 CHECKER = ((252, 252, 252), (220, 220, 222))  # behind transparent images
 COMFORTABLE_CELL = 64
 LARGEST_GRID = 2048
+_SHEET_PIXELS = 1024 * 1024
 _RUNS = 3  # zlib's Z_RLE: grids get as small as by a search for matches, in a fifth of the time
+
+
+def sheet_count(height: int, width: int) -> int:
+    """Images in a sheet of samples: a square number, 64 for small images, fewer for large ones."""
+    side = int(math.sqrt(_SHEET_PIXELS / (height * width)))
+    return min(8, max(2, side)) ** 2
 
 
 def grid(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from kantor.config.io import read_toml
 from kantor.engine import events
 from kantor.errors import UserError, printable
-from kantor.runs.directory import CONFIG, GENERATOR
+from kantor.runs.directory import CONFIG
 from kantor.runs.moment import moment_line
 from kantor.sinks.exploding_scores import EXPLODING_SCORES
 from kantor.sinks.samples import grid_name
@@ -140,7 +140,7 @@ class Console(events.Listener):
         self._say(f"done: {end}" if done else f"{_REASONS.get(event.reason, event.reason)}: {end}; everything saved")
         reason = self._kept.reason if self._kept else "newest"
         moment = event.images_seen if self._kept is None or reason.startswith("newest") else self._kept.moment
-        self._say(f"{moment_line(reason, moment, event.images_seen)}, in {GENERATOR}")
+        self._say(moment_line(reason, moment, event.images_seen))
         if self._scores_s:
             share = 100 * self._scores_s / max(elapsed_s, self._scores_s)
             self._say(f"scores took {duration(self._scores_s)}, {share:.1f}% of the time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from kantor.types import Images
 
 EXPLODING_SCORES = "exploding-scores"
 """Name of the finding, and reason of the end."""
-LARGEST_SCORE = 1e6
-"""Unbounded Wasserstein scores of healthy runs reach some thousands, logits some tens."""
-IN_A_ROW = 3
+LARGEST_SCORE, LARGEST_SLOPE = 1e6, 1e3
+"""Of a critic. Unbounded scores of healthy runs reach some thousands, logits some tens; gradients that are penalised, some tens."""
+TICKS, SHEETS = 5, 3
+"""In a row."""
 ALL, BOTH_ENDS, FEW_REALS = 0.999, 0.05, 0.5
 
 
@@ -24,21 +25,24 @@ class Signs:
     """Signs of an explosion, each counted without a break.
 
     Attributes:
-        ticks: whose mean critic scores exceed `LARGEST_SCORE`.
-        sheets: whose images hold nothing but the least and the greatest value, unlike the real ones: the weights of the
-            generator are so large that no gradient comes through its last layer.
+        ticks: in which the critic's scores or its gradients were too large.
+        half_sheets: whose images hold nothing but the least and the greatest value, unlike the real ones: the weights of the
+            generator are so large that no gradient comes through its last layer. A sheet of one value alone, which may be a
+            collapse that passes, counts half.
     """
 
     ticks: int = 0
-    sheets: int = 0
+    half_sheets: int = 0
 
     @property
     def told(self) -> str:
         """What is wrong, in a few words; "" as long as there is hope."""
-        if self.ticks >= IN_A_ROW:
-            return f"the critic's scores exceeded {LARGEST_SCORE:,.0f} in {IN_A_ROW} ticks in a row"
-        if self.sheets >= IN_A_ROW:
-            return f"in {IN_A_ROW} sheets in a row every generated value was the least or the greatest possible"
+        if self.ticks >= TICKS:
+            return (
+                f"scores above {LARGEST_SCORE:,.0f}, or gradients above {LARGEST_SLOPE:,.0f}, in {TICKS} ticks in a row"
+            )
+        if self.half_sheets >= 2 * SHEETS:
+            return "sheet after sheet, every generated value is the least or the greatest possible"
         return ""
 
 
@@ -46,17 +50,22 @@ def counted(signs: Signs, event: Event, any_size: bool, real_ends: float) -> Sig
     """The signs after one more event.
 
     Args:
-        any_size: the critic's scores may be of any size: of custom networks, or if the loss does not bound them and no penalty does.
+        any_size: the critic's scores may be of any size: of custom networks, or if the loss does not bound them and no
+            penalty does.
         real_ends: fraction of the values of real images that are the least or the greatest possible.
     """
     if isinstance(event, Tick):
-        scores = [abs(event.values.get(name, 0.0)) for name in ("critic_real", "critic_fake")]
-        exceeds = not any_size and max(scores) > LARGEST_SCORE
-        return Signs(signs.ticks + 1 if exceeds else 0, signs.sheets)
+        score, slope = (
+            max(abs(event.values.get(name, 0.0)) for name in names)
+            for names in (("critic_real", "critic_fake"), ("gradient_norm",))
+        )
+        exceeds = not any_size and (score > LARGEST_SCORE or slope > LARGEST_SLOPE)
+        return replace(signs, ticks=signs.ticks + 1 if exceeds else 0)
     if isinstance(event, Sampled):
         least, greatest = ends(event.fixed)
-        saturated = real_ends < FEW_REALS and least + greatest >= ALL and min(least, greatest) >= BOTH_ENDS
-        return Signs(signs.ticks, signs.sheets + 1 if saturated else 0)
+        saturated = real_ends < FEW_REALS and least + greatest >= ALL
+        weight = 2 if min(least, greatest) >= BOTH_ENDS else 1
+        return replace(signs, half_sheets=signs.half_sheets + weight if saturated else 0)
     return signs
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from kantor.engine.events import Best, Event, Found, Kept, Listener, Request, Save, Scored, Started
+from kantor.engine.events import Best, Event, Found, Kept, Listener, Request, Save, Scored
 from kantor.metrics.moment import (
     EXTRACTORS_DISAGREE,
     Choice,
@@ -35,8 +35,6 @@ class BestScore(Listener):
         self.choice = self._before = Choice()
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
-        if isinstance(event, Started) and event.resumed:
-            return [self._kept(event.images_seen)]
         if not isinstance(event, Scored) or not self.name:
             return None
         new, before = self._measured(event), self.choice

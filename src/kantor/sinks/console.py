@@ -15,7 +15,6 @@ from kantor.config.io import read_toml
 from kantor.engine import events
 from kantor.errors import UserError, printable
 from kantor.runs.directory import CONFIG
-from kantor.runs.moment import moment_line
 from kantor.sinks.exploding_scores import EXPLODING_SCORES
 from kantor.sinks.samples import grid_name
 from kantor.sinks.timing import Pace, duration, throughput
@@ -59,7 +58,6 @@ class Console(events.Listener):
         self._epoch_images = 1
         self._next_line_s = self._next_redraw_s = -math.inf
         self._showed_images = self._resumed = False
-        self._kept: events.Kept | None = None
         self._scores_s = 0.0
 
     def on(self, event: events.Event) -> Iterable[events.Event | events.Request] | None:
@@ -93,8 +91,6 @@ class Console(events.Listener):
                     _scored(name, value, event if first else None) for name, value in event.values.items()
                 )
                 self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {scores}")
-            case events.Kept():
-                self._kept = event
             case events.Found() if event.name != EXPLODING_SCORES:  # which is an error at the end
                 self._say(f"note: {event.message}")
             case events.Finished():
@@ -138,9 +134,6 @@ class Console(events.Listener):
         of_total = "" if done else f" of {self._pace.total_images / 1000:.1f}"
         end = f"{event.images_seen / 1000:.1f}{of_total} kimg, {duration(elapsed_s)}"
         self._say(f"done: {end}" if done else f"{_REASONS.get(event.reason, event.reason)}: {end}; everything saved")
-        reason = self._kept.reason if self._kept else "newest"
-        moment = event.images_seen if self._kept is None or reason.startswith("newest") else self._kept.moment
-        self._say(moment_line(reason, moment, event.images_seen))
         if self._scores_s:
             share = 100 * self._scores_s / max(elapsed_s, self._scores_s)
             self._say(f"scores took {duration(self._scores_s)}, {share:.1f}% of the time")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import kantor
-from kantor.app.evaluation.during_training import plan_scores
+from kantor.app.evaluation.during_training import plan_scores, second_count
 from kantor.app.load_model import load_model
 from kantor.app.training.intervals import with_intervals
 from kantor.config.io import overridden, read_toml, resolve
@@ -184,6 +184,55 @@ def test_invalid_score_settings_are_rejected(fields: dict[str, Any], message: st
 
     with pytest.raises(ConfigError, match=message):
         plan_scores(resolve(overrides=fields), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "installed", "judging", "second"),
+    [
+        ({}, True, (), "lite0@96"),
+        ({}, False, (), ""),
+        ({"score.metrics": ["kid"]}, True, ("pr", "fd"), "lite0@96"),
+        ({"score.metrics": ["kid"]}, False, ("pr",), ""),
+        ({"score.metrics": ["swd"], "score.features": "random"}, True, ("pr",), ""),
+        ({"score.metrics": ["kid", "pr"], "score.features": "random,kantor-small"}, True, ("fd",), ""),
+        ({"score.metrics": ["kid"], "score.best": "none"}, True, (), ""),
+        ({"score.metrics": ["msssim"]}, True, (), ""),
+    ],
+)
+def test_what_is_measured_to_judge_the_scores(
+    fields: dict[str, Any], installed: bool, judging: tuple[str, ...], second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr("kantor.app.evaluation.during_training.available", lambda name: installed)
+    plan = plan_scores(resolve(overrides=fields), torch.device("cpu"))
+    assert plan is not None and (plan.judging, plan.second) == (judging, second)
+
+
+@pytest.mark.parametrize(("count", "few"), [(100, 40), (500, 200), (1000, 400), (5000, 500)])
+def test_a_second_extractor_judges_few_images(count: int, few: int) -> None:
+    assert second_count(count) == few
+
+
+def test_a_second_opinion_is_measured_where_it_is_wanted(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of lite0@96, which is slow, the random features; recall is above 0 from the second score on."""
+    recalls = iter([0.0, 0.0, 0.5, 0.5, 0.5, 0.5])
+    monkeypatch.setattr("kantor.sinks.best_model.recall", lambda scores, name: next(recalls))
+    monkeypatch.setattr("kantor.app.evaluation.during_training.SECOND", "random")
+    monkeypatch.setattr("kantor.app.evaluation.during_training.available", lambda name: True)
+    words = [*SCORED, "--set", "score.features=kantor-small", "--metrics", "kid", "--runs", tmp_path, "--cache", cache]
+    assert exit_of("train", *words, "--images", 300, "--name", "k") == 0
+    run = tmp_path / "00000-k"
+    first, second, _ = events(run, "scored")
+    assert "fd@random" not in first["scores"] and second["scores"]["fd@random"]["interval"]
+    assert {"kid@kantor-small", "fd@kantor-small", "recall@kantor-small"} <= {*first["scores"]}
+    assert second["provenance"]["more_features"]["random"]["drawn"] == 40
+    assert tuple(read_metrics(run / "metrics.csv")) == (*COLUMNS, "kid@kantor-small")
+    assert [event["reason"] for event in events(run, "kept")][:2] == [
+        "newest, because recall is 0", "best by kid@kantor-small",
+    ]  # fmt: skip
 
 
 def test_nvidia_metric_names_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

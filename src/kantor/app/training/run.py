@@ -32,6 +32,7 @@ from kantor.report.losses_png import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
 from kantor.runs.moment import STATE as BEST_SCORE
+from kantor.runs.moment import moment_line
 from kantor.runs.run_state import RunState, tensor_mismatch
 from kantor.sinks.best_model import BestScore
 from kantor.sinks.console import Console
@@ -133,6 +134,10 @@ class Run:
             left_s = max(options.started_s + budget_s - time.monotonic(), 0.0) if options.budget_s is not None else 0.0
             resumed = self.saved is not None
             reason = loop.run(Started(seen_before, plan.total_images, parts.store.count, first, resumed, left_s))
+            seen = self.state.counters.images_seen
+            line = moment_line(self._best.choice.reason, self._best.moment(seen), seen)
+            self._log.write(f"{line}\n")
+            note(line)
         finally:
             self._log.close()
             for listener in self._bus.listeners.values():
@@ -141,11 +146,11 @@ class Run:
             note(f"report: {write_report(self.path)}")
         except (OSError, UserError) as error:  # the run does not depend on it
             note(f"report.html could not be written: {error}")
-        images = self.state.counters.images_seen - seen_before
+        images = seen - seen_before
         if reason == "time-budget" and images < FEW_IMAGES:
             note(f"the time budget was enough for {images:,} images only; give a longer one")
         if reason == EXPLODING_SCORES:
-            where = f"after {self.state.counters.images_seen:,} images"
+            where = f"after {seen:,} images"
             what = f"scores are beyond hope ({EXPLODING_SCORES}): {self._exploding.signs.told}"
             raise DivergedError(where, what, "lower optimizer.critic.lr and optimizer.generator.lr in a new run")
         return reason

@@ -53,7 +53,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
         (None, 40, "model: best by fd@random (one extractor), after 40 of 120 images"),
         ("best", 40, "model: best by fd@random (one extractor), after 40 of 120 images"),
         ("newest", 120, "model: newest, after 120 images"),
-        (80, 80, "model: as asked for, after 80 of 120 images"),
+        (80, 80, "model: after 80 of 120 images"),
     ],
 )
 def test_moments(run: Path, moment: Moment, seen: int, line: str) -> None:

@@ -58,6 +58,7 @@ def test_states_of_the_first_version(tmp_path: Path) -> None:
         ("best by fd@x (one extractor)", 5, 5, "model: best by fd@x (one extractor), after 5 images"),
         ("newest, because recall is 0", 5, 5, "model: newest, after 5 images; recall is 0, so no score chooses"),
         ("newest", 5, 5, "model: newest, after 5 images"),
+        ("", 5, 7, "model: after 5 of 7 images"),
     ],
 )
 def test_the_line(reason: str, seen: int, total: int, line: str) -> None:

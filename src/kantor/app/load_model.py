@@ -91,7 +91,7 @@ def _line(run: Path, images_seen: int, moment: Moment) -> str:
     choice = read_choice(run)
     if choice is None:
         return f"model: after {images_seen:,} images"
-    reason = {"newest": "newest", "best": choice.best_reason}.get(str(moment), "as asked for")
+    reason = {"newest": "newest", "best": choice.best_reason}.get(str(moment), "")
     if moment is None:  # the file may be ahead of the checkpoints of a run that was killed
         reason = choice.reason if choice.kept == images_seen else "not the one that the newest checkpoint names"
     return moment_line(reason, images_seen, choice.newest)

@@ -64,8 +64,10 @@ def moment_line(reason: str, images_seen: int, total: int) -> str:
     """ "model: best by fd@kantor-small, after 120,000 of 200,000 images"; a cause, "..., because recall is 0", comes last.
 
     Args:
+        reason: "" if the user named the moment.
         total: images seen by the newest generator of the run.
     """
     which, _, cause = reason.partition(", because ")
     of_total = f" of {total:,}" if total > images_seen else ""
-    return f"model: {which}, after {images_seen:,}{of_total} images{f'; {cause}, so no score chooses' if cause else ''}"
+    named, end = f"{which}, " if which else "", f"; {cause}, so no score chooses" if cause else ""
+    return f"model: {named}after {images_seen:,}{of_total} images{end}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import kantor
 from kantor.app.evaluation.during_training import plan_scores, second_count
 from kantor.app.load_model import load_model
 from kantor.app.training.intervals import with_intervals
+from kantor.app.write_report import write_report
 from kantor.config.io import overridden, read_toml, resolve
 from kantor.engine.events import Best, Event, Found, Kept, Progressed, Save, Scored, Stop, Tick
 from kantor.errors import ConfigError
@@ -118,6 +120,18 @@ def test_one_moment_is_drawn_everywhere(trusted: Path, run: Path, capsys: pytest
         sheet = f"fixed seeds, {seen if folder == trusted else 400} images seen"
         assert sheet in (folder / "report.html").read_text()
     assert f"After {seen} images:" in (trusted / "report.html").read_text(), "the scores of the model that is drawn"
+
+
+def test_report_generates_the_sheet_of_a_moment_that_was_not_sampled(trusted: Path, tmp_path: Path) -> None:
+    seen, _ = best_of(trusted)
+    copy = Path(shutil.copytree(trusted, tmp_path / "00000-a"))
+    for sheet in (copy / "samples" / "fixed").iterdir():
+        if int(sheet.stem):  # but that of the untrained generator
+            sheet.unlink()
+    page = write_report(copy).read_text()
+    assert f"fixed seeds, {seen} images seen" in page and "fixed seeds, 0 images seen" not in page
+    (copy / "generator.safetensors").unlink()
+    assert "fixed seeds, 0 images seen" in write_report(copy).read_text()
 
 
 def test_report_shows_scores(trusted: Path) -> None:

@@ -16,6 +16,7 @@ from kantor.app.evaluation.features import DEFAULT, SECOND, interleaved, merged_
 from kantor.app.evaluation.image_sets import (
     FIRST_TRAINING_SEED,
     GeneratedImages,
+    RealImages,
     choose_images,
     extract_features,
     first_images,
@@ -161,12 +162,17 @@ class Scorer:
 
     def _second_opinion(self, generated: GeneratedImages) -> tuple[dict[str, Score], dict[str, Any]]:
         """The Fréchet distance in the second extractor, of fewer images."""
-        network = extractor(self._plan.second, self._plan.networks[0].device)
-        count = second_count(self._count)
-        real, few = first_images(self._real, count), first_images(generated, count)
-        features = extract_features(real, network, cache=self._cache).features
+        network, real, features = self._second
+        few = first_images(generated, second_count(self._count))
         distance, ends = frechet_of_few(extract_features(few, network).features, features, replicates=REPLICATES)
         return {f"fd@{network.name}": Score(distance, ends)}, provenance(network, real, len(few), None)
+
+    @cached_property
+    def _second(self) -> tuple[Extractor, RealImages, torch.Tensor]:
+        """The second extractor, the real images that it judges, and their features."""
+        network = extractor(self._plan.second, self._plan.networks[0].device)
+        real = first_images(self._real, second_count(self._count))
+        return network, real, extract_features(real, network, cache=self._cache).features
 
     @cached_property
     def _references(self) -> list[tuple[Extractor, ImageFeatures, Modes | None]]:

@@ -9,7 +9,7 @@ import torch
 
 from kantor.metrics import frechet as frechets
 from kantor.metrics.bootstrap import counts, fraction_interval, interval, mean_interval
-from kantor.metrics.frechet import Moments, frechet, influences, moments
+from kantor.metrics.frechet import Moments, frechet, frechet_of_few, influences, moments
 from kantor.metrics.kernel import kid
 
 
@@ -176,3 +176,17 @@ def test_interval_lies_around_the_value_whatever_the_bias() -> None:
     low, high = interval(1.0, np.linspace(4.0, 6.0, 1001))
     assert (low, high) == pytest.approx((1 - 0.95, 1 + 0.95))
     assert interval(0.1, np.linspace(0.0, 2.0, 101), low=0.0)[0] == 0.0
+
+
+@pytest.mark.parametrize(("n", "m", "features"), [(40, 50, 130), (60, 30, 20), (33, 33, 33)])
+def test_distance_of_few_images(n: int, m: int, features: int) -> None:
+    """The same number, and the same interval as by resampling moments."""
+    generator = torch.Generator().manual_seed(n)
+    x, y = (torch.randn(count, features, generator=generator) for count in (n, m))
+    x = x * 1.5 + 0.3
+    value, (low, high) = frechet_of_few(x, y, seed=3, replicates=20)
+    expected, (expected_low, expected_high) = frechet(x, y, seed=3, replicates=20)
+    assert value == pytest.approx(expected, rel=1e-7)  # that takes roots of rounded zeros
+    assert (low, high) == pytest.approx((expected_low, expected_high), rel=1e-5)
+    assert low < value < high
+    assert frechet_of_few(y, y, replicates=1)[0] == pytest.approx(0, abs=1e-8)

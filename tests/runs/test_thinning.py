@@ -161,3 +161,20 @@ def test_a_killed_save_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: 
         if killed and found == good:
             assert load(good).values == {"at": 64}
     assert at > 10 and found == tmp_path / "000000128" and load(found).values == {"at": 128}
+
+
+def test_as_many_of_the_newest_as_wanted(tmp_path: Path) -> None:
+    best, *_ = [put(tmp_path, images) for images in range(100, 900, 100)]
+    thin(tmp_path, 10**6, keep=best, newest=3)
+    assert names(tmp_path) == [100, 600, 700, 800]
+    thin(tmp_path, 10**6, newest=9)
+    assert names(tmp_path) == [100, 600, 700, 800]
+    thin(tmp_path, 10**6, newest=1)
+    assert names(tmp_path) == [700, 800], "never fewer than two"
+
+
+def test_the_newest_must_verify_before_others_go(tmp_path: Path) -> None:
+    paths = [put(tmp_path, images) for images in range(1000, 1006)]
+    damage(paths[-1])
+    thin(tmp_path, 10**6, newest=2)
+    assert names(tmp_path) == list(range(1000, 1006))

@@ -27,6 +27,8 @@ class EvaluateKeywords(DataKeywords, total=False):
     held_out: bool
     truncation: float
     raw: bool
+    newest: bool
+    best: bool
     checkpoint: int | None
     out: str | Path | None
     overwrite: bool

@@ -11,6 +11,7 @@ from typing import Any, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.app.flags import ModelOptions
 from kantor.app.load_model import load_generator
 from kantor.app.sampling.classes import class_numbers
 from kantor.app.sampling.walk import walk_inputs
@@ -134,6 +135,8 @@ def load(
     model: str | Path | HasPath,
     *,
     raw: bool = False,
+    newest: bool = False,
+    best: bool = False,
     checkpoint: int | None = None,
     runs: str | Path = "runs",
     device: str = "cpu",
@@ -143,11 +146,16 @@ def load(
     Args:
         model: a run (as `train` returns it, its directory, number, or "latest"), a checkpoint in it, or a
             generator.safetensors.
-        raw: use the newest weights instead of their EMA.
-        checkpoint: use an older checkpoint of the run, by its number of images.
+        raw: use the raw weights of the same moment instead of their EMA.
+        newest: use the newest checkpoint of the run.
+        best: use the checkpoint with the best score.
+        checkpoint: use an older checkpoint of the run, by its number of images. Without any of these three it is the best
+            by score, or the newest while no score chooses.
     Raises:
+        ConfigError: more than one moment of the run is named.
         ModelError: there is no such model, or it is damaged.
     """
     name = str(getattr(model, "path", model))
-    network, card, _ = load_generator(name, Path(runs), raw, checkpoint, device)
+    moment = ModelOptions(newest=newest, best=best, checkpoint=checkpoint).moment
+    network, card, _ = load_generator(name, Path(runs), raw, moment, device)
     return Model(network, card.spec, card.class_names, card.images_seen, card)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kantor.app import units
 from kantor.app.options import Options, option
+from kantor.errors import ConfigError
+
+Moment = Literal["newest", "best"] | int | None
+"""A checkpoint of a run: the newest, the best by its score, or that after so many images; None: the one that it keeps."""
 
 # What the user reads is on one line, what Kantor does with it on the next.
 # fmt: off
@@ -38,15 +43,32 @@ class SamplingOptions(DeviceOptions, RunsOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(SamplingOptions):
-    """Which weights of a run to use."""
+    """Which weights of a run to use, of which moment."""
 
-    raw: bool = option(
-        "Use the weights of the newest checkpoint, or of --checkpoint, instead of their EMA", default=False,
-    )
+    raw: bool = option("Use the raw weights of the same moment, instead of their EMA", default=False)
+    newest: bool = option("Use the newest checkpoint of the run", default=False)
+    best: bool = option("Use the checkpoint with the best score", default=False)
     checkpoint: int | None = option(
         "Use an older checkpoint of the run, by its number of images", "IMAGES",
-        otherwise="the best by score, else the newest",
+        otherwise="the best by score, or the newest while no score chooses",
     )
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError if more than one moment of the run is named."""
+        if len(self.moment_flags) > 1:
+            first, *others = self.moment_flags
+            raise ConfigError(first, f"cannot be combined with {others[0]}", "give one of them")
+
+    @property
+    def moment(self) -> Moment:
+        """Which checkpoint to use; None for the one that the run keeps."""
+        return "newest" if self.newest else "best" if self.best else self.checkpoint
+
+    @property
+    def moment_flags(self) -> list[str]:
+        """The flags given that name a moment of the run."""
+        given = {"--newest": self.newest, "--best": self.best, "--checkpoint": self.checkpoint is not None}
+        return [flag for flag, is_set in given.items() if is_set]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,25 +9,30 @@ from pathlib import Path
 
 from torch import nn
 
+from kantor.app.flags import Moment
 from kantor.data.sources.names import IMAGES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, ModelError
-from kantor.export.weights import Card, read_generator
+from kantor.export.weights import Card, images_in, read_generator
 from kantor.nets import build_generator
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
+from kantor.runs.moment import moment_line, read_choice
 from kantor.runs.run_state import RunState
+
+Note = Callable[[str], None]
 
 
 def load_model(
-    text: str, runs: Path, raw: bool = False, images_seen: int | None = None
+    text: str, runs: Path, raw: bool = False, moment: Moment = None, note: Note = lambda line: None
 ) -> tuple[nn.Module, Card, Path]:
     """Loads a generator in evaluation mode on the CPU; returns it, its card and its folder.
 
     Args:
         text: a generator.safetensors, a checkpoint, or a run (path, name, number or "latest").
-        raw: take the weights themselves, not their EMA; only a run has them.
-        images_seen: take the checkpoint of the run at this number.
+        raw: take the weights themselves, not their EMA, of the same moment; only a run or a checkpoint has them.
+        moment: of the run; None for the one that its generator.safetensors holds.
+        note: called with a line that says which moment was loaded.
     Raises:
         ModelError: the model does not exist, or is damaged.
     """
@@ -38,12 +43,8 @@ def load_model(
         raise ModelError(text, f"cannot be read ({error.strerror})", "check the path") from error
     if path.suffix.lower() in IMAGES and path.is_file():
         raise ModelError(text, "is an image, not a model", "name a run directory, or its generator.safetensors")
-    if path.is_file():
-        if raw or images_seen is not None:
-            raise ConfigError("--raw" if raw else "--checkpoint", "needs a run directory, not a file", "name the run")
-        return (*read_generator(path), path.parent)
-    if directory.is_checkpoint(path):
-        return (*_from_checkpoint(path, raw), path.parent.parent)
+    if path.is_file() or directory.is_checkpoint(path):
+        return _load_alone(path, raw, moment, note)
     if not path.exists() and path.suffix == ".safetensors":
         raise ModelError(text, "does not exist", "name a run directory, or its generator.safetensors")
     try:
@@ -53,19 +54,21 @@ def load_model(
             do = "train on it, and name the run directory"
             raise ModelError(text, "is a folder of images, not a model", do) from None
         raise
-    if raw or images_seen is not None:
-        path = newest_checkpoint(run) if images_seen is None else _checkpoint(run, images_seen)
-        return (*_from_checkpoint(path, raw), run)
-    if not (run / directory.GENERATOR).exists():
-        raise ModelError(run, "this run has not saved a model yet", "wait for its first checkpoint, or resume it")
-    return (*read_generator(run / directory.GENERATOR), run)
+    network, card = _load_moment(run, raw, moment, note)
+    note(f"{_line(run, card.images_seen, moment)}{', raw weights' if raw else ''}")
+    return network, card, run
 
 
 def load_generator(
-    text: str, runs: Path, raw: bool = False, images_seen: int | None = None, device: str = "cpu"
+    text: str,
+    runs: Path,
+    raw: bool = False,
+    moment: Moment = None,
+    device: str = "cpu",
+    note: Note = lambda line: None,
 ) -> tuple[nn.Module, Card, Path]:
     """Loads a generator as `load_model` does, onto `device`. Raises ModelError if it needs a condition."""
-    network, card, home = load_model(text, runs, raw, images_seen)
+    network, card, home = load_model(text, runs, raw, moment, note)
     if card.condition:
         do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
         what = "this model colours outlines and cannot generate from seeds alone"
@@ -76,6 +79,70 @@ def load_generator(
     return network.to(choose_device(device)), card, home
 
 
+def kept_line(run: Path) -> str:
+    """Which moment generator.safetensors of a run holds, and why: "model: best by fd@kantor-small, after 12,000 images".
+
+    Raises ModelError if the file is missing or damaged.
+    """
+    return _line(run, images_in(run / directory.GENERATOR), None)
+
+
+def _line(run: Path, images_seen: int, moment: Moment) -> str:
+    choice = read_choice(run)
+    if choice is None:
+        return f"model: after {images_seen:,} images"
+    reason = {"newest": "newest", "best": choice.best_reason}.get(str(moment), "")
+    if moment is None:  # the file may be ahead of the checkpoints of a run that was killed
+        reason = choice.reason if choice.kept == images_seen else "not the one that the newest checkpoint names"
+    return moment_line(reason, images_seen, choice.newest)
+
+
+def _load_alone(path: Path, raw: bool, moment: Moment, note: Note) -> tuple[nn.Module, Card, Path]:
+    """A model file or a checkpoint, which holds one moment only."""
+    is_file = path.is_file()
+    if moment is not None or (raw and is_file):
+        flag = "--raw" if moment is None else f"--{moment}" if isinstance(moment, str) else "--checkpoint"
+        what = f"needs a run directory, not a {'file' if is_file else 'checkpoint'}"
+        raise ConfigError(flag, what, "name the run")
+    network, card = read_generator(path) if is_file else from_checkpoint(path, raw)
+    note(f"model: after {card.images_seen:,} images{', raw weights' if raw else ''}")
+    return network, card, path.parent if is_file else path.parent.parent
+
+
+def _load_moment(run: Path, raw: bool, moment: Moment, note: Note) -> tuple[nn.Module, Card]:
+    """The generator of a run at a moment."""
+    file = run / directory.GENERATOR
+    if moment == "newest":
+        return from_checkpoint(newest_checkpoint(run, note), raw)
+    if moment == "best":
+        moment = _best(run)
+        if not raw and file.exists() and images_in(file) == moment:
+            moment = None
+    if moment is not None:
+        return from_checkpoint(_checkpoint(run, moment), raw)
+    if not file.exists():
+        raise ModelError(run, "this run has not saved a model yet", "wait for its first checkpoint, or resume it")
+    if not raw:
+        return read_generator(file)
+    path = run / directory.CHECKPOINTS / f"{(seen := images_in(file)):09d}"
+    if not path.is_dir():
+        what = f"the checkpoint after {seen:,} images, whose EMA {file.name} holds, is gone"
+        raise ModelError("--raw", what, "add --newest, or leave --raw out")
+    return from_checkpoint(path, raw)
+
+
+def _best(run: Path) -> int:
+    """Images seen by the best generator of a run by its score. Raises ModelError if there is none."""
+    choice = read_choice(run)
+    if choice is None:
+        raise ModelError(run, "this run has not saved a checkpoint yet", "wait for its first checkpoint, or resume it")
+    if choice.best is None:
+        _, _, cause = choice.reason.partition(", because ")
+        what = f"no checkpoint of this run is the best: {cause or 'no score chooses'}"
+        raise ModelError("--best", what, "use --newest, or --checkpoint IMAGES")
+    return choice.best
+
+
 def _holds_images(path: Path) -> bool:
     """Whether `path` is a folder that contains images and is not a run, whose plots are images too."""
     with contextlib.suppress(OSError):  # not a folder, or not readable
@@ -83,7 +150,7 @@ def _holds_images(path: Path) -> bool:
     return False
 
 
-def newest_checkpoint(run: Path, note: Callable[[str], None] = lambda line: None) -> Path:
+def newest_checkpoint(run: Path, note: Note = lambda line: None) -> Path:
     """The newest checkpoint of a run that verifies, or a ModelError. note: called with a line for each skipped one."""
     newest, faults = checkpoints.last(run / directory.CHECKPOINTS)
     if newest is None:
@@ -102,7 +169,7 @@ def _checkpoint(run: Path, images_seen: int) -> Path:
     return path
 
 
-def _from_checkpoint(path: Path, raw: bool) -> tuple[nn.Module, Card]:
+def from_checkpoint(path: Path, raw: bool) -> tuple[nn.Module, Card]:
     """The raw or the EMA generator of a checkpoint, and its card."""
     saved = RunState.load(path)
     config, spec = saved.config(), saved.image_spec()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Callable, Mapping
@@ -17,10 +18,12 @@ from torch import nn
 from kantor import atomic
 from kantor.app import environment
 from kantor.app.dataset.image_size import CHANNELS
+from kantor.app.load_model import kept_line
 from kantor.config.base import parse_size
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
-from kantor.errors import printable
+from kantor.errors import ModelError, UserError, printable
+from kantor.export.weights import images_in, read_generator
 from kantor.nets import build_critic, build_generator
 from kantor.objectives.objective import name_of
 from kantor.report import scores
@@ -30,6 +33,8 @@ from kantor.report.loss_guide import health, loss_guide, panel_words
 from kantor.report.page import Curve, EmbeddedImage, Page, page_html
 from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
+from kantor.sample.generate import generate_images
+from kantor.sample.grid import grid, sheet_count
 from kantor.sinks.events_log import is_count, read_events
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.samples import grid_paths, read_grid
@@ -71,9 +76,10 @@ def _page(run: Path) -> Page:
     fixed = grid_paths(run, "fixed")
     reals = run / directory.SAMPLES / "reals.png"
     over_time = [_image(path, _SMALL_SIDE, "the same seeds") for path in _spaced(fixed)]
-    latest = [_image(path, _LARGE_SIDE, "fixed seeds") for path in fixed[-1:]]
+    moment = _moment(run)
+    latest = _sheet(run, fixed, moment)
     real = [_image(reals, _LARGE_SIDE, "real images")] if reals.exists() else []
-    history = [*health(metrics), *_history(config, events, metrics)]
+    history = [*health(metrics), *_history(events, metrics, run)]
     if damaged := [*over_time, *latest, *real].count(None):
         history.append(f"Unreadable grids: {damaged}.")
     facts = {
@@ -81,7 +87,7 @@ def _page(run: Path) -> Page:
         "Networks and objective": _model(config, env),
         "Machine": _machine(env),
     }
-    score_rows, score_about = scores.last_scores(events)
+    score_rows, score_about = scores.scores_at(events, moment)
     seen_text = f"{int(seen[-1]):,} images seen" if len(seen) else "just started"
     return Page(
         title=run.resolve().name,
@@ -186,7 +192,7 @@ def _curves(config: Config, metrics: Mapping[str, Column], roll_backs: Column) -
     return curves
 
 
-def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
+def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any], run: Path) -> list[str]:
     saves = sum(event.get("event") == "saved" for event in events)
     resumed = [event for event in events if event.get("event") == "started" and event.get("resumed")]
     lines = [f"Resumed at {event['images_seen']:,} images." for event in resumed]
@@ -197,13 +203,36 @@ def _history(config: Config, events: list[dict[str, Any]], metrics: Mapping[str,
     if best := [event for event in events if event.get("event") == "best"]:
         name, value = printable(str(best[-1].get("name")))[:99], best[-1].get("value")
         number = f"{value:.4g}" if isinstance(value, float) else str(value)
-        kept = "; generator.safetensors holds it" if config.score.metrics and config.score.best != "none" else ""
-        lines.append(f"Best {name}: {number} at {best[-1]['images_seen']:,} images{kept}.")
+        lines.append(f"Best {name}: {number} at {best[-1]['images_seen']:,} images.")
+    with contextlib.suppress(ModelError):
+        lines.append(f"{kept_line(run).replace('model', 'Model', 1)}; {directory.GENERATOR} holds it.")
     for event in events:
         if event.get("event") == "finished":
             reason = printable(str(event.get("reason", "done")))[:99]
             lines.append(f"{_ENDINGS.get(reason, f'Stopped ({reason})')} at {event['images_seen']:,} images.")
     return lines
+
+
+def _moment(run: Path) -> int | None:
+    """Images seen by the generator that the run keeps; None without one."""
+    with contextlib.suppress(ModelError):
+        return images_in(run / directory.GENERATOR)
+    return None
+
+
+def _sheet(run: Path, fixed: list[Path], moment: int | None) -> list[EmbeddedImage | None]:
+    """The sheet of the generator that the run keeps: as it was sampled then, or generated now; else the newest one."""
+    path = next((path for path in fixed if path.stem.isdecimal() and int(path.stem) == moment), None)
+    if path is None and moment is not None:
+        with contextlib.suppress(UserError):
+            network, card = read_generator(run / directory.GENERATOR)
+            if not card.condition:
+                count = sheet_count(*card.spec[:2])
+                labels = [i % len(card.class_names) for i in range(count)] if card.class_names else None
+                images = generate_images(network, card.latents(range(count)), labels)
+                page = grid(images, caption=f"{moment:,} images seen")
+                return [_embedded(Image.fromarray(page), _LARGE_SIDE, f"fixed seeds, {moment:,} images seen")]
+    return [_image(path, _LARGE_SIDE, "fixed seeds") for path in ([path] if path else fixed[-1:])]
 
 
 def _spaced(paths: list[Path]) -> list[Path]:
@@ -219,9 +248,14 @@ def _image(path: Path, side: int, caption: str) -> EmbeddedImage | None:
     image = read_grid(path)
     if image is None:
         return None
+    if re.fullmatch("[0-9]{1,18}", path.stem):
+        caption += f", {int(path.stem):,} images seen"
+    return _embedded(image, side, caption)
+
+
+def _embedded(image: Image.Image, side: int, caption: str) -> EmbeddedImage:
+    """A grid, at most `side` pixels wide and high, as WebP."""
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=88, method=4)
-    if re.fullmatch("[0-9]{1,18}", path.stem):
-        caption += f", {int(path.stem):,} images seen"
     return EmbeddedImage(caption, buffer.getvalue(), image.width)

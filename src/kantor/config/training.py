@@ -1,12 +1,24 @@
 """[ema], [train] and [score]; engine/steps.py reads `train.batch`, engine/loop.py the intervals."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from kantor.config.base import Auto, Count, Positive, Section
 
 Interval = Literal["auto", "epoch"]
+
+
+def _two_or_more(value: Any) -> Any:
+    """Refuses 1 with the reason."""
+    if str(value) in ("0", "1"):
+        raise ValueError(
+            "the newest checkpoint may prove damaged, so the two newest always stay; write 2 or more, or auto"
+        )
+    return value
+
+
+Kept = Annotated[int, Field(ge=2, le=1_000_000)]
 
 
 class EmaConfig(Section):
@@ -69,6 +81,8 @@ class TrainConfig(Section):
     """Images between two sample grids, which also come at 1000, 2000, 4000 ... images at the start; "epoch" makes one an epoch."""
     snapshot_images: Positive | Interval = "auto"
     """Images between two checkpoints; "epoch" is the size of the dataset."""
+    keep: Annotated[Kept | Auto, BeforeValidator(_two_or_more)] = "auto"
+    """Checkpoints kept besides the best: that many of the newest, at least 2; "auto" is the two newest and a few older ones."""
     score_images: Count | Auto = "auto"
     """Images between two scorings of the EMA generator; 0 computes no scores."""
 

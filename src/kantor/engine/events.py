@@ -117,6 +117,19 @@ class Best(Event):
 
 
 @dataclass(frozen=True)
+class Kept(Event):
+    """Which generator is kept as the model of the run from now on.
+
+    Attributes:
+        moment: images seen by its critic.
+        reason: "best by fd@kantor-small", "newest, because recall is 0", "newest, because two extractors disagree".
+    """
+
+    moment: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Found(Event):
     """Something that the user should know.
 

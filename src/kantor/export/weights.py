@@ -124,6 +124,11 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
     return network.eval().requires_grad_(False), card
 
 
+def images_in(path: Path) -> int:
+    """Images seen by the generator in a model file, read from its header alone. Raises ModelError as `read_generator`."""
+    return _card(path, _read(path)).images_seen
+
+
 def _network(card: Card) -> nn.Module:
     return build_generator(card.generator, card.spec, len(card.class_names), condition=card.condition)
 

@@ -112,11 +112,16 @@ def curve_words(name: str, kimg: Column, values: Column) -> str:
     return f"{sentence(name)} Best {number(float(values[best]))}, {when}."
 
 
-def last_scores(events: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str, str, str, str]], str]:
-    """Rows of the last scores of a run, and what they were measured with; empty without scores."""
+def scores_at(
+    events: Sequence[Mapping[str, Any]], moment: int | None
+) -> tuple[list[tuple[str, str, str, str, str]], str]:
+    """Rows of the scores of a run, and what they were measured with; empty without scores.
+
+    moment: images seen by the generator whose scores are wanted; those measured last if it has none.
+    """
     scored = [event for event in events if event.get("event") == "scored"]
     try:
-        last = scored[-1]
+        last = next((event for event in reversed(scored) if event["images_seen"] == moment), scored[-1])
         scores = {str(name): Score.from_json(score) for name, score in last["scores"].items()}
         rows = [(*row(name, score)[:4], sourced(name)) for name, score in scores.items()]
         origin = last["provenance"]

@@ -132,20 +132,28 @@ def last(folder: Path) -> tuple[Path | None, list[ModelError]]:
     return None, faults
 
 
-def thin(folder: Path, total_images: int, keep: Path | None = None) -> None:
+def thin(folder: Path, total_images: int, keep: Path | None = None, newest: int | None = None) -> None:
     """Deletes checkpoints, but keeps the last two, `keep`, and a ladder of older ones, denser towards the end.
 
     Deletes only if the two newest verify, so that a good checkpoint never makes room for a damaged one. Leaves
     renamed folders alone.
+
+    Args:
+        newest: keep so many of the newest, at least 2, instead of the ladder.
     """
     not_renamed = (path for path in _candidates(folder) if _number(path) in (None, int(path.name)))
     paths = sorted(not_renamed, key=lambda path: int(path.name))
     if len(paths) <= 2 or not all(_verifies(path) for path in paths[-2:]):
         return
-    newest = int(paths[-1].name)
+    if newest is not None:
+        for path in paths[: -max(newest, 2)]:
+            if path != keep:
+                atomic.remove_folder(path)
+        return
+    last_images = int(paths[-1].name)
     rungs: set[int] = set()
     for path in paths[:-2]:  # the oldest of a rung stays, and grows old enough for the next
-        age = max(1, newest - int(path.name)) * 64 // max(total_images, 1)
+        age = max(1, last_images - int(path.name)) * 64 // max(total_images, 1)
         if path == keep:
             continue
         if (rung := age.bit_length()) in rungs:

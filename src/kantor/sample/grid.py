@@ -21,7 +21,14 @@ COMFORTABLE_CELL, CAPTIONED_CELL = 64, 96
 LARGEST_GRID = 2048
 _NARROWEST_CAPTION = 64  # pixels: room for "seed 1234"
 _WIDEST_ROW_NAME = 160
+_SHEET_PIXELS = 1024 * 1024
 _RUNS = 3  # zlib's Z_RLE: grids get as small as by a search for matches, in a fifth of the time
+
+
+def sheet_count(height: int, width: int) -> int:
+    """Images in a sheet of samples: a square number, 64 for small images, fewer for large ones."""
+    side = int(math.sqrt(_SHEET_PIXELS / (height * width)))
+    return min(8, max(2, side)) ** 2
 
 
 def grid(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 from kantor.config.io import read_toml
 from kantor.engine import events
 from kantor.errors import UserError, printable
-from kantor.runs.directory import CONFIG, GENERATOR
+from kantor.runs.directory import CONFIG
+from kantor.sinks.exploding_scores import EXPLODING_SCORES
 from kantor.sinks.samples import grid_name
 from kantor.sinks.timing import Pace, duration, throughput
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
 
 LINE_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.2
-_REASONS = {"time-budget": "time budget used up", "signal": "stopped"}
+_REASONS = {"time-budget": "time budget used up", "signal": "stopped", EXPLODING_SCORES: "stopped"}
 
 
 class Console(events.Listener):
@@ -57,7 +58,6 @@ class Console(events.Listener):
         self._epoch_images = 1
         self._next_line_s = self._next_redraw_s = -math.inf
         self._showed_images = self._resumed = False
-        self._best: events.Best | None = None
         self._scores_s = 0.0
 
     def on(self, event: events.Event) -> Iterable[events.Event | events.Request] | None:
@@ -91,9 +91,7 @@ class Console(events.Listener):
                     _scored(name, value, event if first else None) for name, value in event.values.items()
                 )
                 self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {scores}")
-            case events.Best():
-                self._best = event
-            case events.Found():
+            case events.Found() if event.name != EXPLODING_SCORES:  # which is an error at the end
                 self._say(f"note: {event.message}")
             case events.Finished():
                 self._finish(event)
@@ -136,8 +134,6 @@ class Console(events.Listener):
         of_total = "" if done else f" of {self._pace.total_images / 1000:.1f}"
         end = f"{event.images_seen / 1000:.1f}{of_total} kimg, {duration(elapsed_s)}"
         self._say(f"done: {end}" if done else f"{_REASONS.get(event.reason, event.reason)}: {end}; everything saved")
-        if best := self._best:
-            self._say(f"best: {best.name} {best.value:.4g} at {best.images_seen / 1000:.1f} kimg, in {GENERATOR}")
         if self._scores_s:
             share = 100 * self._scores_s / max(elapsed_s, self._scores_s)
             self._say(f"scores took {duration(self._scores_s)}, {share:.1f}% of the time")
@@ -145,6 +141,8 @@ class Console(events.Listener):
             return
         run = printable(str(self._folder))
         self._say(f"results: {run}")
+        if event.reason == EXPLODING_SCORES:
+            return
         if not done:
             self._say(f"to resume: {self._program} train --resume {quote(run)}")
         elif (condition := _condition(self._folder)) != "none":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kantor.engine.events import Best, Event, Finished, Found, Replanned, Request, Saved, Scored, Started
+from kantor.engine.events import Best, Event, Finished, Found, Kept, Replanned, Request, Saved, Scored, Started
 from kantor.runs.directory import require_file
 from kantor.sinks.lines import LinesListener
 
@@ -51,6 +51,8 @@ class EventsLog(LinesListener):
                 return {"scores": scores, "provenance": dict(event.provenance), "elapsed_s": round(event.elapsed_s, 3)}
             case Best():
                 return {"name": event.name, "value": _number(event.value)}
+            case Kept():
+                return {"moment": event.moment, "reason": event.reason}
             case Saved():
                 folder, path = self.path.parent.resolve(), event.path.resolve()
                 return {"path": path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name}

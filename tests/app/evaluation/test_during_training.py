@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 
 import kantor
-from kantor.app.evaluation.during_training import plan_scores
+from kantor.app.evaluation.during_training import plan_scores, second_count
 from kantor.app.load_model import load_model
 from kantor.app.training.intervals import with_intervals
+from kantor.app.write_report import write_report
 from kantor.config.io import overridden, read_toml, resolve
-from kantor.engine.events import Best, Event, Found, Progressed, Save, Scored, Stop, Tick
+from kantor.engine.events import Best, Event, Found, Kept, Progressed, Save, Scored, Stop, Tick
 from kantor.errors import ConfigError
 from kantor.metrics import extractors
 from kantor.metrics.extractors import extractor
@@ -33,6 +35,22 @@ SCORED = [
 NAMES = ("fd@random", "kid@random", "precision@random", "recall@random")
 
 
+def some_recall(scores: object, name: str) -> float:
+    """In place of `recall`, which is 0 in runs as short as these."""
+    return 0.5
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """A run whose recall is taken to be above 0."""
+    runs = tmp_path_factory.mktemp("trusted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kantor.sinks.best_model.recall", some_recall)
+        words = (*SCORED, "--images", 400, "--runs", runs, "--cache", cache, "--set", "score.best=kid")
+        assert exit_of("train", *words, "--name", "a") == 0
+    return runs / "00000-a"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     runs = tmp_path_factory.mktemp("scored")
@@ -46,7 +64,7 @@ def events(run: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def best_of(run: Path) -> tuple[int, float]:
-    scored = [(e["images_seen"], e["scores"]["fd@random"]["value"]) for e in events(run, "scored")]
+    scored = [(e["images_seen"], e["scores"]["kid@random"]["value"]) for e in events(run, "scored")]
     return min(scored, key=lambda pair: pair[1])
 
 
@@ -70,18 +88,55 @@ def test_metrics_csv_has_scores_in_the_right_rows(run: Path) -> None:
     assert found[-1] == pytest.approx(events(run, "scored")[-1]["scores"]["fd@random"]["value"])
 
 
-def test_best_checkpoint_is_kept(run: Path) -> None:
-    seen, value = best_of(run)
-    told = events(run, "best")[-1]
-    assert (told["images_seen"], told["name"]) == (seen, "fd@random") and told["value"] == pytest.approx(value)
-    assert load_model(str(run), run.parent)[1].images_seen == seen
-    kept = run / "checkpoints" / f"{seen:09d}"
-    assert checkpoints.load(kept).values["counters"]["images_seen"] == seen
+def test_best_checkpoint_is_kept(trusted: Path) -> None:
+    seen, value = best_of(trusted)
+    told, kept = events(trusted, "best")[-1], events(trusted, "kept")[-1]
+    assert (told["images_seen"], told["name"]) == (seen, "kid@random") and told["value"] == pytest.approx(value)
+    assert (kept["moment"], kept["reason"]) == (seen, "best by kid@random (one extractor)")
+    assert load_model(str(trusted), trusted.parent)[1].images_seen == seen
+    checkpoint = trusted / "checkpoints" / f"{seen:09d}"
+    assert checkpoints.load(checkpoint).values["counters"]["images_seen"] == seen
 
 
-def test_report_shows_scores(run: Path) -> None:
-    page = (run / "report.html").read_text()
-    assert "Fréchet distance @random" in page and "95% interval" in page and "Best fd@random" in page
+def test_newest_is_kept_while_recall_is_0(run: Path) -> None:
+    assert {event["scores"]["recall@random"]["value"] for event in events(run, "scored")} == {0.0}
+    assert not events(run, "best")
+    assert [(e["moment"], e["reason"]) for e in events(run, "kept")] == [(100, "newest, because recall is 0")]
+    assert load_model(str(run), run.parent)[1].images_seen == 400
+
+
+def test_one_moment_is_drawn_everywhere(trusted: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen, _ = best_of(trusted)
+    of_all = f"{seen} of 400" if seen < 400 else "400"
+    lines = {
+        trusted: f"model: best by kid@random (one extractor), after {of_all} images",
+        run: "model: newest, after 400 images; recall is 0, so no score chooses",
+    }
+    for folder, line in lines.items():
+        assert exit_of("generate", folder, "--count", 2, "--out", folder / "drawn") == 0
+        assert capsys.readouterr().out.splitlines()[0] == line
+        assert line in (folder / "log.txt").read_text()
+        assert line.replace("model", "Model", 1) in (folder / "report.html").read_text()
+        sheet = f"fixed seeds, {seen if folder == trusted else 400} images seen"
+        assert sheet in (folder / "report.html").read_text()
+    assert f"After {seen} images:" in (trusted / "report.html").read_text(), "the scores of the model that is drawn"
+
+
+def test_report_generates_the_sheet_of_a_moment_that_was_not_sampled(trusted: Path, tmp_path: Path) -> None:
+    seen, _ = best_of(trusted)
+    copy = Path(shutil.copytree(trusted, tmp_path / "00000-a"))
+    for sheet in (copy / "samples" / "fixed").iterdir():
+        if int(sheet.stem):  # but that of the untrained generator
+            sheet.unlink()
+    page = write_report(copy).read_text()
+    assert f"fixed seeds, {seen} images seen" in page and "fixed seeds, 0 images seen" not in page
+    (copy / "generator.safetensors").unlink()
+    assert "fixed seeds, 0 images seen" in write_report(copy).read_text()
+
+
+def test_report_shows_scores(trusted: Path) -> None:
+    page = (trusted / "report.html").read_text()
+    assert "Fréchet distance @random" in page and "95% interval" in page and "Best kid@random" in page
     assert "No score was measured" not in page
 
 
@@ -145,6 +200,55 @@ def test_invalid_score_settings_are_rejected(fields: dict[str, Any], message: st
         plan_scores(resolve(overrides=fields), torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("fields", "installed", "judging", "second"),
+    [
+        ({}, True, (), "lite0@96"),
+        ({}, False, (), ""),
+        ({"score.metrics": ["kid"]}, True, ("pr", "fd"), "lite0@96"),
+        ({"score.metrics": ["kid"]}, False, ("pr",), ""),
+        ({"score.metrics": ["swd"], "score.features": "random"}, True, ("pr",), ""),
+        ({"score.metrics": ["kid", "pr"], "score.features": "random,kantor-small"}, True, ("fd",), ""),
+        ({"score.metrics": ["kid"], "score.best": "none"}, True, (), ""),
+        ({"score.metrics": ["msssim"]}, True, (), ""),
+    ],
+)
+def test_what_is_measured_to_judge_the_scores(
+    fields: dict[str, Any], installed: bool, judging: tuple[str, ...], second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr("kantor.app.evaluation.during_training.available", lambda name: installed)
+    plan = plan_scores(resolve(overrides=fields), torch.device("cpu"))
+    assert plan is not None and (plan.judging, plan.second) == (judging, second)
+
+
+@pytest.mark.parametrize(("count", "few"), [(100, 40), (500, 200), (1000, 400), (5000, 500)])
+def test_a_second_extractor_judges_few_images(count: int, few: int) -> None:
+    assert second_count(count) == few
+
+
+def test_a_second_opinion_is_measured_where_it_is_wanted(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of lite0@96, which is slow, the random features; recall is above 0 from the second score on."""
+    recalls = iter([0.0, 0.0, 0.5, 0.5, 0.5, 0.5])
+    monkeypatch.setattr("kantor.sinks.best_model.recall", lambda scores, name: next(recalls))
+    monkeypatch.setattr("kantor.app.evaluation.during_training.SECOND", "random")
+    monkeypatch.setattr("kantor.app.evaluation.during_training.available", lambda name: True)
+    words = [*SCORED, "--set", "score.features=kantor-small", "--metrics", "kid", "--runs", tmp_path, "--cache", cache]
+    assert exit_of("train", *words, "--images", 300, "--name", "k") == 0
+    run = tmp_path / "00000-k"
+    first, second, _ = events(run, "scored")
+    assert "fd@random" not in first["scores"] and second["scores"]["fd@random"]["interval"]
+    assert {"kid@kantor-small", "fd@kantor-small", "recall@kantor-small"} <= {*first["scores"]}
+    assert second["provenance"]["more_features"]["random"]["drawn"] == 40
+    assert tuple(read_metrics(run / "metrics.csv")) == (*COLUMNS, "kid@kantor-small")
+    assert [event["reason"] for event in events(run, "kept")][:2] == [
+        "newest, because recall is 0", "best by kid@kantor-small",
+    ]  # fmt: skip
+
+
 def test_nvidia_metric_names_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("train", *TINY, "--metrics", "fid50k_full", "--runs", tmp_path) == 2
     assert "use fd" in capsys.readouterr().err
@@ -178,10 +282,11 @@ def scored(seen: int, value: float, name: str = "fd@x", **told: Any) -> Scored:
 
 def test_the_best_is_the_lowest_or_the_highest() -> None:
     lowest = BestScore("fd@x")
-    assert list(lowest.on(scored(1, 5.0)) or ()) == [Best(1, "fd@x", 5.0), Save()]
-    assert lowest.on(scored(2, 6.0)) is None and lowest.keeps(1) and not lowest.keeps(2)
+    kept = Kept(1, 1, "best by fd@x (one extractor)")
+    assert list(lowest.on(scored(1, 5.0)) or ()) == [Best(1, "fd@x", 5.0), kept, Save()]
+    assert lowest.on(scored(2, 6.0)) is None and lowest.moment(2) == 1
     assert lowest.on(scored(3, float("nan"))) is None
-    assert lowest.on(scored(4, 4.0)) and lowest.images_seen == 4
+    assert lowest.on(scored(4, 4.0)) and lowest.moment(5) == lowest.best_images == 4
     highest = BestScore("recall@x")
     assert highest.on(scored(1, 0.1, "recall@x")) and highest.on(scored(2, 0.2, "recall@x"))
     assert highest.on(scored(3, 0.1, "recall@x")) is None
@@ -193,7 +298,7 @@ def test_scores_of_different_provenance_start_anew() -> None:
     again = BestScore("fd@x")
     again.load(json.loads(json.dumps(best.state())))
     assert again.on(scored(2, 2.0)) is None
-    assert again.on(scored(3, 2.0, n=2)) and again.images_seen == 3
+    assert again.on(scored(3, 2.0, n=2)) and again.moment(4) == 3
 
 
 def test_a_best_score_that_other_features_contradict_is_noted() -> None:
@@ -203,19 +308,38 @@ def test_a_best_score_that_other_features_contradict_is_noted() -> None:
         return Scored(seen, values, details, {"more_features": {"y@96": {"drawn": 5}}}, 0.0)
 
     best = BestScore("fd@x")
-    assert len(list(best.on(both(1, 5.0, 5.0)) or ())) == 2
+    assert len(list(best.on(both(1, 5.0, 5.0)) or ())) == 3
     again = BestScore("fd@x")
     again.load(json.loads(json.dumps(best.state())))
-    assert len(list(again.on(both(2, 4.0, 4.0)) or ())) == 2  # both agree
-    told, note, save = again.on(both(3, 3.0, 6.0)) or ()
-    assert isinstance(told, Best) and isinstance(note, Found) and isinstance(save, Save)
-    assert note.name == "features-disagree" and "fd@x got better, fd@y@96 got worse" in note.message
+    assert again.state() == best.state()
+    told, kept, _ = again.on(both(2, 4.0, 4.0)) or ()  # both agree
+    assert told == Best(2, "fd@x", 4.0) and kept == Kept(2, 2, "best by fd@x")
+    note, kept, save = again.on(both(3, 3.0, 6.0)) or ()
+    assert isinstance(note, Found) and isinstance(save, Save)
+    assert note.name == "features-disagree" and "fd is lower with x, higher with y@96 now" in note.message
+    assert kept == Kept(3, 3, "newest, because two extractors disagree")
+    assert again.moment(4) == 4 and again.best_images == 2, "the best stays, to compare with and for --best"
+    _, save = again.on(both(5, 5.0, 6.0)) or ()
+    assert isinstance(save, Save) and again.moment(5) == 2, "both prefer the earlier one, which is kept again"
+
+
+def test_states_of_the_first_version_are_read() -> None:
+    best = BestScore("fd@x")
+    best.load({"value": 5.0, "images_seen": 7, "provenance": {"n": 1, "name": "fd@x"}})
+    assert best.moment(9) == 7 and best.on(scored(8, 6.0)) is None and best.on(scored(9, 4.0))
+    details = {"fd@x": {"value": 5.0, "interval": [4, 6]}, "fd@y": {"value": 5.0, "interval": [4, 6]}}
+    provenance = {"more_features": {"y": {"drawn": 5}}, "name": "fd@x"}
+    best.load({"value": 5.0, "images_seen": 7, "provenance": provenance, "details": details})
+    assert best.choice.best and best.choice.best.distances == {"x": (5.0, (4.0, 6.0)), "y": (5.0, (4.0, 6.0))}
+    best.load({"value": None, "images_seen": None, "provenance": {}})
+    assert best.moment(9) == 9 and best.best_images is None
 
 
 def test_two_networks_score_during_training(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one's name holds an @, as lite0@96 does: columns, events, the report and the best checkpoint know it."""
     twin = lambda device: replace(extractor("random", device), name="twin@32")  # noqa: E731
     monkeypatch.setitem(extractors.REGISTERED, "twin@32", twin)
+    monkeypatch.setattr("kantor.sinks.best_model.recall", some_recall)
     words = [
         *SCORED,
         "--set",
@@ -243,7 +367,7 @@ def test_two_networks_score_during_training(cache: Path, tmp_path: Path, monkeyp
 def test_without_a_name_the_newest_generator_is_kept() -> None:
     best = BestScore("")
     best.load({"value": 1.0, "images_seen": 7, "provenance": {}})
-    assert best.on(scored(1, 1.0)) is None and best.keeps(1) and best.keeps(2)
+    assert best.on(scored(1, 1.0)) is None and best.moment(1) == 1 and best.moment(2) == 2
 
 
 def tick(seen: int) -> Tick:
@@ -284,7 +408,8 @@ def test_failing_score_does_not_stop_the_run(
     assert load_model(str(tmp_path / "00000-e"), tmp_path)[1].images_seen == 200
 
 
-def test_metrics_may_change_on_resume(cache: Path, tmp_path: Path) -> None:
+def test_metrics_may_change_on_resume(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kantor.sinks.best_model.recall", some_recall)
     words = [*SCORED, "--runs", tmp_path, "--cache", cache]
     assert exit_of("train", *words, "--images", 100, "--name", "f") == 0
     run = tmp_path / "00000-f"
@@ -320,10 +445,10 @@ def test_best_score_that_could_not_be_written_is_forgotten() -> None:
     best = BestScore("fd@x")
     best.on(scored(5, 1.0))
     best.lost()
-    assert best.keeps(9) and best.on(scored(10, 2.0)) and best.keeps(10) and not best.keeps(11)
+    assert best.moment(9) == 9 and best.on(scored(10, 2.0)) and best.moment(11) == 10
     best.on(scored(20, 1.5))
     best.lost()  # that of 10 is still on the disk
-    assert best.images_seen == 10 and not best.keeps(21) and best.on(scored(30, 1.9))
+    assert best.moment(21) == 10 and best.on(scored(30, 1.9))
 
 
 def test_provenance_of_other_scores_does_not_matter() -> None:

@@ -74,7 +74,7 @@ def evaluate_subject(
     device = choose_device(options.device)
     cache = DatasetCache(cache_folder(options.cache), progress_of("packing"), note)
     plans = plan_features(options, metrics, device, note)
-    subject = subject or find_subject(options)
+    subject = subject or find_subject(options, note)
     reference = open_reference(options, subject, cache)
     real = choose_images(reference.compared, options.count, reference.spec)
     scored = images_to_score(options, subject, real, device, cache)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kantor.app import environment
-from kantor.app.dataset.cache import DatasetCache, no_notes
+from kantor.app.dataset.cache import DatasetCache, Note, no_notes
 from kantor.app.dataset.image_size import CHANNELS, size_text, spec_of
 from kantor.app.dataset.prepare import packed_set, plan_pack
 from kantor.app.dataset.recover import copies_in_cache
@@ -54,19 +54,18 @@ class Subject:
     config: Config | None = None
 
 
-def find_subject(options: EvaluateOptions) -> Subject:
-    """Loads the model that `options.subject` names; anything else is taken for images."""
+def find_subject(options: EvaluateOptions, note: Note) -> Subject:
+    """Loads the model that `options.subject` names, and notes its moment; anything else is taken for images."""
     text = options.subject
     if not directory.names_a_run(text, options.runs) and (
         text == GLYPHS or text.startswith(PREFIX) or _holds_images(place(text))
     ):
-        for flag, is_set in (("--raw", options.raw), ("--checkpoint", options.checkpoint is not None)):
-            if is_set:
-                raise ConfigError(flag, f"{text} is a set of images, not a run", "leave it out, or name a run")
+        for flag in (*(["--raw"] if options.raw else []), *options.moment_flags):
+            raise ConfigError(flag, f"{text} is a set of images, not a run", "leave it out, or name a run")
         if options.truncation != 1:
             raise ConfigError("--truncation", f"{text} is a set of images", "leave it out, or name a model")
         return Subject(text)
-    network, card, home = load_generator(text, options.runs, options.raw, options.checkpoint)
+    network, card, home = load_generator(text, options.runs, options.raw, options.moment, note=note)
     run = home if (home / directory.CONFIG).is_file() else None
     if run is None or (Path(text).is_file() and Path(text).name != directory.GENERATOR):
         return Subject(text, network, card)

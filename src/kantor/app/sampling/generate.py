@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from kantor.app.load_model import load_generator
+from kantor.app.load_model import Note, load_generator
 from kantor.app.output_paths import new_numbered, require_free_files
 from kantor.app.sampling.classes import class_number, class_numbers, file_names, split_classes
 from kantor.app.sampling.image_files import (
@@ -70,15 +70,13 @@ class _Wanted:
         return len(self.seeds)
 
 
-def generate(
-    options: GenerateOptions, progress: Progress = silent, note: Callable[[str], None] = lambda line: None
-) -> Generated:
+def generate(options: GenerateOptions, progress: Progress = silent, note: Note = lambda line: None) -> Generated:
     """Generates images and writes them: each (seed, class) to one file, and a grid of them.
 
     note: called with lines for the user.
     """
     _check(options)
-    network, card, home = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
+    network, card, home = load_generator(options.model, options.runs, options.raw, options.moment, options.device, note)
     in_zip = options.out is not None and _is_zip(options.out)
     wanted = _wanted(options, card, in_zip)
     columns = grid_columns(options.grid, len(wanted), "images")

@@ -80,11 +80,11 @@ def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], No
     """Generates the images of a walk and writes them; returns the file or folder and the number of images in it.
 
     Args:
-        note: called with lines for the user, such as the chosen seeds, if `options.seeds` is "smooth" or "rough".
+        note: called with the moment of the run, and with the chosen seeds if `options.seeds` is "smooth" or "rough".
     """
     kind = _kind(options.out)
     _check(options, kind)
-    network, card, home = load_generator(options.model, options.runs, options.raw, options.checkpoint, options.device)
+    network, card, home = load_generator(options.model, options.runs, options.raw, options.moment, options.device, note)
     seeds = options.seeds
     if isinstance(seeds, str):
         seeds = choose_seeds(network, card, options, seeds == "rough")

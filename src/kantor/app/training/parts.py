@@ -75,6 +75,11 @@ class Parts:
         return "custom" in (self.config.generator.kind, self.config.critic.kind, self.config.objective.kind)
 
     @property
+    def any_scores(self) -> bool:
+        """Whether critic scores of any size are in order: of custom networks, or of a Wasserstein critic without a penalty."""
+        return self.custom or (self.objective.wasserstein and not self.objective.penalties)
+
+    @property
     def spec(self) -> ImageSpec:
         """Of the images that the networks see."""
         return spec_of(self.config, self.store)

@@ -30,7 +30,7 @@ from kantor.sinks.metrics_csv import read_metrics
 
 MAY_CHANGE = (
     "train.tick_images", "train.sample_images", "train.snapshot_images", "train.score_images",
-    "score.metrics", "score.features", "score.count", "score.best",
+    "score.metrics", "score.features", "score.count", "score.best", "train.keep",
     "train.micro_batch", "train.record", "train.compile",  # the same steps, except for rounding and masks of dropout
     "data.source", "data.labels",  # paths: the fingerprint says whether the images are the same
 )  # fmt: skip

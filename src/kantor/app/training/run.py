@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from kantor import atomic
 from kantor.app.dataset.cache import cache_folder
 from kantor.app.evaluation.during_training import Scorer
+from kantor.app.load_model import from_checkpoint
 from kantor.app.training.going_on import keep_counters
 from kantor.app.training.init_from import Weights, initialize_from
 from kantor.app.training.length import Lengths, left_s
@@ -24,16 +26,19 @@ from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Listener, Started
 from kantor.engine.loop import Loop, Plan, Replan
 from kantor.engine.state import State
-from kantor.errors import ModelError, UserError
-from kantor.export.weights import Card, write_generator
+from kantor.errors import DivergedError, ModelError, UserError
+from kantor.export.weights import Card, images_in, write_generator
 from kantor.report.loss_guide import loss_guide
 from kantor.report.losses_png import LossPlot
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs import directory
+from kantor.runs.moment import STATE as BEST_SCORE
+from kantor.runs.moment import moment_line
 from kantor.runs.run_state import RunState, tensor_mismatch
 from kantor.sinks.best_model import BestScore
 from kantor.sinks.console import Console
 from kantor.sinks.events_log import EventsLog
+from kantor.sinks.exploding_scores import EXPLODING_SCORES, ExplodingScores
 from kantor.sinks.lines import LogFile
 from kantor.sinks.metrics_csv import MetricsCsv
 from kantor.sinks.samples import SampleGrids
@@ -89,9 +94,12 @@ class Run:
     def __post_init__(self) -> None:
         scores, path = self.parts.score_plan, self.path
         self._best, self._log = BestScore(scores.best if scores else ""), LogFile(path / directory.LOG)
+        self._in_file: int | None = None  # images seen by the generator in the model file
+        self._exploding = ExplodingScores(self.parts.any_scores)
         listeners: dict[str, Listener] = {  # checkpoints know their state by these names
             "metrics.csv": MetricsCsv(path / directory.METRICS, scores.names if scores else ()),
-            "best score": self._best,
+            BEST_SCORE: self._best,
+            "exploding scores": self._exploding,
             "events.jsonl": EventsLog(path / directory.EVENTS),
             "sample sheets": SampleGrids(path),
             "losses.png": LossPlot(path, loss_guide(self.parts.config.objective)),
@@ -113,7 +121,10 @@ class Run:
         scorer = None
         if parts.score_plan is not None and train.score_images:
             cache = cache_folder(options.cache)
-            scorer = Scorer(parts.score_plan, parts.config, parts.store, parts.spec, parts.class_names, cache)
+            scorer = Scorer(
+                parts.score_plan, parts.config, parts.store, parts.spec, parts.class_names, cache,
+                self._best.wants_second_opinion,
+            )  # fmt: skip
         sampler = Sampler(parts.config, parts.spec, parts.classes, parts.store)
         stop_asked, steps = self.terminal.stop_asked, parts.steps(note)
         lengths = Lengths.of(parts.config) if self.from_budget else None
@@ -128,6 +139,10 @@ class Run:
             left_s = max(options.started_s + budget_s - time.monotonic(), 0.0) if options.budget_s is not None else 0.0
             resumed = self.saved is not None
             reason = loop.run(Started(seen_before, plan.total_images, parts.store.count, first, resumed, left_s))
+            seen = self.state.counters.images_seen
+            line = moment_line(self._best.choice.reason, self._best.moment(seen), seen)
+            self._log.write(f"{line}\n")
+            note(line)
         finally:
             self._log.close()
             for listener in self._bus.listeners.values():
@@ -136,9 +151,13 @@ class Run:
             note(f"report: {write_report(self.path)}")
         except (OSError, UserError) as error:  # the run does not depend on it
             note(f"report.html could not be written: {error}")
-        images = self.state.counters.images_seen - seen_before
+        images = seen - seen_before
         if reason == "time-budget" and images < FEW_IMAGES:
             note(f"the time budget was enough for {images:,} images only; give a longer one")
+        if reason == EXPLODING_SCORES:
+            where = f"after {seen:,} images"
+            what = f"scores are beyond hope ({EXPLODING_SCORES}): {self._exploding.signs.told}"
+            raise DivergedError(where, what, "lower optimizer.critic.lr and optimizer.generator.lr in a new run")
         return reason
 
     def _length_anew(self, lengths: Lengths, seen: int, images_per_second: float) -> int | None:
@@ -157,9 +176,9 @@ class Run:
         return total
 
     def _save(self) -> Path:
-        """Writes a checkpoint, and the model file if its score is the best so far; returns the checkpoint's path."""
+        """Writes the model file, if another generator is to be kept, and a checkpoint; returns the checkpoint's path."""
         parts, seen, config = self.parts, self.state.counters.images_seen, self.parts.config
-        model, folder, best = self.path / directory.GENERATOR, self.path / directory.CHECKPOINTS, self._best
+        self._keep_model(seen)  # before the checkpoint: the model file may be ahead, not behind
         saved = RunState(
             path=self.path,
             model=self.state.model_tensors(),
@@ -174,23 +193,39 @@ class Run:
             condition=parts.condition,
             condition_settings=parts.store.condition_settings,
         )
-        if best.keeps(seen) or not model.exists():
-            card = Card(
-                parts.spec,
-                config.generator,
-                config.objective.kind,
-                parts.class_names,
-                seen,
-                parts.condition,
-                parts.store.condition_settings,
-            )
-            try:  # before the checkpoint: the model file may be ahead, not behind
-                write_generator(model, self.state.average, card)
-            except UserError:
-                best.lost()
-                raise
+        folder, best = self.path / directory.CHECKPOINTS, self._best.best_images
         path = saved.save(folder)
         assert isinstance(config.train.images, int)
-        keep = None if best.images_seen is None else folder / f"{best.images_seen:09d}"
-        checkpoints.thin(folder, config.train.images, keep)
+        newest = None if config.train.keep == "auto" else config.train.keep
+        checkpoints.thin(folder, config.train.images, None if best is None else folder / f"{best:09d}", newest)
         return path
+
+    def _keep_model(self, seen: int) -> None:
+        """Makes the model file hold the generator to keep: this one after `seen` images, or that of an older checkpoint."""
+        file, best, parts = self.path / directory.GENERATOR, self._best, self.parts
+        if self._in_file is None or not file.exists():
+            self._in_file = _images_in(file)
+        if best.moment(seen) not in (seen, self._in_file):
+            try:
+                older = from_checkpoint(self.path / directory.CHECKPOINTS / f"{best.moment(seen):09d}", raw=False)
+                write_generator(file, *older)
+                self._in_file = best.moment(seen)
+            except ModelError:  # deleted or damaged
+                best.forget()
+        if best.moment(seen) != seen:
+            return
+        objective, settings = parts.config.objective.kind, parts.store.condition_settings
+        card = Card(parts.spec, parts.config.generator, objective, parts.class_names, seen, parts.condition, settings)
+        try:
+            write_generator(file, self.state.average, card)
+        except UserError:
+            best.lost()
+            raise
+        self._in_file = seen
+
+
+def _images_in(file: Path) -> int | None:
+    """Images seen by the generator in a model file; None if it is missing or damaged."""
+    with contextlib.suppress(ModelError):
+        return images_in(file)
+    return None

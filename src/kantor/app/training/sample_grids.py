@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -13,10 +11,9 @@ from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.random import derive
 from kantor.sample.generate import generate_images
+from kantor.sample.grid import sheet_count
 from kantor.sample.latents import class_of_seed, latents
 from kantor.types import Images, ImageSpec
-
-GRID_PIXELS = 1024 * 1024
 
 
 class Sampler:
@@ -31,8 +28,7 @@ class Sampler:
 
     def __init__(self, config: Config, spec: ImageSpec, classes: int, store: ImageSet) -> None:
         self._config, self._spec, self._classes, self._store = config, spec, classes, store
-        side = int(math.sqrt(GRID_PIXELS / (spec.height * spec.width)))
-        self.count = min(8, max(2, side)) ** 2 // (2 if store.condition_channels else 1)
+        self.count = sheet_count(spec.height, spec.width) // (2 if store.condition_channels else 1)
 
     def __call__(self, generator: nn.Module, images_seen: int) -> tuple[Images, Images]:
         first = derive(self._config.train.seed, "sheet", images_seen) % 2**31

@@ -40,7 +40,8 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     values = config.model_dump(mode="json")
     since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation"), ("generator", "alpha"),
                   ("train", "augment"), ("train", "augment_shift"), ("train", "augment_cutout"), ("data", "rules"), ("data", "range"), ("data", "nodata"),
-                  ("data", "split"), ("data", "links"), ("data", "frames"), ("data", "tile"), ("data", "transpose")]  # fmt: skip
+                  ("data", "split"), ("data", "links"), ("data", "frames"), ("data", "tile"), ("data", "transpose"),
+                  ("train", "retune")]  # fmt: skip
     assert [values[section].pop(name) for section, name in since_then] == [
         False,
         "auto",
@@ -56,6 +57,7 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
         "inside",
         "first",
         0,
+        False,
         False,
     ]
     assert [penalty.pop("share") for penalty in values["objective"]["penalties"].values()] == [1.0, 1.0]

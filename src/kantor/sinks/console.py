@@ -95,6 +95,9 @@ class Console(events.Listener):
                 self._best = event
             case events.Found():
                 self._say(f"note: {event.message}")
+            case events.Retuned():
+                rates = ", ".join(f"{rate:,.0f} images/s with {threads}" for threads, rate in event.rates.items())
+                self._say(f"threads measured anew: {rates}; now {event.threads}")
             case events.Finished():
                 self._finish(event)
         return None

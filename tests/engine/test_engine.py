@@ -142,7 +142,7 @@ def test_plan() -> None:
     assert [n for n in range(0, 40, 4) if crossed(n, n + 4, 10)] == [8, 16, 28, 36]
     plan = Plan(10**6, 1, 5000, 1, 0.0)
     assert [n for n in range(0, 16_000, 64) if plan.sample_due(n, n + 64)] == [
-        n // 64 * 64 if n % 64 else n - 64 for n in (1000, 2000, 4000, 5000, 10_000, 15_000)
+        n // 64 * 64 if n % 64 else n - 64 for n in (250, 500, 1000, 2000, 4000, 5000, 10_000, 15_000)
     ]
     for exponent, (value, figure) in itertools.product(
         range(15), [(1, 1), (1.99, 1), (2, 2), (4.9, 2), (5, 5), (9, 5)]

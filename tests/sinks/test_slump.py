@@ -101,7 +101,9 @@ def test_threads_are_measured_anew_at_the_next_save_if_asked(tmp_path: Path) -> 
     assert calls == [4800], "once in each slump"
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert {"event": "retuned", "images_seen": 4800, "threads": 1, "rates": {"1": 300.0, "2": 200.0}} in lines
-    assert "threads measured anew: 300 images/s with 1, 200 images/s with 2; now 1" in (tmp_path / "log.txt").read_text()
+    assert (
+        "threads measured anew: 300 images/s with 1, 200 images/s with 2; now 1" in (tmp_path / "log.txt").read_text()
+    )
     assert not SlumpWatch().on(Saved(5000, Path("x"))), "without train.retune, nothing is measured"
 
 

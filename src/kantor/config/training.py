@@ -67,7 +67,7 @@ class TrainConfig(Section):
     tick_images: Positive | Interval = "auto"
     """Images between two rows of metrics.csv; "epoch" is the size of the dataset."""
     sample_images: Positive | Interval = "auto"
-    """Images between two sample grids, which also come at 1000, 2000, 4000 ... images at the start; "epoch" makes one an epoch."""
+    """Images between two sample grids, which also come at 250, 500, 1000, 2000 ... images at the start; "epoch" makes one an epoch."""
     snapshot_images: Positive | Interval = "auto"
     """Images between two checkpoints; "epoch" is the size of the dataset."""
     score_images: Count | Auto = "auto"

@@ -19,7 +19,7 @@ from kantor.engine.steps import Steps
 from kantor.errors import DivergedError, UserError, printable
 from kantor.types import Images
 
-FIRST_SAMPLE_IMAGES = 1000
+FIRST_SAMPLE_IMAGES = 250
 HOPELESS_TICKS = 3
 
 
@@ -42,7 +42,7 @@ class Plan:
     score_images: int = 0
 
     def sample_due(self, before: int, after: int) -> bool:
-        """Whether samples are due: at 1000, 2000, 4000 ... images at first, then at multiples of sample_images."""
+        """Whether samples are due: at 250, 500, 1000, 2000 ... images at first, then at multiples of sample_images."""
         early = FIRST_SAMPLE_IMAGES
         while early < self.sample_images:
             if before < early <= after:

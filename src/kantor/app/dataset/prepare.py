@@ -68,7 +68,9 @@ def open_set(config: Config, side: int, cache: DatasetCache) -> tuple[ImageSet, 
     images, config, filled = packed_set(config, side, cache)
     conditions = config.model_copy(update={"data": condition_data(config.data)})
     word = "outlines" if outlined(wanted) else "conditions"
-    others, _, _ = packed_set(conditions, side, replace(cache, note=lambda line: cache.note(f"{word}: {line}")))
+    others, _, _ = packed_set(
+        conditions, side, replace(cache, news=None, note=lambda line: cache.note(f"{word}: {line}"))
+    )
     kept = {"limit": wanted.limit, "choose": wanted.choose}
     config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
     pairs = paired(images, others, config.data, cache.note)
@@ -89,10 +91,15 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
             store.verify()
             return store, *fill_from_packed(config, store)
     plan = plan_pack(config, side, cache.note)
+    return packed_in_cache(plan, cache), plan.config, plan.filled
+
+
+def packed_in_cache(plan: PackPlan, cache: DatasetCache) -> Store:
+    """Opens the images of a plan in the cache; packs them there first, if need be."""
     path = cache.packs / cache_key(plan.source, plan.config.data, plan.spec, plan.listing)
     store = wait_while_busy(functools.partial(_packed_at, path, plan, cache), cache.note)
     mark_used(path)
-    return store, plan.config, plan.filled
+    return store
 
 
 def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
@@ -163,8 +170,13 @@ def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
         count = min(data.limit or listing.items, listing.items)
         for line in make_room(path.parent, count * math.prod(plan.spec), path):
             cache.note(line)
+    progress, watch = cache.progress, None
+    if cache.news is not None:
+        cache.news.planned(plan.config, plan.spec)
+        packing = cache.news.begin(plan.spec, Path(data.source).name, cache.progress)
+        progress, watch = packing.progress, packing.rows
     try:
-        report = pack(plan.source, data, plan.spec, path, progress=cache.progress, listing=listing)
+        report = pack(plan.source, data, plan.spec, path, progress=progress, listing=listing, watch=watch)
     except ConfigError:
         if (store := _from_cache(path, data, cache.note)) is not None:  # another process has just finished it
             return store

@@ -58,14 +58,17 @@ def restart_clock(options: TrainOptions, after: str, note: Callable[[str], None]
     return replace(options, started_s=time.monotonic())
 
 
-def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> None:
-    """Sets the length of a new run, measured if it follows from a time budget, and the intervals."""
+def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions, rate: float | None = None) -> float | None:
+    """Sets the length of a new run, measured if it follows from a time budget, and the intervals.
+
+    rate: images a second, if measured already. Returns it, as measured now if it had to be.
+    """
     config, planned_s = decisions.config, math.inf
     total = total_images(options, parts.store.count)
     if total is not None:
         decisions.set("train.images", total, "as requested", announce=False)
     elif config.train.images == "auto":
-        rate = _measured_rate(parts.with_config(config))
+        rate = rate or _measured_rate(parts.with_config(config))
         planned_s = left_s(options)
         images = length_in_images(rate, planned_s, config.train.batch)
         decisions.set("train.images", images, f"fills {duration(planned_s)} at {rate:,.0f} images a second")
@@ -75,6 +78,7 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions) -> 
         decisions.set("train.horizon_images", decisions.config.train.images, "the length of the run", announce=False)
     _say_where_schedules_end(decisions)
     _choose_intervals(decisions, "score.metrics" in options.fields, planned_s, parts.store.count)
+    return rate
 
 
 def held_share(config: Config) -> float:

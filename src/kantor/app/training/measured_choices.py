@@ -31,27 +31,30 @@ MIN_COMPILING_S = 120.0  # of what is left of a budget: in less, compiling does 
 _WORTH_COMPILING = 1.05
 
 
-def choose_threads(decisions: Decisions, parts: Parts, config_file: Path | None) -> None:
+def choose_threads(decisions: Decisions, parts: Parts, config_file: Path | None) -> float | None:
     """Trains with all threads or with one, whichever is faster now on this CPU, unless OMP_NUM_THREADS says.
 
     Threads wait for each other at every operator: if one has to share its core, all of them crawl. A run repeated from
     its config.toml takes the same number of threads as before, since numbers depend on it.
+
+    Returns images a second of eager training with these threads, if they were measured.
     """
     if parts.device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
-        return
+        return None
     if config_file is not None:
         threads = environment.read(config_file.parent / directory.ENVIRONMENT).get("threads")
         if isinstance(threads, int) and 0 < threads <= (os.cpu_count() or 1):
             torch.set_num_threads(threads)
             decisions.record("threads", threads, f"as in {config_file.parent}")
-            return
+            return None
     if torch.get_num_threads() == 1:
-        return
+        return None
     rates = rates_of_threads(parts.with_config(decisions.config), [torch.get_num_threads(), 1])
     fastest = max(rates, key=lambda threads: rates[threads])
     torch.set_num_threads(fastest)
     measured = ", ".join(f"{rate:,.0f} images a second with {threads}" for threads, rate in rates.items())
     decisions.record("threads", fastest, f"measured {measured}")
+    return rates[fastest]
 
 
 def rates_of_threads(parts: Parts, choices: Sequence[int]) -> dict[int, float]:

@@ -38,6 +38,8 @@ from kantor.random import random_rows
 from kantor.types import ImageSpec
 
 _FEW = 500
+_LOOKED_AT = 4096  # images: whether any of them is transparent
+ALL_OPAQUE = "no image has transparency; --channels rgb would train faster"
 
 
 def absolute_source(config: Config) -> Config:
@@ -115,6 +117,8 @@ def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
         note(f"{held_out.count:,} of {images.count + held_out.count:,} images are held out")
     if images.count < 2:
         raise DataError(data.source, "one image is not enough to train on", "add more images")
+    if (line := _opaque(images)) is not None:
+        note(line)
     if images.count < config.train.batch:
         too_few = f"{data.source} has {images.count} images, fewer than the batch of {config.train.batch}"
         note(f"{too_few}: each batch shows some of them more than once; expect little variety")
@@ -122,6 +126,20 @@ def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
         remedy = "" if data.mirror else " (--mirror doubles the dataset)"
         note(f"only {images.count} images: expect the generator to memorize them after a few hundred epochs{remedy}")
     return images
+
+
+def _opaque(images: ImageSet) -> str | None:
+    """A line if a set with an alpha channel holds nothing transparent."""
+    if images.spec.channels != 4:
+        return None
+    rows = np.unique(np.linspace(0, images.count - 1, min(images.count, _LOOKED_AT)).astype(np.int64))
+    if any(images.images(part)[..., 3].min() < 255 for part in np.array_split(rows, math.ceil(len(rows) / 64))):
+        return None
+    return (
+        ALL_OPAQUE
+        if len(rows) == images.count
+        else ALL_OPAQUE.replace("no image", f"none of {len(rows):,} images looked at")
+    )
 
 
 class PackPlan(NamedTuple):

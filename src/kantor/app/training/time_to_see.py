@@ -1,8 +1,8 @@
 """How long a recipe trains until something is to be seen, and what would fit into the time there is: the lines for the user.
 
-The table is rough, and is meant to be: it tells minutes from hours. It holds thousands of images until most of a sheet of
-32x32 can be recognised: letters and clothes at a third of it, faces of emoji at all of it. Drawings of everything take
-longer: 83,000 images of clip art at 32x32 and 47,000 at 64x64 give outlines and blots (docs/gallery.md).
+The table is rough, and is meant to be: it tells minutes from hours. It holds thousands of images until the first ones of
+32x32 can be recognised: faces of emoji, say. Letters and clothes take less than half; drawings of everything take longer:
+83,000 images of clip art at 32x32 and 47,000 at 64x64 give outlines and blots (docs/gallery.md).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from typing import NamedTuple
 
 from kantor.config.schema import Config
+from kantor.data.sources.recognise import GLYPHS
 from kantor.types import ImageSpec
 
 _KIMG_AT_32 = {  # family: kimg                            source
@@ -19,6 +20,7 @@ _KIMG_AT_32 = {  # family: kimg                            source
     "one critic step": 200,  # default of commit 5690a5f, Adam: FD 21.6 of letters after 133: docs/time-to-quality.csv
     "several critic steps": 500,  # wgan-gp, 5:1: after 48 where one step and a relativistic loss are after 11: docs/recipe.csv
 }
+_LETTERS = 0.4  # of these for the built-in letters: most can be read after 40,000 images (docs/quickstart.md)
 _GROWTH = 1.25
 """Images grow with the side to this power. Not measured: above 64 it is what published runs at 128 and 256 suggest."""
 _SIDES = (256, 192, 128, 96, 64, 48, 32)
@@ -33,7 +35,8 @@ def images_to_see(config: Config, height: int, width: int) -> float:
     else:
         family = "one critic step" if config.cycle.critic_steps == 1 else "several critic steps"
     growth: float = (math.sqrt(height * width) / 32) ** _GROWTH
-    return 1000 * _KIMG_AT_32[family] * growth
+    share = _LETTERS if config.data.source == GLYPHS and not config.data.stack else 1.0
+    return 1000 * _KIMG_AT_32[family] * share * growth
 
 
 class Outlook(NamedTuple):
@@ -109,7 +112,7 @@ def _rounded(value: float, unit: int) -> int:
 def _flag(seconds: float) -> str:
     """A time budget of at least so long: "10m", "2h"."""
     minutes = math.ceil(seconds / 60)
-    return f"{minutes}m" if minutes <= 10 else f"{-(-minutes // 5) * 5}m" if minutes < 90 else f"{-(-minutes // 60)}h"
+    return f"{minutes}m" if minutes <= 5 else f"{-(-minutes // 5) * 5}m" if minutes < 90 else f"{-(-minutes // 60)}h"
 
 
 def _images_flag(config: Config, spec: ImageSpec) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import kantor
 from kantor.app.dataset.packing_news import PackingNews
 from kantor.config.io import resolve
 from kantor.data.packing.pack import pack
@@ -100,3 +101,10 @@ def test_without_a_sheet_rows_are_not_kept() -> None:
     packing = PackingNews(lambda line: None).begin(SPEC, "fish", lambda *_: None)
     packing.rows([row(1)])
     assert packing._rows == []
+
+
+def test_the_sheet_is_gone_when_the_run_has_its_own(tmp_path: Path) -> None:
+    (tmp_path / "packing.png").write_bytes(b"of images read so far")
+    tiny = {"generator.width": 4, "critic.width": 4, "data.glyphs.count": 60}
+    run = kantor.train("glyphs", size=16, batch=8, images=8, metrics="none", overrides=tiny, quiet=True, runs=tmp_path)
+    assert not (tmp_path / "packing.png").exists() and (run.path / "samples" / "reals.png").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,14 +106,39 @@ def test_said_again_only_if_the_measured_rate_is_another_one(monkeypatch: pytest
     spec = ImageSpec(32, 32, 3)
     for measured, said in ((450.0, 1), (200.0, 2), (None, 1)):
         lines: list[str] = []
-        told = TimeTold(TrainOptions(data="fish", budget_s=600.0), CPU, lines.append)
+        told = TimeTold(TrainOptions(data="fish", budget_s=600.0), "auto", CPU, lines.append)
         told.before_packing(config(), spec)
         told.before_training(config(), spec, measured)
         assert len(lines) == said, measured
     trained, lines = config(train__init_from="runs/3"), []
-    TimeTold(TrainOptions(data="fish"), CPU, lines.append).before_training(trained, spec, 100.0)
-    TimeTold(TrainOptions(data="fish", images=640), CPU, lines.append).before_packing(config(), spec)
+    TimeTold(TrainOptions(data="fish"), "auto", CPU, lines.append).before_training(trained, spec, 100.0)
+    TimeTold(TrainOptions(data="fish", images=640), "auto", CPU, lines.append).before_packing(config(), spec)
     assert not lines, "a trained model shows something at once; ten steps are a trial"
+
+
+def test_the_length_may_come_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64x64 takes 238,000 images at 100 a second: 40 minutes."""
+    monkeypatch.setattr(time_told, "rough_rate", lambda *_: 100.0)
+
+    def said(length: int | str = "auto", **options: Any) -> str:
+        lines: list[str] = []
+        told = TimeTold(TrainOptions(data="fish", **options), length, CPU, lines.append)
+        told.before_packing(config(), ImageSpec(64, 64, 3))
+        return " ".join(lines)
+
+    ends = "this run of about {} ends before"
+    assert ends.format("5 min") in said(), "the default"
+    assert ends.format("15 min") in said(budget_s=900.0)
+    assert ends.format("10 min") in said(60_000), "as configured"
+    assert ends.format("10 min") in said(60_000, budget_s=3600.0) and ends.format("2 min") in said(
+        60_000, budget_s=120.0
+    )
+    assert ends.format("10 min") in said(500_000, images=60_000)
+    assert "ends before" not in said(60_000, epochs=3.0), "images are not counted yet"
+    lines: list[str] = []
+    told = TimeTold(TrainOptions(data="fish", epochs=3.0), "auto", CPU, lines.append)
+    told.before_training(config(train__images=60_000), ImageSpec(64, 64, 3), 100.0)
+    assert ends.format("10 min") in lines[0]
 
 
 def test_before_packing_and_in_a_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

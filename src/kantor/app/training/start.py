@@ -81,7 +81,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     weights = choose_weights(decisions, options, terminal.note)
 
     # 2. Dataset: pack it, or find it packed
-    told = TimeTold(options, device, terminal.note)
+    told = TimeTold(options, config.train.images, device, terminal.note)
     sheet = None if options.dry_run else options.runs / SHEET
     news = PackingNews(terminal.note, sheet, told.before_packing)
     cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note, news)

@@ -74,7 +74,7 @@ class Outlook(NamedTuple):
         if fitting is None:
             longer = (
                 f"--time-budget {_flag(1.5 * needed_s)}"
-                if math.isinf(self.images)
+                if self.budget_s < self.images / self.images_per_second
                 else _images_flag(self.config, self.spec)
             )
             return [line, f"to see more: {longer}"] if short else [line]

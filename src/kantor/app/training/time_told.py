@@ -22,10 +22,19 @@ class TimeTold:
     """Says once before packing, from a rough rate, and again before training if the measured rate is another one.
 
     Nothing is said of runs that start from a trained model, or of very short ones.
+
+    Args:
+        length: images that the configuration sets; "auto" for none.
     """
 
-    def __init__(self, options: TrainOptions, device: torch.device, note: Callable[[str], None]) -> None:
-        self._options, self._device, self._note = options, device, note
+    def __init__(
+        self, options: TrainOptions, length: int | str, device: torch.device, note: Callable[[str], None]
+    ) -> None:
+        self._device, self._note, self._epochs = device, note, options.epochs
+        self._images, self._budget_s = math.inf, budget_s(options)
+        if options.images or (options.epochs is None and isinstance(length, int)):
+            self._images = float(options.images or length)
+            self._budget_s = math.inf if options.budget_s is None else options.budget_s
         self._told: tuple[float, ImageSpec] | None = None
 
     def before_packing(self, config: Config, spec: ImageSpec) -> None:
@@ -35,6 +44,8 @@ class TimeTold:
 
     def before_training(self, config: Config, spec: ImageSpec, rate: float | None) -> None:
         """rate: images a second as measured; None if it was not."""
+        if self._epochs is not None and isinstance(config.train.images, int):  # known now that images are counted
+            self._images = float(config.train.images)
         if not self._matters(config):
             return
         if rate is None and self._told is None:
@@ -47,15 +58,8 @@ class TimeTold:
         if not rate:
             return
         self._told = rate, spec
-        for line in Outlook(config, spec, rate, budget_s(self._options), self._images(config)).lines():
+        for line in Outlook(config, spec, rate, self._budget_s, self._images).lines():
             self._note(line)
 
     def _matters(self, config: Config) -> bool:
-        return not config.train.init_from and self._images(config) >= _SHORT_IMAGES
-
-    def _images(self, config: Config) -> float:
-        """Length of the run in images, as far as it is known."""
-        if self._options.epochs is not None:
-            return math.inf
-        length = config.train.images
-        return float(self._options.images or (length if isinstance(length, int) else math.inf))
+        return not config.train.init_from and self._images >= _SHORT_IMAGES

@@ -1,8 +1,8 @@
 """When `kantor train` shows the first images of a model in training, from the command on.
 
-    python benchmarks/first_sheet.py [--older SRC] [--rounds 3] [--images 8000] [--side 256] [--size 32] [--budget 60s] [--out FILE]
+    python benchmarks/first_sheet.py [--older SRC] [--rounds 3] [--images 8000] [--side 256] [--size 32] [--budget 60s] [--data FOLDER] [--out FILE]
 
-Makes PNGs with the spectrum of photographs in a temporary folder, reads them once, so that they lie in the file cache, and
+Makes PNGs with the spectrum of photographs in a temporary folder (or in --data, once), reads them, so that they lie in the file cache, and
 trains on them with an empty cache of packed images, as a process of its own. --older names the folder src/ of another
 commit, which trains in turn. Seconds since the command began:
 
@@ -103,14 +103,16 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--budget", default="60s")
+    parser.add_argument("--data", type=Path, help="keep the images in this folder, and take them from it")
     parser.add_argument("--out", type=Path, help="append the rows to this file, as CSV")
     asked = parser.parse_args()
     contestants = {"now": HERE.parent / "src"} | ({"older": asked.older.resolve()} if asked.older else {})
     columns = ("round", "contestant", "packed", "metrics", "sheet", "seen", "end", "cpu")
     rows = []
     with tempfile.TemporaryDirectory(prefix="kantor-first-sheet-") as folder:
-        images = Path(folder) / "images"
-        make_images(images, asked.images, asked.side)
+        images = asked.data or Path(folder) / "images"
+        if not images.exists():
+            make_images(images, asked.images, asked.side)
         print(",".join(columns), flush=True)
         for number in range(asked.rounds):
             for name, source in contestants.items():

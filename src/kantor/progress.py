@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 LINE_EVERY_S = 5.0
+_MEASURED_S = 1.0  # in less, a rate is not known
 
 
 class Progress(Protocol):
@@ -58,7 +59,7 @@ class ProgressLines:
         self._last = done
         if self._first < 0 and done:  # the start of the worker processes says nothing about the speed
             self._first, self._started_s = done, now_s
-        if now_s < self._next_line_s or done <= self._first:
+        if now_s < self._next_line_s or done <= self._first or now_s < self._started_s + _MEASURED_S:
             return
         self._next_line_s = now_s + LINE_EVERY_S
         left_s = (now_s - self._started_s) / (done - self._first) * (total - done)

@@ -142,7 +142,7 @@ def test_plan() -> None:
     assert [n for n in range(0, 40, 4) if crossed(n, n + 4, 10)] == [8, 16, 28, 36]
     plan = Plan(10**6, 1, 5000, 1, 0.0)
     assert [n for n in range(0, 16_000, 64) if plan.sample_due(n, n + 64)] == [
-        n // 64 * 64 if n % 64 else n - 64 for n in (1000, 2000, 4000, 5000, 10_000, 15_000)
+        n // 64 * 64 if n % 64 else n - 64 for n in (250, 500, 1000, 2000, 4000, 5000, 10_000, 15_000)
     ]
     for exponent, (value, figure) in itertools.product(
         range(15), [(1, 1), (1.99, 1), (2, 2), (4.9, 2), (5, 5), (9, 5)]
@@ -299,12 +299,14 @@ def test_the_faster_number_of_threads_is_used(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch, "get_num_threads", lambda: count[0])
     monkeypatch.setattr(torch, "set_num_threads", lambda n: count.__setitem__(0, n))
     monkeypatch.setattr(Trial, "images_per_second", lambda *_: rates[count[0]])
-    run: Any = SimpleNamespace(device=CPU, feed=feed(), steps=lambda note: parts("wgan-gp")[1])
+    run: Any = SimpleNamespace(device=CPU, config=Config(), feed=feed(), steps=lambda note: parts("wgan-gp")[1])
     run.with_config = lambda config: run
+
+    measured: list[float | None] = []
 
     def chosen() -> list[Decision]:
         decisions = Decisions(Config())
-        choose_threads(decisions, run, None)
+        measured.append(choose_threads(decisions, run, None))
         return decisions.entries
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -313,6 +315,7 @@ def test_the_faster_number_of_threads_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert chosen()[0].value == count[0] == 1
     rates[1], count[0] = 50.0, 3
     assert chosen()[0].value == count[0] == 3
+    assert measured == [None, 250.0, 100.0], "the rate of those chosen"
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")

@@ -177,3 +177,20 @@ def test_three_ticks_of_skipped_steps_end_the_run() -> None:
     assert not any(isinstance(e, Saved) for e in listener.events)
     assert same(copies(listener.loop.state.model_tensors()), fresh.model_tensors())
     assert not any(moment.any() for moment in listener.loop.state.optimizer_tensors().values())
+
+
+def test_a_tick_knows_what_went_into_samples_scores_and_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cycles of 4 images take a second, samples and saves seven each."""
+    now_s = 0.0
+    monkeypatch.setattr("kantor.engine.loop.time", SimpleNamespace(monotonic=lambda: now_s))
+
+    def answer(event: Event) -> None:
+        nonlocal now_s
+        now_s += {Progressed: 1.0, Sampled: 7.0, Saved: 7.0}.get(type(event), 0.0)
+
+    listener = FakeListener(answer)
+    run(listener)
+    ticks = [event for event in listener.events if isinstance(event, Tick)]
+    assert [(tick.images_seen, tick.aside_s) for tick in ticks] == [(8, 7.0), (16, 7.0), (24, 7.0)]
+    spans = np.diff([0.0, *(tick.elapsed_s for tick in ticks)])
+    assert (spans - [tick.aside_s for tick in ticks] == 2.0).all(), "two cycles"

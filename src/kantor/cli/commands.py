@@ -31,7 +31,7 @@ def pack(options: PackOptions) -> None:
     with show_progress() as progress_of:
         progress = progress_of("packing")
         if options.inspect:
-            lines = inspect(options.fields, options.out, options.overwrite, progress)
+            lines = inspect(options.fields, options.out, options.overwrite, progress, options.cache)
         else:
             lines = pack_source(options, progress)
     for line in lines:

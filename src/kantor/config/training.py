@@ -73,12 +73,15 @@ class TrainConfig(Section):
     compile: bool | Auto = False
     """Compile the passes of a step into fused kernels, which takes half a minute at the start. "auto", as `--compile` sets, keeps
     them only if they are measured to be faster. Custom networks or losses, and dropout, are not compiled."""
+    retune: bool = False
+    """On a CPU, measure at the next checkpoint after a slump which number of threads is fastest now. Such a run does not promise the
+    same bits when it is repeated: the number of threads changes the last bit of sums."""
     epochs: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """Length of the run in epochs, if neither `images` nor the command line gives one; 0 leaves it open."""
     tick_images: Positive | Interval = "auto"
     """Images between two rows of metrics.csv; "epoch" is the size of the dataset."""
     sample_images: Positive | Interval = "auto"
-    """Images between two sample grids, which also come at 1000, 2000, 4000 ... images at the start; "epoch" makes one an epoch."""
+    """Images between two sample grids, which also come at 250, 500, 1000, 2000 ... images at the start; "epoch" makes one an epoch."""
     snapshot_images: Positive | Interval = "auto"
     """Images between two checkpoints; "epoch" is the size of the dataset."""
     keep: Annotated[Kept | Auto, BeforeValidator(_two_or_more)] = "auto"

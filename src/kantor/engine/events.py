@@ -67,6 +67,7 @@ class Tick(Event):
         values: critic_loss, critic_real, critic_fake, critic_gap, wasserstein_estimate (WGAN family only),
             generator_loss, penalty and gradient_norm (where there is a penalty), critic_lr, generator_lr,
             skipped_steps.
+        aside_s: seconds since the last tick that went into samples, scores and saves.
     """
 
     attempt: int
@@ -74,6 +75,7 @@ class Tick(Event):
     elapsed_s: float
     images_per_second: float
     values: Mapping[str, float]
+    aside_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,14 @@ class Found(Event):
     name: str
     message: str
     evidence: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Retuned(Event):
+    """Threads were measured anew after a slump. rates: images a second, by number of threads; the fastest is taken."""
+
+    threads: int
+    rates: Mapping[int, float]
 
 
 @dataclass(frozen=True)

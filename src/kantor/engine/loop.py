@@ -19,7 +19,7 @@ from kantor.engine.steps import Steps
 from kantor.errors import DivergedError, UserError, printable
 from kantor.types import Images
 
-FIRST_SAMPLE_IMAGES = 1000
+FIRST_SAMPLE_IMAGES = 250
 HOPELESS_TICKS = 3
 
 
@@ -42,7 +42,7 @@ class Plan:
     score_images: int = 0
 
     def sample_due(self, before: int, after: int) -> bool:
-        """Whether samples are due: at 1000, 2000, 4000 ... images at first, then at multiples of sample_images."""
+        """Whether samples are due: at 250, 500, 1000, 2000 ... images at first, then at multiples of sample_images."""
         early = FIRST_SAMPLE_IMAGES
         while early < self.sample_images:
             if before < early <= after:
@@ -111,7 +111,7 @@ class Loop:
             Why training ended: "done", "time-budget", "signal" or the reason of a request.
         """
         counters = self.state.counters
-        self._began_s, self._aside_s = time.monotonic() - counters.elapsed_s, 0.0
+        self._began_s, self._aside_s, self._told_aside_s = time.monotonic() - counters.elapsed_s, 0.0, 0.0
         self._measured_from: tuple[int, float] | None = None  # images seen, seconds of training
         requests = self.bus.emit(started)
         if counters.images_seen == 0 or not started.resumed:
@@ -204,12 +204,11 @@ class Loop:
         span_s = max(counters.elapsed_s - counters.tick_elapsed_s, 1e-9)
         images_per_second = (counters.images_seen - counters.tick_images) / span_s
         counters.tick_elapsed_s, counters.tick_images = counters.elapsed_s, counters.images_seen
+        aside_s, self._told_aside_s = self._aside_s - self._told_aside_s, self._aside_s
+        seen, epoch = counters.images_seen, self._epoch()
+        tick = events.Tick(seen, counters.attempt, epoch, counters.elapsed_s, images_per_second, values, aside_s)
         with self._aside():
-            requests = self.bus.emit(
-                events.Tick(
-                    counters.images_seen, counters.attempt, self._epoch(), counters.elapsed_s, images_per_second, values
-                )
-            )
+            requests = self.bus.emit(tick)
         return requests + self._judge(skipped)
 
     def _judge(self, skipped: Mapping[str, tuple[float, int]]) -> list[events.Request]:

@@ -93,6 +93,9 @@ class Console(events.Listener):
                 self._say(f"scores at {event.images_seen / 1000:.1f} kimg: {scores}")
             case events.Found() if event.name != EXPLODING_SCORES:  # which is an error at the end
                 self._say(f"note: {event.message}")
+            case events.Retuned():
+                rates = ", ".join(f"{rate:,.0f} images/s with {threads}" for threads, rate in event.rates.items())
+                self._say(f"threads measured anew: {rates}; now {event.threads}")
             case events.Finished():
                 self._finish(event)
         return None

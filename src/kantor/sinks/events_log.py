@@ -9,7 +9,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kantor.engine.events import Best, Event, Finished, Found, Kept, Replanned, Request, Saved, Scored, Started
+from kantor.engine.events import (
+    Best,
+    Event,
+    Finished,
+    Found,
+    Kept,
+    Replanned,
+    Request,
+    Retuned,
+    Saved,
+    Scored,
+    Started,
+)
 from kantor.runs.directory import require_file
 from kantor.sinks.lines import LinesListener
 
@@ -46,6 +58,8 @@ class EventsLog(LinesListener):
             case Found():
                 evidence = {name: _number(value) for name, value in event.evidence.items()}
                 return {"name": event.name, "message": self._relative(event.message), "evidence": evidence}
+            case Retuned():
+                return {"threads": event.threads, "rates": {str(n): _number(rate) for n, rate in event.rates.items()}}
             case Scored():
                 scores = {name: dict(details) for name, details in event.details.items()}
                 return {"scores": scores, "provenance": dict(event.provenance), "elapsed_s": round(event.elapsed_s, 3)}

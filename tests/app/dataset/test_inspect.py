@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kantor.data.packing.pool import Pool
 from support import nasty
 from support.commands import exit_of
 
@@ -136,3 +138,89 @@ def test_rejected_files_are_reported_and_listed_in_the_run(
     assert {json.loads(line)["name"] for line in kept.read_text().splitlines()} == {"a/notes.txt", "b/broken.png"}
     assert exit_of("train", folder, "--runs", folder / "runs") == 2
     assert "add --runs ../runs" in capsys.readouterr().err
+
+
+def test_what_an_inspection_decoded_is_kept_for_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoded: list[int] = []
+    original = Pool.decode
+
+    def counting(self: Pool, entries: Iterable[Any], chunk: int = 128) -> Iterator[Any]:
+        for outcomes in original(self, entries, chunk):
+            decoded.append(len(outcomes))
+            yield outcomes
+
+    monkeypatch.setattr(Pool, "decode", counting)
+    cache = ["--cache", tmp_path / "cache"]
+    shared = ["--set", "data.max_bad=0.5", *cache]
+    train = ["train", folder, "--images", "8", "--batch", "4", "--device", "cpu", "--runs", tmp_path / "r", "--dry-run"]
+    train += ["--set", "generator.width=4", "--set", "critic.width=4", *shared]
+    assert exit_of("pack", folder, "--inspect", "--size", "32", "--out", tmp_path / "look", *cache) == 0
+    assert sum(decoded) == 13, "each file once"
+    found = json.loads((tmp_path / "look" / "inspect.json").read_text())
+    assert exit_of(*train, "--size", "32") == 0
+    assert sum(decoded) == 13, "and never again"
+    assert "packed earlier; 2 files rejected then" in capsys.readouterr().out
+    assert exit_of(*train, "--size", "16") == 0
+    assert sum(decoded) == 26, "another size is another decoding"
+    assert exit_of("pack", folder, "--inspect", "--size", "16", "--out", tmp_path / "again", *cache) == 0
+    assert sum(decoded) == 26, "what a run has packed is inspected as it is"
+    again = json.loads((tmp_path / "again" / "inspect.json").read_text())
+    assert {**again, "cut_by_a_third": found["cut_by_a_third"]} == found
+
+
+def test_more_bad_images_than_training_takes_are_still_refused_there(folder: Path, tmp_path: Path) -> None:
+    for i in range(4):
+        (folder / "b" / f"broken{i}.png").write_bytes(nasty.encode(nasty.photo(), "PNG")[:50])
+    cache = ["--size", "32", "--cache", tmp_path / "cache"]
+    assert exit_of("pack", folder, "--inspect", "--out", tmp_path / "look", *cache) == 0
+    assert exit_of("train", folder, "--images", "8", "--runs", tmp_path / "r", *cache) == 3
+
+
+def test_a_set_that_shows_nothing_can_be_inspected_and_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(12):
+        Image.new("L", (20, 20), 200).save(tmp_path / "in" / f"{i}.png")
+    cache = ["--size", "16", "--cache", tmp_path / "cache"]
+    assert exit_of("pack", tmp_path / "in", "--inspect", "--out", tmp_path / "look", *cache) == 0
+    assert json.loads((tmp_path / "look" / "inspect.json").read_text())["images"] == 12
+    assert exit_of("train", tmp_path / "in", "--images", "8", "--runs", tmp_path / "r", *cache) == 3
+
+
+def test_transparency_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, alphas in (("some", (0, 255, 255)), ("one", (0,)), ("none", (255, 255))):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            picture = image(i, 20, 20).convert("RGBA")
+            if i < len(alphas):
+                picture.putpixel((3, 3), (9, 9, 9, alphas[i]))
+            picture.save(tmp_path / name / f"{i}.png")
+
+    def told(name: str, *words: str) -> str:
+        out = tmp_path / f"look-{name}{len(words)}"
+        assert exit_of("pack", tmp_path / name, "--inspect", "--size", "16", "--out", out, *words) == 0
+        return capsys.readouterr().out
+
+    assert "1 image has transparency; --channels rgba keeps it, otherwise it becomes white" in told("some")
+    assert "otherwise it becomes #202020" in told("one", "--set", "data.background=#202020")
+    assert "1 image has transparency, which is kept" in told("some", "--channels", "rgba")
+    assert "--channels" not in told("none"), "an alpha channel, and nothing transparent"
+    opaque = "no image has transparency; --channels rgb would train faster"
+    assert opaque in told("none", "--channels", "rgba")
+    train = [
+        "--size",
+        "16",
+        "--channels",
+        "rgba",
+        "--images",
+        "8",
+        "--batch",
+        "4",
+        "--dry-run",
+        "--runs",
+        tmp_path / "r",
+    ]
+    for name, noted in (("none", True), ("some", False)):
+        assert exit_of("train", tmp_path / name, *train) == 0
+        assert (opaque in capsys.readouterr().out) == noted

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from kantor import atomic
 from kantor.app import units
+from kantor.app.dataset.packing_news import PackingNews
 from kantor.data.loading import layout
 from kantor.errors import BusyError
 from kantor.lock import locked
@@ -36,11 +37,12 @@ def no_notes(_line: str) -> None:
 
 @dataclass(frozen=True)
 class DatasetCache:
-    """Where datasets are packed (see `cache_folder`), and who receives progress and lines for the user."""
+    """Where datasets are packed (see `cache_folder`), and who receives progress, lines for the user, and news."""
 
     folder: Path
     progress: Progress = silent
     note: Note = no_notes
+    news: PackingNews | None = None
 
     @property
     def packs(self) -> Path:

@@ -17,6 +17,15 @@ def default_side(device_type: str) -> int:
     return 32 if device_type == "cpu" else 64
 
 
+def side_here(config: Config) -> int:
+    """The default side on this machine; 1 if the user decides on the size: finding a device takes a second."""
+    if config.data.size != "auto":
+        return 1
+    from kantor.engine.device import choose_device  # imports PyTorch
+
+    return default_side(choose_device("auto").type)
+
+
 def size_text(spec: ImageSpec) -> str:
     """Returns the size as the field data.size has it: "64", or "48x96" for height x width."""
     return str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"

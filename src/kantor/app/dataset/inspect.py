@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kantor import atomic
-from kantor.app.dataset.image_size import CHANNELS
+from kantor.app.dataset.cache import DatasetCache, cache_folder
+from kantor.app.dataset.image_size import CHANNELS, side_here
 from kantor.app.dataset.pairs import check_condition, condition_data, pairs_line
+from kantor.app.dataset.prepare import ALL_OPAQUE, absolute_source, packed_in_cache, plan_pack
 from kantor.app.output_paths import require_free, target
 from kantor.config.base import parse_size
 from kantor.config.data import DataConfig
 from kantor.config.io import resolve
+from kantor.config.schema import Config
 from kantor.data.decoding import numbers
-from kantor.data.decoding.decode import MOSTLY_CUT, Header
+from kantor.data.decoding.decode import COMPOSITED, MOSTLY_CUT, Header
 from kantor.data.loading import layout
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.packing.choose_size import headers
@@ -33,6 +37,7 @@ from kantor.data.packing.worker import is_near_constant
 from kantor.data.sources.recognise import GLYPHS, place
 from kantor.data.sources.source import Item, Source
 from kantor.disk_errors import resource_errors
+from kantor.errors import DataError, ResourceError
 from kantor.progress import Progress
 from kantor.report.dataset_page import DatasetPage, dataset_html
 from kantor.report.figures import dataset_png
@@ -58,8 +63,12 @@ class Findings(NamedTuple):
     near_constant: list[int]  # rows of images of nearly one colour
 
 
-def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress) -> list[str]:
+def inspect(
+    overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: Progress, cache: str | Path | None = None
+) -> list[str]:
     """Looks at every image and writes the folder `out`: see docs/commands.md. Returns a summary, line by line.
+
+    The images are packed into the cache, as training with the same settings packs them: what one has decoded, the other finds.
 
     Raises DataError if there are no images, ConfigError if `out` exists.
     """
@@ -79,22 +88,11 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
             store = Store.open(path)
             probed = [(store.spec.height, store.spec.width, CHANNELS[store.spec.channels])] * store.count
         else:
-            source = open_images(config)
-            listing = scan(source, config)
-            decisions = [line for line in (source.note, *source.all_listing_notes) if line]
-            require_images(source, listing)
-            if config.condition not in ("none", "edges"):
-                check_condition(whole)
-                others = _condition_names(condition_data(config))
-                decisions.append(pairs_line([item.name for item in _items(source)], others, config))
-            small = {"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"}
-            config, path = config.model_copy(update=small), Path(temporary) / "thumbnails"
-            pack(source, config, THUMBNAIL, path, progress=progress, listing=listing, allow_flat=True)
-            store = Store.open(path)
+            store, source = _decoded(whole, Path(temporary), DatasetCache(cache_folder(cache), progress), decisions)
             usable = set(store.names())
             items = [item for item in _items(source) if item.name in usable]
             probed = headers(source, items, config.rules, worker_count(len(items)))
-        findings = _findings(store, probed, decisions, config.size)
+        findings = _findings(store, probed, decisions, config)
         with atomic.new_folder(out, exist_ok=True) as folder:
             _write(folder, store, findings, path_name)
             require_free(out, overwrite, OURS)  # again: inspecting may have taken long
@@ -103,7 +101,41 @@ def inspect(overrides: Mapping[str, Any], out: Path, overwrite: bool, progress: 
     return [*_summary(findings.public), f"wrote {', '.join(sorted(p.name for p in out.iterdir()))} to {out_text}"]
 
 
-def _findings(store: Store, probed: list[Header], decisions: list[str], size: str) -> Findings:
+def _decoded(config: Config, temporary: Path, cache: DatasetCache, decisions: list[str]) -> tuple[Store, Source]:
+    """The images as training takes them, in the cache; as thumbnails if they cannot be packed so: they show nothing, say.
+
+    decisions: takes what the listing decided.
+    """
+    if config.data.condition != "none":
+        return _thumbnails(config, temporary / "thumbnails", cache.progress, decisions)
+    whole, config = config, absolute_source(config)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"max_bad": 1.0})})
+    plan = plan_pack(config, side_here(config), decisions.append)
+    require_images(plan.source, plan.listing)
+    try:
+        return packed_in_cache(plan, cache), plan.source
+    except (DataError, ResourceError):
+        decisions.clear()
+        return _thumbnails(whole, temporary / "thumbnails", cache.progress, decisions)
+
+
+def _thumbnails(config: Config, path: Path, progress: Progress, decisions: list[str]) -> tuple[Store, Source]:
+    """The images at one small size, whatever they show. decisions: takes what the listing decided."""
+    data = config.data
+    source = open_images(data)
+    listing = scan(source, data)
+    decisions += [line for line in (source.note, *source.all_listing_notes) if line]
+    require_images(source, listing)
+    if data.condition not in ("none", "edges"):
+        check_condition(config)
+        others = _condition_names(condition_data(data))
+        decisions.append(pairs_line([item.name for item in _items(source)], others, data))
+    small = data.model_copy(update={"max_bad": 1.0, "fit": "cover", "crop": 0, "pad": 0, "edges": "none"})
+    pack(source, small, THUMBNAIL, path, progress=progress, listing=listing, allow_flat=True)
+    return Store.open(path), source
+
+
+def _findings(store: Store, probed: list[Header], decisions: list[str], config: DataConfig) -> Findings:
     sizes = [(height, width) for height, width, _ in probed]
     labels = store.labels(np.arange(store.count))
     per_class: Any = np.bincount(labels, minlength=len(store.class_names)) if labels is not None else []
@@ -117,11 +149,11 @@ def _findings(store: Store, probed: list[Header], decisions: list[str], size: st
     shorter_sides = np.array([min(size) for size in sizes])
     percentiles = (("least", 0), ("median", 50), ("most", 100))
     notes = store.manifest.get("notes", {})
-    manifest = store.manifest
-    height, width = (1, 1) if size == "auto" else parse_size(size)
+    manifest, transparent = store.manifest, _transparent(store)
+    height, width = (1, 1) if config.size == "auto" else parse_size(config.size)
     public = {
         "images": store.count,
-        "decisions": [*decisions, *facts(manifest)],
+        "decisions": [*decisions, *facts(manifest), *_transparency(transparent, store, config.background)],
         "rejected": len(rejected),
         "sizes": {f"{h}x{w}": n for (h, w), n in Counter(sizes).most_common(50)},
         "shorter_side": {name: int(np.percentile(shorter_sides, percent)) for name, percent in percentiles},
@@ -134,6 +166,7 @@ def _findings(store: Store, probed: list[Header], decisions: list[str], size: st
             "shape": f"{height}x{width}",
             "images": sum(_cut(h, w, height, width) > 1 / 3 for h, w in sizes),
         },
+        "transparent": transparent,
         "conversions": {note: n for note, n in notes.items() if note not in _THUMBNAIL_NOTES},
         "classes": {name: int(n) for name, n in zip(store.class_names, per_class, strict=True)},
         "duplicates": [[names[row] for row in rows] for _, rows in duplicates],
@@ -141,6 +174,22 @@ def _findings(store: Store, probed: list[Header], decisions: list[str], size: st
         "rejected_because": dict(Counter(str(entry.get("reason", "")) for entry in rejected).most_common()),
     }
     return Findings(public, sizes, rejected, copies, near_constant)
+
+
+def _transparent(store: Store) -> int:
+    """How many images have, or had before they were packed, pixels that are not opaque."""
+    if store.spec.channels != 4:
+        return int(store.manifest.get("notes", {}).get(COMPOSITED, 0))
+    return sum(int(store.images(np.array([row]))[..., 3].min() < 255) for row in range(store.count))
+
+
+def _transparency(count: int, store: Store, background: str) -> list[str]:
+    """What becomes of transparency: at most one line."""
+    images = f"{count:,} image{'s have' if count != 1 else ' has'} transparency"
+    if store.spec.channels == 4:
+        return [f"{images}, which is kept"] if count else [ALL_OPAQUE]
+    colour = "white" if background.lower() == "#ffffff" else background
+    return [f"{images}; --channels rgba keeps it, otherwise it becomes {colour}"] if count else []
 
 
 def _cut(height: int, width: int, to_height: int, to_width: int) -> float:
@@ -152,11 +201,11 @@ def _cut(height: int, width: int, to_height: int, to_width: int) -> float:
 def _write(folder: Path, store: Store, findings: Findings, title: str) -> None:
     spread = np.unique(np.linspace(0, store.count - 1, min(_ON_GRID, store.count)).astype(np.int64))
     caption = f"{len(spread)} of {store.count:,} images, spread evenly"
-    atomic.write_bytes(folder / "contact-sheet.png", png_bytes(grid(store.images(spread), caption=caption)))
+    atomic.write_bytes(folder / "contact-sheet.png", png_bytes(grid(_small(store, spread), caption=caption)))
     suspects = {"duplicates.png": findings.copies, "near-constant.png": findings.near_constant}
     for name, rows in suspects.items():
         if rows:
-            images = store.images(np.array(rows[:_SUSPECTS], np.int64))
+            images = _small(store, np.array(rows[:_SUSPECTS], np.int64))
             atomic.write_bytes(folder / name, png_bytes(grid(images)))
     public = findings.public
     atomic.write_bytes(folder / "figures.png", dataset_png(findings.sizes, public["kinds"], public["classes"]))
@@ -164,6 +213,20 @@ def _write(folder: Path, store: Store, findings: Findings, title: str) -> None:
     atomic.write_text(folder / "inspect.html", dataset_html(_page(folder, title, public)))
     if findings.rejected:
         atomic.write_text(folder / layout.REJECTED, "".join(json.dumps(entry) + "\n" for entry in findings.rejected))
+
+
+def _small(store: Store, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """uint8 [rows, H, W, C], large images shrunk to about 128 pixels: a hundred of them have to fit on a sheet."""
+    step = max(1, max(store.spec.height, store.spec.width) // 128)
+    height, width = (side // step * step for side in (store.spec.height, store.spec.width))
+
+    def shrunk(row: int) -> NDArray[np.uint8]:
+        image = store.images(np.array([row]))[0, :height, :width]
+        blocks = image.reshape(height // step, step, width // step, step, -1)
+        means: NDArray[np.uint8] = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+        return means
+
+    return np.stack([shrunk(row) for row in rows.tolist()]) if step > 1 else store.images(rows)
 
 
 def _page(folder: Path, title: str, public: dict[str, Any]) -> DatasetPage:
@@ -206,7 +269,7 @@ def _summary(public: dict[str, Any]) -> list[str]:
         lines.append(
             f"{cut:,} image{'s' if cut != 1 else ''}: {shape} cuts more than a third away; --fit contain keeps all"
         )
-    lines += [f"{n:,} x {conversion}" for conversion, n in public["conversions"].items()]
+    lines += [f"{n:,} x {conversion}" for conversion, n in public["conversions"].items() if conversion != COMPOSITED]
     if reasons_count := public["rejected_because"]:
         reasons = ", ".join(f"{n} {reason}" for reason, n in list(reasons_count.items())[:3])
         more = ", ..." if len(reasons_count) > 3 else ""

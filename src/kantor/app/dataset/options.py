@@ -25,7 +25,7 @@ class PackOptions(LabelledDataOptions):
         required=True, repeat=True, positional=True,
     )
     out: Path = option("Write the packed dataset to this folder", "DIR", required=True)
-    inspect: bool = option("Pack nothing: examine the images and write a report to --out", default=False)
+    inspect: bool = option("Examine the images and write a report to --out; packs into the cache only", default=False)
     format: str = option("Write npy for Kantor, or tfrecord or webdataset for other programs", "KIND", default="npy")
     overrides: Mapping[str, Any] = option(
         "Set any field of [data]; may be repeated", "data.FIELD=VALUE",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kantor.app.dataset.cache import DatasetCache, cache_folder
-from kantor.app.dataset.image_size import default_side
+from kantor.app.dataset.image_size import side_here
 from kantor.app.dataset.options import PackOptions
 from kantor.app.dataset.prepare import open_set, plan_pack
 from kantor.app.output_paths import require_free, target
@@ -34,7 +34,7 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     for path in paths:
         if is_packed(path) and (for_kantor or more) and (more or not replaced):
             raise ConfigError(path, "is a packed dataset already", "train on it as it is, or pack its images")
-    out, side = target(options.out, paths), _side(config)
+    out, side = target(options.out, paths), side_here(config)
     if not for_kantor:
         return _convert(config, side, options, out, progress)
     lines: list[str] = []
@@ -46,15 +46,6 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     data, overwrite = plan.config.data, options.overwrite
     report = pack(plan.source, data, plan.spec, out, overwrite=overwrite, progress=progress, listing=plan.listing)
     return [*lines, *map(str, plan.filled), *report.lines(str(out / "rejected.jsonl"))]
-
-
-def _side(config: Config) -> int:
-    """Side of images where neither the user nor the images decide; 1 if the user does: finding a device takes a second."""
-    if config.data.size != "auto":
-        return 1
-    from kantor.engine.device import choose_device  # imports PyTorch
-
-    return default_side(choose_device("auto").type)
 
 
 def _convert(config: Config, side: int, options: PackOptions, out: Path, progress: Progress) -> list[str]:

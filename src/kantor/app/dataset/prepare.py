@@ -39,6 +39,8 @@ from kantor.random import random_rows
 from kantor.types import ImageSpec
 
 _FEW = 500
+_LOOKED_AT = 4096  # images: whether any of them is transparent
+ALL_OPAQUE = "no image has transparency; --channels rgb would train faster"
 
 
 def absolute_source(config: Config) -> Config:
@@ -75,7 +77,9 @@ def open_set(
     images, config, filled = packed_set(config, side, cache)
     conditions = config.model_copy(update={"data": condition_data(config.data)})
     word = "outlines" if outlined(wanted) else "conditions"
-    others, _, _ = packed_set(conditions, side, replace(cache, note=lambda line: cache.note(f"{word}: {line}")))
+    others, _, _ = packed_set(
+        conditions, side, replace(cache, news=None, note=lambda line: cache.note(f"{word}: {line}"))
+    )
     kept = {"limit": wanted.limit, "choose": wanted.choose}
     config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
     pairs = paired(images, others, config.data, cache.note)
@@ -96,6 +100,11 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
             store.verify()
             return store, *fill_from_packed(config, store)
     plan = plan_pack(config, side, cache.note)
+    return packed_in_cache(plan, cache), plan.config, plan.filled
+
+
+def packed_in_cache(plan: PackPlan, cache: DatasetCache) -> Store:
+    """Opens the images of a plan in the cache; packs them there first, if need be."""
     key = cache_key(plan.source, plan.config.data, plan.spec, plan.listing)
     path = cache.packs / key
     if not path.exists():
@@ -103,7 +112,7 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
         path = copied or path
     store = wait_while_busy(functools.partial(_packed_at, path, plan, cache), cache.note)
     mark_used(path)
-    return store, plan.config, plan.filled
+    return store
 
 
 def chosen(images: ImageSet, config: Config, note: Note) -> ImageSet:
@@ -125,6 +134,8 @@ def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
     images, data = chosen(images, config, note), config.data
     if images.count < 2:
         raise DataError(data.source, "one image is not enough to train on", "add more images")
+    if (line := _opaque(images)) is not None:
+        note(line)
     if images.count < config.train.batch:
         too_few = f"{data.source} has {images.count} images, fewer than the batch of {config.train.batch}"
         note(f"{too_few}: each batch shows some of them more than once; expect little variety")
@@ -132,6 +143,20 @@ def trained_on(images: ImageSet, config: Config, note: Note) -> ImageSet:
         remedy = "" if data.mirror else " (--mirror doubles the dataset)"
         note(f"only {images.count} images: expect the generator to memorize them after a few hundred epochs{remedy}")
     return images
+
+
+def _opaque(images: ImageSet) -> str | None:
+    """A line if a set with an alpha channel holds nothing transparent."""
+    if images.spec.channels != 4:
+        return None
+    rows = np.unique(np.linspace(0, images.count - 1, min(images.count, _LOOKED_AT)).astype(np.int64))
+    if any(images.images(part)[..., 3].min() < 255 for part in np.array_split(rows, math.ceil(len(rows) / 64))):
+        return None
+    return (
+        ALL_OPAQUE
+        if len(rows) == images.count
+        else ALL_OPAQUE.replace("no image", f"none of {len(rows):,} images looked at")
+    )
 
 
 class PackPlan(NamedTuple):
@@ -180,8 +205,13 @@ def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
         count = min(data.limit or listing.items, listing.items)
         for line in make_room(path.parent, count * math.prod(plan.spec), path):
             cache.note(line)
+    progress, watch = cache.progress, None
+    if cache.news is not None:
+        cache.news.planned(plan.config, plan.spec)
+        packing = cache.news.begin(plan.spec, Path(data.source).name, cache.progress)
+        progress, watch = packing.progress, packing.rows
     try:
-        report = pack(plan.source, data, plan.spec, path, progress=cache.progress, listing=listing)
+        report = pack(plan.source, data, plan.spec, path, progress=progress, listing=listing, watch=watch)
     except ConfigError:
         if (store := _from_cache(path, data, cache.note)) is not None:  # another process has just finished it
             return store

@@ -58,11 +58,16 @@ def restart_clock(options: TrainOptions, after: str, note: Callable[[str], None]
     return replace(options, started_s=time.monotonic())
 
 
-def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions, seen: int = 0) -> None:
+def choose_length(
+    decisions: Decisions, parts: Parts, options: TrainOptions, seen: int = 0, rate: float | None = None
+) -> float | None:
     """Sets the length of a new run, measured if it follows from a time budget, and the intervals.
 
     Args:
         seen: images that it begins at.
+        rate: images a second, if measured already.
+    Returns:
+        The rate, as measured now if it had to be.
     Raises:
         ConfigError: it would end before that.
     """
@@ -73,7 +78,7 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions, see
         require_more(total, f"--epochs {options.epochs:g}" if options.epochs else f"--images {total:,}", seen)
         decisions.set("train.images", total, "as requested", announce=False)
     elif config.train.images == "auto":
-        rate = _measured_rate(parts.with_config(config))
+        rate = rate or _measured_rate(parts.with_config(config))
         planned_s = left_s(options)
         images = seen + length_in_images(rate, planned_s, config.train.batch)
         decisions.set("train.images", images, f"fills {duration(planned_s)} at {rate:,.0f} images a second")
@@ -85,6 +90,7 @@ def choose_length(decisions: Decisions, parts: Parts, options: TrainOptions, see
     if seen and isinstance(earlier, int):
         _score_from_now_on(decisions, options, earlier)
     _choose_intervals(decisions, "score.metrics" in options.fields, planned_s, parts.store.count)
+    return rate
 
 
 def require_more(total: int, where: str, seen: int) -> None:

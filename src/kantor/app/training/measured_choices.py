@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from kantor import atomic
 from kantor.app import environment
 from kantor.app.decisions import Decisions
 from kantor.app.training.build import mixing_layer
@@ -17,6 +18,8 @@ from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.trial import CALIBRATION_S, Trial, memory_errors
 from kantor.config.io import overridden
+from kantor.config.schema import Config
+from kantor.engine.events import Event, Retuned
 from kantor.errors import ConfigError, ResourceError
 from kantor.runs import directory
 from kantor.sinks.timing import duration
@@ -28,32 +31,71 @@ MIN_COMPILING_S = 120.0  # of what is left of a budget: in less, compiling does 
 _WORTH_COMPILING = 1.05
 
 
-def choose_threads(decisions: Decisions, parts: Parts, config_file: Path | None) -> None:
+def choose_threads(decisions: Decisions, parts: Parts, config_file: Path | None) -> float | None:
     """Trains with all threads or with one, whichever is faster now on this CPU, unless OMP_NUM_THREADS says.
 
     Threads wait for each other at every operator: if one has to share its core, all of them crawl. A run repeated from
     its config.toml takes the same number of threads as before, since numbers depend on it.
+
+    Returns images a second of eager training with these threads, if they were measured.
     """
     if parts.device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
-        return
+        return None
     if config_file is not None:
         threads = environment.read(config_file.parent / directory.ENVIRONMENT).get("threads")
         if isinstance(threads, int) and 0 < threads <= (os.cpu_count() or 1):
             torch.set_num_threads(threads)
             decisions.record("threads", threads, f"as in {config_file.parent}")
-            return
+            return None
     if torch.get_num_threads() == 1:
-        return
-    rates = {torch.get_num_threads(): 0.0, 1: 0.0}
-    eager = overridden(decisions.config, {"train.compile": False})  # compiled steps depend on the threads
-    with Trial(parts.with_config(eager)) as trial:
-        for threads in rates:
-            torch.set_num_threads(threads)
-            rates[threads] = trial.images_per_second(CALIBRATION_S / 2)
+        return None
+    rates = rates_of_threads(parts.with_config(decisions.config), [torch.get_num_threads(), 1])
     fastest = max(rates, key=lambda threads: rates[threads])
     torch.set_num_threads(fastest)
     measured = ", ".join(f"{rate:,.0f} images a second with {threads}" for threads, rate in rates.items())
     decisions.record("threads", fastest, f"measured {measured}")
+    return rates[fastest]
+
+
+def rates_of_threads(parts: Parts, choices: Sequence[int]) -> dict[int, float]:
+    """Images a second of training with each number of threads, of which PyTorch keeps the last."""
+    eager = overridden(parts.config, {"train.compile": False})  # compiled steps depend on the threads
+    rates = {}
+    with Trial(parts.with_config(eager)) as trial:
+        for threads in choices:
+            torch.set_num_threads(threads)
+            rates[threads] = trial.images_per_second(CALIBRATION_S / 2)
+    return rates
+
+
+def retune(parts: Parts, run: Path, images_seen: int) -> list[Event]:
+    """Measures threads anew in a run on a CPU, takes the fastest number, and writes it to environment.json: a resumed run keeps it.
+
+    Returns the event; none if OMP_NUM_THREADS says, or there is one core.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    choices = sorted({cores, torch.get_num_threads(), 1})
+    if parts.device.type != "cpu" or "OMP_NUM_THREADS" in os.environ or len(choices) == 1:
+        return []
+    before = torch.get_num_threads()
+    try:
+        rates = rates_of_threads(parts, choices)
+    finally:
+        torch.set_num_threads(before)
+    fastest = max(rates, key=lambda threads: rates[threads])
+    if fastest != before:
+        path = run / directory.ENVIRONMENT
+        atomic.write_json(path, environment.read(path) | {"threads": fastest})
+        torch.set_num_threads(fastest)
+    return [Retuned(images_seen, fastest, rates)]
+
+
+def steady_from(config: Config) -> int:
+    """Images from which on all cycles are about as much work: networks have grown, and the first overdoses are over."""
+    grown = max(getattr(network, "fade_images", 0) for network in (config.generator, config.critic))
+    cycle = config.cycle
+    overdoses = cycle.first_cycles * cycle.overdose_steps * config.train.batch if cycle.kind == "overdose" else 0
+    return max(grown, overdoses)
 
 
 def choose_batch(decisions: Decisions, parts: Parts, options: TrainOptions, note: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ from kantor.app.load_model import from_checkpoint
 from kantor.app.training.going_on import keep_counters
 from kantor.app.training.init_from import Weights, initialize_from
 from kantor.app.training.length import Lengths, left_s
+from kantor.app.training.measured_choices import retune, steady_from
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.sample_grids import Sampler, first_images
@@ -23,7 +24,7 @@ from kantor.app.training.terminal import Terminal
 from kantor.app.write_report import write_report
 from kantor.config.io import overridden, to_toml
 from kantor.engine.device import describe_device
-from kantor.engine.events import Bus, Listener, Started
+from kantor.engine.events import Bus, Event, Listener, Started
 from kantor.engine.loop import Loop, Plan, Replan
 from kantor.engine.state import State
 from kantor.errors import DivergedError, ModelError, UserError
@@ -42,6 +43,7 @@ from kantor.sinks.exploding_scores import EXPLODING_SCORES, ExplodingScores
 from kantor.sinks.lines import LogFile
 from kantor.sinks.metrics_csv import MetricsCsv
 from kantor.sinks.samples import SampleGrids
+from kantor.sinks.slump import SlumpWatch
 from kantor.sinks.tensorboard import FOLDER, TensorBoard, goes_on
 
 FEW_IMAGES = 1000
@@ -103,6 +105,9 @@ class Run:
             "events.jsonl": EventsLog(path / directory.EVENTS),
             "sample sheets": SampleGrids(path),
             "losses.png": LossPlot(path, loss_guide(self.parts.config.objective)),
+            "slump": SlumpWatch(
+                steady_from(self.parts.config), self._retune if self.parts.config.train.retune else None
+            ),
             "log.txt": Console(self._log, path),
             "console": self.terminal.console(path),
         }
@@ -174,6 +179,9 @@ class Run:
                 return lengths.total
             self.parts = self.parts.with_config(config)
         return total
+
+    def _retune(self, images_seen: int) -> list[Event]:
+        return retune(self.parts, self.path, images_seen)
 
     def _save(self) -> Path:
         """Writes the model file, if another generator is to be kept, and a checkpoint; returns the checkpoint's path."""

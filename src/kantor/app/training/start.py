@@ -20,6 +20,7 @@ from kantor import atomic
 from kantor.app import environment
 from kantor.app.dataset.cache import DatasetCache, cache_folder
 from kantor.app.dataset.image_size import default_side
+from kantor.app.dataset.packing_news import SHEET, PackingNews
 from kantor.app.dataset.prepare import open_set
 from kantor.app.dataset.recover import open_again
 from kantor.app.decisions import Decisions
@@ -36,6 +37,7 @@ from kantor.app.training.parts import Parts
 from kantor.app.training.resume import as_a_new_run, offer_to_resume, open_checkpoint, resumed_config, rounding_changes
 from kantor.app.training.run import Run, initial_state
 from kantor.app.training.terminal import Terminal
+from kantor.app.training.time_told import TimeTold
 from kantor.app.training.trial import explain_out_of_memory
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
@@ -84,7 +86,10 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     choose_whether_longer(decisions, options, weights)
 
     # 2. Dataset: pack it, or find it packed
-    cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note)
+    told = TimeTold(options, config.train.images, device, terminal.note)
+    sheet = None if options.dry_run else options.runs / SHEET
+    news = PackingNews(terminal.note, sheet, told.before_packing)
+    cache = DatasetCache(cache_folder(options.cache), terminal.packing, terminal.note, news)
     store, config, entries = open_set(decisions.config, default_side(device.type), cache)
     decisions.add(config, entries)
     options = restart_clock(options, "starting and packing", terminal.note)
@@ -104,13 +109,16 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     if weights:
         continue_ema(decisions, parts, weights, options)
     with explain_out_of_memory(parts):
-        choose_threads(decisions, parts, options.config_file)
+        rate = choose_threads(decisions, parts, options.config_file)
     if options.batch == "auto":
         choose_batch(decisions, parts, options, terminal.note)
+        rate = None
         check_objective(parts.with_config(decisions.config))
     with explain_out_of_memory(parts.with_config(decisions.config)):
         options = choose_compiled(decisions, parts, options, terminal.note)
-        choose_length(decisions, parts, options, kept_images(decisions.config, weights))
+        seen = kept_images(decisions.config, weights)
+        rate = choose_length(decisions, parts, options, seen, None if decisions.config.train.compile else rate)
+    told.before_training(decisions.config, parts.spec, rate)
     parts = parts.with_config(decisions.config)
     run_directory = _new_directory(options, parts, weights, from_budget)
     with explain_out_of_memory(parts):
@@ -225,6 +233,7 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays
         atomic.write_bytes(run / layout.REJECTED, data)
     with directory.locked(run):
+        (options.runs / SHEET).unlink(missing_ok=True)  # samples/reals.png shows the images from here on
         yield run
 
 

@@ -29,6 +29,7 @@ __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 Header = tuple[int, int, str]  # height, width, and "gray", "rgb" or "rgba"
 
 MOSTLY_CUT = "more than a third cut away; --fit contain keeps all, a --size of their shape too"
+COMPOSITED = "alpha composited"
 DARK = "dark"  # a note for the packer: no value of 8 bits is above DARKEST, before anything is put around the image
 DARKEST = 63
 _KEPT = 2 / 3
@@ -269,7 +270,7 @@ def _in_channels(image: Image.Image, channels: int, background: Colour, notes: l
     if image.mode == "RGBA" and channels != 4:
         lowest, _ = image.getchannel("A").getextrema()
         if lowest < 255:  # type: ignore[operator]
-            notes.append("alpha composited")
+            notes.append(COMPOSITED)
         image = formats.composited(image, background)
     if image.mode == _MODES[channels]:
         return image

@@ -13,6 +13,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from kantor.data.packing.pool import Pool, Row, worker_count
 from kantor.data.packing.scan import ClassIds, Listing, cache_key, entries_hashed, pixel_settings, require_images, scan
 from kantor.data.packing.value_range import FirstLook, UnlookedValues, ValueRanges, look_at_all, not_yet_looked
 from kantor.data.sources.arrangement import HALVES
-from kantor.data.sources.source import Source
+from kantor.data.sources.source import Rejected, Source
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError, ConfigError, DataError, ResourceError
 from kantor.lock import locked, remove_locked
@@ -39,6 +40,8 @@ from kantor.types import ImageSpec
 
 _FLAT = 0.95  # so many images of nearly one colour make one look whether all are of the same
 _CLASSES = 12  # are named
+
+Watch = Callable[[Sequence[Row | Rejected]], None]
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def pack(
     shard_bytes: int = layout.SHARD_BYTES,
     commit_s: float = 2.0,
     allow_flat: bool = False,
+    watch: Watch | None = None,
 ) -> PackReport:
     """Packs `source` into the folder `out`.
 
@@ -134,6 +138,7 @@ def pack(
         shard_bytes: the largest size of a file.
         commit_s: a pack that is killed loses about this much work.
         allow_flat: whether the images may be all of nearly the same colour.
+        watch: called with the rows that were just packed, and what was rejected between them.
     Raises:
         DataError: too many unreadable images, no image, or the source changed meanwhile; nothing is at `out`.
         ConfigError: `out` exists.
@@ -165,7 +170,7 @@ def pack(
                 settings = decode_settings(config, spec, values)
                 count = worker_count(listing.items - resumed_from, listing.encoded_bytes, workers)
                 with Pool(source, settings, count, timeout_s) as pool:
-                    _add_missing(partial, pool, source, config, listing, progress, FirstLook(values))
+                    _add_missing(partial, pool, source, config, listing, progress, FirstLook(values), watch)
                 manifest = _manifest(partial, config, spec, class_ids, values)
                 if config.rules >= 2 and not allow_flat:
                     _require_contrast(partial, source, config, values)
@@ -217,6 +222,7 @@ def _add_missing(
     listing: Listing,
     progress: Progress,
     first_look: FirstLook,
+    watch: Watch | None,
 ) -> None:
     """Adds those entries of the listing that the journal lacks."""
     journal, digest, total = partial.journal, hashlib.sha256(), listing.items + listing.bad
@@ -228,6 +234,8 @@ def _add_missing(
             rows = itertools.accumulate(isinstance(outcome, Row) for outcome in outcomes)
             outcomes = [outcome for outcome, n in zip(outcomes, rows, strict=True) if journal.rows + n <= limit]
         partial.add(outcomes)
+        if watch is not None:
+            watch(outcomes)
         expected = min(total, limit + journal.bad) if limit else total
         progress(journal.rows + journal.bad, expected, journal.bad)
         if journal.bad >= len(journal.first_bad) == 10:

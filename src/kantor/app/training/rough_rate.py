@@ -1,0 +1,85 @@
+"""A rough rate of training before there are images: a trial of about a second on random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kantor.app.training.build import build
+from kantor.app.training.trial import Trial
+from kantor.config.io import overridden
+from kantor.config.schema import Config
+from kantor.engine.precision import choose_precision
+from kantor.errors import UserError, out_of_memory
+from kantor.types import Images, ImageSpec
+
+_SIDE, _BATCH = 32, 16  # of the trial on a CPU
+_ENOUGH_S = 0.25
+_NOT_TRIED = ("custom", "stack", "unet")
+
+
+class RandomImages:
+    """An `ImageSet` of noise, without classes or conditions."""
+
+    path, labelled, class_names, condition_channels = Path("random"), False, list[str](), 0
+    fingerprint = "random"
+
+    def __init__(self, spec: ImageSpec, count: int) -> None:
+        self.spec, self.count = spec, count
+        self.condition_settings: dict[str, Any] = {}
+        self._pixels = np.random.default_rng(0).integers(0, 256, (count, *spec), np.uint8)
+
+    def images(self, rows: NDArray[np.int64]) -> Images:
+        return self._pixels[rows]
+
+    def labels(self, rows: NDArray[np.int64]) -> None:
+        return None
+
+    def conditions(self, rows: NDArray[np.int64]) -> None:
+        return None
+
+    def digests(self) -> NDArray[np.uint8]:
+        return np.zeros((self.count, 32), np.uint8)
+
+
+def rough_rate(config: Config, spec: ImageSpec, device: torch.device) -> float | None:
+    """Images a second of training at `spec`; None if it cannot be told before the images are there.
+
+    On a CPU small batches of small images are tried; four times the pixels take four times as long. One thread takes part: more
+    are seldom twice as fast, and crawl where another program has one of their cores. Networks of fixed layers, which tell little about another size, and custom ones are not tried.
+    """
+    kinds = {config.generator.kind, config.critic.kind, config.objective.kind}
+    if kinds & {*_NOT_TRIED} or config.data.condition != "none":
+        return None
+    fields: dict[str, Any] = {
+        "train.conditional": False,
+        "train.augment": 0.0,
+        "train.compile": False,
+        "data.edges": "none",
+    }
+    fields["train.precision"] = choose_precision(config.train.precision, device)[0]
+    tried = spec
+    if device.type == "cpu":
+        tried = ImageSpec(min(_SIDE, spec.height), min(_SIDE, spec.width), spec.channels)
+        fields |= {"train.batch": min(_BATCH, config.train.batch), "train.micro_batch": 0}
+    fields["data.size"] = f"{tried.height}x{tried.width}"
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        parts = build(overridden(config, fields), RandomImages(tried, 256), device)
+        with Trial(parts) as trial:
+            rate = trial.images_per_second(_ENOUGH_S)
+    except UserError:  # the run itself says why
+        return None
+    except (MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
+            return None
+        raise
+    finally:
+        torch.set_num_threads(threads)
+    return rate * (tried.height * tried.width) / (spec.height * spec.width)

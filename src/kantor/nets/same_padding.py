@@ -6,13 +6,15 @@ It is uneven if the kernel is even or the stride does not divide the size.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from kantor.config.networks import DownLayer, UpLayer
 from kantor.nets import ops
-from kantor.nets.layers import upsample
+from kantor.nets.layers import upsample, upsample_and_convolve
+from kantor.nets.normalised_convolution import normalised_convolution, pays
 
 Size = tuple[int, int]
 Pads = tuple[int, int]
@@ -76,14 +78,35 @@ class UpStep(nn.Module):
             self.conv = ops.ConvTranspose2d(inputs, outputs, layer.kernel, layer.stride, (top, left))
         self.size = output_size(layer.model_copy(update={"upsample": False}), size)
         self.norm, self.activation = norm, activation
+        plain = isinstance(self.conv, ops.Conv2d) and isinstance(self.pad, nn.Identity) and self.size == size
+        self.plain = plain and (not self.doubled or ops.keeps_size(cast(ops.Conv2d, self.conv)))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.doubled:
-            x = upsample(x, self.doubled)
-        x = self.conv(self.pad(x))
+        return self.finished(self.convolved(x))
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The layer's output before norm and activation."""
+        if self.doubled and isinstance(self.pad, nn.Identity):
+            x = upsample_and_convolve(x, self.conv, self.doubled)
+        else:
+            x = self.conv(self.pad(upsample(x, self.doubled) if self.doubled else x))
         if x.shape[2:] != torch.Size(self.size):  # the far edges: padding of a transposed convolution, and `crop`
             x = x[:, :, : self.size[0], : self.size[1]]
-        return self.activation(self.norm(x))
+        return x
+
+    def convolved_after(self, before: UpStep, y: Tensor) -> Tensor:
+        """convolved(before.finished(y)), in less memory where `y` is large."""
+        norm, slope, conv = before.norm, ops.SLOPES.get(before.activation), self.conv
+        if slope is None or not self.plain or not isinstance(norm, nn.BatchNorm2d) or not pays(y, norm):
+            return self.convolved(before.finished(y))
+        assert isinstance(conv, ops.Conv2d)
+        how, weight = (ops.DOUBLING, ops.doubling_weight(conv)) if self.doubled else (ops.geometry(conv), conv.weight)
+        bias = None if conv.bias is None else conv.bias.to(y.dtype)
+        return normalised_convolution(y, norm, slope, weight.to(y.dtype), bias, how)
+
+    def finished(self, y: Tensor) -> Tensor:
+        """The layer's output from what `convolved` returns."""
+        return self.activation(self.norm(y))
 
 
 class DownStep(nn.Module):

@@ -7,6 +7,9 @@ so that at the start the output is exactly the smaller network's image, each pix
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +17,7 @@ from kantor.config.networks import DownLayer, StackCritic, StackGenerator, UpLay
 from kantor.errors import ConfigError
 from kantor.nets import ops, progressive
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
+from kantor.nets.normalised_convolution import LARGE, PART
 from kantor.nets.same_padding import DownStep, Size, UpStep, output_size
 from kantor.types import ImageSpec
 
@@ -44,6 +48,7 @@ class Generator(progressive.Fading):
         ]
         last = UpStep(config.layers[-1], widths[-1], spec.channels, sizes[-2], nn.Identity(), nn.Identity())
         self.layers = nn.ModuleList([*hidden, last])
+        self.largest = max(h * w * c for (h, w), c in zip(sizes, widths, strict=False))
         if self.split is not None:
             layer = UpLayer(kernel=config.layers[-1].kernel)
             inputs, size = widths[self.split], sizes[self.split]
@@ -51,7 +56,18 @@ class Generator(progressive.Fading):
             self.factor = sizes[-1][0] // sizes[self.split][0]
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        x = self.first(self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest)))
+        if z.device.type != "cpu" or len(z) * self.largest <= LARGE or torch.compiler.is_compiling():
+            return self._generated(z, labels)
+        if self.training:
+            return self._generated(z, labels) if self.split is not None or self.mixed else self._chained(z, labels)
+        # out of training an image depends on no other: a few at a time need less memory
+        at_once = max(1, PART // self.largest)
+        some = torch.split(z, at_once)
+        theirs = [None] * len(some) if labels is None else torch.split(labels, at_once)
+        return torch.cat([self._generated(*pair) for pair in zip(some, theirs, strict=True)])
+
+    def _generated(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        x = self._base(z, labels)
         old = None
         for number, layer in enumerate(self.layers):
             if number == self.split:
@@ -62,6 +78,17 @@ class Generator(progressive.Fading):
         if old is None:
             return image
         return self._mix(nn.functional.interpolate(old, scale_factor=float(self.factor)), image)
+
+    def _chained(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """The same for layers that follow each other, in less memory."""
+        steps = cast(list[UpStep], list(self.layers))
+        y = steps[0].convolved(self._base(z, labels))
+        for before, step in pairwise(steps):
+            y = step.convolved_after(before, y)
+        return self._output(steps[-1].finished(y))
+
+    def _base(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return self.first(self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest)))
 
     def _output(self, x: Tensor) -> Tensor:
         return 2 * torch.sigmoid(x) - 1 if self.sigmoid else torch.tanh(x)

@@ -14,15 +14,23 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from kantor.nets.double_backward import ConvolutionInput, ConvolutionWeight, Geometry, convolved, run
+from kantor.nets.double_backward import (
+    Convolution,
+    ConvolutionInput,
+    ConvolutionWeight,
+    Geometry,
+    Rectifier,
+    convolved,
+    needed,
+    run,
+)
 
 PART = 1 << 23
 """Values of an activation that are computed at once, at least one image: 16 MiB in bfloat16."""
 
-LARGE = 1 << 26
-"""Values of an activation from which on less memory is worth computing some of it twice: 128 MiB in bfloat16."""
+LARGE = 1 << 25
+"""Values of an activation above which less memory is worth computing some of it twice: 64 MiB in bfloat16."""
 
 IMAGE_CHANNELS = 4
 
@@ -68,21 +76,24 @@ class Norm(NamedTuple):
         by_value = -gain * self.scale.square() * by_gain / count
         constant = -gain * self.scale * by_shift / count - by_value * self.mean
         factor, slope, start = (a.view(1, -1, 1, 1) for a in (gain * self.scale, by_value, constant))
-        return lambda by_normal, y: torch.addcmul(start, y.float(), slope).addcmul_(by_normal.float(), factor)
+        exact = start.dtype
+        return lambda by_normal, y: torch.addcmul(start, y.to(exact), slope).addcmul_(by_normal.to(exact), factor)
 
 
-def pays(y: Tensor, norm: nn.Module) -> bool:
-    """Whether `y` [N, C, H, W], about to be normalised by `norm`, is large enough for `normalised_convolution`."""
-    whole = isinstance(norm, nn.BatchNorm2d) and norm.training and norm.track_running_stats
-    return whole and y.device.type == "cpu" and y.numel() > LARGE and not torch.compiler.is_compiling()
+def large(inputs: Tensor, values: int) -> bool:
+    """Whether layers with so many values an image are large enough for a batch of `inputs` [N, ...]."""
+    return inputs.device.type == "cpu" and len(inputs) * values > LARGE and not torch.compiler.is_compiling()
+
+
+def pays(y: Tensor, norm: nn.BatchNorm2d) -> bool:
+    """Whether `normalised_convolution` saves memory for `y` [N, C, H, W] and `norm`."""
+    return norm.training and norm.track_running_stats and large(y, y[0].numel())
 
 
 def normalised_convolution(
     y: Tensor, norm: nn.BatchNorm2d, slope: float, weight: Tensor, bias: Tensor | None, how: Geometry
 ) -> Tensor:
     """C(rectifier(norm(y)), weight) + bias, [N, C, H, W] -> [N, K, H', W']; updates the running statistics of `norm`.
-
-    It can be differentiated once.
 
     Args:
         slope: of the rectifier for negative values; 0 for ReLU.
@@ -118,17 +129,19 @@ class _Operator(Function):
         return output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, gain, shift, weight = ctx.saved_tensors
         norm, how = ctx.norm, ctx.how
-        by_weight = torch.zeros_like(weight, dtype=torch.float32)
+        if torch.is_grad_enabled():  # for a second derivative
+            return (*_differentiable_backward(ctx, grad), None, None)
+        by_weight = torch.zeros_like(weight, dtype=norm.mean.dtype) if needed(ctx, 3) else None
         by_gain, by_shift = torch.zeros_like(norm.mean), torch.zeros_like(norm.mean)
         # with respect to the norm's output: where the convolution outputs images, quicker to compute twice than to keep
         kept = None if weight.shape[how.transposed] <= IMAGE_CHANNELS else torch.empty_like(y)
         for some in parts(y):
             x = norm.applied(y[some], gain, shift)
-            by_weight += run(ConvolutionWeight, grad[some], x, (weight.shape, weight.stride()), how)
+            if by_weight is not None:
+                by_weight += run(ConvolutionWeight, grad[some], x, (weight.shape, weight.stride()), how)
             by_normal = _before_rectifier(grad[some], x, weight, norm.slope, how)
             sums = norm.parameter_gradients(by_normal, y[some], gain)
             by_gain, by_shift = by_gain + sums[0], by_shift + sums[1]
@@ -142,8 +155,20 @@ class _Operator(Function):
                 by_y[some] = chain(_before_rectifier(grad[some], x, weight, norm.slope, how), y[some])
             else:
                 by_y[some] = chain(kept[some], y[some])
-        by_bias = grad.sum((0, 2, 3)) if ctx.needs_input_grad[4] else None
+        by_bias = grad.sum((0, 2, 3)) if needed(ctx, 4) else None
         return by_y, by_gain, by_shift, by_weight, by_bias, None, None
+
+
+def _differentiable_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """What `_Operator.backward` returns for tensors, of operators that have derivatives themselves."""
+    y, gain, shift, weight = (t.view_as(t) for t in ctx.saved_tensors)
+    x = nn.functional.batch_norm(y, None, None, gain, shift, True, 0.0, ctx.norm.eps)
+    output = run(Convolution, run(Rectifier, x, ctx.norm.slope), weight, None, ctx.how)
+    inputs = (y, gain, shift, weight)
+    wanted = [tensor for tensor, needs in zip(inputs, ctx.needs_input_grad, strict=False) if needs]
+    found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))
+    gradients = [next(found) if needs else None for _, needs in zip(inputs, ctx.needs_input_grad, strict=False)]
+    return (*gradients, grad.sum((0, 2, 3)) if needed(ctx, 4) else None)
 
 
 def _before_rectifier(grad: Tensor, x: Tensor, weight: Tensor, slope: float, how: Geometry) -> Tensor:

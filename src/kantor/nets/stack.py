@@ -7,7 +7,6 @@ so that at the start the output is exactly the smaller network's image, each pix
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import cast
 
 import torch
@@ -17,8 +16,8 @@ from kantor.config.networks import DownLayer, StackCritic, StackGenerator, UpLay
 from kantor.errors import ConfigError
 from kantor.nets import ops, progressive
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
-from kantor.nets.normalised_convolution import LARGE, PART
-from kantor.nets.same_padding import DownStep, Size, UpStep, output_size
+from kantor.nets.normalised_convolution import PART, large
+from kantor.nets.same_padding import DownStep, Size, UpStep, chained, output_size
 from kantor.types import ImageSpec
 
 LARGEST = 2048
@@ -56,10 +55,12 @@ class Generator(progressive.Fading):
             self.factor = sizes[-1][0] // sizes[self.split][0]
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        if z.device.type != "cpu" or len(z) * self.largest <= LARGE or torch.compiler.is_compiling():
+        if not large(z, self.largest):
             return self._generated(z, labels)
         if self.training:
-            return self._generated(z, labels) if self.split is not None or self.mixed else self._chained(z, labels)
+            if self.split is not None or self.mixed:
+                return self._generated(z, labels)
+            return self._output(chained(cast(list[UpStep], list(self.layers)), self._base(z, labels)))
         # out of training an image depends on no other: a few at a time need less memory
         at_once = max(1, PART // self.largest)
         some = torch.split(z, at_once)
@@ -79,14 +80,6 @@ class Generator(progressive.Fading):
             return image
         return self._mix(nn.functional.interpolate(old, scale_factor=float(self.factor)), image)
 
-    def _chained(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """The same for layers that follow each other, in less memory."""
-        steps = cast(list[UpStep], list(self.layers))
-        y = steps[0].convolved(self._base(z, labels))
-        for before, step in pairwise(steps):
-            y = step.convolved_after(before, y)
-        return self._output(steps[-1].finished(y))
-
     def _base(self, z: Tensor, labels: Tensor | None) -> Tensor:
         return self.first(self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest)))
 
@@ -103,11 +96,13 @@ class Critic(progressive.Fading):
             progressive.check_critic(config, self.growth, spec[:2])
         norms = [config.norm if number or config.norm_first else "none" for number in range(len(config.layers))]
         self.traits = traits(norms[-1], config.minibatch_stddev)
-        size, inputs, layers = spec[:2], spec.channels, []
+        size, inputs, layers, largest = spec[:2], spec.channels, [], 0
         for layer, norm in zip(config.layers, norms, strict=True):
             layers.append(DownStep(layer, inputs, size, normalisation(norm, layer.width, config.batch_norm)))
             size, inputs = output_size(layer, size), layer.width
-        self.layers = nn.ModuleList(layers)
+            largest = max(largest, inputs * size[0] * size[1])
+        self.layers, self.largest = nn.ModuleList(layers), largest
+        self.chains = self.split is None and not self.mixed and not config.dropout
         self.dropouts = nn.ModuleList(dropout(config.dropout if number else 0.0) for number in range(len(layers)))
         self.unit = config.range == "unit"
         if self.split is not None:
@@ -121,6 +116,9 @@ class Critic(progressive.Fading):
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = (x + 1) / 2 if self.unit else x
+        if self.chains and large(x, self.largest):
+            x = chained(cast(list[DownStep], list(self.layers)), x)
+            return self._scored(x, labels)
         old = None if self.split is None else self.old_first(pool(x, self.halved))
         for number, (drop, layer) in enumerate(zip(self.dropouts, self.layers, strict=True)):
             if old is not None and number == self.split:
@@ -129,6 +127,9 @@ class Critic(progressive.Fading):
             x = self._mix(x, y) if number in self.mixed else y
         if old is not None and self.split == len(self.layers):
             x = self._mix(old, x)
+        return self._scored(x, labels)
+
+    def _scored(self, x: Tensor, labels: Tensor | None) -> Tensor:
         score: Tensor = self.score(self.stddev(x).flatten(1)).flatten() + self.projection(x, labels)
         return score
 

@@ -51,7 +51,7 @@ def run(operator: type[Function], *arguments: Any) -> Tensor:
     return cast(Tensor, operator.apply(*arguments))  # type: ignore[no-untyped-call]
 
 
-def _needed(ctx: Any, argument: int) -> bool:
+def needed(ctx: Any, argument: int) -> bool:
     """Whether this backward pass needs the gradient of an argument; `ctx.needs_input_grad` says whether it has one.
 
     A gradient with respect to images does not need those of the weights, which are a third of all work.
@@ -90,9 +90,9 @@ class Convolution(Function):
         if grad is None:
             return None, None, None, None
         x, weight = ctx.saved_tensors
-        by_x = run(ConvolutionInput, grad, weight, _layout(x), ctx.how) if _needed(ctx, 0) else None
-        by_weight = run(ConvolutionWeight, grad, x, _layout(weight), ctx.how) if _needed(ctx, 1) else None
-        by_bias = grad.sum((0, 2, 3)) if _needed(ctx, 2) else None
+        by_x = run(ConvolutionInput, grad, weight, _layout(x), ctx.how) if needed(ctx, 0) else None
+        by_weight = run(ConvolutionWeight, grad, x, _layout(weight), ctx.how) if needed(ctx, 1) else None
+        by_bias = grad.sum((0, 2, 3)) if needed(ctx, 2) else None
         return by_x, by_weight, by_bias, None
 
 
@@ -117,8 +117,8 @@ class ConvolutionInput(Function):
         if more is None:
             return None, None, None, None
         grad, weight = ctx.saved_tensors
-        by_grad = run(Convolution, more, weight, None, ctx.how) if _needed(ctx, 0) else None
-        by_weight = run(ConvolutionWeight, grad, more, _layout(weight), ctx.how) if _needed(ctx, 1) else None
+        by_grad = run(Convolution, more, weight, None, ctx.how) if needed(ctx, 0) else None
+        by_weight = run(ConvolutionWeight, grad, more, _layout(weight), ctx.how) if needed(ctx, 1) else None
         return by_grad, by_weight, None, None
 
 
@@ -140,8 +140,8 @@ class ConvolutionWeight(Function):
         if more is None:
             return None, None, None, None
         grad, x = ctx.saved_tensors
-        by_grad = run(Convolution, x, more, None, ctx.how) if _needed(ctx, 0) else None
-        by_x = run(ConvolutionInput, grad, more, _layout(x), ctx.how) if _needed(ctx, 1) else None
+        by_grad = run(Convolution, x, more, None, ctx.how) if needed(ctx, 0) else None
+        by_x = run(ConvolutionInput, grad, more, _layout(x), ctx.how) if needed(ctx, 1) else None
         return by_grad, by_x, None, None
 
 

@@ -9,6 +9,7 @@ nothing is differentiated (except in layers that output images), and in unusual 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from torch.nn.utils.parametrize import register_parametrization
 from kantor.nets.double_backward import AveragePool, Convolution, Geometry, Rectifier, better_as_blocks, convolved, run
 from kantor.nets.pixel_norm import ModulatedPixelNorm, PixelNorm, inverse_norm, modulated
 
+DOUBLING = Geometry((2, 2), (1, 1), (1, 1), True, (0, 0), 1)
+"""A transposed convolution with a 4x4 kernel that doubles an image."""
+
 
 class Conv2d(nn.Conv2d):
     """PyTorch's layer with the derivatives of `nets.double_backward`."""
@@ -24,7 +28,7 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super().forward(x)
-        y = _convolved(self, x, Geometry(self.stride, self.padding, self.dilation, False, (0, 0), self.groups))
+        y = _convolved(self, x, geometry(self))
         return super().forward(x) if y is None else y
 
 
@@ -34,10 +38,15 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is not None:
             return super().forward(x, output_size)
-        assert not isinstance(self.padding, str)
-        how = Geometry(self.stride, self.padding, self.dilation, True, self.output_padding, self.groups)
-        y = _convolved(self, x, how)
+        y = _convolved(self, x, geometry(self))
         return super().forward(x) if y is None else y
+
+
+def geometry(layer: nn.Conv2d | nn.ConvTranspose2d) -> Geometry:
+    """How a layer convolves, its padding in numbers."""
+    assert not isinstance(layer.padding, str)
+    transposed = isinstance(layer, nn.ConvTranspose2d)
+    return Geometry(layer.stride, layer.padding, layer.dilation, transposed, layer.output_padding, layer.groups)
 
 
 def keeps_size(layer: nn.Conv2d) -> bool:
@@ -47,7 +56,12 @@ def keeps_size(layer: nn.Conv2d) -> bool:
 
 
 def doubled(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """layer(x with each pixel repeated 2x2), [N, C, H, W] -> [N, K, 2H, 2W], for a layer that `keeps_size`.
+    """layer(x with each pixel repeated 2x2), [N, C, H, W] -> [N, K, 2H, 2W], for a layer that `keeps_size`."""
+    return _applied(_cast(x, doubling_weight(layer), layer.bias), DOUBLING)
+
+
+def doubling_weight(layer: nn.Conv2d) -> Tensor:
+    """The weights of the transposed convolution `DOUBLING` that `doubled` consists of, [C, K, 4, 4].
 
     Of the nine pixels that the kernel covers at most four differ: the sums of its weights for each make a transposed
     convolution of stride 2 with a 4x4 kernel, which is the kernel convolved with 2x2 ones and turned by 180 degrees.
@@ -59,7 +73,7 @@ def doubled(x: Tensor, layer: nn.Conv2d) -> Tensor:
     weight = (pad(rows, (0, 1, 0, 0)) + pad(rows, (1, 0, 0, 0))).transpose(0, 1)
     if weights.is_contiguous(memory_format=torch.channels_last):
         weight = weight.contiguous(memory_format=torch.channels_last)
-    return _applied(_cast(x, weight, layer.bias), Geometry((2, 2), (1, 1), (1, 1), True, (0, 0), 1))
+    return weight
 
 
 def _convolved(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, how: Geometry) -> Tensor | None:
@@ -124,6 +138,10 @@ def leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     return leaky_relu(x, 0.0)
+
+
+SLOPES: dict[Callable[[Tensor], Tensor], float] = {relu: 0.0, leaky_relu: 0.2}
+"""Slope of each rectifier for negative values."""
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:

@@ -7,6 +7,8 @@ so that at the start the output is exactly the smaller network's image, each pix
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,8 @@ from kantor.nets import ops, progressive
 from kantor.nets.freeze import Stages
 from kantor.nets.layer_order import LayerOrder
 from kantor.nets.layers import LabelledLatent, Projection, dropout, minibatch_stddev, normalisation, pool, traits
-from kantor.nets.same_padding import DownStep, Size, UpStep, output_size
+from kantor.nets.normalised_convolution import PART, large
+from kantor.nets.same_padding import DownStep, Size, UpStep, chained, output_size
 from kantor.types import ImageSpec
 
 LARGEST = 2048
@@ -48,6 +51,7 @@ class Generator(progressive.Fading):
         ]
         last = UpStep(config.layers[-1], widths[-1], spec.channels, sizes[-2], nn.Identity(), nn.Identity())
         self.layers = nn.ModuleList([*hidden, last])
+        self.largest = max(h * w * c for (h, w), c in zip(sizes, widths, strict=False))
         if self.split is not None:
             layer = UpLayer(kernel=config.layers[-1].kernel)
             inputs, size = widths[self.split], sizes[self.split]
@@ -55,7 +59,20 @@ class Generator(progressive.Fading):
             self.factor = sizes[-1][0] // sizes[self.split][0]
 
     def forward(self, z: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        x = self.first(self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest)))
+        if not large(z, self.largest):
+            return self._generated(z, labels)
+        if self.training:
+            if self.split is not None or self.mixed:
+                return self._generated(z, labels)
+            return self._output(chained(cast(list[UpStep], list(self.layers)), self._base(z, labels)))
+        # out of training an image depends on no other: a few at a time need less memory
+        at_once = max(1, PART // self.largest)
+        some = torch.split(z, at_once)
+        theirs = [None] * len(some) if labels is None else torch.split(labels, at_once)
+        return torch.cat([self._generated(*pair) for pair in zip(some, theirs, strict=True)])
+
+    def _generated(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        x = self._base(z, labels)
         old = None
         for number, layer in enumerate(self.layers):
             if number == self.split:
@@ -66,6 +83,9 @@ class Generator(progressive.Fading):
         if old is None:
             return image
         return self._mix(nn.functional.interpolate(old, scale_factor=float(self.factor)), image)
+
+    def _base(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return self.first(self.base(self.latent(z, labels)).unflatten(1, (-1, *self.smallest)))
 
     def _output(self, x: Tensor) -> Tensor:
         return 2 * torch.sigmoid(x) - 1 if self.sigmoid else torch.tanh(x)
@@ -80,11 +100,13 @@ class Critic(progressive.Fading):
             progressive.check_critic(config, self.growth, spec[:2])
         norms = [config.norm if number or config.norm_first else "none" for number in range(len(config.layers))]
         self.traits = traits(norms[-1], config.minibatch_stddev)
-        size, inputs, layers = spec[:2], spec.channels, []
+        size, inputs, layers, largest = spec[:2], spec.channels, [], 0
         for layer, norm in zip(config.layers, norms, strict=True):
             layers.append(DownStep(layer, inputs, size, normalisation(norm, layer.width, config.batch_norm)))
             size, inputs = output_size(layer, size), layer.width
-        self.layers = nn.ModuleList(layers)
+            largest = max(largest, inputs * size[0] * size[1])
+        self.layers, self.largest = nn.ModuleList(layers), largest
+        self.chains = self.split is None and not self.mixed and not config.dropout
         self.dropouts = nn.ModuleList(dropout(config.dropout if number else 0.0) for number in range(len(layers)))
         self.unit = config.range == "unit"
         if self.split is not None:
@@ -102,6 +124,9 @@ class Critic(progressive.Fading):
 
     def forward(self, x: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         x = (x + 1) / 2 if self.unit else x
+        if self.chains and large(x, self.largest):
+            x = chained(cast(list[DownStep], list(self.layers)), x)
+            return self._scored(x, labels)
         old = None if self.split is None else self.old_first(pool(x, self.halved))
         for number, (drop, layer) in enumerate(zip(self.dropouts, self.layers, strict=True)):
             if old is not None and number == self.split:
@@ -110,6 +135,9 @@ class Critic(progressive.Fading):
             x = self._mix(x, y) if number in self.mixed else y
         if old is not None and self.split == len(self.layers):
             x = self._mix(old, x)
+        return self._scored(x, labels)
+
+    def _scored(self, x: Tensor, labels: Tensor | None) -> Tensor:
         score: Tensor = self.score(self.stddev(x).flatten(1)).flatten() + self.projection(x, labels)
         return score
 

@@ -131,15 +131,19 @@ def _measure_halves(inputs: MetricInputs) -> None:
 
 
 def _swd(inputs: MetricInputs) -> dict[str, Score]:
+    """What real images score is that of other real images against the same ones."""
     count = min(len(inputs.generated), len(inputs.real) // 2, MAX_PAIRED_IMAGES)
-    generated = OrderedImages(inputs.read_generated, inputs.generated.order[:count])
-    real = OrderedImages(inputs.read_real, inputs.real.order[:count])
-    other_real = OrderedImages(inputs.read_real, inputs.real.order[count : 2 * count])
-    distances, of_real = sliced.swd(generated, real, inputs.seed), sliced.swd(other_real, real, inputs.seed)
-    scores = {f"swd@{PIXELS}": Score(distances.mean, distances.interval, of_real.mean)}
-    if len(distances.levels) > 1:
-        for side, value in distances.levels.items():
-            scores[f"swd_{side}@{PIXELS}"] = Score(value, distances.intervals[side], of_real.levels[side])
+    sides = (
+        (inputs.read_generated, inputs.generated.order[:count]),
+        (inputs.read_real, inputs.real.order[:count]),
+        (inputs.read_real, inputs.real.order[count : 2 * count]),
+    )
+    generated, real, other_real = (sliced.project(OrderedImages(*side), inputs.seed) for side in sides)
+    found, of_real = sliced.swd_with_interval(generated, real, inputs.seed), sliced.distances(other_real, real)
+    scores = {f"swd@{PIXELS}": Score(found.mean, found.interval, float(np.mean(list(of_real.values()))))}
+    if len(found.levels) > 1:
+        for height, value in found.levels.items():
+            scores[f"swd_{height}@{PIXELS}"] = Score(value, found.intervals[height], of_real[height])
     return scores
 
 

@@ -104,9 +104,9 @@ def _captioned(bare: NDArray[np.uint8], caption: str, gutter: int, paper: Colour
     height, width, _ = bare.shape
     size = min(max(width / 46, 12), 40)
     margin = max(gutter, round(size * 0.5))
-    while size > 9 and _font(size).getlength(caption) + 2 * margin > width:
+    while size > 9 and text_font(size).getlength(caption) + 2 * margin > width:
         size -= 0.5
-    font = _font(size)
+    font = text_font(size)
     strip = round(size * 1.9)
     full_width = max(width, math.ceil(font.getlength(caption)) + 2 * margin)
     image = Image.new("RGB", (full_width, height + strip), paper)
@@ -118,12 +118,12 @@ def _captioned(bare: NDArray[np.uint8], caption: str, gutter: int, paper: Colour
 
 
 @functools.lru_cache(maxsize=64)
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def text_font(size: float, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """DejaVu Sans from matplotlib's folder, without importing matplotlib (which takes half a second)."""
     spec = importlib.util.find_spec("matplotlib")
     folders: Sequence[str] = (spec and spec.submodule_search_locations) or ()
     for folder in folders:
-        path = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+        path = Path(folder, "mpl-data", "fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf")
         if path.is_file():
             # every build of Pillow has the basic layout: grids are the same everywhere
             return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)

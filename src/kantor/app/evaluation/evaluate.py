@@ -219,7 +219,7 @@ def _score_with_critic(
         raise ModelError(subject.checkpoint, "does not fit the run's configuration", "leave critic out") from error
     if class_names and tuple(reference.training.class_names) != class_names:
         return None
-    critic.eval().to(device)
+    critic.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def scores(images: RealImages | GeneratedImages) -> NDArray[np.float64]:
@@ -235,7 +235,9 @@ def _score_with_critic(
         for start in range(0, count, batch):
             indices = shuffled[start : min(start + batch, count)]
             labels = images.labels(indices) if class_names else None
-            x = to_float(torch.from_numpy(images.images(indices)).to(device))
+            x = to_float(torch.from_numpy(images.images(indices)).to(device)).contiguous(
+                memory_format=torch.channels_last
+            )
             if premultiplies(config.generator, reference.spec):
                 x = premultiplied(x)
             y = None if labels is None else torch.from_numpy(labels).to(device)

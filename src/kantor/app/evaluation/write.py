@@ -12,7 +12,7 @@ from kantor import atomic
 from kantor.app.evaluation.evaluate import Evaluation
 from kantor.app.output_paths import require_free
 from kantor.metrics.memorisation import PIXELS, NearestImages
-from kantor.report.figures import distances_png
+from kantor.report.distances import distances_png
 from kantor.report.scores import interval_text, row
 from kantor.runs.directory import EVALUATIONS
 from kantor.sample.grid import PAPER, grid, png_bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kantor.engine.events import Best, Event, Found, Listener, Request, Save, Scored
-from kantor.metrics.score import BETTER, LOWER, Score, Scores, kind, may_differ_for
+from kantor.metrics.score import BETTER, LOWER, Score, Scores, current_names, kind, may_differ_for
 
 
 class BestScore(Listener):
@@ -72,4 +72,4 @@ class BestScore(Listener):
     def load(self, state: dict[str, Any]) -> None:
         if self.name:  # else the best of an earlier call no longer matters
             self.value, self.images_seen = state["value"], state["images_seen"]
-            self._provenance, self._details = dict(state["provenance"]), dict(state.get("details", {}))
+            self._provenance, self._details = current_names(state["provenance"]), dict(state.get("details", {}))

@@ -118,7 +118,7 @@ class Scorer:
             )
             metrics = [name for name in self._plan.metrics if i == 0 or not METRICS[name].space]
             parts.append(evaluate(inputs, metrics, note=lambda _: None))
-            origins.append(provenance(network, self._real, len(generated), modes))
+            origins.append(provenance(network, self._real, len(generated), None if modes is None else modes.kind))
         scores = interleaved(parts)
         values = {name: scores[name].value for name in self._plan.names if name in scores}
         details = {name: score.as_json() for name, score in scores.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,19 +143,28 @@ def first_images(images: ImagesT, count: int) -> ImagesT:
     return replace(images, count=count, classes=None if images.classes is None else images.classes[:count])
 
 
-def sample_labels(real: RealImages, class_names: tuple[str, ...], count: int, seed: int) -> NDArray[np.int64] | None:
+def sample_labels(
+    real: RealImages, class_names: Sequence[str], count: int, seed: int, classes: Sequence[str] = ()
+) -> NDArray[np.int64] | None:
     """Labels of a conditional model for `count` images, sampled with the class frequencies of the real images.
 
-    Takes all classes in turn if the real images have none, or others. Returns None for a model without classes.
+    Takes all classes in turn, or `classes` alone, if the real images have no classes of the model. Returns None for a
+    model without classes.
     """
     if not class_names:
         return None
     real_labels = real.labels(np.arange(len(real)))
-    if real_labels is None or not set(class_names) >= {*real.store.class_names}:
-        return np.arange(count) % len(class_names)
+    if real_labels is None or not has_classes_of(real, class_names):
+        numbers = np.asarray([class_names.index(name) for name in classes or class_names], np.int64)
+        return numbers[np.arange(count) % len(numbers)]
     indices = np.random.Generator(np.random.PCG64(derive(seed, "classes"))).integers(len(real_labels), size=count)
     label_of_model = np.asarray([class_names.index(name) for name in real.store.class_names], np.int64)
     return label_of_model[real_labels[indices]]
+
+
+def has_classes_of(real: RealImages, class_names: Sequence[str]) -> bool:
+    """Whether all classes of the real images are classes of the model."""
+    return bool(real.store.class_names) and {*class_names} >= {*real.store.class_names}
 
 
 def extract_features(

@@ -23,6 +23,8 @@ class EvaluateKeywords(DataKeywords, total=False):
 
     features: str | Sequence[str]
     count: int | str
+    classes: Sequence[str]
+    per_class: bool
     seed: int
     held_out: bool
     truncation: float
@@ -61,9 +63,11 @@ def evaluate(
         "against": None if against is None else _named(against, cache),
     }
     asked = EvaluateOptions.from_words(words)
-    evaluation = evaluate_subject(asked, lambda _: None, all_silent, subject)
-    if asked.out is not None:
-        write.write(evaluation, asked.out, asked.overwrite)
+    folder = None if asked.out is None else write.ScoresFolder(asked)
+    keep = (lambda subject, scores: None) if folder is None else folder.keep
+    evaluation = evaluate_subject(asked, lambda _: None, all_silent, subject, keep)
+    if folder is not None:
+        folder.finish(evaluation)
     return evaluation.scores
 
 

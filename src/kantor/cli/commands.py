@@ -116,18 +116,23 @@ def evaluate(options: EvaluateOptions) -> None:
 
     Every score comes with a 95% interval, and with the score that real images get.
     """
+    from kantor.app.evaluation.earlier import read_earlier
+
+    read_earlier(options)  # a file that cannot be used is refused before anything slow is imported
     from kantor.app.evaluation import write
     from kantor.app.evaluation.evaluate import evaluate_subject
-    from kantor.app.output_paths import require_free
 
-    if options.out is not None:
-        require_free(options.out, options.overwrite, write.OUTPUT_FILES)
-
-    with show_progress() as progress_of:
-        note = (lambda line: None) if options.json else show
-        found = evaluate_subject(options, note, all_silent if options.json else progress_of)
-    folder = options.out or (write.next_folder(found.subject.run) if found.subject.run else None)
-    written = write.write(found, folder, options.overwrite) if folder else []
+    folder = write.ScoresFolder(options)
+    try:
+        with show_progress() as progress_of:
+            note = (lambda line: None) if options.json else show
+            progress_of = all_silent if options.json else progress_of
+            found = evaluate_subject(options, note, progress_of, keep=folder.keep)
+        written = folder.finish(found)
+    except BaseException:
+        if folder.path is not None and not options.json:
+            show(f"what was measured is in {folder.path / write.SCORES}")
+        raise
     if options.json:
         result = found.scores.as_json()
         if found.comparisons is not None:
@@ -139,7 +144,7 @@ def evaluate(options: EvaluateOptions) -> None:
     for line in [*write.about(found), *write.table(found), *compared]:
         tell(line)
     if written:
-        show(f"wrote {', '.join(path.name for path in written)} to {folder}")
+        show(f"wrote {', '.join(path.name for path in written)} to {folder.path}")
     elif found.training is not None:
         show("add --out DIR for the grid of nearest images and the histograms")
 

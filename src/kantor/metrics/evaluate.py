@@ -6,7 +6,7 @@ A score comes with what real images score in place of the generated ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from kantor.metrics.kernel import kid
 from kantor.metrics.memorisation import PIXELS
 from kantor.metrics.mind import mind
 from kantor.metrics.precision_recall import COVERAGE_K, calibrated_coverage, neighbourhoods
-from kantor.metrics.score import Score
+from kantor.metrics.score import Score, kind
 from kantor.progress import Progress, silent
 
 MIN_IMAGES = 2 * (COVERAGE_K + 1)
@@ -131,15 +131,19 @@ def _measure_halves(inputs: MetricInputs) -> None:
 
 
 def _swd(inputs: MetricInputs) -> dict[str, Score]:
+    """What real images score is that of other real images against the same ones."""
     count = min(len(inputs.generated), len(inputs.real) // 2, MAX_PAIRED_IMAGES)
-    generated = OrderedImages(inputs.read_generated, inputs.generated.order[:count])
-    real = OrderedImages(inputs.read_real, inputs.real.order[:count])
-    other_real = OrderedImages(inputs.read_real, inputs.real.order[count : 2 * count])
-    distances, of_real = sliced.swd(generated, real, inputs.seed), sliced.swd(other_real, real, inputs.seed)
-    scores = {f"swd@{PIXELS}": Score(distances.mean, distances.interval, of_real.mean)}
-    if len(distances.levels) > 1:
-        for side, value in distances.levels.items():
-            scores[f"swd_{side}@{PIXELS}"] = Score(value, distances.intervals[side], of_real.levels[side])
+    sides = (
+        (inputs.read_generated, inputs.generated.order[:count]),
+        (inputs.read_real, inputs.real.order[:count]),
+        (inputs.read_real, inputs.real.order[count : 2 * count]),
+    )
+    generated, real, other_real = (sliced.project(OrderedImages(*side), inputs.seed) for side in sides)
+    found, of_real = sliced.swd_with_interval(generated, real, inputs.seed), sliced.distances(other_real, real)
+    scores = {f"swd@{PIXELS}": Score(found.mean, found.interval, float(np.mean(list(of_real.values()))))}
+    if len(found.levels) > 1:
+        for height, value in found.levels.items():
+            scores[f"swd_{height}@{PIXELS}"] = Score(value, found.intervals[height], of_real[height])
     return scores
 
 
@@ -238,32 +242,65 @@ def score_names(metrics: Sequence[str], extractor: str) -> tuple[str, ...]:
     return tuple(f"{score}@{METRICS[name].space or extractor}" for name in metrics for score in METRICS[name].scores)
 
 
+def metrics_of(scores: Iterable[str]) -> list[str]:
+    """The metrics that give scores of these names."""
+    kinds = {kind(name) for name in scores}
+    return [name for name, metric in METRICS.items() if kinds & {*metric.scores}]
+
+
 def evaluate(
-    inputs: MetricInputs, metrics: Sequence[str], note: Callable[[str], None] | None = None, progress: Progress = silent
+    inputs: MetricInputs,
+    metrics: Sequence[str],
+    note: Callable[[str], None] | None = None,
+    progress: Progress = silent,
+    keep: Callable[[dict[str, Score]], None] = lambda scores: None,
 ) -> dict[str, Score]:
     """The scores of `metrics`, by name@extractor.
 
     Args:
         note: called with a line about each metric that is skipped because it cannot be measured; None raises.
-        progress: of the metrics.
+        progress: in hundredths of the whole work.
+        keep: called with the scores so far, after each metric.
     Raises:
-        ConfigError: too few images, or a metric that cannot be measured.
+        ConfigError: too few images, or a metric that cannot be measured, before any is measured.
     """
     count = min(len(inputs.generated), len(inputs.real))
     if count < MIN_IMAGES:
         side = "the images to score" if count == len(inputs.generated) else "the real images"
         raise ConfigError(side, f"{count} are too few", f"give {MIN_IMAGES} or more on either side")
+    missing = {name: lacks for name in metrics if (lacks := _missing_input(name, inputs))}
+    for name, lacks in missing.items():
+        if note is None:
+            raise ConfigError(f"--metrics {name}", *lacks)
+        note(f"{name} is skipped: {lacks[0]}")
+    measured = [name for name in metrics if name not in missing]
+    work = np.cumsum([0.0, *(_work(name, inputs) for name in measured)])
     scores: dict[str, Score] = {}
-    for done, name in enumerate(metrics):
-        progress(done, len(metrics))
-        if missing := _missing_input(name, inputs):
-            if note is None:
-                raise ConfigError(f"--metrics {name}", *missing)
-            note(f"{name} is skipped: {missing[0]}")
-            continue
+    for done, name in enumerate(measured):
+        progress(int(100 * work[done] / work[-1]), 100)
         scores |= METRICS[name].measure(inputs)
-    progress(len(metrics), len(metrics))
+        keep(dict(scores))
+    progress(100, 100)
     return scores
+
+
+def _work(name: str, inputs: MetricInputs) -> float:
+    """About how many seconds a metric takes on one core: for the time left."""
+    n, m = (len(side) / 1000 for side in (inputs.generated, inputs.real))
+    pairs = min(n, m, MAX_NEIGHBOUR_IMAGES / 1000) ** 2
+    seconds = {
+        "fd": 0.2 + 0.1 * n,
+        "mind": 0.4 * (n + m),
+        "cdc": 0.14 * pairs,
+        "kid": 0.04 * pairs,
+        "pr": 0.14 * pairs,
+        "swd": 3.2 * min(n, m / 2, MAX_PAIRED_IMAGES / 1000),
+        "msssim": 0.35,
+        "nn": 0.3 + 0.2 * (0 if inputs.training is None else len(inputs.training) / 1000),
+        "w2": 2.0,
+        "sinkhorn": 2.0,
+    }
+    return seconds.get(name, 0.05)
 
 
 def _missing_input(name: str, inputs: MetricInputs) -> tuple[str, str] | None:

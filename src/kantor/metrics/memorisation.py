@@ -18,6 +18,9 @@ from kantor.metrics.features import ImageFeatures
 from kantor.random import random_rows
 
 ROWS = 512
+_EXACT_ROWS = 8
+_SPARE, _COPIES = 4, 12
+"""Candidates beyond the nearest, since rough distances are rounded; and where rows equal to the point are skipped."""
 COPY_QUANTILE = 0.01
 MAX_COPY_TESTED = 1000
 PIXELS = "pixels"
@@ -65,21 +68,36 @@ def nearest_rows(
     for start in range(0, len(points), ROWS):
         block = slice(start, start + ROWS)
         part = points[block]
-        own = torch.arange(start, start + len(part))
+        own = torch.arange(start, start + len(part)) if skip_self else None
         rough = squares - 2 * part @ among.T  # squared distances minus the point's own square
-        if skip_self:
+        if own is not None:
             rough[torch.arange(len(part)), own] = torch.inf
-        candidates = rough.topk(min(k + 4 + 12 * skip_equal, len(among)), largest=False).indices
-        exact = (part.double()[:, None] - among[candidates].double()).norm(dim=2)
-        if skip_equal:
-            exact = exact.masked_fill(exact == 0, torch.inf)
-        if skip_self:
-            exact = exact.masked_fill(candidates == own[:, None], torch.inf)
-        best, which = exact.topk(min(k, exact.shape[1]), largest=False, sorted=True)
-        best_rows = candidates.gather(1, which).masked_fill(best.isinf(), -1)
+        found = _nearest(rough, part, among, k, k + _SPARE, skip_equal, own)
+        if skip_equal and bool((short := found[0].isinf().any(1)).any()):  # several equal rows
+            again = _nearest(rough[short], part[short], among, k, k + _SPARE + _COPIES, True, None)
+            for whole, some in zip(found, again, strict=True):
+                whole[short, : some.shape[1]] = some
+        best, best_rows = found
         distances[block, : best.shape[1]] = best.numpy()
-        rows[block, : best.shape[1]] = best_rows.numpy()
+        rows[block, : best.shape[1]] = best_rows.masked_fill(best.isinf(), -1).numpy()
     return distances, rows
+
+
+def _nearest(
+    rough: Tensor, points: Tensor, among: Tensor, k: int, candidates: int, skip_equal: bool, own: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The k nearest of the `candidates` that are nearest in `rough`: float64 distances and rows, [n, k] each."""
+    chosen = rough.topk(min(candidates, len(among)), largest=False).indices
+    exact = torch.empty(chosen.shape, dtype=torch.float64)
+    for start in range(0, len(points), _EXACT_ROWS):
+        some = slice(start, start + _EXACT_ROWS)
+        exact[some] = (points[some].double()[:, None] - among[chosen[some]].double()).norm(dim=2)
+    if skip_equal:
+        exact.masked_fill_(exact == 0, torch.inf)
+    if own is not None:
+        exact.masked_fill_(chosen == own[:, None], torch.inf)
+    best, which = exact.topk(min(k, exact.shape[1]), largest=False, sorted=True)
+    return best, chosen.gather(1, which)
 
 
 def copy_test(generated: Distances, real: Distances) -> CopyTest:

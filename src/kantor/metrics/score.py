@@ -22,14 +22,18 @@ BETTER = {
     ),
 }
 """Which way is better. Other scores are only compared with those of real images."""
-MAY_DIFFER = ("model", "images_seen", "seed", "truncation", "reference_part")
+INTRA = "intra_"
+"""Before the name of a score that is the mean over classes, each against its own real images."""
+MAY_DIFFER = ("model", "images_seen", "seed", "truncation", "reference_part", "class_shares", "count")
 """Keys of the provenance that may differ between scores that are compared."""
 RELEVANT_TO = {"modes": "modes", "pairs": "msssim"}
 """Keys of the provenance that matter to one kind of score only, which is the value."""
 _REMEDIES = {
     "extractor": "give both the same --features",
     "extractor_sha256": "measure both with the same weights of the features",
-    "pictures": "bring both to one size; models of different sizes cannot be compared",
+    "classes": "give both the same --class",
+    "per_class": "measure both with --per-class, or none",
+    "images": "bring both to one size; models of different sizes cannot be compared",
     "drawn": "give both the same --count",
     "reals": "give both the same --count and --against",
     "reference": "give both the same real images with --against",
@@ -106,10 +110,12 @@ class Scores(Mapping[str, Score]):
     Attributes:
         provenance: extractor, its digest, resize, numbers of images, reference, seed ... as JSON values. "more_features"
             has, by name of each further extractor, the keys that differ for it.
+        per_class: scores of each class alone, if `scores` are means over classes.
     """
 
     scores: Mapping[str, Score]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    per_class: Mapping[str, Scores] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Score:
         return ByName(self.scores, self.provenance.get("more_features", ()))[name]
@@ -123,7 +129,9 @@ class Scores(Mapping[str, Score]):
     def as_json(self) -> dict[str, Any]:
         """{"metrics": {name: {"value": ..., "interval": [...]}}, "provenance": {...}}."""
         metrics = {name: score.as_json() for name, score in self.scores.items()}
-        return {"metrics": metrics, "provenance": dict(self.provenance)}
+        found = {"metrics": metrics, "provenance": dict(self.provenance)}
+        classes = {name: scores.as_json() for name, scores in self.per_class.items()}
+        return {**found, "per_class": classes} if classes else found
 
     def __str__(self) -> str:
         """One line per score."""
@@ -145,9 +153,10 @@ class Scores(Mapping[str, Score]):
     def from_json(data: Mapping[str, Any]) -> Scores:
         """Inverse of `as_json`. Raises KeyError, TypeError, AttributeError or ValueError if `data` has no scores."""
         scores = {str(name): Score.from_json(score) for name, score in data["metrics"].items()}
-        provenance = dict(data["provenance"])
+        provenance = current_names(dict(data["provenance"]))
         more = {str(name): dict(keys) for name, keys in dict(provenance.get("more_features", {})).items()}
-        return Scores(scores, {**provenance, **({"more_features": more} if more else {})})
+        classes = {str(name): Scores.from_json(one) for name, one in dict(data.get("per_class", {})).items()}
+        return Scores(scores, {**provenance, **({"more_features": more} if more else {})}, classes)
 
     def compare(self, other: Scores) -> Comparisons:
         """Differences from the scores of `other`, for each name that both have.
@@ -201,6 +210,11 @@ class Comparisons(ByName[Comparison]):
         return ""
 
 
+def current_names(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A provenance of any version with the names of today: "images" were "pictures"."""
+    return {"images" if key == "pictures" else key: value for key, value in provenance.items()}
+
+
 def provenance_of(name: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Of one score: with the keys of its own extractor, or without those if it does not depend on features."""
     space, more = name.partition("@")[2], provenance.get("more_features", {})
@@ -227,8 +241,8 @@ def require_comparable(mine: Mapping[str, Any], other: Mapping[str, Any], may_di
 
 
 def kind(name: str) -> str:
-    """ "swd_16@pixels" -> "swd"."""
-    return re.sub(r"_\d+$", "", name.partition("@")[0])
+    """ "swd_16@pixels" -> "swd", "intra_fd@random" -> "fd"."""
+    return re.sub(r"_\d+$", "", name.partition("@")[0]).removeprefix(INTRA)
 
 
 def _compared(name: str, mine: Score, other: Score) -> Comparison:

@@ -6,8 +6,9 @@ its mean over random lines (Rabin et al. 2011).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -57,17 +58,58 @@ def swd(
     Args:
         generated, real: uint8 [N, H, W, C], equally many, of one size, both sides at least `SMALLEST`.
     """
-    image_counts = counts(len(generated), seed, REPLICATES)
-    values, resampled = {}, {}
-    levels = zip(_all_patches(generated, seed, patches), _all_patches(real, seed, patches), strict=True)
-    for level, ((height, generated_patches), (_, real_patches)) in enumerate(levels):
-        lines = random_lines(generated_patches[0].numel(), directions, derive(seed, "level", level)).float()
-        generated_patches, mean, square = _normalised(generated_patches, len(generated))
-        x, y = _projected(generated_patches, lines), _projected(_normalised(real_patches, len(real))[0], lines)
-        y.sort(axis=1)
-        few = slice(RESAMPLED)
-        resampled[height] = 1000 * _resampled(x[few], y[few], mean, square, lines[few], image_counts)
-        values[height] = 1000 * float(np.abs(np.sort(x, axis=1) - y).mean(1, dtype=np.float64).mean())
+    ours, theirs = (project(images, seed, patches, directions) for images in (generated, real))
+    return swd_with_interval(ours, theirs, seed)
+
+
+class Projected(NamedTuple):
+    """Patches of one level of N images along random lines.
+
+    Attributes:
+        height: of the level.
+        lines: float32 [directions, C * 7 * 7].
+        values: float32 [directions, N * patches], those of an image next to each other.
+        ascending: the same, sorted.
+        mean, square: mean and mean square of the normalised patches of each image: float64 [N, C].
+    """
+
+    height: int
+    lines: Tensor
+    values: NDArray[np.float32]
+    ascending: NDArray[np.float32]
+    mean: Tensor
+    square: Tensor
+
+
+def project(images: ImageArray, seed: int, patches: int = PATCHES, directions: int = DIRECTIONS) -> list[Projected]:
+    """Normalised patches of uint8 [N, H, W, C] at each level, the finest first."""
+    projected = []
+    levels = _all_patches(images, seed, patches)
+    for level in range(len(levels)):
+        height, some = levels.pop(0)
+        lines = random_lines(some[0].numel(), directions, derive(seed, "level", level)).float()
+        some, mean, square = _normalised(some, len(images))
+        values = _projected(some, lines)
+        projected.append(Projected(height, lines, values, np.sort(values, axis=1), mean, square))
+    return projected
+
+
+def distances(generated: Sequence[Projected], real: Sequence[Projected]) -> dict[int, float]:
+    """The sliced distance of each level, by its height."""
+    return {
+        a.height: 1000 * float(np.abs(a.ascending - b.ascending).mean(1, dtype=np.float64).mean())
+        for a, b in zip(generated, real, strict=True)
+    }
+
+
+def swd_with_interval(generated: Sequence[Projected], real: Sequence[Projected], seed: int) -> SlicedScore:
+    """`swd` of projected sets."""
+    image_counts = counts(len(generated[0].mean), seed, REPLICATES)
+    values, few = distances(generated, real), slice(RESAMPLED)
+    resampled = {
+        x.height: 1000 * _resampled(x.values[few], y.ascending[few], x.mean, x.square, x.lines[few], image_counts)
+        for x, y in zip(generated, real, strict=True)
+    }
     mean_value, means = float(np.mean(list(values.values()))), np.mean(list(resampled.values()), 0)
     intervals = {height: interval(values[height], resampled[height], low=0.0) for height in values}
     return SlicedScore(values, mean_value, intervals, interval(mean_value, means, low=0.0))

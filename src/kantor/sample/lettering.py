@@ -42,12 +42,12 @@ def write_lines(
 
 
 @functools.lru_cache(maxsize=64)
-def font(size: float) -> Font:
+def font(size: float, bold: bool = False) -> Font:
     """DejaVu Sans from matplotlib's folder, without importing matplotlib (which takes half a second)."""
     spec = importlib.util.find_spec("matplotlib")
     folders: Sequence[str] = (spec and spec.submodule_search_locations) or ()
     for folder in folders:
-        path = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+        path = Path(folder, "mpl-data", "fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf")
         if path.is_file():
             # every build of Pillow has the basic layout: grids are the same everywhere
             return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)

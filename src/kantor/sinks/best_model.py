@@ -17,7 +17,7 @@ from kantor.metrics.moment import (
     needs_second_opinion,
     recall,
 )
-from kantor.metrics.score import Score, may_differ_for, provenance_of
+from kantor.metrics.score import Score, current_names, may_differ_for, provenance_of
 
 
 class BestScore(Listener):
@@ -88,7 +88,7 @@ class BestScore(Listener):
             return
         best = None
         if state["images_seen"] is not None:
-            provenance = dict(state["provenance"])
+            provenance = current_names(state["provenance"])
             best = Measured(
                 state["images_seen"],
                 provenance.pop("name", self.name),

@@ -91,9 +91,7 @@ def test_run_against_its_training_set(capsys: pytest.CaptureFixture[str], home: 
     found = json.loads((tmp_path / "o" / "scores.json").read_text())
     told = found["provenance"]
     assert (
-        told["reference_part"] == "training"
-        and told["drawn"] == told["reals"] == 60
-        and told["pictures"] == "16x16 RGB"
+        told["reference_part"] == "training" and told["drawn"] == told["reals"] == 60 and told["images"] == "16x16 RGB"
     )
     assert Image.open(tmp_path / "o" / "neighbours.png").width > 16 * 9
     assert Image.open(tmp_path / "o" / "distances.png").size == (1400, 728)
@@ -223,7 +221,7 @@ def test_other_seeds_generate_other_images(capsys: pytest.CaptureFixture[str], t
 def test_folder_against_folder(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     a, b = folders
     found = evaluated(capsys, a, "--against", b, "--features", "random", "--metrics", "fd,pr,msssim,nn")
-    assert found["provenance"]["pictures"] == "20x20 RGB"  # the shorter side; they are cut square
+    assert found["provenance"]["images"] == "20x20 RGB"  # the shorter side; they are cut square
     assert (found["provenance"]["drawn"], found["provenance"]["reals"]) == (40, 60)
     same = evaluated(capsys, b, "--against", b, "--features", "random", "--metrics", "fd,nn")
     assert same["metrics"]["fd@random"]["value"] == pytest.approx(0, abs=1e-6)
@@ -238,16 +236,16 @@ def test_images_of_different_sizes_are_compared_at_the_smaller(
     for path in Path("large").iterdir():
         Image.open(path).resize((80, 96)).save(path)
     found = evaluated(capsys, "large", "--against", a, "--features", "random", "--metrics", "fd")
-    assert found["provenance"]["pictures"] == "20x20 RGB"
+    assert found["provenance"]["images"] == "20x20 RGB"
     other = evaluated(capsys, a, "--against", "large", "--features", "random", "--metrics", "fd", "--size", 16)
-    assert other["provenance"]["pictures"] == "16x16 RGB"
+    assert other["provenance"]["images"] == "16x16 RGB"
 
 
 def test_packed_datasets_on_both_sides(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     _, b = folders
     assert exit_of("pack", b, "--out", "packed", "--size", 32) == 0
     found = evaluated(capsys, "plain", "--against", "packed", *FAST, "--metrics", "fd")  # brought down to 16
-    assert found["provenance"]["pictures"] == "16x16 RGB"
+    assert found["provenance"]["images"] == "16x16 RGB"
     assert "model" in found["provenance"] and "reference_part" not in found["provenance"]
     assert evaluated(capsys, "packed", "--against", b, *FAST, "--metrics", "fd")["provenance"]["drawn"] == 60
 
@@ -454,7 +452,7 @@ def test_damaged_feature_cache_is_rewritten(home: Path, capsys: pytest.CaptureFi
 def test_sheet_of_generated_images_is_not_scored(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_of("generate", "plain", "--count", 20, "--out", "drawn") == 0
     found = evaluated(capsys, "drawn", "--against", "glyphs", *FAST, "--metrics", "fd")
-    assert found["provenance"]["drawn"] == 20 and found["provenance"]["pictures"] == "16x16 RGB"
+    assert found["provenance"]["drawn"] == 20 and found["provenance"]["images"] == "16x16 RGB"
 
 
 def test_named_reference_is_used_whole(capsys: pytest.CaptureFixture[str]) -> None:

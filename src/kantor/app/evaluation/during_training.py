@@ -144,7 +144,7 @@ class Scorer:
             asked = (*self._plan.metrics, *self._plan.judging)
             metrics = [name for name in asked if i == 0 or not METRICS[name].space]
             parts.append(evaluate(inputs, metrics, note=lambda _: None))
-            origins.append(provenance(network, self._real, len(generated), modes))
+            origins.append(provenance(network, self._real, len(generated), None if modes is None else modes.kind))
         scored = self._scored(images_seen, parts, origins, started_s)
         if self._plan.second and self._wants_second(scored):
             with contextlib.suppress(UserError):  # its weights are damaged, say: one extractor judges

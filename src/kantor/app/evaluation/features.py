@@ -51,13 +51,13 @@ def plan_features(
             raise ConfigError("--features", "names no network", f"write for example {DEFAULT}, or {DEFAULT},{SECOND}")
         of_features = tuple(name for name in metrics if not METRICS[name].space)
         first, *others = (extractor(name, device) for name in options.features)
-        plans = [FeaturePlan(first, tuple(metrics), options.count)]
-        return plans + [FeaturePlan(network, of_features, options.count) for network in others if of_features]
-    plans = [FeaturePlan(extractor(DEFAULT, device), tuple(metrics), options.count)]
+        plans = [FeaturePlan(first, tuple(metrics), options.image_count)]
+        return plans + [FeaturePlan(network, of_features, options.image_count) for network in others if of_features]
+    plans = [FeaturePlan(extractor(DEFAULT, device), tuple(metrics), options.image_count)]
     if second := tuple(name for name in SECOND_METRICS if name in metrics):
         if available(SECOND.partition("@")[0]):
             try:
-                plans.append(FeaturePlan(extractor(SECOND, device), second, min(options.count, SECOND_COUNT)))
+                plans.append(FeaturePlan(extractor(SECOND, device), second, min(options.image_count, SECOND_COUNT)))
             except (ModelError, ResourceError) as error:
                 note(f"{error}; one network alone judges these images")
         else:

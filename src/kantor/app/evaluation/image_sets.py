@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,8 @@ SEED_BLOCK = 1_000_000
 """Latent seeds reserved for each --seed, so that --seed 1 generates other images than --seed 0."""
 FIRST_TRAINING_SEED = 1 << 62
 """First latent seed of scores during training. `kantor evaluate` never uses these: the best checkpoint was chosen by them."""
+MAX_KEPT_BYTES = 256 << 20
+"""Generated images in memory: metrics look at them several times."""
 _VERSION = 3  # of cached features
 
 
@@ -66,6 +68,23 @@ class RealImages:
         return hashlib.sha256(f"{self.store.fingerprint}/{rows}/{list(self.spec)}".encode()).hexdigest()
 
 
+class KeptImages:
+    """Images by index, those made first, as many as `MAX_KEPT_BYTES` have room for."""
+
+    def __init__(self) -> None:
+        self._images: dict[int, Images] = {}
+
+    def images(self, indices: NDArray[np.int64], make: Callable[[NDArray[np.int64]], Images]) -> Images:
+        """uint8 [n, H, W, C]; `make` makes those that are not kept."""
+        wanted = indices.tolist()
+        new = [i for i in dict.fromkeys(wanted) if i not in self._images]
+        made = dict(zip(new, make(np.asarray(new, np.int64)), strict=True)) if new else {}
+        result = np.stack([made[i] if i in made else self._images[i] for i in wanted])
+        if (len(self._images) + len(made)) * result[0].nbytes <= MAX_KEPT_BYTES:
+            self._images.update(made)
+        return result
+
+
 @dataclass(frozen=True)
 class GeneratedImages:
     """Images of a generator, made when they are read.
@@ -84,12 +103,16 @@ class GeneratedImages:
     classes: NDArray[np.int64] | None = None
     truncation: float = 1.0
     conditions: RealImages | None = None
+    _kept: KeptImages = field(default_factory=lambda: KeptImages(), repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.count
 
     def images(self, indices: NDArray[np.int64]) -> Images:
-        """uint8 [n, H, W, C]: the images of seeds `first_seed` + indices."""
+        """uint8 [n, H, W, C]: the images of seeds `first_seed` + indices. Most are generated once, and kept."""
+        return self._kept.images(indices, self._generate)
+
+    def _generate(self, indices: NDArray[np.int64]) -> Images:
         seeds = [self.first_seed + int(i) for i in indices]
         z = latents(seeds, self.config.latent_dim, self.config.latent, self.truncation)
         labels = None if self.classes is None else self.classes[indices].tolist()
@@ -120,19 +143,28 @@ def first_images(images: ImagesT, count: int) -> ImagesT:
     return replace(images, count=count, classes=None if images.classes is None else images.classes[:count])
 
 
-def sample_labels(real: RealImages, class_names: tuple[str, ...], count: int, seed: int) -> NDArray[np.int64] | None:
+def sample_labels(
+    real: RealImages, class_names: Sequence[str], count: int, seed: int, classes: Sequence[str] = ()
+) -> NDArray[np.int64] | None:
     """Labels of a conditional model for `count` images, sampled with the class frequencies of the real images.
 
-    Takes all classes in turn if the real images have none, or others. Returns None for a model without classes.
+    Takes all classes in turn, or `classes` alone, if the real images have no classes of the model. Returns None for a
+    model without classes.
     """
     if not class_names:
         return None
     real_labels = real.labels(np.arange(len(real)))
-    if real_labels is None or not set(class_names) >= {*real.store.class_names}:
-        return np.arange(count) % len(class_names)
+    if real_labels is None or not has_classes_of(real, class_names):
+        numbers = np.asarray([class_names.index(name) for name in classes or class_names], np.int64)
+        return numbers[np.arange(count) % len(numbers)]
     indices = np.random.Generator(np.random.PCG64(derive(seed, "classes"))).integers(len(real_labels), size=count)
     label_of_model = np.asarray([class_names.index(name) for name in real.store.class_names], np.int64)
     return label_of_model[real_labels[indices]]
+
+
+def has_classes_of(real: RealImages, class_names: Sequence[str]) -> bool:
+    """Whether all classes of the real images are classes of the model."""
+    return bool(real.store.class_names) and {*class_names} >= {*real.store.class_names}
 
 
 def extract_features(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from kantor.data.loading.image_set import ImageSet
 from kantor.data.loading.store import Store, is_packed
 from kantor.data.sources.python_object import PREFIX
 from kantor.data.sources.recognise import GLYPHS, place
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card
 from kantor.metrics.evaluate import MIN_IMAGES
 from kantor.runs import directory
@@ -65,7 +66,12 @@ def find_subject(options: EvaluateOptions, note: Note) -> Subject:
         if options.truncation != 1:
             raise ConfigError("--truncation", f"{text} is a set of images", "leave it out, or name a model")
         return Subject(text)
-    network, card, home = load_generator(text, options.runs, options.raw, options.moment, note=note)
+    try:
+        network, card, home = load_generator(text, options.runs, options.raw, options.moment, note=note)
+    except ConfigError as error:
+        if error.where != "generator.name":
+            raise
+        raise ModelError(text, f"its generator {error.what}", error.do) from error
     run = home if (home / directory.CONFIG).is_file() else None
     if run is None or (Path(text).is_file() and Path(text).name != directory.GENERATOR):
         return Subject(text, network, card)
@@ -93,6 +99,7 @@ class Reference:
         compared: the part that the images to score are compared with.
         data: its configuration.
         spec: size and channels of the images that are compared.
+        classes: of the model, that these images are of; empty for all.
     """
 
     training: ImageSet
@@ -100,6 +107,7 @@ class Reference:
     compared: ImageSet
     data: DataConfig
     spec: ImageSpec
+    classes: tuple[str, ...] = ()
 
 
 def open_reference(options: EvaluateOptions, subject: Subject, cache: DatasetCache) -> Reference:
@@ -145,25 +153,36 @@ def _open_store(options: EvaluateOptions, subject: Subject, cache: DatasetCache)
 
 
 def images_to_score(
-    options: EvaluateOptions, subject: Subject, real: RealImages, device: torch.device, cache: DatasetCache
+    options: EvaluateOptions,
+    subject: Subject,
+    real: RealImages,
+    device: torch.device,
+    cache: DatasetCache,
+    classes: Sequence[str] = (),
+    skipped: int = 0,
 ) -> RealImages | GeneratedImages:
-    """Images of the subject: generated on demand, or packed like `real`."""
+    """Images of the subject: generated on demand, of `classes` alone if there are some, or packed like `real`.
+
+    Args:
+        skipped: how many seeds are taken by others.
+    """
     if subject.network is not None and subject.card is not None:
-        if not 0 <= options.seed < 2**40:
-            raise ConfigError(f"--seed {options.seed}", "is out of range", f"choose 0 to {2**40 - 1}")
+        seed, count = options.first_seed, options.image_count
+        if not 0 <= seed < 2**40:
+            raise ConfigError(f"--seed {seed}", "is out of range", f"choose 0 to {2**40 - 1}")
         return GeneratedImages(
             network=subject.network.to(device),
             config=subject.card.generator,
-            count=options.count,
-            first_seed=options.seed * SEED_BLOCK,
-            classes=sample_labels(real, subject.card.class_names, options.count, options.seed),
+            count=count,
+            first_seed=seed * SEED_BLOCK + skipped,
+            classes=sample_labels(real, subject.card.class_names, count, seed, classes),
             truncation=options.truncation,
         )
     fields = {"data.source": subject.name, **_spec_fields(real.spec, {}, Config())}
     shared = ("data.fit", "data.crop", "data.max_bad")
     fields |= {name: options.fields[name] for name in shared if name in options.fields}
     store, _, _ = packed_set(_use_packed_size(overridden(Config(), fields)), real.spec.height, cache)
-    return choose_images(store, options.count, real.spec)
+    return choose_images(store, options.image_count, real.spec)
 
 
 def _data_config(config: Config, source: str) -> DataConfig:

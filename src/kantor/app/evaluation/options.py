@@ -41,10 +41,29 @@ class EvaluateOptions(ModelOptions, DataOptions):
         "Extract features with kantor-small, lite0@96, random, or inception:FILE with the weights; or several", "LIST",
         parse=feature_names, otherwise="kantor-small, and lite0@96 for fd, mind and cdc of 2,000 images where installed",
     )
-    count: int = option("Take at most N images of each kind: 2000, 10k", "N", default=DEFAULT_COUNT, parse=units.scored)
-    seed: int = option("Generate other images with another seed", "N", default=0, min=0)
+    count: int | None = option(
+        "Take at most N images of each kind: 2000, 10k", "N", parse=units.scored,
+        otherwise=f"{DEFAULT_COUNT:,}, or that of --compare",
+    )
+    classes: Sequence[str] = option(
+        "Generate these classes alone, and compare them with real images of the same: A,B", "NAME",
+        default=(), flags=("--class",), repeat=True, otherwise="as often as in the real images, or that of --against",
+    )
+    per_class: bool = option("Score each class against its own real images, and give the mean", default=False)
+    seed: int | None = option(
+        "Generate other images with another seed", "N", min=0, otherwise="0, or that of --compare",
+    )
     held_out: bool = option("Compare with the held-out set", default=False)
     compare: Path | None = option("Show what has changed since this scores.json", "FILE", cli_only=True)
     out: Path | None = option("Write scores.json and images to this folder", "DIR", otherwise="evaluations in the run")
     json: bool = option("Print one JSON object and nothing else", default=False, cli_only=True)
     overwrite: bool = option("Replace an earlier --out", default=False)
+
+    @property
+    def image_count(self) -> int:
+        """Images of each kind, at most."""
+        return DEFAULT_COUNT if self.count is None else self.count
+
+    @property
+    def first_seed(self) -> int:
+        return self.seed or 0

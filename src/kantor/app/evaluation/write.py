@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kantor import atomic
 from kantor.app.evaluation.evaluate import Evaluation
+from kantor.app.evaluation.open_images import Subject
+from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.output_paths import require_free
 from kantor.metrics.memorisation import PIXELS, NearestImages
-from kantor.report.figures import distances_png
+from kantor.metrics.score import Comparison, Scores
+from kantor.report.distances import distances_png
 from kantor.report.scores import interval_text, row
 from kantor.runs.directory import EVALUATIONS
 from kantor.sample.grid import PAPER, grid, png_bytes
@@ -25,16 +30,32 @@ NEIGHBOURS_SHOWN = 3
 
 
 def table(evaluation: Evaluation) -> list[str]:
-    """The scores line by line: value, interval, score of real images, meaning."""
+    """The scores line by line: value, interval, score of real images, meaning; before them a row for each class."""
     rows = [row(name, score) for name, score in evaluation.scores.items()]
-    return _aligned([("", "value", "95% interval", "real images", ""), *rows])
+    return [*_class_rows(evaluation.scores), *_aligned([("", "value", "95% interval", "real images", ""), *rows])]
+
+
+def _class_rows(scores: Scores) -> list[str]:
+    """One line for each class, without intervals; empty if the scores are not means over classes."""
+    if not scores.per_class:
+        return []
+    names = list(dict.fromkeys(name for one in scores.per_class.values() for name in one))
+    networks = {name.partition("@")[2] for name in names}
+    heads = [name.partition("@")[0] if len(networks) == 1 else name for name in names]
+    rows = [("class", "images", *heads, "")]
+    for label, one in scores.per_class.items():
+        cells = [f"{one[name].value:.4g}" if name in one else "" for name in names]
+        rows.append((label, f"{one.provenance['drawn']:,}", *cells, ""))
+    return [*_aligned(rows), f"mean over {len(scores.per_class)} classes:"]
 
 
 def comparison(evaluation: Evaluation, earlier: Path) -> list[str]:
     """Differences from earlier scores, line by line."""
     rows = [("", f"minus {earlier.name}", "95% interval", "")]
-    for name, difference in (evaluation.comparisons or {}).items():
+    compared: Mapping[str, Comparison] = evaluation.comparisons or {}
+    for name, difference in compared.items():
         rows.append((name, f"{difference.difference:+.4g}", interval_text(difference.interval), difference.verdict))
+    rows += [(name, "", "", f"not in {earlier.name}") for name in evaluation.scores if name not in compared]
     disagreement = evaluation.comparisons.disagreement if evaluation.comparisons else ""
     return [*_aligned(rows), *([disagreement] if disagreement else [])]
 
@@ -44,15 +65,23 @@ def about(evaluation: Evaluation) -> list[str]:
     origin = evaluation.scores.provenance
     seen = f" at {origin['images_seen']:,} images" if "images_seen" in origin else ""
     part = f" ({origin['reference_part']})" if "reference_part" in origin else ""
-    scored = f"{origin['drawn']:,} {'generated' if evaluation.subject.card else 'scored'}"
+    scored = f"{origin['drawn']:,} {'generated' if evaluation.subject.card else 'scored'}{_of_classes(origin)}"
     return [
-        f"{evaluation.subject.name}{seen}: {scored}, {origin['reals']:,} real images{part}, {origin['pictures']}",
+        f"{evaluation.subject.name}{seen}: {scored}, {origin['reals']:,} real images{part}, {origin['images']}",
         f"features: {origin['extractor']} ({origin['resize']})",
         *(
             f"features: {name} ({more['resize']}) of {more['drawn']:,} and {more['reals']:,} images"
             for name, more in origin.get("more_features", {}).items()
         ),
     ]
+
+
+def _of_classes(origin: Mapping[str, Any]) -> str:
+    """ " of class 1"; " of all 10 classes, equally many" where that is not as in the reference."""
+    if classes := origin.get("classes"):
+        listed = ", ".join(classes) if len(classes) <= 10 else f"{len(classes)} classes"
+        return f" of each of {len(classes)} classes" if origin.get("per_class") else f" of class {listed}"
+    return " of all classes, equally many" if origin.get("class_shares") == "equal" else ""
 
 
 def next_folder(run: Path) -> Path:
@@ -63,23 +92,57 @@ def next_folder(run: Path) -> Path:
     return folder / f"{max(numbers, default=-1) + 1:05d}"
 
 
-def write(evaluation: Evaluation, out: Path, overwrite: bool) -> list[Path]:
-    """Writes scores.json into `out`; with nn, neighbours.png and distances.png too.
+class ScoresFolder:
+    """Writes scores.json after each metric, marked as incomplete until `finish`: what is measured is never lost.
 
-    Raises ConfigError if `out` already exists.
+    Attributes:
+        path: the folder; None until something is written, or for images that are no run's without --out.
     """
-    require_free(out, overwrite, OUTPUT_FILES)
-    figures = {}
-    if evaluation.training is not None:
-        nearest = evaluation.inputs.nearest_images
-        figures[NEIGHBOURS] = png_bytes(_neighbours(evaluation, nearest))
-        title = f"Distances to the nearest image · {evaluation.subject.name}"
-        figures[DISTANCES] = distances_png(nearest.histograms, title)
-    with atomic.new_folder(out, exist_ok=overwrite) as temporary:
-        atomic.write_json(temporary / SCORES, evaluation.scores.as_json())
+
+    def __init__(self, options: EvaluateOptions) -> None:
+        """Raises ConfigError if --out may not be written."""
+        self._out, self._overwrite = options.out, options.overwrite
+        self.path: Path | None = None
+        if options.out is not None:
+            require_free(options.out, options.overwrite, OUTPUT_FILES)
+
+    def keep(self, subject: Subject, scores: Scores) -> None:
+        """Writes the scores so far."""
+        if self.path is None:
+            self.path = self._begin(subject)
+        if self.path is not None:
+            atomic.write_json(self.path / SCORES, {**scores.as_json(), "complete": False})
+
+    def finish(self, evaluation: Evaluation) -> list[Path]:
+        """Writes scores.json for good; with nn, neighbours.png and distances.png too."""
+        if self.path is None:
+            return []
+        figures = {}
+        if evaluation.training is not None:
+            nearest = evaluation.inputs.nearest_images
+            figures[NEIGHBOURS] = png_bytes(_neighbours(evaluation, nearest))
+            title = f"Distances to the nearest image · {evaluation.subject.name}"
+            figures[DISTANCES] = distances_png(nearest.histograms, title)
         for name, data in figures.items():
-            atomic.write_bytes(temporary / name, data)
-    return [out / name for name in (SCORES, *figures)]
+            atomic.write_bytes(self.path / name, data)
+        atomic.write_json(self.path / SCORES, evaluation.scores.as_json())
+        return [self.path / name for name in (SCORES, *figures)]
+
+    def _begin(self, subject: Subject) -> Path | None:
+        """Makes the folder; of an earlier --out the figures go, which would not belong to the new scores."""
+        if self._out is not None:
+            atomic.make_folder(self._out)
+            for name in (NEIGHBOURS, DISTANCES):
+                (self._out / name).unlink(missing_ok=True)
+            return self._out
+        if subject.run is None:
+            return None
+        atomic.make_folder(subject.run / EVALUATIONS)
+        while True:
+            path = next_folder(subject.run)
+            with contextlib.suppress(FileExistsError):  # another evaluation has just taken the number
+                path.mkdir()
+                return path
 
 
 def _neighbours(evaluation: Evaluation, nearest: NearestImages) -> Images:

@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -78,7 +78,7 @@ class Glyphs(Source):
     def items(self) -> Iterator[Item | Rejected]:
         """All images in order of their index."""
         for index in range(self.count):
-            label = self.parameters(index).letter if self.labelled else None
+            label = _letter(self._uniforms(index)) if self.labelled else None
             yield Item(str(index), index, label=label)
 
     def load(self, item: Item) -> NDArray[np.uint8]:
@@ -87,9 +87,8 @@ class Glyphs(Source):
 
     def parameters(self, index: int) -> GlyphParameters:
         """The contents of image `index`: letter, typeface and hue uniform and independent of each other."""
-        digest = hashlib.sha512(f"{self.seed}/glyphs/{index}".encode()).digest()
-        u = [word / 2**32 for word in struct.unpack("<16I", digest)]
-        letter, typeface = LETTERS[int(u[0] * len(LETTERS))], TYPEFACES[int(u[1] * len(TYPEFACES))]
+        u = self._uniforms(index)
+        letter, typeface = _letter(u), TYPEFACES[int(u[1] * len(TYPEFACES))]
         hue = list(HUES)[int(u[2] * len(HUES))]
         angle = (HUES[hue] + 8 * u[3] - 4) / 360
         light, plain = u[5] < 0.6, u[6] < 0.5
@@ -114,6 +113,15 @@ class Glyphs(Source):
             paper=paper,
             slope=2 * math.pi * u[14],
         )
+
+    def _uniforms(self, index: int) -> list[float]:
+        """16 numbers from 0 to 1 that decide about image `index`."""
+        digest = hashlib.sha512(f"{self.seed}/glyphs/{index}".encode()).digest()
+        return [word / 2**32 for word in struct.unpack("<16I", digest)]
+
+
+def _letter(u: Sequence[float]) -> str:
+    return LETTERS[int(u[0] * len(LETTERS))]
 
 
 def render(shown: GlyphParameters, height: int, width: int) -> NDArray[np.uint8]:

@@ -30,6 +30,7 @@ from kantor.report.loss_guide import health, loss_guide, panel_words
 from kantor.report.page import Curve, EmbeddedImage, Page, page_html
 from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
+from kantor.runs.manage import read_note
 from kantor.sinks.events_log import is_count, read_events
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.sinks.samples import grid_paths, read_grid
@@ -42,7 +43,9 @@ _LARGE_SIDE, _SMALL_SIDE = 900, 300
 _AT = {"real": "real images", "fake": "generated images", "perturbed": "noisy real images"}
 _ENDINGS = {
     "done": "Completed", "time-budget": "Time budget used up", "stopped": "Stopped",
-    "signal": "Stopped by a signal (such as Ctrl-C)",
+    "signal": "Stopped by a signal (such as Ctrl-C)", "SIGINT": "Stopped by Ctrl-C",
+    "SIGTERM": "Stopped from outside (SIGTERM)", "SIGHUP": "Stopped as its terminal was closed (SIGHUP)",
+    "SIGUSR1": "Stopped from outside (SIGUSR1)",
 }  # fmt: skip
 
 
@@ -86,6 +89,7 @@ def _page(run: Path) -> Page:
     return Page(
         title=run.resolve().name,
         lead=f"A {name_of(config.objective)} GAN trained on {Path(config.data.source).name}: {seen_text}.",
+        note=read_note(run),
         facts=list(facts.items()),
         latest=next(iter(latest), None),
         over_time=[image for image in over_time if image],

@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from kantor import __version__
 from kantor.cli.command import Group, add_command
 from kantor.cli.commands import doctor, evaluate, generate, pack, paint, presets, report, selftest, sonify, walk
+from kantor.cli.runs import runs_app
 from kantor.cli.train import train
 from kantor.errors import ConfigError, ResourceError, UserError, did_you_mean, out_of_memory, printable
 
@@ -31,8 +32,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, pack, generate, walk, paint, sonify, evaluate, report, presets, doctor, selftest):
+for command in (train, pack, generate, walk, paint, sonify, evaluate, report):
     add_command(app, command)
+app.add_typer(runs_app(), name="runs")
+add_command(app, presets)
+add_command(app, doctor)
+add_command(app, selftest)
 
 _SYSTEM_ERRORS = {  # refused by the system, so not our bug; a missing file may be one
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES,

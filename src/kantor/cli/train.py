@@ -8,10 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-import typer
-
 from kantor.app.training.options import TrainOptions
-from kantor.cli.terminal import show, show_progress
+from kantor.cli.terminal import ask, show, show_progress
 
 
 def train(options: TrainOptions) -> int:
@@ -31,22 +29,13 @@ def train(options: TrainOptions) -> int:
         return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
 
     with Interrupt(EXIT_CODES, _stop_early, signal.SIG_DFL) as interrupt, show_progress() as progress_of:
-        _, reason = job(options, Terminal(show, progress_of("packing"), console, interrupt.stop_asked, _ask))
-    return interrupt.code if reason == "signal" else 0
+        _, reason = job(options, Terminal(show, progress_of("packing"), console, interrupt.stop_asked, ask))
+    return interrupt.code if reason and reason == interrupt.name else 0
 
 
 def _stop_early(code: int) -> None:
     show("stopped before training began; run the same command again (packed images stay packed)")
     raise SystemExit(code)
-
-
-def _ask(question: str) -> bool:
-    """Asks the user at a terminal; without a terminal the answer is no."""
-    try:
-        interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    except (AttributeError, ValueError):  # closed by whoever called us
-        return False
-    return interactive and typer.confirm(question, default=False)
 
 
 def called_as(argv0: str, on_path: str | None) -> str:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
 
 LINE_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.2
-_REASONS = {"time-budget": "time budget used up", "signal": "stopped"}
+_REASONS = {
+    "time-budget": "time budget used up", "signal": "stopped", "SIGINT": "stopped", "SIGTERM": "stopped by SIGTERM",
+    "SIGHUP": "stopped, as its terminal was closed", "SIGUSR1": "stopped by SIGUSR1",
+}  # fmt: skip
 
 
 class Console(events.Listener):

@@ -18,7 +18,19 @@ from typer.exceptions import TyperException
 
 from kantor import __version__
 from kantor.cli.command import Group, add_command
-from kantor.cli.commands import doctor, evaluate, generate, pack, paint, presets, report, selftest, sonify, walk
+from kantor.cli.commands import (
+    compare,
+    doctor,
+    evaluate,
+    generate,
+    pack,
+    paint,
+    presets,
+    report,
+    selftest,
+    sonify,
+    walk,
+)
 from kantor.cli.runs import runs_app
 from kantor.cli.train import train
 from kantor.errors import ConfigError, ResourceError, UserError, did_you_mean, out_of_memory, printable
@@ -35,6 +47,7 @@ app = typer.Typer(
 for command in (train, pack, generate, walk, paint, sonify, evaluate, report):
     add_command(app, command)
 app.add_typer(runs_app(), name="runs")
+add_command(app, compare)
 add_command(app, presets)
 add_command(app, doctor)
 add_command(app, selftest)

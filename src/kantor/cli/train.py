@@ -20,16 +20,31 @@ def train(options: TrainOptions) -> int:
     Ctrl-C stops it with everything saved.
     """
     from kantor.app.training.interrupt import EXIT_CODES, Interrupt
+    from kantor.app.training.series import compare_line, train_series
     from kantor.app.training.start import train as job
     from kantor.app.training.terminal import Terminal
     from kantor.sinks.console import Console
 
+    program = called_as(sys.argv[0], shutil.which("kantor"))
+
     def console(folder: Path) -> Console:
         interrupt.saves = True
-        return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
+        return Console(folder=folder, program=program)
+
+    def begin() -> None:
+        interrupt.saves = False
 
     with Interrupt(EXIT_CODES, _stop_early, signal.SIG_DFL) as interrupt, show_progress() as progress_of:
-        _, reason = job(options, Terminal(show, progress_of("packing"), console, interrupt.stop_asked, ask))
+        terminal = Terminal(show, progress_of("packing"), console, interrupt.stop_asked, ask)
+        if options.seeds is None:
+            _, reason = job(options, terminal)
+        else:
+            series = train_series(options, terminal, begin)
+            reason = series.reason
+            if len(series.runs) == len(options.seeds) and reason != "dry-run" and len(series.runs) > 1:
+                show(f"compare them: {program} {compare_line(series.runs, options.runs)}")
+            if series.diverged is not None and reason != interrupt.name:
+                raise series.diverged
     return interrupt.code if reason and reason == interrupt.name else 0
 
 

@@ -41,7 +41,7 @@ def train(options: TrainOptions) -> int:
         else:
             series = train_series(options, terminal, begin)
             reason = series.reason
-            if len(series.runs) == len(options.seeds) and reason != "dry-run" and len(series.runs) > 1:
+            if len(series.runs) > 1 and reason in ("done", "time-budget"):
                 show(f"compare them: {program} {compare_line(series.runs, options.runs)}")
             if series.diverged is not None and reason != interrupt.name:
                 raise series.diverged

@@ -75,7 +75,8 @@ def about_scores(groups: Sequence[Group], score: str) -> list[str]:
         )
         return [
             f"One seed each (n = 1) is an anecdote: {score} is {', '.join(listed)}, and other seeds may turn that around. "
-            "kantor train --seeds 1,2,3 makes the repeats that a conclusion needs."
+            "kantor train --seeds 1,2,3 makes the repeats that a conclusion needs.",
+            *_left_out(groups, compared, score),
         ]
     lines = [_pair_sentence(pair) for pair in compared]
     if blind := [group.label for group in groups if any(_recall(run, score) == 0 for run in group.runs)]:

@@ -111,7 +111,7 @@ def sheets(groups: Sequence[Group]) -> tuple[list[EmbeddedImage], Any, str]:
     for group in groups:
         for run in group.runs:
             try:
-                images, seen = _images(run)
+                images, seen = images_of(run)
             except UserError as error:
                 missing.append(f"{run.name}: {error.what}")
                 continue
@@ -124,7 +124,11 @@ def sheets(groups: Sequence[Group]) -> tuple[list[EmbeddedImage], Any, str]:
     return found, _stacked(rows), note
 
 
-def _images(run: ComparedRun) -> tuple[Images, int]:
+def images_of(run: ComparedRun) -> tuple[Images, int]:
+    """The images of `SEEDS`, uint8 [16, H, W, C], of the model that is drawn, and the images it has seen.
+
+    Raises UserError if it cannot generate from seeds.
+    """
     network, card, _ = load_generator(str(run.path), run.path.parent)
     labels = [seed % len(card.class_names) for seed in SEEDS] if card.class_names else None  # the class of each seed
     return generate_images(network, card.latents(SEEDS), labels), card.images_seen

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import kantor
 from kantor.app.comparison import figures
 from kantor.app.comparison.compare import compare
 from kantor.app.comparison.conclusions import about_cost, about_losses, about_scores, loss_families, pairs
@@ -212,7 +213,7 @@ def test_what_is_written(six: Path) -> None:
     assert "Not shown: 00000-a0: this run has not saved a model yet" in page
     rows = list(csv.DictReader(io.StringIO((found.folder / "scores.csv").read_text())))
     assert len(rows) == 3 * 2
-    first = {"kind": "wgan-gp", "seed": "0", "score": FD, "value": "10", "low": "9.0", "high": "11.0", "drawn": "500"}
+    first = {"kind": "wgan-gp", "seed": "0", "score": FD, "value": "10.0", "low": "9.0", "high": "11.0", "drawn": "500"}
     assert rows[0] | first == rows[0]
     curves = list(csv.DictReader(io.StringIO((found.folder / "curves.csv").read_text())))
     assert len(curves) == 6 and curves[1]["images_seen"] == "1000" and curves[1][FD] == "10"
@@ -322,3 +323,12 @@ def test_a_row_shows_what_generate_draws(trained: Path) -> None:
     network, card, _ = load_generator(str(runs[0].path), trained)
     alone = generate_images(network, card.latents([3]), None)
     assert seen == card.images_seen and np.array_equal(images[3], alone[0])
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_python_says_the_same(six: Path) -> None:
+    found = kantor.compare([six / "00000-a0", "b0"], runs=six, out=six / "page")
+    assert found.folder == six / "page" and "anecdote" in found.conclusions[0]
+    assert found.scores[1] == ("wgan-gp", "10 (n = 1)", "0.5 (n = 1)")
+    with pytest.raises(ConfigError, match="already exists"):
+        kantor.compare([six / "00000-a0", "b0"], runs=six, out=six / "page")

@@ -36,6 +36,21 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds the lock of `folder`; creates and changes nothing."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:  # never locked, or not ours to lock
+        return False
+    try:
+        _lock(descriptor)
+        return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError | PermissionError)
+    finally:
+        os.close(descriptor)
+
+
 def remove_locked(folder: Path) -> None:
     """Deletes a folder in place while holding its lock: if killed midway, the rest keeps its name and can be found."""
     for entry in folder.iterdir():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from kantor.app.comparison.options import CompareOptions
 from kantor.app.dataset.options import PackOptions
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.options import Options, options_of
@@ -24,7 +25,7 @@ from support.paths import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HIDDEN = {"--help", "-h"}
 OPTIONS = [TrainOptions, PackOptions, GenerateOptions, WalkOptions, ClassesOptions, PaintOptions, SonifyOptions]
-OPTIONS += [EvaluateOptions]
+OPTIONS += [EvaluateOptions, CompareOptions]
 
 
 def test_every_flag_of_every_command_is_described() -> None:
@@ -33,7 +34,9 @@ def test_every_flag_of_every_command_is_described() -> None:
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         assert f"## {name}\n" in text, name
         section = text.split(f"## {name}\n")[1].split("\n## ")[0]
-        for option in command.params:
+        below = getattr(command, "commands", {})
+        assert all(f"`kantor {name} {sub}" in section for sub in below)
+        for option in [*command.params, *(option for sub in below.values() for option in sub.params)]:
             if getattr(option, "hidden", False) or option.param_type_name != "option":
                 continue
             for flag in option.opts:

@@ -99,6 +99,8 @@ def test_names_are_text_and_never_html(run: Path) -> None:
     ("reason", "line"),
     [
         ("signal", "Stopped by a signal (such as Ctrl-C) at 64 images."),
+        ("SIGINT", "Stopped by Ctrl-C at 64 images."),
+        ("SIGTERM", "Stopped from outside (SIGTERM) at 64 images."),
         ("time-budget", "Time budget used up at 64 images."),
         ("stopped", "Stopped at 64 images."),
         ("no progress", "Stopped (no progress) at 64 images."),

@@ -142,7 +142,7 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["bird", "3", "²", "٣", "", "zebra", "9" * 5000, "a" * 300, "a\0b", "/", "\udcff", "-1", "1e3", "00000-fish/"],
+    ["brids", "3", "²", "٣", "", "zebra", "9" * 5000, "a" * 300, "a\0b", "/", "\udcff", "-1", "1e3", "00000-fish/"],
 )
 def test_find_missing_runs(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -247,3 +247,26 @@ def test_lock_that_cannot_be_opened(tmp_path: Path, what: str) -> None:
     with pytest.raises(ResourceError), lock.locked(file if what == "file" else tmp_path / "run"):
         pass
     assert not (tmp_path / "victim").exists(), "a link is not followed"
+
+
+def test_find_by_part_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "runs"
+    fish, shark = create(runs, "fish-dcgan"), create(runs, "shark-dcgan")
+    assert directory.find("shark", runs) == shark
+    assert directory.find("FISH", runs) == fish
+    with pytest.raises(
+        ModelError, match="dcgan: is part of the names of 2 runs; choose one of: 00000-fish-dcgan, 0000"
+    ) as caught:
+        directory.find("dcgan", runs)
+    assert caught.value.exit_code == 4
+    with pytest.raises(ModelError, match="no run of this number"):
+        directory.find("00", tmp_path)
+    with pytest.raises(ModelError, match="no run of this name"):
+        directory.find_exactly("shark", runs)
+    assert not directory.names_a_run("shark", runs) and directory.names_a_run("shark-dcgan", runs)
+    (tmp_path / "shark").mkdir()  # a folder of images
+    with pytest.raises(ModelError, match="not a run directory"):
+        directory.find("shark", runs)
+    again = create(runs, "shark")
+    assert directory.find("shark", runs) == again  # the whole name of one run, part of another's

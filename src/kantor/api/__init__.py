@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kantor.api.comparison import compare
 from kantor.api.evaluation import evaluate
 from kantor.api.model import Model, load
 from kantor.api.training import Run, train
@@ -29,7 +30,7 @@ from kantor.progress import silent
 from kantor.types import Traits
 
 __all__ = [
-    "Activations", "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "critic", "evaluate",
+    "Activations", "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "compare", "critic", "evaluate",
     "extractor", "generator", "load", "objective", "onnx_extractor", "pack", "presets", "source", "train",
 ]  # fmt: skip
 

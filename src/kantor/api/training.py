@@ -122,7 +122,7 @@ def train(
         note: Callable[[str], None] = (lambda line: None) if quiet else partial(print, flush=True)
         packing: Progress = silent if quiet else ProgressLines("packing", note)
         try:
-            path, reason = _train(asked, Terminal(note, packing, console, interrupt.stop_asked))
+            path, reason = _train(asked, Terminal(note, packing, console, lambda: "signal" if interrupt.code else ""))
         except UserError as error:
             if not errors:
                 raise

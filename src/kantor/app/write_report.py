@@ -33,6 +33,7 @@ from kantor.report.loss_guide import health, loss_guide, panel_words
 from kantor.report.page import Curve, EmbeddedImage, Page, page_html
 from kantor.report.table import epoch_table, loss_table
 from kantor.runs import directory
+from kantor.runs.manage import read_note
 from kantor.sample.generate import generate_images
 from kantor.sample.grid import grid, sheet_count
 from kantor.sinks.events_log import is_count, read_events
@@ -47,7 +48,9 @@ _LARGE_SIDE, _SMALL_SIDE = 900, 300
 _AT = {"real": "real images", "fake": "generated images", "perturbed": "noisy real images"}
 _ENDINGS = {
     "done": "Completed", "time-budget": "Time budget used up", "stopped": "Stopped",
-    "signal": "Stopped by a signal (such as Ctrl-C)",
+    "signal": "Stopped by a signal (such as Ctrl-C)", "SIGINT": "Stopped by Ctrl-C",
+    "SIGTERM": "Stopped from outside (SIGTERM)", "SIGHUP": "Stopped as its terminal was closed (SIGHUP)",
+    "SIGUSR1": "Stopped from outside (SIGUSR1)",
 }  # fmt: skip
 
 
@@ -92,6 +95,7 @@ def _page(run: Path) -> Page:
     return Page(
         title=run.resolve().name,
         lead=f"A {name_of(config.objective)} GAN trained on {Path(config.data.source).name}: {seen_text}.",
+        note=read_note(run),
         facts=list(facts.items()),
         latest=next(iter(latest), None),
         over_time=[image for image in over_time if image],

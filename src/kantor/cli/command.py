@@ -23,6 +23,15 @@ class Group(TyperGroup):
         return _without_types(super().get_params(ctx))
 
 
+class GroupWithDefault(Group):
+    """Commands of which the first is meant where none is named: `kantor runs DIR` is `kantor runs list DIR`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
 class Command(TyperCommand):
     """A command without types in the help."""
 
@@ -40,8 +49,8 @@ def _without_types(params: list[Any]) -> list[Any]:
     return params
 
 
-def add_command(app: typer.Typer, run: Callable[[Any], int | None]) -> None:
-    """Adds a command with the name and help of `run`, and with the flags that its class of options declares."""
+def add_command(app: typer.Typer, run: Callable[[Any], int | None], name: str = "") -> None:
+    """Adds a command with the name, unless `name` is given, and help of `run`, and the flags that its options declare."""
     options = get_type_hints(run)["options"]
 
     def command(**words: Any) -> int | None:
@@ -51,7 +60,7 @@ def add_command(app: typer.Typer, run: Callable[[Any], int | None]) -> None:
     command.__dict__["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = run.__doc__
-    app.command(run.__name__, cls=Command)(command)
+    app.command(name or run.__name__, cls=Command)(command)
 
 
 def _parameter(option: Option) -> inspect.Parameter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from kantor.app.comparison.options import CompareOptions
 from kantor.app.dataset.options import PackOptions
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.flags import DeviceOptions, RunsOptions
@@ -223,3 +224,22 @@ def selftest(options: DeviceOptions) -> int:
         tell(f"{'ok  ' if proof.holds else 'BAD '} {proof.name}: {proof.error:.2g} off, bound {proof.bound:.2g}")
     tell(f"{failed} of {count} proofs fail: please report this" if failed else f"all {count} proofs hold")
     return 70 if failed else 0
+
+
+def compare(options: CompareOptions) -> None:
+    """Compare runs on one page: curves, images of the same seeds, scores over seeds, cost, and what may be concluded.
+
+    Runs whose settings differ only in the seed count as repeats of one training.
+    Scores that were measured differently are never compared; --against DATA measures all models alike.
+    """
+    from kantor.app.comparison.compare import PAGE
+    from kantor.app.comparison.compare import compare as job
+    from kantor.report.table import columns
+
+    with show_progress() as progress_of:
+        found = job(options, show, progress_of)
+    for line in columns(found.scores):
+        tell(line)
+    for line in found.conclusions:
+        tell(line)
+    show(f"page: {found.folder / PAGE}")

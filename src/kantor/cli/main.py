@@ -20,6 +20,7 @@ from kantor import __version__
 from kantor.cli.command import Group, add_command
 from kantor.cli.commands import (
     classes,
+    compare,
     doctor,
     evaluate,
     generate,
@@ -31,6 +32,7 @@ from kantor.cli.commands import (
     sonify,
     walk,
 )
+from kantor.cli.runs import runs_app
 from kantor.cli.train import train
 from kantor.errors import ConfigError, ResourceError, UserError, did_you_mean, out_of_memory, printable
 
@@ -43,8 +45,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, pack, generate, walk, classes, paint, sonify, evaluate, report, presets, doctor, selftest):
+for command in (train, pack, generate, walk, classes, paint, sonify, evaluate, report):
     add_command(app, command)
+app.add_typer(runs_app(), name="runs")
+add_command(app, compare)
+add_command(app, presets)
+add_command(app, doctor)
+add_command(app, selftest)
 
 _SYSTEM_ERRORS = {  # refused by the system, so not our bug; a missing file may be one
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES,

@@ -33,6 +33,21 @@ def tell(line: str) -> None:
         raise ResourceError("standard output", f"could not be written ({error.strerror})", "free some space") from error
 
 
+def interactive() -> bool:
+    """Whether a user can be asked."""
+    try:
+        return sys.stdin.isatty() and sys.stdout.isatty()
+    except (AttributeError, ValueError):  # closed by whoever called us
+        return False
+
+
+def ask(question: str) -> bool:
+    """Asks the user at a terminal; without a terminal the answer is no."""
+    import typer
+
+    return interactive() and typer.confirm(printable(question), default=False)
+
+
 def counted(count: int, noun: str) -> str:
     """ "1 image", "2,000 images"."""
     return f"{count:,} {noun}{'s' if count != 1 else ''}"

@@ -8,10 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-import typer
-
 from kantor.app.training.options import TrainOptions
-from kantor.cli.terminal import show, show_progress
+from kantor.cli.terminal import ask, show, show_progress
 
 
 def train(options: TrainOptions) -> int:
@@ -22,31 +20,37 @@ def train(options: TrainOptions) -> int:
     Ctrl-C stops it with everything saved.
     """
     from kantor.app.training.interrupt import EXIT_CODES, Interrupt
+    from kantor.app.training.series import compare_line, train_series
     from kantor.app.training.start import train as job
     from kantor.app.training.terminal import Terminal
     from kantor.sinks.console import Console
 
+    program = called_as(sys.argv[0], shutil.which("kantor"))
+
     def console(folder: Path) -> Console:
         interrupt.saves = True
-        return Console(folder=folder, program=called_as(sys.argv[0], shutil.which("kantor")))
+        return Console(folder=folder, program=program)
+
+    def begin() -> None:
+        interrupt.saves = False
 
     with Interrupt(EXIT_CODES, _stop_early, signal.SIG_DFL) as interrupt, show_progress() as progress_of:
-        _, reason = job(options, Terminal(show, progress_of("packing"), console, interrupt.stop_asked, _ask))
-    return interrupt.code if reason == "signal" else 0
+        terminal = Terminal(show, progress_of("packing"), console, interrupt.stop_asked, ask)
+        if options.seeds is None:
+            _, reason = job(options, terminal)
+        else:
+            series = train_series(options, terminal, begin)
+            reason = series.reason
+            if len(series.runs) > 1 and reason in ("done", "time-budget"):
+                show(f"compare them: {program} {compare_line(series.runs, options.runs)}")
+            if series.diverged is not None and reason != interrupt.name:
+                raise series.diverged
+    return interrupt.code if reason and reason == interrupt.name else 0
 
 
 def _stop_early(code: int) -> None:
     show("stopped before training began; run the same command again (packed images stay packed)")
     raise SystemExit(code)
-
-
-def _ask(question: str) -> bool:
-    """Asks the user at a terminal; without a terminal the answer is no."""
-    try:
-        interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    except (AttributeError, ValueError):  # closed by whoever called us
-        return False
-    return interactive and typer.confirm(question, default=False)
 
 
 def called_as(argv0: str, on_path: str | None) -> str:

@@ -163,7 +163,7 @@ class Saved(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The invocation ends. reason: "done", "time-budget", "signal"."""
+    """The invocation ends. reason: "done", "time-budget", "signal" (of which kind is not known), "SIGINT"."""
 
     reason: str
 

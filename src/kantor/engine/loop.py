@@ -88,7 +88,7 @@ class Loop:
     Attributes:
         sample: (EMA of the generator, images_seen) -> (fixed, random) sample grids.
         save: writes a checkpoint of state, feed position and listeners; returns its path.
-        stop_asked: called after each cycle: "signal" if the user wants the run to end, else "".
+        stop_asked: called after each cycle: why the user wants the run to end ("signal"), else "".
         score: (EMA of the generator, images_seen) -> its scores.
         replan: None to keep to the plan.
     """

@@ -230,6 +230,13 @@ def may_differ_for(*names: str) -> set[str]:
     return {*MAY_DIFFER, *irrelevant}
 
 
+def measured_how(name: str, provenance: Mapping[str, Any]) -> str:
+    """A text that is equal for scores of this name that can be compared, as `require_comparable` has it."""
+    free = may_differ_for(name)
+    kept = {key: value for key, value in provenance_of(name, provenance).items() if key not in free}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
 def require_comparable(mine: Mapping[str, Any], other: Mapping[str, Any], may_differ: Set[str]) -> None:
     """Raises ConfigError if these two provenances differ in a key outside `may_differ`."""
     keys = sorted((mine.keys() | other.keys()) - may_differ)

@@ -9,7 +9,7 @@ import html
 import io
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -178,16 +178,30 @@ def curve_svg(metrics: Mapping[str, Column], panel: Panel, roll_backs: Column = 
 
     Equal metrics give equal text, of some 20,000 characters at most however long the run was.
     """
+
+    def painted(axes: Axes) -> None:
+        paint(axes, metrics, panel, roll_backs, steps=_SVG_STEPS)
+
+    return as_svg(painted, panel.lines[0].column, _summary(metrics, panel), right=0.815)
+
+
+def as_svg(painted: Callable[[Axes], None], salt: str, summary: str, right: float = 0.975) -> str:
+    """What `painted` paints on axes, as an <svg> for a page that defines --ink, --soft and --rule as colours.
+
+    Args:
+        salt: gives its parts ids that no other drawing of the page has.
+        summary: for those who cannot see it.
+        right: where the axes end, as a share of the width.
+    """
     from matplotlib import rc_context
 
-    salt = panel.lines[0].column  # ids that no other panel of the page has
     with rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": salt, "font.sans-serif": ["DejaVu Sans"], "path.simplify": False}
     ):
         figure = new_figure(4, 2.1)
         figure.set_facecolor("none")
-        axes = figure.add_axes((0.155, 0.24, 0.66, 0.72), facecolor="none")
-        paint(axes, metrics, panel, roll_backs, steps=_SVG_STEPS)
+        axes = figure.add_axes((0.155, 0.24, right - 0.155, 0.72), facecolor="none")
+        painted(axes)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = file.getvalue()
@@ -196,7 +210,7 @@ def curve_svg(metrics: Mapping[str, Column], panel: Panel, roll_backs: Column = 
     drawing = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+|\s(?=\s)", r"\1", path[0]), drawing)
     for colour, variable in _CSS_COLOURS.items():
         drawing = drawing.replace(colour, variable)
-    return f'<svg viewBox="0 0 288 151.2" role="img" aria-label="{html.escape(_summary(metrics, panel))}">{drawing}'
+    return f'<svg viewBox="0 0 288 151.2" role="img" aria-label="{html.escape(summary)}">{drawing}'
 
 
 def _summary(metrics: Mapping[str, Column], panel: Panel) -> str:

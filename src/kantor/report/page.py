@@ -38,6 +38,7 @@ class Page:
     """What the page says, as text; the template escapes all of it but `Curve.svg`.
 
     Attributes:
+        note: the user's, "" without one.
         facts: groups of (label, value), by their headings.
         scores: name, value, interval, what real images score, meaning; score_about: how they were measured.
         changed: fields that differ from the defaults: (field, default, here).
@@ -47,6 +48,7 @@ class Page:
 
     title: str
     lead: str
+    note: str
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]]
     latest: EmbeddedImage | None
     over_time: Sequence[EmbeddedImage]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,17 @@ def _side_by_side(columns: list[list[str]]) -> list[str]:
     """Joins columns into lines, each column aligned right."""
     aligned = [[text.rjust(max(map(len, column))) for text in column] for column in columns]
     return ["  ".join(line) for line in zip(*aligned, strict=True)]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of text as lines: the first column aligned left, the others right."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([first.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))])
+        for first, *rest in rows
+    ]
 
 
 def _mean(values: NDArray[np.float64], whole: bool) -> str:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:  # rich takes a while to load and is needed on terminals only
 
 LINE_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.2
-_REASONS = {"time-budget": "time budget used up", "signal": "stopped", EXPLODING_SCORES: "stopped"}
+_REASONS = {
+    "time-budget": "time budget used up", "signal": "stopped", "SIGINT": "stopped", "SIGTERM": "stopped by SIGTERM",
+    "SIGHUP": "stopped, as its terminal was closed", "SIGUSR1": "stopped by SIGUSR1", EXPLODING_SCORES: "stopped",
+}  # fmt: skip
 
 
 class Console(events.Listener):

@@ -14,14 +14,13 @@ from kantor.data.sources.python_object import PREFIX
 from kantor.data.sources.recognise import GLYPHS, place
 from kantor.errors import ConfigError, DataError
 from kantor.nets import build_critic, build_generator, check_condition
+from kantor.runs.manage import refuse_name
 from kantor.types import ImageSpec
 
 
 def check_options(options: TrainOptions, config: Config) -> None:
     """Raises ConfigError or DataError if `options`, which resolve to `config`, cannot work whatever the images are."""
-    if options.name == "latest" or (options.name or "").isdecimal():
-        what = "could be mistaken for the number of a run, or for the newest run"
-        raise ConfigError(f"--name {options.name}", what, "choose a name with letters in it")
+    refuse_name(f"--name {options.name}", options.name or "")
     try:
         to_toml(config).encode()
     except UnicodeEncodeError as error:

@@ -21,12 +21,13 @@ class Interrupt:
 
     Attributes:
         code: exit code of the signal; 0 before one arrives.
+        name: of the signal: "SIGINT" for Ctrl-C; "" before one arrives.
     """
 
     def __init__(
         self, names: Iterable[str], too_early: Callable[[int], None], second: Callable[..., Any] | signal.Handlers
     ) -> None:
-        self.saves, self.code = False, 0
+        self.saves, self.code, self.name = False, 0, ""
         self._too_early, self._second = too_early, second
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
@@ -35,8 +36,8 @@ class Interrupt:
             self._before = {number: old for number, old in handlers.items() if old is not signal.SIG_IGN}
 
     def stop_asked(self) -> str:
-        """Why training should stop; "" if it should not."""
-        return "signal" if self.code else ""
+        """Why training should stop: the name of the signal; "" if it should not."""
+        return self.name
 
     def __enter__(self) -> Self:
         for number in self._before:
@@ -48,7 +49,8 @@ class Interrupt:
             signal.signal(number, handler or signal.SIG_DFL)
 
     def _on(self, number: int, frame: FrameType | None) -> None:
-        self.code = EXIT_CODES[signal.Signals(number).name]
+        self.name = signal.Signals(number).name
+        self.code = EXIT_CODES[self.name]
         for handled in self._before:
             signal.signal(handled, self._second)
         if not self.saves:

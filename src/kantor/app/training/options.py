@@ -13,6 +13,9 @@ from kantor.app.flags import DeviceOptions, LabelledDataOptions
 from kantor.app.options import option
 from kantor.errors import ConfigError
 
+MOST_SEEDS = 64
+"""Runs in a series."""
+
 # What the user reads is on one line, what Kantor does with it on the next.
 # fmt: off
 
@@ -52,6 +55,9 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
         "Batch size: images in each step; auto measures which is fastest", "N", parse=units.batch, otherwise="the preset's",
     )
     seed: int | None = option("Random seed", "N", sets="train.seed", min=0, max=2**63 - 1, otherwise="0")
+    seeds: Sequence[int] | None = option(
+        "Train a run with each of these seeds, one after another: 1,2,3; again, to go on", "LIST", parse=units.seeds, cli_only=True,
+    )
     conditional: bool = option("Train with class labels", default=False, sets="train.conditional")
     mirror: bool = option("Flip each image left to right with probability one half", default=False, sets="data.mirror")
     init_from: str | None = option(
@@ -77,13 +83,30 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
         sets="score.metrics", parse=units.names, otherwise="fd,kid,pr",
     )
     started_s: float = field(default_factory=time.monotonic)  # from which the time budget counts
+    in_series: bool = False  # one of several runs that differ in their seeds
 
     def __post_init__(self) -> None:
         lengths = [f"--{name}" for name in ("kimg", "images", "epochs") if getattr(self, name) is not None]
         if len(lengths) > 1:
             raise ConfigError(" and ".join(lengths[:2]), "both set the length", "give only one")
+        self._check_seeds()
         object.__setattr__(self, "images", self.images or self.kimg)
         object.__setattr__(self, "kimg", None)
+
+    def _check_seeds(self) -> None:
+        """Raises ConfigError if `seeds` cannot be what repeats are made with."""
+        if self.seeds is None:
+            return
+        for flag, given in (("--seed", self.seed is not None), ("--resume", self.resume is not None)):
+            if given:
+                raise ConfigError("--seeds", f"cannot be combined with {flag}", "give one of them")
+        if "train.seed" in self.overrides:
+            raise ConfigError("--seeds", "cannot be combined with --set train.seed", "give one of them")
+        if len({*self.seeds}) < len(self.seeds):
+            raise ConfigError("--seeds", "names a seed twice", "give each once")
+        if len(self.seeds) > MOST_SEEDS or max(self.seeds) >= 2**63:
+            what = f"has more than {MOST_SEEDS} seeds" if len(self.seeds) > MOST_SEEDS else "has a seed that is too large"
+            raise ConfigError("--seeds", what, "write for example 1,2,3")
 
     @classmethod
     def from_words(cls, words: Mapping[str, Any], as_flags: bool = False) -> Self:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kantor.app import environment
 from kantor.app.dataset.prepare import absolute_source
 from kantor.app.options import options_of
@@ -43,7 +45,7 @@ _MAX_LISTED = 5
 
 def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, terminal: Terminal) -> TrainOptions | None:
     """The options that resume the newest run of this configuration, if there is one and the user prefers that."""
-    newest = _newest_checkpoint(config, store.fingerprint, options.runs)
+    newest = _newest_checkpoint(config, store.fingerprint, options)
     if newest is None:
         return None
     run, images_seen = newest.parents[1], int(newest.name)
@@ -57,8 +59,10 @@ def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, term
         return None
     length = ["--time-budget", f"{budget_s:g}s"] if total is None else ["--images", str(total)]
     going_on = shlex.join(["kantor", "train", "--resume", str(run), *length])
-    terminal.note(f"{line}; a new run begins now, and to train that one on instead: {going_on}")
-    if options.dry_run or not terminal.ask(f"resume {run} (y), or start a new run (N)?"):
+    terminal.note(line if options.in_series else f"{line}; to train that one on instead of a new one: {going_on}")
+    if options.in_series and options.budget_s is not None:  # what is left of it
+        budget_s = max(options.budget_s - _seconds(run), 1.0)
+    if options.dry_run or not (options.in_series or terminal.ask(f"resume {run} (y), or start a new run (N)?")):
         return None
     # all else is as in the run, though maybe in other words ("auto")
     unset = {o.name: o.default for o in options_of(TrainOptions) if o.sets and o.sets not in MAY_CHANGE}
@@ -68,9 +72,29 @@ def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, term
     )
 
 
-def _newest_checkpoint(config: Config, fingerprint: str, runs: Path) -> Path | None:
-    """Of the newest run with this configuration, except for lengths and intervals, on these images."""
-    for run in reversed(directory.listed(runs)):
+def finished_run(config: Config, store: ImageSet, options: TrainOptions) -> Path | None:
+    """The newest run of this configuration and name, if it has reached its length, or used up its time."""
+    newest = _newest_checkpoint(config, store.fingerprint, options)
+    if newest is None:
+        return None
+    run, total = newest.parents[1], total_images(options, store.count)
+    ends = [event for event in read_events(run / directory.EVENTS) if event.get("event") in ("started", "finished")]
+    reason = ends[-1].get("reason") if ends else None
+    reached = reason == "done" if total is None else total <= int(newest.name)
+    return run if reached or reason == "time-budget" else None
+
+
+def _seconds(run: Path) -> float:
+    """That a run has been trained for."""
+    seconds = read_metrics(run / directory.METRICS).get("seconds", np.zeros(0))
+    return float(seconds[-1]) if len(seconds) else 0.0
+
+
+def _newest_checkpoint(config: Config, fingerprint: str, options: TrainOptions) -> Path | None:
+    """Of the newest run with this configuration, except for lengths and intervals, on these images; in a series, of this name."""
+    for run in reversed(directory.listed(options.runs)):
+        if options.in_series and directory.name_of(run) != directory.safe_name(options.name or ""):
+            continue
         try:
             if environment.read(run / directory.ENVIRONMENT).get("data_fingerprint") != fingerprint:
                 continue

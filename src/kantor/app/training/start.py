@@ -34,8 +34,16 @@ from kantor.app.training.length import choose_length, choose_resumed_length, res
 from kantor.app.training.measured_choices import choose_batch, choose_compiled, choose_threads
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
-from kantor.app.training.resume import as_a_new_run, offer_to_resume, open_checkpoint, resumed_config, rounding_changes
+from kantor.app.training.resume import (
+    as_a_new_run,
+    finished_run,
+    offer_to_resume,
+    open_checkpoint,
+    resumed_config,
+    rounding_changes,
+)
 from kantor.app.training.run import Run, initial_state
+from kantor.app.training.run_name import run_name
 from kantor.app.training.terminal import Terminal
 from kantor.app.training.time_told import TimeTold
 from kantor.app.training.trial import explain_out_of_memory
@@ -43,11 +51,9 @@ from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
 from kantor.data.loading import layout
 from kantor.data.loading.image_set import ImageSet, class_counts
-from kantor.data.sources.python_object import PREFIX
 from kantor.engine.augment import choose_augmentation
 from kantor.engine.device import choose_device, describe_device, keep_memory, return_memory
 from kantor.engine.precision import choose_precision
-from kantor.objectives.objective import name_of
 from kantor.runs import directory
 from kantor.runs.run_state import RunState
 from kantor.sinks.tensorboard import require_tensorboard
@@ -97,6 +103,9 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     decisions.set("train.precision", precision, reason, announce=config.train.precision == "auto")
     if config.train.augment == "auto":
         decisions.set("train.augment", *choose_augmentation(store.count))
+    if options.in_series and (done := finished_run(decisions.config, store, options)) is not None:
+        terminal.note(f"{done} is this run, and done")
+        return done, "done"
     if (resuming := offer_to_resume(decisions.config, store, options, terminal)) is not None:
         return _resume(resuming, device, terminal)
     if store.labelled and not decisions.config.train.conditional:
@@ -228,7 +237,7 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
         env["class_counts"] = class_counts(store)
     if store.condition_settings:
         env["condition_channels"] = store.condition_channels
-    run = directory.create(options.runs, options.name or _name(config, options.preset), to_toml(config), env)
+    run = directory.create(options.runs, options.name or run_name(config, options.preset), to_toml(config), env)
     rejected = store.path / layout.REJECTED
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays
         atomic.write_bytes(run / layout.REJECTED, data)
@@ -245,11 +254,3 @@ def _existing_directory(run: Path, config: Config, saved: RunState | None, termi
     if saved:
         terminal.note(f"resumed at {saved.images_seen:,} images from {saved.path}")
     yield run
-
-
-def _name(config: Config, preset: str) -> str:
-    """Names a run by data and preset, or by data and objective if the preset is the default or its objective changed."""
-    source = Path(config.data.source.removeprefix(PREFIX))
-    data = source.name.partition(".")[0] if source.is_file() else source.name
-    by_objective = preset == "default" or resolve(preset).objective.kind != config.objective.kind
-    return f"{data or 'data'}-{name_of(config.objective) if by_objective else preset}"

@@ -16,7 +16,7 @@ class Terminal:
 
     Attributes:
         console: makes the listener for the run in this folder.
-        stop_asked: "signal" once the user wants training to end, else "".
+        stop_asked: "signal", or the name of one, once the user wants training to end, else "".
         ask: asks a yes-no question; answers no if nobody can be asked.
     """
 

@@ -254,7 +254,7 @@ def test_mp4_without_its_package(model: Path, tmp_path: Path, monkeypatch: pytes
     assert "pip install 'kantor[video]'" in capsys.readouterr().err
 
 
-# --- films of models that nobody trained --------------------------------------------------------------------------------
+# --- films of models that nobody trained ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +313,7 @@ def test_alpha_is_kept_in_frames_and_webp(clear: Path, tmp_path: Path) -> None:
 
 
 def test_a_grid_of_walks_is_each_walk_in_its_cell(drawn: Path, tmp_path: Path) -> None:
-    """Four seeds in two cells: the left one walks from 1 to 2, the right one from 7 to 4; classes go with their seeds."""
+    """Four seeds in two cells: the left one walks from 1 to 2, the right one from 7 to 4; classes go with seeds."""
     words = ["--frames", 3, "--scale", 1]
     both = ["--seeds", "1,2,7,4", "--class", "K,K,B,K", "--grid", "2x1", "--out", f"{tmp_path}/both/"]
     assert exit_of("walk", drawn, *words, *both) == 0

@@ -11,8 +11,8 @@ def enlarged(image: NDArray[np.uint8], scale: int, smooth: bool = False) -> NDAr
     """uint8 [H, W, C] -> [scale H, scale W, C].
 
     Args:
-        smooth: between the pixels by Lanczos' filter, colours weighted by alpha, so that transparent ones leave no fringe;
-            otherwise each pixel becomes a square.
+        smooth: by Lanczos' filter, colours weighted by alpha, so that transparent ones leave no fringe; otherwise each
+            pixel becomes a square.
     """
     if scale == 1:
         return image

@@ -52,8 +52,8 @@ def grid(
         scale: factor by which images are enlarged; None enlarges small images to a comfortable size.
         paper: RGB between the images, around them and of empty places, 0 to 255 each.
         smooth: enlarge smoothly, not by squares.
-        captions: a text of one or more lines under each image, "" for none. Narrow images get more room around them; what
-            still does not fit is shortened.
+        captions: a text of one or more lines under each image, "" for none. Narrow images get more room around them;
+            what still does not fit is shortened.
         row_names: a text to the left of each row.
     Returns:
         uint8 [h, w, 3].

@@ -16,7 +16,7 @@ _ELLIPSIS = "…"
 
 
 def fitting_font(texts: Iterable[str], width: float, size: float) -> Font:
-    """The font of at most `size` pixels, at least `SMALLEST`, in which all texts have room in `width` pixels if possible."""
+    """The font of `size` pixels, or less, in which all texts have room in `width` pixels, unless it got too small."""
     longest = max((line for text in texts for line in text.split("\n")), key=font(size).getlength, default="")
     while size > SMALLEST and font(size).getlength(longest) > width:
         size -= 0.5
@@ -36,7 +36,7 @@ def shortened(text: str, font: Font, width: float) -> str:
 def write_lines(
     draw: ImageDraw.ImageDraw, text: str, x: float, y: float, width: float, pitch: float, font: Font, ink: Colour
 ) -> None:
-    """Writes the lines of `text`, shortened to `width`, centred on `x`, the first one's middle at `y`, `pitch` apart."""
+    """Writes the lines of `text`, shortened to `width`, centred on `x`, the first one around `y`, `pitch` apart."""
     for i, line in enumerate(text.split("\n")):
         draw.text((x, y + i * pitch), shortened(line, font, width), fill=ink, font=font, anchor="mm")
 

@@ -72,7 +72,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     return error
 
 
-# --- a seed is the same image anywhere -------------------------------------------------------------------------------
+# --- a seed is the same image anywhere ------------------------------------------------------------------------------
 
 
 def test_the_class_of_a_seed_is_its_remainder() -> None:
@@ -98,7 +98,7 @@ def test_a_seed_of_a_conditional_model_is_the_same_image_anywhere(shared: Path) 
     assert (loaded.generate(17, "cat")[0] != alone).any()
 
 
-# --- no file is lost -------------------------------------------------------------------------------------------------
+# --- no file is lost ------------------------------------------------------------------------------------------------
 
 
 def test_two_classes_of_one_seed_are_two_files(shared: Path) -> None:
@@ -167,7 +167,7 @@ def test_overwrite_replaces_only_what_is_written_anew(shared: Path, capsys: pyte
     assert Path("o/labels.csv").read_text() == "my,own\n1,2\n" and not Path("o/seed-00000009.png").exists()
 
 
-# --- every class ------------------------------------------------------------------------------------------------------
+# --- every class ----------------------------------------------------------------------------------------------------
 
 
 def test_a_folder_for_each_class_can_be_trained_on(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,7 +260,7 @@ def test_a_model_without_classes(here: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "no classes: the model was trained without --conditional\n"
 
 
-# --- many, large and captioned images -----------------------------------------------------------------------------------
+# --- many, large and captioned images -------------------------------------------------------------------------------
 
 
 def test_many_images_are_made_and_written_batch_by_batch(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +328,7 @@ def test_smooth_edges_of_transparent_images_have_no_fringe() -> None:
     assert grey.shape == (6, 10, 1) and (grey == 7).all()
 
 
-# --- kantor classes -----------------------------------------------------------------------------------------------------
+# --- kantor classes -------------------------------------------------------------------------------------------------
 
 
 def test_classes_with_the_counts_that_the_run_recorded(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

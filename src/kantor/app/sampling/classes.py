@@ -1,4 +1,4 @@
-"""Classes of a conditional model: as users name them, as files and folders are named after them, and how many images each had."""
+"""Classes of a conditional model: how users name them, how files are named after them, how many images each had."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def class_numbers(classes: Sequence[str | int], card: Card, seeds: Sequence[int]
     """The label of each seed's image; None for a model without classes.
 
     Args:
-        classes: names or numbers: none (each seed has its own class, see `class_of_seed`), one for all, or one per seed.
+        classes: names or numbers: none (each seed has its own, see `class_of_seed`), one for all, or one per seed.
     """
     if not len(classes):
         count = len(card.class_names)

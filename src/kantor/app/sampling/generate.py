@@ -128,7 +128,7 @@ def _is_zip(out: Path) -> bool:
 
 
 def _wanted(options: GenerateOptions, card: Card, in_zip: bool) -> _Wanted:
-    """What the options ask of a model. Files are in class folders with --per-class, and in a zip if there are classes."""
+    """What the options ask of a model. In a zip, and with --per-class, files are in folders of classes."""
     classes = split_classes(options.classes, card)
     if options.per_class is None:
         default_count = DEFAULT_COUNT if options.grid is None else math.prod(options.grid)
@@ -162,7 +162,7 @@ def _images(network: nn.Module, card: Card, wanted: _Wanted, truncation: float, 
 
 
 def _check_out(options: GenerateOptions, card: Card, wanted: _Wanted) -> Labels | None:
-    """The labels.csv of --out as it is, None for a zip. Raises ConfigError if something would be mixed up or replaced."""
+    """The labels.csv of --out as it is, None for a zip. Raises ConfigError if something would be lost or mixed up."""
     folder = options.out
     if folder is None:
         return {}

@@ -27,7 +27,7 @@ Write = Callable[[str, bytes], None]
 
 
 def refuse_other_images(folder: Path, allowed: re.Pattern[str], folders: Collection[str] = ()) -> None:
-    """Raises ConfigError if `folder` has images whose names are not `allowed`, or other `folders`, such as training images."""
+    """Raises ConfigError if `folder` holds images of names not `allowed`, or other folders than `folders`."""
     if not str(folder).strip("."):
         raise ConfigError("--out", "is the current folder", "name a folder, such as --out images")
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -74,7 +74,7 @@ def into_zip(path: Path) -> Iterator[Write]:
 
 
 def read_labels(path: Path) -> Labels:
-    """What an earlier call wrote into labels.csv; empty if there is none. Raises ConfigError if it is another's file."""
+    """What an earlier call wrote into labels.csv; {} without one. Raises ConfigError if it is another's file."""
     if not path.exists():
         return {}
     try:

@@ -43,7 +43,8 @@ class GenerateOptions(GeneratorOptions):
     )
     seeds: Sequence[int] | None = option("Generate the images of these seeds: 0-63,99", "LIST", parse=units.seeds)
     per_class: int | None = option(
-        "Generate N images of every class, from seeds 0, 1, 2 ..., into a folder for each", "N", min=1, max=units.MOST_SEEDS,
+        "Generate N images of every class, from seeds 0, 1, 2 ..., into a folder for each", "N",
+        min=1, max=units.MOST_SEEDS,
     )
     out: Path | None = option(
         "Write images to this folder, or .zip", "DIR", otherwise="a new number in generated, next to the model",
@@ -67,7 +68,7 @@ class WalkOptions(GeneratorOptions):
         "LIST", required=True, parse=units.stops,
     )
     out: str | None = option(
-        "Write an animation (.gif or .webp), a video (.mp4), a strip of images (.png), or frames into a folder (FOLDER/)",
+        "Write an animation (.gif or .webp), a video (.mp4), a strip of images (.png), or frames (FOLDER/)",
         "FILE", otherwise="walk.gif in a new number in walks, next to the model",
     )
     grid: tuple[int, int] | None = option(

@@ -57,7 +57,7 @@ class Film:
     loop: bool
 
     def captions(self, cell: int) -> list[str]:
-        """What each image of a walk is: "seed 3 → 9" on the way from 3 to 9, and "seed 9" at its end; classes behind it."""
+        """A text for each image of a walk: "seed 3 → 9" on the way from 3 to 9, "seed 9" at its end; classes behind."""
         stops = self.stops(cell)
         legs = [f"seed {a[0]} → {b[0]}{_classes(a[1], b[1])}" for a, b in itertools.pairwise(stops)]
         texts = [leg for leg in legs for _ in range(self.frames)]
@@ -152,7 +152,7 @@ def _frames(
 
 
 def _strip(options: WalkOptions, film: Film, images: Iterator[Images]) -> tuple[bytes, int]:
-    """A row per leg, both ends included; the last image of a loop is the first one. Returns a PNG and the images in it."""
+    """A row per leg, both ends included; a loop ends with its first image. Returns a PNG and the images in it."""
     all_images, frames, stops = np.stack(list(images)), film.frames, film.stops(0)
     legs = len(stops) - 1
     order = [(leg * frames + i) % len(all_images) for leg in range(legs) for i in range(frames + 1)]
@@ -245,11 +245,8 @@ def _check_grid(options: WalkOptions, kind: str, cells: int, stops: int) -> None
         raise ConfigError(where, f"{options.seeds} picks the seeds of one walk", "name the seeds")
     if stops % cells or stops < 2 * cells:
         what = f"{stops:,} seeds cannot be shared out over {cells:,} walks of two or more seeds each"
-        raise ConfigError(
-            where,
-            what,
-            f"name {max(2, -(-stops // cells)) * cells:,} seeds, such as --seeds 0-{max(2, -(-stops // cells)) * cells - 1}",
-        )
+        enough = max(2, -(-stops // cells)) * cells
+        raise ConfigError(where, what, f"name {enough:,} seeds, such as --seeds 0-{enough - 1}")
 
 
 def walk_inputs(
@@ -270,7 +267,7 @@ def walk_inputs(
 
 
 def _require_memory(options: WalkOptions, kind: str, frames: int, card: Card, scale: int) -> None:
-    """Raises ConfigError if the writer, which keeps the frames of a GIF in memory, of a WebP twice, would need too much."""
+    """Raises ConfigError if the frames, which a GIF keeps in memory, and a WebP twice, would need too much."""
     if kind not in (".gif", ".webp"):
         return
     pixels = math.prod(card.spec[:2]) * scale * scale * math.prod(options.grid or (1, 1))

@@ -34,6 +34,7 @@ def test_what_is_read(parse: Any, value: Any, result: Any) -> None:
     ("parse", "value", "says"),
     [
         (units.count, "lots", "--flag lots: is not a number; write for example 200000 or 200k"),
+        (units.count, "3,5", "is not a number"), (units.count, "1,00", "is not a number"),
         (units.count, "0", "too small"), (units.count, 0, "too small"), (units.count, -5, "too small"),
         (units.count, float("nan"), "is not a number"), (units.count, 2**54, "too large"), (units.thousands, "0.0001", "too small"),
         (units.scored, "0", "--flag 0: too small; use at least 12, for example 2000 or 10k"),

@@ -36,7 +36,10 @@ def duration_s(value: str | float, where: str) -> float:
 
 
 def _images(value: str | float, where: str, unit: int, do: str, least: int = 1) -> int:
-    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", str(value).lower().replace(",", "").replace("_", ""))
+    text = str(value).lower().replace("_", "")
+    if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?[km]?", text, re.ASCII):  # 200,000; but 3,5 is no number here
+        text = text.replace(",", "")
+    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)([km]?)", text, re.ASCII)
     if match is None:
         raise ConfigError(f"{where} {value}", "is not a number", do)
     number = float(match[1]) * _MULTIPLES[match[2]] * unit

@@ -1,9 +1,10 @@
 """When `kantor train` shows the first images of a model in training, from the command on.
 
-    python benchmarks/first_sheet.py [--older SRC] [--rounds 3] [--images 8000] [--side 256] [--size 32] [--budget 60s] [--data FOLDER] [--out FILE]
+    python benchmarks/first_sheet.py [--older SRC] [--rounds 3] [--images 8000] [--side 256] [--size 32] [--budget 60s]
+        [--data FOLDER] [--out FILE]
 
-Makes PNGs with the spectrum of photographs in a temporary folder (or in --data, once), reads them, so that they lie in the file cache, and
-trains on them with an empty cache of packed images, as a process of its own. --older names the folder src/ of another
+Makes PNGs with the spectrum of photographs in a temporary folder (or in --data, once), reads them, so that they lie in
+the file cache, and trains on them with an empty cache of packed images, as a process of its own. --older names the folder src/ of another
 commit, which trains in turn. Seconds since the command began:
 
 packed    the packed images are complete

@@ -68,7 +68,7 @@ def inspect(
 ) -> list[str]:
     """Looks at every image and writes the folder `out`: see docs/commands.md. Returns a summary, line by line.
 
-    The images are packed into the cache, as training with the same settings packs them: what one has decoded, the other finds.
+    The images are packed into the cache, as training with the same settings packs them: either finds what the other decoded.
 
     Raises DataError if there are no images, ConfigError if `out` exists.
     """
@@ -102,7 +102,7 @@ def inspect(
 
 
 def _decoded(config: Config, temporary: Path, cache: DatasetCache, decisions: list[str]) -> tuple[Store, Source]:
-    """The images as training takes them, in the cache; as thumbnails if they cannot be packed so: they show nothing, say.
+    """The images as training takes them, in the cache; as thumbnails if they cannot be packed so (they show nothing, say).
 
     decisions: takes what the listing decided.
     """

@@ -69,7 +69,7 @@ def rates_of_threads(parts: Parts, choices: Sequence[int]) -> dict[int, float]:
 
 
 def retune(parts: Parts, run: Path, images_seen: int) -> list[Event]:
-    """Measures threads anew in a run on a CPU, takes the fastest number, and writes it to environment.json: a resumed run keeps it.
+    """Measures threads anew in a run on a CPU, and takes the fastest number, which environment.json keeps for a resumed run.
 
     Returns the event; none if OMP_NUM_THREADS says, or there is one core.
     """

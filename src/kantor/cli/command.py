@@ -27,7 +27,8 @@ class GroupWithDefault(Group):
     """Commands of which the first is meant where none is named: `kantor runs DIR` is `kantor runs list DIR`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+        completing = ctx.resilient_parsing and not args  # then a command may be what is being typed
+        if not completing and (not args or args[0] not in (*self.commands, *ctx.help_option_names)):
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
 

@@ -94,7 +94,7 @@ def _contents(
     main = main_score(runs)
     scores, cost = tables.score_table(groups, names), tables.cost_table(groups)
     title, kinds = _title(groups), " and ".join(f"{group.label} (n = {len(group.runs)})" for group in groups)
-    sizes = list(dict.fromkeys(f"{run.summary.data} at {run.config.data.size}" for run in runs))
+    sizes = list(dict.fromkeys(f"{run.summary.data} at {run.config.data.size} pixels" for run in runs))
     score_panels, (loss_panels, loss_notes) = figures.score_panels(groups, names), figures.loss_panels(groups)
     sheets, rows, sheet_note = figures.sheets(groups)
     files = {

@@ -61,7 +61,10 @@ def each_run(groups: Sequence[Group], names: Sequence[str]) -> Table:
                 ends = f" ({interval_text(score.interval)})" if score and score.interval else ""
                 cells.append(f"{number(score.value)}{ends}" if score else "")
             rows.append((run.name, group.label, str(run.seed), _count(moment(run)), *cells))
-    note = "Scores of the model that kantor generate draws; in brackets the 95% interval over generated images, not over seeds."
+    note = (
+        "Scores of the model that kantor generate draws; in brackets the 95% interval over generated images, not over seeds. "
+        "Where it is the best of several moments by this score, the score is a little too good, in all runs alike."
+    )
     return Table(("run", "kind", "seed", "at images", *map(arrowed, names)), rows, [note])
 
 

@@ -68,8 +68,9 @@ def write_images(paths: Sequence[Path], images: Iterable[Images]) -> None:
     """Writes images, uint8 [H, W, C], as PNG files into one folder."""
     for folder in {path.parent for path in paths}:
         atomic.make_folder(folder)
-    for path, image in zip(paths, images, strict=True):
-        atomic.write_bytes(path, png_bytes(image))
+    with atomic.many_files() as write:
+        for path, image in zip(paths, images, strict=True):
+            write(path, png_bytes(image))
 
 
 def split_classes(names: Sequence[str], card: Card) -> list[str]:

@@ -63,7 +63,10 @@ def test_generating_imports_the_generator_alone() -> None:
     subprocess.run([sys.executable, "-c", program.format(train)], capture_output=True, check=True)
     heavy = "kantor.engine.loop", "kantor.metrics", "kantor.data.packing", "kantor.report"
     others = "matplotlib", "scipy", "sympy", "onnxruntime", "tensorboard", "torch._dynamo", "torch._inductor"
-    for words in (["generate", "latest", "--count", "4"], ["walk", "latest", "--seeds", "1,2", "--frames", "2"]):
+    for words in (
+        ["generate", "latest", "--count", "4"],
+        ["walk", "latest", "--seeds", "1,2", "--frames", "2", "--out", "walk.gif"],
+    ):
         code = program.format(words) + f"print('heavy:', [m for m in {heavy + others} if m in sys.modules])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "heavy: []" in done.stdout

@@ -193,3 +193,33 @@ def test_killed_at_random_instants(tmp_path: Path) -> None:
     assert len(made) >= 20
     atomic.remove_leftovers(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == made | {"file"}
+
+
+# --- many files -----------------------------------------------------------------------------------------------------
+
+
+def test_many_files_are_on_disk_at_the_end_and_each_folder_is_flushed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(atomic, "sync_folder", flushed.append)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    files = {folders[i % 2] / f"{i}.png": bytes([i]) * i for i in range(100)}
+    for folder in folders:
+        folder.mkdir()
+    with atomic.many_files() as write:
+        for path, data in files.items():
+            write(path, data)
+    assert {tmp_path / name: data for name, data in contents(tmp_path).items()} == files
+    assert flushed == folders
+
+
+def test_many_files_stop_at_the_first_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "7.png").mkdir()  # in the way
+    written = 0
+    with pytest.raises(ResourceError, match=r"7\.png"), atomic.many_files() as write:
+        for i in range(1000):
+            write(tmp_path / f"{i}.png", b"image")
+            written = i
+    assert written < 100
+    assert not list(tmp_path.glob(f".*{atomic.TEMPORARY}*"))

@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ from kantor.disk_errors import resource_errors
 from kantor.errors import ResourceError
 
 TEMPORARY = ".tmp-"
+_FILES_AT_ONCE = 8
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -42,6 +44,45 @@ def new_file(path: Path, size: int = 0) -> Iterator[BinaryIO]:
     Raises:
         ResourceError: disk full, permission denied, or the like; nothing is left behind.
     """
+    with _unsynced_file(path, size) as file:
+        yield file
+    with resource_errors(path, size):
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def many_files() -> Iterator[Callable[[Path, bytes], None]]:
+    """Yields what writes files as `write_bytes` does, a few at the same time: waiting for the disk takes longer than writing.
+
+    All are on disk when the block ends. The first ResourceError is raised by then, maybe at a later file.
+    """
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    folders, waiting = dict[Path, None](), deque[Future[None]]()
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+
+        def write(path: Path, data: bytes) -> None:
+            folders[path.parent] = None
+            if len(waiting) == 2 * _FILES_AT_ONCE:  # no more in memory
+                waiting.popleft().result()
+            waiting.append(pool.submit(_replace, path, data))
+
+        yield write
+        for future in waiting:
+            future.result()
+    for folder in folders:
+        with resource_errors(folder):
+            sync_folder(folder)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with _unsynced_file(path, len(data)) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def _unsynced_file(path: Path, size: int) -> Iterator[BinaryIO]:
+    """`new_file`, but a crash of the system may take the name of the file with it until its folder is flushed, too."""
     temporary = _temporary_path(path)
     with resource_errors(path, size):
         try:
@@ -50,7 +91,6 @@ def new_file(path: Path, size: int = 0) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()

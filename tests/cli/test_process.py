@@ -55,6 +55,23 @@ def test_training_and_generating_leave_the_compiler_alone() -> None:
     assert "heavy: []" in done.stdout
 
 
+def test_generating_imports_the_generator_alone() -> None:
+    """Not what trains, scores, packs or plots."""
+    small = "'--set', 'generator.width=4', '--set', 'critic.width=4', '--set', 'data.glyphs.count=60', '--size', '16'"
+    train = f"['train', 'glyphs', '--images', '64', '--batch', '8', '--device', 'cpu', {small}]"
+    program = "import sys\nfrom kantor.cli.main import main\ntry: main({})\nexcept SystemExit as e: assert not e.code\n"
+    subprocess.run([sys.executable, "-c", program.format(train)], capture_output=True, check=True)
+    heavy = "kantor.engine.loop", "kantor.metrics", "kantor.data.packing", "kantor.report"
+    others = "matplotlib", "scipy", "sympy", "onnxruntime", "tensorboard", "torch._dynamo", "torch._inductor"
+    for words in (
+        ["generate", "latest", "--count", "4"],
+        ["walk", "latest", "--seeds", "1,2", "--frames", "2", "--out", "walk.gif"],
+    ):
+        code = program.format(words) + f"print('heavy:', [m for m in {heavy + others} if m in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert "heavy: []" in done.stdout
+
+
 def test_nobody_reads_what_we_say() -> None:
     process = subprocess.Popen([*KANTOR, "presets", "default"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout and process.stderr

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from kantor.config.io import layered
-from kantor.config.schema import Config
 from kantor.errors import ConfigError, ModelError
 from kantor.runs import checkpoint as checkpoints
 from kantor.runs.checkpoint import Checkpoint, DamagedCheckpointError
 from kantor.types import ImageSpec
+
+if TYPE_CHECKING:
+    from kantor.config.schema import Config
 
 _REQUIRED = ("config", "counters", "feed", "fingerprint", "listeners")
 _MAX_DIFFERENCES = 2
@@ -112,6 +113,11 @@ class RunState:
         Raises:
             ModelError: this version cannot read it.
         """
+        from kantor.config.io import (
+            layered,
+        )  # the whole configuration takes a while, and a model needs its generator's alone
+        from kantor.config.schema import Config
+
         try:
             return layered(Config(), dict(self.config_fields), "its configuration")
         except ConfigError as error:

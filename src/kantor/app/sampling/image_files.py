@@ -39,24 +39,27 @@ def refuse_other_images(folder: Path, allowed: re.Pattern[str], folders: Collect
 
 def write_images(paths: Sequence[Path], images: Iterable[Images]) -> None:
     """Writes images, uint8 [H, W, C], as PNG files."""
-    for path, image in zip(paths, images, strict=True):
-        atomic.make_folder(path.parent)
-        atomic.write_bytes(path, png_bytes(image))
+    for folder in {path.parent for path in paths}:
+        atomic.make_folder(folder)
+    with atomic.many_files() as write:
+        for path, image in zip(paths, images, strict=True):
+            write(path, png_bytes(image))
 
 
 @contextmanager
 def into_folder(folder: Path) -> Iterator[Write]:
     """Yields what writes files into a folder, each whole or not at all; names may lead into sub-folders."""
     made = set[Path]()
+    with atomic.many_files() as write_file:
 
-    def write(name: str, data: bytes) -> None:
-        path = folder / name
-        if path.parent not in made:
-            atomic.make_folder(path.parent)
-            made.add(path.parent)
-        atomic.write_bytes(path, data)
+        def write(name: str, data: bytes) -> None:
+            path = folder / name
+            if path.parent not in made:
+                atomic.make_folder(path.parent)
+                made.add(path.parent)
+            write_file(path, data)
 
-    yield write
+        yield write
 
 
 @contextmanager

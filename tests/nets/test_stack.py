@@ -328,9 +328,9 @@ def grown() -> tuple[State, State]:
     small, large = state(FISH32, SMALL, 1, **more), state(FISH64, LARGE, 2, fading=1000, **more)
     for _ in range(3):  # running statistics that are not those of a new network
         small.critic(numbers(4, 3, 32, 32))
-    lines, ema_complete = initialize_from(large, weights_of(small), ())
-    assert len(lines) == 2
-    assert not ema_complete
+    taken = initialize_from(large, weights_of(small), ())
+    assert [line.split(":")[0] for line in taken.lines[1:]] == ["new in the generator", "new in the critic"]
+    assert taken.copies["average"].keys() == taken.copies["generator"].keys() < large.average.state_dict().keys()
     for network in (small.generator, small.critic, large.generator, large.critic):
         network.eval()
     return small, large

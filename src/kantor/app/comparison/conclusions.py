@@ -159,10 +159,14 @@ def about_cost(groups: Sequence[Group]) -> list[str]:
             f"Equal images are not equal generator steps: those made at {_kimg(min(known))} are {', '.join(steps)}."
         )
     seconds = [(group, group.seconds / group.images) for group in groups if group.seconds and group.images]
-    if seconds and max(s for _, s in seconds) > (1 + 2 * _EQUAL) * min(s for _, s in seconds):
-        least = min(known)
-        listed = ", ".join(f"{group.label} {duration(each * least)}" for group, each in seconds)
-        lines.append(f"Equal images are not equal time: for {_kimg(least)}, {listed}.")
+    times = {group.label: duration(each * min(known)) for group, each in seconds}
+    if (
+        seconds
+        and max(s for _, s in seconds) > (1 + 2 * _EQUAL) * min(s for _, s in seconds)
+        and len({*times.values()}) > 1
+    ):
+        listed = ", ".join(f"{label} {time}" for label, time in times.items())
+        lines.append(f"Equal images are not equal time: for {_kimg(min(known))}, {listed}.")
     machines = {(str(run.env.get("device")), run.env.get("threads")) for group in groups for run in group.runs}
     if len(machines) > 1:
         lines.append("Not all runs were made on the same machine or with as many threads: their times say little.")

@@ -58,6 +58,8 @@ def score_panels(groups: Sequence[Group], names: Sequence[str]) -> list[OverlayP
             for j, run in enumerate(g.runs)
             if _way(run, name) == way
         )
+        if not any(np.nanmax(np.abs(trace.values)) > 0 for trace in traces):
+            continue  # a line at 0, such as the recall of young models
         better = "lower is better" if BETTER[kind(name)] == LOWER else "higher is better"
         over: Literal["kimg", "seconds"]
         for over, words in (("kimg", "at equal images"), ("seconds", "at equal time")):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import random
 import struct
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +244,24 @@ def test_mutations_of_a_valid_file() -> None:
         with contextlib.suppress(ModelError):
             fine += len(from_bytes(Path("x"), bytes(bad))) > 0
     assert 0 < fine < 400, "both outcomes are met"
+
+
+def test_the_bytes_of_a_checkpoint_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    path = save(tmp_path, 51_200, state())
+    digest = hashlib.sha256(b"".join(data for _, data in sorted(contents(path).items()))).hexdigest()
+    assert digest == "20fcd0ef32a0b78af83245bb1d110611e21b3f292b053b8d6e0343993fe12500"
+
+
+def test_a_save_holds_one_file_in_memory_at_a_time(tmp_path: Path) -> None:
+    size = 4_000_000
+    tensors = {f"layer{i}": torch.full((size // 4,), float(i)) for i in range(4)}
+    saved = Checkpoint(tensors, {f"{name}/exp_avg": value for name, value in tensors.items()}, {})
+    tracemalloc.start()  # which sees bytes, not tensors
+    try:
+        path = save(tmp_path, 1000, saved)
+        save(tmp_path, 1000, saved)  # which verifies what is there
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 4 * size < peak < 5 * size
+    assert_same(load(path), saved)

@@ -21,6 +21,7 @@ from kantor.engine import ema, optimizers, passes
 from kantor.engine.augment import as_seen, changed, sample_changes
 from kantor.engine.compiled import Compiler
 from kantor.engine.cuda_graphs import Recorder
+from kantor.engine.device import return_memory
 from kantor.engine.elementwise import Optimizer
 from kantor.engine.execution import Compute, Work, micro_batched, rows_of
 from kantor.engine.passes import CriticInputs, GenerationInputs, GeneratorInputs, Outcome, Penalties
@@ -34,6 +35,7 @@ from kantor.objectives.constraints import clip_gradients, clip_weights
 from kantor.objectives.objective import Objective
 from kantor.types import Batch, traits_of
 
+MANY_PIXELS = 1 << 20  # of a batch
 MAX_GENERATED_AT_ONCE = 512  # in one pass: more is not faster and takes memory
 
 Names = tuple[str, ...]  # of the values that a step has added to the tally
@@ -136,6 +138,9 @@ class Steps:
         Args:
             images: images seen for each generator step, in which the half-life of the EMA counts.
         """
+        pixels = real.images[:, 0].numel()
+        if len(real.images) > self.config.train.batch and pixels >= MANY_PIXELS and state.device.type == "cpu":
+            return_memory()  # of the critic steps, whose smaller tensors leave gaps that no tensor of this step fits in
         purpose = ("critic-latents", 0) if self.config.cycle.reuse == "everything" else ("generator-latents", step)
         latents = random.latents(*purpose, len(real.images), self.config.generator)
         changes = sample_changes(self.config.train, random, "augment-generator", step, real.images)

@@ -11,10 +11,10 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -68,23 +68,27 @@ def save(folder: Path, images_seen: int, checkpoint: Checkpoint) -> Path:
         if _verifies(path):
             return path
         atomic.remove_folder(path)
-    files = {
-        "model.safetensors": to_bytes(checkpoint.model),
-        "optimizer.safetensors": to_bytes(checkpoint.optimizer),
-        "state.json": json.dumps(checkpoint.values, sort_keys=True, indent=1).encode(),
+    contents: dict[str, Callable[[], bytes]] = {  # made one by one: each may take as much memory as the networks
+        "model.safetensors": lambda: to_bytes(checkpoint.model),
+        "optimizer.safetensors": lambda: to_bytes(checkpoint.optimizer),
+        "state.json": lambda: json.dumps(checkpoint.values, sort_keys=True, indent=1).encode(),
     }
-    manifest = {
-        "format": FORMAT,
-        "images_seen": images_seen,
-        "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
-        "tensors": {**_digests("model", checkpoint.model), **_digests("optimizer", checkpoint.optimizer)},
-    }
-    manifest["sha256"] = _own_digest(manifest)
+    files: dict[str, dict[str, Any]] = {}
     with atomic.new_folder(path) as temporary:
-        for name, data in files.items():
+        for name, content in contents.items():
+            data = content()
+            files[name] = {"bytes": len(data), "sha256": _sha256(data)}
             atomic.write_bytes(temporary / name, data)
+            del data
+        manifest = {
+            "format": FORMAT,
+            "images_seen": images_seen,
+            "files": files,
+            "tensors": {**_digests("model", checkpoint.model), **_digests("optimizer", checkpoint.optimizer)},
+        }
+        manifest["sha256"] = _own_digest(manifest)
         atomic.write_json(temporary / "manifest.json", manifest)
-    verified_files(path)
+    verify(path)
     return path
 
 
@@ -104,20 +108,36 @@ def load(path: Path) -> Checkpoint:
 
 def verified_files(path: Path) -> dict[str, bytes]:
     """Reads the files of a checkpoint; compares each, and the folder's name, with the manifest."""
+    manifest, files = _manifest_of_its_folder(path), {}
+    for name in FILES:
+        data = _read(path / name)
+        _compare(path / name, len(data), _sha256(data), manifest)
+        files[name] = data
+    return files
+
+
+def verify(path: Path) -> None:
+    """Compares as `verified_files` does, in little memory."""
+    manifest = _manifest_of_its_folder(path)
+    for name in FILES:
+        _compare(path / name, *_size_and_digest(path / name), manifest)
+
+
+def _manifest_of_its_folder(path: Path) -> dict[str, Any]:
     manifest = _manifest(path)
     seen = int(manifest["images_seen"])
     if _NAME.fullmatch(path.name) and int(path.name) != seen:
         raise ModelError(path, f"holds the state after {seen:,} images", f"rename it to {seen:09d}")
-    files = {}
-    for name in FILES:
-        expected = manifest["files"][name]
-        data = _read(path / name)
-        if len(data) != expected["bytes"]:
-            raise DamagedCheckpointError(path / name, f"is cut short: {len(data)} of {expected['bytes']} bytes")
-        if _sha256(data) != expected["sha256"]:
-            raise DamagedCheckpointError(path / name, f"is damaged{_culprit(name, data, manifest)}")
-        files[name] = data
-    return files
+    return manifest
+
+
+def _compare(path: Path, size: int, digest: str, manifest: Mapping[str, Any]) -> None:
+    """Raises DamagedCheckpointError if a file is not as long as the manifest says, or has other contents."""
+    expected = manifest["files"][path.name]
+    if size != expected["bytes"]:
+        raise DamagedCheckpointError(path, f"is cut short: {size} of {expected['bytes']} bytes")
+    if digest != expected["sha256"]:
+        raise DamagedCheckpointError(path, f"is damaged{_culprit(path.name, _read(path), manifest)}")
 
 
 def last(folder: Path) -> tuple[Path | None, list[ModelError]]:
@@ -125,7 +145,7 @@ def last(folder: Path) -> tuple[Path | None, list[ModelError]]:
     faults: list[ModelError] = []
     for path in sorted(_candidates(folder), key=lambda path: max(int(path.name), _number(path) or 0), reverse=True):
         try:
-            verified_files(path)
+            verify(path)
             return path, faults
         except ModelError as fault:
             faults.append(fault)
@@ -179,7 +199,7 @@ def tensor_digest(value: Tensor) -> str:
     """SHA-256 of dtype, shape and contents."""
     plain = value.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{plain.dtype}{list(plain.shape)}".encode())
-    digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -202,7 +222,8 @@ def _number(path: Path) -> int | None:
 
 def _verifies(path: Path) -> bool:
     with contextlib.suppress(ModelError):
-        return bool(verified_files(path))
+        verify(path)
+        return True
     return False
 
 
@@ -236,10 +257,26 @@ def _values(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+def _size_and_digest(path: Path) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    with _opened(path) as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+            size += len(part)
+    return size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DamagedCheckpointError(path, "is too large to be a checkpoint")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise DamagedCheckpointError(path, f"cannot be read ({error.strerror})") from error
 

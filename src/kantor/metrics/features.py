@@ -111,6 +111,12 @@ class ImageFeatures:
         logits = {name: values[rows] for name, values in self.logits.items()}
         return ImageFeatures(self.features[rows], self.thumbs[rows], self.order[rows], logits)
 
+    def chosen(self, rows: NDArray[np.int64], order: NDArray[np.int64]) -> ImageFeatures:
+        """Some rows, which are images of another stream: `order` is their index in it."""
+        index = torch.from_numpy(rows)
+        logits = {name: values[index] for name, values in self.logits.items()}
+        return ImageFeatures(self.features[index], self.thumbs[rows], order, logits)
+
     def tensors(self) -> dict[str, Tensor]:
         """As tensors by name, for a file."""
         arrays = {"thumbs": torch.from_numpy(self.thumbs), "order": torch.from_numpy(self.order)}

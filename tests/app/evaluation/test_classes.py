@@ -182,3 +182,13 @@ def test_a_custom_generator_that_is_not_at_hand_is_an_error(
     monkeypatch.setattr("kantor.export.weights.build_generator", missing)
     assert exit_of("evaluate", "c", *FAST) == 4
     assert "mine is neither built in nor registered; import the module first" in capsys.readouterr().err
+
+
+def test_features_of_a_part_of_the_training_set_are_those_extracted_alone(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--metrics", "fd,pr,swd", "--features", "random", "--count", 40]
+    _, alone = evaluated(capsys, *words, "--cache", tmp_path / "a")
+    _, part = evaluated(capsys, "--metrics", "fd,pr,swd,nn", *words[2:], "--cache", tmp_path / "b")
+    assert alone["provenance"] == part["provenance"]
+    assert {name: part["metrics"][name] for name in alone["metrics"]} == alone["metrics"]

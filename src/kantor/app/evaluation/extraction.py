@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kantor.app.evaluation.features import DEFAULT, FeaturePlan
 from kantor.app.evaluation.image_sets import (
     GeneratedImages,
@@ -44,6 +46,7 @@ class Extraction:
         self._modes_kind = modes_kind(self.network, self._real, self._data) if wants_modes else None
         self.suffix = "" if plan.network.name == DEFAULT else f" ({plan.network.name})"
         self._extracted: dict[str, ImageFeatures] = {}
+        self._whole: RealImages | None = None  # the training images, once their features are extracted
 
     def provenance(self) -> dict[str, Any]:
         """What the scores depend on, known before any image is generated."""
@@ -81,7 +84,20 @@ class Extraction:
 
     def _features(self, images: RealImages | GeneratedImages, what: str) -> ImageFeatures:
         key = images.digest() if isinstance(images, RealImages) else "generated"
+        if key not in self._extracted and isinstance(images, RealImages) and (part := self._part(images)) is not None:
+            self._extracted[key] = part
         if key not in self._extracted:
             progress = self._progress_of(f"extracting features of the {what}{self.suffix}:")
             self._extracted[key] = extract_features(images, self.network, progress, self._cache)
+            self._whole = images if what.startswith("training") and isinstance(images, RealImages) else self._whole
         return self._extracted[key]
+
+    def _part(self, images: RealImages) -> ImageFeatures | None:
+        """Features of some of the training images, if those of all of them are there."""
+        whole = self._whole
+        if whole is None or images.store is not whole.store or not np.isin(images.rows, whole.rows).all():
+            return None
+        features = self._extracted[whole.digest()]
+        rows = whole.rows[features.order]
+        chosen = np.flatnonzero(np.isin(rows, images.rows))
+        return features.chosen(chosen, np.searchsorted(images.rows, rows[chosen]))

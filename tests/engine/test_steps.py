@@ -370,3 +370,15 @@ def test_penalties_on_shares_of_a_batch(critic: dict[str, Any]) -> None:
     norms = slopes(plain, (u * real.images + (1 - u) * fake)[:4]).sqrt()
     assert found["penalty/gradient"] == pytest.approx(10 * (norms - 1).square().mean().item(), rel=1e-4)
     assert found["penalty/r1"] == pytest.approx(0.5 * slopes(plain, real.images[:2]).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("batch", "pixels", "times"), [(6, 1, 1), (6, 1 << 20, 0), (0, 1, 0)])
+def test_a_generator_step_on_many_more_pixels_returns_memory_first(
+    batch: int, pixels: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, steps = parts("wgan", {"cycle.generator_batch": batch})
+    returned: list[int] = []
+    monkeypatch.setattr("kantor.engine.steps.return_memory", lambda: returned.append(state.counters.generator_steps))
+    monkeypatch.setattr("kantor.engine.steps.MANY_PIXELS", pixels)
+    steps.cycle(state, feed())
+    assert returned == [0] * times

@@ -86,7 +86,7 @@ def _real_bias(inputs: MetricInputs, name: str, distance: Callable[..., tuple[fl
     if name not in inputs.real_scores:
         inputs.real_scores[name] = distance(a, b, replicates=1)[0]
     n, m = len(inputs.generated), len(inputs.real)
-    return inputs.real_scores[name] * (1 / n + 1 / m) / (1 / len(a) + 1 / len(b))
+    return float(inputs.real_scores[name]) * (1 / n + 1 / m) / (1 / len(a) + 1 / len(b))
 
 
 def _neighbourhoods(inputs: MetricInputs, names: Sequence[str]) -> dict[str, Score]:
@@ -133,13 +133,13 @@ def _measure_halves(inputs: MetricInputs) -> None:
 def _swd(inputs: MetricInputs) -> dict[str, Score]:
     """What real images score is that of other real images against the same ones."""
     count = min(len(inputs.generated), len(inputs.real) // 2, MAX_PAIRED_IMAGES)
-    sides = (
-        (inputs.read_generated, inputs.generated.order[:count]),
-        (inputs.read_real, inputs.real.order[:count]),
-        (inputs.read_real, inputs.real.order[count : 2 * count]),
-    )
-    generated, real, other_real = (sliced.project(OrderedImages(*side), inputs.seed) for side in sides)
-    found, of_real = sliced.swd_with_interval(generated, real, inputs.seed), sliced.distances(other_real, real)
+    order, key = inputs.real.order, f"swd/{inputs.seed}/{count}"
+    generated = sliced.project(OrderedImages(inputs.read_generated, inputs.generated.order[:count]), inputs.seed)
+    real = sliced.project(OrderedImages(inputs.read_real, order[:count]), inputs.seed)
+    if key not in inputs.real_scores:
+        other_real = sliced.project(OrderedImages(inputs.read_real, order[count : 2 * count]), inputs.seed)
+        inputs.real_scores[key] = list(sliced.distances(other_real, real).items())
+    found, of_real = sliced.swd_with_interval(generated, real, inputs.seed), dict(inputs.real_scores[key])
     scores = {f"swd@{PIXELS}": Score(found.mean, found.interval, float(np.mean(list(of_real.values()))))}
     if len(found.levels) > 1:
         for height, value in found.levels.items():
@@ -156,8 +156,10 @@ def _ms_ssim(inputs: MetricInputs) -> dict[str, Score]:
         return diversity.pair_similarity(images, inputs.seed, labels=paired)
 
     value, ends = similarity(inputs.generated, inputs.read_generated, inputs.generated_labels)
-    of_real, _ = similarity(inputs.real, inputs.read_real, inputs.real_labels)
-    return {f"msssim@{PIXELS}": Score(value, ends, of_real)}
+    key = f"msssim/{inputs.seed}/{inputs.within_classes}"
+    if key not in inputs.real_scores:
+        inputs.real_scores[key], _ = similarity(inputs.real, inputs.read_real, inputs.real_labels)
+    return {f"msssim@{PIXELS}": Score(value, ends, inputs.real_scores[key])}
 
 
 def _modes(inputs: MetricInputs) -> dict[str, Score]:

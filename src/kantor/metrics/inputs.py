@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +66,8 @@ class MetricInputs:
         critic: its scores, if there is a critic.
         seed: of resampling, and of random directions, pairs and patches.
         replicates: resampled sets behind an interval.
-        real_scores: what real images score, by name. The first evaluation fills it for the next ones of the same
-            real images.
+        real_scores: what real images score, by name, as JSON values. The first evaluation fills it for the next ones
+            of the same real images.
     """
 
     extractor: Extractor
@@ -82,7 +83,7 @@ class MetricInputs:
     critic: CriticScores | None = None
     seed: int = 0
     replicates: int = REPLICATES
-    real_scores: dict[str, float] = field(default_factory=dict)
+    real_scores: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def halves(self) -> tuple[ImageFeatures, ImageFeatures]:
@@ -93,7 +94,7 @@ class MetricInputs:
     @cached_property
     def nearest_images(self) -> NearestImages:
         assert self.training is not None
-        return find_nearest_images(self.generated, self.training, self.held_out, self.seed)
+        return find_nearest_images(self.generated, self.training, self.held_out, self.seed, self.real_scores)
 
     @cached_property
     def memberships(self) -> Neighbourhoods:

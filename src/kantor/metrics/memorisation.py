@@ -6,8 +6,9 @@ Distances in pixels are root mean square differences in grey levels, 0 to 255; i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -147,25 +148,45 @@ class NearestImages(NamedTuple):
 
 
 def find_nearest_images(
-    generated: ImageFeatures, training: ImageFeatures, held_out: ImageFeatures | None, seed: int
+    generated: ImageFeatures,
+    training: ImageFeatures,
+    held_out: ImageFeatures | None,
+    seed: int,
+    known: dict[str, Any] | None = None,
 ) -> NearestImages:
     """Compares the first `MAX_COPY_TESTED` generated images with all training images.
 
     Real images for comparison are the held-out ones, or else a random sample of training images.
+
+    Args:
+        known: distances between real images by name, which are the same for all generators; missing ones are added.
     """
-    generated = generated.first(MAX_COPY_TESTED)
+    generated, known = generated.first(MAX_COPY_TESTED), {} if known is None else known
     sample = random_rows(len(training), MAX_COPY_TESTED, seed)
+
+    def between_reals(name: str, measure: Callable[[], Distances]) -> Distances:
+        key = f"nn/{seed}/{name}"
+        if key not in known:
+            known[key] = measure().tolist()
+        return np.asarray(known[key], np.float64)
+
+    def to_training(space: str, among: Tensor) -> Distances:
+        real = among[sample] if held_out is None else _points(held_out.first(MAX_COPY_TESTED), space)
+        return nearest_rows(real, among, skip_equal=True)[0][:, 0]
+
     rows, distances, copy_tests = {}, {}, {}
     for space in (PIXELS, "features"):
         among, queries = _points(training, space), _points(generated, space)
         distances[space], rows[space] = nearest_rows(queries, among, 3)
-        real = among[sample] if held_out is None else _points(held_out.first(MAX_COPY_TESTED), space)
-        real_distances, _ = nearest_rows(real, among, skip_equal=True)
-        copy_tests[space] = copy_test(distances[space][:, 0], real_distances[:, 0])
+        real_distances = between_reals(space, partial(to_training, space, among))
+        copy_tests[space] = copy_test(distances[space][:, 0], real_distances)
         if space == PIXELS:
             reals, fakes = among[sample], queries
-    pairs = {"real-real": (reals, reals), "fake-fake": (fakes, fakes), "real-fake": (fakes, reals)}
-    histograms = {name: nearest_rows(x, y, skip_self=x is y)[0][:, 0] for name, (x, y) in pairs.items()}
+    histograms = {
+        "real-real": between_reals("real-real", lambda: nearest_rows(reals, reals, skip_self=True)[0][:, 0]),
+        "fake-fake": nearest_rows(fakes, fakes, skip_self=True)[0][:, 0],
+        "real-fake": nearest_rows(fakes, reals)[0][:, 0],
+    }
     return NearestImages(rows, distances, copy_tests, histograms)
 
 

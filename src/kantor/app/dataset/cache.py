@@ -24,7 +24,7 @@ LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
 ARRAYS = "arrays"  # images that came from memory
 FEATURES = "features"  # of real images, for metrics
-_CACHED_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.safetensors")
+_CACHED_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.(safetensors|json)")
 _RECENT_S = 3600.0
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from kantor.app.evaluation.critic import Critic, load_critic, score_with_critic
 from kantor.app.evaluation.earlier import as_earlier, read_earlier
 from kantor.app.evaluation.extraction import Extraction
 from kantor.app.evaluation.features import FeaturePlan, interleaved, merged_provenance, plan_features
-from kantor.app.evaluation.image_sets import GeneratedImages, RealImages, choose_images, has_classes_of
+from kantor.app.evaluation.image_sets import GeneratedImages, RealImages, RealScores, choose_images, has_classes_of
 from kantor.app.evaluation.open_images import Reference, Subject, find_subject, images_to_score, open_reference
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.evaluation.per_class import PER_CLASS_METRICS, class_counts, mean_over_classes, require_per_class
@@ -135,6 +135,8 @@ class _Job:
                 Scores(interleaved([*measured, some]), origin)
             )
             measured.append(evaluate(inputs, part.plan.metrics, self.note, progress, so_far))
+            if isinstance(inputs.real_scores, RealScores):
+                inputs.real_scores.keep()
         assert first is not None
         scores = Scores(interleaved(measured), origin)
         comparisons = None if self.earlier is None or options.per_class else scores.compare(self.earlier)

@@ -11,11 +11,12 @@ from kantor.app.evaluation.features import DEFAULT, FeaturePlan
 from kantor.app.evaluation.image_sets import (
     GeneratedImages,
     RealImages,
+    RealScores,
     choose_images,
     extract_features,
     first_images,
 )
-from kantor.app.evaluation.modes import find_modes, modes_kind, provenance, with_mode_classifiers
+from kantor.app.evaluation.modes import SCORES, find_modes, modes_kind, provenance, with_mode_classifiers
 from kantor.app.evaluation.open_images import Reference, Subject
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.metrics.features import ImageFeatures
@@ -58,11 +59,14 @@ class Extraction:
         """What the metrics of the plan are computed from."""
         generated = self._features(self._scored, "images to score")
         training_features = held_out_features = None
+        origin: list[Any] = [SCORES, self._real.digest(), self.network.name, self.network.digest, self.network.size]
         if training is not None and "nn" in self.plan.metrics:
             training_features = self._features(training, "training images")
+            origin.append(training.digest())
             if (held_out := self._reference.held_out) is not None:
                 chosen = choose_images(held_out, self._options.image_count, self._reference.spec)
                 held_out_features = self._features(chosen, "held-out images")
+                origin.append(chosen.digest())
         real = self._features(self._real, "real images")
         modes = find_modes(self.network, self._real, real, self._data) if self._modes_kind else None
         class_names = subject.card.class_names if subject.card else ()
@@ -80,6 +84,7 @@ class Extraction:
             modes=modes,
             critic=critic,
             seed=self._options.first_seed,
+            real_scores=RealScores(origin, self._cache) if self.network.cacheable else {},
         )
 
     def _features(self, images: RealImages | GeneratedImages, what: str) -> ImageFeatures:

@@ -191,6 +191,31 @@ def extract_features(
     return features
 
 
+class RealScores(dict[str, Any]):
+    """What real images score, by name: read from the cache, and written to it by `keep`.
+
+    Args:
+        origin: all that decides about them.
+    """
+
+    def __init__(self, origin: Sequence[Any], cache: Path) -> None:
+        super().__init__()
+        key = hashlib.sha256(json.dumps([_VERSION, *origin]).encode()).hexdigest()[:16]
+        self._path = cache / caching.FEATURES / f"features-{key}.json"
+        with contextlib.suppress(OSError, ValueError, TypeError):  # missing or damaged
+            self.update(json.loads(self._path.read_bytes()))
+        self._known = set(self)
+
+    def keep(self) -> None:
+        """Writes what has been added."""
+        if self.keys() == self._known:
+            return
+        with contextlib.suppress(OSError, ResourceError):  # a cache that cannot be written costs time only
+            atomic.make_folder(self._path.parent)
+            atomic.write_text(self._path, json.dumps(self))
+        self._known = set(self)
+
+
 def _batches(images: RealImages | GeneratedImages, progress: Progress) -> Iterator[Images]:
     for start in range(0, len(images), BATCH):
         yield images.images(np.arange(start, min(start + BATCH, len(images))))

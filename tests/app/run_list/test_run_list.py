@@ -41,6 +41,7 @@ def test_a_run_in_a_line(tmp_path: Path) -> None:
         ("time-budget", 500, {}, "stopped"),
         ("time-budget", 990, {"length_from_budget": True}, "finished"),
         ("SIGINT", 500, {}, "stopped"),
+        ("exploding-scores", 500, {}, "diverged"),
         (None, 500, {}, "killed"),
     ],
 )

@@ -23,6 +23,7 @@ from kantor.report.page import Curve, EmbeddedImage
 from kantor.report.scores import title as score_title
 from kantor.sample.generate import generate_images
 from kantor.sample.grid import PAPER, grid
+from kantor.sample.latents import class_of_seed
 from kantor.types import Images
 
 SEEDS = range(16)
@@ -132,7 +133,7 @@ def images_of(run: ComparedRun) -> tuple[Images, int]:
     Raises UserError if it cannot generate from seeds.
     """
     network, card, _ = load_generator(str(run.path), run.path.parent)
-    labels = [seed % len(card.class_names) for seed in SEEDS] if card.class_names else None  # the class of each seed
+    labels = [class_of_seed(seed, len(card.class_names)) for seed in SEEDS] if card.class_names else None
     return generate_images(network, card.latents(SEEDS), labels), card.images_seen
 
 

@@ -208,6 +208,8 @@ def _state(run: Path, events: Sequence[Mapping[str, Any]], reached: bool, from_b
         return "training"
     last: Mapping[str, Any] = next((e for e in reversed(events) if e.get("event") in ("started", "finished")), {})
     if last.get("event") == "finished":
+        if last.get("reason") in _DIVERGED:
+            return "diverged"
         as_planned = last.get("reason") == "done" or (from_budget and last.get("reason") == "time-budget")
         return "finished" if reached or as_planned else "stopped"
     found = [event.get("name") for event in events[-2:] if event.get("event") == "found"]

@@ -187,6 +187,6 @@ def test_distance_of_few_images(n: int, m: int, features: int) -> None:
     value, (low, high) = frechet_of_few(x, y, seed=3, replicates=20)
     expected, (expected_low, expected_high) = frechet(x, y, seed=3, replicates=20)
     assert value == pytest.approx(expected, rel=1e-7)  # that takes roots of rounded zeros
-    assert (low, high) == pytest.approx((expected_low, expected_high), rel=1e-5)
+    assert (low, high) == pytest.approx((expected_low, expected_high), rel=1e-4)  # sums in float32
     assert low < value < high
     assert frechet_of_few(y, y, replicates=1)[0] == pytest.approx(0, abs=1e-8)

@@ -228,15 +228,14 @@ def test_a_second_extractor_judges_few_images(count: int, few: int) -> None:
     assert second_count(count) == few
 
 
-def test_a_second_opinion_is_measured_where_it_is_wanted(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_opinion_is_measured_where_it_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of lite0@96, which is slow, the random features; recall is above 0 from the second score on."""
     recalls = iter([0.0, 0.0, 0.5, 0.5, 0.5, 0.5])
     monkeypatch.setattr("kantor.sinks.best_model.recall", lambda scores, name: next(recalls))
     monkeypatch.setattr("kantor.app.evaluation.during_training.SECOND", "random")
     monkeypatch.setattr("kantor.app.evaluation.during_training.available", lambda name: True)
-    words = [*SCORED, "--set", "score.features=kantor-small", "--metrics", "kid", "--runs", tmp_path, "--cache", cache]
+    words = [*SCORED, "--set", "score.features=kantor-small", "--metrics", "kid", "--runs", tmp_path]
+    words += ["--cache", tmp_path / "cache"]
     assert exit_of("train", *words, "--images", 300, "--name", "k") == 0
     run = tmp_path / "00000-k"
     first, second, _ = events(run, "scored")

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from kantor.app.training.options import TrainOptions
+from kantor.cli.imports import uncollected
 from kantor.cli.terminal import show, show_progress
 
 
@@ -21,10 +22,11 @@ def train(options: TrainOptions) -> int:
     Images, losses and the trained generator appear in a new folder under runs/.
     Ctrl-C stops it with everything saved.
     """
-    from kantor.app.training.interrupt import EXIT_CODES, Interrupt
-    from kantor.app.training.start import train as job
-    from kantor.app.training.terminal import Terminal
-    from kantor.sinks.console import Console
+    with uncollected():
+        from kantor.app.training.interrupt import EXIT_CODES, Interrupt
+        from kantor.app.training.start import train as job
+        from kantor.app.training.terminal import Terminal
+        from kantor.sinks.console import Console
 
     def console(folder: Path) -> Console:
         interrupt.saves = True

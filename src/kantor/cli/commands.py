@@ -10,6 +10,7 @@ from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.flags import DeviceOptions, RunsOptions
 from kantor.app.options import Options, option
 from kantor.app.sampling.options import GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.cli.imports import without_collection
 from kantor.cli.terminal import counted, show, show_progress, tell
 from kantor.errors import ConfigError
 from kantor.progress import all_silent
@@ -98,8 +99,9 @@ def evaluate(options: EvaluateOptions) -> None:
     from kantor.app.evaluation.earlier import read_earlier
 
     read_earlier(options)  # a file that cannot be used is refused before anything slow is imported
-    from kantor.app.evaluation import write
-    from kantor.app.evaluation.evaluate import evaluate_subject
+    with without_collection():
+        from kantor.app.evaluation import write
+        from kantor.app.evaluation.evaluate import evaluate_subject
 
     folder = write.ScoresFolder(options)
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kantor.cli.imports import uncollected
+from kantor.cli.imports import without_collection
 from kantor.cli.main import main
 from support.commands import TINY
 from support.processes import Forked, doctor_on_a_full_disk, read_all
@@ -80,7 +80,7 @@ def test_imports_leave_the_collection_of_garbage_as_it_was(collects: bool) -> No
     before = gc.isenabled()
     try:
         gc.enable() if collects else gc.disable()
-        with contextlib.suppress(ImportError), uncollected():
+        with contextlib.suppress(ImportError), without_collection():
             assert not gc.isenabled()
             raise ImportError
         assert gc.isenabled() == collects

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from kantor.app.training.options import TrainOptions
-from kantor.cli.imports import uncollected
+from kantor.cli.imports import without_collection
 from kantor.cli.terminal import ask, show, show_progress
 
 
@@ -20,7 +20,7 @@ def train(options: TrainOptions) -> int:
     Images, losses and the trained generator appear in a new folder under runs/.
     Ctrl-C stops it with everything saved.
     """
-    with uncollected():
+    with without_collection():
         from kantor.app.training.interrupt import EXIT_CODES, Interrupt
         from kantor.app.training.series import compare_line, train_series
         from kantor.app.training.start import train as job

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import shutil
 import signal
@@ -15,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from kantor.cli.imports import without_collection
 from kantor.cli.main import main
 from support.commands import TINY
 from support.processes import Forked, doctor_on_a_full_disk, read_all
@@ -73,19 +70,6 @@ def test_generating_imports_the_generator_alone() -> None:
         code = program.format(words) + f"print('heavy:', [m for m in {heavy + others} if m in sys.modules])"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "heavy: []" in done.stdout
-
-
-@pytest.mark.parametrize("collects", [True, False])
-def test_imports_leave_the_collection_of_garbage_as_it_was(collects: bool) -> None:
-    before = gc.isenabled()
-    try:
-        gc.enable() if collects else gc.disable()
-        with contextlib.suppress(ImportError), without_collection():
-            assert not gc.isenabled()
-            raise ImportError
-        assert gc.isenabled() == collects
-    finally:
-        gc.enable() if before else gc.disable()
 
 
 def test_nobody_reads_what_we_say() -> None:

@@ -74,6 +74,11 @@ def test_sheets_of_nothing_but_the_extremes() -> None:
     assert fires([started(), *[sheet(white)] * (2 * SHEETS)])
 
 
+def test_it_is_found_once_though_a_sheet_follows_the_last_tick() -> None:
+    listener = ExplodingScores(False)
+    assert sum(bool(listener.on(event)) for event in [*[tick(1e7)] * TICKS, sheet(PHOTOS), tick(1e7)]) == 1
+
+
 def test_signs_survive_a_resume() -> None:
     first, second = ExplodingScores(False), ExplodingScores(False)
     for _ in range(TICKS - 1):

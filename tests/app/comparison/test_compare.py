@@ -282,6 +282,24 @@ def test_evaluations_of_all_runs_come_before_scores_of_training(six: Path) -> No
     assert run_compare(options(six, "0", "1")).scores[1][1] == "10 (n = 1)"
 
 
+@pytest.mark.usefixtures("unpainted")
+def test_evaluations_do_for_runs_without_scores_but_not_of_raw_weights_or_one_class(tmp_path: Path) -> None:
+    for number, preset in enumerate(("wgan-gp", "dcgan")):
+        run = made_run(tmp_path, preset, preset, fd=None)
+        card = json.dumps({"__metadata__": {"kantor": json.dumps({"images_seen": 1000})}}).encode()
+        (run / "generator.safetensors").write_bytes(len(card).to_bytes(8, "little") + card)
+        for folder, fd, more in (
+            ("00000", 50 + number, {}),
+            ("00001", 7, {"raw": True}),
+            ("00002", 8, {"classes": ["A"]}),
+        ):
+            about = {**PROVENANCE, "images_seen": 1000, "truncation": 1.0, **more}
+            (run / "evaluations" / folder).mkdir(parents=True)
+            text = json.dumps({"metrics": {FD: {"value": fd}}, "provenance": about})
+            (run / "evaluations" / folder / "scores.json").write_text(text)
+    assert run_compare(options(tmp_path, "0", "1")).scores[1:] == (("wgan-gp", "50 (n = 1)"), ("dcgan", "51 (n = 1)"))
+
+
 def test_latex_is_escaped() -> None:
     assert tex("a_b & 50% #1 ${x}~^\\ ±") == (
         r"a\_b \& 50\% \#1 \$\{x\}\textasciitilde{}\textasciicircum{}\textbackslash{} $\pm$"

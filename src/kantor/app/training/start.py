@@ -242,7 +242,8 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays
         atomic.write_bytes(run / layout.REJECTED, data)
     with directory.locked(run):
-        (options.runs / SHEET).unlink(missing_ok=True)  # samples/reals.png shows the images from here on
+        with contextlib.suppress(OSError):
+            (options.runs / SHEET).unlink()  # samples/reals.png shows the images from here on
         yield run
 
 

@@ -73,8 +73,18 @@ def test_named_classes_are_compared_with_real_images_of_the_same(capsys: pytest.
     assert both["provenance"]["classes"] == ["0", "1"] and both["provenance"]["reals"] == 40
     scores = kantor.evaluate("c", classes=["1"], features="random", count=40, metrics=["fd"])
     assert scores["fd"].value == one["metrics"]["fd@random"]["value"]
+    for same in ("1", 1):
+        found = kantor.evaluate("c", classes=same, features="random", count=40, metrics=["fd"])
+        assert found.as_json()["provenance"] == scores.as_json()["provenance"]
     with pytest.raises(ConfigError, match="classes: "):
         Scores.from_json(one).compare(Scores.from_json(both))
+
+
+def test_scores_of_raw_weights_say_so_and_may_be_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    _, average = evaluated(capsys, *FAST, "--metrics", "fd")
+    _, raw = evaluated(capsys, *FAST, "--metrics", "fd", "--raw")
+    assert raw["provenance"] == {**average["provenance"], "weights": "raw"}
+    assert Scores.from_json(raw).compare(Scores.from_json(average))["fd"].verdict
 
 
 def test_each_class_against_its_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,9 +124,9 @@ def evaluations_of(run: ComparedRun) -> list[Scores]:
     for file in sorted(files, key=lambda file: file.parent.name, reverse=True):
         with contextlib.suppress(DataError):  # torn, or of another version
             scores = Scores.read(file)
-            if scores.provenance.get("images_seen") == run.summary.scored_at and scores.provenance.get(
-                "truncation"
-            ) in (None, 1):
+            origin = scores.provenance
+            drawn = origin.get("truncation") in (None, 1) and "weights" not in origin  # as `kantor generate` draws it
+            if drawn and origin.get("images_seen") == run.summary.scored_at:
                 found.append(scores)
     return found
 

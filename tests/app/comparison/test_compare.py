@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from PIL import Image
 
 import kantor
@@ -285,6 +287,20 @@ def test_evaluations_of_all_runs_come_before_scores_of_training(six: Path) -> No
     older["provenance"]["images_seen"] = 500  # of another moment
     (six / "00001-b0/evaluations/00000/scores.json").write_text(json.dumps(older))
     assert run_compare(options(six, "0", "1")).scores[1][1] == "10 (n = 1)"
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_evaluations_of_runs_that_measured_nothing_while_they_were_trained(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        run = made_run(tmp_path, name, ("wgan-gp", "dcgan")[number], None, seed=1)
+        model = safetensors.torch.save({"w": torch.zeros(1)}, {"kantor": '{"images_seen": 800}'})
+        (run / "generator.safetensors").write_bytes(model)
+        (run / "evaluations" / "00000").mkdir(parents=True)
+        about = {**PROVENANCE, "images_seen": 800, "truncation": 1.0}
+        scores = {"metrics": {FD: {"value": 7.0 + number, "interval": [6, 9]}}, "provenance": about}
+        (run / "evaluations" / "00000" / "scores.json").write_text(json.dumps(scores))
+    found = run_compare(options(tmp_path, "0", "1")).scores
+    assert found[1:3] == (("wgan-gp", "7 (n = 1)"), ("dcgan", "8 (n = 1)"))
 
 
 def test_latex_is_escaped() -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from kantor.app import environment
 from kantor.app.dataset.image_size import CHANNELS
-from kantor.app.run_list.summary import RunSummary, summarize
+from kantor.app.run_list.summary import RunSummary, images_of_model, summarize
 from kantor.config.base import parse_size
 from kantor.config.io import layered, read_toml
 from kantor.config.schema import Config
@@ -120,13 +120,15 @@ def _load(run: Path) -> ComparedRun:
 def evaluations_of(run: ComparedRun) -> list[Scores]:
     """What `kantor evaluate` measured of the model that is drawn, the newest first."""
     files = run.path.glob(f"{directory.EVALUATIONS}/*/scores.json")
+    in_file = images_of_model(run.path / directory.GENERATOR)
+    moment = run.summary.scored_at if in_file is None else in_file
     found = []
     for file in sorted(files, key=lambda file: file.parent.name, reverse=True):
         with contextlib.suppress(DataError):  # torn, or of another version
             scores = Scores.read(file)
             origin = scores.provenance
             drawn = origin.get("truncation") in (None, 1) and "weights" not in origin  # as `kantor generate` draws it
-            if drawn and origin.get("images_seen") == run.summary.scored_at:
+            if drawn and origin.get("images_seen") == moment:
                 found.append(scores)
     return found
 

@@ -14,35 +14,26 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
+import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+
+import commands
 
 METRICS = "fd,kid,pr,dc,swd,msssim,nn,modes,critic"  # the default ones of commit 5690a5f
 HERE = Path(__file__).parent
 
 
-def evaluate(src: Path, run: Path, count: int, home: Path, who: str) -> tuple[float, float, dict[str, float]]:
-    """Seconds by the clock and of the processor, and the scores by name."""
+def evaluate(src: Path, run: Path, count: int, home: Path, who: str) -> tuple[commands.Spent, dict[str, float]]:
+    """What the command took, and the scores by name."""
     out = home / f"out-{who}"
-    subprocess.run(["rm", "-rf", str(out)], check=True)
+    shutil.rmtree(out, ignore_errors=True)
     words = ["evaluate", str(run), "--count", str(count), "--features", "kantor-small", "--metrics", METRICS]
     words += ["--out", str(out), "--cache", str(home / f"cache-{who}")]
-    before, began_s = os.times(), time.perf_counter()
-    environment = {**os.environ, "PYTHONPATH": str(src.resolve()), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "kantor", *words], env=environment, cwd=home, capture_output=True, text=True
-    )
-    spent_s, after = time.perf_counter() - began_s, os.times()
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    cpu_s = after.children_user - before.children_user + after.children_system - before.children_system
+    spent = commands.run(src, words, OMP_NUM_THREADS="1")
     scores = json.loads((out / "scores.json").read_text())["metrics"]
-    return spent_s, cpu_s, {name: score["value"] for name, score in scores.items()}
+    return spent, {name: score["value"] for name, score in scores.items()}
 
 
 def difference(a: dict[str, float], b: dict[str, float]) -> tuple[float, str]:
@@ -65,20 +56,21 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(["round", "who", "seconds", "cpu_s", "largest_difference", "score"])
         for number in range(args.rounds + 1):
-            older, ours = (
+            (older, theirs), (ours, mine) = (
                 evaluate(src, args.run.resolve(), args.count, Path(folder), who)
                 for who, src in (("older", args.older), ("kantor", HERE.parent / "src"))
             )
-            apart, name = difference(ours[2], older[2])
-            writer.writerow([number, "older", f"{older[0]:.2f}", f"{older[1]:.2f}", "", ""])
-            writer.writerow([number, "kantor", f"{ours[0]:.2f}", f"{ours[1]:.2f}", f"{apart:.1e}", name])
+            apart, name = difference(mine, theirs)
+            writer.writerow([number, "older", f"{older.seconds:.2f}", f"{older.cpu_s:.2f}", "", ""])
+            writer.writerow([number, "kantor", f"{ours.seconds:.2f}", f"{ours.cpu_s:.2f}", f"{apart:.1e}", name])
             file.flush()
-            print(
-                f"round {number}: older {older[0]:.1f} s ({older[1]:.1f} s CPU), ours {ours[0]:.1f} s ({ours[1]:.1f}), {name} {apart:.1e} apart"
+            times = (
+                f"older {older.seconds:.1f} s ({older.cpu_s:.1f} s CPU), ours {ours.seconds:.1f} s ({ours.cpu_s:.1f})"
             )
+            print(f"round {number}: {times}, {name} {apart:.1e} apart")
             if number:
-                ratios["clock"].append(older[0] / ours[0])
-                ratios["processor"].append(older[1] / ours[1])
+                ratios["clock"].append(older.seconds / ours.seconds)
+                ratios["processor"].append(older.cpu_s / ours.cpu_s)
     for kind, values in ratios.items():
         print(f"{kind}: {statistics.median(values):.2f} times as fast, median ({min(values):.2f} to {max(values):.2f})")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kantor.config.networks import DcganGenerator, UpsamplingGenerator
 from kantor.errors import ModelError
-from kantor.export.weights import Card, _digest, read_generator, write_generator
+from kantor.export.weights import Card, _digest, images_in, read_generator, write_generator
 from kantor.nets import build_generator
 from kantor.runs.checkpoint import from_bytes, to_bytes
 from kantor.types import ImageSpec
@@ -138,6 +138,16 @@ def test_truncation(tmp_path: Path, good: bytes) -> None:
 )
 def test_what_is_no_model(tmp_path: Path, data: bytes, what: str) -> None:
     assert what in refused(tmp_path, data)
+
+
+def test_the_number_of_images_is_read_from_the_header_alone(tmp_path: Path, good: bytes) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(good[: struct.unpack("<Q", good[:8])[0] + 8])  # without the tensors
+    assert images_in(path) == CARDS[0].images_seen
+    for damaged in (b"", good[:5], good[:200]):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError):
+            images_in(path)
 
 
 @pytest.mark.parametrize("length", [2**16 + 0x280, 2**16 + 0x580])

@@ -23,7 +23,7 @@ class EvaluateKeywords(DataKeywords, total=False):
 
     features: str | Sequence[str]
     count: int | str
-    classes: Sequence[str]
+    classes: str | int | Sequence[str | int]
     per_class: bool
     seed: int
     held_out: bool

@@ -131,6 +131,11 @@ def names(value: str | Sequence[str], where: str = "") -> list[str]:
     return [] if listed == ["none"] else listed
 
 
+def texts(value: str | int | Sequence[str | int], where: str = "") -> list[str]:
+    """ "A,B" -> ["A,B"], 3 -> ["3"]; a list item by item."""
+    return [str(value)] if isinstance(value, str | int) else [str(item) for item in value]
+
+
 def settings(value: Mapping[str, Any] | Sequence[str], where: str = "") -> dict[str, Any]:
     """Dotted fields with their values: {"critic.width": 32}, also of ["critic.width=32"]."""
     from kantor.config.io import parse_override

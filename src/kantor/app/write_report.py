@@ -17,6 +17,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
+from kantor.app.class_names import class_numbers
 from kantor.app.dataset.image_size import CHANNELS
 from kantor.app.load_model import kept_line
 from kantor.config.base import parse_size
@@ -209,7 +210,7 @@ def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any], run: Path
         number = f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"Best {name}: {number} at {best[-1]['images_seen']:,} images.")
     with contextlib.suppress(ModelError):
-        lines.append(f"{kept_line(run).replace('model', 'Model', 1)}; {directory.GENERATOR} holds it.")
+        lines.append(f"{kept_line(run).replace('model', directory.GENERATOR, 1)}.")
     for event in events:
         if event.get("event") == "finished":
             reason = printable(str(event.get("reason", "done")))[:99]
@@ -232,7 +233,7 @@ def _sheet(run: Path, fixed: list[Path], moment: int | None) -> list[EmbeddedIma
             network, card = read_generator(run / directory.GENERATOR)
             if not card.condition:
                 count = sheet_count(*card.spec[:2])
-                labels = [i % len(card.class_names) for i in range(count)] if card.class_names else None
+                labels = class_numbers((), card, range(count))
                 images = generate_images(network, card.latents(range(count)), labels)
                 page = grid(images, caption=f"{moment:,} images seen")
                 return [_embedded(Image.fromarray(page), _LARGE_SIDE, f"fixed seeds, {moment:,} images seen")]

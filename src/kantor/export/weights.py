@@ -126,7 +126,7 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
 
 def images_in(path: Path) -> int:
     """Images seen by the generator in a model file, read from its header alone. Raises ModelError as `read_generator`."""
-    return _card(path, _read(path)).images_seen
+    return _card(path, _read(path, header_only=True)).images_seen
 
 
 def _network(card: Card) -> nn.Module:
@@ -142,11 +142,16 @@ def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, header_only: bool = False) -> bytes:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ModelError(path, "is a device or pipe, not a file", "name a generator.safetensors")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if not header_only:
+                return file.read()
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            return start + file.read(min(length, MAX_HEADER_BYTES))
     except IsADirectoryError as error:
         do = "name a run directory or its generator.safetensors"
         raise ModelError(path, "is a folder, not a model file", do) from error

@@ -68,12 +68,23 @@ def test_a_folder_that_is_one_class_is_compared_with_that_class(
 def test_named_classes_are_compared_with_real_images_of_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     _, one = evaluated(capsys, "--class", "1", *FAST, "--metrics", "fd,nn")
     assert one["provenance"]["classes"] == ["1"] and one["provenance"]["reals"] == 33
-    _, both = evaluated(capsys, "--class", "0,1", *FAST, "--metrics", "fd")
+    out, both = evaluated(capsys, "--class", "0, 1", *FAST, "--metrics", "fd")
+    assert "40 generated of classes 0, 1, 40 real images" in out
     assert both["provenance"]["classes"] == ["0", "1"] and both["provenance"]["reals"] == 40
     scores = kantor.evaluate("c", classes=["1"], features="random", count=40, metrics=["fd"])
     assert scores["fd"].value == one["metrics"]["fd@random"]["value"]
+    for same in ("1", 1):
+        found = kantor.evaluate("c", classes=same, features="random", count=40, metrics=["fd"])
+        assert found.as_json()["provenance"] == scores.as_json()["provenance"]
     with pytest.raises(ConfigError, match="classes: "):
         Scores.from_json(one).compare(Scores.from_json(both))
+
+
+def test_scores_of_raw_weights_say_so_and_may_be_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    _, average = evaluated(capsys, *FAST, "--metrics", "fd")
+    _, raw = evaluated(capsys, *FAST, "--metrics", "fd", "--raw")
+    assert raw["provenance"] == {**average["provenance"], "raw": True}
+    assert Scores.from_json(raw).compare(Scores.from_json(average))["fd"].verdict
 
 
 def test_each_class_against_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,6 +100,9 @@ def test_each_class_against_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert Scores.from_json(found).as_json() == found
     out, _ = evaluated(capsys, "--metrics", "fd", "--compare", self_copy(found))
     assert "--per-class" in out and "intra_fd@random" in out.split("minus earlier.json")[1]
+    refused = ["evaluate", "c", "--class", "0", "--compare", "earlier.json"]
+    assert exit_of(*refused) == 2
+    assert "--class: earlier.json was measured with each class by itself, not 0;" in capsys.readouterr().err
     _, alone = evaluated(capsys, "--class", "0", "--features", "random", "--count", 13, "--metrics", "fd")
     assert alone["metrics"]["fd@random"] == of_each["0"]["metrics"]["fd@random"]
 
@@ -122,6 +136,8 @@ def test_compare_measures_as_the_file_says(capsys: pytest.CaptureFixture[str]) -
     out, again = evaluated(capsys, "--compare", earlier)
     assert "as in earlier.json: --count 40 --metrics fd,kid --features random --seed 3 --class 1" in out
     assert again["metrics"] == found["metrics"] and "no clear difference" in out
+    assert exit_of("evaluate", "c", "--metrics", "fd,is", "--compare", earlier, "--out", "o", "--overwrite") == 2
+    assert "--metrics is: " in capsys.readouterr().err, "a metric that the user names is not left out silently"
 
 
 @pytest.mark.parametrize(

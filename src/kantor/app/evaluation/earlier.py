@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,8 +26,11 @@ def read_earlier(options: EvaluateOptions) -> Scores | None:
     _require_same_count(options, earlier.provenance)
     if options.features is not None and not {*options.features} & {*_networks(earlier.provenance)}:
         _refuse(options, "--features", ",".join(options.features), ",".join(_networks(earlier.provenance)))
-    if options.per_class != bool(earlier.provenance.get("per_class")) and options.per_class:
-        _refuse(options, "--per-class", "each class", "all classes together")
+    of_each = bool(earlier.provenance.get("per_class"))
+    if options.per_class and not of_each:
+        _refuse(options, "--per-class", "each class by itself", "all classes together")
+    if options.classes and of_each:
+        _refuse(options, "--class", ",".join(options.classes), "each class by itself")
     return earlier
 
 
@@ -44,7 +47,7 @@ def as_earlier(options: EvaluateOptions, earlier: Scores, metrics: list[str], no
     if options.seed is None and isinstance(seed := origin.get("seed"), int):
         taken["seed"] = seed
     if origin.get("per_class"):
-        taken["per_class"] = True
+        taken |= {} if options.per_class else {"per_class": True}
     elif not options.classes and (classes := origin.get("classes")):
         taken["classes"] = classes
     if taken:
@@ -57,7 +60,7 @@ def as_earlier(options: EvaluateOptions, earlier: Scores, metrics: list[str], no
     return replace(options, **taken)
 
 
-def _require_same_count(options: EvaluateOptions, origin: dict[str, Any] | Any) -> None:
+def _require_same_count(options: EvaluateOptions, origin: Mapping[str, Any]) -> None:
     count = _count(origin)
     fewer = "images_seen" not in origin and options.count is not None and count is not None and options.count > count
     if options.count is not None and count is not None and options.count != count and not fewer:
@@ -69,17 +72,17 @@ def _refuse(options: EvaluateOptions, flag: str, ours: str, theirs: str) -> None
     raise ConfigError(flag, what, f"leave {flag} out, or measure both in the same way")
 
 
-def _count(origin: Any) -> int | None:
+def _count(origin: Mapping[str, Any]) -> int | None:
     """What --count was; the number of images where there were fewer."""
     counts = [origin.get("count")] if "count" in origin else [origin.get("drawn"), origin.get("reals")]
     return max((n for n in counts if isinstance(n, int)), default=None)
 
 
-def _networks(origin: Any) -> list[str]:
+def _networks(origin: Mapping[str, Any]) -> list[str]:
     return [name for name in (origin.get("extractor"), *origin.get("more_features", {})) if isinstance(name, str)]
 
 
-def _second_opinion(origin: Any) -> bool:
+def _second_opinion(origin: Mapping[str, Any]) -> bool:
     """Whether further networks saw fewer images than the first: no --features asks for that."""
     more = origin.get("more_features", {}).values()
     return any((one.get("drawn"), one.get("reals")) != (origin.get("drawn"), origin.get("reals")) for one in more)

@@ -65,11 +65,10 @@ def evaluate_subject(
         keep: called with the scores so far.
     """
     earlier = read_earlier(options)
-    if earlier is not None:
-        _requested_metrics(options)
-        options = as_earlier(options, earlier, metrics_of(earlier), note)
     metrics, skip_missing = _requested_metrics(options)
-    skip_missing = skip_missing or earlier is not None
+    if earlier is not None:
+        options = as_earlier(options, earlier, metrics_of(earlier), note)
+        metrics, _ = _requested_metrics(options)
     device = choose_device(options.device)
     cache = DatasetCache(cache_folder(options.cache), progress_of("packing"), note)
     subject = subject or find_subject(options, note)

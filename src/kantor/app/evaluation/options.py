@@ -47,7 +47,7 @@ class EvaluateOptions(ModelOptions, DataOptions):
     )
     classes: Sequence[str] = option(
         "Generate these classes alone, and compare them with real images of the same: A,B", "NAME",
-        default=(), flags=("--class",), repeat=True, otherwise="as often as in the real images, or that of --against",
+        default=(), flags=("--class",), repeat=True, parse=units.texts, otherwise="as often as in the real images, or that of --against",
     )
     per_class: bool = option("Score each class against its own real images, and give the mean", default=False)
     seed: int | None = option(

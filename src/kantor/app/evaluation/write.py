@@ -77,10 +77,12 @@ def about(evaluation: Evaluation) -> list[str]:
 
 
 def _of_classes(origin: Mapping[str, Any]) -> str:
-    """ " of class 1"; " of all 10 classes, equally many" where that is not as in the reference."""
+    """ " of class 1"; " of all classes, equally many" where that is not as in the reference."""
     if classes := origin.get("classes"):
-        listed = ", ".join(classes) if len(classes) <= 10 else f"{len(classes)} classes"
-        return f" of {len(classes)} classes, each against its own" if origin.get("per_class") else f" of class {listed}"
+        if origin.get("per_class"):
+            return f" of {len(classes)} classes, each against its own"
+        listed = f"es {', '.join(classes)}" if len(classes) > 1 else f" {classes[0]}"
+        return f" of class{listed}" if len(classes) <= 10 else f" of {len(classes)} classes"
     return " of all classes, equally many" if origin.get("class_shares") == "equal" else ""
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from kantor.app.class_names import class_number, class_numbers, split_classes
 from kantor.app.load_model import Note, load_generator
 from kantor.app.output_paths import new_numbered, require_free_files
-from kantor.app.sampling.classes import class_number, class_numbers, file_names, split_classes
+from kantor.app.sampling.classes import file_names
 from kantor.app.sampling.image_files import (
     LABELS,
     Labels,

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
+from kantor.app.class_names import class_numbers, split_classes
 from kantor.app.load_model import load_generator
 from kantor.app.output_paths import new_numbered, require_free_files
-from kantor.app.sampling.classes import class_numbers, split_classes
 from kantor.app.sampling.image_files import refuse_other_images, write_images
 from kantor.app.sampling.options import WalkOptions
 from kantor.errors import ConfigError
@@ -59,9 +59,8 @@ class Film:
     def captions(self, cell: int) -> list[str]:
         """A text for each image of a walk: "seed 3 → 9" on the way from 3 to 9, "seed 9" at its end; classes behind."""
         stops = self.stops(cell)
-        legs = [f"seed {a[0]} → {b[0]}{_classes(a[1], b[1])}" for a, b in itertools.pairwise(stops)]
-        texts = [leg for leg in legs for _ in range(self.frames)]
-        return texts if self.loop else [*texts, f"seed {stops[-1][0]}{_classes(stops[-1][1], stops[-1][1])}"]
+        texts = [_leg(a, b) for a, b in itertools.pairwise(stops) for _ in range(self.frames)]
+        return texts if self.loop else [*texts, _leg(stops[-1], stops[-1])]
 
     def stops(self, cell: int) -> list[tuple[int, str]]:
         """Seed and class of each stop of a walk; the first one again at the end of a loop."""
@@ -72,8 +71,10 @@ class Film:
         return [*stops, stops[0]] if self.loop else stops
 
 
-def _classes(first: str, second: str) -> str:
-    return "" if not first else f", {first}" if first == second else f", {first} → {second}"
+def _leg(first: tuple[int, str], second: tuple[int, str]) -> str:
+    """ "seed 3 → 9, cat → dog", of the seed and the class at both ends; what is equal is said once."""
+    seed, name = (str(a) if a == b else f"{a} → {b}" for a, b in zip(first, second, strict=True))
+    return f"seed {seed}, {name}" if name else f"seed {seed}"
 
 
 def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], None]) -> tuple[Path, int]:

@@ -22,7 +22,7 @@ _KIMG_AT_32 = {  # family: kimg                            source
 }
 _LETTERS = 0.4  # of these for the built-in letters: most can be read after 40,000 images (docs/quickstart.md)
 _GROWTH = 1.25
-"""Images grow with the side to this power. Not measured: above 64 it is what published runs at 128 and 256 suggest."""
+"""Images grow with the side to this power: an assumption, not measured."""
 _SIDES = (256, 192, 128, 96, 64, 48, 32)
 _LONG_S = 3600.0
 _FIXED_SIZES = ("stack", "custom", "unet")

@@ -276,7 +276,7 @@ def test_evaluations_of_all_runs_come_before_scores_of_training(six: Path) -> No
         about = {**PROVENANCE, "drawn": 10_000, "images_seen": 1000, "model": name, "seed": 0, "truncation": 1.0}
         (folder / "scores.json").write_text(json.dumps({"metrics": scores, "provenance": about}))
     assert run_compare(options(six, "0", "1")).scores[1:3] == (("wgan-gp", "100 (n = 1)"), ("dcgan", "101 (n = 1)"))
-    for number, other in enumerate(({"weights": "raw"}, {"truncation": 0.7}), 1):  # of images that are not those drawn
+    for number, other in enumerate(({"raw": True}, {"truncation": 0.7}), 1):  # of images that are not those drawn
         (six / "00001-b0/evaluations" / f"0000{number}").mkdir()
         scores = {"metrics": {FD: {"value": 1.0, "interval": [0, 2]}}, "provenance": {**about, **other}}
         (six / "00001-b0/evaluations" / f"0000{number}" / "scores.json").write_text(json.dumps(scores))

@@ -82,6 +82,14 @@ def test_signs_survive_a_resume() -> None:
     assert second.on(tick(1e7))
 
 
+def test_it_is_found_once_though_a_last_sheet_follows_and_again_after_a_resume() -> None:
+    listener, resumed = ExplodingScores(False), ExplodingScores(False)
+    assert [bool(listener.on(tick(1e7))) for _ in range(TICKS)][-1]
+    assert listener.on(sheet(PHOTOS)) is None and listener.on(tick(1e7)) is None
+    resumed.load(listener.state())
+    assert resumed.on(tick(1e7))
+
+
 def test_a_run_with_learning_rates_of_90_ends(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rates = ["--set", "optimizer.generator.lr=90", "--set", "optimizer.critic.lr=90", "--set", "data.glyphs.count=60"]
     words = [*TINY, *rates, "--set", "train.tick_images=8", "--images", 4000, "--runs", tmp_path, "--cache", cache]

@@ -118,6 +118,8 @@ def test_order(tmp_path: Path) -> None:
     runs = summaries(tmp_path)
     numbers = {sort: [int(run.path.name[:5]) for run in in_order(runs, sort)] for sort in (None, "fd", "newest")}
     assert numbers == {None: [0, 1, 2, 3], "fd": [1, 3, 0, 2], "newest": [3, 2, 1, 0]}
+    with pytest.raises(ConfigError, match="--by fd: no run has this score; train with --metrics fd, or measure"):
+        alike([], "fd", "--by")
     with pytest.raises(ConfigError, match='--sort fid: no run has this score; did you mean "fd"'):
         in_order(runs, "fid")
     with pytest.raises(ConfigError, match="--by is_"):

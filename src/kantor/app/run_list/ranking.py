@@ -18,6 +18,7 @@ ORDERS: dict[str, Callable[[RunSummary], Any]] = {
     "time": lambda run: -(run.elapsed_s or 0),
     "size": lambda run: -run.size,
 }
+_MEASURE = "train with --metrics fd, or measure them with kantor compare RUN RUN --against DATA"
 
 
 def in_order(runs: Sequence[RunSummary], sort: str | None) -> list[RunSummary]:
@@ -44,7 +45,8 @@ def alike(runs: Sequence[RunSummary], name: str, flag: str, more: Iterable[str] 
     if not measured or kind(name) not in BETTER:
         ranked = {kind(full) for run in runs for full in run.scores if kind(full) in BETTER}
         what = "says neither better nor worse" if measured else "no run has this score"
-        raise ConfigError(f"{flag} {name}", what, nearest(name, {*ranked, *more}))
+        others = {*ranked, *more}
+        raise ConfigError(f"{flag} {name}", what, nearest(name, others) if others else _MEASURE)
     sign = 1 if BETTER.get(kind(name)) == LOWER else -1
     ways: dict[tuple[str, str], list[tuple[float, RunSummary]]] = {}
     for run, (full, score) in measured:
@@ -57,8 +59,7 @@ def usual_score(runs: Sequence[RunSummary]) -> str:
     """The score by which most of these runs choose their model. Raises ModelError if none has one."""
     names = Counter(kind(run.main_score) for run in runs if run.main_score)
     if not names:
-        do = "train with --metrics fd, or measure them with kantor compare RUN RUN --against DATA"
-        raise ModelError(runs[0].path.parent if runs else "runs", "no run has a score", do)
+        raise ModelError(runs[0].path.parent if runs else "runs", "no run has a score", _MEASURE)
     return names.most_common(1)[0][0]
 
 

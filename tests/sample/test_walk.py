@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import kantor
-from kantor.app.sampling.classes import split_classes
+from kantor.app.class_names import split_classes
 from kantor.app.sampling.walk import Film, walk_inputs
 from kantor.export.weights import Card
 from kantor.sample.animation import animation_bytes, shown

@@ -11,9 +11,9 @@ from typing import Any, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.app.class_names import class_numbers
 from kantor.app.flags import ModelOptions
 from kantor.app.load_model import load_generator
-from kantor.app.sampling.classes import class_numbers
 from kantor.app.sampling.walk import walk_inputs
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card

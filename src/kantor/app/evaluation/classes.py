@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kantor.app import environment
+from kantor.app.class_names import class_number, split_classes
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.evaluation.open_images import Reference, Subject
 from kantor.app.evaluation.options import EvaluateOptions
@@ -18,7 +18,8 @@ from kantor.data.loading.image_set import ImageSet, Subset
 from kantor.data.loading.store import Store
 from kantor.data.sources.python_object import PREFIX
 from kantor.data.sources.recognise import GLYPHS, place
-from kantor.errors import ConfigError, DataError, nearest
+from kantor.errors import ConfigError, DataError
+from kantor.export.weights import Card
 from kantor.runs import directory
 
 ALL = "all"
@@ -36,10 +37,10 @@ def choose_classes(
     if (options.classes or options.per_class) and not known:
         what = f"{subject.name} has no classes" if subject.card else f"{subject.name} is a set of images"
         raise ConfigError(flag, what, f"leave {flag} out, or name a model trained with --conditional")
-    if options.classes:
+    if options.classes and subject.card:
         if options.per_class:
             raise ConfigError("--per-class", "scores every class", "leave --class out, or --per-class")
-        return () if list(options.classes) == [ALL] and ALL not in known else _named(options.classes, known)
+        return () if list(options.classes) == [ALL] and ALL not in known else _named(options.classes, subject.card)
     if options.per_class or options.against is None or not known:
         return ()
     name = _class_of(options.against, subject, reference, cache)
@@ -49,18 +50,10 @@ def choose_classes(
     return (name,)
 
 
-def _named(words: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Class names of "A", "3" or "A,B"; a number that is the name of a class is the name."""
-    split = [[text] if text in known else text.split(",") for text in words]
-    return tuple(dict.fromkeys(_one(part.strip(), known) for parts in split for part in parts if part.strip()))
-
-
-def _one(text: str, known: Sequence[str]) -> str:
-    if text in known:
-        return text
-    if re.fullmatch("[0-9]{1,9}", text) and int(text) < len(known):
-        return known[int(text)]
-    raise ConfigError(f"--class {text}", "there is no such class", nearest(text, known))
+def _named(words: Sequence[str], card: Card) -> tuple[str, ...]:
+    """Names of these classes, each once."""
+    known = card.class_names
+    return tuple(dict.fromkeys(known[class_number(name, card)] for name in split_classes(words, card)))
 
 
 def _class_of(against: str, subject: Subject, reference: Reference, cache: DatasetCache) -> str | None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from kantor.app.class_names import class_number, class_numbers, split_classes
 from kantor.app.load_model import Note, load_generator
 from kantor.app.output_paths import new_numbered, require_free_files
-from kantor.app.sampling.classes import class_number, class_numbers, file_names, split_classes
+from kantor.app.sampling.classes import file_names
 from kantor.app.sampling.image_files import (
     LABELS,
     Labels,
@@ -24,6 +25,7 @@ from kantor.app.sampling.image_files import (
     labels_csv,
     read_labels,
     refuse_other_images,
+    refuse_other_zip,
 )
 from kantor.app.sampling.options import GenerateOptions
 from kantor.app.units import MOST_SEEDS
@@ -168,6 +170,7 @@ def _check_out(options: GenerateOptions, card: Card, wanted: _Wanted) -> Labels 
         return {}
     if _is_zip(folder):
         require_free_files([folder], options.overwrite)
+        refuse_other_zip(folder)
         return None
     if options.per_class:
         class_folders = sorted({file.partition("/")[0] for file in wanted.files})

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
+from kantor.app.class_names import class_numbers
 from kantor.app.dataset.image_size import CHANNELS, size_text
 from kantor.app.images import join_pairs
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
-from kantor.app.sampling.classes import class_numbers
 from kantor.app.sampling.generate import grid_columns
 from kantor.app.sampling.image_files import refuse_other_images, write_images
 from kantor.app.sampling.options import PaintOptions

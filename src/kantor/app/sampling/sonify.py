@@ -93,8 +93,8 @@ def _is_model(options: SonifyOptions) -> bool:
 
 def _generated(options: SonifyOptions) -> tuple[list[str], Iterator[ImageOrRejected]]:
     """Images of a generator from seeds 0, 1, 2 ..., and file names without suffix."""
+    from kantor.app.class_names import class_numbers
     from kantor.app.load_model import load_generator
-    from kantor.app.sampling.classes import class_numbers
     from kantor.sample.generate import generate_one_by_one
 
     network, card, _ = load_generator(options.source, options.runs, device="auto")

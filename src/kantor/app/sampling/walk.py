@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
+from kantor.app.class_names import class_numbers, split_classes
 from kantor.app.load_model import load_generator
 from kantor.app.output_paths import new_numbered, require_free_files
-from kantor.app.sampling.classes import class_numbers, split_classes
 from kantor.app.sampling.image_files import refuse_other_images, write_images
 from kantor.app.sampling.options import WalkOptions
 from kantor.errors import ConfigError

@@ -43,7 +43,7 @@ def main() -> None:
             for name, words in {
                 "help": ["--help"],
                 "generate": ["generate", models[who], "--out", out, "--overwrite"],
-                "walk": ["walk", models[who], "--out", f"{out}.gif", "--overwrite"],
+                "walk": ["walk", models[who], "--seeds", "1,2", "--out", f"{out}.gif", "--overwrite"],
             }.items():
                 spent = commands.run(src, words)
                 found.setdefault((name, who), []).append(spent)

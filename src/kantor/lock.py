@@ -15,6 +15,8 @@ from kantor.atomic import make_folder
 from kantor.disk_errors import resource_errors
 from kantor.errors import BusyError
 
+_A_LOOK_S = 0.05
+
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -65,7 +67,7 @@ def remove_locked(folder: Path) -> None:
 
 
 def _open_lock(folder: Path) -> int:
-    path = folder / "lock"
+    path, tries = folder / "lock", 0
     while True:
         make_folder(folder)
         with resource_errors(folder):
@@ -80,6 +82,10 @@ def _open_lock(folder: Path) -> int:
         except (BlockingIOError, PermissionError):
             holder = os.read(descriptor, 200).decode("ascii", "replace") or "another process"
             os.close(descriptor)
+            tries += 1
+            if tries == 1:  # maybe `is_locked` looked just now
+                time.sleep(_A_LOOK_S)
+                continue
             raise BusyError(folder, f"in use by process {holder}", "wait until it ends, or stop it") from None
         except FileNotFoundError:
             pass

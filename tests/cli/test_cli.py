@@ -145,7 +145,7 @@ def test_pack_then_train(kantor: Any, tmp_path: Path) -> None:
     [
         (["train", "--preset", "wgangp"], ["--preset wgangp", 'did you mean "wgan-gp"?']),
         (["train", "--set", "critic.widht=32"], ["critic.widht", 'did you mean "critic.width"?']),
-        (["train", "--set", "critc.width=32"], ["critc", 'did you mean "critic"?']),
+        (["train", "--set", "critc.width=32"], ["critc", 'did you mean "critic.width"?']),
         (["train", "--set", "critic.width"], ["SECTION.FIELD=VALUE"]),
         (["train", "--set", "critic.width=wide"], ["critic.width", "'wide'", "integer"]),
         (["train", "--set", "critic.width=3"], ["critic.width", "greater than or equal to 4"]),

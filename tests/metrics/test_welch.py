@@ -56,3 +56,9 @@ def test_few_values_say_little() -> None:
     assert pair.interval is not None and not pair.clear and pair.ways == 0
     same = difference([2.0, 2.0, 2.0], [2.0, 2.0, 2.0])
     assert (same.value, same.interval, same.as_large, same.ways) == (0, None, 20, 20)
+
+
+def test_mirror_images_count_as_equal_however_they_are_rounded() -> None:
+    for k in range(40):
+        near = [0.9 + 1e-9 * (k + i) for i in range(3)], [0.9 + 1e-9 * (k + 7 + 3 * i) for i in range(3)]
+        assert difference(*near).as_large == 2

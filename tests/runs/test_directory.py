@@ -270,3 +270,13 @@ def test_find_by_part_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         directory.find("shark", runs)
     again = create(runs, "shark")
     assert directory.find("shark", runs) == again  # the whole name of one run, part of another's
+
+
+def test_a_look_at_the_lock_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lock.locked(tmp_path):
+        pass
+    looker = os.open(tmp_path / "lock", os.O_RDWR)
+    lock._lock(looker)
+    monkeypatch.setattr(lock.time, "sleep", lambda _: os.close(looker))  # the look ends
+    with lock.locked(tmp_path):
+        pass

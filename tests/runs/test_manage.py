@@ -94,8 +94,9 @@ def test_a_kill_while_deleting_leaves_no_half_of_a_run(tmp_path: Path) -> None:
         manage.delete(run)
     assert directory.numbered(tmp_path) == [other]
     assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / ".deleted-photos").mkdir()
     manage.delete(other)
-    assert list(tmp_path.iterdir()) == []
+    assert [entry.name for entry in tmp_path.iterdir()] == [".deleted-photos"], "not of Kantor"
 
 
 def test_what_cannot_be_deleted_is_said(tmp_path: Path) -> None:

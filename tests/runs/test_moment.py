@@ -42,6 +42,8 @@ def test_the_newest_readable_checkpoint_tells(tmp_path: Path) -> None:
 def test_a_disputed_best_is_not_kept() -> None:
     choice = SavedChoice(90, 7, "newest, because two extractors disagree")
     assert (choice.kept, choice.best, choice.best_reason) == (90, 7, "best by its score")
+    newest_too = SavedChoice(90, 90, "newest, because two extractors disagree")
+    assert (newest_too.kept, newest_too.best_reason) == (90, "best by its score")
 
 
 def test_states_of_the_first_version(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.flags import DeviceOptions, RunsOptions
 from kantor.app.options import Options, option
 from kantor.app.sampling.options import ClassesOptions, GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.cli.imports import without_collection
 from kantor.cli.terminal import counted, show, show_progress, tell
 from kantor.errors import ConfigError
 from kantor.progress import all_silent
@@ -46,7 +47,8 @@ def generate(options: GenerateOptions) -> None:
 
     A seed always gives the same image of a model, however many are generated together.
     """
-    from kantor.app.sampling import generate as job
+    with without_collection():
+        from kantor.app.sampling import generate as job
 
     with show_progress() as progress_of:
         written = job.generate(options, progress_of("generating"), show)
@@ -77,7 +79,8 @@ def walk(options: WalkOptions) -> None:
 
     Seeds are those of kantor generate, and the image of each seed is part of the walk.
     """
-    from kantor.app.sampling import walk as job
+    with without_collection():
+        from kantor.app.sampling import walk as job
 
     with show_progress() as progress_of:
         path, count = job.make_walk(options, progress_of("generating"), show)
@@ -91,7 +94,8 @@ def paint(options: PaintOptions) -> None:
 
     A model trained on other pairs (data.condition) takes images such as masks instead of lines.
     """
-    from kantor.app.sampling import paint as job
+    with without_collection():
+        from kantor.app.sampling import paint as job
 
     grid, folder, count = job.paint(options)
     show(f"wrote {counted(count, 'painting')} to {folder}")
@@ -103,7 +107,8 @@ def sonify(options: SonifyOptions) -> None:
 
     Left and right are heard left and right; pitch and loudness tell brightness, and timbre tells colour.
     """
-    from kantor.app.sampling import sonify as job
+    with without_collection():
+        from kantor.app.sampling import sonify as job
 
     with show_progress() as progress_of:
         count, notes = job.make_sounds(options, progress_of("making sounds"))
@@ -120,8 +125,9 @@ def evaluate(options: EvaluateOptions) -> None:
     from kantor.app.evaluation.earlier import read_earlier
 
     read_earlier(options)  # a file that cannot be used is refused before anything slow is imported
-    from kantor.app.evaluation import write
-    from kantor.app.evaluation.evaluate import evaluate_subject
+    with without_collection():
+        from kantor.app.evaluation import write
+        from kantor.app.evaluation.evaluate import evaluate_subject
 
     folder = write.ScoresFolder(options)
     try:

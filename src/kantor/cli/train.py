@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from kantor.app.training.options import TrainOptions
+from kantor.cli.imports import without_collection
 from kantor.cli.terminal import ask, show, show_progress
 
 
@@ -19,11 +20,12 @@ def train(options: TrainOptions) -> int:
     Images, losses and the trained generator appear in a new folder under runs/.
     Ctrl-C stops it with everything saved.
     """
-    from kantor.app.training.interrupt import EXIT_CODES, Interrupt
-    from kantor.app.training.series import compare_line, train_series
-    from kantor.app.training.start import train as job
-    from kantor.app.training.terminal import Terminal
-    from kantor.sinks.console import Console
+    with without_collection():
+        from kantor.app.training.interrupt import EXIT_CODES, Interrupt
+        from kantor.app.training.series import compare_line, train_series
+        from kantor.app.training.start import train as job
+        from kantor.app.training.terminal import Terminal
+        from kantor.sinks.console import Console
 
     program = called_as(sys.argv[0], shutil.which("kantor"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -151,16 +152,19 @@ def override_text(name: str, value: Any) -> str:
 
 
 def _toml_text(name: str, text: str) -> str:
-    return text if parse_override(f"{name}={text}") == (name, text) else json.dumps(text)
+    return text if parse_override(f"{name}={text}") == (name, text) else _toml_value(text)
 
 
 def _toml_value(value: Any) -> str:
     """A value on one line: tables and lists inline."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml_value(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml_value(key)} = {_toml_value(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml_value, value)) + "]"
-    return json.dumps(value)  # numbers, true, false and text are written alike
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    # numbers, true, false and text are written alike, except for what JSON does not escape
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def difference(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:

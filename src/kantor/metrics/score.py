@@ -24,7 +24,7 @@ BETTER = {
 """Which way is better. Other scores are only compared with those of real images."""
 INTRA = "intra_"
 """Before the name of a score that is the mean over classes, each against its own real images."""
-MAY_DIFFER = ("model", "images_seen", "seed", "truncation", "reference_part", "class_shares", "count")
+MAY_DIFFER = ("model", "images_seen", "raw", "seed", "truncation", "reference_part", "class_shares", "count")
 """Keys of the provenance that may differ between scores that are compared."""
 RELEVANT_TO = {"modes": "modes", "pairs": "msssim"}
 """Keys of the provenance that matter to one kind of score only, which is the value."""

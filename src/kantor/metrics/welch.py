@@ -69,7 +69,7 @@ def _permutations(a: Sequence[float], b: Sequence[float]) -> tuple[int, int]:
         mine = math.fsum(chosen)
         return abs(mine / len(a) - (total - mine) / len(b))
 
-    least = distance(a) * (1 - 1e-12)
+    least = distance(a) - 1e-12 * max(map(abs, values))  # the same values in other parts differ by rounding
     return sum(distance(chosen) >= least for chosen in itertools.combinations(values, len(a))), ways
 
 

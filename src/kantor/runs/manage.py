@@ -129,7 +129,8 @@ def delete(run: Path) -> None:
 def _remove_remains(runs: Path) -> None:
     """Deletes what a killed `delete` left."""
     for entry in runs.glob(f"{DELETED}*"):
-        if entry.is_dir() and not entry.is_symlink():
+        ours = re.fullmatch(r"[0-9]{5,18}-.*-[0-9a-f]{8}", entry.name.removeprefix(DELETED))
+        if ours and entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,19 +39,28 @@ class SavedChoice:
     @property
     def best_reason(self) -> str:
         """Of the best, whether or not it is kept."""
-        return self.reason if self.kept == self.best else "best by its score"
+        return "best by its score" if self.reason.startswith("newest") else self.reason
 
 
 def read_choice(run: Path) -> SavedChoice | None:
     """Of the newest checkpoint whose state can be read, without verifying its tensors; None if there is none."""
+    for newest, state in saved_states(run):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            return _choice(newest, state["listeners"].get(STATE, {}))
+    return None
+
+
+def saved_states(run: Path) -> Iterator[tuple[int, Any]]:
+    """Images seen and state.json of each checkpoint whose state can be read, the newest first."""
     folder = run / CHECKPOINTS
     names = [path for path in folder.glob("*") if re.fullmatch("[0-9]{9,18}", path.name)] if folder.is_dir() else []
     for path in sorted(names, key=lambda path: int(path.name), reverse=True):
-        file = path / "state.json"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        file, state = path / "state.json", None
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             if file.stat().st_size <= _MAX_STATE_BYTES:
-                return _choice(int(path.name), json.loads(file.read_bytes())["listeners"].get(STATE, {}))
-    return None
+                state = json.loads(file.read_bytes())
+        if state is not None:
+            yield int(path.name), state
 
 
 def _choice(newest: int, state: Mapping[str, Any]) -> SavedChoice:

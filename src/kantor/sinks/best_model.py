@@ -62,6 +62,10 @@ class BestScore(Listener):
         """images_seen of the best by its score, which may be kept later even if the newest is kept now."""
         return self.choice.best.images_seen if self.choice.best else None
 
+    def written(self) -> None:
+        """The generator of this choice is in the model file: `lost` does not go back beyond it."""
+        self._before = self.choice
+
     def lost(self) -> None:
         """Goes back to the choice before, whose generator is still there: the new one could not be written."""
         self.choice = self._before

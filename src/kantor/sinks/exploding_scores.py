@@ -83,15 +83,15 @@ class ExplodingScores(Listener):
 
     def __init__(self, any_size: bool) -> None:
         self.signs = Signs()
-        self._any_size, self._real_ends, self._told = any_size, 1.0, False
+        self._any_size, self._real_ends, self._found = any_size, 1.0, False
 
     def on(self, event: Event) -> Iterable[Event | Request] | None:
         if isinstance(event, Started) and event.reals.size:
             self._real_ends = sum(ends(event.reals))
         self.signs = counted(self.signs, event, self._any_size, self._real_ends)
-        if self._told or not (told := self.signs.told) or not isinstance(event, Tick | Sampled):
+        if self._found or not (told := self.signs.told) or not isinstance(event, Tick | Sampled):
             return None
-        self._told = True  # the last sheet of a run that is being stopped is no other finding
+        self._found = True  # a sheet of the same cycle follows its tick
         evidence = (
             dict(event.values)
             if isinstance(event, Tick)

@@ -17,7 +17,7 @@ from PIL import Image
 import kantor
 from kantor.app.comparison import figures
 from kantor.app.comparison.compare import compare
-from kantor.app.comparison.conclusions import about_cost, about_losses, about_scores, loss_families, pairs
+from kantor.app.comparison.conclusions import about_cost, about_losses, about_scores, loss_families, pairs, spread
 from kantor.app.comparison.figures import loss_panels, score_panels
 from kantor.app.comparison.groups import grouped, settings_that_differ
 from kantor.app.comparison.load import load_runs
@@ -88,7 +88,7 @@ def test_more_kinds_than_colours_are_refused(tmp_path: Path) -> None:
 def test_means_and_spreads(six: Path) -> None:
     table = score_table(groups_of(six), [FD])
     assert table.head == ("", "fd@kantor-small ↓")
-    assert table.rows == [("wgan-gp", "11 ± 1 (n = 3)"), ("dcgan", "21 ± 1 (n = 3)"), ("real images", "1")]
+    assert table.rows == [("wgan-gp", "11.0 ± 1.0 (n = 3)"), ("dcgan", "21.0 ± 1.0 (n = 3)"), ("real images", "1")]
 
 
 def test_a_clear_difference_is_said_with_its_interval(six: Path) -> None:
@@ -123,7 +123,7 @@ def test_one_seed_each_is_an_anecdote(six: Path) -> None:
     mixed = about_scores(groups_of(six, ["a0", "a1", "b0"]), FD)[0]
     assert "dcgan has one seed, an anecdote; it lies outside the range of the other's 2" in mixed
     (same,) = about_scores(groups_of(six, ["a0", "a1"]), FD)
-    assert "All runs repeat one training" in same and "10.5 ± 0.707 (n = 2)" in same
+    assert "All runs repeat one training" in same and "10.50 ± 0.71 (n = 2)" in same
 
 
 def test_recall_of_zero_is_said(six: Path) -> None:
@@ -282,6 +282,24 @@ def test_evaluations_of_all_runs_come_before_scores_of_training(six: Path) -> No
     assert run_compare(options(six, "0", "1")).scores[1][1] == "10 (n = 1)"
 
 
+@pytest.mark.usefixtures("unpainted")
+def test_evaluations_do_for_runs_without_scores_but_not_of_raw_weights_or_one_class(tmp_path: Path) -> None:
+    for number, preset in enumerate(("wgan-gp", "dcgan")):
+        run = made_run(tmp_path, preset, preset, fd=None)
+        card = json.dumps({"__metadata__": {"kantor": json.dumps({"images_seen": 1000})}}).encode()
+        (run / "generator.safetensors").write_bytes(len(card).to_bytes(8, "little") + card)
+        for folder, fd, more in (
+            ("00000", 50 + number, {}),
+            ("00001", 7, {"raw": True}),
+            ("00002", 8, {"classes": ["A"]}),
+        ):
+            about = {**PROVENANCE, "images_seen": 1000, "truncation": 1.0, **more}
+            (run / "evaluations" / folder).mkdir(parents=True)
+            text = json.dumps({"metrics": {FD: {"value": fd}}, "provenance": about})
+            (run / "evaluations" / folder / "scores.json").write_text(text)
+    assert run_compare(options(tmp_path, "0", "1")).scores[1:] == (("wgan-gp", "50 (n = 1)"), ("dcgan", "51 (n = 1)"))
+
+
 def test_latex_is_escaped() -> None:
     assert tex("a_b & 50% #1 ${x}~^\\ ±") == (
         r"a\_b \& 50\% \#1 \$\{x\}\textasciitilde{}\textasciicircum{}\textbackslash{} $\pm$"
@@ -332,3 +350,17 @@ def test_python_says_the_same(six: Path) -> None:
     assert found.scores[1] == ("wgan-gp", "10 (n = 1)", "0.5 (n = 1)")
     with pytest.raises(ConfigError, match="already exists"):
         kantor.compare([six / "00000-a0", "b0"], runs=six, out=six / "page")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([1000.0, 1500.0, 1252.0], "1250 ± 250 (n = 3)"),
+        ([0.01, 0.03], "0.020 ± 0.014 (n = 2)"),
+        ([9.0, 9.994], "9.50 ± 0.70 (n = 2)"),
+        ([2.0, 2.0], "2 ± 0 (n = 2)"),
+        ([2.0], "2 (n = 1)"),
+    ],
+)
+def test_spread_has_two_digits(values: list[float], text: str) -> None:
+    assert spread(values) == text

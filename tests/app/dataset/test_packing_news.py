@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import kantor
+from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.packing_news import PackingNews
+from kantor.app.dataset.prepare import packed_set
 from kantor.config.io import resolve
-from kantor.data.packing.pack import pack
+from kantor.data.packing.pack import PackReport, pack
 from kantor.data.packing.pool import Row
 from kantor.data.packing.selection import open_images
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected
-from kantor.errors import DataError
+from kantor.errors import BusyError, DataError
 from kantor.types import ImageSpec
 
 SPEC = ImageSpec(8, 8, 3)
@@ -97,6 +100,23 @@ def test_packing_hands_over_its_rows(tmp_path: Path) -> None:
     assert report.count == len(seen) == 12
     images = np.load(next((tmp_path / "p").glob("images*.npy")))
     assert b"".join(r.pixels for r in seen) == images.tobytes()
+
+
+def test_the_outlook_is_told_once_while_another_process_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, told = iter([True, True]), list[ImageSpec]()
+
+    def pack_later(*arguments: Any, **words: Any) -> PackReport:
+        if next(busy, False):
+            raise BusyError("packs", "in use by process 1", "wait")
+        return pack(*arguments, **words)
+
+    monkeypatch.setattr("kantor.app.dataset.prepare.pack", pack_later)
+    monkeypatch.setattr("kantor.app.dataset.cache.time.sleep", lambda _: None)
+    config = resolve(overrides={"data.source": "glyphs", "data.size": "8", "data.glyphs.count": 12})
+    news = PackingNews(lambda line: None, planned=lambda config, spec: told.append(spec))
+    for _ in range(2):  # packed, and found packed
+        packed_set(config, 8, DatasetCache(tmp_path, news=news))
+        assert told == [ImageSpec(8, 8, 3)]
 
 
 def test_without_a_sheet_rows_are_not_kept() -> None:

@@ -450,6 +450,16 @@ def test_best_score_that_could_not_be_written_is_forgotten() -> None:
     assert best.moment(21) == 10 and best.on(scored(30, 1.9))
 
 
+def test_a_newest_that_could_not_be_written_leaves_an_earlier_choice_as_it_is() -> None:
+    best = BestScore("fd@x")
+    for seen, near, far in ((10, 2.0, 2.0), (20, 1.0, 3.0)):
+        details = {f"fd@{name}": {"value": v, "interval": [v, v]} for name, v in (("x", near), ("y", far))}
+        best.on(Scored(seen, {"fd@x": near}, details, {"n": 1}, 0.1))
+        best.written()
+    best.lost()  # at 30, say, where the two extractors still disagree
+    assert (best.moment(30), best.choice.reason) == (30, "newest, because two extractors disagree")
+
+
 def test_provenance_of_other_scores_does_not_matter() -> None:
     best = BestScore("fd@x")
     best.on(scored(1, 10.0))

@@ -272,6 +272,13 @@ def test_msssim_of_a_conditional_model(capsys: pytest.CaptureFixture[str]) -> No
     assert "msssim@pixels" in evaluated(capsys, "classes", *FAST, "--metrics", "fd,msssim")["metrics"]
 
 
+def test_raw_weights_are_told_from_their_average(capsys: pytest.CaptureFixture[str]) -> None:
+    of_average, of_raw = (
+        evaluated(capsys, "plain", *FAST, "--metrics", "fd", *more)["provenance"] for more in ([], ["--raw"])
+    )
+    assert of_raw["raw"] is True and of_raw == of_average | {"raw": True}
+
+
 def test_too_few_held_out_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*TINY, "--set", "data.glyphs.count=60", "--images", 20, "--runs", "more", "--set", "data.holdout=2%"]
     assert exit_of("train", *words, "--name", "few") == 0

@@ -118,12 +118,35 @@ def test_order(tmp_path: Path) -> None:
     runs = summaries(tmp_path)
     numbers = {sort: [int(run.path.name[:5]) for run in in_order(runs, sort)] for sort in (None, "fd", "newest")}
     assert numbers == {None: [0, 1, 2, 3], "fd": [1, 3, 0, 2], "newest": [3, 2, 1, 0]}
-    with pytest.raises(ConfigError, match="--by fd: no run has this score; train with --metrics fd, or measure"):
-        alike([], "fd", "--by")
     with pytest.raises(ConfigError, match='--sort fid: no run has this score; did you mean "fd"'):
         in_order(runs, "fid")
     with pytest.raises(ConfigError, match="--by is_"):
         alike(runs, "is_", "--by")
+
+
+def test_without_scores_nothing_is_ranked(tmp_path: Path) -> None:
+    runs = [summarize(made_run(tmp_path, fd=fd)) for fd in (None, float("nan"))]
+    with pytest.raises(ModelError, match="no run has a score; train with --metrics"):
+        alike(runs[:1], "fd", "--by")
+    with pytest.raises(ConfigError, match="--sort fd: no run has this score; choose one of: images, newest"):
+        in_order(runs[:1], "fd")
+    with pytest.raises(ConfigError, match="--by fd: no run has this score"):
+        alike(runs, "fd", "--by")
+
+
+def test_more_ways_of_measuring_than_letters(tmp_path: Path) -> None:
+    for drawn in range(28):
+        made_run(tmp_path, provenance={"drawn": drawn})
+    lines = table(summaries(tmp_path), "fd")
+    marks = [line.partition("fd@kantor-small")[2].split()[1] for line in lines[1:29]]
+    assert len({*marks}) == 28 and marks[-1] == "b2"
+
+
+def test_a_time_that_is_no_number_is_unknown(tmp_path: Path) -> None:
+    run = made_run(tmp_path)
+    rows = (run / "metrics.csv").read_text().splitlines()
+    (run / "metrics.csv").write_text("\n".join([*rows, "0,2,1000,nan,1,1,1,3", ""]))
+    assert summarize(run).elapsed_s is None and json.dumps(summarize(run).as_json(), allow_nan=False)
 
 
 def test_scores_measured_differently_are_never_ranked_together(tmp_path: Path) -> None:

@@ -302,6 +302,8 @@ def test_options_are_repeated_as_they_were_given(half: Path) -> None:
         [],
         {"kind": "linear", "hold": 0.5},
         [{"width": 4}],
+        ['\U0001f600 "é" \x7f'],
+        float("inf"),
     ],
 )
 def test_overrides_are_read_as_they_are_written(value: Any) -> None:

@@ -86,7 +86,7 @@ def test_the_same_configuration_again_offers_to_go_on(tmp_path: Path) -> None:
     assert again.asked == [f"resume {run} (y), or start a new run (N)?"]
     (line,) = [line for line in again.notes if "with these settings" in line]
     assert (
-        f"has seen 40 images; a new run begins now, and to train that one on instead: kantor train --resume {run} --images 60"
+        f"has seen 40 images; to train that one on instead of a new one: kantor train --resume {run} --images 60"
         in line
     )
     going_on = Told(answer=True)

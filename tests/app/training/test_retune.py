@@ -26,7 +26,7 @@ def test_what_was_measured_for_the_threads_sets_the_length(monkeypatch: pytest.M
     monkeypatch.setattr(length, "_measured_rate", lambda _: pytest.fail("three seconds too many"))
     decisions = Decisions(resolve())
     parts: Any = SimpleNamespace(store=SimpleNamespace(count=100))
-    assert length.choose_length(decisions, parts, TrainOptions(data="glyphs", budget_s=100.0), 40.0) == 40.0
+    assert length.choose_length(decisions, parts, TrainOptions(data="glyphs", budget_s=100.0), rate=40.0) == 40.0
     assert 3500 < decisions.config.train.images <= 3800  # type: ignore[operator]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from kantor.app.comparison.groups import Group, grouped, way_of
 from kantor.app.comparison.load import ComparedRun, load_runs
 from kantor.app.comparison.measure import main_score, score_names, with_scores
 from kantor.app.comparison.options import CompareOptions
+from kantor.app.output_paths import new_numbered
 from kantor.errors import ConfigError
 from kantor.progress import ProgressOf
 from kantor.report.compare_page import ComparePage, Table, compare_html, tex_table
@@ -169,15 +169,12 @@ def _command(options: CompareOptions) -> str:
 @contextlib.contextmanager
 def _new_folder(out: Path | None, parent: Path) -> Iterator[tuple[Path, Path]]:
     """A temporary folder and the path that it gets: `out`, or the next number in `parent`."""
-    if out is not None:
-        try:
-            with atomic.new_folder(out) as temporary:
-                yield temporary, out
-        except FileExistsError as error:
-            raise ConfigError(f"--out {out}", "already exists", "choose a new folder") from error
+    if out is None:
+        with new_numbered(parent) as path, atomic.new_folder(path, exist_ok=True) as temporary:
+            yield temporary, path
         return
-    atomic.make_folder(parent)
-    numbers = [int(path.name) for path in parent.iterdir() if re.fullmatch("[0-9]{5,9}", path.name)]
-    path = parent / f"{max(numbers, default=-1) + 1:05d}"
-    with atomic.new_folder(path) as temporary:
-        yield temporary, path
+    try:
+        with atomic.new_folder(out) as temporary:
+            yield temporary, out
+    except FileExistsError as error:
+        raise ConfigError(f"--out {out}", "already exists", "choose a new folder") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,10 +54,15 @@ def pairs(groups: Sequence[Group], score: str) -> list[Pair]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """ "271 ± 19.7 (n = 3)": mean and standard deviation over seeds."""
+    """ "271 ± 20 (n = 3)": mean and standard deviation over seeds, to two digits of the latter."""
     if len(values) < 2:
         return f"{number(values[0])} (n = 1)" if values else ""
-    return f"{number(statistics.fmean(values))} ± {statistics.stdev(values):.3g} (n = {len(values)})"
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    if not (deviation > 0 and math.isfinite(deviation)):
+        return f"{number(mean)} ± {number(deviation)} (n = {len(values)})"
+    places = 1 - math.floor(math.log10(float(f"{deviation:.1e}")))
+    shown = (f"{round(value, places):.{max(places, 0)}f}" for value in (mean, deviation))
+    return f"{' ± '.join(shown)} (n = {len(values)})"
 
 
 def about_scores(groups: Sequence[Group], score: str) -> list[str]:

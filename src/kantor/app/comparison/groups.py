@@ -36,26 +36,27 @@ class Group:
         found = [finite(run.measured.scores.get(score)) for run in self.runs if way_of(run, score) == way]
         return [value for value in found if value is not None]
 
-    def mean(self, values: Sequence[float | None]) -> float | None:
-        """Of those that are known."""
-        known = [value for value in values if value is not None]
-        return statistics.fmean(known) if known else None
-
     @property
     def images(self) -> float | None:
-        return self.mean([run.cost.images for run in self.runs])
+        return _mean([run.cost.images for run in self.runs])
 
     @property
     def seconds(self) -> float | None:
-        return self.mean([run.cost.seconds for run in self.runs])
+        return _mean([run.cost.seconds for run in self.runs])
 
     @property
     def generator_steps(self) -> float | None:
-        return self.mean([run.cost.generator_steps for run in self.runs])
+        return _mean([run.cost.generator_steps for run in self.runs])
 
     @property
     def critic_steps(self) -> float | None:
-        return self.mean([run.cost.critic_steps for run in self.runs])
+        return _mean([run.cost.critic_steps for run in self.runs])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of those that are known."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def way_of(run: ComparedRun, score: str) -> str:

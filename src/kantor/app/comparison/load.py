@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from torch import nn
 
 from kantor.app import environment
 from kantor.app.dataset.image_size import CHANNELS
-from kantor.app.run_list.summary import RunSummary, summarize
+from kantor.app.run_list.summary import RunSummary, images_of_model, summarize
 from kantor.config.base import parse_size
 from kantor.config.io import layered, read_toml
 from kantor.config.schema import Config
@@ -25,6 +23,7 @@ from kantor.metrics.score import Score, Scores
 from kantor.nets import build_critic, build_generator
 from kantor.report.curve_data import Column, without_abandoned
 from kantor.runs import directory
+from kantor.runs.moment import saved_states
 from kantor.sinks.metrics_csv import read_metrics
 from kantor.types import ImageSpec
 
@@ -92,15 +91,16 @@ def load_runs(named: Sequence[str], runs: Path) -> list[ComparedRun]:
     Raises:
         ConfigError: fewer than two, or too many; ModelError: there is no such run, or it is damaged.
     """
-    paths = list(dict.fromkeys(directory.find(text, runs).resolve() for text in named))
-    if len(paths) < 2:
+    found: dict[Path, Path] = {}
+    for text in named:
+        path = directory.find(text, runs)
+        found.setdefault(path.resolve(), path)
+    if len(found) < 2:
         what = "one run cannot be compared" if len(named) < 2 else "these are names of one and the same run"
         raise ConfigError("compare", what, "name two or more: kantor compare RUN RUN")
-    if len(paths) > MOST_RUNS:
-        raise ConfigError("compare", f"{len(paths)} runs are too many for a page", f"name {MOST_RUNS} at most")
-    shown = [directory.find(text, runs) for text in named]
-    by_path = {path.resolve(): path for path in reversed(shown)}
-    return [_load(by_path[path]) for path in paths]
+    if len(found) > MOST_RUNS:
+        raise ConfigError("compare", f"{len(found)} runs are too many for a page", f"name {MOST_RUNS} at most")
+    return [_load(path) for path in found.values()]
 
 
 def _load(run: Path) -> ComparedRun:
@@ -118,15 +118,16 @@ def _load(run: Path) -> ComparedRun:
 
 
 def evaluations_of(run: ComparedRun) -> list[Scores]:
-    """What `kantor evaluate` measured of the model that is drawn, the newest first."""
+    """What `kantor evaluate` measured of the model that is drawn, of all its classes together, the newest first."""
+    drawn = images_of_model(run.path / directory.GENERATOR) or run.summary.scored_at
     files = run.path.glob(f"{directory.EVALUATIONS}/*/scores.json")
     found = []
     for file in sorted(files, key=lambda file: file.parent.name, reverse=True):
         with contextlib.suppress(DataError):  # torn, or of another version
             scores = Scores.read(file)
-            if scores.provenance.get("images_seen") == run.summary.scored_at and scores.provenance.get(
-                "truncation"
-            ) in (None, 1):
+            origin = scores.provenance
+            usual = origin.get("truncation") in (None, 1) and not origin.keys() & {"raw", "classes", "per_class"}
+            if usual and origin.get("images_seen") == drawn:
                 found.append(scores)
     return found
 
@@ -146,12 +147,9 @@ def _cost(run: Path, config: Config, env: Mapping[str, Any], summary: RunSummary
 
 def _counters(run: Path) -> dict[str, int]:
     """Steps done, as the newest checkpoint that can be read has them."""
-    folder = run / directory.CHECKPOINTS
-    saved = [path for path in folder.glob("*") if re.fullmatch("[0-9]{1,18}", path.name)]
-    for path in sorted(saved, key=lambda path: int(path.name), reverse=True):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            counters = json.loads((path / "state.json").read_bytes())["counters"]
-            return {name: int(counters[name]) for name in ("generator_steps", "critic_steps")}
+    for _, state in saved_states(run):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return {name: int(state["counters"][name]) for name in ("generator_steps", "critic_steps")}
     return {}
 
 

@@ -110,6 +110,8 @@ def packed_in_cache(plan: PackPlan, cache: DatasetCache) -> Store:
     if not path.exists():
         copied = packed_from_same_bytes(cache.packs, key, plan.source, plan.listing, cache.progress)
         path = copied or path
+    if cache.news is not None and not path.exists():  # once, however long another process packs them
+        cache.news.planned(plan.config, plan.spec)
     store = wait_while_busy(functools.partial(_packed_at, path, plan, cache), cache.note)
     mark_used(path)
     return store
@@ -207,7 +209,6 @@ def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:
             cache.note(line)
     progress, watch = cache.progress, None
     if cache.news is not None:
-        cache.news.planned(plan.config, plan.spec)
         packing = cache.news.begin(plan.spec, Path(data.source).name, cache.progress)
         progress, watch = packing.progress, packing.rows
     try:

@@ -214,6 +214,8 @@ def _origin(options: EvaluateOptions, subject: Subject, real: RealImages) -> dic
     origin: dict[str, Any] = {"model": subject.name, "seed": options.first_seed, "count": options.image_count}
     if subject.card:
         origin |= {"images_seen": subject.card.images_seen, "truncation": options.truncation}
+        if options.raw:
+            origin["raw"] = True
         if known := subject.card.class_names:
             origin["class_shares"] = "as in the reference" if has_classes_of(real, known) else "equal"
     return origin

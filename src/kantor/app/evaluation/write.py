@@ -80,7 +80,7 @@ def _of_classes(origin: Mapping[str, Any]) -> str:
     """ " of class 1"; " of all 10 classes, equally many" where that is not as in the reference."""
     if classes := origin.get("classes"):
         listed = ", ".join(classes) if len(classes) <= 10 else f"{len(classes)} classes"
-        return f" of each of {len(classes)} classes" if origin.get("per_class") else f" of class {listed}"
+        return f" of {len(classes)} classes, each against its own" if origin.get("per_class") else f" of class {listed}"
     return " of all classes, equally many" if origin.get("class_shares") == "equal" else ""
 
 

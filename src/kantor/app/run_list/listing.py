@@ -61,8 +61,14 @@ def _marks(runs: Sequence[RunSummary], sort: str | None) -> dict[Path, str]:
     for run in runs:
         if (shown := run.score(sort or run.main_score)) is not None:
             way = shown[0], run.measured_how(shown[0])
-            marks[run.path] = ways.setdefault(way, ascii_lowercase[len(ways) % 26])
+            marks[run.path] = ways.setdefault(way, _letter(len(ways)))
     return marks
+
+
+def _letter(number: int) -> str:
+    """a, b, ..., z, a2, b2, ..."""
+    rounds, place = divmod(number, len(ascii_lowercase))
+    return ascii_lowercase[place] + (str(rounds + 1) if rounds else "")
 
 
 def _row(run: RunSummary, sort: str | None, marks: dict[Path, str]) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from kantor.app.run_list.summary import RunSummary
@@ -18,7 +19,6 @@ ORDERS: dict[str, Callable[[RunSummary], Any]] = {
     "time": lambda run: -(run.elapsed_s or 0),
     "size": lambda run: -run.size,
 }
-_MEASURE = "train with --metrics fd, or measure them with kantor compare RUN RUN --against DATA"
 
 
 def in_order(runs: Sequence[RunSummary], sort: str | None) -> list[RunSummary]:
@@ -35,18 +35,19 @@ def in_order(runs: Sequence[RunSummary], sort: str | None) -> list[RunSummary]:
     return [*listed, *(run for run in runs if run not in listed)]
 
 
-def alike(runs: Sequence[RunSummary], name: str, flag: str, more: Iterable[str] = ()) -> list[list[RunSummary]]:
+def alike(runs: Sequence[RunSummary], name: str, flag: str, more: Collection[str] = ()) -> list[list[RunSummary]]:
     """Runs whose scores of this name were measured alike, so that they can be compared: each group with the best first.
 
     The largest group comes first. Runs without the score are in none. Raises ConfigError, which names the flag, if no run
-    has it, or neither way is better. more: what else the flag takes.
+    has it, or neither way is better; ModelError if there is no score at all, nor `more`: what else the flag takes.
     """
-    measured = [(run, found) for run in runs if (found := run.score(name)) is not None]
+    measured = [(run, found) for run in runs if (found := run.score(name)) and math.isfinite(found[1].value)]
     if not measured or kind(name) not in BETTER:
         ranked = {kind(full) for run in runs for full in run.scores if kind(full) in BETTER}
+        if not (ranked or more):
+            raise no_scores(runs)
         what = "says neither better nor worse" if measured else "no run has this score"
-        others = {*ranked, *more}
-        raise ConfigError(f"{flag} {name}", what, nearest(name, others) if others else _MEASURE)
+        raise ConfigError(f"{flag} {name}", what, nearest(name, {*ranked, *more}))
     sign = 1 if BETTER.get(kind(name)) == LOWER else -1
     ways: dict[tuple[str, str], list[tuple[float, RunSummary]]] = {}
     for run, (full, score) in measured:
@@ -59,8 +60,14 @@ def usual_score(runs: Sequence[RunSummary]) -> str:
     """The score by which most of these runs choose their model. Raises ModelError if none has one."""
     names = Counter(kind(run.main_score) for run in runs if run.main_score)
     if not names:
-        raise ModelError(runs[0].path.parent if runs else "runs", "no run has a score", _MEASURE)
+        raise no_scores(runs)
     return names.most_common(1)[0][0]
+
+
+def no_scores(runs: Sequence[RunSummary]) -> ModelError:
+    """That nothing can be ranked, and what to do."""
+    do = "train with --metrics fd, or measure them with kantor compare RUN RUN --against DATA"
+    return ModelError(runs[0].path.parent if runs else "runs", "no run has a score", do)
 
 
 def best_lines(groups: Sequence[Sequence[RunSummary]], by: str) -> list[str]:

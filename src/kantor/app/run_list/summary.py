@@ -108,6 +108,7 @@ def summarize(run: Path) -> RunSummary:
         return RunSummary(**common, problem=f"{inside}: {error.what}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        what = f"{what} is missing in one of its files" if isinstance(error, KeyError) else what
         return RunSummary(**common, problem=printable(what)[:200] or type(error).__name__)
 
 
@@ -171,7 +172,8 @@ def _last_row(path: Path) -> dict[str, float]:
             cells = line.split(",")
             with contextlib.suppress(ValueError):
                 if len(cells) == len(header):
-                    return {name: float(cell) for name, cell in zip(header, cells, strict=True) if cell}
+                    row = {name: float(cell) for name, cell in zip(header, cells, strict=True) if cell}
+                    return {name: value for name, value in row.items() if math.isfinite(value)}
     return {}
 
 

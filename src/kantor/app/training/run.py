@@ -221,6 +221,7 @@ class Run:
             except ModelError:  # deleted or damaged
                 best.forget()
         if best.moment(seen) != seen:
+            best.written()
             return
         objective, settings = parts.config.objective.kind, parts.store.condition_settings
         card = Card(parts.spec, parts.config.generator, objective, parts.class_names, seen, parts.condition, settings)
@@ -229,6 +230,7 @@ class Run:
         except UserError:
             best.lost()
             raise
+        best.written()
         self._in_file = seen
 
 

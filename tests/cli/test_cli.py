@@ -261,6 +261,7 @@ def test_generate_refuses(kantor: Any, model: Path) -> None:
         refused(kantor("generate", model, *words, "--out", "none"), 2, *parts)
     assert not Path("none").exists()
     refused(kantor("generate", "here"), 4, "here", "is a folder of images, not a model")
+    refused(kantor("generate", ""), 4, '""', "is no name")
     refused(kantor("generate", "here/sheet.png"), 4, "here/sheet.png", "is an image, not a model")
     refused(kantor("generate", "99"), 4, "99", "no run of this number in runs", "train one first")
     refused(kantor("train", "--resume", "nothing"), 4, "--resume nothing: no run of this name in runs; train one first")

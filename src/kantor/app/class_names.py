@@ -57,4 +57,5 @@ def class_number(name: str | int, card: Card) -> int:
         return card.class_names.index(name)
     if re.fullmatch("[0-9]{1,9}", str(name)) and int(name) < len(card.class_names):
         return int(name)
-    raise ConfigError(f"--class {name}", "there is no such class", nearest(str(name), card.class_names))
+    where = f"--class {name}" if name != "" else '--class ""'
+    raise ConfigError(where, "there is no such class", nearest(str(name), card.class_names))

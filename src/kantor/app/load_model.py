@@ -36,6 +36,8 @@ def load_model(
     Raises:
         ModelError: the model does not exist, or is damaged.
     """
+    if not text:
+        raise ModelError(text, "is no name", "name a run directory, or its generator.safetensors")
     path = Path(text)
     try:
         path.exists()

@@ -19,7 +19,7 @@ from kantor.data.packing.pool import Row
 from kantor.data.packing.selection import open_images
 from kantor.data.reasons import Reason
 from kantor.data.sources.source import Item, Rejected
-from kantor.errors import BusyError
+from kantor.errors import BusyError, DataError
 from kantor.types import ImageSpec
 
 SPEC = ImageSpec(8, 8, 3)
@@ -123,6 +123,13 @@ def test_without_a_sheet_rows_are_not_kept() -> None:
     packing = PackingNews(lambda line: None).begin(SPEC, "fish", lambda *_: None)
     packing.rows([row(1)])
     assert packing._rows == []
+
+
+def test_the_sheet_is_gone_when_there_will_be_no_run(tmp_path: Path) -> None:
+    (tmp_path / "packing.png").write_bytes(b"of images read so far")
+    with pytest.raises(DataError):
+        kantor.train(tmp_path / "nowhere", size=16, quiet=True, runs=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_sheet_is_gone_when_the_run_has_its_own(tmp_path: Path) -> None:

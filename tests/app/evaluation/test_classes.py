@@ -117,6 +117,7 @@ def self_copy(found: dict[str, Any]) -> Path:
     ("code", "words", "message"),
     [
         (2, ("--class", "7"), "--class 7: there is no such class"),
+        (2, ("--class", ""), '--class "": there is no such class'),
         (2, ("--class", "0", "--per-class"), "scores every class"),
         (2, ("--per-class", "--metrics", "fd,nn"), "is not measured class by class"),
         (2, ("--per-class", "--count", "5"), "too small"),

@@ -158,6 +158,10 @@ def test_second_opinion_where_it_is_installed(
     assert told["drawn"] == 60 and told["extractor"] == "kantor-small"
     assert told["more_features"]["random"]["drawn"] == told["more_features"]["random"]["reals"] == 40
     assert "more_features" not in evaluated(capsys, "plain", "--count", 60, "--metrics", "pr")["provenance"]
+    for count in (60, 40):  # also where it saw as many images: the file asks for no more of it than was measured
+        evaluated(capsys, "plain", "--count", count, "--metrics", "fd,pr", "--out", f"of-{count}")
+        again = evaluated(capsys, "plain", "--compare", f"of-{count}/scores.json")
+        assert again["metrics"].keys() == again["comparison"].keys() >= {"fd@random", "precision@kantor-small"}
 
 
 def test_where_the_second_opinion_is_missing_one_line_says_how_to_get_it(

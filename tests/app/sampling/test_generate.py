@@ -220,6 +220,19 @@ def test_a_zip_of_classes(shared: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "a zip holds images alone" in refusal(capsys, "generate", shared, "--captions", "--out", "y.zip")
 
 
+def test_a_zip_of_something_else_is_never_replaced(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("seed-00000000.png", b"")
+        archive.writestr("thesis.txt", b"years of work")
+    Path("y.zip").write_text("no zip")
+    for name, held in (("x.zip", "thesis.txt"), ("y.zip", "something else")):
+        before = Path(name).read_bytes()
+        assert f"{name}: holds {held}" in refusal(
+            capsys, "generate", shared, "--count", 1, "--out", name, "--overwrite"
+        )
+        assert Path(name).read_bytes() == before
+
+
 def test_a_zip_that_fails_leaves_nothing(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Iterator[np.ndarray]:
         yield np.zeros((16, 16, 3), np.uint8)

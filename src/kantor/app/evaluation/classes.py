@@ -36,7 +36,7 @@ def choose_classes(
     if (options.classes or options.per_class) and not known:
         what = f"{subject.name} has no classes" if subject.card else f"{subject.name} is a set of images"
         raise ConfigError(flag, what, f"leave {flag} out, or name a model trained with --conditional")
-    if options.classes:
+    if options.classes and subject.card:
         if options.per_class:
             raise ConfigError("--per-class", "scores every class", "leave --class out, or --per-class")
         if list(options.classes) == [ALL] and ALL not in known:

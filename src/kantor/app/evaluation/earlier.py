@@ -8,7 +8,7 @@ from typing import Any
 
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.errors import ConfigError
-from kantor.metrics.score import Scores
+from kantor.metrics.score import Scores, kind
 
 Note = Callable[[str], None]
 
@@ -42,7 +42,7 @@ def as_earlier(options: EvaluateOptions, earlier: Scores, metrics: list[str], no
         taken["count"] = count
     if options.metrics is None and metrics:
         taken["metrics"] = metrics
-    if options.features is None and networks and not _second_opinion(origin):
+    if options.features is None and networks and not _second_opinion(earlier):
         taken["features"] = networks
     if options.seed is None and isinstance(seed := origin.get("seed"), int):
         taken["seed"] = seed
@@ -82,10 +82,15 @@ def _networks(origin: Mapping[str, Any]) -> list[str]:
     return [name for name in (origin.get("extractor"), *origin.get("more_features", {})) if isinstance(name, str)]
 
 
-def _second_opinion(origin: Mapping[str, Any]) -> bool:
-    """Whether further networks saw fewer images than the first: no --features asks for that."""
-    more = origin.get("more_features", {}).values()
-    return any((one.get("drawn"), one.get("reals")) != (origin.get("drawn"), origin.get("reals")) for one in more)
+def _second_opinion(earlier: Scores) -> bool:
+    """Whether further networks saw fewer images than the first, or gave fewer scores: no --features asks for that."""
+    origin = earlier.provenance
+    more = origin.get("more_features", {})
+    if any((one.get("drawn"), one.get("reals")) != (origin.get("drawn"), origin.get("reals")) for one in more.values()):
+        return True
+    kinds = {name: {kind(full) for full in earlier if full.endswith(f"@{name}")} for name in _networks(origin)}
+    of_first = kinds.get(str(origin.get("extractor")), set())
+    return any(of_first - kinds[name] for name in more)
 
 
 def _text(value: Any) -> str:

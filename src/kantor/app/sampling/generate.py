@@ -25,6 +25,7 @@ from kantor.app.sampling.image_files import (
     labels_csv,
     read_labels,
     refuse_other_images,
+    refuse_other_zip,
 )
 from kantor.app.sampling.options import GenerateOptions
 from kantor.app.units import MOST_SEEDS
@@ -169,6 +170,7 @@ def _check_out(options: GenerateOptions, card: Card, wanted: _Wanted) -> Labels 
         return {}
     if _is_zip(folder):
         require_free_files([folder], options.overwrite)
+        refuse_other_zip(folder)
         return None
     if options.per_class:
         class_folders = sorted({file.partition("/")[0] for file in wanted.files})

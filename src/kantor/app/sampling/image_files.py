@@ -17,6 +17,7 @@ from kantor.sample.grid import png_bytes
 from kantor.types import Images
 
 LABELS = "labels.csv"
+_IN_ZIP = re.compile(rf"([^/]+/)?seed-[0-9]{{8,20}}\.png|{re.escape(LABELS)}")
 _HEADER = ["file", "class", "seed"]
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can say: equal images give equal bytes
 
@@ -35,6 +36,20 @@ def refuse_other_images(folder: Path, allowed: re.Pattern[str], folders: Collect
         if (entry.is_dir() or entry.suffix.lower() in IMAGES) and not is_ours:
             what = f"contains {entry.name}, and generated images would mix with what is there"
             raise ConfigError(f"--out {folder}", what, "choose a new folder")
+
+
+def refuse_other_zip(path: Path) -> None:
+    """Raises ConfigError if the zip at `path` holds anything that `into_zip` does not write; its own may be replaced."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            other = next((name for name in archive.namelist() if not _IN_ZIP.fullmatch(name)), None)
+    except FileNotFoundError:
+        return
+    except (OSError, zipfile.BadZipFile):
+        other = "something else"
+    if other is not None:
+        what = f"holds {other}, which this command does not write, so it will not be replaced"
+        raise ConfigError(path, what, "choose another --out")
 
 
 def write_images(paths: Sequence[Path], images: Iterable[Images]) -> None:

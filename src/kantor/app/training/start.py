@@ -72,6 +72,10 @@ def train(options: TrainOptions, terminal: Terminal) -> tuple[Path, str]:
         keep_memory()
     try:
         return (_start if options.resume is None else _resume)(options, device, terminal)
+    except BaseException:
+        if options.resume is None and not options.dry_run:
+            _remove_packing_sheet(options.runs)
+        raise
     finally:
         torch.set_num_threads(threads)
         return_memory()
@@ -242,9 +246,13 @@ def _new_directory(options: TrainOptions, parts: Parts, weights: Weights | None,
     if rejected.exists() and (data := rejected.read_bytes()):  # the cache may be emptied; the run stays
         atomic.write_bytes(run / layout.REJECTED, data)
     with directory.locked(run):
-        with contextlib.suppress(OSError):
-            (options.runs / SHEET).unlink()  # samples/reals.png shows the images from here on
+        _remove_packing_sheet(options.runs)  # samples/reals.png shows the images from here on
         yield run
+
+
+def _remove_packing_sheet(runs: Path) -> None:
+    with contextlib.suppress(OSError):
+        (runs / SHEET).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

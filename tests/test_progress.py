@@ -15,7 +15,7 @@ def test_lines_come_every_five_seconds_with_the_time_left(monkeypatch: pytest.Mo
         for now_s[0], done, rejected in [(110.0, 10, 0), (112.0, 20, 0), (120.0, 60, 3)]:
             packing(done, 1060, rejected)
     # the first ten are not counted: they waited for the worker processes
-    assert lines == ["packing 20 of 1,060, about 208 s left", "packing 60 of 1,060, 3 unreadable, about 200 s left"]
+    assert lines == ["packing 20 of 1,060, about 208 s left", "packing 60 of 1,060, 3 rejected, about 200 s left"]
 
 
 def test_work_that_begins_anew_has_a_speed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_bar_for_each_piece_of_work_and_a_clean_terminal(monkeypatch: pytest.M
         measuring(1, 3)
         raise KeyboardInterrupt
     text = screen.getvalue()
-    for part in ("packing", "7/7", "2 unreadable", "9/9", "measuring", "1/3"):
+    for part in ("packing", "7/7", "2 rejected", "9/9", "measuring", "1/3"):
         assert part in text
     hide, show = "\x1b[?25l", "\x1b[?25h"
     assert text.count(hide) == text.count(show) == 3

@@ -63,8 +63,8 @@ class ProgressLines:
             return
         self._next_line_s = now_s + LINE_EVERY_S
         left_s = (now_s - self._started_s) / (done - self._first) * (total - done)
-        unreadable = f", {rejected:,} unreadable" if rejected else ""
-        self._show(f"{self._doing} {done:,} of {total:,}{unreadable}, about {left_s:.0f} s left")
+        rejections = f", {rejected:,} rejected" if rejected else ""
+        self._show(f"{self._doing} {done:,} of {total:,}{rejections}, about {left_s:.0f} s left")
 
 
 class ProgressBar:
@@ -77,8 +77,8 @@ class ProgressBar:
     def __call__(self, done: int, total: int, rejected: int = 0, /) -> None:
         if self._bar is None:
             self._begin(total)
-        unreadable = f"{rejected:,} unreadable" if rejected else ""
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total, unreadable=unreadable)
+        rejections = f"{rejected:,} rejected" if rejected else ""
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total, rejections=rejections)
         if done >= total:
             self.stop()
 
@@ -91,7 +91,7 @@ class ProgressBar:
     def _begin(self, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[unreadable]}"))
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[rejections]}"))
         self._bar = Progress(TextColumn(self._doing, markup=False), *columns, transient=True)
-        self._bar.add_task(self._doing, total=total, unreadable="")
+        self._bar.add_task(self._doing, total=total, rejections="")
         self._bar.start()

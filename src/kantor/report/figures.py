@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INK, SOFT_INK, AXIS, RULE = "#2f3136", "#73767d", "#b9b8b3", "#e4e3df"
 MAX_BARS = 20
+EDGE = 0.01  # of the width stay empty
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -49,15 +50,16 @@ def dataset_png(sizes: Sequence[tuple[int, int]], kinds: Mapping[str, int], clas
     bars = sorted(classes.items(), key=lambda pair: -pair[1])[:MAX_BARS]
     figure = new_figure(10, 4.2 + (0.24 * len(bars) + 0.9 if bars else 0))
     ratios = [4.2, 0.24 * len(bars) + 0.9] if bars else [1]
-    layout = figure.add_gridspec(
-        len(ratios), 2, width_ratios=[2, 1], height_ratios=ratios, hspace=0.35, wspace=0.45, left=0.1, right=0.95
-    )
+    layout = figure.add_gridspec(len(ratios), 2, width_ratios=[2, 1], height_ratios=ratios, hspace=0.35, wspace=0.45)
+    figure.subplots_adjust(left=0.1, right=0.95)
     left = figure.add_subplot(layout[0, 0])
     _sizes(left, sizes)
     _bars(figure.add_subplot(layout[0, 1]), list(kinds.items()), "kinds")
     if bars:
         title = f"the {MAX_BARS} largest of {len(classes)} classes" if len(classes) > MAX_BARS else "classes"
         _bars(figure.add_subplot(layout[1, :]), bars, title)
+        hidden = EDGE - figure.get_tightbbox().x0 / figure.get_figwidth()  # of the longest names
+        figure.subplots_adjust(left=0.1 + max(0.0, hidden))
     return png_of(figure)
 
 

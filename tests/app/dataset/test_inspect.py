@@ -72,6 +72,7 @@ def test_findings(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert "11 images can be used" in text
     assert "image headers: 10 colour, 1 grey; shorter side 40 to 50 pixels" in text
+    assert "2 files rejected: " in text and "not an image (.txt) (1)" in text
     assert "exact copies of other images: 1, see duplicates.png; first: a/1.png = a/copy.png" in text
     assert "--size 32" in text
 

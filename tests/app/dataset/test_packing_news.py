@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import kantor
+from kantor.app.dataset import packing_news
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.packing_news import PackingNews
 from kantor.app.dataset.prepare import packed_set
@@ -74,6 +75,26 @@ def test_a_sheet_shows_images_spread_over_what_has_been_read(tmp_path: Path) -> 
     assert len(packing._rows) <= 128
     greys = np.unique(np.asarray(Image.open(sheet))[:500, :, 0])
     assert greys.min() < 10 and (greys > 240).any() and len(greys) > 50, "from the first to the last"
+
+
+def test_a_sheet_that_is_slow_to_write_is_renewed_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, sheet = Clock(), tmp_path / "packing.png"
+
+    def slowly(image: object) -> bytes:
+        clock.now_s += 0.3
+        return str(clock.now_s).encode()
+
+    monkeypatch.setattr(packing_news, "png_bytes", slowly)
+    packing = PackingNews(lambda line: None, sheet, clock=clock).begin(SPEC, "fish", lambda *_: None)
+    contents = set[bytes]()
+    for n in range(600):  # a minute
+        clock.now_s += 0.1
+        packing.rows([row(n % 250)])
+        if sheet.exists():
+            contents.add(sheet.read_bytes())
+    assert 6 <= len(contents) <= 12
 
 
 def test_a_sheet_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:

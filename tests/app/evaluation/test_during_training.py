@@ -469,15 +469,20 @@ def test_provenance_of_other_scores_does_not_matter() -> None:
     assert of_modes.on(scored(2, 10.0, "modes@x", modes="letter x hue"))
 
 
-def test_lengthened_run_has_the_intervals_of_its_new_length(cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("given", "count"), [([], 5000), (["--set", "score.count=110"], 110)])
+def test_lengthened_run_has_the_intervals_of_its_new_length(
+    cache: Path, tmp_path: Path, given: list[str], count: int
+) -> None:
+    """Those that the user set stay."""
+
     def stop(event: Event) -> Stop | None:
         return Stop("enough") if isinstance(event, Progressed) and event.images_seen > 60 else None
 
     words = [*TINY, "--set", "data.glyphs.count=120", "--runs", tmp_path, "--cache", cache, "--images", 40]
-    assert exit_of("train", *words, "--name", "j") == 0
+    assert exit_of("train", *words, *given, "--name", "j") == 0
     kantor.train(resume=tmp_path / "00000-j", images=10**6, cache=cache, quiet=True, on_event=stop)
     config = read_toml(tmp_path / "00000-j" / "config.toml")
-    assert (config["train"]["score_images"], config["score"]["count"]) == (100_000, 5000)
+    assert (config["train"]["score_images"], config["score"]["count"]) == (100_000, count)
 
 
 def test_scores_during_training_use_separate_seeds(run: Path) -> None:

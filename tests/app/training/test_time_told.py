@@ -110,6 +110,7 @@ def test_said_again_only_if_the_measured_rate_is_another_one(monkeypatch: pytest
         told.before_packing(config(), spec)
         told.before_training(config(), spec, measured)
         assert len(lines) == said, measured
+        assert [line.startswith("measured again: at 32x32") for line in lines] == [False, True][:said]
     trained, lines = config(train__init_from="runs/3"), []
     TimeTold(TrainOptions(data="fish"), "auto", CPU, lines.append).before_training(trained, spec, 100.0)
     TimeTold(TrainOptions(data="fish", images=640), "auto", CPU, lines.append).before_packing(config(), spec)

@@ -116,7 +116,7 @@ def _pair_sentence(pair: Pair) -> str:
     verdict = (
         f"{pair.verdict}, by the spread between seeds"
         if found.clear
-        else "no difference that the spread between seeds does not explain"
+        else "not clear, the spread between seeds may explain it"
     )
     text = f"{start} Difference {found.value:+.3g}, 95% interval {ends}: {verdict}."
     if found.ways:

@@ -271,8 +271,8 @@ def _summary(public: dict[str, Any]) -> list[str]:
         )
     lines += [f"{n:,} x {conversion}" for conversion, n in public["conversions"].items() if conversion != COMPOSITED]
     if reasons_count := public["rejected_because"]:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in list(reasons_count.items())[:3])
-        more = ", ..." if len(reasons_count) > 3 else ""
+        reasons = "; ".join(f"{reason} ({n:,})" for reason, n in list(reasons_count.items())[:3])
+        more = "; ..." if len(reasons_count) > 3 else ""
         lines.append(f"{public['rejected']:,} files rejected: {reasons}{more}")
     if public["duplicates"]:
         extra = sum(len(names) - 1 for names in public["duplicates"])

@@ -23,6 +23,7 @@ SHEET = "packing.png"
 _SHOWN = 64
 _MEASURED_S, _WORTH_TELLING_S = 1.0, 5.0
 _EVERY_S = 2.0
+_EVERY_FRACTION, _COST = 0.1, 0.05  # of the time so far; of the time to the next sheet
 
 
 class PackingNews:
@@ -62,8 +63,9 @@ class Packing:
         clock: Callable[[], float],
     ) -> None:
         self._note, self._path, self._spec, self._name, self._progress = note, path, spec, name, progress
-        self._clock, self._throttle = clock, Throttle(clock=clock)
-        self._next_s = clock() + _EVERY_S
+        self._clock, self._throttle = clock, Throttle(_COST, clock)
+        self._began_s = clock()
+        self._next_s = self._began_s + _EVERY_S
         self._first: tuple[int, float] | None = None
         self._done = self._total = 0
         self._told = self._shown = False
@@ -99,12 +101,13 @@ class Packing:
         if self._rows and self._clock() >= self._next_s and self._throttle.due():
             with self._throttle.doing():
                 self._show(self._path)
-            self._next_s = self._clock() + _EVERY_S
+            now_s = self._clock()
+            self._next_s = now_s + max(_EVERY_S, _EVERY_FRACTION * (now_s - self._began_s))
 
     def _show(self, path: Path) -> None:
         chosen = np.unique(np.linspace(0, len(self._rows) - 1, min(_SHOWN, len(self._rows))).astype(int))
         images = np.stack([np.frombuffer(self._rows[i], np.uint8).reshape(self._spec) for i in chosen])
-        caption = f"{self._name}: {self._seen:,} images read so far"
+        caption = f"{self._name}: {len(images):,} of {self._seen:,} images read so far"
         with contextlib.suppress(UserError, OSError):  # packing does not depend on it
             atomic.make_folder(path.parent)
             atomic.write_bytes(path, png_bytes(grid(images, caption=caption)))

@@ -10,6 +10,7 @@ from kantor.config.schema import Config
 
 DEFAULT_BUDGET_S = 300.0
 MIN_SCORED_IMAGES = 5000
+LEAST_COUNT = 500
 MAX_SAMPLES, MIN_SAMPLES, SECONDS_PER_SAMPLE = 60, 10, 5.0  # a pair of grids with its frames takes some 50 ms
 TRAINING_SHARE = 0.95  # of the budget; the rest is for grids, plots and checkpoints
 
@@ -55,7 +56,7 @@ def with_intervals(config: Config, scored: bool = False, budget_s: float = math.
         values["train.score_images"] = train.images if scored and config.score.metrics else 0
     if config.score.count == "auto":
         every = values.get("train.score_images", train.score_images)
-        values["score.count"] = round_figure(min(max(every / 20, 500), 5000))
+        values["score.count"] = round_figure(min(max(every / 20, LEAST_COUNT), 5000))
     return overridden(config, values)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from kantor.app.decisions import Decisions
 from kantor.app.training.intervals import (
     DEFAULT_BUDGET_S,
+    LEAST_COUNT,
     MIN_SCORED_IMAGES,
     length_in_images,
     third_figure,
@@ -190,13 +191,17 @@ def choose_resumed_length(
 
 
 def _score_from_now_on(decisions: Decisions, options: TrainOptions, earlier: int) -> None:
-    """Lets the intervals of scores be chosen again if scores are requested, or the run is no longer short."""
+    """Lets the intervals of scores be chosen again if scores are requested, or the run is no longer short.
+
+    Without scores, their number of images was LEAST_COUNT unless the user set it, which then stays.
+    """
     train = decisions.config.train
     assert isinstance(train.images, int)
     was_short = earlier < MIN_SCORED_IMAGES <= train.images
     unscored = train.score_images == 0 and "train.score_images" not in options.fields
     if unscored and ("score.metrics" in options.fields or was_short):
-        for field in sorted({"train.score_images", "score.count"} - options.fields.keys()):
+        chosen = {"train.score_images"} | ({"score.count"} if decisions.config.score.count == LEAST_COUNT else set())
+        for field in sorted(chosen - options.fields.keys()):
             decisions.set(field, "auto", "", announce=False)
 
 

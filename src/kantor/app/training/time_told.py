@@ -57,9 +57,11 @@ class TimeTold:
     def _tell(self, config: Config, spec: ImageSpec, rate: float | None) -> None:
         if not rate:
             return
-        self._told = rate, spec
-        for line in Outlook(config, spec, rate, self._budget_s, self._images).lines():
+        first, *others = Outlook(config, spec, rate, self._budget_s, self._images).lines()
+        self._note(f"measured again: {first}" if self._told else first)
+        for line in others:
             self._note(line)
+        self._told = rate, spec
 
     def _matters(self, config: Config) -> bool:
         return not config.train.init_from and self._images >= _SHORT_IMAGES

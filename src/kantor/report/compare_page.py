@@ -82,9 +82,11 @@ def compare_html(page: ComparePage) -> str:
 def tex_table(table: Table, caption: str) -> str:
     """A table for LaTeX with the package booktabs; every character of its cells is text."""
     columns = "l" + "r" * (len(table.head) - 1)
+    stars = [note for note in table.notes if note.startswith("*")]
     lines = [
         "% needs \\usepackage{booktabs}", f"% {_one_line(caption)}", f"\\begin{{tabular}}{{{columns}}}", "\\toprule",
-        _tex_row(table.head), "\\midrule", *map(_tex_row, table.rows), "\\bottomrule", "\\end{tabular}",
+        _tex_row(table.head), "\\midrule", *map(_tex_row, table.rows), "\\bottomrule",
+        *(f"\\multicolumn{{{len(table.head)}}}{{l}}{{\\footnotesize {tex(note)}}} \\\\" for note in stars), "\\end{tabular}",
     ]  # fmt: skip
     return "\n".join([*lines, *(f"% {_one_line(note)}" for note in table.notes), ""])
 

@@ -313,6 +313,8 @@ def test_latex_is_escaped() -> None:
     assert lines[1] == "% c two" and lines[-1] == "% n ote"
     assert r" & fd $\downarrow$ \\" in lines and r"a \& b & 1 \\" in lines
     assert all(line.startswith(("%", "\\")) or line.endswith(r"\\") for line in lines)
+    starred = tex_table(Table(("", "fd"), [("a", "1 *")], ["* of 50% of the images"]), "c")
+    assert "\\bottomrule\n\\multicolumn{2}{l}{\\footnotesize * of 50\\% of the images} \\\\\n\\end{tabular}" in starred
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def test_a_held_lock_is_waited_for(
     thread = threading.Thread(target=hold)
     thread.start()
     assert held.wait(30)
-    monkeypatch.setattr(cache.time, "sleep", lambda _pause_s: release.set())
+    monkeypatch.setattr(cache.time, "sleep", lambda pause_s: release.set() if pause_s >= 0.5 else None)
     assert exit_of(*words, "--cache", tmp_path / "c") == 0
     thread.join()
     assert "waiting for another Kantor" in capsys.readouterr().out

@@ -116,7 +116,7 @@ def test_one_moment_is_drawn_everywhere(trusted: Path, run: Path, capsys: pytest
         assert exit_of("generate", folder, "--count", 2, "--out", folder / "drawn") == 0
         assert capsys.readouterr().out.splitlines()[0] == line
         assert line in (folder / "log.txt").read_text()
-        assert line.replace("model", "Model", 1) in (folder / "report.html").read_text()
+        assert line.replace("model", "generator.safetensors", 1) in (folder / "report.html").read_text()
         sheet = f"fixed seeds, {seen if folder == trusted else 400} images seen"
         assert sheet in (folder / "report.html").read_text()
     assert f"After {seen} images:" in (trusted / "report.html").read_text(), "the scores of the model that is drawn"

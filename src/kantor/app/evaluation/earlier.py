@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, DataError, ModelError
 from kantor.metrics.score import Scores, kind
+from kantor.runs import directory
 
 Note = Callable[[str], None]
 
 
 def read_earlier(options: EvaluateOptions) -> Scores | None:
-    """The scores of --compare; None without it. Takes no time, and needs no network.
+    """The scores of --compare, a file or the newest evaluation of a run; None without it. Takes no time, and needs no network.
 
     Raises:
         DataError: the file cannot be read, or holds no scores.
@@ -22,7 +24,7 @@ def read_earlier(options: EvaluateOptions) -> Scores | None:
     """
     if options.compare is None:
         return None
-    earlier = Scores.read(options.compare)
+    earlier = Scores.read(_file(options.compare, options.runs))
     _require_same_count(options, earlier.provenance)
     if options.features is not None and not {*options.features} & {*_networks(earlier.provenance)}:
         _refuse(options, "--features", ",".join(options.features), ",".join(_networks(earlier.provenance)))
@@ -32,6 +34,20 @@ def read_earlier(options: EvaluateOptions) -> Scores | None:
     if options.classes and of_each:
         _refuse(options, "--class", ",".join(options.classes), "each class by itself")
     return earlier
+
+
+def _file(named: Path, runs: Path) -> Path:
+    """The scores.json that --compare names. Raises DataError if it names a run that was not evaluated."""
+    if named.is_file():
+        return named
+    try:
+        run = directory.find(str(named), runs)
+    except ModelError:
+        return named
+    files = sorted((run / directory.EVALUATIONS).glob("[0-9]*/scores.json"), key=lambda file: int(file.parent.name))
+    if not files:
+        raise DataError(f"--compare {named}", f"{run} has not been evaluated", f"run kantor evaluate {named} first")
+    return files[-1]
 
 
 def as_earlier(options: EvaluateOptions, earlier: Scores, metrics: list[str], note: Note) -> EvaluateOptions:

@@ -54,7 +54,7 @@ class EvaluateOptions(ModelOptions, DataOptions):
         "Generate other images with another seed", "N", min=0, otherwise="0, or that of --compare",
     )
     held_out: bool = option("Compare with the held-out set", default=False)
-    compare: Path | None = option("Show what has changed since this scores.json", "FILE", cli_only=True)
+    compare: Path | None = option("Show what has changed since this scores.json, or the newest of a run", "FILE", cli_only=True)
     out: Path | None = option("Write scores.json and images to this folder", "DIR", otherwise="evaluations in the run")
     json: bool = option("Print one JSON object and nothing else", default=False, cli_only=True)
     overwrite: bool = option("Replace an earlier --out", default=False)

@@ -44,7 +44,7 @@ def train(options: TrainOptions) -> int:
             series = train_series(options, terminal, begin)
             reason = series.reason
             if len(series.runs) > 1 and reason in ("done", "time-budget"):
-                show(f"compare them: {program} {compare_line(series.runs, options.runs)} (name other runs, too)")
+                show(f"compare them: {program} {compare_line(series.runs, options.runs)}")
             if series.diverged is not None and reason != interrupt.name:
                 raise series.diverged
     return interrupt.code if reason and reason == interrupt.name else 0

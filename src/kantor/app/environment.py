@@ -8,14 +8,18 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from kantor import __version__
 from kantor.engine.device import describe_device
 from kantor.errors import printable
+
+if TYPE_CHECKING:  # commands that only generate do not import it
+    from kantor.config.schema import Config
 
 _MOST_THREADS = 1 << 16
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "pydantic")
@@ -67,6 +71,11 @@ def read(path: Path) -> dict[str, Any]:
     if isinstance(versions := entries.get("versions"), dict):
         valid["versions"] = {_plain(name): _plain(text) for name, text in versions.items() if isinstance(text, str)}
     return valid
+
+
+def condition_channels(config: Config, env: Mapping[str, Any]) -> int:
+    """Channels of the condition of a run, as its configuration and environment say; 0 without one."""
+    return 0 if config.data.condition == "none" else int(env.get("condition_channels", 1))
 
 
 def _plain(value: Any) -> Any:

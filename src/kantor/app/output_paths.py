@@ -47,7 +47,7 @@ def require_free_files(files: Iterable[Path], overwrite: bool) -> None:
 @contextlib.contextmanager
 def new_numbered(parent: Path) -> Iterator[Path]:
     """Makes PARENT/00000, or the next number; an error takes it away if nothing is in it."""
-    path = _new_numbered(parent)
+    path = make_numbered(parent)
     try:
         yield path
     except BaseException:
@@ -56,8 +56,8 @@ def new_numbered(parent: Path) -> Iterator[Path]:
         raise
 
 
-def _new_numbered(parent: Path) -> Path:
-    """Concurrent calls make different folders."""
+def make_numbered(parent: Path) -> Path:
+    """Makes PARENT/00000, or the next number; concurrent calls make different folders."""
     atomic.make_folder(parent)
     while True:
         with resource_errors(parent):
@@ -68,3 +68,12 @@ def _new_numbered(parent: Path) -> Path:
                 return path
             except FileExistsError:  # another process was faster
                 continue
+
+
+def distinct_name(base: str, taken: set[str]) -> str:
+    """`base`, or base-2, base-3 ... if another name equals it but for case; it is added to `taken`, which are case-folded."""
+    name, number = base, 2
+    while name.casefold() in taken:
+        name, number = f"{base}-{number}", number + 1
+    taken.add(name.casefold())
+    return name

@@ -18,9 +18,8 @@ from torch import nn
 from kantor import atomic
 from kantor.app import environment
 from kantor.app.class_names import class_numbers
-from kantor.app.dataset.image_size import CHANNELS
+from kantor.app.dataset.image_size import configured_spec
 from kantor.app.load_model import kept_line
-from kantor.config.base import parse_size
 from kantor.config.io import difference, layered, read_toml, resolve, to_toml
 from kantor.config.schema import Config
 from kantor.errors import ModelError, UserError, printable
@@ -150,11 +149,9 @@ def _model(config: Config, env: Mapping[str, Any]) -> list[tuple[str, str]]:
         every += f", on {penalty.share:.3g} of each batch" if penalty.share < 1 else ""
         at = _AT.get(penalty.at.kind, penalty.at.kind)
         rows.append((f"penalty {name}", f"{penalty.of} at {at}, weight {penalty.weight:g}{every}"))
-    if config.data.size != "auto" and config.data.channels != "auto":
-        channels = {name: count for count, name in CHANNELS.items()}[config.data.channels]
-        spec = ImageSpec(*parse_size(config.data.size), channels)
+    if (spec := configured_spec(config)) is not None:
         note = " without class embeddings" if config.train.conditional else ""
-        condition = 0 if config.data.condition == "none" else env.get("condition_channels", 1)
+        condition = environment.condition_channels(config, env)
         rows.append(("generator", _network(config.generator, build_generator, spec, condition) + note))
         rows.append(("critic", _network(config.critic, build_critic, spec, condition) + note))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from kantor.app.class_names import class_numbers
 from kantor.app.comparison.conclusions import loss_families
 from kantor.app.comparison.groups import Group
 from kantor.app.comparison.load import ComparedRun
@@ -23,7 +24,6 @@ from kantor.report.page import Curve, EmbeddedImage
 from kantor.report.scores import title as score_title
 from kantor.sample.generate import generate_images
 from kantor.sample.grid import PAPER, grid
-from kantor.sample.latents import class_of_seed
 from kantor.types import Images
 
 SEEDS = range(16)
@@ -133,8 +133,7 @@ def images_of(run: ComparedRun) -> tuple[Images, int]:
     Raises UserError if it cannot generate from seeds.
     """
     network, card, _ = load_generator(str(run.path), run.path.parent)
-    labels = [class_of_seed(seed, len(card.class_names)) for seed in SEEDS] if card.class_names else None
-    return generate_images(network, card.latents(SEEDS), labels), card.images_seen
+    return generate_images(network, card.latents(SEEDS), class_numbers((), card, SEEDS)), card.images_seen
 
 
 def _embedded(sheet: Images, caption: str) -> EmbeddedImage:

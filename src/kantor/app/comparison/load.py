@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from kantor.app import environment
-from kantor.app.dataset.image_size import CHANNELS
+from kantor.app.dataset.image_size import configured_spec
 from kantor.app.run_list.summary import RunSummary, images_of_model, summarize
-from kantor.config.base import parse_size
 from kantor.config.io import layered, read_toml
 from kantor.config.schema import Config
 from kantor.errors import ConfigError, DataError, ModelError
@@ -25,7 +24,6 @@ from kantor.report.curve_data import Column, without_abandoned
 from kantor.runs import directory
 from kantor.runs.moment import saved_states
 from kantor.sinks.metrics_csv import read_metrics
-from kantor.types import ImageSpec
 
 MOST_RUNS = 64
 
@@ -155,12 +153,9 @@ def _counters(run: Path) -> dict[str, int]:
 
 def _sizes(config: Config, env: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """Parameters of generator and critic, without class embeddings; None for a network of the user's own."""
-    if config.data.size == "auto" or config.data.channels == "auto":
+    if (spec := configured_spec(config)) is None:
         return None, None
-    spec = ImageSpec(
-        *parse_size(config.data.size), {name: count for count, name in CHANNELS.items()}[config.data.channels]
-    )
-    condition = 0 if config.data.condition == "none" else env.get("condition_channels", 1)
+    condition = environment.condition_channels(config, env)
     generator, critic = config.generator, config.critic
     with torch.device("meta"):  # counts parameters without allocating them; code of the user's may not be there
         return (

@@ -26,6 +26,14 @@ def side_here(config: Config) -> int:
     return default_side(choose_device("auto").type)
 
 
+def configured_spec(config: Config) -> ImageSpec | None:
+    """Size and channels as the configuration has them; None if one is "auto"."""
+    data = config.data
+    if data.size == "auto" or data.channels == "auto":
+        return None
+    return ImageSpec(*parse_size(data.size), {name: count for count, name in CHANNELS.items()}[data.channels])
+
+
 def size_text(spec: ImageSpec) -> str:
     """Returns the size as the field data.size has it: "64", or "48x96" for height x width."""
     return str(spec.height) if spec.height == spec.width else f"{spec.height}x{spec.width}"

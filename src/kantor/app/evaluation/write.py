@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from kantor import atomic
 from kantor.app.evaluation.evaluate import Evaluation
 from kantor.app.evaluation.open_images import Subject
 from kantor.app.evaluation.options import EvaluateOptions
-from kantor.app.output_paths import require_free
+from kantor.app.output_paths import make_numbered, require_free
 from kantor.metrics.memorisation import PIXELS, NearestImages
 from kantor.metrics.score import Comparison, Scores
 from kantor.report.distances import distances_png
@@ -86,14 +84,6 @@ def _of_classes(origin: Mapping[str, Any]) -> str:
     return " of all classes, equally many" if origin.get("class_shares") == "equal" else ""
 
 
-def next_folder(run: Path) -> Path:
-    """RUN/evaluations/00000, or the next free number."""
-    folder = run / EVALUATIONS
-    entries = folder.iterdir() if folder.is_dir() else ()
-    numbers = [int(path.name) for path in entries if re.fullmatch("[0-9]{5,9}", path.name)]
-    return folder / f"{max(numbers, default=-1) + 1:05d}"
-
-
 class ScoresFolder:
     """Writes scores.json after each metric, marked as incomplete until `finish`: what is measured is never lost.
 
@@ -139,12 +129,7 @@ class ScoresFolder:
             return self._out
         if subject.run is None:
             return None
-        atomic.make_folder(subject.run / EVALUATIONS)
-        while True:
-            path = next_folder(subject.run)
-            with contextlib.suppress(FileExistsError):  # another evaluation has just taken the number
-                path.mkdir()
-                return path
+        return make_numbered(subject.run / EVALUATIONS)
 
 
 def _neighbours(evaluation: Evaluation, nearest: NearestImages) -> Images:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kantor.app import environment
 from kantor.app.load_model import load_model
+from kantor.app.output_paths import distinct_name
 from kantor.runs import directory
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
@@ -41,9 +42,5 @@ def file_names(class_names: Sequence[str], taken: Sequence[str] = ()) -> list[st
     for class_name in class_names:
         safe = _UNSAFE.sub("-", class_name).strip(" .").encode()[:_MOST_BYTES].decode("utf-8", "ignore").strip(" .")
         base = f"{safe}-" if _DEVICES.fullmatch(safe) else safe or "class"
-        name, number = base, 2
-        while name.casefold() in seen:
-            name, number = f"{base}-{number}", number + 1
-        seen.add(name.casefold())
-        names.append(name)
+        names.append(distinct_name(base, seen))
     return names

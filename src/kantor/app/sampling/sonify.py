@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
-from kantor.app.output_paths import require_free_files
+from kantor.app.output_paths import distinct_name, require_free_files
 from kantor.app.sampling.options import SonifyOptions
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.packing.scan import is_bad
@@ -132,11 +132,7 @@ def _stems(files: Sequence[str]) -> list[str]:
     taken, stems = set[str](), list[str]()
     for file, stem in zip(files, short, strict=True):
         base = file if counts[stem.casefold()] > 1 else stem
-        name, number = base, 2
-        while name.casefold() in taken:
-            name, number = f"{base}-{number}", number + 1
-        taken.add(name.casefold())
-        stems.append(name)
+        stems.append(distinct_name(base, taken))
     return stems
 
 

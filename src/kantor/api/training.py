@@ -68,6 +68,7 @@ class TrainKeywords(DataKeywords, total=False):
     images: int | str | None
     time_budget: float | str | None
     batch: int | Literal["auto"] | None
+    slim: float | Literal["auto"] | None
     seed: int | None
     conditional: bool
     mirror: bool

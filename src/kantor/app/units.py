@@ -73,6 +73,19 @@ def batch(value: str | int, where: str) -> int | Literal["auto"]:
     return int(value)
 
 
+def slim(value: str | float, where: str) -> float | Literal["auto"]:
+    """4, of a number or text; or "auto"."""
+    if value == "auto":
+        return "auto"
+    try:
+        divisor = float(value)
+    except ValueError:
+        divisor = 0.0
+    if not 1 <= divisor <= 64:
+        raise ConfigError(f"{where} {value}", "is not a number from 1 to 64", "write for example 4, or auto")
+    return int(divisor) if divisor.is_integer() else divisor
+
+
 def seeds(text: str, where: str) -> list[int]:
     """[0, 1, ... 63, 99] of "0-63,99", with commas, blanks or both between them. Order and repetitions are kept."""
     from kantor.sample.latents import LARGEST_SEED  # loads numpy, which --help does without

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kantor.config.base import Count, Section, Width
+from kantor.config.base import Auto, Count, Section, Width
 from kantor.custom_names import CUSTOM_NAME
 
 Initialiser = Annotated[
@@ -34,6 +34,9 @@ class NetworkConfig(Section):
     """Channels of the layer next to the image; the other layers have multiples of it."""
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
     """Most channels of any layer."""
+    slim: Annotated[float, Field(ge=1, le=64)] | Auto = 1
+    """Divisor of every hidden width, as `--slim` sets it: 4 makes layers of 512 channels 128 wide. "auto" chooses 1, 2, 4 or 8 by the
+    device and the time budget."""
     init: Initialiser = "normal"
     init_std: Annotated[float, Field(gt=0, le=10)] = 0.02
     """Standard deviation of the initial weights, if `init` is "normal" or "truncated-normal"."""

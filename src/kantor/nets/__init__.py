@@ -13,6 +13,7 @@ from kantor.errors import ConfigError
 from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
 from kantor.nets.custom import Build, custom_builder
 from kantor.nets.freeze import freeze
+from kantor.nets.slim import slimmed
 from kantor.random import derive
 from kantor.types import ImageSpec, traits_of
 
@@ -43,6 +44,7 @@ def build_generator(
         ConfigError: the generator needs a condition and there is none, or ignores the one that there is.
     """
     check_condition(config, bool(condition))
+    config = slimmed(config)
     build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
     if config.kind == "unet":
         build = functools.partial(build, condition=condition)
@@ -74,6 +76,7 @@ def build_critic(
 
     Its first `config.freeze` layers are frozen.
     """
+    config = slimmed(config)
     build = custom_builder("critic", config.name) if config.kind == "custom" else CRITICS[config.kind]
     joined = spec._replace(channels=spec.channels + condition)
     network = _initialised("critic", build, config, joined, classes, seed)

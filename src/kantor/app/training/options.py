@@ -54,6 +54,10 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
     batch: int | Literal["auto"] | None = option(
         "Batch size: images in each step; auto measures which is fastest", "N", parse=units.batch, otherwise="the preset's",
     )
+    slim: float | Literal["auto"] | None = option(
+        "Divide every hidden width of both networks by N; auto chooses by device and time budget", "N",
+        parse=units.slim, otherwise="1",
+    )
     seed: int | None = option("Random seed", "N", sets="train.seed", min=0, max=2**63 - 1, otherwise="0")
     seeds: Sequence[int] | None = option(
         "Train a run with each of these seeds, one after another: 1,2,3; again, to go on", "LIST", parse=units.seeds, cli_only=True,
@@ -121,6 +125,8 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
         fields = super().fields
         if isinstance(self.batch, int):
             fields["train.batch"] = self.batch
+        if self.slim is not None:
+            fields |= {"generator.slim": self.slim, "critic.slim": self.slim}
         if self.compile:
             fields["train.compile"] = "auto"
         return {**fields, **self.overrides}

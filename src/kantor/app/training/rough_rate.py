@@ -53,7 +53,8 @@ def rough_rate(config: Config, spec: ImageSpec, device: torch.device) -> float |
     are seldom twice as fast, and crawl where another program has one of their cores. Networks of fixed layers, which tell little about another size, and custom ones are not tried.
     """
     kinds = {config.generator.kind, config.critic.kind, config.objective.kind}
-    if kinds & {*_NOT_TRIED} or config.data.condition != "none":
+    undecided = "auto" in (config.generator.slim, config.critic.slim)
+    if kinds & {*_NOT_TRIED} or config.data.condition != "none" or undecided:
         return None
     fields: dict[str, Any] = {
         "train.conditional": False,

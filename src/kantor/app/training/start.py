@@ -27,6 +27,7 @@ from kantor.app.decisions import Decisions
 from kantor.app.evaluation.during_training import plan_scores
 from kantor.app.training.build import build, check_objective
 from kantor.app.training.check_options import check_moved_source, check_options, preset_of
+from kantor.app.training.choose_slim import choose_slim
 from kantor.app.training.going_on import choose_whether_longer, configured_as_the_other, kept_images
 from kantor.app.training.init_from import Weights, choose_weights, continue_ema, same_weights
 from kantor.app.training.intervals import intervals_line
@@ -118,6 +119,7 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     # 3. Decisions: fields that are "auto", each measured with those before it
     from_budget = config.train.images == "auto" and options.images is None and options.epochs is None
     _record_facts(decisions, store, device, options)
+    choose_slim(decisions, store, device, options)
     parts = build(decisions.config, store, device, score_plan)
     if weights:
         continue_ema(decisions, parts, weights, options)

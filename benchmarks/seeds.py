@@ -3,6 +3,7 @@
 python benchmarks/seeds.py presets     each preset for five minutes on one thread: images, time, score, a grid
 python benchmarks/seeds.py quirks      each quirk compared with README and paper, on small networks, three seeds
 python benchmarks/seeds.py painter     the painter's three observations, three seeds
+python benchmarks/seeds.py evidence    each system as long as it takes, slim: hours, in slices (seeds_evidence.py)
 
 Images come from `bash scripts/data.sh data emoji`. Results are written to docs/seeds-*.csv and docs/images/seeds; finished
 runs are not repeated, so calling it again continues.
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from seeds_evidence import evidence
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -177,14 +179,20 @@ def keep(run: Path, trial: Trial) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["presets", "quirks", "painter"])
+    parser.add_argument("what", choices=["presets", "quirks", "painter", "evidence"])
     parser.add_argument("--minutes", type=float, help="of each run [presets 5, painter 2]")
     parser.add_argument("--steps", type=int, default=1500, help="generator steps of each run of the quirks")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each quirk or ratio")
     parser.add_argument("--at-once", type=int, default=2, help="runs at a time, a thread each")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "seeds", help="folder for the runs")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder that scripts/data.sh filled")
+    parser.add_argument("--slice", type=float, default=10, help="minutes after which evidence is saved and told")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each run of evidence")
     given = parser.parse_args()
+    if given.what == "evidence":
+        evidence(given.runs / given.what, given.data, given.only, given.slice, given.threads)
+        return
     trials = {
         "presets": lambda: presets(given.minutes or 5),
         "quirks": lambda: quirks(given.steps, given.seeds),

@@ -3,6 +3,7 @@
 # `scripts/data.sh data emoji` adds RGBA sprites: Noto's emoji at 64x64 (npm's emoji-datasource-google);
 # `scripts/data.sh data clipart` adds 5,000 colour drawings of things (Debian's openclipart-png, public domain, 130 MB);
 # `scripts/data.sh data units` adds 5,700 sprites of a game's figures (Debian's wesnoth-1.16-data, GPL, 146 MB).
+# `scripts/data.sh data emoji faces` takes the 700 heads among the emoji; `scripts/data.sh data portraits` adds 241 paintings of figures (wesnoth-1.16-data).
 # Nothing is installed on the machine: packages are downloaded and unpacked. What is there already stays.
 set -euo pipefail
 to=$(mkdir -p "${1:-data}" && cd "${1:-data}" && pwd)
@@ -59,6 +60,14 @@ if [[ " ${*:2} " = *" emoji "* ]] && [ ! -d "$to/emoji" ]; then
   fi
 fi
 
+if [[ " ${*:2} " = *" faces "* ]] && [ -d "$to/emoji" ] && [ ! -d "$to/faces" ]; then
+  mkdir -p "$to/faces.part"
+  # one person, head and shoulders: no couples, wheelchairs, canes, handshakes
+  find "$to/emoji" -name '*.png' | grep -E '/(1f46[6-9]|1f46e|1f47[0-8]|1f47c|1f482|1f385|1f575|1f934|1f935|1f936|1f9d[1-5]|1f9d9|1f9db|1f9dd)(-|\.)' |
+    grep -vE '(1f46[6-9]|1f9d1).*(1f46[6-9]|1f9d[12])|2764|1f91d|1f9b[cd]|1f9af|1f48b' | xargs -d '\n' cp -t "$to/faces.part"
+  mv "$to/faces.part" "$to/faces"
+fi
+
 if [[ " ${*:2} " = *" clipart "* ]] && [ ! -d "$to/clipart" ]; then
   if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
     cd "$work"
@@ -73,6 +82,22 @@ if [[ " ${*:2} " = *" clipart "* ]] && [ ! -d "$to/clipart" ]; then
     mv "$PWD" "$to/clipart"
   else
     echo "clip art: skipped, apt-get and dpkg-deb are needed to fetch it from Debian"
+  fi
+fi
+
+if [[ " ${*:2} " = *" portraits "* ]] && [ ! -d "$to/portraits" ]; then
+  if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
+    cd "$work"
+    apt-get download -q wesnoth-1.16-data || { apt-get update -q && apt-get download -q wesnoth-1.16-data; }
+    dpkg-deb -x wesnoth-1.16-data_*.deb unpacked
+    mkdir -p "$to/portraits.part"
+    find unpacked -path '*/portraits/*.png' | while read -r file; do
+      name=${file##*/portraits/}
+      cp "$file" "$to/portraits.part/${name//\//-}"
+    done
+    mv "$to/portraits.part" "$to/portraits"
+  else
+    echo "portraits: skipped, apt-get and dpkg-deb are needed to fetch them from Debian"
   fi
 fi
 

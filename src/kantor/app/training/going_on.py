@@ -29,7 +29,7 @@ from kantor.runs.run_state import RunState
 from kantor.types import ImageSpec
 
 _NOT_REPEATED = {
-    "data", "labels", "resume", "init_from", "keep_counters", "preset", "config_file", "overrides", "batch", "compile",
+    "data", "labels", "resume", "init_from", "keep_counters", "preset", "config_file", "overrides", "batch", "slim", "compile",
 }  # fmt: skip
 
 

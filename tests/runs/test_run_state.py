@@ -41,6 +41,7 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation"), ("generator", "alpha"),
                   ("train", "augment"), ("train", "augment_shift"), ("train", "augment_cutout"), ("data", "rules"), ("data", "range"), ("data", "nodata"),
                   ("data", "split"), ("data", "links"), ("data", "frames"), ("data", "tile"), ("data", "transpose"),
+                  ("data", "objects"), ("data", "objects_smallest"), ("data", "objects_largest"), ("data", "objects_margin"),
                   ("critic", "freeze"), ("train", "keep_counters"), ("train", "keep"), ("train", "retune")]  # fmt: skip
     assert [values[section].pop(name) for section, name in since_then] == [
         False,
@@ -58,6 +59,10 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
         "first",
         0,
         False,
+        "none",
+        0.005,
+        0.9,
+        0.05,
         0,
         False,
         "auto",

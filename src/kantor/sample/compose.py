@@ -22,7 +22,7 @@ Point = tuple[float, float]
 """(x, y) from the top left, in [0, 1] within the picture."""
 
 PURPOSE = 0x91ACE  # of the random numbers of a sprite's place and size
-_CANDIDATES = 16
+_CANDIDATES = 64
 _FAINT = 0.125  # alpha: what is fainter does not count for the size of a sprite
 _LEAST_SHARE = 0.25  # of its frame, for a sprite's size: a speck stays a speck
 
@@ -109,7 +109,7 @@ def place_sprites(
 ) -> list[Placed]:
     """Where the sprites go: the first to `places`, each of the others where it hides least of those before it.
 
-    Place and size of a sprite are functions of its seed, but for the choice among 16 places (Mitchell 1991, "Spectrally
+    Place and size of a sprite are functions of its seed, but for the choice among 64 places (Mitchell 1991, "Spectrally
     optimal sampling"): equal arguments give equal places.
 
     Args:

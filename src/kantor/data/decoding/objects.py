@@ -161,10 +161,9 @@ def _separated(mask: Mask, settings: ObjectSettings, fill: bool) -> tuple[NDArra
     from skimage.morphology import isotropic_dilation
 
     height, width = mask.shape
-    joined = isotropic_dilation(mask, max(1, round(_JOINED * max(mask.shape))))
-    found: Any = label(joined, connectivity=2)
     solid = binary_fill_holes(mask) if fill else mask
-    found = found * solid
+    joined = isotropic_dilation(solid, max(1, round(_JOINED * max(mask.shape))))
+    found: Any = label(joined, connectivity=2) * solid
     regions = [
         r for r in regionprops(found) if settings.smallest <= r.num_pixels / mask.size <= settings.largest
     ]  # fmt: skip

@@ -128,6 +128,13 @@ def test_files_are_never_lost(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert "glass.png" in capsys.readouterr().err
 
 
+def test_backgrounds_are_never_replaced(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path("photos/beach.png").read_bytes()
+    assert exit_of("compose", model, "photos", "--out", "photos", "--overwrite", "--device", "cpu") == 2
+    assert "would replace the background photos/beach.png; choose another folder" in capsys.readouterr().err
+    assert Path("photos/beach.png").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [

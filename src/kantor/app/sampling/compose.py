@@ -74,6 +74,7 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
     names = [ATLAS] if options.atlas else [ground.name for ground in grounds]
     table = f"{ATLAS}.json" if options.atlas else PLACES
     if options.out is not None:
+        _spare_backgrounds(options.out, grounds)
         refuse_other_images(options.out, re.compile("|".join(re.escape(f"{name}.png") for name in names)))
         require_free_files((options.out / file for file in (*(f"{n}.png" for n in names), table)), options.overwrite)
 
@@ -121,6 +122,13 @@ def _check(options: ComposeOptions) -> None:
     if len(options.places) > sprites:
         what = f"{len(options.places)} places for {sprites} sprite{'s' if sprites != 1 else ''}"
         raise ConfigError("--place", what, "name fewer places, or raise --count")
+
+
+def _spare_backgrounds(out: Path, grounds: Sequence[Ground]) -> None:
+    """Raises ConfigError if a picture would be written over its own background, --overwrite or not."""
+    for ground in grounds:
+        if not ground.is_plain and (out / f"{ground.name}.png").resolve() == Path(ground.word).resolve():
+            raise ConfigError(f"--out {out}", f"would replace the background {ground.word}", "choose another folder")
 
 
 def _seeds(options: ComposeOptions, grounds: int) -> list[list[int]]:

@@ -23,7 +23,7 @@ _STANDS_OUT, _ENOUGH = (
     3.0,
     6.0,
 )  # standard deviations of the border's colours: the least, and what counts as much as more
-_JOINED = 0.006  # of the longer side: parts that are closer together are one object
+_JOINED = 0.012  # of the longer side: parts that are closer together are one object
 _CLEAR_SHARE = 0.05  # of the pixels transparent: then transparency is the ground
 _PLAIN_SHARE = 0.75  # of the border in one colour: then that is the ground
 _FAINTEST = 8  # of 255
@@ -156,13 +156,12 @@ def _differs(rgb: Floats, ground: Floats) -> Mask:
 
 def _separated(mask: Mask, settings: ObjectSettings, fill: bool) -> tuple[NDArray[np.int64], list[Spot]]:
     """Labels of connected parts that are neither too small nor too large, and where they are. fill: their holes."""
-    from scipy.ndimage import binary_fill_holes
+    from scipy.ndimage import binary_fill_holes, maximum_filter
     from skimage.measure import label, regionprops
-    from skimage.morphology import isotropic_dilation
 
     height, width = mask.shape
     solid = binary_fill_holes(mask) if fill else mask
-    joined = isotropic_dilation(solid, max(1, round(_JOINED * max(mask.shape))))
+    joined = maximum_filter(solid, 1 + 2 * max(1, round(_JOINED / 2 * max(mask.shape))))
     found: Any = label(joined, connectivity=2) * solid
     regions = [
         r for r in regionprops(found) if settings.smallest <= r.num_pixels / mask.size <= settings.largest

@@ -12,6 +12,7 @@ from torch import nn
 
 import kantor
 from kantor.alpha import premultiplied, straight
+from kantor.app.dataset import inspect
 from kantor.app.images import at_size
 from kantor.config.data import AugmentConfig
 from kantor.config.io import layered, resolve
@@ -124,6 +125,15 @@ def test_scores_and_grids_see_real_images_as_the_feed_does() -> None:
             as_float(at_size(store.images(np.array([row])), SPEC)).permute(0, 2, 3, 1).numpy() - expected
         )
         assert difference.max() <= 1.01 / 255
+
+
+def test_a_contact_sheet_averages_premultiplied_colours() -> None:
+    """Of images too large for it, as of the feed: red beside transparent white stays red."""
+    store = InMemory(ImageSpec(256, 256, 4), 2)
+    store.pixels[:] = (255, 255, 255, 0)
+    store.pixels[:, ::2, ::2] = (255, 0, 0, 255)
+    small = inspect._small(store, np.arange(2))  # type: ignore[arg-type]
+    assert small.shape == (2, 128, 128, 4) and (small[..., :3] == (255, 0, 0)).all()
 
 
 def test_scores_count_colours_by_their_alpha() -> None:

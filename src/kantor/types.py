@@ -31,6 +31,24 @@ class ImageSpec(NamedTuple):
         return f"{self.height}x{self.width} {kind}"
 
 
+class ObjectPlace(NamedTuple):
+    """Where an object was cut out of a picture; numbers in [0, 1] from the top left, but for the extent.
+
+    Attributes:
+        picture: name of the picture.
+        box: x0, y0, x1, y1.
+        centroid: x, y of the mean of its pixels.
+        extent: its longer side as a share of the picture's shorter side.
+        method: how it was found, "parts" or "saliency".
+    """
+
+    picture: str
+    box: tuple[float, float, float, float]
+    centroid: tuple[float, float]
+    extent: float
+    method: str
+
+
 class Batch(NamedTuple):
     """What a feed yields.
 

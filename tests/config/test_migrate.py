@@ -54,6 +54,14 @@ def test_a_run_that_did_not_know_rules_of_packing_keeps_the_first() -> None:
     assert layered(resolve(), {"data": {"size": "64", "min_size": 8}}, "a file").data.rules == 2
 
 
+def test_a_run_that_did_not_know_objects_keeps_whole_images() -> None:
+    tree = tomllib.loads(to_toml(resolve(overrides={"data.objects": "auto"})))
+    assert layered(resolve(), tree, "the checkpoint").data.objects == "auto"
+    for name in ("objects", "objects_smallest", "objects_largest", "objects_margin"):
+        del tree["data"][name]
+    assert layered(resolve(), tree, "the checkpoint").data.objects == "none"
+
+
 def test_a_part_of_a_configuration_is_not_an_old_one() -> None:
     parts: list[dict[str, Any]] = [
         {"train": {"batch": 16, "seed": 1, "tick_images": 100}},

@@ -38,34 +38,17 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     penalty, *_ = config.objective.penalties.values()
     assert penalty.over == "image"  # "picture" then
     values = config.model_dump(mode="json")
-    since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation"), ("generator", "alpha"),
-                  ("train", "augment"), ("train", "augment_shift"), ("train", "augment_cutout"), ("data", "rules"), ("data", "range"), ("data", "nodata"),
-                  ("data", "split"), ("data", "links"), ("data", "frames"), ("data", "tile"), ("data", "transpose"),
-                  ("critic", "freeze"), ("train", "keep_counters"), ("train", "keep"), ("train", "retune"),
-                  ("generator", "slim"), ("critic", "slim")]  # fmt: skip
-    assert [values[section].pop(name) for section, name in since_then] == [
-        False,
-        "auto",
-        False,
-        "straight",
-        0.0,
-        0.125,
-        0.5,
-        1,
-        "auto",
-        "reject",
-        "auto",
-        "inside",
-        "first",
-        0,
-        False,
-        0,
-        False,
-        "auto",
-        False,
-        1,
-        1,
-    ]
+    since_then = {
+        "cycle.shared_images": False, "train.horizon_images": "auto", "generator.modulation": False, "generator.alpha": "straight",
+        "train.augment": 0.0, "train.augment_shift": 0.125, "train.augment_cutout": 0.5, "data.rules": 1, "data.range": "auto",
+        "data.nodata": "reject", "data.split": "auto", "data.links": "inside", "data.frames": "first", "data.tile": 0,
+        "data.transpose": False, "critic.freeze": 0, "train.keep_counters": False, "train.keep": "auto", "train.retune": False,
+        "generator.slim": 1, "critic.slim": 1,
+        "data.objects": "none", "data.objects_smallest": 0.005, "data.objects_largest": 0.9, "data.objects_margin": 0.05,
+    }  # fmt: skip
+    for field, default in since_then.items():
+        section, _, name = field.partition(".")
+        assert values[section].pop(name) == default, field
     assert [penalty.pop("share") for penalty in values["objective"]["penalties"].values()] == [1.0, 1.0]
     fields_then = json.dumps(GOLDEN["config"], sort_keys=True).replace('"picture"', '"image"')
     assert json.dumps(values, sort_keys=True) == fields_then

@@ -6,17 +6,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.app import units
 from kantor.app.class_names import class_numbers
 from kantor.app.flags import ModelOptions
 from kantor.app.load_model import load_generator
+from kantor.app.sampling.compose import require_alpha
+from kantor.app.sampling.grounds import read_picture
 from kantor.app.sampling.walk import walk_inputs
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
+from kantor.sample.compose import Placed, cleaned, composed, place_sprites, premultiplied
 from kantor.sample.generate import generate_images
 from kantor.sample.walk import Easing
 from kantor.types import Images, ImageSpec
@@ -123,6 +127,51 @@ class Model:
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
         z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
         return generate_images(self.network, z, labels)
+
+    def compose(
+        self, background: Images | str | Path, seeds: Sequence[int], *, places: Sequence[tuple[float, float]] = (),
+        extent: float | tuple[float, float] = (0.2, 0.35), classes: Classes = None, truncation: float = 1.0,
+        haze: float = 0.05,
+    ) -> Composition:  # fmt: skip
+        """Puts generated images with transparency into a picture, as `kantor compose` does.
+
+        Args:
+            background: uint8 [H, W, 1, 3 or 4], or the path of a picture.
+            seeds: of the sprites, the last one in front.
+            places: (x, y) in [0, 1] from the top left, of the first sprites' middle; the others have places of their seeds.
+            extent: share of the picture's shorter side that sprites take, or the lowest and highest.
+            classes: as for `generate`.
+            haze: alpha below it becomes transparent, and above 1 - haze opaque.
+        Raises:
+            ModelError: the model's images have no transparency.
+            ConfigError: an argument cannot be used. DataError: the background is no picture.
+        """
+        require_alpha(self._card, self)
+        listed = units.places(places, "places")
+        if len(listed) > len(seeds):
+            raise ConfigError("places", f"{len(listed)} places for {len(seeds)} sprites", "name fewer")
+        haze = units.number(haze, "haze", False, 0, 0.45)
+        ground = read_picture(Path(background)) if isinstance(background, str | Path) else np.asarray(background)
+        if ground.dtype != np.uint8 or ground.ndim != 3 or ground.shape[2] not in (1, 3, 4):
+            what = f"is {ground.dtype} of shape {list(ground.shape)}"
+            raise ConfigError("background", what, "give uint8 [height, width, 1, 3 or 4]")
+        images = self.generate(seeds, classes, truncation)
+        sprites = [cleaned(premultiplied(image), haze) for image in images]
+        size = ground.shape[0], ground.shape[1]
+        placed = place_sprites(sprites, [int(seed) for seed in seeds], size, units.extent(extent, "extent"), listed)
+        return Composition(composed(ground, sprites, placed), placed)
+
+
+class Composition(NamedTuple):
+    """A picture with sprites in it.
+
+    Attributes:
+        image: uint8 [H, W, 3], or [H, W, 4] if the background has alpha.
+        placed: where each sprite stands, in pixels.
+    """
+
+    image: Images
+    placed: list[Placed]
 
 
 def _listed(classes: Classes) -> list[str | int]:

@@ -99,6 +99,10 @@ class DataOptions(Options):
 class LabelledDataOptions(DataOptions):
     """How a source becomes a dataset with classes."""
 
+    objects: str | None = option(
+        "Cut images into their objects, with transparency: none, auto, parts or saliency", "KIND",
+        sets="data.objects", otherwise="none",
+    )
     labels: str | None = option(
         "Read classes: auto (sub-folders), none, or a file of labels: FILE or FILE:COLUMN", "LABELS", sets="data.labels", otherwise="auto",
     )

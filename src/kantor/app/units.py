@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 import sys
@@ -130,6 +131,52 @@ def colour(text: str, where: str) -> tuple[int, int, int]:
         raise ConfigError(where, f'"{text}" is not a colour', "write it as #rrggbb, such as '#ffffff'")
     red, green, blue = bytes.fromhex(text[1:])
     return red, green, blue
+
+
+def places(values: Sequence[Any], where: str) -> list[tuple[float, float]]:
+    """[(0.3, 0.6)] of ["0.3,0.6"] or [(0.3, 0.6)]: points (x, y) in [0, 1] from the top left."""
+    return [place(value, where) for value in values]
+
+
+def place(value: str | Sequence[float], where: str) -> tuple[float, float]:
+    """(0.3, 0.6) of "0.3,0.6" or (0.3, 0.6): a point (x, y) in [0, 1] from the top left."""
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    text = value if isinstance(value, str) else ",".join(map(str, value))
+    try:
+        x, y = map(float, parts)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where} {text}", "is not a place", "write X,Y such as 0.3,0.6") from None
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        do = "choose X and Y from 0 to 1, counted from the top left"
+        raise ConfigError(f"{where} {text}", "lies outside the picture", do)
+    return x, y
+
+
+def extent(value: str | float | Sequence[float], where: str) -> tuple[float, float]:
+    """(0.2, 0.35) of "0.2-0.35", (0.3, 0.3) of "0.3": shares of a picture's shorter side."""
+    parts = re.split(r"(?<=\d)\s*-\s*", value) if isinstance(value, str) else value
+    ends: list[Any] = list(parts) if isinstance(parts, list | tuple) else [parts]
+    text = value if isinstance(value, str) else "-".join(map(str, ends))
+    try:
+        low, high = float(ends[0]), float(ends[-1])
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not low <= high or len(ends) > 2:
+        raise ConfigError(f"{where} {text}", "is not an extent", "write a share such as 0.3, or LOW-HIGH: 0.2-0.4")
+    if not (low > 0 and high <= 2):
+        do = "choose a share of the picture's shorter side above 0, at most 2"
+        raise ConfigError(f"{where} {text}", "is out of range", do)
+    return low, high
+
+
+def height_width(text: str | Sequence[int], where: str) -> tuple[int, int]:
+    """(48, 96), height and width, of "48x96"; (64, 64) of "64"."""
+    match = re.fullmatch(r"(\d{1,5})(?:\s*[xX×]\s*(\d{1,5}))?", str(size(text)).strip(), re.ASCII)
+    sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not all(1 <= side <= 8192 for side in sides):
+        do = "write height x width, such as 512x768, at most 8192 a side"
+        raise ConfigError(f"{where} {size(text)}", "is not a size", do)
+    return sides
 
 
 def size(value: Any, where: str = "") -> Any:

@@ -10,7 +10,14 @@ from kantor.app.dataset.options import PackOptions
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.flags import DeviceOptions, RunsOptions
 from kantor.app.options import Options, option
-from kantor.app.sampling.options import ClassesOptions, GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.app.sampling.options import (
+    ClassesOptions,
+    ComposeOptions,
+    GenerateOptions,
+    PaintOptions,
+    SonifyOptions,
+    WalkOptions,
+)
 from kantor.cli.imports import without_collection
 from kantor.cli.terminal import counted, show, show_progress, tell
 from kantor.errors import ConfigError
@@ -100,6 +107,21 @@ def paint(options: PaintOptions) -> None:
     grid, folder, count = job.paint(options)
     show(f"wrote {counted(count, 'painting')} to {folder}")
     show(f"grid: {grid}")
+
+
+def compose(options: ComposeOptions) -> None:
+    """Put generated sprites into pictures, or onto a sprite sheet for game tools.
+
+    The model must generate images with transparency (--channels rgba).
+    """
+    with without_collection():
+        from kantor.app.sampling import compose as job
+
+    with show_progress() as progress_of:
+        written = job.compose(options, progress_of("composing"), show)
+    where = "one sheet" if options.atlas else counted(written.images, "picture")
+    show(f"put {counted(written.sprites, 'sprite')} into {where}")
+    show(f"wrote them to {written.place}, with {job.ATLAS + '.json' if options.atlas else job.PLACES}")
 
 
 def sonify(options: SonifyOptions) -> None:

@@ -218,15 +218,19 @@ def _write(folder: Path, store: Store, findings: Findings, title: str) -> None:
 def _small(store: Store, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     """uint8 [rows, H, W, C], large images shrunk to about 128 pixels: a hundred of them have to fit on a sheet."""
     step = max(1, max(store.spec.height, store.spec.width) // 128)
+    if step == 1:
+        return store.images(rows)
+    from kantor.app.images import at_size  # imports PyTorch
+
     height, width = (side // step * step for side in (store.spec.height, store.spec.width))
+    spec = store.spec._replace(height=height // step, width=width // step)
 
     def shrunk(row: int) -> NDArray[np.uint8]:
         image = store.images(np.array([row]))[0, :height, :width]
-        blocks = image.reshape(height // step, step, width // step, step, -1)
-        means: NDArray[np.uint8] = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
-        return means
+        small: NDArray[np.uint8] = at_size(image[None], spec)[0]
+        return small
 
-    return np.stack([shrunk(row) for row in rows.tolist()]) if step > 1 else store.images(rows)
+    return np.stack([shrunk(row) for row in rows.tolist()])
 
 
 def _page(folder: Path, title: str, public: dict[str, Any]) -> DatasetPage:

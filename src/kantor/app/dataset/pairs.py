@@ -57,7 +57,7 @@ def check_condition(config: Config) -> None:
     if packed and "/" not in data.condition:
         what = f"names a part of the source, and the packed dataset {data.source} has none"
         raise ConfigError(where, what, "name the packed conditions by their path: data.condition=./CONDITIONS")
-    for field, unlike in (("tile", data.tile > 0), ("stack", data.stack > 0)):
+    for field, unlike in (("tile", data.tile > 0), ("stack", data.stack > 0), ("objects", data.objects != "none")):
         if unlike:
             what = "makes other images of conditions than of their images"
             raise ConfigError(f"data.{field}", what, "leave it or data.condition out")

@@ -96,6 +96,9 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
     data = config.data
     if data.source != GLYPHS and is_packed(Path(data.source)) and not data.stack:
         store = Store.open(data.source)
+        if data.objects != "none" and "objects" not in store.manifest["settings"]:
+            what = f"{data.objects} requested, but {data.source} was packed whole"
+            raise ConfigError("data.objects", what, "pack the images again with --objects, or leave it out")
         if data.edges == "none" or "edges" in store.manifest["settings"]:
             store.verify()
             return store, *fill_from_packed(config, store)

@@ -87,6 +87,51 @@ class WalkOptions(GeneratorOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComposeOptions(ModelOptions):
+    """Options of `kantor compose`."""
+
+    model: str = option(
+        "Run (directory, number, name or latest), checkpoint, or generator.safetensors, of images with transparency", "MODEL",
+        required=True, positional=True, complete="runs",
+    )
+    backgrounds: Sequence[str] = option(
+        "Picture, folder of pictures, transparent, or a colour: #rrggbb; or several", "BACKGROUND",
+        default=(), repeat=True, positional=True,
+    )
+    out: Path | None = option(
+        "Write pictures to this folder", "DIR", otherwise="a new number in composed, next to the model",
+    )
+    count: int | None = option(
+        "Put N sprites into each picture", "N", min=1, max=1000, otherwise="5, or as many as places; 64 with --atlas",
+    )
+    seeds: Sequence[int] | None = option(
+        "Take these seeds in every picture: 3,9,12; or from one on, others in each: 100", "LIST",
+        parse=units.seeds, otherwise="from 0 on",
+    )
+    places: Sequence[tuple[float, float]] = option(
+        "Put the middle of a sprite at X,Y, from 0,0 (top left) to 1,1; once for each sprite", "X,Y",
+        default=(), flags=("--place",), repeat=True, parse=units.places, otherwise="a function of the seed",
+    )
+    extent: tuple[float, float] = option(
+        "Let sprites take this share of the picture's shorter side: 0.3, or LOW-HIGH", "X",
+        default=(0.2, 0.35), parse=units.extent, otherwise="0.2-0.35, a function of the seed",
+    )
+    classes: Sequence[str] = option(
+        "Choose one class for all sprites, or one for each: A,B,C", "NAME",
+        default=(), flags=("--class",), repeat=True, otherwise="seed modulo the number of classes",
+    )
+    size: tuple[int, int] | None = option(
+        "Size of transparent and plain pictures: height x width", "HxW", parse=units.height_width, otherwise="512x512",
+    )
+    haze: float = option(
+        "Make alpha below X transparent and above 1 - X opaque, what is between smooth; 0 leaves it", "X",
+        default=0.05, min=0, max=0.45,
+    )
+    atlas: bool = option("Write a sprite sheet and its JSON for game tools instead", default=False)
+    overwrite: bool = option("Replace files of the same name", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassesOptions(RunsOptions):
     """Options of `kantor classes`."""
 

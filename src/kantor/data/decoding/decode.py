@@ -20,9 +20,11 @@ from kantor.data.decoding import array_hints, formats, numbers
 from kantor.data.decoding.edges import outlines
 from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings
 from kantor.data.decoding.numbers import Extent, NoData
+from kantor.data.decoding.objects import Cut, ObjectSettings, Scene, cut_out, find_objects, with_pixels
 from kantor.data.decoding.padding import padded
 from kantor.data.decoding.pieces import Frame, Tile, frame_count, is_video, occupied, tile_of
 from kantor.data.reasons import Reason, Undecodable
+from kantor.types import ImageSpec
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
@@ -33,7 +35,7 @@ COMPOSITED = "alpha composited"
 DARK = "dark"  # a note for the packer: no value of 8 bits is above DARKEST, before anything is put around the image
 DARKEST = 63
 _KEPT = 2 / 3
-Encoded = bytes | NDArray[Any] | Frame | Tile
+Encoded = bytes | NDArray[Any] | Frame | Tile | Cut
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -41,8 +43,8 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
     """The image and the conversions it went through.
 
     Args:
-        data: an encoded file, recognised by its first bytes (by rules 1 PNG, JPEG, WebP, BMP, GIF or TIFF), a frame or
-            tile of one, or an array [H, W] or [H, W, C] of numbers (by rules 1 uint8 or uint16); uint8 of the right shape
+        data: an encoded file, recognised by its first bytes (by rules 1 PNG, JPEG, WebP, BMP, GIF or TIFF), a frame,
+            tile or object of one, or an array [H, W] or [H, W, C] of numbers (by rules 1 uint8 or uint16); uint8 of the right shape
             is returned as it is.
     Returns:
         uint8 [H, W, C] of shape settings.spec, and notes such as "16-bit" in the order of the conversions.
@@ -61,6 +63,8 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
             image = _from_array(array, settings, notes)
         elif isinstance(data, Tile):
             image = _tile(data, settings, notes)
+        elif isinstance(data, Cut):
+            image = _object(data, settings, notes)
         else:
             image = formats.read(data, settings, notes)
         if _is_watched(settings) and _is_dark(image):
@@ -79,6 +83,12 @@ def probe(data: Encoded, rules: int = 1) -> Header:
     with _undecodable_errors(data):
         if isinstance(data, Tile):
             return data.side, data.side, probe(data.data, rules)[2]
+        if isinstance(data, Cut):
+            height, width, _ = probe(data.data, rules)
+            x0, y0, x1, y1 = data.box
+            longer = max((y1 - y0) * height, (x1 - x0) * width)
+            side = max(1, round(longer * (1 + 2 * data.settings.margin)))
+            return side, side, "rgba"
         if isinstance(data, Frame):
             if is_video(data.data):
                 width, height = formats.video_frame(Frame(data.data, 0)).size
@@ -103,7 +113,7 @@ def probe(data: Encoded, rules: int = 1) -> Header:
 def extent(data: Encoded, nodata: NoData) -> Extent | None:
     """Which values the image holds, None if it has none. Raises as `decode`."""
     with _undecodable_errors(data):
-        data = data.data if isinstance(data, Tile) else data
+        data = data.data if isinstance(data, Tile | Cut) else data
         if isinstance(data, np.ndarray):
             return numbers.extent(numbers.of_array(_checked(data, None, 2)), nodata)
         return formats.extent_of(data, nodata)
@@ -116,6 +126,43 @@ def pieces_in(data: Encoded, step: int, side: int) -> list[int]:
             sheet = data if isinstance(data, np.ndarray) else formats.values_of(_bytes_of(data))
             return occupied(_checked(sheet, None, 2), side)
         return list(range(0, 1 if isinstance(data, np.ndarray) else frame_count(_bytes_of(data)), step))
+
+
+def objects_in(data: Encoded, settings: ObjectSettings) -> tuple[str, list[Any]]:
+    """How the objects of a picture were found, and their spots. Raises as `decode`."""
+    with _undecodable_errors(data):
+        scene = find_objects(_whole(data, _LOOK, []), settings)
+        return scene.method, scene.spots
+
+
+def _whole(data: Encoded, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """A whole picture, at its own size."""
+    if isinstance(data, np.ndarray):
+        return _from_array(_checked(data, settings), settings, notes)
+    return formats.read(_bytes_of(data), settings, notes)
+
+
+# objects are looked for before the range of values is known, so by the limits of each type; a crop of 1 reads the whole
+_LOOK = DecodeSettings(ImageSpec(8, 8, 4), min_size=1, crop=1, rules=2, all_looked_at=True)
+
+
+def _object(cut: Cut, settings: DecodeSettings, notes: list[str]) -> Image.Image:
+    """One object, RGBA in a frame of the result's shape; the picture is kept until another one comes."""
+    global _scene
+    if _scene is None or _scene[0] is not cut.data or _scene[1] != cut.settings:
+        own: list[str] = []
+        pixels = _whole(cut.data, replace(settings, min_size=1, crop=1), own)
+        scene = find_objects(_whole(cut.data, _LOOK, []), cut.settings)
+        _scene = cut.data, cut.settings, with_pixels(scene, pixels), own
+    _, _, scene, own = _scene
+    notes += own
+    if cut.number >= len(scene.spots):
+        raise Undecodable("content", "no object is found in it")
+    height, width, _ = settings.spec
+    return Image.fromarray(cut_out(scene, cut.number, width / height, cut.settings.margin))
+
+
+_scene: tuple[Any, ObjectSettings, Scene, list[str]] | None = None
 
 
 def _bytes_of(data: Encoded) -> bytes:
@@ -181,7 +228,7 @@ def _undecodable_errors(data: Encoded) -> Iterator[None]:
         except MemoryError:
             raise Undecodable("decoder", "needs more memory than there is") from None
         except Exception as error:
-            raise Undecodable(*formats.reason(error, data)) from error
+            raise Undecodable(*formats.reason(error, data.data if isinstance(data, Cut) else data)) from error
 
 
 def _checked(array: NDArray[Any], settings: DecodeSettings | None, rules: int = 1) -> NDArray[Any]:

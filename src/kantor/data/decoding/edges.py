@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from kantor.errors import ResourceError
 
 
-def require_edges() -> None:
+def require_edges(field: str = "data.edges", what: str = "outlines") -> None:
     """Raises ResourceError if scikit-image is not installed."""
     if importlib.util.find_spec("skimage") is None:
-        raise ResourceError("data.edges", "outlines need scikit-image", "pip install 'kantor[edges]'")
+        raise ResourceError(field, f"{what} need scikit-image", "pip install 'kantor[edges]'")
 
 
 def outlines(grey: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:

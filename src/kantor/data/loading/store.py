@@ -91,15 +91,19 @@ class Store:
 
     def names(self) -> list[str]:
         """Returns the name of each image's source. Raises DataError if their file is damaged."""
+        return [source["name"] for source in self.sources()]
+
+    def sources(self) -> list[dict[str, Any]]:
+        """Returns what is known of each image's source: "name", and of an object "object". Raises as `names`."""
         try:
             lines = gzip.decompress((self.path / layout.SOURCES).read_bytes()).splitlines()
-            names = [json.loads(line)["name"] for line in lines]
+            sources = [source for source in map(json.loads, lines) if source["name"] is not None]
         except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error):
-            names = []
-        if len(names) != self.count:
+            sources = []
+        if len(sources) != self.count:
             what = f"{layout.SOURCES} does not name its {self.count:,} images"
             raise DataError(self.path, what, _AGAIN)
-        return names
+        return sources
 
     def digests(self) -> NDArray[np.uint8]:
         """Returns uint8 [count, 32]: the SHA-256 of each image's source."""

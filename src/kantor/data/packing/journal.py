@@ -27,7 +27,7 @@ from kantor.data.loading.layout import HEADER_BYTES, LABELS, shard_file
 from kantor.data.packing.pool import Row
 from kantor.data.packing.scan import ClassIds, count_reason, is_bad
 from kantor.data.reasons import Reason
-from kantor.data.sources.source import Rejected
+from kantor.data.sources.source import Item, Rejected
 from kantor.errors import DataError
 from kantor.lock import remove_locked
 from kantor.types import ImageSpec
@@ -61,6 +61,12 @@ class Journal:
     @property
     def rows(self) -> int:
         return sum(self.shards)
+
+
+def _source_line(item: Item) -> str:
+    """A line of sources.jsonl."""
+    about = {} if item.place is None else {"object": item.place._asdict()}
+    return json.dumps({"name": item.name, **about}) + "\n"
 
 
 class PartialPack:
@@ -122,7 +128,7 @@ class PartialPack:
     def add(self, outcomes: Sequence[Row | Rejected]) -> None:
         """Appends the outcomes of the listing's next entries, and commits when it is time."""
         rows = [outcome for outcome in outcomes if isinstance(outcome, Row)]
-        lines = "".join(json.dumps({"name": row.item.name}) + "\n" for row in rows)
+        lines = "".join(_source_line(row.item) for row in rows)
         self._sources.write(lines.encode())
         while rows:
             if not self._open:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kantor.config.data import DataConfig
+from kantor.data.decoding.objects import ObjectSettings
 from kantor.data.loading import layout
 from kantor.data.sources import labels as label_files
 from kantor.data.sources import names
@@ -162,12 +163,19 @@ def pixel_settings(config: DataConfig) -> dict[str, Any]:
         **({"nodata": config.nodata} if config.nodata != "reject" else {}),
         **({"frames": config.frames} if config.frames != "first" else {}),
         **({"tile": config.tile} if config.tile else {}),
+        **({"objects": list(object_settings(config))} if config.objects != "none" else {}),
         **({"transpose": True} if config.transpose else {}),
         **({"half": HALVES[config.condition]} if config.condition in HALVES else {}),
         **({"stack": config.stack} if config.stack else {}),
         **({"pad": config.pad} if config.pad else {}),
         **({"edges": [config.edges, config.edges_sigma]} if config.edges != "none" else {}),
     }
+
+
+def object_settings(config: DataConfig) -> ObjectSettings:
+    """How the objects of pictures are found; `config.objects` is not "none"."""
+    assert config.objects != "none"
+    return ObjectSettings(config.objects, config.objects_smallest, config.objects_largest, config.objects_margin)
 
 
 def cache_key(source: Source, config: DataConfig, spec: ImageSpec, listing: Listing) -> str:

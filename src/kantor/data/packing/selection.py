@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import probe
+from kantor.data.decoding.edges import require_edges
 from kantor.data.decoding.formats import Colour, rgb
 from kantor.data.packing.pool import Pool, worker_count
-from kantor.data.packing.scan import sampled
-from kantor.data.packing.worker import FindPieces, ReadHeader, load_here
+from kantor.data.packing.scan import object_settings, sampled
+from kantor.data.packing.worker import FindObjects, FindPieces, ReadHeader, load_here
 from kantor.data.reasons import Reason, Undecodable
 from kantor.data.sources.idx import Idx
+from kantor.data.sources.objects import Objects, found_objects
 from kantor.data.sources.packed import Packed
 from kantor.data.sources.pieces import Pieces
 from kantor.data.sources.random_subset import RandomSubset
@@ -19,6 +23,7 @@ from kantor.data.sources.recognise import open_source
 from kantor.data.sources.source import Item, Source
 from kantor.data.sources.stacked import PACK_TO_ONE_SIZE, WHITE, Grey, Stacked, named_reason, to_grey
 from kantor.errors import ConfigError, DataError
+from kantor.types import ObjectPlace
 
 MAX_GREY_BYTES = 4 << 30  # of images in memory, if the source cannot be read in any order
 _PACK_FIRST = "pack it first (kantor pack), and stack that dataset"
@@ -32,7 +37,9 @@ def open_images(config: DataConfig) -> Source:
 
 def selected(source: Source, config: DataConfig) -> Source:
     """Takes several images of each file, stacks them, or chooses some at random, as `config` says."""
-    if config.tile or config.frames != "first":
+    if config.objects != "none":
+        source = cut_objects(source, config)
+    elif config.tile or config.frames != "first":
         source = pieces(source, config)
     if config.stack:
         source = stacked(source, config.stack, background=rgb(config.background))
@@ -58,6 +65,40 @@ def pieces(source: Source, config: DataConfig) -> Pieces:
     note = f"{sum(map(len, numbers)):,} {what} of {len(items):,} file{'s' if len(items) != 1 else ''}"
     note += " (empty ones left out)" if config.tile else "" if step == 1 else f", one of every {step}"
     return Pieces(source, entries, numbers, config.tile, "; ".join(text for text in (source.note, note) if text))
+
+
+def cut_objects(source: Source, config: DataConfig) -> Objects:
+    """The objects in the images of `source`.
+
+    Raises ResourceError without scikit-image, ConfigError beside settings that make other images, DataError if there are none.
+    """
+    require_edges("data.objects", "objects")
+    others = {"tile": config.tile > 0, "frames": config.frames != "first", "stack": config.stack > 0}
+    if other := next((name for name, is_set in others.items() if is_set), None):
+        raise ConfigError("data.objects", f"does not go with data.{other}", "leave one of the two out")
+    entries = list(source.items())
+    items = [entry for entry in entries if isinstance(entry, Item)]
+    settings = object_settings(config)
+    with Pool(source, FindObjects(settings), worker_count(len(items), sum(item.size for item in items)), 60.0) as pool:
+        looked = list(pool.look(items))  # None for those that cannot be read: packing says what is wrong
+    source.release()
+    found = [
+        None if seen is None else found_objects(item.name, *seen) for item, seen in zip(items, looked, strict=True)
+    ]
+    if items and not any(places is None or places for places in found):
+        what = f"no object is found in its {len(items):,} images"
+        raise DataError(source.path, what, "lower data.objects_smallest, or leave data.objects out")
+    note = "; ".join(text for text in (source.note, _objects_line(found, looked)) if text)
+    return Objects(source, entries, found, settings, note)
+
+
+def _objects_line(found: Sequence[list[ObjectPlace] | None], looked: Sequence[Any]) -> str:
+    """ "12 objects in 5 images: 4 by parts, 1 by saliency; no object in 2 images"."""
+    ways = Counter(seen[0] for seen in looked if seen is not None and seen[1])
+    total, empty = sum(len(places or ()) for places in found), sum(places == [] for places in found)
+    how = ", ".join(f"{count:,} by {way}" for way, count in ways.most_common())
+    line = f"{total:,} objects in {ways.total():,} image{'s' if ways.total() != 1 else ''}: {how or 'none'}"
+    return line + (f"; no object in {empty:,} image{'s' if empty != 1 else ''}" if empty else "")
 
 
 def stacked(source: Source, count: int, *, seed: int = 0, background: Colour = WHITE) -> Stacked:

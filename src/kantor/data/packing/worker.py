@@ -26,11 +26,13 @@ from kantor.data.decoding.decode import (
     Header,
     decode,
     extent,
+    objects_in,
     pieces_in,
     probe,
     silence_warnings,
 )
 from kantor.data.decoding.numbers import Extent, NoData
+from kantor.data.decoding.objects import Cut, ObjectSettings
 from kantor.data.decoding.pieces import Frame, Tile
 from kantor.data.reasons import Reason, Undecodable, clipped
 from kantor.data.sources.source import MAX_BYTES, Item, Loaded, Source, sha256
@@ -73,7 +75,16 @@ class FindExtent(NamedTuple):
         return extent(data, self.nodata)
 
 
-Job = DecodeSettings | ReadHeader | FindExtent | FindPieces  # what is done with each image
+class FindObjects(NamedTuple):
+    """The job of finding the objects of a picture."""
+
+    settings: ObjectSettings
+
+    def __call__(self, data: Loaded) -> tuple[str, list[Any]]:
+        return objects_in(data, self.settings)
+
+
+Job = DecodeSettings | ReadHeader | FindExtent | FindPieces | FindObjects  # what is done with each image
 
 
 def write_frame(stream: IO[bytes], value: Any, blob: bytes = b"") -> None:
@@ -95,7 +106,7 @@ def read_frame(stream: IO[bytes]) -> tuple[Any, bytes] | None:
 
 def size_of(data: Data) -> int:
     """Bytes in memory."""
-    if isinstance(data, Frame | Tile):
+    if isinstance(data, Frame | Tile | Cut):
         data = data.data
     return data.nbytes if isinstance(data, np.ndarray) else len(data) if isinstance(data, bytes) else 0
 

@@ -47,7 +47,10 @@ class Pieces(Source):
         number = self._numbers[row][item.position - self._starts[row]]
         if self._loaded is None or self._loaded[0] != row:
             self._loaded = row, self.inner.load(self._items[row])
-        data = self._loaded[1]
+        return self.piece(self._loaded[1], number, item)
+
+    def piece(self, data: Loaded, number: int, item: Item) -> Loaded:
+        """One piece of a file."""
         if self.tile:
             return Tile(data, number, self.tile)
         return Frame(data, number) if isinstance(data, bytes) else data

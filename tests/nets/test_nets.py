@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from kantor.config.networks import (
+    ChannelsCritic,
+    ChannelsGenerator,
     DcganCritic,
     DcganGenerator,
     ResnetCritic,
@@ -28,6 +30,7 @@ CONFIGS = {
     "dcgan": (DcganGenerator, DcganCritic),
     "upsampling": (UpsamplingGenerator, UpsamplingCritic),
     "resnet": (ResnetGenerator, ResnetCritic),
+    "channels": (ChannelsGenerator, ChannelsCritic),
 }
 OPTIONS = [
     {"minibatch_stddev": "batch"},
@@ -119,7 +122,7 @@ def test_critic(case: tuple[str, ImageSpec, str, int]) -> None:
     kernels = [g for p, g in zip(network.parameters(), moved, strict=True) if p.ndim == 4]
     assert all(g is not None and torch.isfinite(g).all() and g.abs().max() > 0 for g in kernels)
     if norm != "batch":  # in evaluation mode batch norm bends nothing, and in training it has the batch to bend with
-        assert bends(network, x, labels) == (norm != "none")
+        assert bends(network, x, labels) == (norm != "none" or case[0] == "channels")  # whose blocks weigh channels
 
 
 @pytest.mark.parametrize("spec", [ImageSpec(15, 8, 3), ImageSpec(32, 32, 1)], ids=str)

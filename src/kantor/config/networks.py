@@ -243,7 +243,7 @@ class ChannelsGenerator(_GeneratorConfig):
     init: Initialiser = "he"
     latent_dim: LatentDim = 64
     norm: Literal["batch", "pixel", "none"] = "pixel"
-    """Normalisation after each convolution except the last."""
+    """Normalisation of the dense layer and of each block's filtered channels."""
     expand: Expand = 4
     depth: Depth = 1
     apart: Apart = True

@@ -109,14 +109,15 @@ class Step(NamedTuple):
 
 
 class Block(nn.Module):
-    """An MBConv block: expand (1x1), filter each channel (3x3, 4x4 where it halves), weigh the channels, project (1x1).
+    """An MBConv block: expand (1x1), filter each channel (3x3), weigh the channels, project (1x1).
 
+    What halves is pooled after the filter: CPUs filter channels apart several times faster without a stride.
     Its input is added to its output if both have as many channels, pooled or upsampled where sizes differ.
 
     Args:
         step: channels; sizes in pixels, each side of the output the same, half or twice that of the input; and hidden channels for
             each of the inputs or outputs, whichever are fewer. No expanding convolution if there are as many as inputs.
-        norm: normalisation for a number of channels.
+        norm: normalisation, of the filtered channels.
     """
 
     def __init__(self, step: Step, norm: Norm) -> None:
@@ -124,21 +125,21 @@ class Block(nn.Module):
         inputs, outputs, expand, before, self.size = step
         hidden = expand * min(inputs, outputs)
         self.grows, self.residual = self.size > before, inputs == outputs
-        layer = [ops.Conv2d(inputs, hidden, 1), norm(hidden), Leaky()] if hidden != inputs else []
-        self.expand = nn.Sequential(*layer)
-        kernel, stride = layers.step(before, self.size)
-        self.filter = ops.Conv2d(hidden, hidden, kernel, stride, (1, 1), groups=hidden)
-        self.filter_norm = norm(hidden)
+        self.expand = nn.Sequential(*([ops.Conv2d(inputs, hidden, 1), Leaky()] if hidden != inputs else []))
+        self.filter = ops.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.norm = norm(hidden)
         self.gate = Gate(hidden, max(1, inputs // SQUEEZE))
-        self.project, self.project_norm = ops.Conv2d(hidden, outputs, 1), norm(outputs)
+        self.project = ops.Conv2d(hidden, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.expand(x)  # before upsampling, which it commutes with: there it costs a quarter
-        y = ops.leaky_relu(self.filter_norm(self.filter(layers.upsample(y, self.size) if self.grows else y)))
-        y = self.project_norm(self.project(y * self.gate(y)))
-        if self.residual:
-            y = y + (layers.upsample(x, self.size) if self.grows else layers.pool(x, self.size))
-        return y
+        y = layers.pool(self.filter(self._grown(y)), self.size)
+        y = ops.leaky_relu(self.norm(y))
+        y = self.project(y * self.gate(y))
+        return y + layers.pool(self._grown(x), self.size) if self.residual else y
+
+    def _grown(self, x: Tensor) -> Tensor:
+        return layers.upsample(x, self.size) if self.grows else x
 
 
 class Gate(nn.Module):

@@ -331,7 +331,7 @@ def test_upsampling_doubles_pixels() -> None:
 def strided_fans(module: nn.Conv2d | nn.ConvTranspose2d) -> float:
     """Inputs and outputs that meet, as the code of WGAN-GP counts them: a stride thins one of the two."""
     kernel, area = module.kernel_size[0] * module.kernel_size[1], module.stride[0] * module.stride[1]
-    fans = {"in": module.in_channels * kernel, "out": module.out_channels * kernel}
+    fans = {"in": module.in_channels * kernel / module.groups, "out": module.out_channels * kernel / module.groups}
     fans["in" if isinstance(module, nn.ConvTranspose2d) else "out"] /= area
     return sum(fans.values())
 
@@ -354,7 +354,8 @@ def test_initial_weights(kind: str, init: str) -> None:
             if isinstance(module, nn.ConvTranspose2d):  # of k x k inputs, one in stride x stride meets an output
                 overlap = 16 / 4 if module.stride == (2, 2) else 1
                 fan_in = weight.shape[0] * overlap
-            fans = (weight.shape[0] + weight.shape[1]) * weight[0, 0].numel()
+            groups = 1 if isinstance(module, nn.Linear) else module.groups
+            fans = (weight.shape[0] / groups + weight.shape[1]) * weight[0, 0].numel()
             expected = {
                 "normal": 0.02,
                 "truncated-normal": 0.02 * 0.87962566,  # of a normal cut at two deviations

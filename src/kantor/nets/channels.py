@@ -2,7 +2,7 @@
 
 The critic splits an image into its channels, and a 1x1 convolution merges the branches before the dense layer. The generator is
 its mirror image, but for a trunk: its first blocks are shared, so that a shape is decided once and not for each colour anew.
-Branches are a loop and not groups of one convolution: each is normalised on its own, and narrow ones are faster so.
+Branches are a loop and not groups of one convolution, which take as long on a CPU: so each is normalised on its own.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from kantor.config.networks import (
     UpsamplingCritic,
     UpsamplingGenerator,
 )
+from kantor.config.schema import Config
 from kantor.errors import ConfigError
 from kantor.nets import CRITICS, GENERATORS, build_critic, build_generator
 from kantor.nets.layers import Dropout, reseed_dropout
@@ -82,6 +84,19 @@ def test_every_kind_has_a_case() -> None:
     assert (
         set(CONFIGS) == set(GENERATORS) - {"stack", "unet"} == set(CRITICS) - {"stack"}
     )  # stack and unet have their own files
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_the_documentation_counts_parameters(kind: str) -> None:
+    """Of colour images of 32x32, with every field at its default."""
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{kind}` |")]
+    parts, spec = ["generator", "critic"][: 2 if kind in CRITICS else 1], ImageSpec(32, 32, 3)
+    config = Config.model_validate({part: {"kind": kind} for part in parts})
+    counts = [parameters(build_generator(config.generator, spec, condition=int(kind == "unet")))]
+    if kind in CRITICS:
+        counts.append(parameters(build_critic(config.critic, spec)))
+    assert row.split(" | ")[3] == " and ".join(f"{count:,}" for count in counts)
 
 
 @pytest.mark.parametrize("case", GENERATOR_CASES, ids=named)

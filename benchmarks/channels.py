@@ -18,7 +18,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -81,9 +82,13 @@ def widths(arm: str) -> dict[str, int]:
     found = {}
     for part in ("generator", "critic"):
         goal = parameters(part, {})
-        gaps = {width: abs(parameters(part, ARMS[arm] | {f"{part}.width": width}) / goal - 1) for width in range(4, 65)}
-        found[part] = min(gaps, key=lambda width: gaps[width])
-        if gaps[found[part]] > TOLERANCE:
+
+        def excess(width: int, part: str = part, goal: int = goal) -> float:
+            return parameters(part, {**ARMS[arm], f"{part}.width": width}) / goal - 1
+
+        wider = bisect_left(range(4, 128), 0, key=excess) + 4
+        found[part] = min((max(4, wider - 1), wider), key=lambda width: abs(excess(width)))
+        if abs(excess(found[part])) > TOLERANCE:
             raise SystemExit(f"{arm}: no width of the {part} comes within {TOLERANCE:.0%} of {goal} parameters")
     return found
 
@@ -103,6 +108,39 @@ def rates(arms: Sequence[str]) -> dict[str, float]:
                 rate = CYCLES * config.train.batch / (time.process_time() - began_s)
             found[arm] = max(found[arm], rate)
     return found
+
+
+def completed(known: dict[str, float], arms: Iterable[str]) -> dict[str, float]:
+    """Rates of all arms; new ones are measured beside the default, in whose known rate they are expressed."""
+    fresh = sorted(set(arms) - known.keys())
+    if not fresh:
+        return known
+    now = rates(sorted({*fresh, "default"}))
+    scale = known["default"] / now["default"] if "default" in known else 1.0
+    return known | {arm: scale * now[arm] for arm in fresh}
+
+
+def table(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """In Markdown: for each data and arm, means over seeds, with the smallest and the largest."""
+    groups: dict[tuple[str, str], list[Mapping[str, object]]] = {}
+    for row in rows:
+        groups.setdefault((str(row["data"]), str(row["arm"])), []).append(row)
+    lines = [
+        "| images | networks | runs | kimg | FD kantor-small | FD lite0 | recall |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (data, arm), group in sorted(groups.items(), key=lambda item: (item[0][0], list(ARMS).index(item[0][1]))):
+        cells = [spread(group, name, digits) for name, digits in (("fd_small", 1), ("fd_lite0", 0), ("recall", 2))]
+        kimg = float(str(group[0]["images_seen"])) / 1000
+        lines.append(f"| {data} | {arm} | {len(group)} | {kimg:.1f} | {' | '.join(cells)} |")
+    return lines
+
+
+def spread(rows: Sequence[Mapping[str, object]], name: str, digits: int) -> str:
+    """Mean (least to most), or the only value."""
+    values = [float(str(row[name])) for row in rows]
+    mean = f"{sum(values) / len(values):.{digits}f}"
+    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else mean
 
 
 def fields_of_widths(arm: str) -> dict[str, object]:
@@ -176,9 +214,7 @@ def main() -> None:
         for arm in given.arms.split(",")
     ]
     cases = [case for case in cases if case.key not in done]
-    known = {str(row["arm"]): float(str(row["images_per_second"])) for row in rows}
-    fresh = sorted({case.arm for case in cases} - known.keys())
-    known |= rates(fresh)
+    known = completed({str(row["arm"]): float(str(row["images_per_second"])) for row in rows}, {c.arm for c in cases})
     print(", ".join(f"{arm} {rate:.0f} images/s" for arm, rate in known.items()), flush=True)
     for case in cases:
         rows.append(carried_out(case, given.minutes, known[case.arm], given.runs))
@@ -187,6 +223,7 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(rows)
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    print("\n".join(table(rows)))
 
 
 if __name__ == "__main__":

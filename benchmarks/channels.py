@@ -121,18 +121,16 @@ def completed(known: dict[str, float], arms: Iterable[str]) -> dict[str, float]:
 
 
 def table(rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """In Markdown: for each data and arm, means over seeds, with the smallest and the largest."""
-    groups: dict[tuple[str, str], list[Mapping[str, object]]] = {}
+    """In Markdown: for each data, length and arm, means over seeds, with the smallest and the largest."""
+    groups: dict[tuple[str, float, int], list[Mapping[str, object]]] = {}
     for row in rows:
-        groups.setdefault((str(row["data"]), str(row["arm"])), []).append(row)
-    lines = [
-        "| images | networks | runs | kimg | FD kantor-small | FD lite0 | recall |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for (data, arm), group in sorted(groups.items(), key=lambda item: (item[0][0], list(ARMS).index(item[0][1]))):
+        key = str(row["data"]), float(str(row["minutes"])), list(ARMS).index(str(row["arm"]))
+        groups.setdefault(key, []).append(row)
+    lines = ["| images | minutes | networks | runs | kimg | FD kantor-small | FD lite0 | recall |", "|---" * 8 + "|"]
+    for (data, minutes, arm), group in sorted(groups.items()):
         cells = [spread(group, name, digits) for name, digits in (("fd_small", 1), ("fd_lite0", 0), ("recall", 2))]
         kimg = float(str(group[0]["images_seen"])) / 1000
-        lines.append(f"| {data} | {arm} | {len(group)} | {kimg:.1f} | {' | '.join(cells)} |")
+        lines.append(f"| {data} | {minutes:g} | {list(ARMS)[arm]} | {len(group)} | {kimg:.1f} | {' | '.join(cells)} |")
     return lines
 
 

@@ -72,13 +72,13 @@ def test_rows_that_are_there_are_not_run_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_table_has_means_and_ranges() -> None:
-    common = {"data": "emoji", "images_seen": 1500, "recall": 0.5}
+    common = {"data": "emoji", "minutes": "2", "images_seen": 1500, "recall": 0.5}
     rows = [
         {**common, "arm": "dcgan", "fd_small": 3.0, "fd_lite0": 7.0},
         {**common, "arm": "default", "fd_small": 1.0, "fd_lite0": 4.4},
         {**common, "arm": "default", "fd_small": 2.0, "fd_lite0": 8.0},
     ]
     assert channels.table(rows)[2:] == [
-        "| emoji | default | 2 | 1.5 | 1.5 (1.0 to 2.0) | 6 (4 to 8) | 0.50 (0.50 to 0.50) |",
-        "| emoji | dcgan | 1 | 1.5 | 3.0 | 7 | 0.50 |",
+        "| emoji | 2 | default | 2 | 1.5 | 1.5 (1.0 to 2.0) | 6 (4 to 8) | 0.50 (0.50 to 0.50) |",
+        "| emoji | 2 | dcgan | 1 | 1.5 | 3.0 | 7 | 0.50 |",
     ]

@@ -182,7 +182,7 @@ def carried_out(case: Case, minutes: float, rate: float, runs: Path) -> dict[str
     row |= {"recall_lite0": round(scores["recall@lite0@96"]["value"], 3)}
     kantor("generate", str(run), "--grid", "8x2", "--gutter", "2")
     if case.seed == 0:
-        name = f"{case.data}-{'-'.join(case.arm.split())}.png"
+        name = f"{case.data}-{'-'.join(case.arm.split())}-{minutes:g}m.png"
         (sheet,) = (run / "generated").glob("*/sheet.png")
         target = ROOT / "docs" / "images" / "channels" / name
         target.parent.mkdir(parents=True, exist_ok=True)

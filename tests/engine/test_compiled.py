@@ -39,6 +39,7 @@ KINDS: list[dict[str, Any]] = [
     {"objective.kind": "relativistic", "critic.norm": "none", **R1},
     {"generator.kind": "resnet", "critic.kind": "resnet", "cycle.critic_steps": 2},
     {"generator.kind": "upsampling", "critic.kind": "upsampling", "critic.norm": "none", "generator.equalised": True},
+    {"generator.kind": "channels", "critic.kind": "channels"},
     {"generator.norm": "batch", "critic.minibatch_stddev": "batch", "critic.equalised": True, "cycle.critic_steps": 2},
 ]
 

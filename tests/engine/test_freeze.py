@@ -31,6 +31,7 @@ WAYS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [  # preset, fields, t
     ("wgan-gp", {"critic.kind": "resnet"}, ("picture",)),
     ("wgan-gp", {"critic.kind": "resnet", "critic.first": "block", "critic.norm": "none"}, ("picture",)),
     ("wgan-gp", STACK, ("layers.0",)),
+    ("wgan-gp", {"critic.kind": "channels"}, ("stems",)),
     ("wgan-gp", {"critic.equalised": True}, ("layers.0", "norms.0")),
     ("default", {"train.augment": 1.0}, ("layers.0", "norms.0")),
     ("default", {"train.micro_batch": 2, "objective.penalties.r1.every": 2}, ("layers.0", "norms.0")),

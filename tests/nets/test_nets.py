@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from kantor.config.networks import (
+    ChannelsCritic,
+    ChannelsGenerator,
     DcganCritic,
     DcganGenerator,
     ResnetCritic,
@@ -18,6 +21,7 @@ from kantor.config.networks import (
     UpsamplingCritic,
     UpsamplingGenerator,
 )
+from kantor.config.schema import Config
 from kantor.errors import ConfigError
 from kantor.nets import CRITICS, GENERATORS, build_critic, build_generator
 from kantor.nets.layers import Dropout, reseed_dropout
@@ -28,6 +32,7 @@ CONFIGS = {
     "dcgan": (DcganGenerator, DcganCritic),
     "upsampling": (UpsamplingGenerator, UpsamplingCritic),
     "resnet": (ResnetGenerator, ResnetCritic),
+    "channels": (ChannelsGenerator, ChannelsCritic),
 }
 OPTIONS = [
     {"minibatch_stddev": "batch"},
@@ -81,6 +86,19 @@ def test_every_kind_has_a_case() -> None:
     )  # stack and unet have their own files
 
 
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_the_documentation_counts_parameters(kind: str) -> None:
+    """Of colour images of 32x32, with every field at its default."""
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{kind}` |")]
+    parts, spec = ["generator", "critic"][: 2 if kind in CRITICS else 1], ImageSpec(32, 32, 3)
+    config = Config.model_validate({part: {"kind": kind} for part in parts})
+    counts = [parameters(build_generator(config.generator, spec, condition=int(kind == "unet")))]
+    if kind in CRITICS:
+        counts.append(parameters(build_critic(config.critic, spec)))
+    assert row.split(" | ")[3] == " and ".join(f"{count:,}" for count in counts)
+
+
 @pytest.mark.parametrize("case", GENERATOR_CASES, ids=named)
 def test_generator(case: tuple[str, ImageSpec, str, int]) -> None:
     _, spec, norm, classes = case
@@ -119,7 +137,7 @@ def test_critic(case: tuple[str, ImageSpec, str, int]) -> None:
     kernels = [g for p, g in zip(network.parameters(), moved, strict=True) if p.ndim == 4]
     assert all(g is not None and torch.isfinite(g).all() and g.abs().max() > 0 for g in kernels)
     if norm != "batch":  # in evaluation mode batch norm bends nothing, and in training it has the batch to bend with
-        assert bends(network, x, labels) == (norm != "none")
+        assert bends(network, x, labels) == (norm != "none" or case[0] == "channels")  # whose blocks weigh channels
 
 
 @pytest.mark.parametrize("spec", [ImageSpec(15, 8, 3), ImageSpec(32, 32, 1)], ids=str)
@@ -328,7 +346,7 @@ def test_upsampling_doubles_pixels() -> None:
 def strided_fans(module: nn.Conv2d | nn.ConvTranspose2d) -> float:
     """Inputs and outputs that meet, as the code of WGAN-GP counts them: a stride thins one of the two."""
     kernel, area = module.kernel_size[0] * module.kernel_size[1], module.stride[0] * module.stride[1]
-    fans = {"in": module.in_channels * kernel, "out": module.out_channels * kernel}
+    fans = {"in": module.in_channels * kernel / module.groups, "out": module.out_channels * kernel / module.groups}
     fans["in" if isinstance(module, nn.ConvTranspose2d) else "out"] /= area
     return sum(fans.values())
 
@@ -351,7 +369,8 @@ def test_initial_weights(kind: str, init: str) -> None:
             if isinstance(module, nn.ConvTranspose2d):  # of k x k inputs, one in stride x stride meets an output
                 overlap = 16 / 4 if module.stride == (2, 2) else 1
                 fan_in = weight.shape[0] * overlap
-            fans = (weight.shape[0] + weight.shape[1]) * weight[0, 0].numel()
+            groups = 1 if isinstance(module, nn.Linear) else module.groups
+            fans = (weight.shape[0] / groups + weight.shape[1]) * weight[0, 0].numel()
             expected = {
                 "normal": 0.02,
                 "truncated-normal": 0.02 * 0.87962566,  # of a normal cut at two deviations

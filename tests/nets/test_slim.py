@@ -7,7 +7,7 @@ import torch
 
 from kantor.config.base import parse_size
 from kantor.config.io import overridden, preset_names, resolve
-from kantor.config.networks import DcganCritic, DcganGenerator, StackGenerator, UpLayer
+from kantor.config.networks import ChannelsGenerator, DcganCritic, DcganGenerator, StackGenerator, UpLayer
 from kantor.nets import build_critic, build_generator
 from kantor.nets.slim import slimmed
 from kantor.types import ImageSpec
@@ -16,6 +16,8 @@ from kantor.types import ImageSpec
 def test_widths_are_divided_and_nothing_else() -> None:
     full = DcganGenerator(slim=4, latent_dim=100)
     assert slimmed(full) == DcganGenerator(width=16, max_width=128, latent_dim=100)
+    apart = ChannelsGenerator(slim=4, width=32, expand=6)
+    assert slimmed(apart) == ChannelsGenerator(width=8, max_width=128, expand=6)
     stack = StackGenerator(
         slim=4, base=(4, 5, 64), layers=[UpLayer(width=130, kernel=3, upsample=True), UpLayer(width=6)]
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.io import resolve
-from kantor.config.networks import CriticConfig, DcganCritic, ResnetCritic, UpsamplingCritic
+from kantor.config.networks import ChannelsCritic, CriticConfig, DcganCritic, ResnetCritic, UpsamplingCritic
 from kantor.config.objective import InterpolatesProbe, PerturbedProbe, SquaredDrift, WeightClipping
 from kantor.config.optimizer import AdamConfig
 from kantor.config.schema import Config
@@ -141,6 +141,7 @@ def _second_derivatives(device: torch.device) -> Errors:
         "dcgan with layer norm": DcganCritic(width=4, max_width=8, init="he", norm="layer"),
         "upsampling with minibatch stddev": UpsamplingCritic(width=4, max_width=8, minibatch_stddev="batch"),
         "resnet with layer norm": ResnetCritic(width=4, max_width=8),
+        "channels": ChannelsCritic(width=4, max_width=8),
     }
     for name, config in critics.items():
         critic = build_critic(config, spec, 0, 1).double()

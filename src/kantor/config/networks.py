@@ -220,6 +220,49 @@ class UnetGenerator(_GeneratorConfig):
     """Normalisation after each layer except the last."""
 
 
+Expand = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=8,
+        description="Hidden channels of a block for each of its inputs or outputs, whichever are fewer; 1 next to the image.",
+    ),
+]
+Depth = Annotated[int, Field(ge=1, le=16, description="Blocks at each size, of which the first changes the size.")]
+Apart = Annotated[
+    bool, Field(description="A branch for each channel of the image; false: one branch for all channels together.")
+]
+
+
+class ChannelsGenerator(_GeneratorConfig):
+    """A branch of MBConv blocks for each colour channel, after a trunk for all of them (after EfficientNet, Tan and Le 2019)."""
+
+    kind: Literal["channels"] = "channels"
+    width: Width = 16
+    """Channels of each branch next to the image; the other layers have multiples of it."""
+    init: Initialiser = "he"
+    latent_dim: LatentDim = 64
+    norm: Literal["batch", "pixel", "none"] = "pixel"
+    """Normalisation of the dense layer and of each block's filtered channels."""
+    expand: Expand = 4
+    depth: Depth = 1
+    apart: Apart = True
+    trunk: Annotated[int, Field(ge=0, le=8)] = 1
+    """Sizes above the smallest that the branches share; 0 parts them after the dense layer."""
+
+
+class ChannelsCritic(_CriticConfig):
+    """A branch of MBConv blocks for each colour channel, merged before the score (after EfficientNet, Tan and Le 2019)."""
+
+    kind: Literal["channels"] = "channels"
+    width: Width = 16
+    """Channels of each branch next to the image; the other layers have multiples of it."""
+    init: Initialiser = "he"
+    expand: Expand = 4
+    depth: Depth = 1
+    apart: Apart = True
+
+
 CustomName = Annotated[str, Field(pattern=CUSTOM_NAME)]
 Scalar = bool | int | float | str
 Options = Annotated[dict[CustomName, Scalar | tuple[Scalar, ...]], Field(max_length=64)]
@@ -250,9 +293,16 @@ class CustomCritic(_CriticConfig):
 
 
 GeneratorConfig = Annotated[
-    DcganGenerator | UpsamplingGenerator | ResnetGenerator | StackGenerator | UnetGenerator | CustomGenerator,
+    DcganGenerator
+    | UpsamplingGenerator
+    | ResnetGenerator
+    | StackGenerator
+    | UnetGenerator
+    | ChannelsGenerator
+    | CustomGenerator,
     Field(discriminator="kind"),
 ]
 CriticConfig = Annotated[
-    DcganCritic | UpsamplingCritic | ResnetCritic | StackCritic | CustomCritic, Field(discriminator="kind")
+    DcganCritic | UpsamplingCritic | ResnetCritic | StackCritic | ChannelsCritic | CustomCritic,
+    Field(discriminator="kind"),
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kantor.config.networks import CriticConfig, GeneratorConfig
 from kantor.errors import ConfigError
-from kantor.nets import dcgan, ops, resnet, stack, unet, upsampling
+from kantor.nets import channels, dcgan, ops, resnet, stack, unet, upsampling
 from kantor.nets.custom import Build, custom_builder
 from kantor.nets.freeze import freeze
 from kantor.nets.slim import slimmed
@@ -23,12 +23,14 @@ GENERATORS: dict[str, Build] = {
     "resnet": resnet.Generator,
     "stack": stack.Generator,
     "unet": unet.Generator,
+    "channels": channels.Generator,
 }
 CRITICS: dict[str, Build] = {
     "dcgan": dcgan.Critic,
     "upsampling": upsampling.Critic,
     "resnet": resnet.Critic,
     "stack": stack.Critic,
+    "channels": channels.Critic,
 }
 
 

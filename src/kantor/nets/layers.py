@@ -185,6 +185,8 @@ def upsample_and_convolve(x: Tensor, layer: nn.Module, size: tuple[int, int]) ->
 
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Averages pairs along the axes that shrink; a last odd row or column is dropped."""
+    if (x.shape[2], x.shape[3]) == size:
+        return x
     return ops.average_pool(x, (x.shape[2] // size[0], x.shape[3] // size[1]))
 
 

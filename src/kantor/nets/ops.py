@@ -190,7 +190,7 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
                 case "he":
                     module.weight.normal_(0.0, math.sqrt(2.0 / fan_in(module)), generator=rng)
                 case "glorot":
-                    nn.init.xavier_uniform_(module.weight, generator=rng)
+                    nn.init.xavier_uniform_(module.weight, glorot_gain(module), generator=rng)
                 case "tflib":
                     limit = tflib_limit(module)
                     module.weight.uniform_(-limit, limit, generator=rng)
@@ -214,6 +214,13 @@ def fan_in(module: nn.Module) -> float:
     overlap = math.prod(module.kernel_size) / math.prod(module.stride)
     single_pixel = module.stride == (1, 1) and module.padding == (0, 0)
     return module.in_channels / module.groups * (1.0 if single_pixel else overlap)
+
+
+def glorot_gain(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """What corrects PyTorch's Glorot initialization, which takes the groups of a convolution for one; 1 without groups."""
+    groups = 1 if isinstance(module, nn.Linear) else module.groups
+    across, within = module.weight.shape[:2]
+    return 1.0 if groups == 1 else math.sqrt((across + within) / (across / groups + within))
 
 
 def tflib_limit(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:

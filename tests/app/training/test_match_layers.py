@@ -66,6 +66,7 @@ def taken(new: nn.Module, old: nn.Module, same_classes: bool = False) -> dict[st
         ("upsampling", {"picture": "picture", "layers.2": "layers.1", "layers.1": "layers.0", "base": "base"}, {"layers.0"}),
         ("resnet", {"picture": "picture", "blocks.2.conv1": "blocks.1.conv1", "blocks.1.shortcut": "blocks.0.shortcut"}, {"blocks.0.conv1"}),
         ("stack", {"layers.3.conv": "layers.2.conv", "layers.2.conv": "layers.1.conv", "layers.1.conv": "layers.0.conv"}, {"layers.0.conv"}),
+        ("channels", {"pictures.2": "pictures.2", "trunk.0.project": "trunk.0.project", "branches.1.2.filter": "branches.0.2.filter"}, {"branches.0.0.filter"}),
         ("unet", {"up.0": "up.0", "up.1": "up.1", "picture": "picture", "entry": "entry", "down.1": "down.1"}, {"up.2", "down.2"}),
     ],
 )  # fmt: skip
@@ -80,13 +81,13 @@ def test_a_generator_is_matched_from_the_image(kind: str, heirs: dict[str, str],
             assert torch.equal(new.get_submodule(here).state_dict()[name], value)
 
 
-@pytest.mark.parametrize("kind", ["dcgan", "upsampling", "resnet", "stack"])
+@pytest.mark.parametrize("kind", ["dcgan", "upsampling", "resnet", "stack", "channels"])
 @pytest.mark.parametrize("sizes", [(16, 32), (32, 16)])
 def test_a_critic_is_matched_from_the_image(kind: str, sizes: tuple[int, int]) -> None:
     old, new = (network("critic", size, seed=size, kind=kind) for size in sizes)
     sources = taken(new, old)
     assert all(name == source for name, source in sources.items())
-    first = "layers.0" if kind in ("dcgan", "stack") else "picture"
+    first = {"dcgan": "layers.0", "stack": "layers.0", "channels": "stems.0"}.get(kind, "picture")
     assert any(name.startswith(f"{first}.") for name in sources) and "score.weight" in sources
     assert len(sources) == min(len(own_tensors(old)), len(own_tensors(new)))
 
@@ -136,7 +137,7 @@ def test_modulation_goes_with_its_layers() -> None:
     assert not any(torch.equal(a, b) for a, b in zip(here[:-rows], there, strict=False))
 
 
-@pytest.mark.parametrize("kind", ["dcgan", "upsampling", "resnet", "stack", "unet"])
+@pytest.mark.parametrize("kind", ["dcgan", "upsampling", "resnet", "stack", "unet", "channels"])
 @pytest.mark.parametrize("way", ["gains classes", "loses classes"])
 def test_the_columns_of_the_latent_are_kept(kind: str, way: str) -> None:
     gains = way == "gains classes"

@@ -34,7 +34,7 @@ class NetworkConfig(Section):
     """Channels of the layer next to the image; the other layers have multiples of it."""
     max_width: Annotated[int, Field(ge=4, le=4096)] = 512
     """Most channels of any layer."""
-    slim: Annotated[float, Field(ge=1, le=64)] | Auto = 1
+    slim: Annotated[float, Field(ge=1, le=64)] | Auto = 1.0
     """Divisor of every hidden width, as `--slim` sets it: 4 makes layers of 512 channels 128 wide. "auto" chooses 1, 2, 4 or 8 by the
     device and the time budget."""
     init: Initialiser = "normal"

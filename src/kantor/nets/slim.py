@@ -23,7 +23,7 @@ def slimmed(config: Network) -> Network:
     def narrow(width: int) -> int:
         return max(round(width / divisor), min(width, LEAST_WIDTH))
 
-    fields: dict[str, Any] = {"slim": 1, "width": narrow(config.width), "max_width": narrow(config.max_width)}
+    fields: dict[str, Any] = {"slim": 1.0, "width": narrow(config.width), "max_width": narrow(config.max_width)}
     if (base := getattr(config, "base", None)) is not None:
         fields["base"] = (*base[:2], narrow(base[2]))
     if (layers := getattr(config, "layers", None)) is not None:

@@ -10,7 +10,14 @@ from kantor.app.dataset.options import PackOptions
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.flags import DeviceOptions, RunsOptions
 from kantor.app.options import Options, option
-from kantor.app.sampling.options import ClassesOptions, GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.app.sampling.options import (
+    ClassesOptions,
+    GenerateOptions,
+    PaintOptions,
+    SonifyOptions,
+    UpscaleOptions,
+    WalkOptions,
+)
 from kantor.cli.imports import without_collection
 from kantor.cli.terminal import counted, show, show_progress, tell
 from kantor.errors import ConfigError
@@ -100,6 +107,29 @@ def paint(options: PaintOptions) -> None:
     grid, folder, count = job.paint(options)
     show(f"wrote {counted(count, 'painting')} to {folder}")
     show(f"grid: {grid}")
+
+
+def upscale(options: UpscaleOptions) -> None:
+    """Enlarge pictures, or the generated images of a run, with a model trained by --preset upscale.
+
+    With --measure, reduce pictures first, and print how close the model comes to them, beside bicubic enlargement:
+    those held out of its training, or others that you name.
+    """
+    with without_collection():
+        from kantor.app.sampling import measure_upscaling
+        from kantor.app.sampling import upscale as job
+
+    with show_progress() as progress_of:
+        if options.measure:
+            measured, folder = measure_upscaling.measure(options, progress_of("measuring"), show)
+        else:
+            done = job.upscale(options, progress_of("enlarging"), show)
+    if not options.measure:
+        show(f"wrote {counted(done.count, 'picture')} to {done.folder}")
+        return
+    for line in measure_upscaling.table(measured):
+        tell(line)
+    show(f"wrote {measure_upscaling.SCORES} and {measure_upscaling.STRIP} to {folder}")
 
 
 def sonify(options: SonifyOptions) -> None:

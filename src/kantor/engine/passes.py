@@ -171,6 +171,8 @@ def generator_pass_on(
     losses = objective.generator(real_scores, fake_scores)
     if objective.l1:
         losses = losses + objective.l1 * (fake.to(torch.float32) - real.images).abs().mean(dim=(1, 2, 3))
+    if objective.feature_distance is not None:
+        losses = losses + objective.features * objective.feature_distance(fake.to(torch.float32), real.images)
     return _outcome(losses.mean(), generator, {"generator_loss": losses})
 
 

@@ -83,6 +83,16 @@ class Network(nn.Module):
         self.classes = nn.Linear(FEATURES, len(CLASSES))
         self.hue = nn.Linear(FEATURES, len(HUES))
 
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """What it sees at each of its four sizes, [N, K, h, w]; of images of any size."""
+        x = (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        seen: list[Tensor] = []
+        for layer in self.trunk:
+            if isinstance(layer, Unit) and layer.conv.stride != (1, 1):
+                seen.append(x)
+            x = layer(x)
+        return [*seen, x]
+
     def pooled(self, x: Tensor) -> Tensor:
         """[N, 128], unscaled."""
         x = (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
@@ -107,6 +117,25 @@ def kantor_small(device: str | torch.device = "cpu") -> Extractor:
     Raises:
         ResourceError: the weights are missing or damaged.
     """
+    network, digest = _loaded(device)
+    return Extractor(
+        name=NAME,
+        digest=digest,
+        network=network,
+        size=(SIDE, SIDE),
+        classes={"classes": CLASSES, "letter": LETTERS, "garment": GARMENTS, "digit": DIGITS, "hue": HUES},
+        device=torch.device(device),
+    )
+
+
+def small_network(device: str | torch.device = "cpu") -> Network:
+    """The shipped network itself, whose weights are frozen. Raises as `kantor_small`."""
+    return _loaded(device)[0]
+
+
+@lru_cache(maxsize=4)
+def _loaded(device: str | torch.device) -> tuple[Network, str]:
+    """The network and the digest of its weights."""
     try:
         state = load(WEIGHTS.read_bytes())
     except (OSError, SafetensorError) as error:
@@ -116,11 +145,4 @@ def kantor_small(device: str | torch.device = "cpu") -> Extractor:
     network.load_state_dict({name: value.float() for name, value in state.items()})
     network = network.requires_grad_(False).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Extractor(
-        name=NAME,
-        digest=state_digest(state),
-        network=network.to(device),
-        size=(SIDE, SIDE),
-        classes={"classes": CLASSES, "letter": LETTERS, "garment": GARMENTS, "digit": DIGITS, "hue": HUES},
-        device=torch.device(device),
-    )
+    return network.to(device), state_digest(state)

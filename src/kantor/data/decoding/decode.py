@@ -23,6 +23,7 @@ from kantor.data.decoding.numbers import Extent, NoData
 from kantor.data.decoding.padding import padded
 from kantor.data.decoding.pieces import Frame, Tile, frame_count, is_video, occupied, tile_of
 from kantor.data.reasons import Reason, Undecodable
+from kantor.types import ImageSpec
 
 __all__ = ["MAX_PIXELS", "DecodeSettings", "Undecodable", "decode", "probe"]
 
@@ -72,6 +73,17 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
             sides = (0, middle) if settings.half == "left-half" else (image.width - middle, image.width)
             image = image.crop((sides[0], 0, sides[1], image.height))
         return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
+
+
+def whole(data: bytes) -> NDArray[np.uint8]:
+    """The first frame, upright and of its own size, uint8 [H, W, C]: grey, RGB or RGBA; other numbers by the limits of their type.
+
+    Raises as `decode`.
+    """
+    settings = DecodeSettings(ImageSpec(1, 1, 3), min_size=1, rules=2, range="type")
+    with _undecodable_errors(data):
+        pixels = np.asarray(formats.read(data, settings, []))
+        return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def probe(data: Encoded, rules: int = 1) -> Header:

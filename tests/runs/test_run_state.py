@@ -41,7 +41,8 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     since_then = [("cycle", "shared_images"), ("train", "horizon_images"), ("generator", "modulation"), ("generator", "alpha"),
                   ("train", "augment"), ("train", "augment_shift"), ("train", "augment_cutout"), ("data", "rules"), ("data", "range"), ("data", "nodata"),
                   ("data", "split"), ("data", "links"), ("data", "frames"), ("data", "tile"), ("data", "transpose"),
-                  ("critic", "freeze"), ("train", "keep_counters"), ("train", "keep"), ("train", "retune")]  # fmt: skip
+                  ("critic", "freeze"), ("train", "keep_counters"), ("train", "keep"), ("train", "retune"),
+                  ("data", "smaller"), ("objective", "features")]  # fmt: skip
     assert [values[section].pop(name) for section, name in since_then] == [
         False,
         "auto",
@@ -62,6 +63,8 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
         False,
         "auto",
         False,
+        2,
+        0.0,
     ]
     assert [penalty.pop("share") for penalty in values["objective"]["penalties"].values()] == [1.0, 1.0]
     fields_then = json.dumps(GOLDEN["config"], sort_keys=True).replace('"picture"', '"image"')

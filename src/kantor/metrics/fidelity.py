@@ -19,11 +19,12 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of float [N, C, H, W] in [0, 255] -> [N], 1 for equal images.
+    """Structural similarity of float [N, C, H, W] in [0, 255] -> float64 [N], 1 for equal images.
 
     Means over channels and all positions of a Gaussian window of 11x11 pixels, sigma 1.5, that lies in the image; of images
     with a shorter side the window is as narrow as that.
     """
+    a, b = a.double(), b.double()  # variances are small differences of large numbers
     channels, side = a.shape[1], min(_WINDOW, *a.shape[2:])
     at = torch.arange(side, dtype=a.dtype, device=a.device) - (side - 1) / 2
     line = torch.exp(-at.square() / (2 * _SIGMA**2))

@@ -26,7 +26,8 @@ def layer_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Features [N, K, h, w] of length 1 in K; those of length 0 stay."""
+    """Features [N, K, h, w] of length 1 in K, float32 or larger; those of length 0 stay."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x * (x.square().sum(1, keepdim=True) + _EPS).rsqrt()
 
 

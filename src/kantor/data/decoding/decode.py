@@ -80,9 +80,9 @@ def whole(data: bytes) -> NDArray[np.uint8]:
 
     Raises as `decode`.
     """
-    settings = DecodeSettings(ImageSpec(1, 1, 3), min_size=1, rules=2, range="type")
+    settings = DecodeSettings(ImageSpec(1, 1, 3), min_size=1, crop=1, rules=2, range="type")  # crop: at full resolution
     with _undecodable_errors(data):
-        pixels = np.asarray(formats.read(data, settings, []))
+        pixels = np.array(formats.read(data, settings, []))
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 

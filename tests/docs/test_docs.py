@@ -16,7 +16,14 @@ from kantor.app.comparison.options import CompareOptions
 from kantor.app.dataset.options import PackOptions
 from kantor.app.evaluation.options import EvaluateOptions
 from kantor.app.options import Options, options_of
-from kantor.app.sampling.options import ClassesOptions, GenerateOptions, PaintOptions, SonifyOptions, WalkOptions
+from kantor.app.sampling.options import (
+    ClassesOptions,
+    GenerateOptions,
+    PaintOptions,
+    SonifyOptions,
+    UpscaleOptions,
+    WalkOptions,
+)
 from kantor.app.training.options import TrainOptions
 from kantor.cli.main import app
 from kantor.config.io import parse_override, resolve
@@ -25,7 +32,7 @@ from support.paths import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HIDDEN = {"--help", "-h"}
 OPTIONS = [TrainOptions, PackOptions, GenerateOptions, WalkOptions, ClassesOptions, PaintOptions, SonifyOptions]
-OPTIONS += [EvaluateOptions, CompareOptions]
+OPTIONS += [UpscaleOptions, EvaluateOptions, CompareOptions]
 
 
 def test_every_flag_of_every_command_is_described() -> None:

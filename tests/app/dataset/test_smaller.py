@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
+from kantor.app.dataset.recover import open_again
 from kantor.app.dataset.smaller import Pixelated, check_factor
 from kantor.config.io import resolve
 from kantor.data.loading.feed import Feed
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, DataError
 from kantor.types import ImageSpec
 from support.engine_fakes import CPU, InMemory
 
@@ -84,3 +86,22 @@ def test_open_set_reduces_after_it_has_packed(tmp_path: Path) -> None:
     conditions = images.conditions(first)
     assert conditions is not None and np.array_equal(conditions[:, ::2], conditions[:, 1::2])
     assert len(list((tmp_path / "packs").iterdir())) == 1
+
+
+def test_a_run_goes_on_from_the_packed_copy(tmp_path: Path) -> None:
+    """Its fingerprint says which copy in the cache was reduced, and by how much."""
+    source = tmp_path / "pictures"
+    source.mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(source / f"{number}.png")
+    cache = DatasetCache(tmp_path / "cache")
+    config = resolve("upscale", overrides={"data.source": str(source), "data.size": "16", "data.holdout": 0.2})
+    before, config, _ = open_set(config, 16, cache)
+    source.rename(tmp_path / "away")
+    after = open_again(config, before.fingerprint, cache)
+    rows = np.arange(before.count)
+    assert after.count == before.count and np.array_equal(after.images(rows), before.images(rows))
+    assert np.array_equal(np.asarray(after.conditions(rows)), np.asarray(before.conditions(rows)))
+    with pytest.raises(DataError, match="no longer there"):
+        open_again(config, Pixelated(after, after.spec, 4).fingerprint, cache)

@@ -117,25 +117,6 @@ def kantor_small(device: str | torch.device = "cpu") -> Extractor:
     Raises:
         ResourceError: the weights are missing or damaged.
     """
-    network, digest = _loaded(device)
-    return Extractor(
-        name=NAME,
-        digest=digest,
-        network=network,
-        size=(SIDE, SIDE),
-        classes={"classes": CLASSES, "letter": LETTERS, "garment": GARMENTS, "digit": DIGITS, "hue": HUES},
-        device=torch.device(device),
-    )
-
-
-def small_network(device: str | torch.device = "cpu") -> Network:
-    """The shipped network itself, whose weights are frozen. Raises as `kantor_small`."""
-    return _loaded(device)[0]
-
-
-@lru_cache(maxsize=4)
-def _loaded(device: str | torch.device) -> tuple[Network, str]:
-    """The network and the digest of its weights."""
     try:
         state = load(WEIGHTS.read_bytes())
     except (OSError, SafetensorError) as error:
@@ -145,4 +126,18 @@ def _loaded(device: str | torch.device) -> tuple[Network, str]:
     network.load_state_dict({name: value.float() for name, value in state.items()})
     network = network.requires_grad_(False).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.to(device), state_digest(state)
+    return Extractor(
+        name=NAME,
+        digest=state_digest(state),
+        network=network.to(device),
+        size=(SIDE, SIDE),
+        classes={"classes": CLASSES, "letter": LETTERS, "garment": GARMENTS, "digit": DIGITS, "hue": HUES},
+        device=torch.device(device),
+    )
+
+
+def small_network(device: str | torch.device = "cpu") -> Network:
+    """The shipped network itself, whose weights are frozen. Raises as `kantor_small`."""
+    network = kantor_small(device).network
+    assert isinstance(network, Network)
+    return network

@@ -66,7 +66,8 @@ def check_factor(config: Config) -> None:
         raise ConfigError("generator.kind = upscale", what, "use --set data.condition=smaller")
     if generator.times != data.smaller:
         what = f"differs from data.smaller = {data.smaller}, by which images are reduced"
-        raise ConfigError(f"generator.times = {generator.times}", what, f"add --set data.smaller={generator.times}")
+        do = f"add --set data.smaller={generator.times}, or --set generator.times={data.smaller}"
+        raise ConfigError(f"generator.times = {generator.times}", what, do)
     if config.train.conditional:
         what = "enlarges images alike, whatever their class"
         raise ConfigError("generator.kind = upscale", what, "leave --conditional out")

@@ -132,9 +132,8 @@ def strip(shown: list[list[Images]]) -> Images:
     height, width = (min(_LARGEST_SHOWN, *(row[0].shape[axis] for row in shown)) for axis in (0, 1))
     depth = max(row[0].shape[2] for row in shown)
     cells = [_cut(image, height, width, depth) for row in shown for image in row]
-    captions = ["nearest", "bicubic", "model", "true"] * 2
-    columns = 8 if len(shown) > 1 and len(shown) % 2 == 0 else 4
-    return grid(np.stack(cells), columns, captions=captions[:columns] + [""] * (len(cells) - columns))
+    columns = 8 if len(shown) > 1 else 4
+    return grid(np.stack(cells), columns, captions=["nearest", "bicubic", "model", "true"] * len(shown))
 
 
 def _cut(image: Images, height: int, width: int, depth: int) -> Images:

@@ -96,9 +96,9 @@ def compare(
     origin: str,
     progress: Progress = silent,
 ) -> tuple[Measured, list[list[Images]]]:
-    """Reduces, enlarges in all ways, and measures (name, uint8 [H, W, C]); also returns a few of the pictures in all ways."""
+    """Reduces, enlarges in all ways, and measures (name, uint8 [H, W, C]), `total` of them; also returns some of the pictures in all ways."""
     values: dict[str, dict[str, list[float]]] = {}
-    shown = list[list[Images]]()
+    shown, chosen = list[list[Images]](), set(np.linspace(0, total - 1, _SHOWN).astype(int).tolist())
     for done, (name, image) in enumerate(images, 1):
         true = _middle(image, times)
         if true.size == 0:
@@ -109,7 +109,7 @@ def compare(
         for measure, numbers in _numbers(true, list(ways.values())).items():
             for way, number in zip(ways, numbers, strict=True):
                 values.setdefault(measure, {}).setdefault(way, []).append(number)
-        if len(shown) < _SHOWN:
+        if done - 1 in chosen:
             shown.append([ways["nearest"], ways[RIVAL], ways[MODEL], true])
         progress(done, total)
     comparisons = {name: compared(by_way, LOWER_IS_BETTER[name]) for name, by_way in values.items()}

@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 from torch._subclasses import FakeTensorMode
 
+from kantor.app.dataset.smaller import Pixelated
 from kantor.app.training.build import build
 from kantor.config.base import parse_size
 from kantor.config.io import difference, overridden, preset_names, preset_text, resolve
 from kantor.config.schema import Config
+from kantor.data.loading.image_set import ImageSet
 from kantor.export.weights import Card, read_generator, write_generator
 from kantor.nets import build_critic, build_generator
 from kantor.sample.latents import latents
@@ -67,15 +69,15 @@ def test_its_networks_take_and_give_its_images(name: str) -> None:
     """At their whole width; no number is computed."""
     config = resolve(name)
     spec = spec_of(config)
-    condition = int(config.data.condition == "edges")
+    condition = {"none": 0, "edges": 1, "smaller": spec.channels}[config.data.condition]
     with torch.device("meta"):
         generator = build_generator(config.generator, spec, condition=condition)
         critic = build_critic(config.critic, spec, condition=condition)
     generator.to_empty(device=CPU), critic.to_empty(device=CPU)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        outlines = torch.zeros(2, condition, spec.height, spec.width) if condition else None
-        images = generator(torch.zeros(2, config.generator.latent_dim), condition=outlines)
-        scores = critic(images, condition=outlines)
+        given = torch.zeros(2, condition, spec.height, spec.width) if condition else None
+        images = generator(torch.zeros(2, config.generator.latent_dim), condition=given)
+        scores = critic(images, condition=given)
     assert images.shape == (2, spec.channels, spec.height, spec.width)
     assert scores.shape == (2,)
 
@@ -96,9 +98,12 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     spec = spec_of(config)
     config = overridden(config, fewer | {"data.size": str(spec.height), "train.images": 100})
     packed = spec if config.data.pack_size == "auto" else ImageSpec(*parse_size(config.data.pack_size), spec.channels)
-    if config.data.condition != "none":
+    if config.data.condition == "edges":
         pytest.skip("pairs have a second dataset: see test_paint.py")
-    parts = build(config, InMemory(packed, 2, labelled=False), CPU)
+    images: ImageSet = InMemory(packed, 2, labelled=False)
+    if config.data.condition == "smaller":
+        images = Pixelated(images, spec, config.data.smaller)
+    parts = build(config, images, CPU)
     state, steps = parts.state(), parts.steps()
     before = {part: value.clone() for part, value in state.model_tensors().items()}
     for _ in range(3):
@@ -111,13 +116,17 @@ def test_three_steps_and_a_saved_model(name: str, tmp_path: Path) -> None:
     tally = {key: total / count for key, (total, count) in state.tally.read().items()}
     assert tally["skipped_critic"] == tally["skipped_generator"] == 0
 
-    path, card = tmp_path / "generator.safetensors", Card(spec, config.generator, config.objective.kind, (), 6)
+    path, card = (
+        tmp_path / "generator.safetensors",
+        Card(spec, config.generator, config.objective.kind, (), 6, parts.condition, images.condition_settings),
+    )
     write_generator(path, state.average, card)
     network, again = read_generator(path)
     assert again == card
     z = torch.from_numpy(latents(range(2), config.generator.latent_dim, config.generator.latent))
+    given = torch.zeros(2, parts.condition, spec.height, spec.width) if parts.condition else None
     with torch.no_grad():
-        torch.testing.assert_close(network(z), state.average(z), rtol=0, atol=1e-3)
+        torch.testing.assert_close(network(z, condition=given), state.average(z, condition=given), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", preset_names())

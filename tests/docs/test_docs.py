@@ -22,6 +22,7 @@ from kantor.app.sampling.options import (
     GenerateOptions,
     PaintOptions,
     SonifyOptions,
+    UpscaleOptions,
     WalkOptions,
 )
 from kantor.app.training.options import TrainOptions
@@ -32,7 +33,7 @@ from support.paths import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HIDDEN = {"--help", "-h"}
 OPTIONS = [TrainOptions, PackOptions, GenerateOptions, WalkOptions, ClassesOptions, PaintOptions, SonifyOptions]
-OPTIONS += [EvaluateOptions, CompareOptions, ComposeOptions]
+OPTIONS += [UpscaleOptions, EvaluateOptions, CompareOptions, ComposeOptions]
 
 
 def test_every_flag_of_every_command_is_described() -> None:

@@ -82,8 +82,8 @@ def critic(case: tuple[str, ImageSpec, str, int], seed: int = 0, **more: object)
 
 def test_every_kind_has_a_case() -> None:
     assert (
-        set(CONFIGS) == set(GENERATORS) - {"stack", "unet"} == set(CRITICS) - {"stack"}
-    )  # stack and unet have their own files
+        set(CONFIGS) == set(GENERATORS) - {"stack", "unet", "upscale"} == set(CRITICS) - {"stack"}
+    )  # stack, unet and upscale have their own files
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
@@ -93,7 +93,8 @@ def test_the_documentation_counts_parameters(kind: str) -> None:
     (row,) = [line for line in page.splitlines() if line.startswith(f"| `{kind}` |")]
     parts, spec = ["generator", "critic"][: 2 if kind in CRITICS else 1], ImageSpec(32, 32, 3)
     config = Config.model_validate({part: {"kind": kind} for part in parts})
-    counts = [parameters(build_generator(config.generator, spec, condition=int(kind == "unet")))]
+    condition = {"unet": 1, "upscale": 3}.get(kind, 0)
+    counts = [parameters(build_generator(config.generator, spec, condition=condition))]
     if kind in CRITICS:
         counts.append(parameters(build_critic(config.critic, spec)))
     assert row.split(" | ")[3] == " and ".join(f"{count:,}" for count in counts)

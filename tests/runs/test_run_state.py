@@ -45,6 +45,7 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
         "data.transpose": False, "critic.freeze": 0, "train.keep_counters": False, "train.keep": "auto", "train.retune": False,
         "generator.slim": 1, "critic.slim": 1,
         "data.objects": "none", "data.objects_smallest": 0.005, "data.objects_largest": 0.9, "data.objects_margin": 0.05,
+        "data.smaller": 2, "objective.features": 0.0,
     }  # fmt: skip
     for field, default in since_then.items():
         section, _, name = field.partition(".")

@@ -29,6 +29,7 @@ class InMemory:
     """An `ImageSet` of random images."""
 
     path, class_names, condition_channels, fingerprint = Path("memory"), list[str](), 0, "memory"
+    condition_settings: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, spec: ImageSpec = SPEC, count: int = 10, labelled: bool = True) -> None:
         self.spec, self.count, self.labelled = spec, count, labelled

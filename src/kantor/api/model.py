@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from kantor.app import units
 from kantor.app.class_names import class_numbers
 from kantor.app.flags import ModelOptions
-from kantor.app.load_model import load_generator
+from kantor.app.load_model import load_model, require_unconditional
 from kantor.app.sampling.compose import require_alpha
 from kantor.app.sampling.grounds import read_picture
+from kantor.app.sampling.upscale import passes_of
 from kantor.app.sampling.walk import walk_inputs
+from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, nearest
 from kantor.export.weights import Card
 from kantor.sample.compose import Placed, cleaned, composed, place_sprites, premultiplied
 from kantor.sample.generate import generate_images
+from kantor.sample.upscale import enlarge
 from kantor.sample.walk import Easing
 from kantor.types import Images, ImageSpec
 
@@ -99,7 +102,37 @@ class Model:
     draw = from_latents  # its name until 0.2
 
     def _images(self, z: NDArray[np.float32], labels: list[int] | None) -> Images:
+        require_unconditional("model", self._card)
         return generate_images(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
+
+    def upscale(self, images: Images | Sequence[Images], times: int | None = None) -> Images | list[Images]:
+        """Enlarges pictures, of any size, with a model trained by the preset `upscale`.
+
+        Args:
+            images: uint8 [N, H, W, C], or a list of [H, W, C] of any sizes; C is 1 (grey), 3 (RGB) or 4 (RGBA).
+            times: 2 or 4; None enlarges as often as the model has learned.
+        Returns:
+            uint8 [N, times H, times W, C]; a list for a list.
+        Raises:
+            ModelError: the model generates images from seeds.
+            ConfigError: it cannot enlarge `times`, or `images` are not such images.
+        """
+        passes = passes_of("model", self._card, times, "times")
+        for image in images:
+            if (
+                getattr(image, "dtype", None) != np.uint8
+                or image.ndim != 3
+                or image.shape[2] not in (1, 3, 4)
+                or not image.size
+            ):
+                kind = f"{getattr(image, 'dtype', type(image).__name__)} {list(np.shape(image))}"
+                raise ConfigError("images", f"one of them is {kind}", "give uint8 [H, W, C] with C of 1, 3 or 4")
+        larger = [enlarge(self.network, self.spec.channels, image, passes) for image in images]
+        if not isinstance(images, np.ndarray):
+            return larger
+        factor = self.network.times**passes
+        height, width, channels = images.shape[1:]
+        return np.stack(larger) if larger else np.zeros((0, height * factor, width * factor, channels), np.uint8)
 
     def walk(
         self, seeds: Sequence[int], frames: int = 60, straight: bool = False, loop: bool = False,
@@ -206,5 +239,8 @@ def load(
     """
     name = str(getattr(model, "path", model))
     moment = ModelOptions(newest=newest, best=best, checkpoint=checkpoint).moment
-    network, card, _ = load_generator(name, Path(runs), raw, moment, device)
+    network, card, _ = load_model(name, Path(runs), raw, moment)
+    if card.generator.kind != "upscale":
+        require_unconditional(name, card)
+    network = network.to(choose_device(device))
     return Model(network, card.spec, card.class_names, card.images_seen, card)

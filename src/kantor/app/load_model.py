@@ -71,6 +71,15 @@ def load_generator(
 ) -> tuple[nn.Module, Card, Path]:
     """Loads a generator as `load_model` does, onto `device`. Raises ModelError if it needs a condition."""
     network, card, home = load_model(text, runs, raw, moment, note)
+    require_unconditional(text, card)
+    return network.to(choose_device(device)), card, home
+
+
+def require_unconditional(text: str, card: Card) -> None:
+    """Raises ModelError if the model needs a condition."""
+    if "smaller" in card.condition_settings:
+        what = "this model enlarges pictures and cannot generate from seeds alone"
+        raise ModelError(text, what, "use `kantor upscale MODEL PICTURES --out DIR`")
     if card.condition:
         do = "use `kantor paint LINES MODEL`, where LINES is a model or a folder of line drawings"
         what = "this model colours outlines and cannot generate from seeds alone"
@@ -78,7 +87,6 @@ def load_generator(
             what = "this model makes images of other images and cannot generate from seeds alone"
             do = "use `kantor paint IMAGES MODEL`, where IMAGES is a folder of conditions"
         raise ModelError(text, what, do)
-    return network.to(choose_device(device)), card, home
 
 
 def kept_line(run: Path) -> str:

@@ -120,6 +120,12 @@ def _commands(config: Config, run: Path) -> list[tuple[str, str]]:
     ]
     if config.data.condition == "edges":
         return [*commands, ("Colour lines, of a model or your own:", f"kantor paint LINES {model} --out paintings")]
+    if config.data.condition == "smaller":
+        return [
+            *commands,
+            ("Enlarge pictures:", f"kantor upscale {model} PICTURES --out larger"),
+            ("Measure it on held-out images:", f"kantor upscale {model} --measure"),
+        ]
     if config.data.condition != "none":
         return [*commands, ("Make images of other images:", f"kantor paint IMAGES {model} --out images")]
     return [

@@ -16,6 +16,7 @@ from kantor.app.sampling.options import (
     GenerateOptions,
     PaintOptions,
     SonifyOptions,
+    UpscaleOptions,
     WalkOptions,
 )
 from kantor.cli.imports import without_collection
@@ -122,6 +123,29 @@ def compose(options: ComposeOptions) -> None:
     where = "one sheet" if options.atlas else counted(written.images, "picture")
     show(f"put {counted(written.sprites, 'sprite')} into {where}")
     show(f"wrote them to {written.place}, with {job.ATLAS + '.json' if options.atlas else job.PLACES}")
+
+
+def upscale(options: UpscaleOptions) -> None:
+    """Enlarge pictures, or the generated images of a run, with a model trained by --preset upscale.
+
+    With --measure, reduce pictures first, and print how close the model comes to them, beside bicubic enlargement:
+    those held out of its training, or others that you name.
+    """
+    with without_collection():
+        from kantor.app.sampling import measure_upscaling
+        from kantor.app.sampling import upscale as job
+
+    with show_progress() as progress_of:
+        if options.measure:
+            measured, folder = measure_upscaling.measure(options, progress_of("measuring"), show)
+        else:
+            done = job.upscale(options, progress_of("enlarging"), show)
+    if not options.measure:
+        show(f"wrote {counted(done.count, 'picture')} to {done.folder}")
+        return
+    for line in measure_upscaling.table(measured):
+        tell(line)
+    show(f"wrote {measure_upscaling.SCORES} and {measure_upscaling.STRIP} to {folder}")
 
 
 def sonify(options: SonifyOptions) -> None:

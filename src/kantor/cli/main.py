@@ -31,6 +31,7 @@ from kantor.cli.commands import (
     report,
     selftest,
     sonify,
+    upscale,
     walk,
 )
 from kantor.cli.runs import runs_app
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, pack, generate, walk, classes, paint, compose, sonify, evaluate, report):
+for command in (train, pack, generate, walk, classes, paint, compose, upscale, sonify, evaluate, report):
     add_command(app, command)
 app.add_typer(runs_app(), name="runs")
 add_command(app, compare)

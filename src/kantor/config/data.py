@@ -118,9 +118,11 @@ class DataConfig(Section):
     edges_sigma: Annotated[float, Field(ge=0, le=20)] = 1.0
     """Standard deviation of the blur before outlines are detected, in pixels of the packed size."""
     condition: Annotated[str, Field(min_length=1)] = "none"
-    """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image; else
-    an image of the same name, in this folder or of this kind in the source ("masks"), or in another source ("a/masks");
-    "left-half" or "right-half" of images that show both."""
+    """Condition that the generator gets with the latent, and the critic with the image: "edges", the outlines of each image;
+    "smaller", the image itself, reduced; else an image of the same name, in this folder or of this kind in the source ("masks"),
+    or in another source ("a/masks"); "left-half" or "right-half" of images that show both."""
+    smaller: Literal[2, 4] = 2
+    """Factor by which "smaller" conditions are reduced: each of their pixels is the mean of that many by that many."""
     mirror: bool = False
     """Mirror half of the images left to right, at random. Not for letters."""
     augment: AugmentConfig = AugmentConfig()

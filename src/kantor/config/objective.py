@@ -103,6 +103,9 @@ class _ObjectiveConfig(Section):
     constraint: Constraint = Absent()
     l1: Weight = 0.0
     """Weight of the mean absolute difference to the real image of the same condition, in the generator's loss."""
+    features: Weight = 0.0
+    """Weight of the distance to the same real image in the layers of kantor-small, each normalised (Zhang et al. 2018), in the
+    generator's loss."""
 
     @field_validator("penalties")
     @classmethod

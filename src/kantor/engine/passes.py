@@ -171,6 +171,10 @@ def generator_pass_on(
     losses = objective.generator(real_scores, fake_scores)
     if objective.l1:
         losses = losses + objective.l1 * (fake.to(torch.float32) - real.images).abs().mean(dim=(1, 2, 3))
+    if objective.feature_distance is not None:
+        with autocast(fake.device, precision):
+            distances = objective.feature_distance(fake.to(torch.float32), real.images)
+        losses = losses + objective.features * distances
     return _outcome(losses.mean(), generator, {"generator_loss": losses})
 
 

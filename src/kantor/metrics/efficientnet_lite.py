@@ -132,6 +132,16 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = _Conv(width, FEATURES)
 
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """What it sees at each size: the outputs of the last blocks before the size is halved, [N, K, h, w], and of the last block."""
+        x = self.stem(((x - 127) / 128).contiguous(memory_format=torch.channels_last))
+        seen: list[Tensor] = []
+        for block in self.blocks:
+            larger, x = x, block(x)
+            if x.shape[2:] != larger.shape[2:]:
+                seen.append(larger)
+        return [*seen, x]
+
     def forward(self, x: Tensor) -> Tensor:
         x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
         out: Tensor = self.head(self.blocks(self.stem(x))).mean((2, 3))
@@ -182,6 +192,11 @@ def efficientnet_lite(name: str, device: torch.device | str = "cpu") -> Extracto
         return Activations(torch.cat([network(part) for part in torch.split(x, _BATCH)]))
 
     return Extractor(name, variant.sha256, activations, (side, side), device=device)
+
+
+def lite_network(name: str, device: torch.device | str = "cpu") -> EfficientNetLite:
+    """The network "lite0" or "lite1", for inference. Raises ResourceError as `efficientnet_lite`."""
+    return _network(name, str(torch.device(device)))
 
 
 def available(name: str) -> bool:

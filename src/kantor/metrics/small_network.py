@@ -83,6 +83,16 @@ class Network(nn.Module):
         self.classes = nn.Linear(FEATURES, len(CLASSES))
         self.hue = nn.Linear(FEATURES, len(HUES))
 
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """What it sees at each of its four sizes, [N, K, h, w]; of images of any size."""
+        x = (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        seen: list[Tensor] = []
+        for layer in self.trunk:
+            if isinstance(layer, Unit) and layer.conv.stride != (1, 1):
+                seen.append(x)
+            x = layer(x)
+        return [*seen, x]
+
     def pooled(self, x: Tensor) -> Tensor:
         """[N, 128], unscaled."""
         x = (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
@@ -124,3 +134,10 @@ def kantor_small(device: str | torch.device = "cpu") -> Extractor:
         classes={"classes": CLASSES, "letter": LETTERS, "garment": GARMENTS, "digit": DIGITS, "hue": HUES},
         device=torch.device(device),
     )
+
+
+def small_network(device: str | torch.device = "cpu") -> Network:
+    """The shipped network itself, whose weights are frozen. Raises as `kantor_small`."""
+    network = kantor_small(device).network
+    assert isinstance(network, Network)
+    return network

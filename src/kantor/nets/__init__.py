@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kantor.config.networks import CriticConfig, GeneratorConfig
 from kantor.errors import ConfigError
-from kantor.nets import channels, dcgan, ops, resnet, stack, unet, upsampling
+from kantor.nets import channels, dcgan, ops, resnet, stack, unet, upsampling, upscale
 from kantor.nets.custom import Build, custom_builder
 from kantor.nets.freeze import freeze
 from kantor.nets.slim import slimmed
@@ -24,6 +24,7 @@ GENERATORS: dict[str, Build] = {
     "stack": stack.Generator,
     "unet": unet.Generator,
     "channels": channels.Generator,
+    "upscale": upscale.Generator,
 }
 CRITICS: dict[str, Build] = {
     "dcgan": dcgan.Critic,
@@ -48,7 +49,7 @@ def build_generator(
     check_condition(config, bool(condition))
     config = slimmed(config)
     build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
-    if config.kind == "unet":
+    if config.kind in ("unet", "upscale"):
         build = functools.partial(build, condition=condition)
     network = _initialised("generator", build, config, spec, classes, seed)
     network.premultiplied = premultiplies(config, spec)  # type: ignore[assignment]
@@ -60,7 +61,10 @@ def check_condition(config: GeneratorConfig, conditioned: bool) -> None:
     if config.kind == "unet" and not conditioned:
         what = "needs a condition, but data.condition is none"
         raise ConfigError("generator.kind = unet", what, "add --set data.condition=edges, or choose another kind")
-    if conditioned and config.kind not in ("unet", "custom"):
+    if config.kind == "upscale" and not conditioned:
+        what = "needs smaller images to enlarge, but data.condition is none"
+        raise ConfigError("generator.kind = upscale", what, "add --set data.condition=smaller, or use --preset upscale")
+    if conditioned and config.kind not in ("unet", "upscale", "custom"):
         what = "ignores the condition, but data.condition is set"
         do = "use --set generator.kind=unet, or --preset painter-colours"
         raise ConfigError(f"generator.kind = {config.kind}", what, do)

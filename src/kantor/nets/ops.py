@@ -162,6 +162,15 @@ class NarrowLinear(nn.Linear):
     std = 0.02
 
 
+class ZeroConv2d(Conv2d):
+    """A convolution that starts at zero, whatever initializes the others."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> None:
     """Initializes all weights; biases become zero, embeddings and narrow layers normal with their `std`.
@@ -177,6 +186,8 @@ def initialise(network: nn.Module, seed: int, init: str, std: float = 0.02) -> N
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding) or module.weight.is_meta:
+            continue
+        if isinstance(module, ZeroConv2d):
             continue
         if isinstance(module, nn.Embedding):
             module.weight.normal_(0.0, float(getattr(module, "std", 1.0)), generator=rng)

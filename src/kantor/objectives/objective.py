@@ -43,6 +43,8 @@ class Objective(Losses):
         penalties: gradient penalties by name, without those of weight 0.
         drift, constraint, gradient_clipping: of the critic, see `objectives.constraints`; None if absent.
         l1: weight of the mean absolute difference to the real image in the generator's loss, for paired images.
+        features: weight of `feature_distance`, likewise.
+        feature_distance: (generated, real images [N, C, H, W] as networks see them) -> [N]; None without one.
     """
 
     penalties: Mapping[str, GradientPenalty]
@@ -50,6 +52,8 @@ class Objective(Losses):
     constraint: options.WeightClipping | None
     gradient_clipping: options.GradientClipping | None
     l1: float
+    features: float = 0.0
+    feature_distance: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def round_of_penalties(self) -> int:
@@ -101,6 +105,7 @@ def build_objective(config: options.ObjectiveConfig) -> Objective:
         constraint=constraint if isinstance(constraint, options.WeightClipping) else None,
         gradient_clipping=constraint if isinstance(constraint, options.GradientClipping) else None,
         l1=config.l1,
+        features=config.features,
     )
 
 

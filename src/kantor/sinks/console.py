@@ -152,6 +152,9 @@ class Console(events.Listener):
         if not done:
             self._say(f"to resume: {self._program} train --resume {quote(run)}")
         elif (condition := _condition(self._folder)) != "none":
+            if condition == "smaller":
+                self._say(f"to enlarge: {self._program} upscale {quote(run)} PICTURES --out larger")
+                return
             given = "LINES" if condition == "edges" else "IMAGES"
             self._say(f"to paint: {self._program} paint {given} {quote(run)} --out paintings")
         else:

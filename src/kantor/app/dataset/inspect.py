@@ -34,6 +34,7 @@ from kantor.data.packing.pool import worker_count
 from kantor.data.packing.scan import require_images, scan
 from kantor.data.packing.selection import open_images
 from kantor.data.packing.worker import is_near_constant
+from kantor.data.sources.arrangement import WITHOUT_FILES
 from kantor.data.sources.recognise import GLYPHS, place
 from kantor.data.sources.source import Item, Source
 from kantor.disk_errors import resource_errors
@@ -126,7 +127,7 @@ def _thumbnails(config: Config, path: Path, progress: Progress, decisions: list[
     listing = scan(source, data)
     decisions += [line for line in (source.note, *source.all_listing_notes) if line]
     require_images(source, listing)
-    if data.condition not in ("none", "edges"):
+    if data.condition not in WITHOUT_FILES:
         check_condition(config)
         others = _condition_names(condition_data(data))
         decisions.append(pairs_line([item.name for item in _items(source)], others, data))

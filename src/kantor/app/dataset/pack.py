@@ -38,7 +38,7 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
     if not for_kantor:
         return _convert(config, side, options, out, progress)
     lines: list[str] = []
-    if config.data.condition != "none":
+    if config.data.condition not in ("none", "smaller"):
         lines.append(
             "only the images are packed; kantor train on the same DATA packs their conditions too (data.condition)"
         )

@@ -31,6 +31,11 @@ def outlined(data: DataConfig) -> bool:
     return data.condition == "edges"
 
 
+def reduced(data: DataConfig) -> bool:
+    """Whether the conditions are the images themselves, reduced."""
+    return data.condition == "smaller"
+
+
 def check_condition(config: Config) -> None:
     """Raises ConfigError if images and conditions cannot be paired; ResourceError if scikit-image is needed and missing."""
     data = config.data
@@ -42,6 +47,8 @@ def check_condition(config: Config) -> None:
     if data.augment != AugmentConfig():
         what = "changes images but not their outlines" if outlined(data) else "changes images but not their conditions"
         raise ConfigError("data.augment", what, "leave it out; --mirror flips both")
+    if reduced(data):
+        return
     packed = data.source != GLYPHS and is_packed(place(data.source))
     if outlined(data):
         if packed:

@@ -13,9 +13,10 @@ import numpy as np
 
 from kantor import atomic
 from kantor.app.dataset.cache import DatasetCache, Note, make_room, mark_used, wait_while_busy
-from kantor.app.dataset.image_size import fill_from_images, fill_from_packed, packed_spec
-from kantor.app.dataset.pairs import check_condition, condition_data, outlined, paired
+from kantor.app.dataset.image_size import fill_from_images, fill_from_packed, packed_spec, spec_of
+from kantor.app.dataset.pairs import check_condition, condition_data, outlined, paired, reduced
 from kantor.app.dataset.same_bytes import packed_from_same_bytes
+from kantor.app.dataset.smaller import Pixelated
 from kantor.app.decisions import Decision
 from kantor.config.data import DataConfig
 from kantor.config.io import overridden
@@ -71,6 +72,9 @@ def open_set(
         store, config, filled = packed_set(config, side, cache)
         return finish(store, config, cache.note), config, filled
     check_condition(config)
+    if reduced(config.data):
+        store, config, filled = packed_set(config, side, cache)
+        return finish(Pixelated(store, spec_of(config, store), config.data.smaller), config, cache.note), config, filled
     wanted = config.data
     if not outlined(wanted):  # pairs are limited, not each half
         config = config.model_copy(update={"data": wanted.model_copy(update={"limit": 0, "choose": "first"})})

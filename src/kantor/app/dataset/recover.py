@@ -7,8 +7,10 @@ import itertools
 from collections.abc import Callable
 
 from kantor.app.dataset.cache import DatasetCache, no_notes
+from kantor.app.dataset.image_size import spec_of
 from kantor.app.dataset.pairs import paired
 from kantor.app.dataset.prepare import open_set, trained_on
+from kantor.app.dataset.smaller import Pixelated, pixelated_fingerprint
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet, paired_fingerprint
 from kantor.data.loading.store import Store
@@ -25,9 +27,13 @@ def open_again(
     Raises DataError if the images have changed, or are gone. expected: fingerprint of the images trained on; None if
     there is no record of it, before the first checkpoint. otherwise: what else the user can do if they have changed.
     """
-    source, has_condition = config.data.source, config.data.condition != "none"
-    if copies := copies_in_cache(config, expected, cache, has_condition):
-        images: ImageSet = paired(copies[0], copies[1], config.data, no_notes) if has_condition else copies[0]
+    source, condition = config.data.source, config.data.condition
+    if copies := copies_in_cache(config, expected, cache, condition not in ("none", "smaller")):
+        images: ImageSet = copies[0]
+        if condition == "smaller":
+            images = Pixelated(images, spec_of(config, images), config.data.smaller)
+        elif condition != "none":
+            images = paired(copies[0], copies[1], config.data, no_notes)
         return trained_on(images, config, no_notes)
     gone = _gone(config)
     if gone and gone != source:
@@ -58,6 +64,8 @@ def copies_in_cache(
             stores.append(Store.open(path))
     for copies in itertools.product(stores, repeat=2 if has_condition else 1):
         fingerprints = [store.fingerprint for store in copies]
+        if config.data.condition == "smaller":
+            fingerprints = [pixelated_fingerprint(fingerprints[0], config.data.smaller)]
         if (paired_fingerprint(*fingerprints) if has_condition else fingerprints[0]) == expected:
             with contextlib.suppress(DataError):
                 for store in copies:

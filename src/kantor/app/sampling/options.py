@@ -163,6 +163,33 @@ class PaintOptions(SamplingOptions):
     overwrite: bool = option("Replace paintings of the same name", default=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class UpscaleOptions(ModelOptions):
+    """Options of `kantor upscale`."""
+
+    model: str = option(
+        "Model that enlarges: a run, a checkpoint, or a generator.safetensors", "MODEL",
+        required=True, positional=True, complete="runs",
+    )
+    pictures: Sequence[str] = option(
+        "Pictures of any size, folders of them, or a run whose generated images to enlarge", "PICTURES|RUN",
+        default=(), positional=True, repeat=True, complete="runs",
+    )
+    out: Path | None = option(
+        "Write enlarged pictures to this folder", "DIR", otherwise="a new number in upscaled, next to the model",
+    )
+    times: int | None = option(
+        "Enlarge 2 or 4 times; by a model of 2 times twice", "N", otherwise="as often as the model has learned",
+    )
+    measure: bool = option("Reduce each picture first, and measure how close its enlargement comes to it", default=False)
+    seeds: Sequence[int] | None = option("Enlarge the images of these seeds of RUN: 0-63,99", "LIST", parse=units.seeds)
+    count: int | None = option(
+        "Take at most N pictures; of RUN seeds 0, 1, 2 ...", "N", min=1, max=units.MOST_SEEDS,
+        otherwise="all pictures, 64 of RUN; 500 to measure",
+    )
+    overwrite: bool = option("Replace pictures of the same name", default=False)
+
+
 def _one_spelling(mode: str, where: str) -> str:
     return {"grey": "gray", "color": "colour"}.get(mode, mode)
 

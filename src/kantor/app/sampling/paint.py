@@ -84,6 +84,9 @@ def _check_models(options: PaintOptions, colours: Card, lines: Card | None) -> N
     if not colours.condition:
         do = "name one that was trained with --preset painter-colours"
         raise ModelError(options.colours, "this model does not colour outlines", do)
+    if "smaller" in colours.condition_settings:
+        what, do = "this model enlarges pictures", f"write kantor upscale {options.colours} PICTURES --out DIR"
+        raise ModelError(options.colours, what, do)
     if lines is None:
         return
     do = "name one that was trained with --preset painter-lines, or a folder of line drawings"

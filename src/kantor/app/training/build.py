@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from torch import Tensor
 
 from kantor.app.dataset.image_size import spec_of
 from kantor.app.evaluation.during_training import ScorePlan
@@ -15,8 +18,10 @@ from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
 from kantor.engine.schedule import check_schedules
 from kantor.errors import ConfigError
+from kantor.metrics.layer_distance import layer_distance, on_grey
+from kantor.metrics.small_network import small_network
 from kantor.nets import premultiplies
-from kantor.objectives.objective import build_objective
+from kantor.objectives.objective import Objective, build_objective
 from kantor.types import traits_of
 
 
@@ -30,7 +35,10 @@ def build(config: Config, store: ImageSet, device: torch.device, score_plan: Sco
         store, train.seed, device, train.conditional, data.mirror, spec, augmentation, data.dequantise,
         premultiplies(config.generator, spec),
     )  # fmt: skip
-    parts = Parts(config, store, device, build_objective(config.objective), feed, score_plan)
+    objective = with_feature_distance(
+        build_objective(config.objective), device, not premultiplies(config.generator, spec)
+    )
+    parts = Parts(config, store, device, objective, feed, score_plan)
     if train.conditional and not store.labelled:
         in_memory = "give (image, class) for each"
         in_folders = "put every image into a sub-folder, one for each class"
@@ -42,6 +50,22 @@ def build(config: Config, store: ImageSet, device: torch.device, score_plan: Sco
         what = f"{mixes}, so a part of a batch is not a part of the step"
         raise ConfigError("train.micro_batch", what, "use a smaller --batch instead")
     return parts
+
+
+def with_feature_distance(objective: Objective, device: torch.device, straight: bool) -> Objective:
+    """The objective with the network that measures its `features`, if they have a weight.
+
+    straight: RGBA images that networks see have straight colours.
+    """
+    if not objective.features:
+        return objective
+    network = small_network(device)
+
+    def distance(fake: Tensor, real: Tensor) -> Tensor:
+        seen = (network.layers(on_grey(images, premultiply=straight)) for images in (fake, real))
+        return layer_distance(*seen)
+
+    return replace(objective, feature_distance=distance)
 
 
 def mixing(parts: Parts) -> str:
@@ -94,6 +118,8 @@ def check_objective(parts: Parts) -> None:
     if config.train.micro_batch and (shares := [n for n, p in objective.penalties.items() if p.share < 1]):
         what = "is a share of a whole batch, which train.micro_batch splits"
         raise ConfigError(f"objective.penalties.{shares[0]}.share", what, "leave one of the two out")
-    if objective.l1 and config.data.condition == "none":
-        what = "needs the real image that the generated one should resemble"
-        raise ConfigError("objective.l1", what, "train on pairs with --set data.condition=edges, or leave it out")
+    for field, weight in (("l1", objective.l1), ("features", objective.features)):
+        if weight and config.data.condition == "none":
+            what = "needs the real image that the generated one should resemble"
+            do = "train on pairs with --set data.condition=edges, or leave it out"
+            raise ConfigError(f"objective.{field}", what, do)

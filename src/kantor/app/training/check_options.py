@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from kantor.app.dataset.smaller import check_factor
 from kantor.app.training.options import TrainOptions
 from kantor.config.base import parse_size
 from kantor.config.io import leaves, read_toml, to_toml
@@ -36,6 +37,7 @@ def check_options(options: TrainOptions, config: Config) -> None:
             do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
             raise ConfigError(f"--set {field}", "has no effect: the schedule sets the learning rates", do)
     check_condition(config.generator, config.data.condition != "none")
+    check_factor(config)
     if config.data.size != "auto":
         spec = ImageSpec(*parse_size(config.data.size), 3)
         with torch.device("meta"):

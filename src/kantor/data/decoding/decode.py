@@ -78,6 +78,17 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
         return _fitted(image, settings, notes), tuple(dict.fromkeys(notes))
 
 
+def whole(data: bytes) -> NDArray[np.uint8]:
+    """The first frame, upright and of its own size, uint8 [H, W, C]: grey, RGB or RGBA; other numbers by the limits of their type.
+
+    Raises as `decode`.
+    """
+    settings = DecodeSettings(ImageSpec(1, 1, 3), min_size=1, crop=1, rules=2, range="type")  # crop: at full resolution
+    with _undecodable_errors(data):
+        pixels = np.array(formats.read(data, settings, []))
+        return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
 def probe(data: Encoded, rules: int = 1) -> Header:
     """Reads the header alone; "rgba" has an alpha channel or a transparent colour. Raises as `decode`."""
     with _undecodable_errors(data):

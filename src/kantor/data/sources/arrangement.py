@@ -13,6 +13,7 @@ from kantor.errors import DataError, nearest
 
 AUTO, ALL = "auto", "all"  # values of data.split
 HALVES = {"left-half": "right-half", "right-half": "left-half"}  # values of data.condition, and where the image then is
+WITHOUT_FILES = ("none", "edges", "smaller")  # values of data.condition for which no file is looked for
 Part = Literal["train", "val", "test", "other"]
 
 _PARTS: dict[Part, re.Pattern[str]] = {

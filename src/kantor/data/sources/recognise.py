@@ -18,7 +18,7 @@ from kantor.data.decoding.signatures import is_encoded_image
 from kantor.data.decoding.tfrecords import is_record_head
 from kantor.data.loading.store import is_packed
 from kantor.data.sources import cifar, container_files, csv_pixels, idx, names, recognise_by_first_rules
-from kantor.data.sources.arrangement import AUTO, HALVES
+from kantor.data.sources.arrangement import AUTO, HALVES, WITHOUT_FILES
 from kantor.data.sources.arrow import Arrow, is_saved_dataset, saved_dataset
 from kantor.data.sources.arrow_file import is_arrow
 from kantor.data.sources.cifar import Cifar
@@ -193,7 +193,7 @@ def _folder(name: str, path: Path, config: DataConfig, part: str = "") -> Source
 def _beside(config: DataConfig, part: str) -> str:
     """The part whose images are conditions, "" if a part is named or none is a condition."""
     condition = config.condition
-    return "" if part or condition in ("none", "edges", *HALVES) or "/" in condition else condition
+    return "" if part or condition in (*WITHOUT_FILES, *HALVES) or "/" in condition else condition
 
 
 def _is_tar(path: Path) -> bool:

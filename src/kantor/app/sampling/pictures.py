@@ -1,0 +1,59 @@
+"""Pictures that the user names, at the size that they have: files, and folders with their sub-folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kantor.app.output_paths import distinct_name
+from kantor.data.decoding.decode import whole
+from kantor.data.reasons import Undecodable
+from kantor.data.sources.names import MORE_IMAGES, is_clutter
+from kantor.data.sources.source import MAX_BYTES
+from kantor.errors import DataError
+from kantor.types import Images
+
+
+class Picture(NamedTuple):
+    """A file, and what it is called where it is written to: its path in the folder that was named, without suffix."""
+
+    path: Path
+    name: str
+
+
+def find_pictures(sources: Sequence[str]) -> list[Picture]:
+    """All pictures of files and folders, in order. Raises DataError if one does not exist or holds none."""
+    taken = set[str]()
+    return [
+        Picture(path, distinct_name(name, taken)) for source in sources for path, name in _files(Path(source), source)
+    ]
+
+
+def _files(place: Path, text: str) -> list[tuple[Path, str]]:
+    try:
+        if place.is_file():
+            return [(place, place.stem)]
+        if not place.is_dir():
+            what = "is not a regular file" if place.exists() else "does not exist"
+            raise DataError(text, what, "name pictures, a folder of them, or a run")
+        inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in MORE_IMAGES and path.is_file())
+    except OSError as error:
+        raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
+    found = [path.relative_to(place) for path in inside]
+    found = [path for path in found if not any(map(is_clutter, path.parts))]
+    if not found:
+        raise DataError(text, "there are no pictures in this folder", "name pictures, a folder of them, or a run")
+    return [(place / path, path.with_suffix("").as_posix()) for path in found]
+
+
+def read_picture(path: Path) -> Images:
+    """uint8 [H, W, C], upright, grey, RGB or RGBA. Raises DataError if it cannot be used."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(path, f"is larger than {MAX_BYTES >> 20} MB", "make it smaller")
+        return whole(path.read_bytes())
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
+    except Undecodable as error:
+        raise DataError(path, f"cannot be used: {error}", "save it as a PNG, or leave it out") from error

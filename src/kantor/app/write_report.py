@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -151,9 +152,12 @@ def _model(config: Config, env: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append((f"penalty {name}", f"{penalty.of} at {at}, weight {penalty.weight:g}{every}"))
     if (spec := configured_spec(config)) is not None:
         note = " without class embeddings" if config.train.conditional else ""
-        condition = environment.condition_channels(config, env)
-        rows.append(("generator", _network(config.generator, build_generator, spec, condition) + note))
-        rows.append(("critic", _network(config.critic, build_critic, spec, condition) + note))
+        more: dict[str, Any] = {
+            "condition": environment.condition_channels(config, env),
+            "guide": config.guide.controls,
+        }
+        rows.append(("generator", _network(config.generator, partial(build_generator, **more), spec) + note))
+        rows.append(("critic", _network(config.critic, partial(build_critic, **more), spec) + note))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):
         text = f"{optimizer.kind}, learning rate {optimizer.lr:g}, {optimizer.schedule.kind}"
         rows.append((f"{part}'s optimizer", text))
@@ -164,11 +168,11 @@ def _shown(value: Any) -> str:
     return "—" if value is None else str(value)
 
 
-def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec, condition: int) -> str:
+def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec) -> str:
     if chosen.kind == "custom":  # the code that builds it may not be there
         return f"{chosen.name}, user-registered"
     with torch.device("meta"):  # counts parameters without allocating them
-        count = sum(p.numel() for p in build(chosen, spec, condition=condition).parameters())
+        count = sum(p.numel() for p in build(chosen, spec).parameters())
     norm = "no normalisation" if chosen.norm == "none" else f"{chosen.norm} normalisation"
     shape = f"{len(chosen.layers)} layers" if chosen.kind == "stack" else f"width {chosen.width}"
     return f"{chosen.kind}, {shape}, {norm}, {count:,} parameters"

@@ -43,6 +43,7 @@ class Objective(Losses):
         penalties: gradient penalties by name, without those of weight 0.
         drift, constraint, gradient_clipping: of the critic, see `objectives.constraints`; None if absent.
         l1: weight of the mean absolute difference to the real image in the generator's loss, for paired images.
+        guide: weight of the mean squared difference between controls asked for and measured in the generator's loss.
     """
 
     penalties: Mapping[str, GradientPenalty]
@@ -50,6 +51,7 @@ class Objective(Losses):
     constraint: options.WeightClipping | None
     gradient_clipping: options.GradientClipping | None
     l1: float
+    guide: float = 0.0
 
     @property
     def round_of_penalties(self) -> int:
@@ -91,8 +93,12 @@ _FORMULAS = {
 }
 
 
-def build_objective(config: options.ObjectiveConfig) -> Objective:
-    """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic."""
+def build_objective(config: options.ObjectiveConfig, guide: float = 0.0) -> Objective:
+    """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic.
+
+    Args:
+        guide: weight of the controls in the generator's loss.
+    """
     drift, constraint = config.drift, config.constraint
     return Objective(
         **vars(_losses_of(config)),
@@ -101,6 +107,7 @@ def build_objective(config: options.ObjectiveConfig) -> Objective:
         constraint=constraint if isinstance(constraint, options.WeightClipping) else None,
         gradient_clipping=constraint if isinstance(constraint, options.GradientClipping) else None,
         l1=config.l1,
+        guide=guide,
     )
 
 

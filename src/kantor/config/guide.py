@@ -1,0 +1,25 @@
+"""[guide]: controls that a generator is given with the latent, see kantor.controls."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from kantor.config.base import Section, Weight
+
+Control = Literal["colour", "place", "extent"]
+_ORDER = ("colour", "place", "extent")
+
+
+def _in_order(controls: list[Control]) -> list[Control]:
+    """Each once, in one order: networks have their numbers in it."""
+    return sorted(set(controls), key=_ORDER.index)
+
+
+class GuideConfig(Section):
+    """Guided latents: colour, place and extent of the subject, measured in the training images, which you can ask for later."""
+
+    controls: Annotated[list[Control], Field(max_length=8), AfterValidator(_in_order)] = []
+    """Any of colour, place and extent; generator and critic are given them. See docs/guide.md."""
+    weight: Weight = 1.0
+    """Weight of the mean squared difference between controls asked for and those of the generated image, in standard deviations of
+    the training images, in the generator's loss."""

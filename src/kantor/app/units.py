@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from kantor.errors import ConfigError
 
@@ -15,6 +15,8 @@ _LONGEST_S = 10 * 365 * 86400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 LARGEST_COUNT = 2**53
+_FRACTION = r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}"
+Stop = TypeVar("Stop")
 MOST_SEEDS = 1_000_000
 
 
@@ -117,6 +119,29 @@ def colour(text: str, where: str) -> tuple[int, int, int]:
         raise ConfigError(where, f'"{text}" is not a colour', "write it as #rrggbb, such as '#ffffff'")
     red, green, blue = bytes.fromhex(text[1:])
     return red, green, blue
+
+
+def place(text: str, where: str) -> tuple[float, float]:
+    """(0.3, 0.6) of "0.3,0.6": x and y from the top left, as fractions of the sides."""
+    match = re.fullmatch(rf"\s*({_FRACTION})\s*,\s*({_FRACTION})\s*", text, re.ASCII)
+    if match is None or not all(0 <= float(part) <= 1 for part in match.groups()):
+        do = "write X,Y from the top left, both from 0 to 1, such as 0.3,0.6"
+        raise ConfigError(f"{where} {text}", "is not a place in the image", do)
+    return float(match[1]), float(match[2])
+
+
+def extent(text: str | float, where: str) -> float:
+    """0.5 of "0.5"."""
+    match = re.fullmatch(rf"\s*({_FRACTION})\s*", str(text), re.ASCII)
+    if match is None or not 0 < float(match[1]) <= 1:
+        do = "write a number above 0 and up to 1, which is the whole image, such as 0.5"
+        raise ConfigError(f"{where} {text}", "is not an extent", do)
+    return float(match[1])
+
+
+def stops_of(parse: Callable[[str, str], Stop], text: str, where: str) -> list[Stop]:
+    """What "0.2,0.5:0.8,0.5" passes, each part of it parsed."""
+    return [parse(part.strip(), where) for part in text.split(":")]
 
 
 def size(value: Any, where: str = "") -> Any:

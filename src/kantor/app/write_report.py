@@ -18,6 +18,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
+from kantor.app.asked import controls_line
 from kantor.app.class_names import class_numbers
 from kantor.app.dataset.image_size import configured_spec
 from kantor.app.load_model import kept_line
@@ -212,11 +213,22 @@ def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any], run: Path
         lines.append(f"Best {name}: {number} at {best[-1]['images_seen']:,} images.")
     with contextlib.suppress(ModelError):
         lines.append(f"{kept_line(run).replace('model', directory.GENERATOR, 1)}.")
+    lines += [line] if (line := _guide(run)) else []
     for event in events:
         if event.get("event") == "finished":
             reason = printable(str(event.get("reason", "done")))[:99]
             lines.append(f"{_ENDINGS.get(reason, f'Stopped ({reason})')} at {event['images_seen']:,} images.")
     return lines
+
+
+def _guide(run: Path) -> str:
+    """What the kept generator can be asked for; "" for one without controls."""
+    with contextlib.suppress(UserError):
+        guide = read_generator(run / directory.GENERATOR)[1].guide
+        if guide is not None:
+            asked = ", ".join(guide.controls)
+            return f"The generator can be asked for {asked}. Training images have {controls_line(guide.ranges())}."
+    return ""
 
 
 def _moment(run: Path) -> int | None:

@@ -96,7 +96,9 @@ def build_critic(
     build = custom_builder("critic", config.name) if config.kind == "custom" else CRITICS[config.kind]
     joined = spec._replace(channels=spec.channels + condition + len(components(guide, spec.channels)))
     network = _initialised("critic", build, config, joined, classes, seed)
-    network.controls = tuple(guide)  # type: ignore[assignment]
+    if guide:
+        network.controls = tuple(guide)  # type: ignore[assignment]
+        network.channels_without_guide = (spec.channels, joined.channels)  # type: ignore[assignment]
     freeze(network, config.freeze)
     return Conditioned(network) if condition else network
 

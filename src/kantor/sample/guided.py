@@ -51,6 +51,21 @@ def controls_of_seeds(guide: Guide, seeds: Sequence[int] | int, asked: Asked | N
     return _replaced(table[rows[(share * len(rows)).astype(np.int64)]], columns, wished)
 
 
+def follow(
+    guide: Guide, controls: NDArray[np.float32], paths: Mapping[str, Sequence[float]], loop: bool = False
+) -> NDArray[np.float32]:
+    """Scaled controls of a walk, float32 [F, K], with those in `paths` replaced: evenly through its numbers; a loop back to the first."""
+    asked = np.zeros_like(controls)
+    columns = [guide.names.index(name) for name in paths]
+    for column, path in zip(columns, paths.values(), strict=True):
+        stops = [*path, path[0]] if loop else [*path]
+        at = np.linspace(0, 1, len(controls), endpoint=not loop)
+        asked[:, column] = np.interp(at, np.linspace(0, 1, len(stops)), stops)
+    changed = controls.copy()
+    changed[:, columns] = scaled(guide, asked)[:, columns]
+    return changed
+
+
 def scaled(guide: Guide, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """`Guide.scaled` of float32 [N, K]."""
     result: NDArray[np.float32] = guide.scaled(torch.from_numpy(values).to(guide.table)).numpy(force=True)

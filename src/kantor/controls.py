@@ -25,7 +25,7 @@ CONTROLS = ("colour", "place", "extent")
 ROWS = 1024
 """Training images whose controls a model knows: a seed has those of one of them."""
 _HALF_DISTANCE = 0.25
-_GROUND_SHARE = 1e-4  # of a frame: weight of the ground, so that nothing is divided by 0
+_GROUND_SHARE = 1e-5  # of a frame: weight of the ground, so that nothing is divided by 0
 _LEAST_STD = 0.01
 
 

@@ -13,6 +13,8 @@ from kantor.config.io import resolve
 from kantor.controls import CONTROLS, controls_of, guide_of
 from kantor.data.loading.feed import Feed
 from kantor.engine import passes
+from kantor.engine.compiled import Compiler
+from kantor.engine.cuda_graphs import Recorder
 from kantor.engine.passes import GeneratorInputs
 from kantor.engine.state import State
 from kantor.engine.step_random import StepRandom
@@ -24,6 +26,7 @@ from kantor.sample.guided import controls_of_seeds, guided_latents
 from kantor.types import Batch, ImageSpec
 from support.engine_fakes import CPU, TINY, InMemory, copies, feed, same
 from support.painters import Painter, table
+from support.tape import Tape
 
 SPEC = ImageSpec(16, 16, 3)
 GUIDED = {"guide.controls": [*CONTROLS]}
@@ -150,3 +153,19 @@ def test_a_generator_learns_to_do_what_it_is_asked() -> None:
     asked = controls_of_seeds(guide, seeds)
     found = [correlation(asked[:, k].astype(np.float64), got[:, k].astype(np.float64))[0] for k in range(5)]
     assert min(found[3:]) > 0.6, found
+
+
+def test_recorded_and_compiled_steps_take_controls() -> None:
+    """Replays and traced passes end where eager steps do: none has a batch's controls built in."""
+    more = {"cycle.shared_images": False, "critic.minibatch_stddev": "none", "train.batch": 2}
+    ends, tape, notes = [], Tape(), list[str]()
+    for how in ({}, {"recorder": Recorder(tape)}, {"compiler": Compiler(lambda graph: graph, note=notes.append)}):
+        state, steps = guided_parts("default", more, ImageSpec(8, 8, 3))
+        steps, stream = replace(steps, **how), feed(ImageSpec(8, 8, 3))
+        for _ in range(6):
+            steps.cycle(state, stream)
+        ends.append(copies(state.model_tensors()))
+    assert tape.replayed and not notes
+    assert same(ends[0], ends[1])
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[2][name], value, atol=1e-4, rtol=1e-3, msg=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kantor.app import units
@@ -65,9 +65,10 @@ def _numbers(guide: Guide, wishes: Wishes) -> dict[str, float]:
     return asked if wishes.extent is None else asked | {"extent": wishes.extent}
 
 
-def controls_line(ranges: Mapping[str, tuple[float, float]]) -> str:
-    """ "red 0.02 to 0.98, ..., extent 0.21 to 0.63"."""
-    return ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in ranges.items())
+def guided_line(guide: Guide) -> str:
+    """ "guided by place; training images have x 0.30 to 0.70, y 0.25 to 0.75"."""
+    ranges = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in guide.ranges().items())
+    return f"guided by {', '.join(guide.controls)}; training images have {ranges}"
 
 
 def wishes_of(

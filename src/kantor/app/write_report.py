@@ -18,7 +18,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
-from kantor.app.asked import controls_line
+from kantor.app.asked import guided_line
 from kantor.app.class_names import class_numbers
 from kantor.app.dataset.image_size import configured_spec
 from kantor.app.load_model import kept_line
@@ -226,8 +226,7 @@ def _guide(run: Path) -> str:
     with contextlib.suppress(UserError):
         guide = read_generator(run / directory.GENERATOR)[1].guide
         if guide is not None:
-            asked = ", ".join(guide.controls)
-            return f"The generator can be asked for {asked}. Training images have {controls_line(guide.ranges())}."
+            return f"{guided_line(guide).capitalize()}."
     return ""
 
 

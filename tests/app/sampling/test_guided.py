@@ -43,7 +43,9 @@ def _model() -> Model:
 
 def test_what_is_asked_for_is_painted(model: Model) -> None:
     got = measured(model.generate([0, 1, 2], colour="#993311", place=(0.4, 0.65), extent=0.3))
-    differences = np.abs(got - [0.6, 0.2, 1 / 15, 0.4, 0.65, 0.3])  # of colours because edges are between subject and ground
+    differences = np.abs(
+        got - [0.6, 0.2, 1 / 15, 0.4, 0.65, 0.3]
+    )  # of colours because edges are between subject and ground
     assert differences[:, :3].max() < 0.15 and differences[:, 3:].max() < 0.03
     one = measured(model.generate(range(8), place="0.35,0.4"))
     assert np.abs(one[:, 3:5] - [0.35, 0.4]).max() < 0.03 and np.ptp(one[:, 5]) > 0.05

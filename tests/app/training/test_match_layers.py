@@ -200,7 +200,10 @@ def test_a_guided_network_takes_all_of_one_without_controls(kind: str, classes: 
     old = build_generator(config.generator, spec, classes, 1).eval()
     new = build_generator(config.generator, spec, classes, 2, guide=guide).eval()
     sources = taken(new, old, same_classes=bool(classes))
-    assert sources.keys() == own_tensors(new).keys() - {"guide.table", "latent.embedding.weight"}  # half as wide as the latent
+    assert sources.keys() == own_tensors(new).keys() - {
+        "guide.table",
+        "latent.embedding.weight",
+    }  # half as wide as the latent
     z = torch.randn(4, config.generator.latent_dim)
     if not classes:  # else columns of the embedding are new
         torch.testing.assert_close(new(torch.cat([z, torch.zeros(4, 5)], dim=1)), old(z))

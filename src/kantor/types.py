@@ -56,11 +56,13 @@ class Batch(NamedTuple):
         images: float32 [N, C, H, W] in [-1, 1].
         labels: int64 [N], or None if the dataset has none.
         condition: float32 [N, K, H, W] in [-1, 1], the image that a paired generator starts from, or None.
+        controls: float32 [N, K] of the images, see `kantor.controls`, or None. A feed leaves them out.
     """
 
     images: Tensor
     labels: Tensor | None = None
     condition: Tensor | None = None
+    controls: Tensor | None = None
 
 
 @dataclass(frozen=True)

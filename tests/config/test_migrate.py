@@ -46,6 +46,12 @@ def test_a_run_that_did_not_know_augmentation_has_none() -> None:
     assert layered(resolve(), {"train": {"batch": 8}}, "a file").train.augment == "auto"
 
 
+def test_a_run_that_did_not_know_guided_latents_has_none() -> None:
+    tree = tomllib.loads(to_toml(resolve(overrides={"guide.controls": "none"})))
+    del tree["guide"]
+    assert layered(resolve(), tree, "the checkpoint").guide.controls == []
+
+
 def test_a_run_that_did_not_know_rules_of_packing_keeps_the_first() -> None:
     tree = tomllib.loads(to_toml(resolve()))
     assert layered(resolve(), tree, "the checkpoint").data.rules == 2

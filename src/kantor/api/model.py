@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.app import units
+from kantor.app.asked import asked_of, wishes_of
 from kantor.app.class_names import class_numbers
 from kantor.app.flags import ModelOptions
 from kantor.app.load_model import load_model, require_unconditional
@@ -62,13 +63,31 @@ class Model:
 
     @cached_property
     def latent_dim(self) -> int:
-        return int(self._card.generator.latent_dim)
+        """Numbers of a latent, of a guided model with the scaled controls behind."""
+        return int(self._card.generator.latent_dim) + len(self.controls)
 
     def latents(self, seeds: Sequence[int] | int, truncation: float = 1.0) -> NDArray[np.float32]:
         """The latents of `seeds`, float32 [N, D]; they never change."""
         return self._card.latents(seeds, truncation)
 
-    def generate(self, seeds: Sequence[int] | int, classes: Classes = None, truncation: float = 1.0) -> Images:
+    @property
+    def controls(self) -> dict[str, tuple[float, float]]:
+        """What a guided model can be asked for, with the smallest and largest value in training images: {"x": (0.1, 0.9)}.
+
+        "red", "green", "blue" (or "grey") of the subject's colour, "x" and "y" of its centre, its "extent"; {} of any other model.
+        """
+        return {} if self._card.guide is None else self._card.guide.ranges()
+
+    def generate(
+        self,
+        seeds: Sequence[int] | int,
+        classes: Classes = None,
+        truncation: float = 1.0,
+        *,
+        colour: str | Sequence[int] | None = None,
+        place: str | Sequence[float] | None = None,
+        extent: float | None = None,
+    ) -> Images:
         """Generates the images of `seeds`.
 
         Args:
@@ -76,13 +95,17 @@ class Model:
             classes: names or numbers for a conditional model, one for all or one for each seed; None gives each seed
                 its own class, seed modulo the number of classes.
             truncation: below 1: more typical, less diverse images.
+            colour: of the subject, "#cc3311" or (204, 51, 17), of a guided model: see `controls`.
+            place: of the subject's centre, x and y from the top left: (0.3, 0.6).
+            extent: of the subject; 1 fills the image.
         Returns:
             uint8 [N, H, W, C].
         Raises:
-            ConfigError: there is no such seed or class.
+            ConfigError: there is no such seed, class, colour, place or extent.
+            ModelError: the model was trained without what is asked for.
         """
         listed = list(seeds) if isinstance(seeds, Iterable) else [seeds]
-        z = self.latents(listed, truncation)
+        z = self._card.latents(listed, truncation, asked_of(self._card, wishes_of(colour, place, extent)))
         return self._images(z, class_numbers(_listed(classes), self._card, listed))
 
     def from_latents(self, latents: NDArray[np.float32], classes: Classes = None) -> Images:
@@ -191,7 +214,7 @@ class Model:
         images = self.generate(seeds, classes, truncation)
         sprites = [cleaned(premultiplied(image), haze) for image in images]
         size = ground.shape[0], ground.shape[1]
-        placed = place_sprites(sprites, [int(seed) for seed in seeds], size, units.extent(extent, "extent"), listed)
+        placed = place_sprites(sprites, [int(seed) for seed in seeds], size, units.extents(extent, "extent"), listed)
         return Composition(composed(ground, sprites, placed), placed)
 
 

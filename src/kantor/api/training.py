@@ -71,6 +71,7 @@ class TrainKeywords(DataKeywords, total=False):
     slim: float | Literal["auto"] | None
     seed: int | None
     conditional: bool
+    guide: str | Sequence[str] | None
     mirror: bool
     init_from: str | Path | Run | None
     keep_counters: bool

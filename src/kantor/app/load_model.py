@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from kantor.app.flags import Moment
+from kantor.controls import guide_of
 from kantor.data.sources.names import IMAGES
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, ModelError
@@ -183,11 +184,15 @@ def from_checkpoint(path: Path, raw: bool) -> tuple[nn.Module, Card]:
     """The raw or the EMA generator of a checkpoint, and its card."""
     saved = RunState.load(path)
     config, spec = saved.config(), saved.image_spec()
-    network = build_generator(config.generator, spec, len(saved.class_names), condition=saved.condition)
+    guide = config.guide.controls
+    network = build_generator(config.generator, spec, len(saved.class_names), condition=saved.condition, guide=guide)
     try:
         network.load_state_dict(saved.weights("generator" if raw else "average"))
     except RuntimeError as error:
         raise ModelError(path, "does not fit the run's configuration", "choose another checkpoint") from error
     kind, names = config.objective.kind, saved.class_names
-    card = Card(spec, config.generator, kind, names, saved.images_seen, saved.condition, saved.condition_settings)
+    card = Card(
+        spec, config.generator, kind, names, saved.images_seen, saved.condition, saved.condition_settings,
+        guide_of(network),
+    )  # fmt: skip
     return network.eval().requires_grad_(False), card

@@ -6,9 +6,9 @@ import math
 import operator
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from kantor.errors import ConfigError
 
@@ -16,6 +16,8 @@ _LONGEST_S = 10 * 365 * 86400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 LARGEST_COUNT = 2**53
+_FRACTION = r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}"
+Stop = TypeVar("Stop")
 MOST_SEEDS = 1_000_000
 
 
@@ -152,7 +154,7 @@ def place(value: str | Sequence[float], where: str) -> tuple[float, float]:
     return x, y
 
 
-def extent(value: str | float | Sequence[float], where: str) -> tuple[float, float]:
+def extents(value: str | float | Sequence[float], where: str) -> tuple[float, float]:
     """(0.2, 0.35) of "0.2-0.35", (0.3, 0.3) of "0.3": shares of a picture's shorter side."""
     parts = re.split(r"(?<=\d)\s*-\s*", value) if isinstance(value, str) else value
     ends: list[Any] = list(parts) if isinstance(parts, list | tuple) else [parts]
@@ -177,6 +179,20 @@ def height_width(text: str | Sequence[int], where: str) -> tuple[int, int]:
         do = "write height x width, such as 512x768, at most 8192 a side"
         raise ConfigError(f"{where} {size(text)}", "is not a size", do)
     return sides
+
+
+def extent(text: str | float, where: str) -> float:
+    """0.5 of "0.5"."""
+    match = re.fullmatch(rf"\s*({_FRACTION})\s*", str(text), re.ASCII)
+    if match is None or not 0 < float(match[1]) <= 1:
+        do = "write a number above 0 and up to 1, which is the whole image, such as 0.5"
+        raise ConfigError(f"{where} {text}", "is not an extent", do)
+    return float(match[1])
+
+
+def stops_of(parse: Callable[[str, str], Stop], text: str, where: str) -> list[Stop]:
+    """What "0.2,0.5:0.8,0.5" passes, each part of it parsed."""
+    return [parse(part.strip(), where) for part in text.split(":")]
 
 
 def size(value: Any, where: str = "") -> Any:

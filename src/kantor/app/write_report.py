@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -17,6 +18,7 @@ from torch import nn
 
 from kantor import atomic
 from kantor.app import environment
+from kantor.app.asked import guided_line
 from kantor.app.class_names import class_numbers
 from kantor.app.dataset.image_size import configured_spec
 from kantor.app.load_model import kept_line
@@ -157,9 +159,12 @@ def _model(config: Config, env: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append((f"penalty {name}", f"{penalty.of} at {at}, weight {penalty.weight:g}{every}"))
     if (spec := configured_spec(config)) is not None:
         note = " without class embeddings" if config.train.conditional else ""
-        condition = environment.condition_channels(config, env)
-        rows.append(("generator", _network(config.generator, build_generator, spec, condition) + note))
-        rows.append(("critic", _network(config.critic, build_critic, spec, condition) + note))
+        more: dict[str, Any] = {
+            "condition": environment.condition_channels(config, env),
+            "guide": config.guide.controls,
+        }
+        rows.append(("generator", _network(config.generator, partial(build_generator, **more), spec) + note))
+        rows.append(("critic", _network(config.critic, partial(build_critic, **more), spec) + note))
     for part, optimizer in (("generator", config.optimizer.generator), ("critic", config.optimizer.critic)):
         text = f"{optimizer.kind}, learning rate {optimizer.lr:g}, {optimizer.schedule.kind}"
         rows.append((f"{part}'s optimizer", text))
@@ -170,11 +175,11 @@ def _shown(value: Any) -> str:
     return "—" if value is None else str(value)
 
 
-def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec, condition: int) -> str:
+def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec) -> str:
     if chosen.kind == "custom":  # the code that builds it may not be there
         return f"{chosen.name}, user-registered"
     with torch.device("meta"):  # counts parameters without allocating them
-        count = sum(p.numel() for p in build(chosen, spec, condition=condition).parameters())
+        count = sum(p.numel() for p in build(chosen, spec).parameters())
     norm = "no normalisation" if chosen.norm == "none" else f"{chosen.norm} normalisation"
     shape = f"{len(chosen.layers)} layers" if chosen.kind == "stack" else f"width {chosen.width}"
     return f"{chosen.kind}, {shape}, {norm}, {count:,} parameters"
@@ -214,11 +219,21 @@ def _history(events: list[dict[str, Any]], metrics: Mapping[str, Any], run: Path
         lines.append(f"Best {name}: {number} at {best[-1]['images_seen']:,} images.")
     with contextlib.suppress(ModelError):
         lines.append(f"{kept_line(run).replace('model', directory.GENERATOR, 1)}.")
+    lines += [line] if (line := _guide(run)) else []
     for event in events:
         if event.get("event") == "finished":
             reason = printable(str(event.get("reason", "done")))[:99]
             lines.append(f"{_ENDINGS.get(reason, f'Stopped ({reason})')} at {event['images_seen']:,} images.")
     return lines
+
+
+def _guide(run: Path) -> str:
+    """What the kept generator can be asked for; "" for one without controls."""
+    with contextlib.suppress(UserError):
+        guide = read_generator(run / directory.GENERATOR)[1].guide
+        if guide is not None:
+            return f"{guided_line(guide).capitalize()}."
+    return ""
 
 
 def _moment(run: Path) -> int | None:

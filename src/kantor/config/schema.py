@@ -11,6 +11,7 @@ from pydantic import Field
 
 from kantor.config.base import Absent, Section
 from kantor.config.data import DataConfig
+from kantor.config.guide import GuideConfig
 from kantor.config.networks import CriticConfig, DcganCritic, DcganGenerator, GeneratorConfig
 from kantor.config.objective import ObjectiveConfig, WganGp
 from kantor.config.optimizer import ConstantCycle, CycleConfig, OptimizersConfig
@@ -36,5 +37,7 @@ class Config(Section):
     """Exponential moving average (EMA) of the generator's weights."""
     train: TrainConfig = TrainConfig()
     """Length, batch, precision, and the intervals of rows, samples and checkpoints."""
+    guide: GuideConfig = GuideConfig()
+    """Controls of the subject that the generator can be asked for."""
     score: ScoreConfig = ScoreConfig()
     """Metrics computed during training."""

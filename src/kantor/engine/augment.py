@@ -87,4 +87,4 @@ def changed(images: Tensor, changes: Changes | None) -> Tensor:
 def as_seen(batch: Batch, changes: Changes | None) -> Batch:
     """The batch with its images, and its conditions if there are any, changed for the critic."""
     condition = None if batch.condition is None else changed(batch.condition, changes)
-    return Batch(changed(batch.images, changes), batch.labels, condition)
+    return batch._replace(images=changed(batch.images, changes), condition=condition)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kantor.controls import beside_planes, guide_of
 from kantor.engine import optimizers
 from kantor.engine.augment import Changes, as_seen
 from kantor.engine.precision import autocast
@@ -98,8 +99,7 @@ def _points_apart(due: Penalties, inputs: CriticInputs) -> dict[str, Batch]:
         if not penalty.reuses_scores:
             images = points[name] if penalty.batch is None else real.images if penalty.batch == "real" else fake
             first = slice(penalty.images(len(images)))
-            labels, condition = (None if part is None else part[first] for part in real[1:])
-            batches[name] = Batch(images[first], labels, condition)
+            batches[name] = Batch(images[first], *(None if part is None else part[first] for part in real[1:]))
     return batches
 
 
@@ -112,10 +112,10 @@ def _slopes(critic: nn.Module, batches: Mapping[str, Batch]) -> dict[str, Tensor
         return {name: slope for name in batches for slope in _slopes(critic, {name: batches[name]}).values()}
     if not batches:
         return {}
-    images, labels, condition = (joined(parts) for parts in zip(*batches.values(), strict=True))
+    images, *others = (joined(parts) for parts in zip(*batches.values(), strict=True))
     assert images is not None
     at = images.detach().requires_grad_()
-    scores = critic(at, *conditioning(Batch(at, labels, condition))).to(torch.float32)
+    scores = scores_of(critic, Batch(at, *others))
     counts = [len(batch.images) for batch in batches.values()]
     return dict(zip(batches, torch.split(input_gradient(scores, at), counts), strict=True))
 
@@ -128,7 +128,7 @@ def half_pass(critic: nn.Module, objective: Objective, precision: str, inputs: t
     """
     batch, real_scores = inputs
     with autocast(batch.images.device, precision):
-        scores = critic(batch.images, *conditioning(batch)).to(torch.float32)
+        scores = scores_of(critic, batch)
     if real_scores is None:
         losses = objective.critic(scores, torch.zeros_like(scores))
         return _outcome(losses.mean(), critic, {"critic_real": scores})
@@ -163,7 +163,7 @@ def generator_pass_on(
     real, real_scores, changes = inputs.real, inputs.real_scores, inputs.changes
     seen = as_seen(real._replace(images=fake), changes)
     with autocast(fake.device, precision):
-        fake_scores = critic(seen.images, *conditioning(seen)).to(torch.float32)
+        fake_scores = scores_of(critic, seen)
         if not objective.generator_needs_real:
             real_scores = fake_scores.detach()  # which the loss does not look at
         elif real_scores is None:
@@ -175,13 +175,16 @@ def generator_pass_on(
         with autocast(fake.device, precision):
             distances = objective.feature_distance(fake.to(torch.float32), real.images)
         losses = losses + objective.features * distances
+    if objective.guide and (guide := guide_of(generator)) is not None and real.controls is not None:
+        got = guide.measured(fake.to(torch.float32))
+        losses = losses + objective.guide * (guide.scaled(got) - guide.scaled(real.controls)).square().mean(dim=1)
     return _outcome(losses.mean(), generator, {"generator_loss": losses})
 
 
 def score_pass(critic: nn.Module, precision: str, batch: Batch) -> Outcome:
     """The "scores" of images, float32 [N]; nothing is differentiated through them."""
     with torch.no_grad(), autocast(batch.images.device, precision):
-        return Outcome([], {"scores": critic(batch.images, *conditioning(batch)).to(torch.float32)})
+        return Outcome([], {"scores": scores_of(critic, batch)})
 
 
 def generation_pass(generator: nn.Module, precision: str, inputs: GenerationInputs) -> Outcome:
@@ -193,7 +196,16 @@ def generation_pass(generator: nn.Module, precision: str, inputs: GenerationInpu
 
 def conditioning(batch: Batch | GenerationInputs) -> tuple[Tensor | None, ...]:
     """What networks are given besides latents or images: labels, and of paired images the condition."""
-    return batch[1:] if batch.condition is not None else batch[1:2]
+    return batch[1:3] if batch.condition is not None else batch[1:2]
+
+
+def scores_of(critic: nn.Module, batch: Batch) -> Tensor:
+    """The critic's scores of a batch with all that belongs to it, float32 [N]."""
+    images = batch.images
+    if batch.controls is not None:
+        images = beside_planes(images, batch.controls, critic.controls)  # type: ignore[arg-type]
+    scores: Tensor = critic(images, *conditioning(batch))
+    return scores.to(torch.float32)
 
 
 def _outcome(loss: Tensor, network: nn.Module, values: dict[str, Tensor]) -> Outcome:
@@ -220,13 +232,13 @@ class _Scores:
             self._inputs = {"real": real.images, "fake": fake}
             for part in watched:
                 self._inputs[part] = self._inputs[part].detach().requires_grad_()
-            self.real = critic(self._inputs["real"], *conditioning(real)).to(torch.float32)
-            self.fake = critic(self._inputs["fake"], *conditioning(real)).to(torch.float32)
+            self.real = scores_of(critic, real._replace(images=self._inputs["real"]))
+            self.fake = scores_of(critic, real._replace(images=self._inputs["fake"]))
             return
         images = torch.cat([real.images, fake])
-        both = Batch(images, joined([real.labels] * 2), joined([real.condition] * 2))
+        both = Batch(images, *(joined([part] * 2) for part in real[1:]))
         self._inputs = {"both": images.requires_grad_() if watched else images}
-        self._all = critic(images, *conditioning(both)).to(torch.float32)
+        self._all = scores_of(critic, both)
         self.real, self.fake = self._all[:count], self._all[count:]
 
     def input_gradient(self, part: str) -> Tensor:

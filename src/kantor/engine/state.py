@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kantor.config.schema import Config
+from kantor.controls import guide_of
 from kantor.engine import optimizers
 from kantor.engine.tally import Tally
 from kantor.nets import build_critic, build_generator
@@ -52,6 +53,7 @@ class State:
 
     Args:
         condition: channels of the condition; 0 for none.
+        table: of the guide, see `kantor.controls.Guide`, if `config.guide` has controls.
 
     Attributes:
         generator, critic: in training mode.
@@ -62,12 +64,23 @@ class State:
         loaded: how often `load` has replaced tensors.
     """
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int, device: torch.device, condition: int = 0) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spec: ImageSpec,
+        classes: int,
+        device: torch.device,
+        condition: int = 0,
+        table: Tensor | None = None,
+    ) -> None:
         seed = config.train.seed
         placement: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.device = device
-        self.generator = build_generator(config.generator, spec, classes, seed, condition).to(**placement)
-        self.critic = build_critic(config.critic, spec, classes, seed, condition).to(**placement)
+        self.generator = build_generator(config.generator, spec, classes, seed, condition, config.guide.controls)
+        if table is not None and (guide := guide_of(self.generator)) is not None:
+            guide.table.copy_(table)
+        self.generator = self.generator.to(**placement)
+        self.critic = build_critic(config.critic, spec, classes, seed, condition, config.guide.controls).to(**placement)
         self.has_dropout = has_dropout(self.generator) or has_dropout(self.critic)
         self.average: nn.Module = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = optimizers.build_optimizer(config.optimizer.generator, self.generator)

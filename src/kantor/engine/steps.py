@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kantor.config.schema import Config
+from kantor.controls import guide_of, guided
 from kantor.data.loading.feed import Feed
 from kantor.engine import ema, optimizers, passes
 from kantor.engine.augment import as_seen, changed, sample_changes
@@ -82,18 +83,18 @@ class Steps:
         self._set_rates(state, feed)
         for network in (state.generator, state.critic):
             fade(network, counters.images_seen)
-        reused = feed.take(train.batch) if how.reuse != "none" else None
+        reused = self._take(state, feed) if how.reuse != "none" else None
         at_once = self._critic_steps_at_once(state)
         seen = counters.images_seen
         own_images = critic_steps - how.shared_images  # critic steps on images of their own
         for first in range(0, own_images, at_once):
-            reals = [reused or feed.take(train.batch) for _ in range(min(at_once, own_images - first))]
+            reals = [reused or self._take(state, feed) for _ in range(min(at_once, own_images - first))]
             fakes = self.fakes(state, reals, random, first)
             for step, (real, fake) in enumerate(zip(reals, fakes, strict=True), first):
                 self.critic_step(state, real, fake, random, step)
                 counters.images_seen = seen + train.batch * (1 if reused else step + 1)
         if how.shared_images:
-            real = reused or feed.take(train.batch)
+            real = reused or self._take(state, feed)
             counters.images_seen = seen + train.batch * (1 if reused else critic_steps)
             self.shared_step(state, real, random, own_images, counters.images_seen - seen)
         else:
@@ -108,9 +109,7 @@ class Steps:
             first = 0
         reseed_dropout(state.generator, random.derived("fakes-dropout", first))
         counts = [len(real.images) for real in reals]
-        latents = [
-            random.latents("critic-latents", first + i, count, self.config.generator) for i, count in enumerate(counts)
-        ]
+        latents = [self._latents(state, real, random, "critic-latents", first + i) for i, real in enumerate(reals)]
         labels, condition = (
             passes.joined([real.labels for real in reals]),
             passes.joined([real.condition for real in reals]),
@@ -142,7 +141,7 @@ class Steps:
         if len(real.images) > self.config.train.batch and pixels >= MANY_PIXELS and state.device.type == "cpu":
             return_memory()  # of the critic steps, whose smaller tensors leave gaps that no tensor of this step fits in
         purpose = ("critic-latents", 0) if self.config.cycle.reuse == "everything" else ("generator-latents", step)
-        latents = random.latents(*purpose, len(real.images), self.config.generator)
+        latents = self._latents(state, real, random, *purpose)
         changes = sample_changes(self.config.train, random, "augment-generator", step, real.images)
         self._generator_step(state, GeneratorInputs(latents, real, changes=changes), random, step, images)
 
@@ -153,7 +152,7 @@ class Steps:
             images: images seen since the last generator step.
         """
         reused = self.config.cycle.reuse == "everything"
-        latents = random.latents("critic-latents", 0 if reused else step, len(real.images), self.config.generator)
+        latents = self._latents(state, real, random, "critic-latents", 0 if reused else step)
         changes = sample_changes(self.config.train, random, "augment", step, real.images)
         if self._separate_passes(state):
             (fake,) = self.fakes(state, [real], random, step)
@@ -170,6 +169,18 @@ class Steps:
         state.tally.count(names)
         state.counters.critic_steps += 1
         self._count_generator_step(state, images)
+
+    def _take(self, state: State, feed: Feed) -> Batch:
+        """The next batch, with the controls of its images if the generator is guided."""
+        return guided(feed.take(self.config.train.batch), guide_of(state.generator))
+
+    def _latents(self, state: State, real: Batch, random: StepRandom, purpose: str, step: int) -> Tensor:
+        """What the generator makes an image of for each real one, [N, D]: a guided one is asked for the same controls."""
+        latents = random.latents(purpose, step, len(real.images), self.config.generator)
+        guide = guide_of(state.generator)
+        if guide is None or real.controls is None:
+            return latents
+        return torch.cat([latents, guide.scaled(real.controls)], dim=1)
 
     def _separate_passes(self, state: State) -> bool:
         """Whether a step on shared images runs passes that can be compiled, split or reseeded one by one.

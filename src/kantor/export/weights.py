@@ -10,9 +10,9 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,15 +23,16 @@ from torch import Tensor, nn
 from kantor import atomic
 from kantor.config.migrate import migrated_generator
 from kantor.config.networks import GeneratorConfig
+from kantor.controls import Guide, guide_of
 from kantor.errors import ConfigError, ModelError
 from kantor.nets import build_generator
 from kantor.runs.checkpoint import from_bytes, tensor_digest, to_bytes
-from kantor.sample.latents import latents
+from kantor.sample.guided import Asked, guided_latents
 from kantor.types import ImageSpec
 
 FORMAT = 1
 MAX_HEADER_BYTES = 10_000_000
-_ONLY_WHERE_SET = ("condition", "condition_settings")  # else a model is as it was before conditions existed
+_ONLY_WHERE_SET = ("condition", "condition_settings", "guide")  # else a model is as it was before conditions existed
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Card:
         class_names: of a conditional model, in the order of its labels; else empty.
         images_seen: real images shown to the critic.
         condition: channels of the image that it starts from; 0 if it starts from a latent alone.
+        guide: controls that it can be asked for, with those of training images; None without.
         condition_settings: by which such an image was brought to size and values: fields of [data], and "ranges". Empty: outlines.
     """
 
@@ -53,10 +55,13 @@ class Card:
     images_seen: int
     condition: int = 0
     condition_settings: Mapping[str, Any] = field(default_factory=dict)
+    guide: Guide | None = None
 
-    def latents(self, seeds: Sequence[int] | int, truncation: float = 1.0) -> NDArray[np.float32]:
-        """The latents of `seeds`, float32 [N, D]."""
-        return latents(seeds, self.generator.latent_dim, self.generator.latent, truncation)
+    def latents(
+        self, seeds: Sequence[int] | int, truncation: float = 1.0, asked: Asked | None = None
+    ) -> NDArray[np.float32]:
+        """The latents of `seeds`, float32 [N, D], of a guided model with controls behind: of the seed, or as `asked` for."""
+        return guided_latents(seeds, self.generator, self.guide, truncation, asked)
 
 
 class _CardJson(BaseModel):
@@ -69,13 +74,15 @@ class _CardJson(BaseModel):
     images_seen: int
     condition: int = 0
     condition_settings: dict[str, Any] = {}
+    guide: tuple[Literal["colour", "place", "extent"], ...] = ()
     digest: str
 
 
 def write_generator(path: Path, network: nn.Module, card: Card) -> None:
     """Writes the model file, whole or not at all."""
     tensors = network.state_dict()
-    text = {**asdict(card), "format": FORMAT, "generator": card.generator.model_dump(mode="json")}
+    text = {name: getattr(card, name) for name in card.__dataclass_fields__} | {"format": FORMAT}
+    text |= {"generator": card.generator.model_dump(mode="json"), "guide": card.guide and card.guide.controls}
     for name in _ONLY_WHERE_SET:
         if not text[name]:
             del text[name]
@@ -113,15 +120,15 @@ def read_generator(path: Path) -> tuple[nn.Module, Card]:
         raise ModelError(path, f"describes a condition of {card.condition} channels", "check the file")
     try:
         with torch.device("meta"):  # allocates nothing before the file is known to hold what it describes
-            expected = _network(card).state_dict()
+            expected = _network(card, text.guide).state_dict()
         _compare(path, expected, tensors)
         if _digest(tensors, text.model_dump(mode="json")) != text.digest:
             raise ModelError(path, "is damaged: its contents do not match its digest", "take another copy")
-        network = _network(card)
+        network = _network(card, text.guide)
     except ConfigError as error:  # a user-registered network
         raise ModelError(path, error.what, error.do) from error
     network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False), card
+    return network.eval().requires_grad_(False), replace(card, guide=guide_of(network))
 
 
 def images_in(path: Path) -> int:
@@ -129,8 +136,8 @@ def images_in(path: Path) -> int:
     return _card(path, _read(path, header_only=True)).images_seen
 
 
-def _network(card: Card) -> nn.Module:
-    return build_generator(card.generator, card.spec, len(card.class_names), condition=card.condition)
+def _network(card: Card, guide: Sequence[str]) -> nn.Module:
+    return build_generator(card.generator, card.spec, len(card.class_names), condition=card.condition, guide=guide)
 
 
 def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kantor.errors import ConfigError, did_you_mean
 from kantor.metrics import diversity, sliced, transport
+from kantor.metrics.asked import control_scores
 from kantor.metrics.bootstrap import Interval, fraction_interval, mean_interval
 from kantor.metrics.critic_scores import critic_scores
 from kantor.metrics.features import ImageFeatures
@@ -222,6 +223,7 @@ METRICS = {
     "w2": Metric(_w2, ("w2",)),
     "sinkhorn": Metric(_sinkhorn, ("sinkhorn",)),
     "critic": Metric(critic_scores, ("critic_t", "critic_effect"), "critic"),
+    "controls": Metric(control_scores, ("controls",), PIXELS),
     "nn": Metric(_memorisation, ("copied", "copying_z")),
 }
 
@@ -316,6 +318,8 @@ def _missing_input(name: str, inputs: MetricInputs) -> tuple[str, str] | None:
     if name == "critic" and inputs.critic is None:
         do = "name a run or a checkpoint, and with --against images of its classes, or leave critic out"
         return "there is no critic for these images", do
+    if name == "controls" and inputs.controls is None:
+        return "these images were not asked for anything", "name a model trained with --guide, or leave controls out"
     if name in ("swd", "msssim"):
         side, least = min(inputs.read_real(np.zeros(1, np.int64)).shape[1:3]), sliced.SMALLEST
         if side < least:

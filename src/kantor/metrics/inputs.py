@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,19 @@ class CriticScores:
     held_out: NDArray[np.float64] | None
 
 
+class AskedControls(NamedTuple):
+    """Controls of generated images: see `kantor.controls`.
+
+    Attributes:
+        names: of the K controls.
+        asked, got: float64 [n, K]: what the generator was asked for, and what is measured in its images.
+    """
+
+    names: tuple[str, ...]
+    asked: NDArray[np.float64]
+    got: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class MetricInputs:
     """Everything that metrics are computed from.
@@ -64,6 +77,7 @@ class MetricInputs:
         held_out: real images that the generator was not trained on.
         modes: of the reference, if they are known.
         critic: its scores, if there is a critic.
+        controls: of a guided generator; else None.
         seed: of resampling, and of random directions, pairs and patches.
         replicates: resampled sets behind an interval.
         real_scores: what real images score, by name, as JSON values. The first evaluation fills it for the next ones
@@ -81,6 +95,7 @@ class MetricInputs:
     held_out: ImageFeatures | None = None
     modes: Modes | None = None
     critic: CriticScores | None = None
+    controls: AskedControls | None = None
     seed: int = 0
     replicates: int = REPLICATES
     real_scores: dict[str, Any] = field(default_factory=dict)

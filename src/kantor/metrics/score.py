@@ -18,7 +18,18 @@ LOWER, HIGHER = "lower", "higher"
 BETTER = {
     **dict.fromkeys(("fd", "mind", "kid", "swd", "w2", "sinkhorn", "modes_kl", "copied", "held_out_gap"), LOWER),
     **dict.fromkeys(
-        ("is", "precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage", "modes"), HIGHER
+        (
+            "is",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "clipped_density",
+            "clipped_coverage",
+            "modes",
+            "controls",
+        ),
+        HIGHER,
     ),
 }
 """Which way is better. Other scores are only compared with those of real images."""

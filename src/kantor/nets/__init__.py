@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kantor.config.networks import CriticConfig, GeneratorConfig
+from kantor.controls import Guide, components
 from kantor.errors import ConfigError
 from kantor.nets import channels, dcgan, ops, resnet, stack, unet, upsampling, upscale
 from kantor.nets.custom import Build, custom_builder
@@ -36,13 +38,19 @@ CRITICS: dict[str, Build] = {
 
 
 def build_generator(
-    config: GeneratorConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
+    config: GeneratorConfig,
+    spec: ImageSpec,
+    classes: int = 0,
+    seed: int = 0,
+    condition: int = 0,
+    guide: Sequence[str] = (),
 ) -> nn.Module:
     """A newly initialized generator, on the CPU.
 
     Args:
         classes: number of classes; 0 if labels are not used.
         condition: channels of the condition; 0 for none.
+        guide: controls that follow the latent: see `kantor.controls`.
     Raises:
         ConfigError: the generator needs a condition and there is none, or ignores the one that there is.
     """
@@ -51,8 +59,12 @@ def build_generator(
     build = custom_builder("generator", config.name) if config.kind == "custom" else GENERATORS[config.kind]
     if config.kind in ("unet", "upscale"):
         build = functools.partial(build, condition=condition)
-    network = _initialised("generator", build, config, spec, classes, seed)
+    more = len(components(guide, spec.channels))
+    wider = config.model_copy(update={"latent_dim": config.latent_dim + more}) if more else config
+    network = _initialised("generator", build, wider, spec, classes, seed)
     network.premultiplied = premultiplies(config, spec)  # type: ignore[assignment]
+    if more:
+        network.guide = Guide(guide, spec.channels, premultiplies(config, spec))
     return network
 
 
@@ -76,16 +88,26 @@ def premultiplies(config: GeneratorConfig, spec: ImageSpec) -> bool:
 
 
 def build_critic(
-    config: CriticConfig, spec: ImageSpec, classes: int = 0, seed: int = 0, condition: int = 0
+    config: CriticConfig,
+    spec: ImageSpec,
+    classes: int = 0,
+    seed: int = 0,
+    condition: int = 0,
+    guide: Sequence[str] = (),
 ) -> nn.Module:
     """A newly initialized critic, as `build_generator`; one of any kind sees the condition as channels of the image.
+
+    With controls in `guide` it sees them as further channels: see `controls.beside_planes`.
 
     Its first `config.freeze` layers are frozen.
     """
     config = slimmed(config)
     build = custom_builder("critic", config.name) if config.kind == "custom" else CRITICS[config.kind]
-    joined = spec._replace(channels=spec.channels + condition)
+    joined = spec._replace(channels=spec.channels + condition + len(components(guide, spec.channels)))
     network = _initialised("critic", build, config, joined, classes, seed)
+    if guide:
+        network.controls = tuple(guide)  # type: ignore[assignment]
+        network.channels_without_guide = (spec.channels, joined.channels)  # type: ignore[assignment]
     freeze(network, config.freeze)
     return Conditioned(network) if condition else network
 

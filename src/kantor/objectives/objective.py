@@ -45,6 +45,7 @@ class Objective(Losses):
         l1: weight of the mean absolute difference to the real image in the generator's loss, for paired images.
         features: weight of `feature_distance`, likewise.
         feature_distance: (generated, real images [N, C, H, W] as networks see them) -> [N]; None without one.
+        guide: weight of the mean squared difference between controls asked for and measured in the generator's loss.
     """
 
     penalties: Mapping[str, GradientPenalty]
@@ -54,6 +55,7 @@ class Objective(Losses):
     l1: float
     features: float = 0.0
     feature_distance: Callable[[Tensor, Tensor], Tensor] | None = None
+    guide: float = 0.0
 
     @property
     def round_of_penalties(self) -> int:
@@ -95,8 +97,12 @@ _FORMULAS = {
 }
 
 
-def build_objective(config: options.ObjectiveConfig) -> Objective:
-    """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic."""
+def build_objective(config: options.ObjectiveConfig, guide: float = 0.0) -> Objective:
+    """The objective that `config` describes, without terms of weight 0, which would cost time and restrict the critic.
+
+    Args:
+        guide: weight of the controls in the generator's loss.
+    """
     drift, constraint = config.drift, config.constraint
     return Objective(
         **vars(_losses_of(config)),
@@ -106,6 +112,7 @@ def build_objective(config: options.ObjectiveConfig) -> Objective:
         gradient_clipping=constraint if isinstance(constraint, options.GradientClipping) else None,
         l1=config.l1,
         features=config.features,
+        guide=guide,
     )
 
 

@@ -47,6 +47,9 @@ _ROWS = [
     ("sinkhorn", "Sinkhorn divergence", "entropic transport cost between features; lower is better", "Feydy et al. 2019"),
     ("critic_t", "Critic's t", "t statistic of the critic's scores, real against generated", "Welch 1947"),
     ("critic_effect", "Critic's effect", "effect size of the same difference, in standard deviations", "Cohen 1988"),
+    ("controls", "Asked and got", "lowest correlation of what a guided model is asked for with what its images have; higher is better", ""),
+    ("controls_", "Asked and got", "correlation of this control, asked for and got; higher is better", ""),
+    ("controls_error_", "Asked and got", "mean absolute difference of this control, asked for and got; lower is better", ""),
     ("held_out_gap", "Critic's held-out gap", "training minus held-out critic score; above 0: overfitting", ""),
 ]  # fmt: skip
 DEFINITIONS = {name: Definition(title, meaning, source) for name, title, meaning, source in _ROWS}
@@ -54,7 +57,8 @@ DEFINITIONS = {name: Definition(title, meaning, source) for name, title, meaning
 
 def _definition(name: str) -> Definition:
     """Of a full name such as "swd_16@pixels"; the name itself for unknown scores."""
-    return DEFINITIONS.get("swd_" if re.match(r"swd_\d", name) else kind(name), Definition(name, "", ""))
+    family = re.match(r"swd_(?=\d)|controls_error_|controls_", name)
+    return DEFINITIONS.get(family[0] if family else kind(name), Definition(name, "", ""))
 
 
 def meaning(name: str) -> str:

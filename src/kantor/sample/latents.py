@@ -38,11 +38,7 @@ def latents(
     Raises:
         ConfigError: a seed is out of range.
     """
-    numbers = list(seeds) if isinstance(seeds, Iterable) else [seeds]
-    wrong = next((s for s in numbers if not isinstance(s, int | np.integer) or not 0 <= s <= LARGEST_SEED), None)
-    if wrong is not None:
-        raise ConfigError("--seeds", f"{wrong} is not a seed", f"choose whole numbers from 0 to {LARGEST_SEED}")
-    keys = np.array([int(s) for s in numbers], np.uint64)
+    keys = _keys(seeds)
     mean = 0.5 if kind == "unit" else 0.0
     result = np.empty((len(keys), dim), np.float32)
     for start in range(0, len(keys), _CHUNK):
@@ -56,20 +52,34 @@ def latents(
     return result
 
 
+def seed_uniforms(seeds: Sequence[int] | int, count: int, purpose: int) -> NDArray[np.float64]:
+    """`kantor.random.uniforms(seed, purpose, count)` of each seed, float64 [N, count]. Raises ConfigError as `latents`."""
+    return _uniforms(_keys(seeds), count, purpose)
+
+
+def _keys(seeds: Sequence[int] | int) -> NDArray[np.uint64]:
+    """uint64 [N]. Raises ConfigError if a seed is out of range."""
+    numbers = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    wrong = next((s for s in numbers if not isinstance(s, int | np.integer) or not 0 <= s <= LARGEST_SEED), None)
+    if wrong is not None:
+        raise ConfigError("--seeds", f"{wrong} is not a seed", f"choose whole numbers from 0 to {LARGEST_SEED}")
+    return np.array([int(s) for s in numbers], np.uint64)
+
+
 def class_of_seed(seed: int, classes: int) -> int:
     """The class of a seed where none is named: seed mod `classes`. Like the latent, it is a promise (docs)."""
     return int(seed) % classes
 
 
-def _uniforms(seeds: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
-    """`kantor.random.uniforms(seed, PURPOSE, count)` for each seed, in one sweep: [N, count].
+def _uniforms(seeds: NDArray[np.uint64], count: int, purpose: int = PURPOSE) -> NDArray[np.float64]:
+    """`kantor.random.uniforms(seed, purpose, count)` for each seed, in one sweep: [N, count].
 
     One call per seed costs 0.14 ms, nearly all of it overhead; ten thousand seeds are common.
     """
     blocks = -(-count // 4)
     counters = np.zeros((len(seeds) * blocks, 4), np.uint32)
     counters[:, 0] = np.tile(np.arange(blocks, dtype=np.uint32), len(seeds))
-    counters[:, 1] = PURPOSE
+    counters[:, 1] = purpose
     low = np.repeat((seeds & np.uint64(0xFFFFFFFF)).astype(np.uint32), blocks)
     high = np.repeat((seeds >> np.uint64(32)).astype(np.uint32), blocks)
     key: Any = (low, high)  # philox takes an array of keys like one key; a test holds that

@@ -398,7 +398,7 @@ def test_metrics_that_cannot_be_measured_are_skipped_or_rejected(
         (3, ("plain", "--against", "nothing-here"), "no such file or folder"),
         (2, ("plain", "--metrics", "fid50k_full"), "use fd"),
         (2, ("plain", "--metrics", ","), "names no metric"),
-        (2, ("plain", "--metrics", "x"), "w2, sinkhorn, critic, nn; or all"),
+        (2, ("plain", "--metrics", "x"), "w2, sinkhorn, critic, controls, nn; or all"),
         (2, ("plain", "--features", "inceptoin:x"), "no features of this name"),
         (4, ("plain", "--features", "inception:nothing.pth"), "pt_inception-2015-12-05-6726825d.pth"),
         (2, ("plain", "--size", "64"), "the images to score are 16x16 RGB"),

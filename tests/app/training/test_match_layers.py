@@ -190,3 +190,27 @@ def test_equalised_weights_are_matched_with_their_like() -> None:
     with_classes = network("generator", 16, classes=3, seed=1, generator__equalised=True)
     assert f"layers.0.{name}" in taken(with_classes, old)
     assert not [n for n in taken(network("generator", 16), old) if n.endswith("weight") and "norms" not in n]
+
+
+@pytest.mark.parametrize("kind", ["dcgan", "upsampling", "resnet", "stack"])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_guided_network_takes_all_of_one_without_controls(kind: str, classes: int) -> None:
+    """With what it has besides at 0, it generates the same images and gives the same scores."""
+    values = STACKS[16] if kind == "stack" else ALIKE | {"generator.kind": kind, "critic.kind": kind}
+    config, spec, guide = resolve("wgan-gp", overrides=values), ImageSpec(16, 16, 3), ("colour", "place")
+    old = build_generator(config.generator, spec, classes, 1).eval()
+    new = build_generator(config.generator, spec, classes, 2, guide=guide).eval()
+    sources = taken(new, old, same_classes=bool(classes))
+    assert sources.keys() == own_tensors(new).keys() - {
+        "guide.table",
+        "latent.embedding.weight",
+    }  # half as wide as the latent
+    z = torch.randn(4, config.generator.latent_dim)
+    if not classes:  # else columns of the embedding are new
+        torch.testing.assert_close(new(torch.cat([z, torch.zeros(4, 5)], dim=1)), old(z))
+    again = taken(build_generator(config.generator, spec, classes, 3, guide=guide), new, same_classes=bool(classes))
+    assert again.keys() == own_tensors(new).keys() and "guide.table" not in again
+    old, new = build_critic(config.critic, spec, classes, 1), build_critic(config.critic, spec, classes, 2, guide=guide)
+    assert taken(new, old, same_classes=bool(classes)).keys() == own_tensors(new).keys()
+    x, labels = torch.rand(4, 3, 16, 16), torch.arange(4) % classes if classes else None
+    torch.testing.assert_close(new(torch.cat([x, torch.zeros(4, 5, 16, 16)], dim=1), labels), old(x, labels))

@@ -155,12 +155,12 @@ def _sizes(config: Config, env: Mapping[str, Any]) -> tuple[int | None, int | No
     """Parameters of generator and critic, without class embeddings; None for a network of the user's own."""
     if (spec := configured_spec(config)) is None:
         return None, None
-    condition = environment.condition_channels(config, env)
+    more: dict[str, Any] = {"condition": environment.condition_channels(config, env), "guide": config.guide.controls}
     generator, critic = config.generator, config.critic
     with torch.device("meta"):  # counts parameters without allocating them; code of the user's may not be there
         return (
-            None if generator.kind == "custom" else _size(build_generator(generator, spec, condition=condition)),
-            None if critic.kind == "custom" else _size(build_critic(critic, spec, condition=condition)),
+            None if generator.kind == "custom" else _size(build_generator(generator, spec, **more)),
+            None if critic.kind == "custom" else _size(build_critic(critic, spec, **more)),
         )
 
 

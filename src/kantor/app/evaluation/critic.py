@@ -13,6 +13,7 @@ from kantor.alpha import premultiplied
 from kantor.app.evaluation.image_sets import GeneratedImages, RealImages, choose_images
 from kantor.app.evaluation.open_images import Reference, Subject
 from kantor.config.schema import Config
+from kantor.controls import beside_planes, controls_of
 from kantor.data.loading.feed import to_float
 from kantor.errors import ModelError
 from kantor.metrics.inputs import CriticScores
@@ -40,7 +41,8 @@ def load_critic(subject: Subject, device: torch.device) -> Critic | None:
         return None
     saved = RunState.load(subject.checkpoint)
     config = saved.config()
-    network = build_critic(config.critic, subject.card.spec, len(subject.card.class_names))
+    classes, controls = len(subject.card.class_names), config.guide.controls
+    network = build_critic(config.critic, subject.card.spec, classes, guide=controls)
     try:
         network.load_state_dict(saved.weights("critic"))
     except RuntimeError as error:
@@ -75,6 +77,8 @@ def score_with_critic(
             x = to_float(torch.from_numpy(images.images(indices)).to(device))
             x = (premultiplied(x) if alpha else x).contiguous(memory_format=torch.channels_last)
             y = None if labels is None else torch.from_numpy(labels).to(device)
+            if controls := critic.config.guide.controls:  # each image is scored for those that it has
+                x = beside_planes(x, controls_of(x, controls, alpha), controls)
             parts.append(critic.network(x, y).float().cpu().numpy())
         return np.concatenate(parts).astype(np.float64)
 

@@ -38,8 +38,9 @@ from kantor.metrics.modes import Modes
 from kantor.metrics.score import BETTER, Score, kind
 from kantor.types import ImageSpec
 
-NOT_WHILE_TRAINING = ("nn", "critic")
-"""Metrics for `kantor evaluate` only: nn is slow, and critic scores change their meaning while the critic trains."""
+NOT_WHILE_TRAINING = ("nn", "critic", "controls")
+"""Metrics for `kantor evaluate` only: nn is slow, critic scores change their meaning while the critic trains, and controls say nothing
+of quality."""
 REPLICATES = 50
 """Resampled sets behind an interval: a quarter of those of `kantor evaluate`."""
 

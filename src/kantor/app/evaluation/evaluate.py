@@ -72,6 +72,8 @@ def evaluate_subject(
     device = choose_device(options.device)
     cache = DatasetCache(cache_folder(options.cache), progress_of("packing"), note)
     subject = subject or find_subject(options, note)
+    if options.metrics is None and not options.per_class and earlier is None and subject.card and subject.card.guide:
+        metrics += ("controls",)
     critic, metrics = _critic(subject, metrics, device, note)
     plans = plan_features(options, metrics, device, note)
     reference = open_reference(options, subject, cache)

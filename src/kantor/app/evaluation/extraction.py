@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kantor.app.evaluation.asked import asked_and_got
 from kantor.app.evaluation.features import DEFAULT, FeaturePlan
 from kantor.app.evaluation.image_sets import (
     GeneratedImages,
@@ -83,6 +84,7 @@ class Extraction:
             held_out=held_out_features,
             modes=modes,
             critic=critic,
+            controls=asked_and_got(self._scored) if "controls" in self.plan.metrics else None,
             seed=self._options.first_seed,
             real_scores=RealScores(origin, self._cache) if self.network.cacheable else {},
         )

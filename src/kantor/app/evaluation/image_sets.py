@@ -17,6 +17,7 @@ from torch import nn
 from kantor import atomic
 from kantor.app.dataset import cache as caching
 from kantor.app.images import at_size
+from kantor.controls import guide_of
 from kantor.data.loading.image_set import ImageSet
 from kantor.errors import ModelError, ResourceError
 from kantor.metrics.features import BATCH, Extractor, ImageFeatures, extract
@@ -24,7 +25,7 @@ from kantor.progress import Progress, silent
 from kantor.random import derive
 from kantor.runs.checkpoint import from_bytes, to_bytes
 from kantor.sample.generate import generate_images
-from kantor.sample.latents import latents
+from kantor.sample.guided import guided_latents
 from kantor.types import Images, ImageSpec
 
 SEED_BLOCK = 1_000_000
@@ -114,7 +115,7 @@ class GeneratedImages:
 
     def _generate(self, indices: NDArray[np.int64]) -> Images:
         seeds = [self.first_seed + int(i) for i in indices]
-        z = latents(seeds, self.config.latent_dim, self.config.latent, self.truncation)
+        z = guided_latents(seeds, self.config, guide_of(self.network), self.truncation)
         labels = None if self.classes is None else self.classes[indices].tolist()
         conditions = None if self.conditions is None else self.conditions.conditions(indices % len(self.conditions))
         return generate_images(self.network, z, labels, conditions)

@@ -34,7 +34,7 @@ class EvaluateOptions(ModelOptions, DataOptions):
     )
     against: str | None = option("Compare with these real images", "DATA", otherwise="the run's training set")
     metrics: Sequence[str] | None = option(
-        "Measure these: fd, mind, cdc, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic; or all; see docs/scores.md",
+        "Measure these: fd, mind, cdc, kid, is, pr, dc, swd, msssim, nn, modes, w2, sinkhorn, critic, controls; or all; see docs/scores.md",
         "LIST", parse=units.names, otherwise="the usual ones",
     )
     features: Sequence[str] | None = option(

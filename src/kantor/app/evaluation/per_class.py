@@ -20,7 +20,7 @@ from kantor.metrics.evaluate import MIN_IMAGES
 from kantor.metrics.score import INTRA, Score, Scores
 
 PER_CLASS_METRICS = ("fd", "mind", "cdc", "kid", "pr", "dc")
-NOT_PER_CLASS = ("nn", "modes", "critic")
+NOT_PER_CLASS = ("nn", "modes", "critic", "controls")
 """These are of all classes together."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from kantor.app.asked import Wishes, asked_of
 from kantor.app.class_names import class_number, class_numbers, split_classes
 from kantor.app.load_model import Note, load_generator
 from kantor.app.output_paths import new_numbered, require_free_files
@@ -35,6 +36,7 @@ from kantor.progress import Progress, silent
 from kantor.sample.enlarge import enlarged
 from kantor.sample.generate import BATCH, generate_images
 from kantor.sample.grid import PAPER, grid, png_bytes
+from kantor.sample.guided import Asked
 from kantor.types import Images
 
 DEFAULT_COUNT = 64
@@ -80,6 +82,7 @@ def generate(options: GenerateOptions, progress: Progress = silent, note: Note =
     _check(options)
     network, card, home = load_generator(options.model, options.runs, options.raw, options.moment, options.device, note)
     in_zip = options.out is not None and _is_zip(options.out)
+    asked = asked_of(card, Wishes(options.colour, options.place, options.extent), note)
     wanted = _wanted(options, card, in_zip)
     columns = grid_columns(options.grid, len(wanted), "images")
     labels = _check_out(options, card, wanted)
@@ -87,7 +90,7 @@ def generate(options: GenerateOptions, progress: Progress = silent, note: Note =
         note(f"repeated seeds: {repeated:,}; each image is written once")
     if not in_zip and (shown := len(_on_sheet(options, card, wanted))) < len(wanted):
         note(f"the grid shows {shown:,} of {len(wanted):,} images")
-    images = _images(network, card, wanted, options.truncation, progress)
+    images = _images(network, card, wanted, options.truncation, asked, progress)
     if options.out is None:
         with new_numbered(home / "generated") as folder:
             return _write(options, card, wanted, images, columns, folder, into_folder(folder), labels)
@@ -154,11 +157,13 @@ def _wanted(options: GenerateOptions, card: Card, in_zip: bool) -> _Wanted:
     return _Wanted(seeds, labels, [f"{file}.png" for file in files])
 
 
-def _images(network: nn.Module, card: Card, wanted: _Wanted, truncation: float, progress: Progress) -> Iterator[Images]:
+def _images(
+    network: nn.Module, card: Card, wanted: _Wanted, truncation: float, asked: Asked, progress: Progress
+) -> Iterator[Images]:
     """The images, made batch by batch, so that many of them need little memory."""
     for start in range(0, len(wanted), BATCH):
         part = slice(start, start + BATCH)
-        z = card.latents(wanted.seeds[part], truncation)
+        z = card.latents(wanted.seeds[part], truncation, asked)
         yield from generate_images(network, z, None if wanted.labels is None else wanted.labels[part])
         progress(min(part.stop, len(wanted)), len(wanted))
 

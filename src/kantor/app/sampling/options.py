@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +57,18 @@ class GenerateOptions(GeneratorOptions):
     paper: tuple[int, int, int] | None = option(
         "Colour the grid between the images: #rrggbb", "COLOUR", parse=units.colour, otherwise="#ecebe7",
     )
+    colour: tuple[int, int, int] | None = option(
+        "Ask a guided model for a subject of this mean colour: #rrggbb", "COLOUR", parse=units.colour,
+        otherwise="that of a training image",
+    )
+    place: tuple[float, float] | None = option(
+        "Ask a guided model for a subject whose centre is at X,Y, from 0 to 1 from the top left: 0.3,0.6", "X,Y",
+        parse=units.place, otherwise="that of a training image",
+    )
+    extent: float | None = option(
+        "Ask a guided model for a subject of this size; 1 fills the image", "N", parse=units.extent,
+        otherwise="that of a training image",
+    )
     overwrite: bool = option("Replace images of the same name", default=False)
 
 
@@ -83,6 +96,18 @@ class WalkOptions(GeneratorOptions):
     )
     fps: float = option("Show N images per second", "N", default=25.0, min=0.1, max=120)
     columns: int = option("Put N images in a row of a strip, from seed to seed", "N", default=9, min=2, max=64)
+    colour: Sequence[tuple[int, int, int]] = option(
+        "Ask a guided model for this colour, or several to pass: #rrggbb:#rrggbb", "COLOUR",
+        default=(), parse=partial(units.stops_of, units.colour), otherwise="those of the seeds",
+    )
+    place: Sequence[tuple[float, float]] = option(
+        "Ask a guided model for this place, or several to pass: 0.2,0.5:0.8,0.5", "X,Y",
+        default=(), parse=partial(units.stops_of, units.place), otherwise="those of the seeds",
+    )
+    extent: Sequence[float] = option(
+        "Ask a guided model for this extent, or several to pass: 0.3:0.8", "N",
+        default=(), parse=partial(units.stops_of, units.extent), otherwise="those of the seeds",
+    )
     overwrite: bool = option("Replace files of the same name", default=False)
 
 
@@ -114,7 +139,7 @@ class ComposeOptions(ModelOptions):
     )
     extent: tuple[float, float] = option(
         "Let sprites take this share of the picture's shorter side: 0.3, or LOW-HIGH", "X",
-        default=(0.2, 0.35), parse=units.extent, otherwise="0.2-0.35, a function of the seed",
+        default=(0.2, 0.35), parse=units.extents, otherwise="0.2-0.35, a function of the seed",
     )
     classes: Sequence[str] = option(
         "Choose one class for all sprites, or one for each: A,B,C", "NAME",

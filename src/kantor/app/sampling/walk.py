@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor import atomic
+from kantor.app.asked import paths_of
 from kantor.app.class_names import class_numbers, split_classes
 from kantor.app.load_model import load_generator
 from kantor.app.output_paths import new_numbered, require_free_files
@@ -29,6 +30,7 @@ from kantor.sample.enlarge import enlarged
 from kantor.sample.generate import BATCH, generate_images, generate_one_by_one
 from kantor.sample.gif import MAX_SIDE
 from kantor.sample.grid import grid, png_bytes
+from kantor.sample.guided import follow
 from kantor.sample.walk import Easing, loop_of_four, walk
 from kantor.types import Images
 
@@ -91,10 +93,11 @@ def make_walk(options: WalkOptions, progress: Progress, note: Callable[[str], No
         seeds = choose_seeds(network, card, options, seeds == "rough")
         note(f"the {options.seeds} walk passes seeds {','.join(map(str, seeds))}")
     film = _film(options, card, seeds, options.columns - 1 if kind == STRIP else options.frames)
+    paths = paths_of(card, options.colour, options.place, options.extent, note)
     inputs = [
         walk_inputs(
             card, stops, [] if film.labels is None else film.labels[cell], film.frames, options.straight,
-            options.loop, options.easing, options.truncation,
+            options.loop, options.easing, options.truncation, paths,
         )
         for cell, stops in enumerate(film.walks)
     ]  # fmt: skip
@@ -252,15 +255,22 @@ def _check_grid(options: WalkOptions, kind: str, cells: int, stops: int) -> None
 
 def walk_inputs(
     card: Card, seeds: Sequence[int], classes: Sequence[str | int], frames: int, straight: bool, loop: bool,
-    easing: Easing, truncation: float,
+    easing: Easing, truncation: float, paths: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:  # fmt: skip
     """The latents of a walk, float32 [F, D], and the weight of each class in them, float32 [F, classes].
 
     Args:
         classes: names or numbers: none (each seed has its own class), one for all, or one per seed.
+        paths: of controls, by name: the numbers that a walk passes, see `kantor.sample.guided.follow`.
     """
     straight = straight or card.generator.latent != "normal"
-    z = walk(card.latents(seeds, truncation), frames, straight, loop, easing)
+    paths = paths or {}
+    points = card.latents(seeds, truncation, {name: stops[0] for name, stops in paths.items()})
+    dim = card.generator.latent_dim
+    z = walk(points[:, :dim], frames, straight, loop, easing)
+    if card.guide is not None:
+        controls = walk(points[:, dim:], frames, True, loop, easing)
+        z = np.concatenate([z, follow(card.guide, controls, paths, loop)], axis=1)
     numbers = class_numbers(classes, card, seeds)
     if numbers is None:
         return z, None

@@ -13,6 +13,7 @@ from kantor.app.training.parts import Parts
 from kantor.app.training.try_custom_networks import try_custom_networks
 from kantor.config.data import AugmentConfig
 from kantor.config.schema import Config
+from kantor.controls import ROWS, controls_of
 from kantor.data.loading.feed import Feed
 from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
@@ -22,7 +23,9 @@ from kantor.metrics.layer_distance import layer_distance, on_grey
 from kantor.metrics.small_network import small_network
 from kantor.nets import premultiplies
 from kantor.objectives.objective import Objective, build_objective
-from kantor.types import traits_of
+from kantor.types import ImageSpec, traits_of
+
+_AT_ONCE = 32  # images
 
 
 def build(config: Config, store: ImageSet, device: torch.device, score_plan: ScorePlan | None = None) -> Parts:
@@ -35,10 +38,10 @@ def build(config: Config, store: ImageSet, device: torch.device, score_plan: Sco
         store, train.seed, device, train.conditional, data.mirror, spec, augmentation, data.dequantise,
         premultiplies(config.generator, spec),
     )  # fmt: skip
-    objective = with_feature_distance(
-        build_objective(config.objective), device, not premultiplies(config.generator, spec)
-    )
-    parts = Parts(config, store, device, objective, feed, score_plan)
+    plain = build_objective(config.objective, config.guide.weight if config.guide.controls else 0.0)
+    objective = with_feature_distance(plain, device, not premultiplies(config.generator, spec))
+    table = _controls_of_training(config, spec, feed)
+    parts = Parts(config, store, device, objective, feed, score_plan, table=table)
     if train.conditional and not store.labelled:
         in_memory = "give (image, class) for each"
         in_folders = "put every image into a sub-folder, one for each class"
@@ -66,6 +69,21 @@ def with_feature_distance(objective: Objective, device: torch.device, straight: 
         return layer_distance(*seen)
 
     return replace(objective, feature_distance=distance)
+
+
+def _controls_of_training(config: Config, spec: ImageSpec, feed: Feed) -> torch.Tensor | None:
+    """Controls of the first images that training sees, [ROWS, K]; None without a guide. Raises ConfigError for pairs."""
+    controls = config.guide.controls
+    if not controls:
+        return None
+    if config.data.condition != "none":
+        what = "needs a generator that starts from a latent alone, and data.condition is set"
+        raise ConfigError("--guide", what, "leave one of the two out")
+    alpha, parts = premultiplies(config.generator, spec), []
+    for _ in range(ROWS // _AT_ONCE):
+        parts.append(controls_of(feed.take(_AT_ONCE).images, controls, alpha))
+    feed.position = 0
+    return torch.cat(parts).cpu()
 
 
 def mixing(parts: Parts) -> str:

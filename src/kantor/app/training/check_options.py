@@ -42,9 +42,9 @@ def check_options(options: TrainOptions, config: Config) -> None:
         spec = ImageSpec(*parse_size(config.data.size), 3)
         with torch.device("meta"):
             if config.generator.kind == "stack":  # which has one size of its own: refuses any other
-                build_generator(config.generator, spec)
+                build_generator(config.generator, spec, guide=config.guide.controls)
             if config.critic.freeze and config.critic.kind != "custom":
-                build_critic(config.critic, spec)
+                build_critic(config.critic, spec, guide=config.guide.controls)
 
 
 def check_moved_source(options: TrainOptions) -> None:

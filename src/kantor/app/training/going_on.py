@@ -66,7 +66,9 @@ def weights_fit(saved: RunState, changed: Config) -> bool:
         spec = spec._replace(channels=next(count for count, name in CHANNELS.items() if name == data.channels))
     classes = (len(saved.class_names) or 1) if changed.train.conditional else 0
     try:
-        generator = build_generator(changed.generator, spec, classes, condition=saved.condition)
+        generator = build_generator(
+            changed.generator, spec, classes, condition=saved.condition, guide=changed.guide.controls
+        )
     except ConfigError:
         return False
     return fits(generator, matching(generator, saved.weights("generator"), same_classes=True, grown=False))

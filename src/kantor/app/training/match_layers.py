@@ -11,6 +11,7 @@ from kantor.nets.layer_order import order_of
 from kantor.nets.progressive import Fading
 
 _MODULATION = "modulation.linear."
+_TABLE = "guide.table"
 
 
 class Copy(NamedTuple):
@@ -39,7 +40,8 @@ def matching(network: nn.Module, tensors: Mapping[str, Tensor], same_classes: bo
     """What `network` can take from `tensors`, those of another network, by its own names.
 
     A tensor is taken if its layer is as far from the image and its shape is the same. Of layers that take the latent, the columns
-    of the latent are taken even if only one of the networks has classes; of factors for each channel, those of the channels
+    of the latent are taken even if only one of the networks has classes or a guide, and of the first layer of
+    a guided critic those of the image; of factors for each channel, those of the channels
     nearest the image.
 
     Args:
@@ -59,8 +61,9 @@ def matching(network: nn.Module, tensors: Mapping[str, Tensor], same_classes: bo
 
 
 def own_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Weights and running statistics, without the progress of fading, which a new run sets."""
-    return {name: t for name, t in network.state_dict().items() if not (isinstance(network, Fading) and name == "fade")}
+    """Weights and running statistics, without the progress of fading and controls of training images, which a new run sets."""
+    not_taken = {_TABLE, *(("fade",) if isinstance(network, Fading) else ())}
+    return {name: t for name, t in network.state_dict().items() if name not in not_taken}
 
 
 def embeddings(network: nn.Module) -> set[str]:
@@ -101,13 +104,15 @@ def _fitting(network: nn.Module, name: str, tensor: Tensor, source: str, tensors
         return None
     axis = order_of(network).latent_axis.get(name.replace(".parametrizations.weight.original", ".weight"))
     if axis is not None:
-        latent, label = _latent_dims(network)
-        their_label = _label_dim(tensors)
-        if values.shape[axis] - their_label != latent:
+        (latent, *behind), theirs = _latent_dims(network), _dims_behind(tensors)
+        if values.shape[axis] - sum(theirs) != latent:
             return None
-        if label != their_label:  # one of them has no classes
-            place[axis] = slice(latent)
-            values = values.narrow(axis, 0, latent)
+        if behind != theirs:  # one of them has no classes, or other controls
+            shared = latent + (behind[0] if behind[0] == theirs[0] else 0)
+            place[axis] = slice(shared)
+            values = values.narrow(axis, 0, shared)
+    if values.dim() == 4 and (values.shape[1], tensor.shape[1]) == getattr(network, "channels_without_guide", None):
+        place[1] = slice(values.shape[1])
     if name.startswith(_MODULATION):
         rows = _shared_rows(own_tensors(network), tensors)
         if rows < len(tensor):
@@ -118,15 +123,15 @@ def _fitting(network: nn.Module, name: str, tensor: Tensor, source: str, tensors
     return Copy(source, values, tuple(place))
 
 
-def _latent_dims(network: nn.Module) -> tuple[int, int]:
-    """Of the latent, and of the embedding that follows it."""
-    label = _label_dim(network.state_dict())
-    return int(network.latent.dim) - label, label  # type: ignore[arg-type]
+def _latent_dims(network: nn.Module) -> tuple[int, int, int]:
+    """Of the latent, and of the controls and the embedding that follow it."""
+    controls, label = _dims_behind(network.state_dict())
+    return int(network.latent.dim) - controls - label, controls, label  # type: ignore[arg-type]
 
 
-def _label_dim(tensors: Mapping[str, Tensor]) -> int:
-    embedding = tensors.get("latent.embedding.weight")
-    return 0 if embedding is None else embedding.shape[1]
+def _dims_behind(tensors: Mapping[str, Tensor]) -> list[int]:
+    """Of controls and label."""
+    return [tensors[name].shape[1] if name in tensors else 0 for name in (_TABLE, "latent.embedding.weight")]
 
 
 def _shared_rows(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> int:

@@ -63,6 +63,10 @@ class TrainOptions(DeviceOptions, LabelledDataOptions):
         "Train a run with each of these seeds, one after another: 1,2,3; again, to go on", "LIST", parse=units.seeds, cli_only=True,
     )
     conditional: bool = option("Train with class labels", default=False, sets="train.conditional")
+    guide: str | Sequence[str] | None = option(
+        "Guide the generator by the subject's colour, place, extent: generate can then be asked for them", "LIST",
+        sets="guide.controls", otherwise="none",
+    )
     mirror: bool = option("Flip each image left to right with probability one half", default=False, sets="data.mirror")
     init_from: str | None = option(
         "Initialize the networks from another run, checkpoint or generator.safetensors", "MODEL",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kantor.app.dataset.image_size import spec_of
 from kantor.app.evaluation.during_training import ScorePlan
@@ -31,6 +31,7 @@ class Parts:
         feed: shared by the run and the trials before it: on a GPU it may hold the whole dataset.
         score_plan: None for no scores.
         kernels: compiled passes, shared like the feed.
+        table: controls of training images, for guided latents; else None.
     """
 
     config: Config
@@ -40,6 +41,7 @@ class Parts:
     feed: Feed
     score_plan: ScorePlan | None
     kernels: Kernels = field(default_factory=dict)
+    table: Tensor | None = None
 
     def with_config(self, config: Config) -> Parts:
         """The same parts with `config`, which may differ in lengths, intervals, batch, ways to compute and EMA only."""
@@ -47,15 +49,21 @@ class Parts:
 
     def state(self) -> State:
         """New networks and optimizers: equal for equal seeds."""
-        return State(self.config, self.spec, self.classes, self.device, self.condition)
+        return State(self.config, self.spec, self.classes, self.device, self.condition, self.table)
 
     def generator(self) -> nn.Module:
         """A new generator, on the CPU."""
-        return build_generator(self.config.generator, self.spec, self.classes, condition=self.condition)
+        config = self.config
+        return build_generator(
+            config.generator, self.spec, self.classes, condition=self.condition, guide=config.guide.controls
+        )
 
     def critic(self) -> nn.Module:
         """A new critic, on the CPU."""
-        return build_critic(self.config.critic, self.spec, self.classes, condition=self.condition)
+        config = self.config
+        return build_critic(
+            config.critic, self.spec, self.classes, condition=self.condition, guide=config.guide.controls
+        )
 
     def steps(self, note: Callable[[str], None] = lambda line: None) -> Steps:
         """The steps of a cycle. note: called with a line if they cannot be recorded or compiled."""

@@ -23,6 +23,7 @@ from kantor.app.training.sample_grids import Sampler, first_images
 from kantor.app.training.terminal import Terminal
 from kantor.app.write_report import write_report
 from kantor.config.io import overridden, to_toml
+from kantor.controls import guide_of
 from kantor.engine.device import describe_device
 from kantor.engine.events import Bus, Event, Listener, Started
 from kantor.engine.loop import Loop, Plan, Replan
@@ -224,7 +225,10 @@ class Run:
             best.written()
             return
         objective, settings = parts.config.objective.kind, parts.store.condition_settings
-        card = Card(parts.spec, parts.config.generator, objective, parts.class_names, seen, parts.condition, settings)
+        card = Card(
+            parts.spec, parts.config.generator, objective, parts.class_names, seen, parts.condition, settings,
+            guide_of(self.state.average),
+        )  # fmt: skip
         try:
             write_generator(file, self.state.average, card)
         except UserError:

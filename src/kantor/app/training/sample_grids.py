@@ -8,11 +8,13 @@ from torch import nn
 
 from kantor.app.images import at_size, join_pairs
 from kantor.config.schema import Config
+from kantor.controls import guide_of
 from kantor.data.loading.image_set import ImageSet
 from kantor.random import derive
 from kantor.sample.generate import generate_images
 from kantor.sample.grid import sheet_count
-from kantor.sample.latents import class_of_seed, latents
+from kantor.sample.guided import guided_latents
+from kantor.sample.latents import class_of_seed
 from kantor.types import Images, ImageSpec
 
 
@@ -39,7 +41,7 @@ class Sampler:
     def _images(self, generator: nn.Module, first: int, rows: NDArray[np.int64]) -> Images:
         network = self._config.generator
         seeds = range(first, first + self.count)
-        z = latents(seeds, network.latent_dim, network.latent)
+        z = guided_latents(seeds, network, guide_of(generator))
         labels = [class_of_seed(seed, self._classes) for seed in seeds] if self._classes else None
         if (conditions := self._store.conditions(rows)) is None:
             return generate_images(generator, z, labels)

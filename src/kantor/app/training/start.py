@@ -18,6 +18,7 @@ import torch
 
 from kantor import atomic
 from kantor.app import environment
+from kantor.app.asked import guided_line
 from kantor.app.dataset.cache import DatasetCache, cache_folder
 from kantor.app.dataset.image_size import default_side
 from kantor.app.dataset.packing_news import SHEET, PackingNews
@@ -50,6 +51,7 @@ from kantor.app.training.time_told import TimeTold
 from kantor.app.training.trial import explain_out_of_memory
 from kantor.config.io import resolve, to_toml
 from kantor.config.schema import Config
+from kantor.controls import guide_of
 from kantor.data.loading import layout
 from kantor.data.loading.image_set import ImageSet, class_counts
 from kantor.engine.augment import choose_augmentation
@@ -210,6 +212,8 @@ def _build_and_run(
         terminal.note("chosen for this run:")
         for line in table:
             terminal.note(line)
+    if (guide := guide_of(state.generator)) is not None:
+        terminal.note(guided_line(guide))
     terminal.note(intervals_line(parts.config))
     if options.dry_run:
         return options.runs, "dry-run"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kantor.app.training.parts import Parts
 from kantor.config.networks import CustomCritic, CustomGenerator
+from kantor.controls import components
 from kantor.engine.optimizers import trained
 from kantor.engine.passes import conditioning
 from kantor.errors import ConfigError
@@ -23,14 +24,17 @@ def try_custom_networks(parts: Parts) -> None:
     """Tries a pass and the gradients of a step on the CPU. Raises ConfigError: what a network does, and should do."""
     spec, generator, critic = parts.spec, parts.config.generator, parts.config.critic
     labels = torch.arange(_COUNT) % parts.classes if parts.classes else None
+    controls = len(components(parts.config.guide.controls, spec.channels))
     with torch.random.fork_rng(devices=[]):
         size = (spec.height, spec.width)
         condition = torch.rand(_COUNT, parts.condition, *size) * 2 - 1 if parts.condition else None
         if isinstance(generator, CustomGenerator):
-            z = torch.randn(_COUNT, generator.latent_dim)
+            z = torch.randn(_COUNT, generator.latent_dim + controls)
             _try_generator(f"generator.name = {generator.name}", parts, Batch(z, labels, condition))
         if isinstance(critic, CustomCritic):
-            x = (torch.rand(_COUNT, spec.channels, *size) * 2 - 1).contiguous(memory_format=torch.channels_last)
+            x = (torch.rand(_COUNT, spec.channels + controls, *size) * 2 - 1).contiguous(
+                memory_format=torch.channels_last
+            )
             _try_critic(f"critic.name = {critic.name}", parts, Batch(x.requires_grad_(), labels, condition))
 
 

@@ -71,6 +71,7 @@ class TrainKeywords(DataKeywords, total=False):
     seed: int | None
     conditional: bool
     mirror: bool
+    objects: str | None
     init_from: str | Path | Run | None
     keep_counters: bool
     resume: str | Path | Run | None

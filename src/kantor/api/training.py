@@ -73,6 +73,7 @@ class TrainKeywords(DataKeywords, total=False):
     conditional: bool
     guide: str | Sequence[str] | None
     mirror: bool
+    objects: str | None
     init_from: str | Path | Run | None
     keep_counters: bool
     resume: str | Path | Run | None

@@ -150,7 +150,7 @@ def place(value: str | Sequence[float], where: str) -> tuple[float, float]:
         raise ConfigError(f"{where} {text}", "is not a place", "write X,Y such as 0.3,0.6") from None
     if not (0 <= x <= 1 and 0 <= y <= 1):
         do = "choose X and Y from 0 to 1, counted from the top left"
-        raise ConfigError(f"{where} {text}", "lies outside the picture", do)
+        raise ConfigError(f"{where} {text}", "lies outside the image", do)
     return x, y
 
 

@@ -143,7 +143,7 @@ def test_backgrounds_are_never_replaced(model: Path, capsys: pytest.CaptureFixtu
         (["photos/notes.txt"], 3, "notes.txt: cannot be used"),
         (["empty"], 3, "there are no pictures at its top"),
         (["#12345"], 2, 'BACKGROUND: "#12345" is not a colour'),
-        (["beach.png", "--place", "0.5,1.2"], 2, "--place 0.5,1.2: lies outside the picture"),
+        (["beach.png", "--place", "0.5,1.2"], 2, "--place 0.5,1.2: lies outside the image"),
         (["beach.png", "--place", "0.5"], 2, "--place 0.5: is not a place; write X,Y"),
         (["beach.png", "--count", "1", *["--place", "0,0"] * 2], 2, "--place: 2 places for 1 sprite"),
         (["beach.png", "--count", "1000000"], 2, "--count 1000000: is out of range"),

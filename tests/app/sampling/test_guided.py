@@ -77,7 +77,7 @@ def test_a_grey_model_takes_the_brightness_of_a_colour() -> None:
     ("wish", "words"),
     [
         ({"colour": "blurple"}, "is not a colour"), ({"colour": (1, 2)}, "each from 0 to 255"),
-        ({"place": (3, 4)}, "is not a place"), ({"place": "0.3"}, "is not a place"), ({"place": (-0.1, 0.5)}, "is not a place"),
+        ({"place": (3, 4)}, "outside the image"), ({"place": "0.3"}, "is not a place"), ({"place": (-0.1, 0.5)}, "outside the image"),
         ({"extent": 0}, "is not an extent"), ({"extent": 1.5}, "is not an extent"), ({"extent": "nan"}, "is not an extent"),
     ],
 )  # fmt: skip

@@ -65,7 +65,9 @@ def test_a_walk_in_python_passes_what_the_command_passes(model: Model) -> None:
     got = measured(there)
     assert np.allclose(got[:, 3], np.linspace(0.35, 0.65, 5), atol=0.02) and np.allclose(got[:, 4], 0.5, atol=0.02)
     assert np.allclose(got[:, 5], np.linspace(0.3, 0.5, 5), atol=0.04)
-    assert np.array_equal(model.walk([1, 2], 4, place="0.35,0.5:0.65,0.5", extent="0.3:0.5", colour=(153, 51, 17)), there)
+    assert np.array_equal(
+        model.walk([1, 2], 4, place="0.35,0.5:0.65,0.5", extent="0.3:0.5", colour=(153, 51, 17)), there
+    )
     still = model.walk([1, 1], 2, place=(0.4, 0.6), extent=0.3)
     assert np.array_equal(still, model.generate([1, 1, 1], place=(0.4, 0.6), extent=0.3))
     z, _ = walk_inputs(model._card, [1, 2], [], 3, False, False, "linear", 1.0)

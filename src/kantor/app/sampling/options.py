@@ -137,6 +137,10 @@ class ComposeOptions(ModelOptions):
         "Put the middle of a sprite at X,Y, from 0,0 (top left) to 1,1; once for each sprite", "X,Y",
         default=(), flags=("--place",), repeat=True, parse=units.places, otherwise="a function of the seed",
     )
+    layout: str | None = option(
+        "Put sprites where this model of layouts (--objects layout) puts objects, as many and as large as these", "MODEL",
+        complete="runs",
+    )
     extent: tuple[float, float] = option(
         "Let sprites take this share of the picture's shorter side: 0.3, or LOW-HIGH", "X",
         default=(0.2, 0.35), parse=units.extents, otherwise="0.2-0.35, a function of the seed",

@@ -91,7 +91,7 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
             write(table, _json(frames))
             return Composed(place, 1, len(frames["frames"]))
         written = []
-        of_each = zip(grounds, per_picture, layouts or [None] * len(grounds), strict=True)
+        of_each = zip(grounds, per_picture, [None] * len(grounds) if layouts is None else layouts, strict=True)
         for number, (ground, seeds, layout) in enumerate(of_each):
             image, entry = _composed(ground, sprites(seeds), options, layout, note)
             write(entry["file"], png_bytes(image))

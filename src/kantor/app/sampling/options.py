@@ -176,10 +176,12 @@ class PaintOptions(SamplingOptions):
     """Options of `kantor paint`."""
 
     lines: str = option(
-        "Model that generates lines: a run, or a generator.safetensors; or your own: an image, or a folder",
+        "Model that generates lines: a run, or a generator.safetensors; or your own: an image, or a folder; or a pipeline: FILE.toml",
         "LINES_MODEL", required=True, positional=True, complete="runs",
     )
-    colours: str = option("Model that colours them", "COLOUR_MODEL", required=True, positional=True, complete="runs")
+    colours: str | None = option(
+        "Model that colours them", "COLOUR_MODEL", positional=True, complete="runs", otherwise="those of the pipeline",
+    )
     out: Path = option("Write paintings to this folder", "DIR", required=True)
     seeds: Sequence[int] | None = option(
         "Take these seeds for lines and colours: 0-15,99", "LIST",

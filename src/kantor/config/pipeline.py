@@ -13,7 +13,7 @@ from kantor.config.base import Section, Size
 from kantor.config.explain import explained
 from kantor.config.io import read_toml
 from kantor.config.schema import Config
-from kantor.errors import ConfigError, UserError, did_you_mean, nearest
+from kantor.errors import ConfigError, UserError, nearest
 
 Text = Annotated[str, Field(min_length=1)]
 MOST_STAGES = 20
@@ -162,16 +162,18 @@ def read_pipeline(path: Path) -> list[Stage]:
 
 def _stage(path: Path, number: int, table: dict[str, Any]) -> Stage:
     kind = table.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         what = "has no kind" if kind is None else f"there is no stage of the kind {kind!r}"
         raise ConfigError(f"{path}: stage {number}", what, nearest(str(kind), KINDS))
     cls, where = KINDS[kind], f"{path}: stage {number} ({kind})"
+    if (other := next((key for key in table if key not in cls.model_fields), None)) is not None:
+        names = [name for name in cls.model_fields if name not in table]
+        raise ConfigError(
+            f"{where}: {other}", "there is no such field", nearest(other, names) if names else "leave it out"
+        )
     for name, field in cls.model_fields.items():
         if field.is_required() and name not in table:
-            like = did_you_mean(name, table)
-            raise ConfigError(
-                f"{where}: {name}", "is missing", f'write {name} = "..."' if not like else f"rename {like[13:-1]}"
-            )
+            raise ConfigError(f"{where}: {name}", "is missing", f'write {name} = "..."')
     try:
         return cls.model_validate(table)
     except ValidationError as error:

@@ -19,7 +19,7 @@ def strips(rows: Sequence[Sequence[Images]], names: Sequence[str], side: int, gu
 
     Args:
         rows: of each seed its images, uint8 [H, W, 1, 3 or 4], one for each of `names`.
-        side: pixels of a cell; small images are enlarged by squares, large ones reduced.
+        side: pixels of a cell, to which images are resized: by squares where it is a multiple of theirs.
     Returns:
         uint8 [h, w, 3].
     """
@@ -54,13 +54,10 @@ def side_by_side(images: Sequence[Images], height: int, width: int) -> Images:
 
 
 def _shown(image: Images, side: int) -> Image.Image:
-    """RGB, at most `side` x `side` pixels."""
-    opaque = Image.fromarray(np.squeeze(on_paper(image), axis=2) if image.shape[2] == 1 else on_paper(image)).convert(
-        "RGB"
-    )
+    """RGB, whose longer side is `side` pixels."""
+    flat = on_paper(image)
+    opaque = Image.fromarray(flat[:, :, 0] if flat.shape[2] == 1 else flat).convert("RGB")
     longer = max(opaque.size)
-    if longer > side:
-        size = [max(1, round(length * side / longer)) for length in opaque.size]
-        return opaque.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-    scale = side // longer
-    return opaque.resize((opaque.width * scale, opaque.height * scale), Image.Resampling.NEAREST)
+    width, height = (max(1, round(length * side / longer)) for length in opaque.size)
+    filter_ = Image.Resampling.LANCZOS if side % longer else Image.Resampling.NEAREST
+    return opaque.resize((width, height), filter_)

@@ -93,5 +93,5 @@ def check_models(lines_name: str, colours_name: str, colours: Card, lines: Card 
         raise ModelError(lines_name, f"makes {lines.spec} images, but {wanted}", do)
     if lines.spec[:2] != colours.spec[:2]:
         size = size_text(colours.spec)
-        what = f"{lines_name} makes {size_text(lines.spec)}, {colours_name} colours {size}"
-        raise ConfigError("kantor paint", what, f"train one of them with --size {size}")
+        what = f"makes {size_text(lines.spec)}, {colours_name} colours {size}"
+        raise ConfigError(lines_name, what, f"train one of them with --size {size}")

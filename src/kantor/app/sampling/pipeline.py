@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kantor.app.output_paths import require_free_files
 from kantor.app.sampling.compose import PLACES, entries
 from kantor.app.sampling.image_files import into_folder, refuse_other_images
@@ -25,7 +27,7 @@ DEFAULT_COUNT = 16
 MAX_COUNT = 10_000
 SHEET = "sheet.png"
 _MOST_ROWS = 64  # of the sheet
-_STRIP_SIDE, _SHEET_HEIGHT = 160, 3072  # pixels
+_STRIP_SIDE, _SHEET_HEIGHT = 128, 3072  # pixels
 _AT_ONCE = 32  # seeds: what a batch of generated images holds
 
 
@@ -52,7 +54,8 @@ def paint_by_stages(options: PaintOptions, progress: Progress = silent) -> tuple
     files = [f"seed-{seed:08d}{end}.png" for seed in seeds for end in _endings(names)]
     files += [SHEET, PLACES] if assembles else [SHEET]
     require_free_files((options.out / file for file in files), options.overwrite)
-    applied = open_stages(path, stages, _workshop(options, path, seeds))
+    shop = Workshop(path.parent, options.runs, options.truncation, choose_device(options.device), seeds)
+    applied = open_stages(path, stages, shop)
     rows, placed = list[list[Images]](), list[dict[str, Any]]()
     with into_folder(options.out) as write:
         for done, (seed, images, entry) in enumerate(_each_seed(path, stages, applied, seeds), 1):
@@ -62,18 +65,19 @@ def paint_by_stages(options: PaintOptions, progress: Progress = silent) -> tuple
             rows += [images] if len(rows) < _MOST_ROWS else []
             placed += [entry] if entry else []
             progress(done, len(seeds))
-        side = max(48, min(_STRIP_SIDE, _SHEET_HEIGHT // len(rows)))
+        side = max(64, min(_STRIP_SIDE, _SHEET_HEIGHT // len(rows) // 32 * 32))
         write(SHEET, png_bytes(strips(rows, names, side, options.gutter)))
         if assembles:
             write(PLACES, (json.dumps({"pictures": placed}, indent=1, ensure_ascii=False) + "\n").encode())
     return options.out / SHEET, options.out, len(seeds)
 
 
-def painted(options: PaintOptions, seeds: Sequence[int]) -> list[dict[str, Images]]:
+def painted(
+    path: Path, seeds: Sequence[int], runs: Path, truncation: float, device: torch.device
+) -> list[dict[str, Images]]:
     """What each stage makes of each seed, by its name, uint8 [H, W, C]. Raises as `paint_by_stages`."""
-    path = Path(options.lines)
     stages = read_pipeline(path)
-    applied = open_stages(path, stages, _workshop(options, path, seeds))
+    applied = open_stages(path, stages, Workshop(path.parent, runs, truncation, device, seeds))
     names = stage_names(stages)
     return [dict(zip(names, images, strict=True)) for _, images, _ in _each_seed(path, stages, applied, seeds)]
 
@@ -99,10 +103,6 @@ def _check(options: PaintOptions) -> None:
         raise ConfigError(options.colours, what, "leave it out, or name a model of lines first")
     if options.grid is not None:
         raise ConfigError("--grid", "does not go with a pipeline, whose sheet has a row for each seed", "leave it out")
-
-
-def _workshop(options: PaintOptions, path: Path, seeds: Sequence[int]) -> Workshop:
-    return Workshop(path.parent, options.runs, options.truncation, choose_device(options.device), seeds)
 
 
 def _endings(names: Sequence[str]) -> list[str]:

@@ -139,7 +139,7 @@ class ComposeOptions(ModelOptions):
     )
     layout: str | None = option(
         "Put sprites where this model of layouts (--objects layout) puts objects, as many and as large as these", "MODEL",
-        complete="runs",
+        complete="runs", otherwise="places of the seeds",
     )
     extent: tuple[float, float] = option(
         "Let sprites take this share of the picture's shorter side: 0.3, or LOW-HIGH", "X",

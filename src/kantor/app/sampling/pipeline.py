@@ -19,7 +19,7 @@ from kantor.config.pipeline import Stage, at_stage, read_pipeline
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError
 from kantor.progress import Progress, silent
-from kantor.sample.grid import png_bytes
+from kantor.sample.grid import COMFORTABLE_CELL, png_bytes
 from kantor.sample.strip import strips
 from kantor.types import Images
 
@@ -27,7 +27,7 @@ DEFAULT_COUNT = 16
 MAX_COUNT = 10_000
 SHEET = "sheet.png"
 _MOST_ROWS = 64  # of the sheet
-_STRIP_SIDE, _SHEET_HEIGHT = 128, 3072  # pixels
+_STRIP_SIDE, _SHEET_HEIGHT = 256, 3072  # pixels
 _AT_ONCE = 32  # seeds: what a batch of generated images holds
 
 
@@ -59,13 +59,13 @@ def paint_by_stages(options: PaintOptions, progress: Progress = silent) -> tuple
     rows, placed = list[list[Images]](), list[dict[str, Any]]()
     with into_folder(options.out) as write:
         for done, (seed, images, entry) in enumerate(_each_seed(path, stages, applied, seeds), 1):
-            shown = [*images, strips([images], names, _STRIP_SIDE, options.gutter)]
+            shown = [*images, strips([images], names, _side([images], _STRIP_SIDE), options.gutter)]
             for image, end in zip(shown, _endings(names), strict=True):
                 write(f"seed-{seed:08d}{end}.png", png_bytes(image))
             rows += [images] if len(rows) < _MOST_ROWS else []
             placed += [entry] if entry else []
             progress(done, len(seeds))
-        side = max(64, min(_STRIP_SIDE, _SHEET_HEIGHT // len(rows) // 32 * 32))
+        side = _side(rows, _SHEET_HEIGHT // len(rows) // 32 * 32)
         write(SHEET, png_bytes(strips(rows, names, side, options.gutter)))
         if assembles:
             write(PLACES, (json.dumps({"pictures": placed}, indent=1, ensure_ascii=False) + "\n").encode())
@@ -103,6 +103,12 @@ def _check(options: PaintOptions) -> None:
         raise ConfigError(options.colours, what, "leave it out, or name a model of lines first")
     if options.grid is not None:
         raise ConfigError("--grid", "does not go with a pipeline, whose sheet has a row for each seed", "leave it out")
+
+
+def _side(rows: Sequence[Sequence[Images]], most: int) -> int:
+    """Pixels of a cell: as the largest image has them, from COMFORTABLE_CELL to `most`."""
+    largest: int = max(max(image.shape[0], image.shape[1]) for row in rows for image in row)
+    return max(COMFORTABLE_CELL, min(largest, most, _STRIP_SIDE))
 
 
 def _endings(names: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from kantor.sample.layout import MOST, Place, find_places, sprite_seeds, stand
 from kantor.types import ImageSpec
 from support.commands import exit_of
 from support.models import write_model
+from support.paths import ROOT
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -118,6 +120,24 @@ def test_sprites_stand_on_the_lower_edge() -> None:
     sprite[6:10, 2:14] = 255
     placed = stand(premultiplied(sprite), Place((0.25, 0.5), 0.5, 0.7), (100, 200))
     assert (placed.width, placed.height) == (50, 17) and placed.left == 25 and placed.top + placed.height == 70
+
+
+def test_scenes_of_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`scripts/scenes.py`, whose rule docs/compose.md measures: what stands lower is larger, and nothing touches."""
+    (tmp_path / "sprites").mkdir()
+    Image.new("RGBA", (64, 64), (90, 0, 0, 255)).save(tmp_path / "sprites" / "a.png")
+    script = str(ROOT / "scripts" / "scenes.py")
+    monkeypatch.setattr("sys.argv", [script, str(tmp_path / "sprites"), str(tmp_path), "--count", "12"])
+    runpy.run_path(script, run_name="__main__")
+    assert len(list((tmp_path / "grounds").iterdir())) == 12
+    places = []
+    for path in sorted((tmp_path / "scenes").iterdir()):
+        with Image.open(path) as scene:
+            sprites = np.asarray(scene)[:, :, 1:2] == 0
+        places += find_places(np.where(sprites, np.uint8(255), np.uint8(0)))
+    assert len(places) > 24
+    for place in places:
+        assert abs(place.extent - (0.1 + 0.16 * (place.base - 0.45) / 0.47)) < 0.01
 
 
 def test_seeds_of_sprites() -> None:

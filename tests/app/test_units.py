@@ -33,6 +33,8 @@ def test_what_is_read(parse: Any, value: Any, result: Any) -> None:
 @pytest.mark.parametrize(
     ("parse", "value", "says"),
     [
+        (units.slim, [2], "is not a number from 1 to 64"), (units.slim, "wide", "is not a number"), (units.slim, 0.5, "from 1 to 64"),
+        (units.places, 0.5, "--flag 0.5: is not a list of places"), (units.places, [0.5], "--flag 0.5: is not a place"),
         (units.count, "lots", "--flag lots: is not a number; write for example 200000 or 200k"),
         (units.count, "3,5", "is not a number"), (units.count, "1,00", "is not a number"),
         (units.count, "0", "too small"), (units.count, 0, "too small"), (units.count, -5, "too small"),

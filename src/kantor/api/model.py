@@ -141,6 +141,8 @@ class Model:
             ConfigError: it cannot enlarge `times`, or `images` are not such images.
         """
         passes = passes_of("model", self._card, times, "times")
+        if not np.iterable(images):
+            raise ConfigError("images", f"are {images!r}", "give uint8 [N, H, W, C], or a list of [H, W, C]")
         for image in images:
             if (
                 getattr(image, "dtype", None) != np.uint8
@@ -190,7 +192,7 @@ class Model:
         return generate_images(self.network, z, labels)
 
     def compose(
-        self, background: Images | str | Path, seeds: Sequence[int], *, places: Sequence[tuple[float, float]] = (),
+        self, background: Images | str | Path, seeds: Sequence[int] | int, *, places: Sequence[tuple[float, float]] = (),
         extent: float | tuple[float, float] = (0.2, 0.35), classes: Classes = None, truncation: float = 1.0,
         haze: float = 0.05,
     ) -> Composition:  # fmt: skip
@@ -198,7 +200,7 @@ class Model:
 
         Args:
             background: uint8 [H, W, 1, 3 or 4], or the path of a picture.
-            seeds: of the sprites, the last one in front.
+            seeds: of the sprites, the last one in front; or of one.
             places: (x, y) in [0, 1] from the top left, of the first sprites' middle; the others have places of their seeds.
             extent: share of the picture's shorter side that sprites take, or the lowest and highest.
             classes: as for `generate`.
@@ -208,18 +210,22 @@ class Model:
             ConfigError: an argument cannot be used. DataError: the background is no picture.
         """
         require_alpha(self._card, self)
+        sprite_seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds]
         listed = units.places(places, "places")
-        if len(listed) > len(seeds):
-            raise ConfigError("places", f"{len(listed)} places for {len(seeds)} sprites", "name fewer")
+        if len(listed) > len(sprite_seeds):
+            sprites_named = f"{len(sprite_seeds)} sprite{'s' if len(sprite_seeds) != 1 else ''}"
+            raise ConfigError("places", f"{len(listed)} places for {sprites_named}", "name fewer")
         haze = units.number(haze, "haze", False, 0, 0.45)
         ground = read_picture(Path(background)) if isinstance(background, str | Path) else np.asarray(background)
         if ground.dtype != np.uint8 or ground.ndim != 3 or ground.shape[2] not in (1, 3, 4):
             what = f"is {ground.dtype} of shape {list(ground.shape)}"
             raise ConfigError("background", what, "give uint8 [height, width, 1, 3 or 4]")
-        images = self.generate(seeds, classes, truncation)
+        images = self.generate(sprite_seeds, classes, truncation)
         sprites = [cleaned(premultiplied(image), haze) for image in images]
         size = ground.shape[0], ground.shape[1]
-        placed = place_sprites(sprites, [int(seed) for seed in seeds], size, units.extents(extent, "extent"), listed)
+        placed = place_sprites(
+            sprites, [int(seed) for seed in sprite_seeds], size, units.extents(extent, "extent"), listed
+        )
         return Composition(composed(ground, sprites, placed), placed)
 
 

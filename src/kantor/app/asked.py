@@ -76,19 +76,23 @@ def wishes_of(
     colour: str | Sequence[int] | None, place: str | Sequence[float] | None, extent: str | float | None
 ) -> Wishes:
     """Wishes as users of Python write them: "#cc3311" or (204, 51, 17), "0.3,0.6" or (0.3, 0.6), 0.5. Raises ConfigError."""
-    if colour is not None and not isinstance(colour, str):
-        if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
-            raise ConfigError(
-                "colour", f"{tuple(colour)} is not a colour", "give (red, green, blue), each from 0 to 255"
-            )
-        colour = "#{:02x}{:02x}{:02x}".format(*map(int, colour))
-    if place is not None and not isinstance(place, str):
-        place = ",".join(map(str, place))
     return Wishes(
-        None if colour is None else units.colour(colour, "colour"),
+        None if colour is None else _colour(colour),
         None if place is None else units.place(place, "place"),
         None if extent is None else units.extent(extent, "extent"),
     )
+
+
+def _colour(colour: str | Sequence[int]) -> tuple[int, int, int]:
+    if isinstance(colour, str):
+        return units.colour(colour, "colour")
+    try:
+        red, green, blue = colour
+        if all(0 <= value <= 255 for value in colour):
+            return int(red), int(green), int(blue)
+    except (TypeError, ValueError):  # not three numbers
+        pass
+    raise ConfigError("colour", f"{colour!r} is not a colour", "give (red, green, blue), each from 0 to 255")
 
 
 def paths_of(

@@ -82,7 +82,7 @@ def slim(value: str | float, where: str) -> float | Literal["auto"]:
         return "auto"
     try:
         divisor = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         divisor = 0.0
     if not 1 <= divisor <= 64:
         raise ConfigError(f"{where} {value}", "is not a number from 1 to 64", "write for example 4, or auto")
@@ -137,15 +137,18 @@ def colour(text: str, where: str) -> tuple[int, int, int]:
 
 def places(values: Sequence[Any], where: str) -> list[tuple[float, float]]:
     """[(0.3, 0.6)] of ["0.3,0.6"] or [(0.3, 0.6)]: points (x, y) in [0, 1] from the top left."""
-    return [place(value, where) for value in values]
+    try:
+        return [place(value, where) for value in values]
+    except TypeError:  # no list
+        raise ConfigError(f"{where} {values}", "is not a list of places", "give [(x, y), ...]") from None
 
 
 def place(value: str | Sequence[float], where: str) -> tuple[float, float]:
     """(0.3, 0.6) of "0.3,0.6" or (0.3, 0.6): a point (x, y) in [0, 1] from the top left."""
-    parts = value.split(",") if isinstance(value, str) else list(value)
-    text = value if isinstance(value, str) else ",".join(map(str, value))
+    listed = isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1
+    text = ",".join(map(str, value)) if listed else str(value)
     try:
-        x, y = map(float, parts)
+        x, y = map(float, text.split(","))
     except (TypeError, ValueError):
         raise ConfigError(f"{where} {text}", "is not a place", "write X,Y such as 0.3,0.6") from None
     if not (0 <= x <= 1 and 0 <= y <= 1):

@@ -83,5 +83,5 @@ def _uniforms(seeds: NDArray[np.uint64], count: int, purpose: int = PURPOSE) -> 
     low = np.repeat((seeds & np.uint64(0xFFFFFFFF)).astype(np.uint32), blocks)
     high = np.repeat((seeds >> np.uint64(32)).astype(np.uint32), blocks)
     key: Any = (low, high)  # philox takes an array of keys like one key; a test holds that
-    words = philox(counters, key).reshape(len(seeds), -1)[:, :count]
+    words = philox(counters, key).reshape(len(seeds), 4 * blocks)[:, :count]
     return (words.astype(np.float64) + 0.5) * 2.0**-32

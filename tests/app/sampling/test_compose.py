@@ -182,3 +182,9 @@ def test_bad_arguments_in_python(model: Path) -> None:
         loaded.compose(np.zeros((4, 4, 3)), [1])
     with pytest.raises(ConfigError, match="2 places for 1"):
         loaded.compose("beach.png", [1], places=[(0, 0), (1, 1)])
+
+
+def test_one_seed_in_python(model: Path) -> None:
+    ground = np.zeros((40, 40, 3), np.uint8)
+    one, listed = (kantor.load(model).compose(ground, seeds) for seeds in (3, [3]))
+    assert np.array_equal(one.image, listed.image) and one.image.any() and one.placed == listed.placed

@@ -76,6 +76,10 @@ def test_a_walk_in_python_passes_what_the_command_passes(model: Model) -> None:
         model.walk([1, 2], 3, place=[(0.3, 0.4), (3, 4)])
 
 
+def test_no_seeds_no_images(model: Model) -> None:
+    assert model.generate([]).shape == model.generate([], colour="#993311").shape == (0, *model.spec)
+
+
 def test_numbers_beyond_training_images_are_told(model: Model) -> None:
     notes: list[str] = []
     asked = asked_of(model._card, Wishes(place=(0.95, 0.5), extent=0.4), notes.append)
@@ -93,6 +97,8 @@ def test_a_grey_model_takes_the_brightness_of_a_colour() -> None:
     ("wish", "words"),
     [
         ({"colour": "blurple"}, "is not a colour"), ({"colour": (1, 2)}, "each from 0 to 255"),
+        ({"colour": 5}, "colour: 5 is not a colour"), ({"colour": ("a", 1, 2)}, "is not a colour"), ({"colour": (300, 0, 0, 0)}, "is not a colour"),
+        ({"place": 0.5}, "place 0.5: is not a place"), ({"place": ("a", "b")}, "is not a place"),
         ({"place": (3, 4)}, "outside the image"), ({"place": "0.3"}, "is not a place"), ({"place": (-0.1, 0.5)}, "outside the image"),
         ({"extent": 0}, "is not an extent"), ({"extent": 1.5}, "is not an extent"), ({"extent": "nan"}, "is not an extent"),
     ],

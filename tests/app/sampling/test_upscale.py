@@ -81,6 +81,15 @@ def test_pictures_of_a_folder(model: Path, tmp_path: Path, capsys: pytest.Captur
     assert {p.name for p in (model.parent / "upscaled" / "00000").iterdir()} == {"a.png", "b.png"}
 
 
+def test_originals_are_never_replaced(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "in" / "a.png", picture(4, 4, 3))
+    before = (tmp_path / "in" / "a.png").read_bytes()
+    assert exit_of("upscale", model, tmp_path / "in" / "a.png", "--out", tmp_path / "in", "--overwrite") == 2
+    assert f"would replace the picture {tmp_path / 'in' / 'a.png'}; choose another" in capsys.readouterr().err
+    assert (tmp_path / "in" / "a.png").read_bytes() == before
+    assert exit_of("upscale", model, tmp_path / "in" / "a.png", "--out", tmp_path / "in" / "new") == 0
+
+
 def test_times_4_applies_a_model_of_2_twice(model: Path, tmp_path: Path) -> None:
     save(tmp_path / "a.png", picture(8, 5, 3))
     assert exit_of("upscale", model, tmp_path / "a.png", "--times", 4, "--out", tmp_path / "out") == 0
@@ -114,6 +123,11 @@ def test_images_of_a_run(model: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["{model}", "{picture}", "--times", "3"], 2, "--times 3: is not a factor that models learn; use 2 or 4"),
         (["{four}", "{picture}", "--times", "2"], 2, "--times 2: this model enlarges 4 times; leave it out"),
         (["{model}", "{text}"], 3, "cannot be used: "),
+        (
+            ["{model}", "{long}"],
+            3,
+            "cannot be used: 1x500 is more than 100 times as long as wide; repair or replace it",
+        ),
         (["{model}", "{empty}"], 3, "there are no pictures in this folder"),
         (["{model}", "{gone}"], 3, "does not exist"),
         (["{model}"], 2, "there is nothing to enlarge; name pictures"),
@@ -126,9 +140,10 @@ def test_images_of_a_run(model: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_what_is_refused(
     words: list[str], code: int, message: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = {name: tmp_path / f"{name}.png" for name in ("picture", "dot", "gone")}
+    places = {name: tmp_path / f"{name}.png" for name in ("picture", "dot", "long", "gone")}
     save(places["picture"], picture(8, 8, 3))
     save(places["dot"], picture(1, 1, 3))
+    save(places["long"], picture(1, 500, 3))
     places |= {"text": tmp_path / "text.txt", "empty": tmp_path / "empty", "model": model}
     places["text"].write_text("hello")
     places["empty"].mkdir()
@@ -156,6 +171,8 @@ def test_in_python(model: Path, tmp_path: Path) -> None:
     assert loaded.upscale(np.zeros((0, 4, 4, 3), np.uint8)).shape == (0, 8, 8, 3)
     with pytest.raises(ConfigError, match=r"float64 \[4, 4, 3\]; give uint8"):
         loaded.upscale([np.zeros((4, 4, 3))])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="images: are 5"):
+        loaded.upscale(5)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="enlarges pictures and cannot generate"):
         loaded.generate(3)
     with pytest.raises(ModelError, match="does not enlarge"):

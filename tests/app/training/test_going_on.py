@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 import kantor
-from kantor.app.training.going_on import command
+from kantor.app.training.going_on import _flags, command
 from kantor.app.training.options import TrainOptions
-from kantor.config.io import layered, overridden, override_text, parse_override, read_toml, resolve
+from kantor.config.io import difference, layered, overridden, override_text, parse_override, read_toml, resolve
 from kantor.config.schema import Config
 from kantor.runs.run_state import RunState
 from support.commands import TINY, exit_of
@@ -284,6 +284,16 @@ def test_options_are_repeated_as_they_were_given(half: Path) -> None:
         {"init_from": words[4], "keep_counters": True, "time_budget": words[9], "seed": "3"}, as_flags=True
     )
     assert again.budget_s == 5400.0
+
+
+@pytest.mark.parametrize(("controls", "word"), [(["place", "extent"], "place,extent"), ([], "")])
+def test_lists_are_written_as_flags_take_them(controls: list[str], word: str) -> None:
+    config = overridden(Config(), {"guide.controls": ["colour"]})
+    changed = overridden(config, {"guide.controls": controls})
+    flags = _flags({name: new for name, (_, new) in difference(config, changed).items()})
+    assert flags == ["--guide", word]
+    asked = TrainOptions.from_words({"data": "glyphs", "guide": word}, as_flags=True)
+    assert list(resolve("default", None, asked.fields).guide.controls) == controls
 
 
 @pytest.mark.parametrize(

@@ -97,5 +97,6 @@ def read_picture(path: Path) -> Images:
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
     except Undecodable as error:
-        raise DataError(path, f"cannot be used: {error}", "save it as a PNG, or leave it out") from error
+        do = error.reason.remedy or "repair or replace it, or leave it out"
+        raise DataError(path, f"cannot be used: {error.reason.detail}", do) from error
     return image if spec.channels == 4 and image[:, :, 3].min() < 255 else image[:, :, :3]

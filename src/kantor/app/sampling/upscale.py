@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from kantor.app.load_model import Note, load_generator, load_model
 from kantor.app.output_paths import new_numbered, require_free_files, target
 from kantor.app.sampling.image_files import into_folder
 from kantor.app.sampling.options import UpscaleOptions
-from kantor.app.sampling.pictures import find_pictures, read_picture
+from kantor.app.sampling.pictures import Picture, find_pictures, read_picture
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card
@@ -97,9 +97,11 @@ def upscale(options: UpscaleOptions, progress: Progress = silent, note: Note = l
     if not options.pictures:
         do = "name pictures, a folder of them, or a run; or add --measure for those held out of training"
         raise ConfigError("kantor upscale", "there is nothing to enlarge", do)
-    named, images = _generated(options, progress, note) if _is_run(options) else _read(options, progress)
+    pictures = [] if _is_run(options) else find_pictures(options.pictures)[: options.count]
+    named, images = _read(pictures, progress) if pictures else _generated(options, progress, note)
     out = None if options.out is None else target(options.out, options.pictures)
     if out is not None:
+        _spare(pictures, out)
         require_free_files((out / f"{name}.png" for name in named), options.overwrite)
     with new_numbered(upscaler.home / FOLDER) if out is None else contextlib.nullcontext(out) as folder:
         return _write(upscaler, images, folder, note)
@@ -164,9 +166,10 @@ def _generated(
     return names, zip(names, images, strict=True)
 
 
-def _read(options: UpscaleOptions, progress: Progress) -> tuple[list[str], Iterator[tuple[str, Images | DataError]]]:
+def _read(
+    pictures: Sequence[Picture], progress: Progress
+) -> tuple[list[str], Iterator[tuple[str, Images | DataError]]]:
     """Names and images of pictures."""
-    pictures = find_pictures(options.pictures)[: options.count]
 
     def images() -> Iterator[tuple[str, Images | DataError]]:
         for done, (path, name) in enumerate(pictures, 1):
@@ -177,3 +180,10 @@ def _read(options: UpscaleOptions, progress: Progress) -> tuple[list[str], Itera
             progress(done, len(pictures))
 
     return [name for _, name in pictures], images()
+
+
+def _spare(pictures: Sequence[Picture], out: Path) -> None:
+    """Raises ConfigError if an enlarged picture would be written over one of the pictures, --overwrite or not."""
+    written = {(out / f"{name}.png").resolve() for _, name in pictures}
+    if original := next((path for path, _ in pictures if path.resolve() in written), None):
+        raise ConfigError(f"--out {out}", f"would replace the picture {original}", "choose another folder")

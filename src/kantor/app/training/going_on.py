@@ -86,7 +86,7 @@ def _flags(changes: Mapping[str, Any]) -> list[str]:
         elif name in named and named[name].type is bool and value is True:
             words.append(named[name].flags[0])
         elif name in named and named[name].type is not bool:
-            words += [named[name].flags[0], str(value)]
+            words += [named[name].flags[0], _text(named[name].name, value)]
         else:
             words += ["--set", override_text(name, value)]
     return words

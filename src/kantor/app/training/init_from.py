@@ -144,7 +144,7 @@ def initialize_from(state: State, weights: Weights, class_names: Sequence[str]) 
     grown = _grown({part: n.growth for part, n in state.networks.items() if isinstance(n, Fading)}, weights)
     copies = {p: matching(n, weights.parts.get(p, {}), same_classes, p in grown) for p, n in state.networks.items()}
     if not fits(state.generator, copies["generator"]):
-        do = "choose the same kind of networks with --preset and --set"
+        do = "choose networks of the same kind and width: --preset, --slim, --set"
         raise ModelError(weights.path, "no layer of its generator matches this run's generator", do)
     for part, copied in copies.items():
         tensors = own_tensors(state.networks[part])

@@ -56,6 +56,8 @@ def test_a_slim_run_says_what_is_left_and_keeps_its_preset(tmp_path: Path, capsy
     assert exit_of("train", "--config", str(run / "config.toml"), "--runs", str(again)) == 0  # not slim twice
     weights = [next(folder.glob("*/generator.safetensors")).read_bytes() for folder in (run.parent, again)]
     assert weights[0] == weights[1]
+    report = (run / "report.html").read_text()
+    assert "dcgan, width 8, " in report  # what was trained, not what the preset says
     assert exit_of("generate", str(run), "--count", "2", "--out", str(tmp_path / "images")) == 0
 
 

@@ -17,7 +17,7 @@ from kantor.app.class_names import class_numbers
 from kantor.app.flags import ModelOptions
 from kantor.app.load_model import load_model, require_unconditional
 from kantor.app.sampling.compose import require_alpha
-from kantor.app.sampling.grounds import read_picture
+from kantor.app.sampling.grounds import read_ground
 from kantor.app.sampling.upscale import passes_of
 from kantor.app.sampling.walk import walk_inputs
 from kantor.engine.device import choose_device
@@ -207,7 +207,7 @@ class Model:
         if len(listed) > len(seeds):
             raise ConfigError("places", f"{len(listed)} places for {len(seeds)} sprites", "name fewer")
         haze = units.number(haze, "haze", False, 0, 0.45)
-        ground = read_picture(Path(background)) if isinstance(background, str | Path) else np.asarray(background)
+        ground = read_ground(Path(background)) if isinstance(background, str | Path) else np.asarray(background)
         if ground.dtype != np.uint8 or ground.ndim != 3 or ground.shape[2] not in (1, 3, 4):
             what = f"is {ground.dtype} of shape {list(ground.shape)}"
             raise ConfigError("background", what, "give uint8 [height, width, 1, 3 or 4]")

@@ -81,6 +81,19 @@ def test_pictures_of_a_folder(model: Path, tmp_path: Path, capsys: pytest.Captur
     assert {p.name for p in (model.parent / "upscaled" / "00000").iterdir()} == {"a.png", "b.png"}
 
 
+def test_pictures_are_never_replaced(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither by their own enlargement, nor by that of another picture of the same name."""
+    folder = tmp_path / "in"
+    save(folder / "a.jpg", picture(8, 8, 3))
+    save(folder / "a.png", picture(6, 6, 3))
+    before = (folder / "a.png").read_bytes()
+    for named in (["a.png"], ["a.jpg", "a.png"]):
+        files = [folder / name for name in named]
+        assert exit_of("upscale", model, *files, "--out", folder, "--overwrite") == 2
+        assert f"would replace {folder / 'a.png'}, which is read; choose another" in capsys.readouterr().err
+    assert (folder / "a.png").read_bytes() == before
+
+
 def test_times_4_applies_a_model_of_2_twice(model: Path, tmp_path: Path) -> None:
     save(tmp_path / "a.png", picture(8, 5, 3))
     assert exit_of("upscale", model, tmp_path / "a.png", "--times", 4, "--out", tmp_path / "out") == 0

@@ -11,12 +11,10 @@ import numpy as np
 
 from kantor.app import units
 from kantor.app.output_paths import distinct_name
-from kantor.data.decoding.decode import DecodeSettings, decode, probe
-from kantor.data.reasons import Undecodable
+from kantor.app.sampling.pictures import read_picture
 from kantor.data.sources.names import IMAGES, is_clutter
-from kantor.data.sources.source import MAX_BYTES
 from kantor.errors import ConfigError, DataError
-from kantor.types import Images, ImageSpec
+from kantor.types import Images
 
 TRANSPARENT = "transparent"
 DEFAULT_SIZE = (512, 512)
@@ -36,12 +34,12 @@ class Ground:
         return _is_plain(self.word)
 
     def read(self) -> Images:
-        """uint8 [H, W, 3], or [H, W, 4] if some of it is transparent. Raises DataError if it is no image."""
+        """As `read_ground`."""
         if self.word == TRANSPARENT:
             return np.zeros((*self.size, 4), np.uint8)
         if self.is_plain:
             return np.broadcast_to(np.array(units.colour(self.word, "BACKGROUND"), np.uint8), (*self.size, 3)).copy()
-        return read_picture(Path(self.word))
+        return read_ground(Path(self.word))
 
 
 def find_grounds(words: Sequence[str], size: tuple[int, int] | None) -> list[Ground]:
@@ -85,17 +83,7 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGES and not is_clutter(path.name) and path.is_file()
 
 
-def read_picture(path: Path) -> Images:
-    """uint8 [H, W, 3], or [H, W, 4] if some of it is transparent. Raises DataError if it is no image."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(path, f"is larger than {MAX_BYTES >> 20} MB", "make it smaller")
-        data = path.read_bytes()
-        height, width, kind = probe(data, rules=2)
-        spec = ImageSpec(height, width, 4 if kind == "rgba" else 3)
-        image = decode(data, DecodeSettings(spec, min_size=1, rules=2, all_looked_at=True))[0]
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
-    except Undecodable as error:
-        raise DataError(path, f"cannot be used: {error}", "save it as a PNG, or leave it out") from error
-    return image if spec.channels == 4 and image[:, :, 3].min() < 255 else image[:, :, :3]
+def read_ground(path: Path) -> Images:
+    """uint8 [H, W, 1 or 3], or [H, W, 4] if some of it is transparent. Raises DataError if it is no image."""
+    image = read_picture(path)
+    return image if image.shape[2] == 4 and image[:, :, 3].min() < 255 else image[:, :, :3]

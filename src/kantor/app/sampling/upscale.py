@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kantor.app.class_names import class_numbers
 from kantor.app.load_model import Note, load_generator, load_model
-from kantor.app.output_paths import new_numbered, require_free_files, target
+from kantor.app.output_paths import new_numbered, require_free_files, spare_sources, target
 from kantor.app.sampling.image_files import into_folder
 from kantor.app.sampling.options import UpscaleOptions
-from kantor.app.sampling.pictures import find_pictures, read_picture
+from kantor.app.sampling.pictures import Picture, find_pictures, read_picture
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card
@@ -97,10 +97,13 @@ def upscale(options: UpscaleOptions, progress: Progress = silent, note: Note = l
     if not options.pictures:
         do = "name pictures, a folder of them, or a run; or add --measure for those held out of training"
         raise ConfigError("kantor upscale", "there is nothing to enlarge", do)
-    named, images = _generated(options, progress, note) if _is_run(options) else _read(options, progress)
+    pictures = [] if _is_run(options) else find_pictures(options.pictures)[: options.count]
+    named, images = _read(pictures, progress) if pictures else _generated(options, progress, note)
     out = None if options.out is None else target(options.out, options.pictures)
     if out is not None:
-        require_free_files((out / f"{name}.png" for name in named), options.overwrite)
+        files = [out / f"{name}.png" for name in named]
+        spare_sources(options.out or out, files, (path for path, _ in pictures))
+        require_free_files(files, options.overwrite)
     with new_numbered(upscaler.home / FOLDER) if out is None else contextlib.nullcontext(out) as folder:
         return _write(upscaler, images, folder, note)
 
@@ -164,9 +167,10 @@ def _generated(
     return names, zip(names, images, strict=True)
 
 
-def _read(options: UpscaleOptions, progress: Progress) -> tuple[list[str], Iterator[tuple[str, Images | DataError]]]:
+def _read(
+    pictures: Sequence[Picture], progress: Progress
+) -> tuple[list[str], Iterator[tuple[str, Images | DataError]]]:
     """Names and images of pictures."""
-    pictures = find_pictures(options.pictures)[: options.count]
 
     def images() -> Iterator[tuple[str, Images | DataError]]:
         for done, (path, name) in enumerate(pictures, 1):

@@ -124,7 +124,7 @@ class Model:
 
     draw = from_latents  # its name until 0.2
 
-    def _images(self, z: NDArray[np.float32], labels: list[int] | None) -> Images:
+    def _images(self, z: NDArray[np.float32], labels: list[int] | NDArray[np.float32] | None) -> Images:
         require_unconditional("model", self._card)
         return generate_images(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
 
@@ -182,7 +182,7 @@ class Model:
         if easing not in get_args(Easing):
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
         z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
-        return generate_images(self.network, z, labels)
+        return self._images(z, labels)
 
     def compose(
         self, background: Images | str | Path, seeds: Sequence[int], *, places: Sequence[tuple[float, float]] = (),

@@ -171,6 +171,8 @@ def test_in_python(model: Path, tmp_path: Path) -> None:
         loaded.upscale([np.zeros((4, 4, 3))])  # type: ignore[list-item]
     with pytest.raises(ModelError, match="enlarges pictures and cannot generate"):
         loaded.generate(3)
+    with pytest.raises(ModelError, match="enlarges pictures and cannot generate"):
+        loaded.walk([3, 4])
     with pytest.raises(ModelError, match="does not enlarge"):
         kantor.load(write_model(tmp_path / "other")).upscale(picture(1, 4, 4, 3))
 

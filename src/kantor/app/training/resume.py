@@ -39,8 +39,10 @@ MAY_CHANGE = (
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint has
 _LENGTHS = ("train.images", "train.horizon_images", "train.epochs")
 _MAY_DIFFER = {*MAY_CHANGE, *_LENGTHS, "ema.warmup"}  # which is decided later, with init_from
-_DECIDED_AT_THE_START = ("train.images", "train.precision", "train.augment", "data.size", "data.channels")
 _MEASURED = ("generator.slim", "critic.slim")
+_DECIDED_AT_THE_START = (
+    "train.images", "train.precision", "train.augment", "data.size", "data.channels", *_MEASURED,
+)  # fmt: skip
 _MAX_LISTED = 5
 
 

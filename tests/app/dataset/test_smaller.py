@@ -68,6 +68,7 @@ def test_sizes_that_cannot_be_divided() -> None:
         ({"generator.times": 4}, r"generator\.times = 4: .* add --set data\.smaller=4"),
         ({"data.condition": "edges"}, r"but data\.condition is edges; use --set data\.condition=smaller"),
         ({"train.conditional": True}, r"leave --conditional out"),
+        ({"generator.slim": "auto"}, r"--slim auto: .*; give a number"),
         (
             {"generator": {"kind": "unet"}},
             r"data\.condition = smaller: .* generator\.kind is unet; use --preset upscale",

@@ -71,6 +71,9 @@ def check_enlarging(config: Config) -> None:
         what = f"differs from data.smaller = {data.smaller}, by which images are reduced"
         do = f"add --set data.smaller={generator.times}, or --set generator.times={data.smaller}"
         raise ConfigError(f"generator.times = {generator.times}", what, do)
+    if "auto" in (generator.slim, config.critic.slim):
+        what = "asks when images can be recognised, and enlarged ones can from the start"
+        raise ConfigError("--slim auto", what, "give a number, such as --slim 2")
     if config.train.conditional:
         what = "enlarges images alike, whatever their class"
         raise ConfigError("generator.kind = upscale", what, "leave --conditional out")

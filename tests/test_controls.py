@@ -89,6 +89,46 @@ def test_the_ground_may_have_any_colour_and_the_subject_may_touch_the_border() -
     assert torch.allclose(found[:, 3:5], torch.tensor([[7.5 / 60, 16 / 40], [26 / 60, 34 / 40]]), atol=5e-3)
 
 
+def test_specks_move_nothing_and_do_not_pay() -> None:
+    """Of one pixel; in a corner, where they would move the centre most, or anywhere."""
+    subject = rectangle(10, 12, 12, 8, (32, 32))
+    masks = torch.stack([subject] * 3)
+    masks[1, 0, 31] = 1
+    masks[2, [0, 31, 5, 28], [31, 0, 25, 17]] = 1
+    for images in (
+        torch.stack([on_ground(m, (0.1, 0.1, 0.1)) for m in masks]),
+        torch.stack([with_alpha(m) for m in masks]),
+    ):
+        found = controls_of(images.requires_grad_(), CONTROLS)
+        assert torch.allclose(found[1:], found[:1].expand(2, -1), atol=1e-5)
+        (slope,) = torch.autograd.grad(found[1, 3:].sum(), images)
+        assert slope[1, :, 0, 31].abs().max() < 1e-5 * slope[1].abs().max()
+
+
+@pytest.mark.parametrize(
+    ("side", "speck", "counts"),
+    [(32, 1, 0), (32, 2, 4 * 3 / 8), (32, 3, 9), (32, 5, 25), (16, 1, 0), (16, 2, 4), (64, 2, 4 * 3 / 24), (64, 5, 25)],
+)
+@pytest.mark.parametrize("corner", [False, True])
+def test_squares_count_as_their_neighbours_support(side: int, speck: int, counts: float, corner: bool) -> None:
+    """Seen in the centroid of a subject and a square: the square's share is its weight among both."""
+    masks = torch.zeros(2, side, side)
+    masks[:, side // 2 : side // 2 + 8, side // 4 : side // 4 + 8] = 1
+    first = side - speck - 2 * (not corner)
+    masks[1, :speck, first : first + speck] = 1
+    both = controls_of(torch.stack([with_alpha(mask) for mask in masks]), ("place",))[:, 0].double()
+    here, there = (side / 4 + 4) / side, (first + speck / 2) / side
+    share = (both[1] - both[0]) / (there - both[0])
+    assert both[0] == pytest.approx(here, abs=1e-3)
+    assert share == pytest.approx(counts / (counts + 64), abs=1e-3)
+
+
+def test_a_faint_subject_is_supported_as_a_strong_one() -> None:
+    mask = rectangle(10, 12, 12, 8, (32, 32))
+    strong, faint = controls_of(torch.stack([with_alpha(mask), with_alpha(mask * 0.2)]), CONTROLS)
+    assert torch.allclose(strong, faint, **TOLERANCE)
+
+
 def test_grey_images_have_one_colour() -> None:
     images = torch.stack([on_ground(rectangle(6, 4, 12, 8), (0.25,), (1.0,)) for _ in range(2)])
     assert components(CONTROLS, 1) == ("grey", "x", "y", "extent")

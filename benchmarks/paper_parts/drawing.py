@@ -26,16 +26,18 @@ def surfaces(results: Sequence[dict[str, Any]], path: Path) -> None:
     """One panel for each result of `surfaces.value`: a row for each objective."""
     objectives = list(dict.fromkeys(result["objective"] for result in results))
     datasets = list(dict.fromkeys(result["dataset"] for result in results))
-    figure, axes = plt.subplots(len(objectives), len(datasets), figsize=(2.2 * len(datasets), 2.35 * len(objectives)),
+    figure, axes = plt.subplots(len(objectives), len(datasets), figsize=(2.2 * len(datasets), 2.5 * len(objectives)),
                                 squeeze=False)  # fmt: skip
     for result in results:
         panel = axes[objectives.index(result["objective"])][datasets.index(result["dataset"])]
         _contours(panel, result["values"])
         panel.scatter(*result["real"][:400].T, s=1.5, c=REAL, linewidths=0)
-        panel.set_title(f"{result['dataset']}, {result['objective']}: sees {result['seen']:.0%}")
+        panel.set_title(f"{result['dataset']}, {result['objective']}\nsees {result['seen']:.0%} of W1")
     figure.tight_layout(pad=0.6)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def film(frames: Sequence[Frame], title: str, path: Path) -> None:

@@ -14,14 +14,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from kantor.api import (  # isort: skip
         Activations, Dropout, Model, Run, Save, Score, Scores, Stop, Traits, compare, critic, evaluate, extractor,
-        generator, load, objective, onnx_extractor, pack, presets, source, train,
+        generator, load, objective, onnx_extractor, pack, paint, presets, source, train,
     )  # fmt: skip
     from kantor.errors import ConfigError, DataError, ModelError, ResourceError, UserError
 
 __all__ = [
     "Activations", "ConfigError", "DataError", "Dropout", "Model", "ModelError", "ResourceError", "Run", "Save",
     "Score", "Scores", "Stop", "Traits", "UserError", "compare", "critic", "evaluate", "extractor", "generator", "load",
-    "objective", "onnx_extractor", "pack", "presets", "source", "train",
+    "objective", "onnx_extractor", "pack", "paint", "presets", "source", "train",
 ]  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 The *subject* is what differs from the ground. Each pixel belongs to it with a weight in [0, 1]: alpha where images have it, else
 d^4 / (d^4 + 0.25^4), where d is the distance of the pixel from the ground colour (the root of the mean squared difference over
 channels, whose values lie in [-1, 1]), and the ground colour is, channel by channel, the mean of the middle half of the border's pixels.
+But a pixel counts no more than its neighbours support: at most the sum of the other weights within a 16th of the sides, divided by the
+number that the corner pixel of a rectangle has there (8 at 32x32, where those within 2 pixels are neighbours). So rectangles from 3x3 on
+count in full there, and a speck of one pixel not at all: it would move centre and extent at no cost.
 
 - **colour**: the subject's mean colour, red, green and blue (or grey) in [0, 1].
 - **place**: the subject's centroid, x and y in [0, 1] from the top left; a pixel's place is its middle.
@@ -17,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kantor.types import Batch
@@ -27,6 +31,8 @@ ROWS = 1024
 _HALF_DISTANCE = 0.25
 _GROUND_SHARE = 1e-5  # of a frame: weight of the ground, so that nothing is divided by 0
 _LEAST_STD = 0.01
+_NEIGHBOURS = 16  # within this part of a side
+_LEAST_SUPPORT = 0.01  # so that nothing is divided by 0
 
 
 def components(controls: Sequence[str], channels: int) -> tuple[str, ...]:
@@ -48,6 +54,8 @@ def controls_of(images: Tensor, controls: Sequence[str], premultiplied: bool = F
     """
     height, width = images.shape[2:]
     colours, mask, ground = _parts(images, premultiplied)
+    support = _support(mask)
+    colours, mask = colours * support[:, None], mask * support
     x, y = ((torch.arange(n, device=images.device, dtype=images.dtype) + 0.5) / n for n in (width, height))
     total = mask.mean(dim=(1, 2)) + _GROUND_SHARE
     columns, rows = mask.mean(dim=1), mask.mean(dim=2)  # [N, W], [N, H]
@@ -77,6 +85,16 @@ def _parts(images: Tensor, premultiplied: bool) -> tuple[Tensor, Tensor, Tensor]
     distance4 = (images - ground[:, :, None, None]).square().mean(dim=1).square()
     mask = distance4 / (distance4 + _HALF_DISTANCE**4)
     return images * mask[:, None], mask, ground
+
+
+def _support(mask: Tensor) -> Tensor:
+    """The share of each pixel's weight that its neighbours support, [N, H, W] to [N, H, W] in [0, 1]."""
+    down, across = (max(1, side // _NEIGHBOURS) for side in mask.shape[1:])
+    window = (2 * down + 1, 2 * across + 1)
+    sums = F.avg_pool2d(mask[:, None], window, stride=1, padding=(down, across), divisor_override=1)[:, 0]
+    others = (sums - mask).clamp(min=0)
+    enough = ((down + 1) * (across + 1) - 1) * mask
+    return others / torch.maximum(others, enough).clamp(min=_LEAST_SUPPORT)
 
 
 def _ground(images: Tensor) -> Tensor:

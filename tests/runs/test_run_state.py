@@ -50,7 +50,7 @@ def test_an_old_checkpoint_is_read(tmp_path: Path) -> None:
     for field, default in since_then.items():
         section, _, name = field.partition(".")
         assert values[section].pop(name) == default, field
-    assert values.pop("guide") == {"controls": [], "weight": 0.2}
+    assert values.pop("guide") == {"controls": [], "weight": 0.5}
     assert [penalty.pop("share") for penalty in values["objective"]["penalties"].values()] == [1.0, 1.0]
     fields_then = json.dumps(GOLDEN["config"], sort_keys=True).replace('"picture"', '"image"')
     assert json.dumps(values, sort_keys=True) == fields_then

@@ -12,6 +12,7 @@ from typing import Any
 from kantor.api.comparison import compare
 from kantor.api.evaluation import evaluate
 from kantor.api.model import Model, load
+from kantor.api.painting import paint
 from kantor.api.training import Run, train
 from kantor.app.dataset.options import PackOptions
 from kantor.app.dataset.pack import pack_source
@@ -31,7 +32,8 @@ from kantor.types import Traits
 
 __all__ = [
     "Activations", "Dropout", "Model", "Run", "Save", "Score", "Scores", "Stop", "Traits", "compare", "critic", "evaluate",
-    "extractor", "generator", "load", "objective", "onnx_extractor", "pack", "presets", "source", "train",
+    "extractor", "generator", "load", "objective", "onnx_extractor", "pack", "paint", "presets", "source",
+    "train",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.app import units
-from kantor.app.asked import asked_of, wishes_of
+from kantor.app.asked import asked_of, passed, wishes_of
 from kantor.app.class_names import class_numbers
 from kantor.app.flags import ModelOptions
 from kantor.app.load_model import load_model, require_unconditional
@@ -159,7 +159,9 @@ class Model:
 
     def walk(
         self, seeds: Sequence[int], frames: int = 60, straight: bool = False, loop: bool = False,
-        easing: Easing = "linear", truncation: float = 1.0, classes: Classes = None,
+        easing: Easing = "linear", truncation: float = 1.0, classes: Classes = None, *,
+        colour: str | Sequence[Any] | None = None, place: str | Sequence[Any] | None = None,
+        extent: str | float | Sequence[float] | None = None,
     ) -> Images:  # fmt: skip
         """Generates images on the way from seed to seed, as `kantor walk` does.
 
@@ -170,10 +172,12 @@ class Model:
             loop: walk back to the first seed.
             easing: "smooth" slows down at each seed.
             classes: as for `generate`; between two classes their vectors are blended.
+            colour, place, extent: as for `generate`, or a list of several to pass: [(0.2, 0.5), (0.8, 0.5)].
         Returns:
             uint8 [F, H, W, C].
         Raises:
             ConfigError: fewer than two seeds, or another argument that cannot be used.
+            ModelError: the model was trained without what is asked for.
         """
         if np.ndim(seeds) != 1 or len(seeds) < 2:
             raise ConfigError("seeds", "a walk needs two or more seeds", "name more")
@@ -181,7 +185,8 @@ class Model:
             raise ConfigError("frames", f"{frames} images from seed to seed are too few", "ask for 1 or more")
         if easing not in get_args(Easing):
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
-        z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation)
+        paths = passed(self._card, colour, place, extent)
+        z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation, paths)
         return self._images(z, labels)
 
     def compose(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kantor.app import units
 from kantor.controls import CONTROLS, Guide
@@ -104,3 +105,33 @@ def paths_of(
         for name, value in asked_of(card, wish, note).items():
             paths.setdefault(name, []).append(value)
     return paths
+
+
+def passed(
+    card: Card,
+    colour: str | Sequence[Any] | None = None,
+    place: str | Sequence[Any] | None = None,
+    extent: str | float | Sequence[Any] | None = None,
+) -> dict[str, list[float]]:
+    """`paths_of` what users of Python write: one wish as `wishes_of` takes it, a list of them, or a text: "0.3:0.8"."""
+    colours = [wishes_of(stop, None, None).colour for stop in _stops(colour, True)]
+    places = [wishes_of(None, stop, None).place for stop in _stops(place, True)]
+    extents = [wishes_of(None, None, stop).extent for stop in _stops(extent, False)]
+    return paths_of(
+        card,
+        [stop for stop in colours if stop is not None],
+        [stop for stop in places if stop is not None],
+        [stop for stop in extents if stop is not None],
+    )
+
+
+def _stops(value: Any, numbers: bool) -> list[Any]:
+    """The wishes in one value; `numbers` if one wish is a sequence of numbers."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(":")]
+    if not isinstance(value, Iterable):
+        return [value]
+    listed = list(value)
+    return listed if not numbers or any(isinstance(part, Iterable) for part in listed) else [listed]

@@ -100,7 +100,8 @@ class LabelledDataOptions(DataOptions):
     """How a source becomes a dataset with classes."""
 
     objects: str | None = option(
-        "Cut images into their objects, with transparency: none, auto, parts or saliency", "KIND",
+        "Cut images into their objects, with transparency: none, auto, parts or saliency; or keep where these stand: layout",
+        "KIND",
         sets="data.objects", otherwise="none",
     )
     labels: str | None = option(

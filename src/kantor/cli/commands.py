@@ -101,11 +101,18 @@ def paint(options: PaintOptions) -> None:
     Writes each painting with its lines, and a grid of all.
 
     A model trained on other pairs (data.condition) takes images such as masks instead of lines.
+
+    Or run a pipeline, a TOML file that names stages: lines, colours, ground, layout, objects, assemble, upscale.
     """
     with without_collection():
         from kantor.app.sampling import paint as job
+        from kantor.app.sampling import pipeline
 
-    grid, folder, count = job.paint(options)
+    if pipeline.is_pipeline(options.lines):
+        with show_progress() as progress_of:
+            grid, folder, count = pipeline.paint_by_stages(options, progress_of("painting"))
+    else:
+        grid, folder, count = job.paint(options)
     show(f"wrote {counted(count, 'painting')} to {folder}")
     show(f"grid: {grid}")
 

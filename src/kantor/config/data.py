@@ -139,9 +139,10 @@ class DataConfig(Section):
     """Frames of animations and videos and pages of TIFFs that become images: "first" (no videos), "all", or one of every so many: 10."""
     tile: Annotated[int, Field(ge=0, le=4096)] = 0
     """Side of the square tiles that each image is cut into, in pixels; tiles of one colour are left out. 0 does not cut."""
-    objects: Literal["none", "auto", "parts", "saliency"] = "none"
+    objects: Literal["none", "auto", "parts", "saliency", "layout"] = "none"
     """Objects that each image is cut into, with transparency: connected "parts" on a plain or transparent ground, what stands out
-    from any other ("saliency"), or "auto" for either; "none" does not cut."""
+    from any other ("saliency"), or "auto" for either; "layout" makes of each image one grey image of their silhouettes, white on
+    black, where they stand; "none" does not cut."""
     objects_smallest: Annotated[float, Field(ge=0, le=1), BeforeValidator(fraction)] = 0.005
     """Smallest object, as a fraction of the image's area; smaller ones are specks."""
     objects_largest: Annotated[float, Field(gt=0, le=1), BeforeValidator(fraction)] = 0.9

@@ -26,6 +26,6 @@ class GuideConfig(Section):
 
     controls: Annotated[list[Control], Field(max_length=8), BeforeValidator(_listed), AfterValidator(_in_order)] = []
     """Any of colour, place and extent; generator and critic are given them. See docs/guide.md."""
-    weight: Weight = 0.2
+    weight: Weight = 0.5
     """Weight of the mean squared difference between controls asked for and those of the generated image, in standard deviations of
     the training images, in the generator's loss."""

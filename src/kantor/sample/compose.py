@@ -123,10 +123,7 @@ def place_sprites(
     for number, (sprite, seed) in enumerate(zip(sprites, seeds, strict=True)):
         u = uniforms(seed, PURPOSE, 1 + 2 * _CANDIDATES)
         share = extent[0] + (extent[1] - extent[0]) * float(u[0])
-        left, top, right, bottom = visible_box(sprite)
-        longest = max(right - left, bottom - top, _LEAST_SHARE * max(sprite.shape[:2]))
-        scale = share * min(size) / longest
-        width, height = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+        width, height, scale = scaled_to(sprite, share, size)
         if number < len(places):
             x, y = places[number]
             placed.append(Placed(round(x * size[1] - width / 2), round(y * size[0] - height / 2), width, height, scale))
@@ -136,6 +133,14 @@ def place_sprites(
         candidates = [Placed(x, y, width, height, scale) for x, y in zip(*corners, strict=True)]
         placed.append(min(candidates, key=lambda new: sum(_shared(new, old) for old in placed)))
     return placed
+
+
+def scaled_to(sprite: Floats, share: float, size: tuple[int, int]) -> tuple[int, int, float]:
+    """Width and height, in pixels of a picture of `size`, of a sprite that takes a share of its shorter side; and the scale."""
+    left, top, right, bottom = visible_box(sprite)
+    longest = max(right - left, bottom - top, _LEAST_SHARE * max(sprite.shape[:2]))
+    scale = share * min(size) / longest
+    return max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)), scale
 
 
 def composed(ground: Images, sprites: Sequence[Floats], placed: Sequence[Placed]) -> Images:

@@ -72,7 +72,7 @@ def grid(
     page[:] = paper
     for i, image in enumerate(images):
         top, left = cells.place(i)
-        page[top : top + cells.height, left : left + cells.width] = _on_paper(enlarged(image, scale, smooth))
+        page[top : top + cells.height, left : left + cells.width] = on_paper(enlarged(image, scale, smooth))
     if any(captions):
         page = _with_captions(page, captions, cells, paper)
     if row_names:
@@ -156,7 +156,7 @@ def _scale(height: int, width: int, rows: int, columns: int, gutter: int, cell: 
     return max(1, min(comfortable, room))
 
 
-def _on_paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def on_paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """[H, W, 1, 3 or 4] -> [H, W, 1 or 3], transparent parts on a checkerboard."""
     if image.shape[2] < 4:
         return image

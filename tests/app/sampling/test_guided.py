@@ -60,6 +60,22 @@ def test_a_walk_moves_what_is_asked_for(model: Model) -> None:
     assert np.allclose(got[:, 3], np.linspace(0.35, 0.65, 5), atol=0.02)
 
 
+def test_a_walk_in_python_passes_what_the_command_passes(model: Model) -> None:
+    there = model.walk([1, 2], 4, place=[(0.35, 0.5), (0.65, 0.5)], extent=[0.3, 0.5], colour="#993311")
+    got = measured(there)
+    assert np.allclose(got[:, 3], np.linspace(0.35, 0.65, 5), atol=0.02) and np.allclose(got[:, 4], 0.5, atol=0.02)
+    assert np.allclose(got[:, 5], np.linspace(0.3, 0.5, 5), atol=0.04)
+    assert np.array_equal(
+        model.walk([1, 2], 4, place="0.35,0.5:0.65,0.5", extent="0.3:0.5", colour=(153, 51, 17)), there
+    )
+    still = model.walk([1, 1], 2, place=(0.4, 0.6), extent=0.3)
+    assert np.array_equal(still, model.generate([1, 1, 1], place=(0.4, 0.6), extent=0.3))
+    z, _ = walk_inputs(model._card, [1, 2], [], 3, False, False, "linear", 1.0)
+    assert np.array_equal(model.walk([1, 2], 3), generate_images(model.network, z))
+    with pytest.raises(ConfigError, match="outside the image"):
+        model.walk([1, 2], 3, place=[(0.3, 0.4), (3, 4)])
+
+
 def test_numbers_beyond_training_images_are_told(model: Model) -> None:
     notes: list[str] = []
     asked = asked_of(model._card, Wishes(place=(0.95, 0.5), extent=0.4), notes.append)

@@ -487,7 +487,7 @@ REFUSED = [
     (
         ("paint", "large", "colours", "--out", "o"),
         2,
-        "large makes 20, colours colours 16; train one of them with --size",
+        "large: makes 20, colours colours 16; train one of them with --size",
     ),
     (("paint", "nothing", "colours", "--out", "o"), 4, "nothing: there is no image, folder or run of this name"),
     (("paint", "dork.png", "colours", "--out", "o"), 4, 'did you mean "dark.png"?'),

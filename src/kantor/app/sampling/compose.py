@@ -19,6 +19,7 @@ from kantor.app.output_paths import new_numbered, require_free_files
 from kantor.app.sampling.classes import file_names
 from kantor.app.sampling.grounds import Ground, find_grounds
 from kantor.app.sampling.image_files import into_folder, refuse_other_images
+from kantor.app.sampling.layouts import Layout, find_layouts
 from kantor.app.sampling.options import ComposeOptions
 from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card
@@ -67,9 +68,10 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
     grounds = find_grounds(options.backgrounds, options.size)
     network, card, home = load_generator(options.model, options.runs, options.raw, options.moment, options.device, note)
     require_alpha(card, options.model)
-    per_picture = _seeds(options, len(grounds))
+    layouts = find_layouts(options, len(grounds), note)
+    per_picture = _seeds(options, len(grounds)) if layouts is None else [layout.sprite_seeds for layout in layouts]
     classes = split_classes(options.classes, card)
-    if per_picture:  # before anything is generated
+    if per_picture[0]:  # before anything is generated
         class_numbers(classes, card, per_picture[0])
     names = [ATLAS] if options.atlas else [ground.name for ground in grounds]
     table = f"{ATLAS}.json" if options.atlas else PLACES
@@ -88,13 +90,14 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
             write(f"{ATLAS}.png", png_bytes(image))
             write(table, _json(frames))
             return Composed(place, 1, len(frames["frames"]))
-        entries = []
-        for number, (ground, seeds) in enumerate(zip(grounds, per_picture, strict=True)):
-            image, entry = _composed(ground, sprites(seeds), options, note)
+        written = []
+        of_each = zip(grounds, per_picture, [None] * len(grounds) if layouts is None else layouts, strict=True)
+        for number, (ground, seeds, layout) in enumerate(of_each):
+            image, entry = _composed(ground, sprites(seeds), options, layout, note)
             write(entry["file"], png_bytes(image))
-            entries.append(entry)
+            written.append(entry)
             progress(number + 1, len(grounds))
-        write(table, _json({"pictures": entries}))
+        write(table, _json({"pictures": written}))
     return Composed(place, len(grounds), sum(map(len, per_picture)))
 
 
@@ -107,6 +110,13 @@ def require_alpha(card: Card, model: object) -> None:
 
 def _check(options: ComposeOptions) -> None:
     """Raises ConfigError for options that do not go together."""
+    if options.layout is not None:
+        with_layout = {"--place": options.places, "--count": options.count, "--atlas": options.atlas}
+        if wrong := next((flag for flag, value in with_layout.items() if value), None):
+            raise ConfigError(wrong, "does not go with --layout, which says where and how many", "leave one out")
+        if len(options.seeds or ()) > 1:
+            what = f"{len(options.seeds or ())} seeds are named, and with --layout one seed says all"
+            raise ConfigError("--seeds", what, "name the first one: each picture takes the next")
     if options.atlas:
         given = {"BACKGROUND": options.backgrounds, "--place": options.places, "--size": options.size}
         if wrong := next((flag for flag, value in given.items() if value), None):
@@ -146,17 +156,24 @@ def make_sprites(
     network: nn.Module, card: Card, seeds: Sequence[int], classes: Sequence[str | int], truncation: float, haze: float
 ) -> Sprites:
     """The images of `kantor generate`, without haze."""
+    if not seeds:
+        return Sprites([], [], None)
     labels = class_numbers(classes, card, seeds)
     images = generate_images(network, card.latents(seeds, truncation), labels)
     clean = [cleaned(premultiplied(image), haze) for image in images]
     return Sprites(clean, list(seeds), None if labels is None else [card.class_names[n] for n in labels])
 
 
-def _composed(ground: Ground, sprites: Sprites, options: ComposeOptions, note: Note) -> tuple[Images, dict[str, Any]]:
+def _composed(
+    ground: Ground, sprites: Sprites, options: ComposeOptions, layout: Layout | None, note: Note
+) -> tuple[Images, dict[str, Any]]:
     """The picture, and its entry in places.json."""
     background = ground.read()
     size = background.shape[0], background.shape[1]
-    placed = place_sprites(sprites.images, sprites.seeds, size, options.extent, options.places)
+    if layout is None:
+        placed = place_sprites(sprites.images, sprites.seeds, size, options.extent, options.places)
+    else:
+        placed = layout.stand(sprites.images, size)
     unseen = [str(seed) for image, seed, _ in sprites.named() if not image[:, :, 3].any()]
     if unseen:
         note(f"{ground.name}.png: nothing is to be seen of seed {', '.join(unseen)}, whose image is transparent")
@@ -165,10 +182,16 @@ def _composed(ground: Ground, sprites: Sprites, options: ComposeOptions, note: N
         "background": ground.word,
         "height": size[0],
         "width": size[1],
-        "sprites": [_entry(*named, place, order, size)
-                    for order, (named, place) in enumerate(zip(sprites.named(), placed, strict=True))],
-    }  # fmt: skip
+        **({} if layout is None else {"layout": layout.seed}),
+        "sprites": entries(sprites, placed, size),
+    }
     return composed(background, sprites.images, placed), entry
+
+
+def entries(sprites: Sprites, placed: Sequence[Placed], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """What places.json says of each sprite in a picture of (height, width), from back to front."""
+    both = zip(sprites.named(), placed, strict=True)
+    return [_entry(*named, place, order, size) for order, (named, place) in enumerate(both)]
 
 
 def _entry(

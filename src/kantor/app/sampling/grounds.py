@@ -84,6 +84,8 @@ def _is_picture(path: Path) -> bool:
 
 
 def read_ground(path: Path) -> Images:
-    """uint8 [H, W, 1 or 3], or [H, W, 4] if some of it is transparent. Raises DataError if it is no image."""
+    """uint8 [H, W, 3], or [H, W, 4] if some of it is transparent. Raises DataError if it is no image."""
     image = read_picture(path)
+    if image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
     return image if image.shape[2] == 4 and image[:, :, 3].min() < 255 else image[:, :, :3]

@@ -137,6 +137,10 @@ class ComposeOptions(ModelOptions):
         "Put the middle of a sprite at X,Y, from 0,0 (top left) to 1,1; once for each sprite", "X,Y",
         default=(), flags=("--place",), repeat=True, parse=units.places, otherwise="a function of the seed",
     )
+    layout: str | None = option(
+        "Put sprites where this model of layouts (--objects layout) puts objects, as many and as large as these", "MODEL",
+        complete="runs", otherwise="places of the seeds",
+    )
     extent: tuple[float, float] = option(
         "Let sprites take this share of the picture's shorter side: 0.3, or LOW-HIGH", "X",
         default=(0.2, 0.35), parse=units.extents, otherwise="0.2-0.35, a function of the seed",
@@ -172,10 +176,12 @@ class PaintOptions(SamplingOptions):
     """Options of `kantor paint`."""
 
     lines: str = option(
-        "Model that generates lines: a run, or a generator.safetensors; or your own: an image, or a folder",
+        "Model that generates lines: a run, or a generator.safetensors; or your own: an image, or a folder; or a pipeline: FILE.toml",
         "LINES_MODEL", required=True, positional=True, complete="runs",
     )
-    colours: str = option("Model that colours them", "COLOUR_MODEL", required=True, positional=True, complete="runs")
+    colours: str | None = option(
+        "Model that colours them", "COLOUR_MODEL", positional=True, complete="runs", otherwise="those of the pipeline",
+    )
     out: Path = option("Write paintings to this folder", "DIR", required=True)
     seeds: Sequence[int] | None = option(
         "Take these seeds for lines and colours: 0-15,99", "LIST",

@@ -6,42 +6,37 @@ import re
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from kantor.app.class_names import class_numbers
 from kantor.app.dataset.image_size import CHANNELS, size_text
 from kantor.app.images import join_pairs
 from kantor.app.load_model import load_model
 from kantor.app.output_paths import require_free_files
+from kantor.app.sampling.drawings import find_drawings, read_drawings, stems_of
 from kantor.app.sampling.generate import grid_columns
 from kantor.app.sampling.image_files import refuse_other_images, write_images
 from kantor.app.sampling.options import PaintOptions
-from kantor.config.data import DataConfig
-from kantor.data.decoding.decode import DecodeSettings, decode
-from kantor.data.packing.pack import decode_settings
-from kantor.data.packing.value_range import ValueRanges
-from kantor.data.reasons import Undecodable
-from kantor.data.sources.names import IMAGES, is_clutter
-from kantor.data.sources.source import MAX_BYTES
 from kantor.engine.device import choose_device
-from kantor.errors import ConfigError, DataError, ModelError, did_you_mean
+from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card
-from kantor.runs import directory
 from kantor.sample.generate import generate_images
 from kantor.sample.grid import COMFORTABLE_CELL, grid
-from kantor.types import Images
 
 DEFAULT_COUNT = 16
 MAX_PAINTINGS = 10_000
 _OUTPUT_FILES = re.compile(r"(.+-)?seed-[0-9]{8,20}(-lines)?\.png|sheet\.png")
-_WHITE = (255, 255, 255)
 _FEW_PAINTINGS = 64
-_FAINTEST = 8  # grey levels: lines fainter than this count as stains
 
 
 def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     """Generates or reads lines, colours them, and writes both; returns the grid, its folder and how many there are."""
-    drawings = _drawings(options.lines, options.runs)
+    if options.colours is None:
+        what, do = (
+            "is no pipeline, and a COLOUR_MODEL is missing",
+            "name the model that colours, or a file PIPELINE.toml",
+        )
+        raise ConfigError(options.lines, what, do)
+    drawings = find_drawings(options.lines, options.runs)
     seeds = list(options.seeds or range(1 if drawings else DEFAULT_COUNT))
     count = len(seeds) * max(1, len(drawings))
     if count > MAX_PAINTINGS:
@@ -51,13 +46,13 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     device = choose_device(options.device)
     colourist, card, _ = load_model(options.colours, options.runs)
     if drawings:
-        _check_models(options, card, None)
-        stems = _stems(drawings, seeds)
-        read = _as_trained(drawings, card, options.colours) if card.condition_settings else _by_hand(drawings, card)
+        check_models(options.lines, options.colours, card, None)
+        stems = stems_of(drawings, seeds)
+        read = read_drawings(drawings, card, options.colours)
         lines, line_paths = np.repeat(np.stack(read), len(seeds), axis=0), []
     else:
         line_model, line_card, _ = load_model(options.lines, options.runs)
-        _check_models(options, card, line_card)
+        check_models(options.lines, options.colours, card, line_card)
         z = line_card.latents(seeds, options.truncation)
         lines = generate_images(line_model.to(device), z, class_numbers((), line_card, seeds))
         stems = [f"seed-{seed:08d}" for seed in seeds]
@@ -76,123 +71,27 @@ def paint(options: PaintOptions) -> tuple[Path, Path, int]:
     return grid_path, options.out, count
 
 
-def _check_models(options: PaintOptions, colours: Card, lines: Card | None) -> None:
+def check_models(lines_name: str, colours_name: str, colours: Card, lines: Card | None) -> None:
     """Raises ModelError or ConfigError if one model cannot colour the lines of the other; None: lines drawn by hand."""
     if not colours.condition and lines is not None and lines.condition:
-        what = f"makes lines, and {options.lines} colours them: the two are swapped"
-        raise ModelError(options.colours, what, f"write kantor paint {options.colours} {options.lines}")
+        what = f"makes lines, and {lines_name} colours them: the two are swapped"
+        raise ModelError(colours_name, what, f"write kantor paint {colours_name} {lines_name}")
     if not colours.condition:
         do = "name one that was trained with --preset painter-colours"
-        raise ModelError(options.colours, "this model does not colour outlines", do)
+        raise ModelError(colours_name, "this model does not colour outlines", do)
     if "smaller" in colours.condition_settings:
-        what, do = "this model enlarges pictures", f"write kantor upscale {options.colours} PICTURES --out DIR"
-        raise ModelError(options.colours, what, do)
+        what, do = "this model enlarges pictures", f"write kantor upscale {colours_name} PICTURES --out DIR"
+        raise ModelError(colours_name, what, do)
     if lines is None:
         return
     do = "name one that was trained with --preset painter-lines, or a folder of line drawings"
     if lines.condition:
-        raise ModelError(options.lines, "this model makes images of other images, and nothing to paint", do)
+        raise ModelError(lines_name, "this model makes images of other images, and nothing to paint", do)
     if lines.spec.channels != colours.condition:
         kind = CHANNELS[colours.condition]
-        wanted = "lines are grey" if not colours.condition_settings else f"{options.colours} starts from {kind} ones"
-        raise ModelError(options.lines, f"makes {lines.spec} images, but {wanted}", do)
+        wanted = "lines are grey" if not colours.condition_settings else f"{colours_name} starts from {kind} ones"
+        raise ModelError(lines_name, f"makes {lines.spec} images, but {wanted}", do)
     if lines.spec[:2] != colours.spec[:2]:
         size = size_text(colours.spec)
-        what = f"{options.lines} makes {size_text(lines.spec)}, {options.colours} colours {size}"
-        raise ConfigError("kantor paint", what, f"train one of them with --size {size}")
-
-
-def _drawings(text: str, runs: Path) -> list[Path]:
-    """The image that `text` names, or the images in that folder; empty if it names a model."""
-    path = Path(text)
-    try:
-        if path.is_file() and path.suffix.lower() in IMAGES:
-            return [path]
-        if directory.names_a_run(text, runs):
-            return []
-        if not path.exists():
-            _require_model_name(path, runs)
-        if not path.is_dir() or (path / directory.CONFIG).exists() or directory.is_checkpoint(path):
-            return []
-        return sorted(filter(_is_drawing, path.iterdir())) or _no_drawings(path)
-    except OSError as error:
-        raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
-
-
-def _is_drawing(path: Path) -> bool:
-    return path.suffix.lower() in IMAGES and not is_clutter(path.name) and path.is_file()
-
-
-def _no_drawings(folder: Path) -> list[Path]:
-    """Raises DataError for a folder without images at its top."""
-    below = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not is_clutter(entry.name))
-    inner = next((entry for entry in below if any(map(_is_drawing, entry.rglob("*")))), None)
-    if inner is not None:
-        raise DataError(folder, "has images only in its sub-folders, which are not read", f"name one of them: {inner}")
-    raise DataError(folder, "is not a run directory, and there are no images in it", "name a run, an image or a folder")
-
-
-def _require_model_name(path: Path, runs: Path) -> None:
-    """Raises ModelError if a path that does not exist cannot stand for a model either, with the nearest name."""
-    if path.suffix == ".safetensors" or path.name == "latest" or path.name.isdigit():
-        return  # what loads models says more
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    wanted = _is_drawing if path.suffix.lower() in IMAGES else Path.is_dir
-    near = [str(path.parent / entry.name) for entry in beside if not is_clutter(entry.name) and wanted(entry)]
-    all_runs = [run.name for run in directory.listed(runs)]
-    near += [name for run in all_runs for name in (run, run.partition("-")[2])]
-    last = f"choose a run ({', '.join(all_runs[-5:])}), " if all_runs else "name a run, "
-    do = did_you_mean(str(path), near) or f"{last}an image or a folder of images"
-    raise ModelError(path, f"there is no image, folder or run of this name in {path.parent} or {runs}", do)
-
-
-def _stems(drawings: list[Path], seeds: list[int]) -> list[str]:
-    """File names without suffix: each drawing once per seed."""
-    names = [path.stem for path in drawings]
-    twice = next((path for path in drawings if names.count(path.stem) > 1), None)
-    if twice is not None:
-        raise DataError(twice, "has the same name as another drawing, except for its suffix", "rename one of them")
-    return [f"{name}-seed-{seed:08d}" for name in names for seed in seeds]
-
-
-def _by_hand(drawings: list[Path], card: Card) -> list[Images]:
-    """Uncropped lines [H, W, 1], black on white."""
-    settings = DecodeSettings(card.spec._replace(channels=1), 0, "contain", _WHITE, 1)
-    return [_inked(path, _read(path, settings)) for path in drawings]
-
-
-def _as_trained(images: list[Path], card: Card, model: str) -> list[Images]:
-    """Conditions [H, W, K], brought to size and values as those that the model was trained on."""
-    names = ("crop", "fit", "background", "pad", "transpose", "range", "nodata")
-    known = {name: value for name, value in card.condition_settings.items() if name in names}
-    try:
-        config = DataConfig.model_validate({**known, "min_size": 1})
-        ranges = TypeAdapter(dict[str, tuple[float, float]]).validate_python(card.condition_settings["ranges"])
-    except (ValueError, KeyError) as error:
-        raise ModelError(model, "describes conditions that this version does not know", "check the file") from error
-    spec = card.spec._replace(channels=card.condition)
-    settings = decode_settings(config, spec, ValueRanges(ranges, True, {}))
-    return [_read(path, settings) for path in images]
-
-
-def _inked(path: Path, image: Images) -> Images:
-    """Makes the paper (the median) white and the darkest line black: scans are yellowish, small lines pale."""
-    paper = float(np.median(image))
-    if paper < 128:
-        raise DataError(path, "is mostly dark, but lines must be dark on light paper", "invert it")
-    ink = np.clip(paper - image.astype(np.float64), 0, None)
-    if ink.max() < _FAINTEST:
-        raise DataError(path, "shows no lines", "remove it, or draw darker lines")
-    inked: Images = np.rint(255 - ink * (255 / ink.max())).astype(np.uint8)
-    return inked
-
-
-def _read(path: Path, settings: DecodeSettings) -> Images:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(path, f"is larger than {MAX_BYTES >> 20} MB", "make it smaller")
-        return decode(path.read_bytes(), settings)[0]
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
-    except Undecodable as error:
-        raise DataError(path, f"cannot be used: {error}", "save it as a PNG, or remove it from the folder") from error
+        what = f"makes {size_text(lines.spec)}, {colours_name} colours {size}"
+        raise ConfigError(lines_name, what, f"train one of them with --size {size}")

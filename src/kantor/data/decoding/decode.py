@@ -20,7 +20,7 @@ from kantor.data.decoding import array_hints, formats, numbers
 from kantor.data.decoding.edges import outlines
 from kantor.data.decoding.formats import MAX_PIXELS, Colour, DecodeSettings
 from kantor.data.decoding.numbers import Extent, NoData
-from kantor.data.decoding.objects import Cut, ObjectSettings, Scene, cut_out, find_objects, with_pixels
+from kantor.data.decoding.objects import Cut, ObjectSettings, Scene, cut_out, find_objects, silhouettes, with_pixels
 from kantor.data.decoding.padding import padded
 from kantor.data.decoding.pieces import Frame, Tile, frame_count, is_video, occupied, tile_of
 from kantor.data.reasons import Reason, Undecodable
@@ -65,6 +65,8 @@ def decode(data: Encoded, settings: DecodeSettings) -> tuple[NDArray[np.uint8], 
             image = _tile(data, settings, notes)
         elif isinstance(data, Cut):
             image = _object(data, settings, notes)
+            if data.settings.kind == "layout":
+                settings = replace(settings, background=(0, 0, 0))
         else:
             image = formats.read(data, settings, notes)
         if _is_watched(settings) and _is_dark(image):
@@ -97,6 +99,8 @@ def probe(data: Encoded, rules: int = 1) -> Header:
             height, width, _ = probe(data.data, rules)
             x0, y0, x1, y1 = data.box
             longer = max((y1 - y0) * height, (x1 - x0) * width)
+            if data.settings.kind == "layout":
+                return height, width, "gray"
             side = max(1, round(longer * (1 + 2 * data.settings.margin)))
             return side, side, "rgba"
         if isinstance(data, Frame):
@@ -157,7 +161,7 @@ _LOOK = DecodeSettings(ImageSpec(8, 8, 4), min_size=1, crop=1, rules=2, all_look
 
 
 def _object(cut: Cut, settings: DecodeSettings, notes: list[str]) -> Image.Image:
-    """One object, RGBA in a frame of the result's shape; the picture is kept until another one comes."""
+    """One object, RGBA in a frame of the result's shape, or the silhouettes of all; the picture is kept until another one comes."""
     global _scene
     if _scene is None or _scene[0] is not cut.data or _scene[1] != cut.settings:
         own: list[str] = []
@@ -168,6 +172,8 @@ def _object(cut: Cut, settings: DecodeSettings, notes: list[str]) -> Image.Image
     notes += own
     if cut.number >= len(scene.spots):
         raise Undecodable("content", "no object is found in it")
+    if cut.settings.kind == "layout":
+        return Image.fromarray(silhouettes(scene))
     height, width, _ = settings.spec
     return Image.fromarray(cut_out(scene, cut.number, width / height, cut.settings.margin))
 

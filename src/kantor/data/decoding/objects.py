@@ -36,16 +36,19 @@ Method = Literal["parts", "saliency"]
 
 
 class ObjectSettings(NamedTuple):
-    """How objects are found: the fields of [data]. smallest, largest: shares of the picture's area; margin: of an object's side."""
+    """How objects are found: the fields of [data]. smallest, largest: shares of the picture's area; margin: of an object's side.
 
-    kind: Literal["auto", "parts", "saliency"]
+    kind: "layout" finds them as "auto" does.
+    """
+
+    kind: Literal["auto", "parts", "saliency", "layout"]
     smallest: float
     largest: float
     margin: float
 
 
 class Cut(NamedTuple):
-    """One object of an encoded picture or array."""
+    """One object of an encoded picture or array; with settings of the kind "layout" the silhouettes of all."""
 
     data: Any  # bytes, or an array [H, W] or [H, W, C]
     number: int  # the largest has 0
@@ -130,6 +133,12 @@ def cut_out(scene: Scene, number: int, aspect: float, margin: float) -> NDArray[
     inner = part[first[0] : last[0], first[1] : last[1]]
     frame[y + first[0] : y + last[0], x + first[1] : x + last[1]] = inner
     return frame
+
+
+def silhouettes(scene: Scene) -> NDArray[np.uint8]:
+    """uint8 [H, W]: all objects white on black, where they stand; their alpha, where the picture has transparency."""
+    is_clear = scene.method == "parts" and scene.ground is None
+    return np.where(scene.labels > 0, scene.picture[:, :, 3] if is_clear else np.uint8(255), np.uint8(0))
 
 
 def _working(image: Image.Image) -> NDArray[np.uint8]:

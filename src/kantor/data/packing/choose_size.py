@@ -38,6 +38,8 @@ def choose_spec(source: Source, config: DataConfig, side: int, listing: Listing)
     channels = _CHANNELS.get(config.channels, 3)
     if config.channels == "auto" and config.edges != "none":
         channels, reasons["channels"] = 1, "outlines are grey"
+    elif config.channels == "auto" and config.objects == "layout":
+        channels, reasons["channels"] = 1, "silhouettes are grey"
     elif config.channels == "auto" and config.objects != "none":
         channels, reasons["channels"] = 4, "objects are cut out of their ground"
     elif config.channels == "auto":

@@ -1,4 +1,4 @@
-"""The objects in the images of another source, as images of their own."""
+"""The objects in the images of another source, as images of their own; or their silhouettes, one image of each image."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _NOWHERE = (0.0, 0.0, 1.0, 1.0)
 class Objects(Pieces):
     """The objects of each image of an inner source, with their places: NAME.png gives NAME#0000.png, the largest, NAME#0001.png ...
 
+    Settings of the kind "layout" give one image for each that has objects, NAME#0000.png, without a place.
+
     Args:
         entries: what `inner` lists.
         places: of the objects, for each item of `entries`; None for one that cannot be read, which is left to packing.
@@ -26,6 +28,8 @@ class Objects(Pieces):
         self, inner: Source, entries: Sequence[Item | Rejected], places: Sequence[list[ObjectPlace] | None],
         settings: ObjectSettings, note: str,
     ) -> None:  # fmt: skip
+        if settings.kind == "layout":
+            places = [None if own is None or own else [] for own in places]
         numbers = [[0] if own is None else range(len(own)) for own in places]
         super().__init__(inner, entries, numbers, 0, note)
         self.settings = settings

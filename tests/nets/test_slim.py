@@ -39,7 +39,7 @@ def test_every_preset_can_be_slim(name: str) -> None:
     slim = overridden(config, {"generator.slim": 4, "critic.slim": 4})
     height, width = (32, 32) if config.data.size == "auto" else parse_size(config.data.size)
     spec = ImageSpec(height, width, {"auto": 3, "rgb": 3, "gray": 1}[config.data.channels])
-    condition = 1 if config.data.condition != "none" else 0
+    condition = {"none": 0, "edges": 1, "smaller": spec.channels}[config.data.condition]
     generator = build_generator(slim.generator, spec, condition=condition)
     critic = build_critic(slim.critic, spec, condition=condition)
     with torch.device("meta"):

@@ -318,7 +318,7 @@ def state(pair: tuple[Any, Any], spec: ImageSpec, seed: int, fading: int = 0, **
 
 def weights_of(other: State) -> Weights:
     parts = {part: network.state_dict() for part, network in other.networks.items()}
-    return Weights(Path("/there"), parts, (), "premultiplied")
+    return Weights(Path("/there"), parts, (), "premultiplied", {})
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from kantor.app.class_names import class_numbers
 from kantor.app.flags import ModelOptions
 from kantor.app.load_model import load_model, require_unconditional
 from kantor.app.sampling.compose import require_alpha
-from kantor.app.sampling.grounds import read_picture
+from kantor.app.sampling.grounds import read_ground
 from kantor.app.sampling.upscale import passes_of
 from kantor.app.sampling.walk import walk_inputs
 from kantor.engine.device import choose_device
@@ -124,7 +124,7 @@ class Model:
 
     draw = from_latents  # its name until 0.2
 
-    def _images(self, z: NDArray[np.float32], labels: list[int] | None) -> Images:
+    def _images(self, z: NDArray[np.float32], labels: list[int] | NDArray[np.float32] | None) -> Images:
         require_unconditional("model", self._card)
         return generate_images(self.network, z, labels) if len(z) else np.zeros((0, *self.spec), np.uint8)
 
@@ -189,7 +189,7 @@ class Model:
             raise ConfigError("easing", f"there is no {easing!r}", nearest(easing, get_args(Easing)))
         paths = passed(self._card, colour, place, extent)
         z, labels = walk_inputs(self._card, seeds, _listed(classes), frames, straight, loop, easing, truncation, paths)
-        return generate_images(self.network, z, labels)
+        return self._images(z, labels)
 
     def compose(
         self, background: Images | str | Path, seeds: Sequence[int] | int, *, places: Sequence[tuple[float, float]] = (),
@@ -216,7 +216,7 @@ class Model:
             sprites_named = f"{len(sprite_seeds)} sprite{'s' if len(sprite_seeds) != 1 else ''}"
             raise ConfigError("places", f"{len(listed)} places for {sprites_named}", "name fewer")
         haze = units.number(haze, "haze", False, 0, 0.45)
-        ground = read_picture(Path(background)) if isinstance(background, str | Path) else np.asarray(background)
+        ground = read_ground(Path(background)) if isinstance(background, str | Path) else np.asarray(background)
         if ground.dtype != np.uint8 or ground.ndim != 3 or ground.shape[2] not in (1, 3, 4):
             what = f"is {ground.dtype} of shape {list(ground.shape)}"
             raise ConfigError("background", what, "give uint8 [height, width, 1, 3 or 4]")

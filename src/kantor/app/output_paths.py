@@ -44,6 +44,13 @@ def require_free_files(files: Iterable[Path], overwrite: bool) -> None:
         raise ConfigError(taken, "already exists", "choose another --out, or add --overwrite")
 
 
+def spare_sources(out: Path, files: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Raises ConfigError if one of the files, in `out`, is one of those that they are made of, --overwrite or not."""
+    read = {source.resolve() for source in sources}
+    if (taken := next((file for file in files if file.resolve() in read), None)) is not None:
+        raise ConfigError(f"--out {out}", f"would replace {taken}, which is read", "choose another folder")
+
+
 @contextlib.contextmanager
 def new_numbered(parent: Path) -> Iterator[Path]:
     """Makes PARENT/00000, or the next number; an error takes it away if nothing is in it."""

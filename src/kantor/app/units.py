@@ -16,7 +16,6 @@ _LONGEST_S = 10 * 365 * 86400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 LARGEST_COUNT = 2**53
-_FRACTION = r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}"
 Stop = TypeVar("Stop")
 MOST_SEEDS = 1_000_000
 
@@ -186,11 +185,14 @@ def height_width(text: str | Sequence[int], where: str) -> tuple[int, int]:
 
 def extent(text: str | float, where: str) -> float:
     """0.5 of "0.5"."""
-    match = re.fullmatch(rf"\s*({_FRACTION})\s*", str(text), re.ASCII)
-    if match is None or not 0 < float(match[1]) <= 1:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
         do = "write a number above 0 and up to 1, which is the whole image, such as 0.5"
         raise ConfigError(f"{where} {text}", "is not an extent", do)
-    return float(match[1])
+    return share
 
 
 def stops_of(parse: Callable[[str, str], Stop], text: str, where: str) -> list[Stop]:

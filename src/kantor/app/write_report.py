@@ -27,6 +27,7 @@ from kantor.config.schema import Config
 from kantor.errors import ModelError, UserError, printable
 from kantor.export.weights import images_in, read_generator
 from kantor.nets import build_critic, build_generator
+from kantor.nets.slim import slimmed
 from kantor.objectives.objective import name_of
 from kantor.report import scores
 from kantor.report.curve_data import Column, without_abandoned
@@ -181,7 +182,7 @@ def _network(chosen: Any, build: Callable[..., nn.Module], spec: ImageSpec) -> s
     with torch.device("meta"):  # counts parameters without allocating them
         count = sum(p.numel() for p in build(chosen, spec).parameters())
     norm = "no normalisation" if chosen.norm == "none" else f"{chosen.norm} normalisation"
-    shape = f"{len(chosen.layers)} layers" if chosen.kind == "stack" else f"width {chosen.width}"
+    shape = f"{len(chosen.layers)} layers" if chosen.kind == "stack" else f"width {slimmed(chosen).width}"
     return f"{chosen.kind}, {shape}, {norm}, {count:,} parameters"
 
 

@@ -1,13 +1,13 @@
 """[guide]: controls that a generator is given with the latent, see kantor.controls."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from kantor.config.base import Section, Weight
 
 Control = Literal["colour", "place", "extent"]
-_ORDER = ("colour", "place", "extent")
+_ORDER = get_args(Control)
 
 
 def _listed(value: Any) -> Any:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from kantor import atomic
+from kantor.config.guide import Control
 from kantor.config.migrate import migrated_generator
 from kantor.config.networks import GeneratorConfig
 from kantor.controls import Guide, guide_of
@@ -74,7 +75,7 @@ class _CardJson(BaseModel):
     images_seen: int
     condition: int = 0
     condition_settings: dict[str, Any] = {}
-    guide: tuple[Literal["colour", "place", "extent"], ...] = ()
+    guide: tuple[Control, ...] = ()
     digest: str
 
 

@@ -23,6 +23,7 @@ Point = tuple[float, float]
 
 PURPOSE = 0x91ACE  # of the random numbers of a sprite's place and size
 _CANDIDATES = 64
+_BAND = 256  # rows converted at once: of a photograph of 24 megapixels all at once would take gigabytes
 _FAINT = 0.125  # alpha: what is fainter does not count for the size of a sprite
 _LEAST_SHARE = 0.25  # of its frame, for a sprite's size: a speck stays a speck
 
@@ -148,10 +149,17 @@ def composed(ground: Images, sprites: Sequence[Floats], placed: Sequence[Placed]
     Returns:
         uint8 [H, W, 3], or [H, W, 4] with straight colours if the ground has alpha.
     """
-    canvas = premultiplied(ground)
+    height, width, channels = ground.shape
+    canvas = np.empty((height, width, 4), np.float32)
+    image = np.empty((height, width, 4 if channels == 4 else 3), np.uint8)
+    bands = [slice(top, top + _BAND) for top in range(0, height, _BAND)]
+    for rows in bands:
+        canvas[rows] = premultiplied(ground[rows])
     for sprite, place in zip(sprites, placed, strict=True):
         _draw(canvas, sprite, place)
-    return rounded(canvas)[:, :, : 4 if ground.shape[2] == 4 else 3]
+    for rows in bands:
+        image[rows] = rounded(canvas[rows])[:, :, : image.shape[2]]
+    return image
 
 
 def _draw(canvas: Floats, sprite: Floats, place: Placed) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from kantor.app.dataset.cache import DatasetCache
 from kantor.app.dataset.prepare import open_set
 from kantor.app.dataset.recover import open_again
-from kantor.app.dataset.smaller import Pixelated, check_factor
+from kantor.app.dataset.smaller import Pixelated, check_enlarging
 from kantor.config.io import resolve
 from kantor.data.loading.feed import Feed
 from kantor.errors import ConfigError, DataError
@@ -68,12 +68,17 @@ def test_sizes_that_cannot_be_divided() -> None:
         ({"generator.times": 4}, r"generator\.times = 4: .* add --set data\.smaller=4"),
         ({"data.condition": "edges"}, r"but data\.condition is edges; use --set data\.condition=smaller"),
         ({"train.conditional": True}, r"leave --conditional out"),
+        ({"generator.slim": "auto"}, r"--slim auto: .*; give a number"),
+        (
+            {"generator": {"kind": "unet"}},
+            r"data\.condition = smaller: .* generator\.kind is unet; use --preset upscale",
+        ),
     ],
 )
 def test_generators_that_enlarge_otherwise(fields: dict[str, Any], words: str) -> None:
-    check_factor(resolve("upscale"))
+    check_enlarging(resolve("upscale"))
     with pytest.raises(ConfigError, match=words):
-        check_factor(resolve("upscale", overrides=fields))
+        check_enlarging(resolve("upscale", overrides=fields))
 
 
 def test_open_set_reduces_after_it_has_packed(tmp_path: Path) -> None:

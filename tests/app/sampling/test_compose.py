@@ -131,8 +131,23 @@ def test_files_are_never_lost(model: Path, capsys: pytest.CaptureFixture[str]) -
 def test_backgrounds_are_never_replaced(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = Path("photos/beach.png").read_bytes()
     assert exit_of("compose", model, "photos", "--out", "photos", "--overwrite", "--device", "cpu") == 2
-    assert "would replace the background photos/beach.png; choose another folder" in capsys.readouterr().err
+    assert "would replace photos/beach.png, which is read; choose another folder" in capsys.readouterr().err
     assert Path("photos/beach.png").read_bytes() == before
+
+
+def test_a_broken_picture_of_a_folder_is_left_out(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = sorted(path.name for path in Path("photos").glob("*.png"))
+    Path("photos/broken.png").write_bytes(Path("photos/beach.png").read_bytes()[:60])
+    words = ["compose", model, "--count", "2", "--device", "cpu", "--out"]
+    assert exit_of(*words, "some", "photos") == 0
+    told = capsys.readouterr().out
+    assert "left out: photos/broken.png cannot be used" in told and f"put {2 * len(kept)} sprites into" in told
+    entries = json.loads(Path("some/places.json").read_text())["pictures"]
+    assert [entry["file"] for entry in entries] == kept and not Path("some/broken.png").exists()
+    assert exit_of(*words, "named", "photos/beach.png", "photos/broken.png") == 3  # asked for by name
+    for name in kept:
+        Path("photos", name).unlink()
+    assert exit_of(*words, "none", "photos") == 3
 
 
 @pytest.mark.parametrize(

@@ -81,13 +81,17 @@ def test_pictures_of_a_folder(model: Path, tmp_path: Path, capsys: pytest.Captur
     assert {p.name for p in (model.parent / "upscaled" / "00000").iterdir()} == {"a.png", "b.png"}
 
 
-def test_originals_are_never_replaced(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "in" / "a.png", picture(4, 4, 3))
-    before = (tmp_path / "in" / "a.png").read_bytes()
-    assert exit_of("upscale", model, tmp_path / "in" / "a.png", "--out", tmp_path / "in", "--overwrite") == 2
-    assert f"would replace the picture {tmp_path / 'in' / 'a.png'}; choose another" in capsys.readouterr().err
-    assert (tmp_path / "in" / "a.png").read_bytes() == before
-    assert exit_of("upscale", model, tmp_path / "in" / "a.png", "--out", tmp_path / "in" / "new") == 0
+def test_pictures_are_never_replaced(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither by their own enlargement, nor by that of another picture of the same name."""
+    folder = tmp_path / "in"
+    save(folder / "a.jpg", picture(8, 8, 3))
+    save(folder / "a.png", picture(6, 6, 3))
+    before = (folder / "a.png").read_bytes()
+    for named in (["a.png"], ["a.jpg", "a.png"]):
+        files = [folder / name for name in named]
+        assert exit_of("upscale", model, *files, "--out", folder, "--overwrite") == 2
+        assert f"would replace {folder / 'a.png'}, which is read; choose another" in capsys.readouterr().err
+    assert (folder / "a.png").read_bytes() == before
 
 
 def test_times_4_applies_a_model_of_2_twice(model: Path, tmp_path: Path) -> None:
@@ -175,6 +179,8 @@ def test_in_python(model: Path, tmp_path: Path) -> None:
         loaded.upscale(5)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="enlarges pictures and cannot generate"):
         loaded.generate(3)
+    with pytest.raises(ModelError, match="enlarges pictures and cannot generate"):
+        loaded.walk([3, 4])
     with pytest.raises(ModelError, match="does not enlarge"):
         kantor.load(write_model(tmp_path / "other")).upscale(picture(1, 4, 4, 3))
 

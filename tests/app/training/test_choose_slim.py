@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -56,6 +57,8 @@ def test_a_slim_run_says_what_is_left_and_keeps_its_preset(tmp_path: Path, capsy
     assert exit_of("train", "--config", str(run / "config.toml"), "--runs", str(again)) == 0  # not slim twice
     weights = [next(folder.glob("*/generator.safetensors")).read_bytes() for folder in (run.parent, again)]
     assert weights[0] == weights[1]
+    report = (run / "report.html").read_text()
+    assert "dcgan, width 8, " in report  # what was trained, not what the preset says
     assert exit_of("generate", str(run), "--count", "2", "--out", str(tmp_path / "images")) == 0
 
 
@@ -75,6 +78,17 @@ def test_auto_chooses_a_number(tmp_path: Path) -> None:
     assert exit_of("train", "--preset", "wgan-gp", "--slim", "auto", *words, "--runs", str(tmp_path)) == 0
     config = tomllib.loads(next(tmp_path.glob("*/config.toml")).read_text())
     assert config["generator"]["slim"] == config["critic"]["slim"] == 8
+
+
+def test_auto_takes_the_widths_of_the_other_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--preset", "wgan-gp", "--size", "16", "--batch", "8", "--metrics", "none", "--images", "16",
+             "--set", "data.glyphs.count=60", "--runs", str(tmp_path)]  # fmt: skip
+    assert exit_of(*words, "--slim", "16", "--name", "first") == 0
+    with mock.patch("kantor.app.training.choose_slim.widest", side_effect=AssertionError):
+        assert exit_of(*words, "--slim", "auto", "--init-from", "first", "--name", "second") == 0
+    assert "takes 100% of the generator's weights and 100% of the critic's" in capsys.readouterr().out
+    config = tomllib.loads((tmp_path / "00001-second" / "config.toml").read_text())
+    assert config["generator"]["slim"] == config["critic"]["slim"] == 16
 
 
 @pytest.mark.parametrize("given", ["0", "65", "thin", "nan"])

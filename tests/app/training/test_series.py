@@ -87,6 +87,25 @@ def test_more_images_lengthen_a_run_that_is_done(tmp_path: Path) -> None:
     assert max(int(path.name) for path in run.glob("checkpoints/*")) == 12
 
 
+def test_slim_auto_is_decided_once(tmp_path: Path) -> None:
+    """The second seed takes the widths of the first, and the same command knows both runs again."""
+    with mock.patch("kantor.app.training.choose_slim.widest", side_effect=[(4, "measured"), (2, "measured")]) as asked:
+        repeat(tmp_path, slim="auto")
+        assert asked.call_count == 1
+        notes: list[str] = []
+        assert len(repeat(tmp_path, notes, slim="auto").runs) == 2
+    configs = [read_toml(run / "config.toml") for run in sorted(tmp_path.iterdir())]
+    assert [(config["generator"]["slim"], config["critic"]["slim"]) for config in configs] == [(4, 4), (4, 4)]
+    assert len([note for note in notes if note.endswith("is this run, and done")]) == 2
+
+
+def test_a_stopped_run_of_slim_auto_goes_on(tmp_path: Path) -> None:
+    with mock.patch("kantor.app.training.choose_slim.widest", side_effect=[(4, "measured")]):
+        assert repeat(tmp_path, stop_after=2, slim="auto").reason == "SIGINT"
+        assert repeat(tmp_path, slim="auto").reason == "done"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_another_name_is_another_series(tmp_path: Path) -> None:
     for name in ("a", "b"):
         repeat(tmp_path, name=name, seeds=[5], images=4)

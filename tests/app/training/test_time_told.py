@@ -114,7 +114,8 @@ def test_said_again_only_if_the_measured_rate_is_another_one(monkeypatch: pytest
     trained, lines = config(train__init_from="runs/3"), []
     TimeTold(TrainOptions(data="fish"), "auto", CPU, lines.append).before_training(trained, spec, 100.0)
     TimeTold(TrainOptions(data="fish", images=640), "auto", CPU, lines.append).before_packing(config(), spec)
-    assert not lines, "a trained model shows something at once; ten steps are a trial"
+    TimeTold(TrainOptions(data="fish"), "auto", CPU, lines.append).before_training(config("upscale"), spec, 100.0)
+    assert not lines, "a trained model and one that enlarges show something at once; ten steps are a trial"
 
 
 def test_the_length_may_come_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from kantor.app.dataset.pack import pack_source
 from kantor.data.loading.holdout import split
 from kantor.data.loading.objects import object_places
 from kantor.data.loading.store import Store
+from kantor.data.sources.packed import Packed
+from kantor.data.sources.source import Item
 from kantor.errors import ConfigError, DataError, ResourceError
 from kantor.progress import silent
 from support.commands import exit_of
@@ -89,6 +91,12 @@ def test_all_objects_of_a_picture_are_held_out_or_none(store: Store) -> None:
     pictures = np.array([source["object"]["picture"] for source in store.sources()])
     sides = [set(pictures[part._rows]) for part in (training, held_out)]
     assert not sides[0] & sides[1]
+
+
+def test_objects_of_a_picture_are_other_images_to_what_reads_the_packed_ones(store: Store) -> None:
+    """Whatever is made of them is known by these numbers: other objects of the same pictures must not be taken for them."""
+    states = {item.mtime_ns for item in Packed(str(store.path)).items() if isinstance(item, Item)}
+    assert len(states) == store.count
 
 
 def test_images_that_are_no_objects_have_no_places(pictures: Path, tmp_path: Path) -> None:

@@ -56,9 +56,12 @@ def pixelated_fingerprint(images: str, times: int) -> str:
     return paired_fingerprint(images, f"smaller-{times}")
 
 
-def check_factor(config: Config) -> None:
-    """Raises ConfigError if the generator enlarges other images than it is given, or by another factor."""
+def check_enlarging(config: Config) -> None:
+    """Raises ConfigError if the generator enlarges other images than it is given, or by another factor, or not at all."""
     data, generator = config.data, config.generator
+    if data.condition == "smaller" and generator.kind not in ("upscale", "custom"):
+        what = f"is for generators that enlarge, and generator.kind is {generator.kind}"
+        raise ConfigError("data.condition = smaller", what, "use --preset upscale, or another condition")
     if generator.kind != "upscale":
         return
     if data.condition not in ("none", "smaller"):
@@ -68,6 +71,9 @@ def check_factor(config: Config) -> None:
         what = f"differs from data.smaller = {data.smaller}, by which images are reduced"
         do = f"add --set data.smaller={generator.times}, or --set generator.times={data.smaller}"
         raise ConfigError(f"generator.times = {generator.times}", what, do)
+    if "auto" in (generator.slim, config.critic.slim):
+        what = "asks when images can be recognised, and enlarged ones can from the start"
+        raise ConfigError("--slim auto", what, "give a number, such as --slim 2")
     if config.train.conditional:
         what = "enlarges images alike, whatever their class"
         raise ConfigError("generator.kind = upscale", what, "leave --conditional out")

@@ -15,13 +15,13 @@ from torch import nn
 
 from kantor.app.class_names import class_numbers, split_classes
 from kantor.app.load_model import Note, load_generator
-from kantor.app.output_paths import new_numbered, require_free_files
+from kantor.app.output_paths import new_numbered, require_free_files, spare_sources
 from kantor.app.sampling.classes import file_names
 from kantor.app.sampling.grounds import Ground, find_grounds
 from kantor.app.sampling.image_files import into_folder, refuse_other_images
 from kantor.app.sampling.layouts import Layout, find_layouts
 from kantor.app.sampling.options import ComposeOptions
-from kantor.errors import ConfigError, ModelError
+from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card
 from kantor.progress import Progress, silent
 from kantor.sample.atlas import atlas, shelves
@@ -62,7 +62,7 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
     """Puts generated sprites into each background, or all onto one sheet, and writes both pictures and places.
 
     note: called with lines for the user. Raises ModelError if the model's images have no transparency, DataError if a
-    background cannot be used.
+    background that is named cannot be used; one of a folder is left out with a line.
     """
     _check(options)
     grounds = find_grounds(options.backgrounds, options.size)
@@ -76,9 +76,10 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
     names = [ATLAS] if options.atlas else [ground.name for ground in grounds]
     table = f"{ATLAS}.json" if options.atlas else PLACES
     if options.out is not None:
-        _spare_backgrounds(options.out, grounds)
+        files = [options.out / file for file in (*(f"{name}.png" for name in names), table)]
+        spare_sources(options.out, files, (Path(ground.word) for ground in grounds if not ground.is_plain))
         refuse_other_images(options.out, re.compile("|".join(re.escape(f"{name}.png") for name in names)))
-        require_free_files((options.out / file for file in (*(f"{n}.png" for n in names), table)), options.overwrite)
+        require_free_files(files, options.overwrite)
 
     def sprites(seeds: Sequence[int]) -> Sprites:
         return make_sprites(network, card, seeds, classes, options.truncation, options.haze)
@@ -90,15 +91,22 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
             write(f"{ATLAS}.png", png_bytes(image))
             write(table, _json(frames))
             return Composed(place, 1, len(frames["frames"]))
-        written = []
+        written: list[dict[str, Any]] = []
         of_each = zip(grounds, per_picture, [None] * len(grounds) if layouts is None else layouts, strict=True)
         for number, (ground, seeds, layout) in enumerate(of_each):
-            image, entry = _composed(ground, sprites(seeds), options, layout, note)
+            try:
+                background = ground.read()
+            except DataError as error:
+                if ground.named or (number == len(grounds) - 1 and not written):
+                    raise
+                note(f"left out: {error.where} {error.what}")
+                continue
+            image, entry = _composed(ground, background, sprites(seeds), options, layout, note)
             write(entry["file"], png_bytes(image))
             written.append(entry)
             progress(number + 1, len(grounds))
         write(table, _json({"pictures": written}))
-    return Composed(place, len(grounds), sum(map(len, per_picture)))
+    return Composed(place, len(written), sum(len(entry["sprites"]) for entry in written))
 
 
 def require_alpha(card: Card, model: object) -> None:
@@ -134,13 +142,6 @@ def _check(options: ComposeOptions) -> None:
         raise ConfigError("--place", what, "name fewer places, or raise --count")
 
 
-def _spare_backgrounds(out: Path, grounds: Sequence[Ground]) -> None:
-    """Raises ConfigError if a picture would be written over its own background, --overwrite or not."""
-    for ground in grounds:
-        if not ground.is_plain and (out / f"{ground.name}.png").resolve() == Path(ground.word).resolve():
-            raise ConfigError(f"--out {out}", f"would replace the background {ground.word}", "choose another folder")
-
-
 def _seeds(options: ComposeOptions, grounds: int) -> list[list[int]]:
     """The seeds of the sprites in each picture: those listed in every one; from one seed on, other ones in each."""
     seeds = list(options.seeds or (0,))
@@ -165,10 +166,9 @@ def make_sprites(
 
 
 def _composed(
-    ground: Ground, sprites: Sprites, options: ComposeOptions, layout: Layout | None, note: Note
+    ground: Ground, background: Images, sprites: Sprites, options: ComposeOptions, layout: Layout | None, note: Note
 ) -> tuple[Images, dict[str, Any]]:
     """The picture, and its entry in places.json."""
-    background = ground.read()
     size = background.shape[0], background.shape[1]
     if layout is None:
         placed = place_sprites(sprites.images, sprites.seeds, size, options.extent, options.places)

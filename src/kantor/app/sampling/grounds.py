@@ -11,12 +11,10 @@ import numpy as np
 
 from kantor.app import units
 from kantor.app.output_paths import distinct_name
-from kantor.data.decoding.decode import DecodeSettings, decode, probe
-from kantor.data.reasons import Undecodable
+from kantor.app.sampling.pictures import read_picture
 from kantor.data.sources.names import IMAGES, is_clutter
-from kantor.data.sources.source import MAX_BYTES
 from kantor.errors import ConfigError, DataError
-from kantor.types import Images, ImageSpec
+from kantor.types import Images
 
 TRANSPARENT = "transparent"
 DEFAULT_SIZE = (512, 512)
@@ -24,11 +22,19 @@ DEFAULT_SIZE = (512, 512)
 
 @dataclass(frozen=True)
 class Ground:
-    """A background. name: of the file that is written, without its suffix; word: as the user named it, or the path in a folder."""
+    """A background.
+
+    Attributes:
+        name: of the file that is written, without its suffix.
+        word: as the user named it, or the path in a folder.
+        size: (height, width) of one that is no picture.
+        named: whether the user named it, not a folder that it is in.
+    """
 
     name: str
     word: str
-    size: tuple[int, int]  # (height, width) of one that is no picture
+    size: tuple[int, int]
+    named: bool = True
 
     @property
     def is_plain(self) -> bool:
@@ -36,12 +42,12 @@ class Ground:
         return _is_plain(self.word)
 
     def read(self) -> Images:
-        """uint8 [H, W, 3], or [H, W, 4] if some of it is transparent. Raises DataError if it is no image."""
+        """As `read_ground`."""
         if self.word == TRANSPARENT:
             return np.zeros((*self.size, 4), np.uint8)
         if self.is_plain:
             return np.broadcast_to(np.array(units.colour(self.word, "BACKGROUND"), np.uint8), (*self.size, 3)).copy()
-        return read_picture(Path(self.word))
+        return read_ground(Path(self.word))
 
 
 def find_grounds(words: Sequence[str], size: tuple[int, int] | None) -> list[Ground]:
@@ -55,7 +61,7 @@ def find_grounds(words: Sequence[str], size: tuple[int, int] | None) -> list[Gro
     paths = [path for word in words for path in ([word] if _is_plain(word) else map(str, _pictures(word)))]
     taken = set[str]()
     names = [distinct_name(path.lstrip("#") if _is_plain(path) else Path(path).stem, taken) for path in paths]
-    return [Ground(name, path, size or DEFAULT_SIZE) for name, path in zip(names, paths, strict=True)]
+    return [Ground(name, path, size or DEFAULT_SIZE, path in words) for name, path in zip(names, paths, strict=True)]
 
 
 def _is_plain(word: str) -> bool:
@@ -85,18 +91,9 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGES and not is_clutter(path.name) and path.is_file()
 
 
-def read_picture(path: Path) -> Images:
+def read_ground(path: Path) -> Images:
     """uint8 [H, W, 3], or [H, W, 4] if some of it is transparent. Raises DataError if it is no image."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(path, f"is larger than {MAX_BYTES >> 20} MB", "make it smaller")
-        data = path.read_bytes()
-        height, width, kind = probe(data, rules=2)
-        spec = ImageSpec(height, width, 4 if kind == "rgba" else 3)
-        image = decode(data, DecodeSettings(spec, min_size=1, rules=2, all_looked_at=True))[0]
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
-    except Undecodable as error:
-        do = error.reason.remedy or "repair or replace it, or leave it out"
-        raise DataError(path, f"cannot be used: {error.reason.detail}", do) from error
-    return image if spec.channels == 4 and image[:, :, 3].min() < 255 else image[:, :, :3]
+    image = read_picture(path)
+    if image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
+    return image if image.shape[2] == 4 and image[:, :, 3].min() < 255 else image[:, :, :3]

@@ -11,7 +11,7 @@ from typing import Any
 
 from kantor.app.class_names import class_numbers
 from kantor.app.load_model import Note, load_generator, load_model
-from kantor.app.output_paths import new_numbered, require_free_files, target
+from kantor.app.output_paths import new_numbered, require_free_files, spare_sources, target
 from kantor.app.sampling.image_files import into_folder
 from kantor.app.sampling.options import UpscaleOptions
 from kantor.app.sampling.pictures import Picture, find_pictures, read_picture
@@ -101,8 +101,9 @@ def upscale(options: UpscaleOptions, progress: Progress = silent, note: Note = l
     named, images = _read(pictures, progress) if pictures else _generated(options, progress, note)
     out = None if options.out is None else target(options.out, options.pictures)
     if out is not None:
-        _spare(pictures, out)
-        require_free_files((out / f"{name}.png" for name in named), options.overwrite)
+        files = [out / f"{name}.png" for name in named]
+        spare_sources(options.out or out, files, (path for path, _ in pictures))
+        require_free_files(files, options.overwrite)
     with new_numbered(upscaler.home / FOLDER) if out is None else contextlib.nullcontext(out) as folder:
         return _write(upscaler, images, folder, note)
 
@@ -180,10 +181,3 @@ def _read(
             progress(done, len(pictures))
 
     return [name for _, name in pictures], images()
-
-
-def _spare(pictures: Sequence[Picture], out: Path) -> None:
-    """Raises ConfigError if an enlarged picture would be written over one of the pictures, --overwrite or not."""
-    written = {(out / f"{name}.png").resolve() for _, name in pictures}
-    if original := next((path for path, _ in pictures if path.resolve() in written), None):
-        raise ConfigError(f"--out {out}", f"would replace the picture {original}", "choose another folder")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from kantor.app.dataset.smaller import check_factor
+from kantor.app.dataset.smaller import check_enlarging
 from kantor.app.training.options import TrainOptions
 from kantor.config.base import parse_size
 from kantor.config.io import leaves, read_toml, to_toml
@@ -36,8 +36,8 @@ def check_options(options: TrainOptions, config: Config) -> None:
         if field in options.fields and getattr(config.optimizer, network).schedule.kind == "pieces":
             do = f"set optimizer.{network}.schedule.rates, or optimizer.{network}.schedule.kind=constant too"
             raise ConfigError(f"--set {field}", "has no effect: the schedule sets the learning rates", do)
+    check_enlarging(config)
     check_condition(config.generator, config.data.condition != "none")
-    check_factor(config)
     if config.data.size != "auto":
         spec = ImageSpec(*parse_size(config.data.size), 3)
         with torch.device("meta"):

@@ -6,16 +6,13 @@ from collections.abc import Callable
 
 import torch
 
-from kantor.app.dataset.image_size import spec_of
 from kantor.app.decisions import Decisions
-from kantor.app.training.build import build
 from kantor.app.training.length import left_s
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.parts import Parts
 from kantor.app.training.time_to_see import about, images_to_see
 from kantor.app.training.trial import Trial, memory_errors
 from kantor.config.io import overridden
-from kantor.data.loading.image_set import ImageSet
 
 DIVISORS = (8, 4, 2, 1)
 _TRIAL_S = 1.0
@@ -25,34 +22,37 @@ _LEAST_FACTOR = 1.5
 """Layers of twice the width take at least so many times as long."""
 
 
-def choose_slim(decisions: Decisions, store: ImageSet, device: torch.device, options: TrainOptions) -> None:
+def choose_slim(decisions: Decisions, parts: Parts, options: TrainOptions) -> None:
     """Replaces "auto" in `generator.slim` and `critic.slim`, and records what slim networks have left of their parameters.
 
     Takes the widest networks whose first images can be recognised, by the table of `time_to_see`, within three quarters
-    of the time budget, or of an hour if there is none: from the narrowest on, each is tried for about a second.
+    of the time budget, or of an hour if there is none: from the narrowest on, each is tried for about a second. A
+    network whose divisor is a number keeps it.
     """
     networks = ("generator", "critic")
     automatic = [f"{name}.slim" for name in networks if getattr(decisions.config, name).slim == "auto"]
     if automatic:
-        config, spec = decisions.config, spec_of(decisions.config, store)
 
         def rate_of(slim: int) -> float:
-            fields = {"generator.slim": slim, "critic.slim": slim, "train.compile": False}
-            with Trial(build(overridden(config, fields), store, device)) as trial, memory_errors(device):
+            fields = {**dict.fromkeys(automatic, slim), "train.compile": False}
+            tried = parts.with_config(overridden(decisions.config, fields))
+            with Trial(tried) as trial, memory_errors(parts.device):
                 return trial.images_per_second(_TRIAL_S)
 
-        images = images_to_see(config, spec.height, spec.width)
+        images = images_to_see(decisions.config, parts.spec.height, parts.spec.width)
         slim, reason = widest(rate_of, images, min(left_s(options), _LONG_S))
         for field in automatic:
             decisions.set(field, slim, reason, announce=False)
         decisions.record("slim", slim, reason)
-    parts = build(decisions.config, store, device)
-    counts = parameter_counts(parts)
-    full = {f"{name}.slim": 1 for name in networks}
-    before = parameter_counts(parts.with_config(overridden(decisions.config, full)))
-    if counts != before:
-        for name, count, whole in zip(networks, counts, before, strict=True):
-            slim = getattr(decisions.config, name).slim
+    slims = [getattr(decisions.config, name).slim for name in networks]
+    if slims == [1, 1]:
+        return
+    counts = parameter_counts(parts.with_config(decisions.config))
+    full = overridden(decisions.config, {f"{name}.slim": 1 for name in networks})
+    for name, slim, count, whole in zip(
+        networks, slims, counts, parameter_counts(parts.with_config(full)), strict=True
+    ):
+        if count != whole:
             decisions.record(f"{name}.slim", slim, f"{count:,} parameters of {whole:,}")
 
 

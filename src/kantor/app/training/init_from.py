@@ -51,6 +51,7 @@ class Weights:
         parts: "generator", "critic", "average" -> tensors by name; a model file has no critic.
         class_names: of a conditional model, in the order of its embeddings.
         alpha: `generator.alpha`, which its networks know.
+        slim: divisors of their widths, by part.
         saved: the checkpoint that they are of; None for a model file.
     """
 
@@ -58,6 +59,7 @@ class Weights:
     parts: Mapping[str, Mapping[str, Tensor]]
     class_names: tuple[str, ...]
     alpha: str
+    slim: Mapping[str, float | str]
     saved: RunState | None = None
 
     @property
@@ -83,15 +85,16 @@ def read_weights(text: str, runs: Path, note: Callable[[str], None]) -> Weights:
     path = Path(text)
     if path.is_file() or path.suffix == ".safetensors":
         network, card, _ = load_model(text, runs)
-        tensors = network.state_dict()
-        return Weights(
-            path.resolve(), {"generator": tensors, "average": tensors}, card.class_names, card.generator.alpha
-        )
+        tensors, own = network.state_dict(), card.generator
+        parts = {"generator": tensors, "average": tensors}
+        return Weights(path.resolve(), parts, card.class_names, own.alpha, {"generator": own.slim})
     if not directory.is_checkpoint(path):
         path = newest_checkpoint(directory.find(text, runs), note)
     saved = RunState.load(path)
+    config = saved.config()
+    slim = {"generator": config.generator.slim, "critic": config.critic.slim}
     parts = {part: saved.weights(part) for part in ("generator", "critic", "average")}
-    return Weights(path.resolve(), parts, saved.class_names, saved.config().generator.alpha, saved)
+    return Weights(path.resolve(), parts, saved.class_names, config.generator.alpha, slim, saved)
 
 
 def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[str], None]) -> Weights | None:
@@ -108,6 +111,9 @@ def choose_weights(decisions: Decisions, options: TrainOptions, note: Callable[[
     decisions.set("train.init_from", str(weights.path), "as requested", announce=False)
     if weights.alpha != config.generator.alpha and "generator.alpha" not in user_fields(options):
         decisions.set("generator.alpha", weights.alpha, "as the other model knows it", announce=False)
+    for part, slim in weights.slim.items():
+        if getattr(config, part).slim == "auto":
+            decisions.set(f"{part}.slim", slim, "as the other model's", announce=False)
     sections = {"generator": config.generator, "critic": config.critic}
     stacks = {part: s for part, s in sections.items() if isinstance(s, StackGenerator | StackCritic)}
     grown = _grown({part: growth_of(stack) for part, stack in stacks.items()}, weights)

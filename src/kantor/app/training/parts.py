@@ -44,7 +44,7 @@ class Parts:
     table: Tensor | None = None
 
     def with_config(self, config: Config) -> Parts:
-        """The same parts with `config`, which may differ in lengths, intervals, batch, ways to compute and EMA only."""
+        """The same parts with `config`, which may differ in lengths, intervals, batch, widths, ways to compute and EMA only."""
         return replace(self, config=config, score_plan=self.score_plan if config.train.score_images else None)
 
     def state(self) -> State:

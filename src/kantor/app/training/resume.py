@@ -18,7 +18,7 @@ from kantor.app.training.intervals import DEFAULT_BUDGET_S
 from kantor.app.training.length import held_share, total_images
 from kantor.app.training.options import TrainOptions
 from kantor.app.training.terminal import Terminal
-from kantor.config.io import difference, layered, overridden, read_config, read_toml
+from kantor.config.io import difference, layered, leaves, overridden, read_config, read_toml
 from kantor.config.schema import Config
 from kantor.data.loading.image_set import ImageSet
 from kantor.data.sources.python_object import PREFIX
@@ -39,7 +39,10 @@ MAY_CHANGE = (
 _MAY_BE_EDITED = (*MAY_CHANGE, "train.images")  # config.toml has a new length before the next checkpoint has
 _LENGTHS = ("train.images", "train.horizon_images", "train.epochs")
 _MAY_DIFFER = {*MAY_CHANGE, *_LENGTHS, "ema.warmup"}  # which is decided later, with init_from
-_DECIDED_AT_THE_START = ("train.images", "train.precision", "train.augment", "data.size", "data.channels")
+_MEASURED = ("generator.slim", "critic.slim")
+_DECIDED_AT_THE_START = (
+    "train.images", "train.precision", "train.augment", "data.size", "data.channels", *_MEASURED,
+)  # fmt: skip
 _MAX_LISTED = 5
 
 
@@ -68,7 +71,14 @@ def offer_to_resume(config: Config, store: ImageSet, options: TrainOptions, term
     unset = {o.name: o.default for o in options_of(TrainOptions) if o.sets and o.sets not in MAY_CHANGE}
     overrides = {name: value for name, value in options.overrides.items() if name in MAY_CHANGE}
     return replace(
-        options, **unset, resume=str(run), overrides=overrides, batch=None, config_file=None, budget_s=budget_s
+        options,
+        **unset,
+        resume=str(run),
+        overrides=overrides,
+        batch=None,
+        slim=None,
+        config_file=None,
+        budget_s=budget_s,
     )
 
 
@@ -91,7 +101,13 @@ def _seconds(run: Path) -> float:
 
 
 def _newest_checkpoint(config: Config, fingerprint: str, options: TrainOptions) -> Path | None:
-    """Of the newest run with this configuration, except for lengths and intervals, on these images; in a series, of this name."""
+    """Of the newest run with this configuration, except for lengths and intervals, on these images; in a series, of this name.
+
+    Where this one says "auto" for what is measured once training begins, the run may have any number.
+    """
+    undecided = {field for field in _MEASURED if leaves(config.model_dump()).get(field) == "auto"}
+    if options.batch == "auto":
+        undecided.add("train.batch")
     for run in reversed(directory.listed(options.runs)):
         if options.in_series and directory.name_of(run) != directory.safe_name(options.name or ""):
             continue
@@ -99,7 +115,7 @@ def _newest_checkpoint(config: Config, fingerprint: str, options: TrainOptions) 
             if environment.read(run / directory.ENVIRONMENT).get("data_fingerprint") != fingerprint:
                 continue
             earlier = layered(Config(), read_toml(run / directory.CONFIG), str(run))
-            if difference(earlier, config).keys() - _MAY_DIFFER:
+            if difference(earlier, config).keys() - _MAY_DIFFER - undecided:
                 continue
             newest, _ = checkpoints.last(run / directory.CHECKPOINTS)
         except UserError:  # of another version, or damaged: it does not concern a new run

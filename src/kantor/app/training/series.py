@@ -14,7 +14,8 @@ from kantor.app.training.options import TrainOptions
 from kantor.app.training.run_name import run_name
 from kantor.app.training.start import train
 from kantor.app.training.terminal import Terminal
-from kantor.config.io import resolve
+from kantor.config.io import layered, read_toml, resolve
+from kantor.config.schema import Config
 from kantor.errors import DivergedError
 from kantor.runs import directory
 
@@ -52,12 +53,26 @@ def train_series(options: TrainOptions, terminal: Terminal, begin: Callable[[], 
             terminal.note(f"seed {seed} diverged: {error}")
             continue
         runs.append(path)
+        if reason != "dry-run":
+            options = _as_narrow(options, path)
         if reason not in ("done", "time-budget", "dry-run"):
             terminal.note(
                 f"stopped in run {i} of {len(seeds)}; the same command goes on, and skips the runs that are done"
             )
             break
     return Series(tuple(runs), reason, diverged)
+
+
+def _as_narrow(options: TrainOptions, run: Path) -> TrainOptions:
+    """The options with the widths that a run has chosen, where they leave them to it: repeats are of the same networks."""
+    wanted = resolve(options.preset, options.config_file, options.fields)
+    undecided = [name for name in ("generator", "critic") if getattr(wanted, name).slim == "auto"]
+    if not undecided:
+        return options
+    file = run / directory.CONFIG
+    chosen = layered(Config(), read_toml(file), str(file))
+    widths = {f"{name}.slim": getattr(chosen, name).slim for name in undecided}
+    return replace(options, overrides={**options.overrides, **widths})
 
 
 def compare_line(runs: Sequence[Path], folder: Path) -> str:

@@ -121,8 +121,9 @@ def _start(options: TrainOptions, device: torch.device, terminal: Terminal) -> t
     # 3. Decisions: fields that are "auto", each measured with those before it
     from_budget = config.train.images == "auto" and options.images is None and options.epochs is None
     _record_facts(decisions, store, device, options)
-    choose_slim(decisions, store, device, options)
     parts = build(decisions.config, store, device, score_plan)
+    choose_slim(decisions, parts, options)
+    parts = parts.with_config(decisions.config)
     if weights:
         continue_ema(decisions, parts, weights, options)
     with explain_out_of_memory(parts):

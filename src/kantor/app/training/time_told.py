@@ -21,7 +21,7 @@ _DIFFERENT = 1.5  # so many times the rate told first is news
 class TimeTold:
     """Says once before packing, from a rough rate, and again before training if the measured rate is another one.
 
-    Nothing is said of runs that start from a trained model, or of very short ones.
+    Nothing is said of runs that start from a trained model or from images that they enlarge, or of very short ones.
 
     Args:
         length: images that the configuration sets; "auto" for none.
@@ -64,4 +64,5 @@ class TimeTold:
         self._told = rate, spec
 
     def _matters(self, config: Config) -> bool:
-        return not config.train.init_from and self._images >= _SHORT_IMAGES
+        from_nothing = not config.train.init_from and config.generator.kind != "upscale"
+        return from_nothing and self._images >= _SHORT_IMAGES

@@ -85,9 +85,8 @@ def whole(data: bytes) -> NDArray[np.uint8]:
 
     Raises as `decode`.
     """
-    settings = DecodeSettings(ImageSpec(1, 1, 3), min_size=1, crop=1, rules=2, range="type")  # crop: at full resolution
     with _undecodable_errors(data):
-        pixels = np.array(formats.read(data, settings, []))
+        pixels = np.array(_whole(data, _LOOK, []))
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 

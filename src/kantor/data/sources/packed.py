@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kantor.data.loading.store import Store
-from kantor.data.sources.source import Item, Rejected, Source
+from kantor.data.sources.source import HOLDOUT_BYTES, Item, Rejected, Source
 from kantor.errors import ConfigError, DataError
 
 
@@ -35,7 +35,8 @@ class Packed(Source):
     def items(self) -> Iterator[Item | Rejected]:
         """In order of the rows."""
         numbers = self.store.labels(np.arange(self.store.count)) if self._labels == "auto" else None
-        states = np.ascontiguousarray(self.store.digests()[:, :8]).view("<u8")[:, 0] >> np.uint64(1)
+        first = HOLDOUT_BYTES if "objects" in self.store.manifest["settings"] else 0  # which all of a picture share
+        states = np.ascontiguousarray(self.store.digests()[:, first : first + 8]).view("<u8")[:, 0] >> np.uint64(1)
         for i, state in enumerate(states.tolist()):
             label = None if numbers is None else self.store.class_names[numbers[i]]
             yield Item(str(i), i, 0, state, label)

@@ -52,8 +52,9 @@ def sha256(data: Loaded) -> bytes:
     The first 8 bytes of an object are those of its picture, by which images are held out: all of a picture are, or none.
     """
     if isinstance(data, Cut):
-        own = hashlib.sha256(repr(data[1:]).encode() + _digest(data.data)).digest()
-        return _digest(data.data)[:HOLDOUT_BYTES] + own[HOLDOUT_BYTES:]
+        picture = _digest(data.data)
+        own = hashlib.sha256(repr(data[1:]).encode() + picture).digest()
+        return picture[:HOLDOUT_BYTES] + own[HOLDOUT_BYTES:]
     if isinstance(data, Frame | Tile):
         return hashlib.sha256(repr(data[1:]).encode() + _digest(data.data)).digest()
     if isinstance(data, np.ndarray):

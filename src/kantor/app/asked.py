@@ -67,9 +67,12 @@ def _numbers(guide: Guide, wishes: Wishes) -> dict[str, float]:
 
 
 def guided_line(guide: Guide) -> str:
-    """ "guided by place; training images have x 0.30 to 0.70, y 0.25 to 0.75"."""
-    ranges = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in guide.ranges().items())
-    return f"guided by {', '.join(guide.controls)}; training images have {ranges}"
+    """ "guided by place; training images have x 0.30 to 0.70, y 0.25 to 0.75"; names those in which all are alike."""
+    known = guide.ranges()
+    ranges = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in known.items())
+    line = f"guided by {', '.join(guide.controls)}; training images have {ranges}"
+    alike = [name for name, (low, high) in known.items() if high - low < _NEAR]
+    return f"{line}; they are alike in {' and '.join(alike)}, so nothing can be learned of it" if alike else line
 
 
 def wishes_of(

@@ -11,12 +11,12 @@ import torch
 
 import kantor
 from kantor.api.model import Model
-from kantor.app.asked import Wishes, asked_of, wishes_of
+from kantor.app.asked import Wishes, asked_of, guided_line, wishes_of
 from kantor.app.evaluation.asked import asked_and_got
 from kantor.app.evaluation.image_sets import GeneratedImages
 from kantor.app.sampling.walk import walk_inputs
 from kantor.config.networks import UpsamplingGenerator
-from kantor.controls import CONTROLS, controls_of, guide_of
+from kantor.controls import CONTROLS, Guide, controls_of, guide_of
 from kantor.errors import ConfigError, ModelError
 from kantor.export.weights import Card, write_generator
 from kantor.metrics.asked import control_scores, correlation
@@ -172,3 +172,15 @@ def test_a_model_without_controls_has_none(tmp_path: Path) -> None:
     assert model.controls == {}
     with pytest.raises(ModelError, match="was not guided by place"):
         model.generate(0, place=(0.5, 0.5))
+
+
+def test_a_control_that_all_images_have_alike_is_told() -> None:
+    guide = Guide(["place"], 3, False)
+    guide.table[:, 0] = torch.linspace(0.3, 0.7, len(guide.table))
+    guide.table[:, 1] = 0.5
+    line = guided_line(guide)
+    assert line == (
+        "guided by place; training images have x 0.30 to 0.70, y 0.50 to 0.50; they are alike in y, so nothing can be learned of it"
+    )
+    guide.table[:, 1] = guide.table[:, 0]
+    assert guided_line(guide) == "guided by place; training images have x 0.30 to 0.70, y 0.30 to 0.70"

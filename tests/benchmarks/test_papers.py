@@ -21,6 +21,15 @@ def test_exact_w1_is_the_least_of_all_matches() -> None:
     assert points.exact_w1(x, x + torch.tensor([3.0, 4.0])) == pytest.approx(5.0, abs=1e-5)
 
 
+def test_exact_critic_is_the_dual_of_exact_w1() -> None:
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn(50, 2, generator=random), 1 + torch.randn(50, 2, generator=random)
+    on_x, on_y = points.exact_critic(x, y)
+    assert on_x.mean() - on_y.mean() == pytest.approx(points.exact_w1(x, y), abs=1e-6)
+    far = torch.cdist(x.double(), y.double()).numpy()
+    assert ((on_x[:, None] - on_y[None]) <= far + 1e-9).all()
+
+
 @pytest.mark.parametrize("dataset", points.DATASETS)
 def test_points_have_the_papers_scale(dataset: str) -> None:
     real = points.real_points(dataset, 5000, np.random.default_rng(0))

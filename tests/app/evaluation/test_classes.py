@@ -179,7 +179,7 @@ def test_scores_are_written_as_they_come(capsys: pytest.CaptureFixture[str], mon
 def test_a_custom_critic_that_is_not_at_hand_is_left_out(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(*_: object) -> None:
+    def missing(*_: object, **__: object) -> None:
         raise ConfigError("critic.name", "mine is neither built in nor registered", "import the module")
 
     monkeypatch.setattr("kantor.app.evaluation.critic.build_critic", missing)

@@ -128,7 +128,7 @@ def _measured(system: System, run: Path, data: Path, threads: int) -> dict[str, 
     }  # fmt: skip
     state = json.loads(max((run / "checkpoints").iterdir()).joinpath("state.json").read_text())
     row["generator_steps"] = state["counters"]["generator_steps"]
-    for short, features in (("small", "kantor-small"), ("lite0", "lite0")):
+    for short, features in (("small", "kantor-small"), ("lite0", "lite0@96")):
         scores = json.loads(_kantor("evaluate", str(run), "--against", str(data / system.data), "--metrics", "fd,pr",
                                     "--features", features, "--count", str(COUNT), "--json", threads=threads))  # fmt: skip
         named = {name.partition("@")[0]: score for name, score in scores["metrics"].items()}

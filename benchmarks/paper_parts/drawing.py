@@ -36,8 +36,6 @@ def surfaces(results: Sequence[dict[str, Any]], path: Path) -> None:
     figure.tight_layout(pad=0.6)
     figure.savefig(path, dpi=100)
     plt.close(figure)
-    with Image.open(path) as image:
-        image.convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def film(frames: Sequence[Frame], title: str, path: Path) -> None:

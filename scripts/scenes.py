@@ -1,4 +1,4 @@
-"""Makes little scenes of sprites: `python scripts/scenes.py data/emoji scenes --count 3000`.
+"""Makes little scenes of sprites: `python scripts/scenes.py data/emoji data --count 3000`.
 
 A few sprites stand in a row on a plain ground, the nearer the larger: what stands at 45% of the height takes 10% of it, at
 92% 26%. OUT/scenes holds these pictures, OUT/grounds as many empty meadows under skies.

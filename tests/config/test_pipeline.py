@@ -73,6 +73,8 @@ REFUSED = [
     (stages("kind = 'layout'\nmodle = 'x'"), 'p.toml: stage 1 (layout): modle: there is no such field; did you mean "model"?'),
     (stages(LINES + "\ndrawing = 'x'"), 'p.toml: stage 1 (lines): drawing: there is no such field; did you mean "drawings"?'),
     (stages(ASSEMBLE + "\nmodel = 'x'"), "p.toml: stage 1 (assemble): model: there is no such field; leave it out"),
+    (stages("kind = 'objects'\nmodel = 'x'\nextent = 0.4"), "extent: there is no such field; choose one of: haze, model"),
+    (stages("kind = 'ground'\ncolour = 'sky'"), 'stage 1 (ground): colour: "sky" is not a colour; write it as #rrggbb'),
     (stages(LINES + "\ndrawings = 'x'"), "p.toml: stage 1 (lines): it has a model or drawings, one of them; name either"),
     (stages("kind = 'lines'"), "p.toml: stage 1 (lines): it has a model or drawings"),
     (stages(GROUND + "\nmodel = 'x'"), "stage 1 (ground): model and colour are both named; leave one of them out"),

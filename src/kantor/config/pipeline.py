@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ class Ground(Stage):
     """Model that generates grounds."""
     pictures: Annotated[list[Text], Field(min_length=1)] | Text | None = None
     """Pictures and folders of pictures; one after the other, seed by seed."""
-    colour: Annotated[str, Field(pattern=r"^(#[0-9a-fA-F]{6}|transparent)$")] | None = None
+    colour: str | None = None
     """`#rrggbb`, or `transparent`."""
     size: Size | None = None
     """`128`, or height x width: `96x128`; grounds are resized to it, and cut to its shape."""
@@ -72,6 +73,10 @@ class Ground(Stage):
     def _one(self) -> Ground:
         if len(self.sources) > 1:
             raise ValueError(f"{' and '.join(self.sources)} are both named; leave one of them out")
+        if self.colour is not None and not re.fullmatch("#[0-9a-fA-F]{6}|transparent", self.colour):
+            raise ValueError(
+                f'colour: "{self.colour}" is not a colour; write it as #rrggbb, such as "#88aacc", or transparent'
+            )
         if self.size == "auto":
             raise ValueError("the size is auto; write a number")
         return self
@@ -167,7 +172,7 @@ def _stage(path: Path, number: int, table: dict[str, Any]) -> Stage:
         raise ConfigError(f"{path}: stage {number}", what, nearest(str(kind), KINDS))
     cls, where = KINDS[kind], f"{path}: stage {number} ({kind})"
     if (other := next((key for key in table if key not in cls.model_fields), None)) is not None:
-        names = [name for name in cls.model_fields if name not in table]
+        names = [name for name in cls.model_fields if name != "kind"]
         raise ConfigError(
             f"{where}: {other}", "there is no such field", nearest(other, names) if names else "leave it out"
         )

@@ -20,7 +20,7 @@ RATES = {8: 800.0, 4: 400.0, 2: 100.0, 1: 20.0}
         (10_000, 1, "recognisable images after about 85 min, in a run of 3 h"),  # 100,000 images at 20 a second
         (3600, 2, "recognisable images after about 17 min, in a run of 60 min, with 1 about 85 min"),
         (400, 4, "recognisable images after about 4 min, in a run of 7 min"),  # 2 would take 1,000 s: not tried
-        (10, 8, "recognisable images after about 2 min, in a run of 10 s"),
+        (10, 8, "recognisable images after about 2 min, in a run of 10 s; none fit, and these are the narrowest"),
     ],
 )
 def test_the_widest_that_fits(time_s: float, slim: int, why: str) -> None:

@@ -82,4 +82,6 @@ def widest(rate_of: Callable[[int], float], images: float, time_s: float) -> tup
         if slim < DIVISORS[0] and needed_s > limit_s:
             return chosen, f"{reason}, with {slim} about {about(needed_s)}"
         chosen, reason = slim, f"recognisable images after about {about(needed_s)}, in a run of {about(time_s)}"
+        if needed_s > limit_s:
+            reason += "; none fit, and these are the narrowest"
     return chosen, reason

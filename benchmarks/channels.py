@@ -12,11 +12,7 @@ are of 2,000 generated and as many real images, in two extractors (lite0 needs `
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
-import subprocess
-import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,9 +22,10 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from rows import kantor, read_rows, write_rows
 
 from kantor.app.training.build import build
-from kantor.app.training.rough_rate import RandomImages
+from kantor.app.training.rough_rate import random_images
 from kantor.app.training.trial import Trial
 from kantor.config.io import resolve
 from kantor.engine.precision import choose_precision
@@ -101,7 +98,7 @@ def rates(arms: Sequence[str]) -> dict[str, float]:
     for _ in range(TURNS):
         for arm in arms:
             config = resolve(overrides={**ARMS[arm], **fields_of_widths(arm), **common})
-            with Trial(build(config, RandomImages(SPEC, 256), device)) as trial:
+            with Trial(build(config, random_images(SPEC, 256), device)) as trial:
                 trial.run(1)
                 began_s = time.process_time()
                 trial.run(CYCLES)
@@ -145,16 +142,6 @@ def fields_of_widths(arm: str) -> dict[str, object]:
     return {f"{part}.width": width for part, width in widths(arm).items()}
 
 
-def kantor(*words: str) -> str:
-    """Output of a command on one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "kantor", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
-    if done.returncode:
-        raise SystemExit(f"kantor {' '.join(words)}: {done.stderr}")
-    return done.stdout
-
-
 def carried_out(case: Case, minutes: float, rate: float, runs: Path) -> dict[str, object]:
     """Trains, measures and generates; returns a row of the table."""
     fields: dict[str, object] = {**ARMS[case.arm]}
@@ -164,8 +151,7 @@ def carried_out(case: Case, minutes: float, rate: float, runs: Path) -> dict[str
     kantor("train", *DATA[case.data], "--size", "32", "--channels", "rgb", "--seed", str(case.seed),
            "--images", str(round(60 * minutes * rate)), "--runs", str(folder), "--name", "run", "--metrics", "none", *sets)  # fmt: skip
     run = folder / "00000-run"
-    with (run / "metrics.csv").open(newline="") as file:
-        last = list(csv.DictReader(file))[-1]
+    last = read_rows(run / "metrics.csv")[-1]
     scores = json.loads(kantor("evaluate", str(run), "--metrics", "fd,pr", "--count", "2000", "--features",
                                "kantor-small,lite0@96", "--json"))["metrics"]  # fmt: skip
     row: dict[str, object] = {
@@ -200,10 +186,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "channels", help="folder for the runs")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "channels.csv")
     given = parser.parse_args()
-    rows: list[Mapping[str, object]] = []
-    if given.out.exists():
-        with given.out.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows = read_rows(given.out)
     done = {(row["data"], row["arm"], row["seed"]) for row in rows if float(str(row["minutes"])) == given.minutes}
     cases = [
         Case(data, arm, int(seed))
@@ -216,10 +199,7 @@ def main() -> None:
     print(", ".join(f"{arm} {rate:.0f} images/s" for arm, rate in known.items()), flush=True)
     for case in cases:
         rows.append(carried_out(case, given.minutes, known[case.arm], given.runs))
-        with given.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(given.out, rows, FIELDS)
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     print("\n".join(table(rows)))
 

@@ -11,7 +11,6 @@ A row of docs/papers-*.csv is written as soon as it is known; rows that are ther
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from paper_parts import architectures, drawing, overfitting, surfaces
 from paper_parts.points import DATASETS
+from rows import read_rows, write_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 IMAGES = DOCS / "images" / "papers"
@@ -29,10 +29,7 @@ class Table:
 
     def __init__(self, name: str, keys: Sequence[str]) -> None:
         self.path, self._keys = DOCS / f"papers-{name}.csv", keys
-        self.rows: list[dict[str, Any]] = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = list(csv.DictReader(file))
+        self.rows = read_rows(self.path)
 
     def __contains__(self, row: dict[str, Any]) -> bool:
         return any(all(str(known[key]) == str(row[key]) for key in self._keys) for known in self.rows)
@@ -40,10 +37,7 @@ class Table:
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         fields = list(dict.fromkeys(name for one in self.rows for name in one))
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_rows(self.path, self.rows, fields)
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 

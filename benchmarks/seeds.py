@@ -12,11 +12,7 @@ runs are not repeated, so calling it again continues.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from rows import kantor, read_rows, write_rows
 from seeds_evidence import evidence
 
 ROOT = Path(__file__).parents[1]
@@ -117,16 +114,6 @@ def painter(minutes: float, seeds: int) -> list[Trial]:
     ]
 
 
-def kantor(*words: str) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "kantor", *words], capture_output=True, text=True, env=environment, cwd=ROOT, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"kantor {' '.join(words)}: {done.stderr}")
-    return done.stdout
-
-
 def carried_out(trial: Trial, runs: Path) -> dict[str, object]:
     """Trains, measures and generates; returns a row of the table."""
     folder = f"{trial.name}-{trial.seed}".replace(" ", "-").replace(":", "").replace(",", "")
@@ -135,8 +122,7 @@ def carried_out(trial: Trial, runs: Path) -> dict[str, object]:
     kantor("train", str(trial.data), "--preset", trial.preset, *trial.length, "--seed", str(trial.seed),
            "--runs", str(runs / folder), "--name", "run", "--metrics", "none", *sets)  # fmt: skip
     run = runs / folder / "00000-run"
-    with (run / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(run / "metrics.csv")
     last = rows[-max(1, len(rows) // 20) :]  # the last twentieth
 
     def mean(column: str) -> float | str:
@@ -199,19 +185,13 @@ def main() -> None:
         "painter": lambda: painter(given.minutes or 2, given.seeds),
     }[given.what]()
     table = DOCS / f"seeds-{given.what}.csv"
-    rows: list[dict[str, object]] = []
-    if table.exists():
-        with table.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows = read_rows(table)
     known = {(row["name"], str(row["seed"])) for row in rows}
     left = [t for t in trials if (t.name, str(t.seed)) not in known and given.only in t.name]
     with ThreadPoolExecutor(given.at_once) as pool:
         for row in pool.map(lambda trial: carried_out(trial, given.runs / given.what), left):
             rows.append(row)
-            with table.open("w", newline="") as file:
-                writer = csv.DictWriter(file, FIELDS, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
+            write_rows(table, rows, FIELDS)
             print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     print(f"Results: {table}")
 

@@ -6,17 +6,14 @@ called again, it resumes the run that it was in. Variants change the setting tha
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from rows import kantor, read_rows, write_rows
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -82,7 +79,7 @@ SYSTEMS = [
 
 def evidence(runs: Path, data: Path, only: str, slice_minutes: float, threads: int) -> None:
     """Trains, measures and shows every system whose name contains `only` and that is not in the table yet."""
-    rows = _rows()
+    rows = read_rows(TABLE)
     done = {row["name"] for row in rows}
     for system in SYSTEMS:
         if system.name in done or only not in system.name:
@@ -91,10 +88,7 @@ def evidence(runs: Path, data: Path, only: str, slice_minutes: float, threads: i
         for images_seen in _slices(system, run, data, slice_minutes, threads):
             print(f"{time.strftime('%H:%M')} {system.name}: {images_seen:,} of {system.images:,} images", flush=True)
         rows.append(_measured(system, run, data, threads))
-        with TABLE.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(TABLE, rows, FIELDS)
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     print(f"Results: {TABLE}")
 
@@ -104,23 +98,25 @@ def _slices(system: System, run: Path, data: Path, minutes: float, threads: int)
     budget = ("--time-budget", f"{minutes:g}m")
     while True:
         if run.exists():
-            if (seen := int(_metrics(run)[-1]["images_seen"]) if _metrics(run) else 0) >= system.images:
+            ticks = read_rows(run / "metrics.csv")
+            seen = int(ticks[-1]["images_seen"]) if ticks else 0
+            if seen >= system.images:
                 return
             if seen:
                 yield seen
-            _kantor("train", "--resume", str(run), *budget, threads=threads)
+            kantor("train", "--resume", str(run), *budget, threads=threads)
             continue
         sets = [word for change in system.changes for word in ("--set", change)]
         if system.grown_from:
             sets += ["--init-from", str(run.parents[1] / _folder(system.grown_from) / "00000-run")]
-        _kantor("train", str(data / system.data), "--preset", system.preset, "--slim", f"{system.slim:g}",
+        kantor("train", str(data / system.data), "--preset", system.preset, "--slim", f"{system.slim:g}",
                 "--images", str(system.images), *budget, "--runs", str(run.parent), "--name", "run",
                 "--metrics", "none", *sets, threads=threads)  # fmt: skip
 
 
 def _measured(system: System, run: Path, data: Path, threads: int) -> dict[str, object]:
     """Its row: lengths, scores by two extractors; and its grid among the images of the docs."""
-    rows = _metrics(run)
+    rows = read_rows(run / "metrics.csv")
     row: dict[str, object] = {
         "name": system.name, "preset": system.preset, "data": system.data, "slim": system.slim,
         "changes": " ".join(system.changes), "images_seen": rows[-1]["images_seen"], "threads": threads,
@@ -129,13 +125,13 @@ def _measured(system: System, run: Path, data: Path, threads: int) -> dict[str, 
     state = json.loads(max((run / "checkpoints").iterdir()).joinpath("state.json").read_text())
     row["generator_steps"] = state["counters"]["generator_steps"]
     for short, features in (("small", "kantor-small"), ("lite0", "lite0@96")):
-        scores = json.loads(_kantor("evaluate", str(run), "--against", str(data / system.data), "--metrics", "fd,pr",
+        scores = json.loads(kantor("evaluate", str(run), "--against", str(data / system.data), "--metrics", "fd,pr",
                                     "--features", features, "--count", str(COUNT), "--json", threads=threads))  # fmt: skip
         named = {name.partition("@")[0]: score for name, score in scores["metrics"].items()}
         low, high = named["fd"]["interval"]
         row |= {f"fd_{short}": f"{named['fd']['value']:.4g}", f"recall_{short}": f"{named['recall']['value']:.3f}"}
         row |= {f"fd_low_{short}": f"{low:.4g}", f"fd_high_{short}": f"{high:.4g}"}
-    _kantor("generate", str(run), "--grid", "8x4", "--gutter", "2", "--out", str(run / "evidence"), "--overwrite",
+    kantor("generate", str(run), "--grid", "8x4", "--gutter", "2", "--out", str(run / "evidence"), "--overwrite",
             threads=threads)  # fmt: skip
     _keep(run / "evidence" / "sheet.png", IMAGES / f"{_folder(system.name)}.png")
     return row
@@ -151,29 +147,5 @@ def _keep(sheet: Path, image: Path, widest: int = 560) -> None:
         small.quantize(128).save(image, optimize=True)
 
 
-def _metrics(run: Path) -> list[dict[str, str]]:
-    path = run / "metrics.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _rows() -> list[dict[str, object]]:
-    if not TABLE.exists():
-        return []
-    with TABLE.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def _folder(name: str) -> str:
     return name.replace(", ", "-").replace(" ", "-")
-
-
-def _kantor(*words: str, threads: int) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "kantor", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
-    if done.returncode:
-        raise SystemExit(f"kantor {' '.join(words)}: {done.stderr}")
-    return done.stdout

@@ -20,6 +20,7 @@ import kantor
 from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
+from kantor.data.loading.image_set import ArrayImages
 from kantor.engine.precision import choose_precision
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
@@ -27,7 +28,7 @@ from kantor.objectives.objective import build_objective
 from kantor.sample.generate import generate_images
 from kantor.sample.latents import latents
 from kantor.types import Images, ImageSpec
-from paper_parts.digits import Classifier, Digits, inception_score, read, trained_classifier
+from paper_parts.digits import Classifier, inception_score, read, trained_classifier
 
 SIDE, STEPS, BATCH, JUDGED = 16, 600, 32, 1000
 FASTER = 5
@@ -187,7 +188,7 @@ def verdict(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def _trained(config: Config, images: Images, classifier: Classifier) -> dict[str, Any]:
     device = torch.device("cpu")
-    store = Digits(images)
+    store = ArrayImages(images)
     state, feed = State(config, store.spec, 0, device), Feed(store, 0, device)
     horizon = STEPS * config.cycle.critic_steps * BATCH
     work = Steps(config, build_objective(config.objective), choose_precision("auto", device)[0], horizon)

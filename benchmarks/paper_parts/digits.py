@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kantor.types import Images, ImageSpec
-
-
-class Digits:
-    """An `ImageSet` of images in memory [N, S, S, 1], without classes or conditions."""
-
-    path, labelled, class_names, condition_channels = Path("digits"), False, list[str](), 0
-    fingerprint = "digits"
-
-    def __init__(self, images: Images) -> None:
-        self._images, self.count, self.spec = images, len(images), ImageSpec(*images.shape[1:])
-        self.condition_settings: dict[str, Any] = {}
-
-    def images(self, rows: NDArray[np.int64]) -> Images:
-        return self._images[rows]
-
-    def labels(self, rows: NDArray[np.int64]) -> None:
-        return None
-
-    def conditions(self, rows: NDArray[np.int64]) -> None:
-        return None
-
-    def digests(self) -> NDArray[np.uint8]:
-        return np.zeros((self.count, 32), np.uint8)
+from kantor.types import Images
 
 
 def read(data: Path, side: int) -> tuple[Images, NDArray[np.int64]]:

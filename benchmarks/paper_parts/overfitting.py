@@ -13,13 +13,14 @@ import torch
 from kantor.config.io import resolve
 from kantor.config.schema import Config
 from kantor.data.loading.feed import Feed
+from kantor.data.loading.image_set import ArrayImages
 from kantor.engine.precision import choose_precision
 from kantor.engine.state import State
 from kantor.engine.steps import Steps
 from kantor.objectives.objective import build_objective
 from kantor.sample.latents import latents
 from kantor.types import Images
-from paper_parts.digits import Digits, as_floats, read
+from paper_parts.digits import as_floats, read
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -68,7 +69,7 @@ def study(table: Table, data: Path, steps: int, images: Path) -> Iterator[str]:
 
 def _curve(config: Config, trained: Images, others: Images, steps: int) -> Iterator[dict[str, Any]]:
     device = torch.device("cpu")
-    store = Digits(trained)
+    store = ArrayImages(trained)
     state, feed = State(config, store.spec, 0, device), Feed(store, 0, device)
     per_cycle = config.cycle.critic_steps * config.train.batch
     work = Steps(config, build_objective(config.objective), choose_precision("auto", device)[0], steps * per_cycle)

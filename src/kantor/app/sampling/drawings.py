@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
+from kantor.app.sampling.pictures import read_bytes
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import DecodeSettings, decode
 from kantor.data.packing.pack import decode_settings
 from kantor.data.packing.value_range import ValueRanges
 from kantor.data.reasons import Undecodable
 from kantor.data.sources.names import IMAGES, is_clutter
-from kantor.data.sources.source import MAX_BYTES
 from kantor.errors import DataError, ModelError, did_you_mean
 from kantor.export.weights import Card
 from kantor.runs import directory
@@ -115,10 +115,6 @@ def _inked(path: Path, image: Images) -> Images:
 
 def _read(path: Path, settings: DecodeSettings) -> Images:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(path, f"is larger than {MAX_BYTES >> 20} MB", "make it smaller")
-        return decode(path.read_bytes(), settings)[0]
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
+        return decode(read_bytes(path), settings)[0]
     except Undecodable as error:
         raise DataError(path, f"cannot be used: {error}", "save it as a PNG, or remove it from the folder") from error

@@ -47,14 +47,20 @@ def _files(place: Path, text: str) -> list[tuple[Path, str]]:
     return [(place / path, path.with_suffix("").as_posix()) for path in found]
 
 
-def read_picture(path: Path) -> Images:
-    """uint8 [H, W, C], upright, grey, RGB or RGBA. Raises DataError if it cannot be used."""
+def read_bytes(path: Path) -> bytes:
+    """What is in a file. Raises DataError if it cannot be read, or is too large for an image."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(path, f"is larger than {MAX_BYTES >> 20} MB", "make it smaller")
-        return whole(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
+
+
+def read_picture(path: Path) -> Images:
+    """uint8 [H, W, C], upright, grey, RGB or RGBA. Raises DataError if it cannot be used."""
+    try:
+        return whole(read_bytes(path))
     except Undecodable as error:
         do = error.reason.remedy or "repair or replace it, or leave it out"
         raise DataError(path, f"cannot be used: {error.reason.detail}", do) from error

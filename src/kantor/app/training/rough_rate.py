@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kantor.app.training.build import build
 from kantor.app.training.trial import Trial
 from kantor.config.io import overridden
 from kantor.config.schema import Config
+from kantor.data.loading.image_set import ArrayImages
 from kantor.engine.precision import choose_precision
 from kantor.errors import UserError, out_of_memory
-from kantor.types import Images, ImageSpec
+from kantor.types import ImageSpec
 
 _SIDE, _BATCH = 32, 16  # of the trial on a CPU
 _ENOUGH_S = 0.25
 _NOT_TRIED = ("custom", "stack", "unet")
 
 
-class RandomImages:
-    """An `ImageSet` of noise, without classes or conditions."""
-
-    path, labelled, class_names, condition_channels = Path("random"), False, list[str](), 0
-    fingerprint = "random"
-
-    def __init__(self, spec: ImageSpec, count: int) -> None:
-        self.spec, self.count = spec, count
-        self.condition_settings: dict[str, Any] = {}
-        self._pixels = np.random.default_rng(0).integers(0, 256, (count, *spec), np.uint8)
-
-    def images(self, rows: NDArray[np.int64]) -> Images:
-        return self._pixels[rows]
-
-    def labels(self, rows: NDArray[np.int64]) -> None:
-        return None
-
-    def conditions(self, rows: NDArray[np.int64]) -> None:
-        return None
-
-    def digests(self) -> NDArray[np.uint8]:
-        return np.zeros((self.count, 32), np.uint8)
+def random_images(spec: ImageSpec, count: int) -> ArrayImages:
+    """Images of noise."""
+    return ArrayImages(np.random.default_rng(0).integers(0, 256, (count, *spec), np.uint8))
 
 
 def rough_rate(config: Config, spec: ImageSpec, device: torch.device) -> float | None:
@@ -72,7 +52,7 @@ def rough_rate(config: Config, spec: ImageSpec, device: torch.device) -> float |
     if device.type == "cpu":
         torch.set_num_threads(1)
     try:
-        parts = build(overridden(config, fields), RandomImages(tried, 256), device)
+        parts = build(overridden(config, fields), random_images(tried, 256), device)
         with Trial(parts) as trial:
             rate = trial.images_per_second(_ENOUGH_S)
     except UserError:  # the run itself says why

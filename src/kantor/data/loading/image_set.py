@@ -1,4 +1,4 @@
-"""Images by row: the type that training and evaluation read from, and two ways to build it from others."""
+"""Images by row: the type that training and evaluation read from, images in memory, and two ways to build it from others."""
 
 from __future__ import annotations
 
@@ -32,6 +32,31 @@ class ImageSet(Protocol):
 
     # uint8 [count, 32]: the SHA-256 of each image's source
     def digests(self) -> NDArray[np.uint8]: ...
+
+
+class ArrayImages:
+    """Images in memory, uint8 [N, H, W, C], without classes, conditions or files."""
+
+    labelled, condition_channels = False, 0
+
+    def __init__(self, pixels: Images) -> None:
+        self.path, self.fingerprint = Path("memory"), "memory"
+        self.count, self.spec = len(pixels), ImageSpec(*pixels.shape[1:])
+        self.class_names: list[str] = []
+        self.condition_settings: dict[str, Any] = {}
+        self._pixels = pixels
+
+    def images(self, rows: NDArray[np.int64]) -> Images:
+        return self._pixels[rows]
+
+    def labels(self, rows: NDArray[np.int64]) -> None:
+        return None
+
+    def conditions(self, rows: NDArray[np.int64]) -> None:
+        return None
+
+    def digests(self) -> NDArray[np.uint8]:
+        return np.zeros((self.count, 32), np.uint8)
 
 
 def class_counts(images: ImageSet) -> dict[str, int]:

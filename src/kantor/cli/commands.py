@@ -135,8 +135,8 @@ def compose(options: ComposeOptions) -> None:
 def upscale(options: UpscaleOptions) -> None:
     """Enlarge pictures, or the generated images of a run, with a model trained by --preset upscale.
 
-    With --measure, reduce pictures first, and print how close the model comes to them, beside bicubic enlargement:
-    those held out of its training, or others that you name.
+    With --measure, reduce pictures first, and print how close the model comes to them, beside bicubic enlargement.
+    These are pictures held out of its training, or others that you name.
     """
     with without_collection():
         from kantor.app.sampling import measure_upscaling

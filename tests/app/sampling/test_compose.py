@@ -99,9 +99,10 @@ def test_without_out_every_call_makes_a_new_folder(tmp_path: Path) -> None:
     assert len(places(tmp_path / "own" / "composed" / "00001")[0]["sprites"]) == 5  # type: ignore[arg-type]
 
 
-def test_atlas(model: Path) -> None:
+def test_atlas(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--atlas", "--seeds", "1,2,2,4", "--haze", "0", "--out", "out", "--device", "cpu"]
     assert exit_of("compose", model, *words) == 0
+    assert "nothing is visible" not in capsys.readouterr().out
     table = json.loads(Path("out/atlas.json").read_text("utf-8"))
     assert list(table["frames"]) == ["seed-00000001-dog.png", "seed-00000002-fish.png", "seed-00000004-dog.png"]
     assert table["meta"]["image"] == "atlas.png" and (Path("out") / table["meta"]["image"]).exists()
@@ -114,6 +115,16 @@ def test_atlas(model: Path) -> None:
     wanted = sprite[source["y"] : source["y"] + source["h"], source["x"] : source["x"] + source["w"]]
     seen = wanted[:, :, 3] > 0
     assert np.array_equal(part[seen], wanted[seen]) and wanted[:, :, 3].sum() == sprite[:, :, 3].sum()
+
+
+def test_sprites_that_show_nothing_are_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kantor.app.sampling.compose.cleaned", lambda sprite, haze: np.zeros_like(sprite))
+    assert exit_of("compose", model, "--atlas", "--seeds", "1,2", "--out", "out", "--device", "cpu") == 0
+    assert "nothing is visible of seed-00000001-dog.png and 1 more: one transparent pixel" in capsys.readouterr().out
+    frames = json.loads(Path("out/atlas.json").read_text("utf-8"))["frames"].values()
+    assert [(frame["frame"]["w"], frame["frame"]["h"]) for frame in frames] == [(1, 1), (1, 1)]
 
 
 def test_files_are_never_lost(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,16 +204,43 @@ def test_an_untrained_model_measures_as_bicubic(tmp_path: Path, capsys: pytest.C
     assert exit_of("upscale", model, folder, "--measure", "--out", out) == 2
 
 
+def test_pictures_that_cannot_be_measured_are_left_out(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "broken.png").write_bytes(b"this is no image")
+    save(folder / "dot.png", picture(1, 1, 3))
+    assert exit_of("upscale", model, folder, "--measure", "--out", out) == 3
+    assert "broken.png: cannot be used: " in capsys.readouterr().err
+    for seed in range(3):
+        save(folder / "deep" / f"{seed}.png", picture(16, 16, 3, seed=seed))
+    assert exit_of("upscale", model, folder, "--measure", "--out", out) == 0
+    text = capsys.readouterr().out
+    assert "left out: " in text and "broken.png cannot be used" in text and "dot.png is too small" in text
+    assert "2 times, 3 pictures" in text
+    assert json.loads((out / "scores.json").read_text())["count"] == 3
+
+
+def test_the_grid_beside_generated_images_is_not_enlarged(model: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name in ("00000/seed-00000003.png", "00000/sheet.png", "other/sheet.png"):
+        save(folder / name, picture(8, 8, 3))
+    assert exit_of("upscale", model, folder, "--out", out) == 0
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert written == ["00000/seed-00000003.png", "other/sheet.png"]
+
+
 def test_an_oracle_is_better_and_a_bad_model_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that knows the true image, and one that gives nearest neighbours; verdicts follow the intervals."""
     monkeypatch.setattr(upscaling_scores, "available", lambda name: False)
     smooth = [np.clip(picture(3, 4, 3, seed=i).repeat(8, 0).repeat(8, 1) + i, 0, 255) for i in range(6)]
     images = [(str(i), image.astype(np.uint8)) for i, image in enumerate(smooth)]
     known = {reduced(image, 2).tobytes(): image for _, image in images}
-    oracle, _ = compare(lambda small: known[small.tobytes()], 2, iter(images), 6, "six")
+    oracle, *_ = compare(lambda small: known[small.tobytes()], 2, iter(images), 6, "six")
     assert {name: c.verdict for name, c in oracle.comparisons.items()} == {"psnr": "better", "ssim": "better"}
     assert max(oracle.values["psnr"][MODEL]) == 100
-    worse, _ = compare(lambda small: 255 - enlarged_by(small, 2, "bicubic"), 2, iter(images), 6, "six")
+    worse, *_ = compare(lambda small: 255 - enlarged_by(small, 2, "bicubic"), 2, iter(images), 6, "six")
     assert {c.verdict for c in worse.comparisons.values()} == {"worse"}
 
 

@@ -24,7 +24,10 @@ LIMIT = "KANTOR_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
 ARRAYS = "arrays"  # images that came from memory
 FEATURES = "features"  # of real images, for metrics
-_CACHED_FILE = re.compile(r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|features-[0-9a-f]{16}\.(safetensors|json)")
+LOOKS = "looks"  # what was found in files, such as objects
+_CACHED_FILE = re.compile(
+    r"array-[0-9a-f]{16}(\.npy|-[0-9a-f]{8}\.json)|(features|looks)-[0-9a-f]{16}\.(safetensors|json)"
+)
 _RECENT_S = 3600.0
 T = TypeVar("T")
 
@@ -49,6 +52,11 @@ class DatasetCache:
         """The folder of packed datasets."""
         return self.folder / "packs"
 
+    @property
+    def looks(self) -> Path:
+        """The folder of what was found in files: see `kantor.data.packing.looks`."""
+        return self.folder / LOOKS
+
 
 def cache_folder(option: str | Path | None) -> Path:
     """Returns the cache folder: --cache, else KANTOR_CACHE, else the platform's. Raises as `limit_bytes`."""
@@ -71,7 +79,7 @@ def limit_bytes() -> int:
 def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     """Removes what was used longest ago, but not within the last hour, until `needed_bytes` more fit below the limit.
 
-    Removes only packed datasets, images that came from memory, features, and what an interrupted attempt left. A run
+    Removes only packed datasets, images that came from memory, features, what was found in files, and what an interrupted attempt left. A run
     that reads a removed dataset continues where the system allows that; elsewhere the dataset stays.
 
     Returns a line for the user if something was removed. keep: the dataset about to be packed, never removed.
@@ -81,7 +89,7 @@ def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
         if time.time() - _used_s(leftover) > _RECENT_S:
             shutil.rmtree(leftover, ignore_errors=True)
     entries = [path for path in packs.iterdir() if _is_pack(path) and path.name.strip(".").split(".")[0] != keep.name]
-    files = [path for folder in (ARRAYS, FEATURES) for path in (packs.parent / folder).glob("*")]
+    files = [path for folder in (ARRAYS, FEATURES, LOOKS) for path in (packs.parent / folder).glob("*")]
     entries += [path for path in files if _CACHED_FILE.fullmatch(path.name) and path.is_file()]
     sizes = {path: _size_bytes(path) for path in entries}
     total, freed, removed = sum(sizes.values()), 0, 0

@@ -111,7 +111,7 @@ def _decoded(config: Config, temporary: Path, cache: DatasetCache, decisions: li
         return _thumbnails(config, temporary / "thumbnails", cache.progress, decisions)
     whole, config = config, absolute_source(config)
     config = config.model_copy(update={"data": config.data.model_copy(update={"max_bad": 1.0})})
-    plan = plan_pack(config, side_here(config), decisions.append)
+    plan = plan_pack(config, side_here(config), decisions.append, looks=cache.looks)
     require_images(plan.source, plan.listing)
     try:
         return packed_in_cache(plan, cache), plan.source

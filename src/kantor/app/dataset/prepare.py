@@ -106,7 +106,7 @@ def packed_set(config: Config, side: int, cache: DatasetCache) -> tuple[Store, C
         if data.edges == "none" or "edges" in store.manifest["settings"]:
             store.verify()
             return store, *fill_from_packed(config, store)
-    plan = plan_pack(config, side, cache.note)
+    plan = plan_pack(config, side, cache.note, looks=cache.looks)
     return packed_in_cache(plan, cache), plan.config, plan.filled
 
 
@@ -178,9 +178,12 @@ class PackPlan(NamedTuple):
     filled: list[Decision]
 
 
-def plan_pack(config: Config, side: int, note: Note, more: Sequence[str] = ()) -> PackPlan:
-    """Lists a source, and the images of `more` sources after it; fills size and channels from some of the images."""
-    source = _opened(config, more)
+def plan_pack(config: Config, side: int, note: Note, more: Sequence[str] = (), looks: Path | None = None) -> PackPlan:
+    """Lists a source, and the images of `more` sources after it; fills size and channels from some of the images.
+
+    looks: as for `open_images`.
+    """
+    source = _opened(config, more, looks)
     if source.note:
         note(source.note)
     listing = scan(source, config.data)
@@ -189,20 +192,20 @@ def plan_pack(config: Config, side: int, note: Note, more: Sequence[str] = ()) -
     spec, reasons = choose_spec(source, config.data, side, listing)
     config, filled = fill_from_images(config, spec, reasons)
     if config.data.source == GLYPHS:
-        source = _opened(config, more)  # glyphs are drawn at their size, which is known only now
+        source = _opened(config, more, looks)  # glyphs are drawn at their size, which is known only now
     return PackPlan(config, packed_spec(config, spec), source, listing, filled)
 
 
-def _opened(config: Config, more: Sequence[str]) -> Source:
+def _opened(config: Config, more: Sequence[str], looks: Path | None) -> Source:
     """Opens the source; several as one, with the source's name before those of its images, numbered if it is not unique."""
     if not more:
-        return open_images(config.data)
+        return open_images(config.data, looks)
     paths = [config.data.source, *more]
     names = [Path(path).name for path in paths]
     prefixes = [f"{i}-{name}" if names.count(name) > 1 else name for i, name in enumerate(names)]
     plain = {"stack": 0, "choose": "first"}
     sources = [open_source(config.data.model_copy(update={"source": path, **plain})) for path in paths]
-    return selected(Concatenated(", ".join(paths), sources, prefixes), config.data)
+    return selected(Concatenated(", ".join(paths), sources, prefixes), config.data, looks)
 
 
 def _packed_at(path: Path, plan: PackPlan, cache: DatasetCache) -> Store:

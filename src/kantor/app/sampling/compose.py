@@ -87,7 +87,7 @@ def compose(options: ComposeOptions, progress: Progress = silent, note: Note = l
     folder = contextlib.nullcontext(options.out) if options.out is not None else new_numbered(home / "composed")
     with folder as place, into_folder(place) as write:
         if options.atlas:
-            image, frames = _atlas(sprites(per_picture[0]), card)
+            image, frames = _atlas(sprites(per_picture[0]), card, note)
             write(f"{ATLAS}.png", png_bytes(image))
             write(table, _json(frames))
             return Composed(place, 1, len(frames["frames"]))
@@ -202,12 +202,15 @@ def _entry(
     return {"seed": seed, "class": name, "order": order, "centre": [round(x, 5), round(y, 5)], **box}
 
 
-def _atlas(sprites: Sprites, card: Card) -> tuple[Images, dict[str, Any]]:
-    """The sheet of all sprites, each once, and its table."""
+def _atlas(sprites: Sprites, card: Card, note: Note) -> tuple[Images, dict[str, Any]]:
+    """The sheet of all sprites, each once, and its table. note: called with the names of sprites that show nothing."""
     suffix = dict(zip(card.class_names, file_names(card.class_names), strict=True))
     by_name = {}
     for image, seed, name in sprites.named():
         by_name[f"seed-{seed:08d}{'' if name is None else '-' + suffix[name]}.png"] = rounded(image)
+    if empty := [name for name, image in by_name.items() if not image[:, :, 3].any()]:
+        more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        note(f"nothing is visible of {empty[0]}{more}: one transparent pixel each on the sheet")
     boxes = [visible_box(image, faintest=1) for image in by_name.values()]
     _, (width, height) = shelves([(right - left, bottom - top) for left, top, right, bottom in boxes])
     if max(width, height) > _LARGEST_SHEET:

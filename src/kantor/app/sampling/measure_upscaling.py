@@ -16,8 +16,8 @@ from kantor.app.images import at_size
 from kantor.app.load_model import Note
 from kantor.app.output_paths import new_numbered, require_free_files, target
 from kantor.app.sampling.options import UpscaleOptions
-from kantor.app.sampling.pictures import find_pictures, read_picture
-from kantor.app.sampling.upscale import FOLDER, Upscaler, load_upscaler
+from kantor.app.sampling.pictures import find_pictures, read_if_usable
+from kantor.app.sampling.upscale import FOLDER, Upscaler, load_upscaler, tell_left_out
 from kantor.app.sampling.upscaling_scores import FILTERS, MODEL, Measured, NamedImages, compare
 from kantor.config.io import layered, read_toml
 from kantor.config.schema import Config
@@ -51,7 +51,7 @@ def measure(
     if options.pictures:
         pictures = find_pictures(options.pictures)[:count]
         origin, total = ", ".join(options.pictures), len(pictures)
-        images: NamedImages = ((str(path), read_picture(path)) for path, _ in pictures)
+        images: NamedImages = ((str(path), read_if_usable(path)) for path, _ in pictures)
     else:
         held_out = _held_out(upscaler, note)
         total = min(count, held_out.count)
@@ -59,7 +59,8 @@ def measure(
             f"{total:,} of {held_out.count:,} held out of training",
             _rows(held_out, upscaler.card.spec, total),
         )
-    measured, shown = compare(upscaler, upscaler.times, images, total, origin, progress)
+    measured, shown, rejected = compare(upscaler, upscaler.times, images, total, origin, progress)
+    tell_left_out(rejected, note)
     if not all(map(available, VARIANTS)):
         note("lite0 and lite1 were not measured: pip install 'kantor[imagenet]'")
     if out is not None:

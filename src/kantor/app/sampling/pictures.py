@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kantor.app.output_paths import distinct_name
 from kantor.data.decoding.decode import whole
 from kantor.data.reasons import Undecodable
-from kantor.data.sources.names import MORE_IMAGES, is_clutter
+from kantor.data.sources.names import GENERATED, GRID, MORE_IMAGES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
 from kantor.errors import DataError
 from kantor.types import Images
@@ -23,7 +23,7 @@ class Picture(NamedTuple):
 
 
 def find_pictures(sources: Sequence[str]) -> list[Picture]:
-    """All pictures of files and folders, in order. Raises DataError if one does not exist or holds none."""
+    """All pictures of files and folders, in order, without the grids beside generated ones. Raises DataError if one does not exist or holds none."""
     taken = set[str]()
     return [
         Picture(path, distinct_name(name, taken)) for source in sources for path, name in _files(Path(source), source)
@@ -41,7 +41,8 @@ def _files(place: Path, text: str) -> list[tuple[Path, str]]:
     except OSError as error:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
     found = [path.relative_to(place) for path in inside]
-    found = [path for path in found if not any(map(is_clutter, path.parts))]
+    grids = {path.with_name(GRID) for path in found if GENERATED.fullmatch(path.name)}
+    found = [path for path in found if path not in grids and not any(map(is_clutter, path.parts))]
     if not found:
         raise DataError(text, "there are no pictures in this folder", "name pictures, a folder of them, or a run")
     return [(place / path, path.with_suffix("").as_posix()) for path in found]
@@ -55,6 +56,14 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from error
+
+
+def read_if_usable(path: Path) -> Images | DataError:
+    """As `read_picture`; the error of a picture that cannot be used."""
+    try:
+        return read_picture(path)
+    except DataError as error:
+        return error
 
 
 def read_picture(path: Path) -> Images:

@@ -14,7 +14,7 @@ from kantor.app.load_model import Note, load_generator, load_model
 from kantor.app.output_paths import new_numbered, require_free_files, spare_sources, target
 from kantor.app.sampling.image_files import into_folder
 from kantor.app.sampling.options import UpscaleOptions
-from kantor.app.sampling.pictures import Picture, find_pictures, read_picture
+from kantor.app.sampling.pictures import Picture, find_pictures, read_if_usable
 from kantor.engine.device import choose_device
 from kantor.errors import ConfigError, DataError, ModelError
 from kantor.export.weights import Card
@@ -126,11 +126,16 @@ def _write(upscaler: Upscaler, images: Iterator[tuple[str, Images | DataError]],
             written += 1
         if not written:
             raise rejected[0]
+    tell_left_out(rejected, note)
+    return Upscaled(folder, written)
+
+
+def tell_left_out(rejected: Sequence[DataError], note: Note) -> None:
+    """Says which pictures cannot be used, and why."""
     for error in rejected[:_MOST_NOTES]:
         note(f"left out: {error.where} {error.what}")
     if len(rejected) > _MOST_NOTES:
         note(f"left out: {len(rejected) - _MOST_NOTES:,} more")
-    return Upscaled(folder, written)
 
 
 def _is_run(options: UpscaleOptions) -> bool:
@@ -174,10 +179,7 @@ def _read(
 
     def images() -> Iterator[tuple[str, Images | DataError]]:
         for done, (path, name) in enumerate(pictures, 1):
-            try:
-                yield name, read_picture(path)
-            except DataError as error:
-                yield name, error
+            yield name, read_if_usable(path)
             progress(done, len(pictures))
 
     return [name for _, name in pictures], images()

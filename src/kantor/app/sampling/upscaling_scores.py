@@ -38,7 +38,7 @@ LEAST_SIDE = 96
 LARGEST_SIDE = 512
 """Pixels: of larger pictures the middle is measured."""
 _SHOWN = 12
-NamedImages = Iterator[tuple[str, Images]]
+NamedImages = Iterator[tuple[str, Images | DataError]]  # an error for a picture that cannot be used
 
 
 class Comparison(NamedTuple):
@@ -95,25 +95,35 @@ def compare(
     total: int,
     origin: str,
     progress: Progress = silent,
-) -> tuple[Measured, list[list[Images]]]:
-    """Reduces, enlarges in all ways, and measures (name, uint8 [H, W, C]), `total` of them; also returns some of the pictures in all ways."""
+) -> tuple[Measured, list[list[Images]], list[DataError]]:
+    """Reduces, enlarges in all ways, and measures (name, uint8 [H, W, C]), `total` of them.
+
+    Also returns some of the pictures in all ways, and why others cannot be used. Raises DataError if none can.
+    """
     values: dict[str, dict[str, list[float]]] = {}
-    shown, chosen = list[list[Images]](), set(np.linspace(0, total - 1, _SHOWN).astype(int).tolist())
+    shown, rejected = list[list[Images]](), list[DataError]()
+    spread = np.linspace(0, total - 1, _SHOWN).astype(int)
     for done, (name, image) in enumerate(images, 1):
+        progress(done, total)
+        if isinstance(image, DataError):
+            rejected.append(image)
+            continue
         true = _middle(image, times)
         if true.size == 0:
-            side = "x".join(map(str, image.shape[:2]))
-            raise DataError(name, f"is too small to be reduced {times} times ({side})", "measure on larger pictures")
+            what = f"is too small to be reduced {times} times ({'x'.join(map(str, image.shape[:2]))})"
+            rejected.append(DataError(name, what, "measure on larger pictures"))
+            continue
         small = reduced(true, times)
         ways = {MODEL: enlarge(small), **{way: enlarged_by(small, times, way) for way in FILTERS}}
         for measure, numbers in _numbers(true, list(ways.values())).items():
             for way, number in zip(ways, numbers, strict=True):
                 values.setdefault(measure, {}).setdefault(way, []).append(number)
-        if done - 1 in chosen:
+        if len(shown) < len({row for row in spread if row < done}):
             shown.append([ways["nearest"], ways[RIVAL], ways[MODEL], true])
-        progress(done, total)
+    if not values:
+        raise rejected[0]
     comparisons = {name: compared(by_way, LOWER_IS_BETTER[name]) for name, by_way in values.items()}
-    return Measured(times, origin, values, comparisons), shown
+    return Measured(times, origin, values, comparisons), shown, rejected
 
 
 def compared(values: Mapping[str, Sequence[float]], lower_is_better: bool) -> Comparison:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from kantor.config.data import DataConfig
 from kantor.data.decoding.decode import probe
 from kantor.data.decoding.edges import require_edges
 from kantor.data.decoding.formats import Colour, rgb
+from kantor.data.packing.looks import looked
 from kantor.data.packing.pool import Pool, worker_count
 from kantor.data.packing.scan import object_settings, sampled
 from kantor.data.packing.worker import FindObjects, FindPieces, ReadHeader, load_here
@@ -30,17 +32,20 @@ _PACK_FIRST = "pack it first (kantor pack), and stack that dataset"
 Size = tuple[int, int]
 
 
-def open_images(config: DataConfig) -> Source:
-    """Opens the source that `config` names, with its images selected. Raises as `open_source` and `stacked`."""
-    return selected(open_source(config), config)
+def open_images(config: DataConfig, looks: Path | None = None) -> Source:
+    """Opens the source that `config` names, with its images selected. Raises as `open_source` and `stacked`.
+
+    looks: the folder where what was found in its files is kept; None if it is not.
+    """
+    return selected(open_source(config), config, looks)
 
 
-def selected(source: Source, config: DataConfig) -> Source:
-    """Takes several images of each file, stacks them, or chooses some at random, as `config` says."""
+def selected(source: Source, config: DataConfig, looks: Path | None = None) -> Source:
+    """Takes several images of each file, stacks them, or chooses some at random, as `config` says. looks: as for `open_images`."""
     if config.objects != "none":
-        source = cut_objects(source, config)
+        source = cut_objects(source, config, looks)
     elif config.tile or config.frames != "first":
-        source = pieces(source, config)
+        source = pieces(source, config, looks)
     if config.stack:
         source = stacked(source, config.stack, background=rgb(config.background))
     if config.choose == "random" and config.limit:
@@ -48,16 +53,15 @@ def selected(source: Source, config: DataConfig) -> Source:
     return source
 
 
-def pieces(source: Source, config: DataConfig) -> Pieces:
+def pieces(source: Source, config: DataConfig, looks: Path | None = None) -> Pieces:
     """The frames or tiles of the images of `source`. Raises DataError if none can be read."""
     if config.tile and config.frames != "first":
         raise ConfigError("data.tile", "cuts sheets, and data.frames takes frames", "leave one of the two out")
     entries = list(source.items())
     items = [entry for entry in entries if isinstance(entry, Item)]
     step = config.frames if isinstance(config.frames, int) else 1
-    with Pool(source, FindPieces(step, config.tile), worker_count(len(items)), timeout_s=60.0) as pool:
-        numbers = [found if found is not None else [0] for found in pool.look(items)]  # packing says what is wrong
-    source.release()
+    seen = looked(source, items, FindPieces(step, config.tile), worker_count(len(items)), looks)
+    numbers = [found if found is not None else [0] for found in seen]  # packing says what is wrong
     if items and not any(numbers):
         what = f"none of its images holds a tile of {config.tile}x{config.tile} pixels that shows something"
         raise DataError(source.path, what, "choose a smaller data.tile")
@@ -67,7 +71,7 @@ def pieces(source: Source, config: DataConfig) -> Pieces:
     return Pieces(source, entries, numbers, config.tile, "; ".join(text for text in (source.note, note) if text))
 
 
-def cut_objects(source: Source, config: DataConfig) -> Objects:
+def cut_objects(source: Source, config: DataConfig, looks: Path | None = None) -> Objects:
     """The objects in the images of `source`.
 
     Raises ResourceError without scikit-image, ConfigError beside settings that make other images, DataError if there are none.
@@ -79,22 +83,21 @@ def cut_objects(source: Source, config: DataConfig) -> Objects:
     entries = list(source.items())
     items = [entry for entry in entries if isinstance(entry, Item)]
     settings = object_settings(config)
-    with Pool(source, FindObjects(settings), worker_count(len(items), sum(item.size for item in items)), 60.0) as pool:
-        looked = list(pool.look(items))  # None for those that cannot be read: packing says what is wrong
-    source.release()
-    found = [
-        None if seen is None else found_objects(item.name, *seen) for item, seen in zip(items, looked, strict=True)
+    workers = worker_count(len(items), sum(item.size for item in items))
+    looked_at = looked(source, items, FindObjects(settings), workers, looks)
+    found = [  # None for those that cannot be read: packing says what is wrong
+        None if seen is None else found_objects(item.name, *seen) for item, seen in zip(items, looked_at, strict=True)
     ]
     if items and not any(places is None or places for places in found):
         what = f"no object is found in its {len(items):,} images"
         raise DataError(source.path, what, "lower data.objects_smallest, or leave data.objects out")
-    note = "; ".join(text for text in (source.note, _objects_line(found, looked)) if text)
+    note = "; ".join(text for text in (source.note, _objects_line(found, looked_at)) if text)
     return Objects(source, entries, found, settings, note)
 
 
-def _objects_line(found: Sequence[list[ObjectPlace] | None], looked: Sequence[Any]) -> str:
+def _objects_line(found: Sequence[list[ObjectPlace] | None], looked_at: Sequence[Any]) -> str:
     """ "12 objects in 5 images: 4 by parts, 1 by saliency; no object in 2 images"."""
-    ways = Counter(seen[0] for seen in looked if seen is not None and seen[1])
+    ways = Counter(seen[0] for seen in looked_at if seen is not None and seen[1])
     total, empty = sum(len(places or ()) for places in found), sum(places == [] for places in found)
     how = ", ".join(f"{count:,} by {way}" for way, count in ways.most_common())
     line = f"{total:,} objects in {ways.total():,} image{'s' if ways.total() != 1 else ''}: {how or 'none'}"

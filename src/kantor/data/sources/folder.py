@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +24,6 @@ from kantor.data.sources.npy import parse_header
 from kantor.data.sources.source import MAX_BYTES, RULES, Item, Loaded, Rejected, Source, require_images
 from kantor.errors import DataError
 
-_GENERATED = re.compile(r"seed-[0-9]{8,20}\.png")  # by `kantor generate`
 _OUR_LABELS = b"file,class,seed\n"  # the first line of its labels.csv
 _IN_ICLOUD = Reason("access", "in iCloud, not on this disk", "download them: select them in the Finder, Download Now")
 _FOLLOW = "follow links with --set data.links=follow"
@@ -201,8 +199,8 @@ class Folder(Source):
             elif name == grid or _is_grid_with_labels(root, path, self.rules):
                 yield Rejected(name, names.SHEET)
             else:
-                if _GENERATED.fullmatch(parts[-1]):
-                    grid = "/".join([*parts[:-1], "sheet.png"])  # comes after these
+                if names.GENERATED.fullmatch(parts[-1]):
+                    grid = "/".join([*parts[:-1], names.GRID])  # comes after these
                 yield Item(
                     name, position, status.st_size, status.st_mtime_ns, names.class_of(parts, arrangement.class_depth)
                 )
@@ -298,7 +296,7 @@ def _contents(folder: bytes, rules: int, follow: bool = False, left_out: set[str
 def _is_grid_with_labels(root: bytes, path: bytes, rules: int) -> bool:
     """Whether a file is the grid of generated images that `kantor generate` wrote next to their labels.csv."""
     folder, _, base = (root + b"/" + path).rpartition(b"/")
-    if rules < 2 or base != b"sheet.png":
+    if rules < 2 or base != names.GRID.encode():
         return False
     try:
         with Path(os.fsdecode(folder), "labels.csv").open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from kantor.data.reasons import Reason
@@ -38,6 +39,7 @@ NEXT_STEPS = {  # for files that hold images, but are not read
 }  # fmt: skip
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 LABEL_FILE = "dataset.json"
+GENERATED, GRID = re.compile(r"seed-[0-9]{8,20}\.png"), "sheet.png"  # files that `kantor generate` writes
 SHEET = Reason("sheet", "a grid of the images next to it")  # written by `kantor generate`
 
 

@@ -55,7 +55,7 @@ def store(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     lines = packed(pictures, out, size="16", objects_margin=0.2)
     assert "60 objects in 30 images: 30 by parts; no object in 1 image" in lines
     assert any("objects are cut out of their ground" in line for line in lines)
-    assert any("damaged" in line for line in lines)
+    assert any("odd/damaged.png" in line for line in lines)
     return Store.open(out)
 
 

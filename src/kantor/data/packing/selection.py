@@ -60,13 +60,13 @@ def pieces(source: Source, config: DataConfig, looks: Path | None = None) -> Pie
     entries = list(source.items())
     items = [entry for entry in entries if isinstance(entry, Item)]
     step = config.frames if isinstance(config.frames, int) else 1
-    seen = looked(source, items, FindPieces(step, config.tile), worker_count(len(items)), looks)
-    numbers = [found if found is not None else [0] for found in seen]  # packing says what is wrong
-    if items and not any(numbers):
+    numbers = looked(source, items, FindPieces(step, config.tile), worker_count(len(items)), looks)
+    if items and not any(found is None or found for found in numbers):
         what = f"none of its images holds a tile of {config.tile}x{config.tile} pixels that shows something"
         raise DataError(source.path, what, "choose a smaller data.tile")
     what = f"tiles of {config.tile}x{config.tile}" if config.tile else "frames"
-    note = f"{sum(map(len, numbers)):,} {what} of {len(items):,} file{'s' if len(items) != 1 else ''}"
+    count = sum(1 if found is None else len(found) for found in numbers)
+    note = f"{count:,} {what} of {len(items):,} file{'s' if len(items) != 1 else ''}"
     note += " (empty ones left out)" if config.tile else "" if step == 1 else f", one of every {step}"
     return Pieces(source, entries, numbers, config.tile, "; ".join(text for text in (source.note, note) if text))
 

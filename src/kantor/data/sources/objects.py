@@ -30,7 +30,7 @@ class Objects(Pieces):
     ) -> None:  # fmt: skip
         if settings.kind == "layout":
             places = [None if own is None or own else [] for own in places]
-        numbers = [[0] if own is None else range(len(own)) for own in places]
+        numbers = [None if own is None else range(len(own)) for own in places]
         super().__init__(inner, entries, numbers, 0, note)
         self.settings = settings
         self._places = [place for own in places for place in ([None] if own is None else own)]

@@ -13,18 +13,21 @@ class Pieces(Source):
 
     Args:
         entries: what `inner` lists.
-        numbers: of the frames or tiles that are used, for each item of `entries`.
+        numbers: of the frames or tiles that are used, for each item of `entries`; None for a file that cannot be read, which keeps
+            its name and is left to packing.
         tile: the side of tiles in pixels; 0 for frames.
     """
 
     def __init__(
-        self, inner: Source, entries: Sequence[Item | Rejected], numbers: Sequence[Sequence[int]], tile: int, note: str
-    ) -> None:
+        self, inner: Source, entries: Sequence[Item | Rejected], numbers: Sequence[Sequence[int] | None], tile: int,
+        note: str,
+    ) -> None:  # fmt: skip
         self.path, self.local_only, self.rules, self.note = inner.path, inner.local_only, inner.rules, note
         self.inner, self.parts, self.tile = inner, [inner], tile
         self._items = [entry for entry in entries if isinstance(entry, Item)]
         self._rejected = [entry for entry in entries if isinstance(entry, Rejected)]
-        self._numbers = [list(own) for own in numbers]
+        self._unread = [own is None for own in numbers]
+        self._numbers = [[0] if own is None else list(own) for own in numbers]
         self._starts = [0]
         for own in self._numbers:
             self._starts.append(self._starts[-1] + len(own))
@@ -38,7 +41,7 @@ class Pieces(Source):
             if not dot or "/" in ending:
                 stem, dot, ending = item.name, "", ""
             for place, number in enumerate(numbers):
-                name = f"{stem}#{number:04d}{dot}{ending}"
+                name = item.name if self._unread[row] else f"{stem}#{number:04d}{dot}{ending}"
                 yield item.__class__(name, self._starts[row] + place, item.size, item.mtime_ns, item.label)
 
     def load(self, item: Item) -> Loaded:

@@ -22,6 +22,7 @@ from rows import read_rows, write_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 IMAGES = DOCS / "images" / "papers"
+TITLES = {"8gaussians": "8 Gaussians", "25gaussians": "25 Gaussians", "swissroll": "Swiss roll"}
 
 
 class Table:
@@ -76,7 +77,7 @@ def films(steps: int, seeds: int) -> Iterator[str]:
                 frames = list(surfaces.film(dataset, objective, seed, steps, 40, lambda line: print(line, flush=True)))
                 if seed == 0:
                     name = f"{dataset}-{objective.replace(' ', '-')}.gif"
-                    drawing.film(frames, f"{dataset}, {objective}", IMAGES / name)
+                    drawing.film(frames, f"{TITLES[dataset]}, {objective}", IMAGES / name)
                 table.add(surfaces.judged(dataset, objective, seed, frames[-1]))
     left = []
     for dataset in DATASETS:

@@ -16,7 +16,7 @@ from paper_parts.surfaces import SIDE, Frame
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-REAL, FAKE, INK = "#c2410c", "#0f766e", "#1f2937"
+REAL, FAKE, INK, GAP = "#c2410c", "#0f766e", "#1f2937", "#7c3aed"
 _LINE = np.linspace(-3, 3, SIDE)
 plt.rcParams.update({"font.size": 8, "text.color": INK, "axes.edgecolor": "#9ca3af", "axes.titlecolor": INK,
                      "xtick.color": INK, "ytick.color": INK, "axes.labelcolor": INK})  # fmt: skip
@@ -41,25 +41,35 @@ def surfaces(results: Sequence[dict[str, Any]], path: Path) -> None:
 def film(frames: Sequence[Frame], title: str, path: Path) -> None:
     """An animated GIF: the value with real (orange) and generated (green) points, both distances below."""
     images = [_shown(frames, number, title) for number in range(len(frames))]
-    palette = images[-1].quantize(48)
+    palette = _with_swatches(images[-1]).quantize(48)
     indexed = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [160] * (len(indexed) - 1) + [2500]
     indexed[0].save(path, save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=True)
 
 
+def _with_swatches(image: Image.Image) -> Image.Image:
+    """With a patch of each colour beside it, so that a palette of few colours keeps those of small points."""
+    side = image.height // 4
+    larger = Image.new("RGB", (image.width + side, image.height))
+    larger.paste(image)
+    for number, colour in enumerate((REAL, FAKE, INK, GAP)):
+        larger.paste(colour, (image.width, number * side, image.width + side, (number + 1) * side))
+    return larger
+
+
 def _shown(frames: Sequence[Frame], number: int, title: str) -> Image.Image:
     frame = frames[number]
-    figure, (above, below) = plt.subplots(2, 1, figsize=(2.6, 3.5), height_ratios=(3.1, 1))
+    figure, (above, below) = plt.subplots(2, 1, figsize=(2.6, 3.7), height_ratios=(3.1, 1))
     _contours(above, frame.values)
-    above.scatter(*frame.real[:500].T, s=1.5, c=REAL, linewidths=0)
-    above.scatter(*frame.fake[:500].T, s=1.5, c=FAKE, linewidths=0)
-    above.set_title(f"{title}, step {frame.step:,}", loc="left")
+    above.scatter(*frame.real[:500].T, s=2.5, c=REAL, linewidths=0)
+    above.scatter(*frame.fake[:500].T, s=2.5, c=FAKE, linewidths=0)
+    above.set_title(f"{title}\nstep {frame.step:,}", loc="left")
     steps = [max(1, f.step) for f in frames]
     below.plot(steps[: number + 1], [f.exact for f in frames[: number + 1]], c=INK, lw=1.2, label="exact W1")
     scale = max(abs(f.gap) for f in frames) or 1.0
     gaps = [f.gap / scale for f in frames[: number + 1]]
-    below.plot(steps[: number + 1], gaps, c="#7c3aed", lw=1, label="critic's gap, scaled to 1")
-    below.set(xscale="log", xlim=(1, steps[-1]), ylim=(-0.1, 1.15 * max(1.0, *(f.exact for f in frames))))
+    below.plot(steps[: number + 1], gaps, c=GAP, lw=1, label="critic's gap, scaled to 1")
+    below.set(xscale="log", xlim=(1, steps[-1]), ylim=(-0.1, 1.7 * max(1.0, *(f.exact for f in frames))))
     below.legend(frameon=False, fontsize=6, loc="upper right")
     figure.tight_layout(pad=0.5)
     buffer = io.BytesIO()

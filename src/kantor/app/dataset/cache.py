@@ -79,8 +79,9 @@ def limit_bytes() -> int:
 def make_room(packs: Path, needed_bytes: int, keep: Path) -> list[str]:
     """Removes what was used longest ago, but not within the last hour, until `needed_bytes` more fit below the limit.
 
-    Removes only packed datasets, images that came from memory, features, what was found in files, and what an interrupted attempt left. A run
-    that reads a removed dataset continues where the system allows that; elsewhere the dataset stays.
+    Removes only packed datasets, images that came from memory, features, what was found in files, and what an
+    interrupted attempt left. A run that reads a removed dataset continues where the system allows that; elsewhere the
+    dataset stays.
 
     Returns a line for the user if something was removed. keep: the dataset about to be packed, never removed.
     """

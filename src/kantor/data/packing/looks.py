@@ -30,17 +30,19 @@ def looked(
     path = None if folder is None else _path(source, items, job, folder)
     keys = [json.dumps([item.name, item.size, item.mtime_ns]) for item in items]
     kept = {} if path is None else _kept(path)
-    missing = [row for row, key in enumerate(keys) if key not in kept]
+    found = [kept.get(key) for key in keys]
+    missing = [row for row, value in enumerate(found) if value is None]
     if missing:
         with Pool(source, job, workers, timeout_s=_TIMEOUT_S) as pool:
             for row, value in zip(missing, pool.look(items[row] for row in missing), strict=True):
-                kept |= {} if value is None else {keys[row]: value}
+                found[row] = value
         source.release()
         if path is not None:
             with contextlib.suppress(OSError, ResourceError):  # costs time only
                 atomic.make_folder(path.parent)
-                atomic.write_json(path, {key: kept[key] for key in keys if key in kept})
-    return [kept.get(key) for key in keys]
+                known = zip(keys, found, strict=True)
+                atomic.write_json(path, {key: value for key, value in known if value is not None})
+    return found
 
 
 def _path(source: Source, items: Sequence[Item], job: FindObjects | FindPieces, folder: Path) -> Path | None:

@@ -229,6 +229,12 @@ def test_the_grid_beside_generated_images_is_not_enlarged(model: Path, tmp_path:
     assert exit_of("upscale", model, folder, "--out", out) == 0
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
     assert written == ["00000/seed-00000003.png", "other/sheet.png"]
+    with_classes = write_model(tmp_path / "classes", ("cat", "dog"))
+    assert exit_of("generate", with_classes, "--seeds", "4,5", "--out", tmp_path / "pets") == 0
+    assert (tmp_path / "pets" / "sheet.png").exists()
+    assert exit_of("upscale", model, tmp_path / "pets", "--out", tmp_path / "larger") == 0
+    assert len(written := [path.name for path in (tmp_path / "larger").iterdir()]) == 2
+    assert all(name.startswith("seed-") for name in written)
 
 
 def test_an_oracle_is_better_and_a_bad_model_worse(monkeypatch: pytest.MonkeyPatch) -> None:

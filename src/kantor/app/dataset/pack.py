@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kantor.app.dataset.cache import LOOKS, DatasetCache, cache_folder
+from kantor.app.dataset.cache import DatasetCache, cache_folder
 from kantor.app.dataset.image_size import side_here
 from kantor.app.dataset.options import PackOptions
 from kantor.app.dataset.prepare import open_set, plan_pack
@@ -42,7 +42,7 @@ def pack_source(options: PackOptions, progress: Progress) -> list[str]:
         lines.append(
             "only the images are packed; kantor train on the same DATA packs their conditions too (data.condition)"
         )
-    plan = plan_pack(config, side, lines.append, more, cache_folder(options.cache) / LOOKS)
+    plan = plan_pack(config, side, lines.append, more, DatasetCache(cache_folder(options.cache)).looks)
     data, overwrite = plan.config.data, options.overwrite
     report = pack(plan.source, data, plan.spec, out, overwrite=overwrite, progress=progress, listing=plan.listing)
     return [*lines, *map(str, plan.filled), *report.lines(str(out / "rejected.jsonl"))]

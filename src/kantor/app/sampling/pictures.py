@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from kantor.app.output_paths import distinct_name
 from kantor.data.decoding.decode import whole
 from kantor.data.reasons import Undecodable
+from kantor.data.sources.folder import is_grid_with_labels
 from kantor.data.sources.names import GENERATED, GRID, MORE_IMAGES, is_clutter
 from kantor.data.sources.source import MAX_BYTES
 from kantor.errors import DataError
@@ -42,6 +44,7 @@ def _files(place: Path, text: str) -> list[tuple[Path, str]]:
         raise DataError(text, f"cannot be read ({error.strerror})", "check the path") from error
     found = [path.relative_to(place) for path in inside]
     grids = {path.with_name(GRID) for path in found if GENERATED.fullmatch(path.name)}
+    grids |= {path for path in found if is_grid_with_labels(os.fsencode(place), os.fsencode(path), rules=2)}
     found = [path for path in found if path not in grids and not any(map(is_clutter, path.parts))]
     if not found:
         raise DataError(text, "there are no pictures in this folder", "name pictures, a folder of them, or a run")

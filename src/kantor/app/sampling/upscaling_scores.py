@@ -102,7 +102,7 @@ def compare(
     """
     values: dict[str, dict[str, list[float]]] = {}
     shown, rejected = list[list[Images]](), list[DataError]()
-    spread = np.linspace(0, total - 1, _SHOWN).astype(int)
+    spread = set(np.linspace(0, total - 1, _SHOWN).astype(int).tolist())
     for done, (name, image) in enumerate(images, 1):
         progress(done, total)
         if isinstance(image, DataError):
@@ -118,7 +118,7 @@ def compare(
         for measure, numbers in _numbers(true, list(ways.values())).items():
             for way, number in zip(ways, numbers, strict=True):
                 values.setdefault(measure, {}).setdefault(way, []).append(number)
-        if len(shown) < len({row for row in spread if row < done}):
+        if len(shown) < sum(row < done for row in spread):
             shown.append([ways["nearest"], ways[RIVAL], ways[MODEL], true])
     if not values:
         raise rejected[0]

@@ -136,7 +136,7 @@ class Folder(Source):
         ):
             if isinstance(path, bytes):
                 name = os.fsdecode(path)
-                if _is_grid_with_labels(root, path, self.rules):
+                if is_grid_with_labels(root, path, self.rules):
                     continue
                 if _is_image(root + b"/" + path, self._suffixes, self.rules):
                     folders.add(name)
@@ -196,7 +196,7 @@ class Folder(Source):
                 is_known = self.rules >= 2 and (parts[-1] in label_files.METADATA or path == own_labels)
                 if name != names.LABEL_FILE and not is_known:
                     yield Rejected(name, status)
-            elif name == grid or _is_grid_with_labels(root, path, self.rules):
+            elif name == grid or is_grid_with_labels(root, path, self.rules):
                 yield Rejected(name, names.SHEET)
             else:
                 if names.GENERATED.fullmatch(parts[-1]):
@@ -293,8 +293,8 @@ def _contents(folder: bytes, rules: int, follow: bool = False, left_out: set[str
     return sorted(found)
 
 
-def _is_grid_with_labels(root: bytes, path: bytes, rules: int) -> bool:
-    """Whether a file is the grid of generated images that `kantor generate` wrote next to their labels.csv."""
+def is_grid_with_labels(root: bytes, path: bytes, rules: int) -> bool:
+    """Whether a file is the grid of generated images that `kantor generate` wrote next to their labels.csv, for models with classes."""
     folder, _, base = (root + b"/" + path).rpartition(b"/")
     if rules < 2 or base != names.GRID.encode():
         return False
